@@ -1,0 +1,204 @@
+"""What crosses between the bot and whatever makes the speech: types, limits and errors.
+
+Both sides import this module and nothing else of each other, so it needs only the standard library.
+Audio crosses as bytes: mono, signed 16-bit little-endian PCM.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+AUTO_LANGUAGE = "Auto"
+"""The language option that leaves the choice to the model."""
+
+LANGUAGES = (
+    AUTO_LANGUAGE,
+    "Chinese",
+    "English",
+    "Japanese",
+    "Korean",
+    "German",
+    "French",
+    "Russian",
+    "Portuguese",
+    "Spanish",
+    "Italian",
+)
+"""Every language that Qwen3-TTS speaks, by the name it knows it under."""
+
+REFERENCE_SAMPLE_RATE = 24_000
+"""Sample rate of reference audio, in Hz: what the model's codec works at."""
+
+MIN_REFERENCE_SECONDS = 3.0
+MAX_REFERENCE_SECONDS = 30.0
+MAX_TRANSCRIPT_CHARACTERS = 1_000
+MAX_SPOKEN_CHARACTERS = 600
+"""The longest text of one `speak` call: a long sentence. Longer texts are split by the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentRecord:
+    """Who attested that a voice may be cloned, when, and to which statement.
+
+    Attributes:
+        attested_by: The Discord id of the person who answered.
+        attested_at: When, in UTC.
+        statement_version: Which wording of the statement was agreed to.
+    """
+
+    attested_by: int
+    attested_at: datetime
+    statement_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceClip:
+    """A few seconds of one person's speech, cleaned.
+
+    Attributes:
+        pcm: Mono s16le samples at `sample_rate`.
+        sample_rate: In Hz; `REFERENCE_SAMPLE_RATE` unless stated otherwise.
+        transcript: Exactly what is said in `pcm`, or None if nobody wrote it down.
+    """
+
+    pcm: bytes = field(repr=False)
+    sample_rate: int = REFERENCE_SAMPLE_RATE
+    transcript: str | None = field(default=None, repr=False)
+
+    @property
+    def seconds(self) -> float:
+        """Length of the clip."""
+        return len(self.pcm) / 2 / self.sample_rate
+
+
+@dataclass(frozen=True, slots=True)
+class VoicePrompt:
+    """What a model needs to speak with a voice, made once from a reference clip.
+
+    Attributes:
+        data: The model's own serialised form. Never pickle.
+        model_id: The model that made it, and the only one that can use it.
+    """
+
+    data: bytes = field(repr=False)
+    model_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRequest:
+    """One sentence to be spoken.
+
+    Attributes:
+        text: What to say, already cleaned; at most `MAX_SPOKEN_CHARACTERS`.
+        prompt: The voice to say it with.
+        language: One of `LANGUAGES`.
+        seed: Makes the speech reproducible where the model samples.
+    """
+
+    text: str = field(repr=False)
+    prompt: VoicePrompt
+    language: str = AUTO_LANGUAGE
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PcmChunk:
+    """A stretch of speech.
+
+    Attributes:
+        pcm: Mono s16le samples.
+        sample_rate: In Hz; the same for every chunk of one answer.
+    """
+
+    pcm: bytes = field(repr=False)
+    sample_rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackendInfo:
+    """What a speech backend says of itself.
+
+    Attributes:
+        name: For people: "Qwen3-TTS 1.7B on Modal".
+        model_id: Names the model that prompts are made for; prompts of another model are rebuilt.
+        languages: The subset of `LANGUAGES` it speaks.
+        clones: False where the speech only resembles the reference.
+        notice: A sentence that every reply must carry, or None.
+    """
+
+    name: str
+    model_id: str
+    languages: tuple[str, ...]
+    clones: bool = True
+    notice: str | None = None
+
+
+class SpeechError(Exception):
+    """Anything that keeps a backend from speaking. Subclasses say what the caller can do about it."""
+
+
+class LanguageNotSupportedError(SpeechError):
+    """The backend does not speak the language that was asked for."""
+
+    def __init__(self, language: str, supported: tuple[str, ...]) -> None:
+        super().__init__(language, supported)
+        self.language = language
+        self.supported = supported
+
+    def __str__(self) -> str:
+        return f"{self.language} is not among {', '.join(self.supported)}"
+
+
+class TextNotSpeakableError(SpeechError):
+    """The text holds nothing that can be said, or more than one call may say."""
+
+
+class ConsentMissingError(SpeechError):
+    """A voice was to be prepared without a consent record."""
+
+
+class ReferenceUnusableError(SpeechError):
+    """No voice can be made from this reference clip."""
+
+
+class VoicePromptInvalidError(SpeechError):
+    """The bytes are not a voice prompt, or a damaged one."""
+
+
+class VoicePromptModelMismatchError(SpeechError):
+    """The voice prompt was made for another model: rebuild it from the reference clip."""
+
+    def __init__(self, made_for: str, needed: str) -> None:
+        super().__init__(made_for, needed)
+        self.made_for = made_for
+        self.needed = needed
+
+    def __str__(self) -> str:
+        return f"this voice prompt was made for {self.made_for}, not for {self.needed}"
+
+
+class BackendBusyError(SpeechError):
+    """Too many requests wait already.
+
+    Attributes:
+        retry_after: Seconds after which trying again makes sense, if known.
+    """
+
+    def __init__(self, retry_after: float | None = None) -> None:
+        super().__init__(retry_after)
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"busy, retry after {self.retry_after} s"
+
+
+class BackendUnavailableError(SpeechError):
+    """The backend is not there, or not set up. Trying again at once will not help."""
+
+
+class GenerationFailedError(SpeechError):
+    """The model ran and gave no usable speech."""

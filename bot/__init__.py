@@ -1,0 +1,1 @@
+"""The Discord side of Timbre. It runs without torch; speech comes through `bot.speech`."""

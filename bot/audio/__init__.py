@@ -1,0 +1,1 @@
+"""Uploads in, replies out: reference audio from strangers' files, and speech as files for Discord."""
