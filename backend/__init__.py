@@ -1,1 +1,1 @@
-"""The GPU side of Timbre: everything that runs beside the voice model. It knows nothing of Discord."""
+"""The GPU side of Timbre: what runs beside the voice model. It knows nothing of Discord."""

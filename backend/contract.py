@@ -138,7 +138,7 @@ class BackendInfo:
 
 
 class SpeechError(Exception):
-    """Anything that keeps a backend from speaking. Subclasses say what the caller can do about it."""
+    """Whatever keeps a backend from speaking. Subclasses say what the caller can do about it."""
 
 
 class LanguageNotSupportedError(SpeechError):

@@ -1,1 +1,1 @@
-"""Uploads in, replies out: reference audio from strangers' files, and speech as files for Discord."""
+"""Uploads in, replies out: strangers' files to reference audio, speech to files for Discord."""

@@ -39,7 +39,7 @@ class SpeechBackend(Protocol):
     async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> VoicePrompt:
         """Make the prompt for a voice.
 
-        Raises `ReferenceUnusableError` if the clip cannot serve, `ConsentMissingError` without consent.
+        Raises `ReferenceUnusableError` if the clip cannot serve.
         """
 
     def speak(self, request: SpeechRequest) -> AsyncIterator[PcmChunk]:
