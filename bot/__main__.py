@@ -1,0 +1,105 @@
+"""The command line: `python -m bot run | sync | demo`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+import aiohttp
+import discord
+
+from backend.contract import BackendUnavailableError
+from bot.client import create_bot
+from bot.log import configure_logging
+from bot.settings import Settings, SettingsError, load_settings
+
+USAGE_ERROR = 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return the exit code. Expected failures are one sentence, never a trace."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = load_settings()
+        configure_logging(settings)
+        return asyncio.run(options.command(settings, options))
+    except (SettingsError, BackendUnavailableError) as error:
+        return _fail(str(error))
+    except discord.LoginFailure:
+        return _fail(
+            "Discord refused the token. Copy it again from the Developer Portal "
+            "(your application, Bot, Reset Token) into DISCORD_TOKEN, then start again."
+        )
+    except (aiohttp.ClientConnectionError, discord.GatewayNotFound):
+        return _fail("Discord cannot be reached. Check this machine's network, then start again.")
+    except KeyboardInterrupt:
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bot", description="Timbre speaks in the voices its users give it."
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    run = commands.add_parser("run", help="run the bot on Discord")
+    run.set_defaults(command=_run)
+
+    sync = commands.add_parser("sync", help="tell Discord which slash commands there are")
+    sync.add_argument("--guild", type=int, metavar="ID", help="only this server; shows at once")
+    sync.set_defaults(command=_sync)
+
+    demo = commands.add_parser("demo", help="try it in a browser on a simulated Discord")
+    demo.add_argument("--port", type=int, default=8765, help="of the page (default: %(default)s)")
+    demo.add_argument(
+        "--once",
+        nargs=2,
+        metavar=("RECORDING", "TEXT"),
+        help="no page: clone this recording, say this text, and end",
+    )
+    demo.add_argument(
+        "--out", type=Path, default=Path("speech.ogg"), help="where --once puts the speech"
+    )
+    demo.set_defaults(command=_demo)
+    return parser
+
+
+async def _run(settings: Settings, _options: argparse.Namespace) -> int:
+    token = settings.require_token()
+    async with create_bot(settings) as bot:
+        await bot.start(token)
+    return 0
+
+
+async def _sync(settings: Settings, options: argparse.Namespace) -> int:
+    token = settings.require_token()
+    async with create_bot(settings, serving=False) as bot:
+        names = await bot.publish_commands(token, guild_id=options.guild)
+    where = f"server {options.guild}" if options.guild else "every server"
+    print(f"Published {', '.join(names)} to {where}.")  # noqa: T201 - this is the command's answer
+    return 0
+
+
+async def _demo(settings: Settings, options: argparse.Namespace) -> int:
+    try:
+        from bot.demo import once, page  # noqa: PLC0415 - the demo is an optional extra
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"The demo needs more packages ({error.name} is missing). "
+            "Install them with: pip install -e '.[demo]'"
+        ) from None
+    if options.once:
+        recording, text = options.once
+        return await once.clone_once(settings, Path(recording), text, options.out)
+    return await page.serve(settings, port=options.port)
+
+
+def _fail(sentence: str) -> int:
+    print(sentence, file=sys.stderr)  # noqa: T201 - the person at the terminal reads this
+    return USAGE_ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

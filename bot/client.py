@@ -1,0 +1,129 @@
+"""The bot itself: a discord.py client that owns the library, the studio and the speech backend."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import discord
+import structlog
+from discord.ext import commands
+
+from bot.audio.reference import ReferenceReader
+from bot.interface.command_tree import TimbreCommandTree
+from bot.speech import open_backend
+from bot.studio import Studio
+from bot.voices.library import VoiceLibrary
+
+if TYPE_CHECKING:
+    from bot.interface.progress import ProgressView
+    from bot.settings import Settings
+    from bot.speech.backend import SpeechBackend
+
+log = structlog.get_logger(__name__)
+
+COGS = ("cogs.clone", "cogs.say", "cogs.voice", "cogs.about")
+
+SECONDS_TO_SAY_GOODBYE = 5.0
+
+
+class VoiceBot(commands.AutoShardedBot):
+    """Timbre on Discord.
+
+    Attributes:
+        settings: What the operator decided.
+        library: The saved voices; there once the bot has logged in.
+        studio: The voice pipeline; there once the bot has logged in.
+        under_way: The progress views of all work that is going on.
+    """
+
+    library: VoiceLibrary
+    studio: Studio
+
+    def __init__(
+        self, settings: Settings, *, speech: SpeechBackend | None, serving: bool = True
+    ) -> None:
+        intents = discord.Intents.none()
+        intents.guilds = True
+        super().__init__(
+            command_prefix=commands.when_mentioned,
+            help_command=None,
+            intents=intents,
+            allowed_mentions=discord.AllowedMentions.none(),
+            tree_cls=TimbreCommandTree,
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            max_messages=None,
+        )
+        self.settings = settings
+        self.under_way: set[ProgressView] = set()
+        self._speech = speech
+        self._serving = serving
+
+    async def setup_hook(self) -> None:
+        """Load the commands and open what they need; discord.py calls this once, at login."""
+        for cog in COGS:
+            await self.load_extension(cog)
+        if self._serving:
+            await self._open_studio()
+
+    async def publish_commands(self, token: str, *, guild_id: int | None) -> list[str]:
+        """Log in and tell Discord which slash commands there are; return their names.
+
+        In one server they show at once; everywhere, clients may take a while to notice.
+        """
+        await self.login(token)
+        guild = discord.Object(guild_id) if guild_id is not None else None
+        if guild is not None:
+            self.tree.copy_global_to(guild=guild)
+        return [f"/{command.name}" for command in await self.tree.sync(guild=guild)]
+
+    async def _open_studio(self) -> None:
+        if self._speech is None:
+            self._speech = open_backend(self.settings)
+        self.library = await VoiceLibrary.open(
+            self.settings.database_url, max_voices_per_member=self.settings.max_voices_per_member
+        )
+        await self._speech.start()
+        reader = ReferenceReader(max_parallel=self.settings.max_parallel_uploads)
+        self.studio = Studio(speech=self._speech, reader=reader, library=self.library)
+        log.info("ready to speak", backend=self.studio.backend.name)
+
+    async def close(self) -> None:
+        """Tell everyone who waits, then let go of Discord, the backend and the library."""
+        await self._halt_work()
+        await super().close()
+        if hasattr(self, "library"):
+            await self.library.close()
+        if self._speech is not None:
+            await self._speech.close()
+
+    async def on_ready(self) -> None:
+        """Log that Discord knows us. Called again after every lost session."""
+        log.info("connected", user=str(self.user), guilds=len(self.guilds))
+
+    async def _halt_work(self) -> None:
+        for view in list(self.under_way):
+            view.halt("I have to restart. Please run the command again in a minute.")
+        try:
+            async with asyncio.timeout(SECONDS_TO_SAY_GOODBYE):
+                while self.under_way:
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            log.warning("work was cut off by shutdown", count=len(self.under_way))
+
+
+def create_bot(
+    settings: Settings, *, speech: SpeechBackend | None = None, serving: bool = True
+) -> VoiceBot:
+    """Build the bot without starting it.
+
+    Args:
+        settings: What the operator decided.
+        speech: Where speech comes from; by default what the settings name.
+        serving: False for a bot that only publishes its commands and opens nothing.
+    """
+    return VoiceBot(settings, speech=speech, serving=serving)
+
+
+Interaction = discord.Interaction[VoiceBot]
+"""An interaction as our commands receive it."""

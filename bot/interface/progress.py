@@ -1,0 +1,95 @@
+"""Progress that the person who waits can see, and a button that stops the work."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import discord
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+log = structlog.get_logger(__name__)
+
+SECONDS_BETWEEN_EDITS = 1.5
+"""Discord allows about five edits of one message in five seconds; this leaves room for the result."""
+
+BAR_CELLS = 12
+
+
+class Progress:
+    """The words that describe what is being done now. Setting them never waits for Discord."""
+
+    def __init__(self, interaction: discord.Interaction[Any]) -> None:
+        self._interaction = interaction
+        self._words = "Getting ready…"
+        self._changed = asyncio.Event()
+
+    def step(self, doing: str) -> None:
+        """Say what is being done: a few words without a full stop."""
+        self._set(f"{doing}…")
+
+    def sentence(self, number: int, total: int) -> None:
+        """Say which sentence, counted from 1, is being spoken."""
+        if total == 1:
+            self._set("Speaking…")
+        else:
+            filled = BAR_CELLS * (number - 1) // total
+            bar = "▰" * filled + "▱" * (BAR_CELLS - filled)
+            self._set(f"Speaking sentence {number} of {total}\n{bar}")
+
+    @asynccontextmanager
+    async def shown_with(self, view: ProgressView) -> AsyncIterator[None]:
+        """Keep the private message up to date while the block runs."""
+        updates = asyncio.create_task(self._keep_updated(view))
+        try:
+            yield
+        finally:
+            updates.cancel()
+            with suppress(asyncio.CancelledError):
+                await updates
+            view.stop()
+
+    def _set(self, words: str) -> None:
+        self._words = words
+        self._changed.set()
+
+    async def _keep_updated(self, view: ProgressView) -> None:
+        self._changed.set()
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self._interaction.edit_original_response(content=self._words, view=view)
+            except discord.HTTPException as error:
+                log.debug("progress not shown", status=error.status, code=error.code)
+            await asyncio.sleep(SECONDS_BETWEEN_EDITS)
+
+
+class ProgressView(discord.ui.View):
+    """The button under a progress message.
+
+    Attributes:
+        reason: Why the work was halted, in a sentence for the person, or None while it goes on.
+    """
+
+    def __init__(self, *, cancel: Callable[[], object]) -> None:
+        super().__init__(timeout=None)
+        self._cancel = cancel
+        self.reason: str | None = None
+
+    def halt(self, reason: str) -> None:
+        """End the work, and remember why."""
+        self.reason = reason
+        self._cancel()
+
+    @discord.ui.button(label="Stop", style=discord.ButtonStyle.secondary)
+    async def stop_button(
+        self, interaction: discord.Interaction[Any], _button: discord.ui.Button[ProgressView]
+    ) -> None:
+        """Stop at once: the model's work as well as the waiting."""
+        await interaction.response.defer()
+        self.halt("Stopped, as you asked. Nothing was posted.")

@@ -1,0 +1,118 @@
+"""The answer to one command: private progress for who asked, then the result for the channel.
+
+A command's first answer is private, so that a refusal is seen by nobody else and leaves nothing in
+the channel. The result goes out as a second, public message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import discord
+import structlog
+
+from backend.contract import SpeechError
+from bot.errors import Refusal, explain
+from bot.interface import delivery
+from bot.interface.progress import Progress, ProgressView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from types import TracebackType
+    from typing import Any
+
+    from bot.client import VoiceBot
+    from bot.interface.delivery import Encode
+    from bot.interface.questions import Question
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+class HaltedError(Refusal):
+    """The work was stopped before it was done: by the person's button, or because the bot stops."""
+
+
+class Reply:
+    """Answers one interaction, from acknowledgement to result.
+
+    Used as a context manager: entering acknowledges within Discord's three seconds, and a `Refusal`
+    or `SpeechError` that leaves the block becomes its sentence, shown privately.
+
+    Attributes:
+        kept: A sentence on what stays done even if the rest fails, such as a voice already saved.
+    """
+
+    def __init__(self, interaction: discord.Interaction[VoiceBot]) -> None:
+        self._interaction = interaction
+        self.kept: str | None = None
+
+    async def __aenter__(self) -> Self:
+        """Acknowledge the command, privately."""
+        await self._interaction.response.defer(ephemeral=True, thinking=True)
+        return self
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> bool:
+        """Show an expected failure to the person; anything else goes on to the bot's handler."""
+        if not isinstance(error, Refusal | SpeechError):
+            return False
+        if isinstance(error, SpeechError):
+            log.warning("speech failed", kind=type(error).__name__, reason=str(error))
+        await self.show(" ".join(filter(None, (explain(error), self.kept))))
+        return True
+
+    async def show(self, content: str | None = None, *, embed: discord.Embed | None = None) -> None:
+        """Put the last private words in place of whatever is shown now."""
+        await delivery.show_privately(self._interaction, content, embed=embed)
+
+    async def ask(self, question: Question) -> bool:
+        """Ask something privately; return whether the person said yes.
+
+        The answer is an interaction of its own. The rest of the command goes on with that one,
+        because its token is younger and lasts longer.
+        """
+        await self._interaction.edit_original_response(content=question.text, view=question)
+        await question.wait()
+        if question.answered_by is not None:
+            self._interaction = question.answered_by
+        return question.answer
+
+    async def work(self, job: Callable[[Progress], Coroutine[Any, Any, T]]) -> T:
+        """Run the long part of a command, with its progress and a button that stops it.
+
+        Raises `HaltedError` if it was stopped.
+        """
+        progress = Progress(self._interaction)
+        task = asyncio.create_task(job(progress))
+        view = ProgressView(cancel=task.cancel)
+        under_way = self._interaction.client.under_way
+        under_way.add(view)
+        try:
+            async with progress.shown_with(view):
+                return await task
+        except asyncio.CancelledError:
+            if view.reason is None:
+                raise
+            raise HaltedError(view.reason) from None
+        finally:
+            under_way.discard(view)
+
+    async def post(self, content: str, encode: Encode) -> None:
+        """Post speech where all can see it; see `delivery.post_speech`."""
+        await delivery.post_speech(self._interaction, content, encode)
+
+    async def finish(self) -> None:
+        """Say privately what was kept; with nothing to say, take the private message away."""
+        if self.kept is not None:
+            await self.show(self.kept)
+            return
+        try:
+            await self._interaction.delete_original_response()
+        except discord.HTTPException as error:
+            log.debug("progress message stays", status=error.status, code=error.code)

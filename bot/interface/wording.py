@@ -1,0 +1,153 @@
+"""The sentences of answers that several commands give, and the quoting of what people typed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import discord
+
+from backend.contract import AUTO_LANGUAGE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from backend.contract import BackendInfo
+    from bot.voices.library import SavedVoice
+
+ACCENT = discord.Colour.from_str("#7c5cff")
+
+MAX_QUOTE_CHARACTERS = 300
+
+
+def voice_name(name: str) -> str:
+    """A voice's name as text that Discord shows to the letter."""
+    return f"**{discord.utils.escape_markdown(discord.utils.escape_mentions(name))}**"
+
+
+def spoken_message(
+    speaker: str, typed: str, *, notice: str | None, notes: Iterable[str] = ()
+) -> str:
+    """The public words beside a piece of speech.
+
+    Args:
+        speaker: Who is heard, already safe to show.
+        typed: What the person asked to be said; quoted so that it can be read without sound.
+        notice: What the speech backend says of itself.
+        notes: What was done to the recording.
+    """
+    small = [f"-# {line}" for line in (*notes, notice) if line]
+    return "\n".join([f"{speaker} says:", quote(typed), *small])
+
+
+def quote(typed: str) -> str:
+    """Someone's text as a block quote: shortened, without markup and without mentions."""
+    flat = " ".join(typed.split())
+    if len(flat) > MAX_QUOTE_CHARACTERS:
+        flat = flat[: MAX_QUOTE_CHARACTERS - 1].rstrip() + "…"
+    return f"> {discord.utils.escape_markdown(discord.utils.escape_mentions(flat))}"
+
+
+def seconds(value: float) -> str:
+    """A length of time, as people say it."""
+    return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"  # noqa: PLR2004 - one decimal
+
+
+def voice_list(
+    voices: Sequence[SavedVoice], page: int, total: int, per_page: int
+) -> tuple[str, int]:
+    """One page of a person's voices, and how many pages there are."""
+    if total == 0:
+        return (
+            "You have no saved voice yet. Make one with `/clone`: attach a recording and give it "
+            "a `name`."
+        ), 1
+    pages = -(-total // per_page)
+    plural = "voice" if total == 1 else "voices"
+    lines = [
+        f"{voice_name(voice.name)} · {seconds(voice.clip_seconds)} · {_last_use(voice)}"
+        for voice in voices
+    ]
+    heading = f"You have {total} {plural}." + (f" Page {page + 1} of {pages}." if pages > 1 else "")
+    return "\n".join([heading, *lines]), pages
+
+
+def voice_card(voice: SavedVoice) -> discord.Embed:
+    """Everything that is kept about one voice."""
+    card = discord.Embed(title=discord.utils.escape_markdown(voice.name), colour=ACCENT)
+    card.add_field(name="Recording", value=f"{seconds(voice.clip_seconds)}, kept losslessly")
+    card.add_field(name="Saved", value=discord.utils.format_dt(voice.created_at, "D"))
+    card.add_field(name="Last used", value=_last_use(voice))
+    card.add_field(
+        name="Transcript",
+        value=quote(voice.transcript) if voice.transcript else "None was given.",
+        inline=False,
+    )
+    card.add_field(
+        name="Consent",
+        value=(
+            f"You confirmed the statement (version {voice.consent.statement_version}) "
+            f"{discord.utils.format_dt(voice.consent.attested_at, 'f')}."
+        ),
+        inline=False,
+    )
+    card.set_footer(text="Only you can see and use this voice.")
+    return card
+
+
+def forgotten(voices: int) -> str:
+    """What `/forget` did."""
+    if voices == 0:
+        return "Done. I kept no voice of yours, and your consent record, if there was one, is gone."
+    plural = "voice" if voices == 1 else "voices"
+    return f"Done. {voices} {plural}, the recordings and your consent record are gone."
+
+
+def help_page(backend: BackendInfo) -> discord.Embed:
+    """What the bot does, what it keeps, and how to delete it."""
+    page = discord.Embed(
+        title="Timbre",
+        description="I speak in the voices you give me.",
+        colour=ACCENT,
+    )
+    page.add_field(
+        name="Make a voice",
+        value=(
+            "`/clone` with a recording of 3 to 30 seconds of one person speaking, and a text. "
+            "Give it a `name` and I keep the voice."
+        ),
+        inline=False,
+    )
+    page.add_field(
+        name="Use it",
+        value=(
+            "`/say` speaks with your saved voice, up to 5,000 characters, as an Ogg, MP3, WAV or "
+            "FLAC file. `/voice list`, `info`, `rename` and `delete` look after your voices."
+        ),
+        inline=False,
+    )
+    page.add_field(
+        name="What I keep about you",
+        value=(
+            "For a voice you name: its cleaned recording, the transcript you gave, what the voice "
+            "engine learned from it, and its name. Your consent: your Discord id, the time and the "
+            "server. Nothing of a `/clone` without a name, and never the texts I say."
+        ),
+        inline=False,
+    )
+    page.add_field(
+        name="Delete it",
+        value="`/voice delete` for one voice, `/forget` for everything. Both are final.",
+        inline=False,
+    )
+    spoken = ", ".join(name for name in backend.languages if name != AUTO_LANGUAGE)
+    engine = f"{backend.name}. Languages: {spoken}."
+    page.add_field(
+        name="Voice engine", value=" ".join(filter(None, (engine, backend.notice))), inline=False
+    )
+    return page
+
+
+def _last_use(voice: SavedVoice) -> str:
+    if voice.last_used_at is None:
+        return "not used yet"
+    return f"last used {discord.utils.format_dt(voice.last_used_at, 'R')}"

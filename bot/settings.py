@@ -1,0 +1,58 @@
+"""Every setting, from the environment and `.env`, checked at start. Nothing else reads either."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SettingsError(Exception):
+    """A setting is missing or unusable. The text says which one, and what to do."""
+
+
+class Settings(BaseSettings):
+    """What an operator can decide. The README's table describes each one.
+
+    The environment wins over `.env`; names there are these names in capitals.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    discord_token: SecretStr | None = None
+    database_url: str = "sqlite+aiosqlite:///data/timbre.db"
+    speech_backend: Literal["preview"] = "preview"
+    max_voices_per_member: Annotated[int, Field(ge=1, le=1000)] = 50
+    max_parallel_uploads: Annotated[int, Field(ge=1, le=64)] = 2
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["console", "json"] = "console"
+
+    def require_token(self) -> str:
+        """Return the bot's token, or raise `SettingsError` that says where to get one."""
+        if self.discord_token is None:
+            raise SettingsError(
+                "There is no Discord token. Put DISCORD_TOKEN=<your bot's token> into .env "
+                "(copy .env.example) or the environment, then start again."
+            )
+        return self.discord_token.get_secret_value().strip()
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings; `overrides` win over the environment and `.env`.
+
+    Raises `SettingsError` naming every unusable setting, and never its value.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        )
+        raise SettingsError(
+            f"A setting cannot be used: {problems}. Mend it in .env or the environment, "
+            "then start again."
+        ) from None

@@ -1,0 +1,159 @@
+"""The voice pipeline: a recording becomes a voice, and text becomes speech with it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from backend.contract import (
+    AUTO_LANGUAGE,
+    LanguageNotSupportedError,
+    ReferenceClip,
+    SpeechRequest,
+    VoicePromptInvalidError,
+    VoicePromptModelMismatchError,
+)
+from bot import text as texts
+from bot.audio import clip as clips
+from bot.audio.joining import SpeechJoiner
+from bot.errors import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from backend.contract import BackendInfo, ConsentRecord, VoicePrompt
+    from bot.audio.joining import JoinedSpeech
+    from bot.audio.reference import ReferenceReader
+    from bot.speech.backend import SpeechBackend
+    from bot.text import NameOf, Sentence
+    from bot.voices.library import SavedVoice, VoiceLibrary
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NewVoice:
+    """A voice made from an upload, not saved yet.
+
+    Attributes:
+        clip_flac: The cleaned reference audio, as kept in the library.
+        clip_seconds: Its length.
+        prompt: What the speech backend speaks with.
+        notes: Sentences that the person should read, such as which stretch was used.
+    """
+
+    clip_flac: bytes = field(repr=False)
+    clip_seconds: float
+    prompt: VoicePrompt
+    notes: tuple[str, ...]
+
+
+class Studio:
+    """Ties uploads, saved voices and a speech backend together. Knows nothing of Discord."""
+
+    def __init__(
+        self, *, speech: SpeechBackend, reader: ReferenceReader, library: VoiceLibrary
+    ) -> None:
+        self._speech = speech
+        self._reader = reader
+        self._library = library
+
+    @property
+    def backend(self) -> BackendInfo:
+        """What makes the speech."""
+        return self._speech.info()
+
+    def script(self, typed: str, *, language: str, name_of: NameOf) -> list[Sentence]:
+        """Turn what someone typed into the sentences to speak.
+
+        Raises `Refusal` if the text is too long or nothing of it can be said, and
+        `LanguageNotSupportedError` before any work is done for it.
+        """
+        languages = self.backend.languages
+        if language not in languages:
+            raise LanguageNotSupportedError(language, languages)
+        if len(typed) > texts.MAX_TEXT_CHARACTERS:
+            raise Refusal(
+                f"That text has {len(typed):,} characters; I can say up to "
+                f"{texts.MAX_TEXT_CHARACTERS:,} at once. Please split it."
+            )
+        sentences = texts.split(texts.clean(typed, name_of=name_of), language=language)
+        if not sentences:
+            raise Refusal("There is nothing in that text I can say aloud. Try it with words.")
+        return sentences
+
+    async def make_voice(
+        self,
+        upload: bytes,
+        *,
+        transcript: str | None,
+        consent: ConsentRecord,
+        on_step: Callable[[str], None],
+    ) -> NewVoice:
+        """Clean a recording and make a voice prompt from it.
+
+        Raises `Refusal` or a `SpeechError`; nothing of the upload is kept anywhere.
+        """
+        on_step("Listening to your recording")
+        reference = await self._reader.read(upload, transcript_given=transcript is not None)
+        on_step("Learning the voice")
+        pcm, flac = await asyncio.to_thread(_pack_clip, reference.samples)
+        clip = ReferenceClip(pcm=pcm, transcript=transcript)
+        prompt = await self._speech.prepare_voice(clip, consent)
+        return NewVoice(flac, clip.seconds, prompt, reference.notes)
+
+    async def prompt_of(self, voice: SavedVoice) -> VoicePrompt:
+        """Find a saved voice's prompt for the current model; make and keep it where it is missing."""
+        model_id = self.backend.model_id
+        prompt = await self._library.prompt(voice, model_id)
+        return prompt if prompt is not None else await self._rebuild_prompt(voice)
+
+    async def speak_saved(
+        self,
+        sentences: Sequence[Sentence],
+        voice: SavedVoice,
+        *,
+        language: str,
+        on_sentence: Callable[[int, int], None],
+    ) -> JoinedSpeech:
+        """Speak with a saved voice; a prompt that the model refuses is rebuilt from the clip once."""
+        prompt = await self.prompt_of(voice)
+        try:
+            return await self.speak(sentences, prompt, language=language, on_sentence=on_sentence)
+        except (VoicePromptInvalidError, VoicePromptModelMismatchError) as error:
+            log.warning("voice prompt rebuilt", voice=voice.id, reason=type(error).__name__)
+            prompt = await self._rebuild_prompt(voice)
+            return await self.speak(sentences, prompt, language=language, on_sentence=on_sentence)
+
+    async def speak(
+        self,
+        sentences: Sequence[Sentence],
+        prompt: VoicePrompt,
+        *,
+        language: str = AUTO_LANGUAGE,
+        on_sentence: Callable[[int, int], None],
+    ) -> JoinedSpeech:
+        """Speak sentence by sentence and join them with natural pauses.
+
+        `on_sentence` is called with the number, from 1, of the sentence that begins, and how many
+        there are.
+        """
+        joiner = SpeechJoiner()
+        for number, sentence in enumerate(sentences, start=1):
+            on_sentence(number, len(sentences))
+            request = SpeechRequest(text=sentence.text, prompt=prompt, language=language)
+            chunks = [chunk async for chunk in self._speech.speak(request)]
+            await asyncio.to_thread(joiner.add, chunks, ends_paragraph=sentence.ends_paragraph)
+        return await asyncio.to_thread(joiner.join)
+
+    async def _rebuild_prompt(self, voice: SavedVoice) -> VoicePrompt:
+        stored = await self._library.clip(voice)
+        samples = await asyncio.to_thread(clips.from_flac, stored.flac)
+        pcm = clips.to_pcm16(samples)
+        clip = ReferenceClip(pcm=pcm, transcript=stored.transcript)
+        prompt = await self._speech.prepare_voice(clip, voice.consent)
+        await self._library.store_prompt(voice, prompt)
+        return prompt

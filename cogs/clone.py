@@ -1,0 +1,119 @@
+"""`/clone`: hear a recording, speak with its voice, and keep it if it is given a name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from backend.contract import AUTO_LANGUAGE, MAX_TRANSCRIPT_CHARACTERS
+from bot.audio.encode import AudioFormat
+from bot.audio.reference import check_upload, identify
+from bot.client import Interaction, VoiceBot
+from bot.errors import Refusal
+from bot.interface import wording
+from bot.interface.delivery import encoder
+from bot.interface.options import LANGUAGE_CHOICES, name_resolver
+from bot.interface.questions import ask_for_consent
+from bot.interface.reply import Reply
+from bot.text import MAX_TEXT_CHARACTERS
+from bot.voices.names import MAX_NAME_CHARACTERS
+
+if TYPE_CHECKING:
+    from backend.contract import ConsentRecord
+
+
+class Clone(commands.Cog):
+    """From a recording to a voice."""
+
+    def __init__(self, bot: VoiceBot) -> None:
+        self.bot = bot
+
+    @app_commands.command(description="Make a voice from a recording, and hear it say something")
+    @app_commands.describe(
+        audio="3 to 30 seconds of one person speaking: wav, mp3, m4a, ogg, flac, webm or mp4",
+        text="What the voice should say",
+        name="Keep the voice under this name, for /say",
+        transcript="Exactly what is said in the recording; makes the voice better",
+        language="The language of the text",
+    )
+    @app_commands.choices(language=LANGUAGE_CHOICES)
+    async def clone(
+        self,
+        interaction: Interaction,
+        audio: discord.Attachment,
+        text: app_commands.Range[str, 1, MAX_TEXT_CHARACTERS],
+        name: app_commands.Range[str, 1, MAX_NAME_CHARACTERS] | None = None,
+        transcript: app_commands.Range[str, 1, MAX_TRANSCRIPT_CHARACTERS] | None = None,
+        language: str = AUTO_LANGUAGE,
+    ) -> None:
+        """Refuse what can be refused at once, ask for consent, then do the work."""
+        studio, library, owner = self.bot.studio, self.bot.library, interaction.user
+        async with Reply(interaction) as reply:
+            sentences = studio.script(text, language=language, name_of=name_resolver(interaction))
+            if name is not None:
+                name = await library.check_can_save(owner.id, name)
+            upload = await _download(audio)
+            consent = await self._consent(interaction, reply)
+
+            voice = await reply.work(
+                lambda progress: studio.make_voice(
+                    upload, transcript=transcript, consent=consent, on_step=progress.step
+                )
+            )
+            if name is not None:
+                await library.save(
+                    owner.id,
+                    name,
+                    clip_flac=voice.clip_flac,
+                    clip_seconds=voice.clip_seconds,
+                    transcript=transcript,
+                    language=language,
+                    prompt=voice.prompt,
+                )
+                shown = wording.voice_name(name)
+                reply.kept = f"Your voice is saved as {shown}. Use it any time with `/say`."
+            speech = await reply.work(
+                lambda progress: studio.speak(
+                    sentences, voice.prompt, language=language, on_sentence=progress.sentence
+                )
+            )
+            speaker = wording.voice_name(name) if name else f"{owner.mention}'s recording"
+            await reply.post(
+                wording.spoken_message(
+                    speaker, text, notice=studio.backend.notice, notes=voice.notes
+                ),
+                encoder(speech, AudioFormat.OGG),
+            )
+            await reply.finish()
+
+    async def _consent(self, interaction: Interaction, reply: Reply) -> ConsentRecord:
+        """Find the person's consent, or ask for it; raises `Refusal` if they don't give it."""
+        library = self.bot.library
+        consent = await library.consent_of(interaction.user.id)
+        if consent is not None:
+            return consent
+        if not await reply.ask(ask_for_consent()):
+            raise Refusal(
+                "Nothing was cloned and nothing was kept. "
+                "Use `/clone` again when you have the speaker's permission."
+            )
+        return await library.record_consent(interaction.user.id, guild_id=interaction.guild_id)
+
+
+async def _download(audio: discord.Attachment) -> bytes:
+    """Read an upload at once, since its address expires. Raises `Refusal`."""
+    check_upload(audio.size)
+    try:
+        upload = await audio.read()
+    except discord.HTTPException as error:
+        raise Refusal("I couldn't fetch that file from Discord. Please send it again.") from error
+    identify(upload)
+    return upload
+
+
+async def setup(bot: VoiceBot) -> None:
+    """Called by discord.py when the extension is loaded."""
+    await bot.add_cog(Clone(bot))

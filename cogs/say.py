@@ -1,0 +1,77 @@
+"""`/say`: speak with a saved voice."""
+
+from __future__ import annotations
+
+from discord import app_commands
+from discord.ext import commands
+
+from backend.contract import AUTO_LANGUAGE
+from bot.audio.encode import AudioFormat
+from bot.client import Interaction, VoiceBot
+from bot.errors import Refusal
+from bot.interface import wording
+from bot.interface.delivery import encoder
+from bot.interface.options import FORMAT_CHOICES, LANGUAGE_CHOICES, name_resolver, suggest_voices
+from bot.interface.reply import Reply
+from bot.text import MAX_TEXT_CHARACTERS
+from bot.voices.library import SavedVoice
+from bot.voices.names import MAX_NAME_CHARACTERS
+
+
+class Say(commands.Cog):
+    """From text to speech."""
+
+    def __init__(self, bot: VoiceBot) -> None:
+        self.bot = bot
+
+    @app_commands.command(description="Say something with one of your voices")
+    @app_commands.describe(
+        text="What the voice should say",
+        voice="Which of your voices; without it, the one you used last",
+        language="The language of the text",
+        format="The kind of file",
+    )
+    @app_commands.choices(language=LANGUAGE_CHOICES, format=FORMAT_CHOICES)
+    @app_commands.autocomplete(voice=suggest_voices)
+    async def say(
+        self,
+        interaction: Interaction,
+        text: app_commands.Range[str, 1, MAX_TEXT_CHARACTERS],
+        voice: app_commands.Range[str, 1, MAX_NAME_CHARACTERS] | None = None,
+        language: str = AUTO_LANGUAGE,
+        format: str = AudioFormat.OGG.value,  # noqa: A002 - the option's name in Discord
+    ) -> None:
+        """Speak sentence by sentence, and post one file."""
+        studio = self.bot.studio
+        async with Reply(interaction) as reply:
+            sentences = studio.script(text, language=language, name_of=name_resolver(interaction))
+            saved = await self._voice(interaction.user.id, voice)
+            speech = await reply.work(
+                lambda progress: studio.speak_saved(
+                    sentences, saved, language=language, on_sentence=progress.sentence
+                )
+            )
+            await reply.post(
+                wording.spoken_message(
+                    wording.voice_name(saved.name), text, notice=studio.backend.notice
+                ),
+                encoder(speech, AudioFormat(format)),
+            )
+            await self.bot.library.touch(saved)
+            await reply.finish()
+
+    async def _voice(self, owner_id: int, name: str | None) -> SavedVoice:
+        if name is not None:
+            return await self.bot.library.find(owner_id, name)
+        saved = await self.bot.library.default_for(owner_id)
+        if saved is None:
+            raise Refusal(
+                "You have no saved voice yet. Make one with `/clone`: attach a recording and "
+                "give it a `name`."
+            )
+        return saved
+
+
+async def setup(bot: VoiceBot) -> None:
+    """Called by discord.py when the extension is loaded."""
+    await bot.add_cog(Say(bot))

@@ -1,0 +1,94 @@
+"""`/voice list | info | rename | delete`: look after saved voices. `/forget`: delete everything."""
+
+from __future__ import annotations
+
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import Interaction, VoiceBot
+from bot.errors import Refusal
+from bot.interface import wording
+from bot.interface.options import suggest_voices
+from bot.interface.pages import Pages
+from bot.interface.questions import ask_to_delete
+from bot.interface.reply import Reply
+from bot.voices.names import MAX_NAME_CHARACTERS
+
+VOICES_PER_PAGE = 10
+
+VoiceName = app_commands.Range[str, 1, MAX_NAME_CHARACTERS]
+
+
+class Voice(commands.GroupCog, group_name="voice", group_description="Look after your voices"):
+    """What a person can do with the voices they saved. Nobody else can see or use them."""
+
+    def __init__(self, bot: VoiceBot) -> None:
+        self.bot = bot
+
+    @app_commands.command(name="list", description="Show the voices you saved")
+    async def list_voices(self, interaction: Interaction) -> None:
+        """One line a voice, a page at a time."""
+
+        async def render(page: int) -> tuple[str, int]:
+            offset = page * VOICES_PER_PAGE
+            shown = await self.bot.library.list(
+                interaction.user.id, offset=offset, limit=VOICES_PER_PAGE
+            )
+            return wording.voice_list(shown.voices, page, shown.total, VOICES_PER_PAGE)
+
+        async with Reply(interaction):
+            await Pages(render).show(interaction)
+
+    @app_commands.command(description="Show what is kept about one of your voices")
+    @app_commands.describe(voice="Which of your voices")
+    @app_commands.autocomplete(voice=suggest_voices)
+    async def info(self, interaction: Interaction, voice: VoiceName) -> None:
+        """Everything that is kept about one voice."""
+        async with Reply(interaction) as reply:
+            saved = await self.bot.library.find(interaction.user.id, voice)
+            await reply.show(embed=wording.voice_card(saved))
+
+    @app_commands.command(description="Give one of your voices another name")
+    @app_commands.describe(voice="Which of your voices", new_name="What to call it from now on")
+    @app_commands.autocomplete(voice=suggest_voices)
+    async def rename(self, interaction: Interaction, voice: VoiceName, new_name: VoiceName) -> None:
+        """Rename a voice."""
+        async with Reply(interaction) as reply:
+            renamed = await self.bot.library.rename(interaction.user.id, voice, new_name)
+            await reply.show(f"Done. The voice is called {wording.voice_name(renamed.name)} now.")
+
+    @app_commands.command(description="Delete one of your voices for good")
+    @app_commands.describe(voice="Which of your voices")
+    @app_commands.autocomplete(voice=suggest_voices)
+    async def delete(self, interaction: Interaction, voice: VoiceName) -> None:
+        """Ask, then delete."""
+        async with Reply(interaction) as reply:
+            saved = await self.bot.library.find(interaction.user.id, voice)
+            shown = wording.voice_name(saved.name)
+            if not await reply.ask(ask_to_delete(f"the voice {shown}")):
+                raise Refusal(f"Kept. {shown} is still there.")
+            await self.bot.library.delete(saved)
+            await reply.show(f"Deleted. {shown} and its recording are gone.")
+
+
+class Forget(commands.Cog):
+    """The right to be forgotten, in one command."""
+
+    def __init__(self, bot: VoiceBot) -> None:
+        self.bot = bot
+
+    @app_commands.command(description="Delete everything I keep about you")
+    async def forget(self, interaction: Interaction) -> None:
+        """Ask, then delete all voices and consent records of the person."""
+        async with Reply(interaction) as reply:
+            everything = ask_to_delete("all your voices, their recordings and your consent record")
+            if not await reply.ask(everything):
+                raise Refusal("Kept. Nothing was deleted.")
+            forgotten = await self.bot.library.forget(interaction.user.id)
+            await reply.show(wording.forgotten(forgotten.voices))
+
+
+async def setup(bot: VoiceBot) -> None:
+    """Called by discord.py when the extension is loaded."""
+    await bot.add_cog(Voice(bot))
+    await bot.add_cog(Forget(bot))
