@@ -23,7 +23,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = load_settings()
-        configure_logging(settings)
         return asyncio.run(options.command(settings, options))
     except (SettingsError, BackendUnavailableError) as error:
         return _fail(str(error))
@@ -67,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _run(settings: Settings, _options: argparse.Namespace) -> int:
+    configure_logging(settings)
     token = settings.require_token()
     async with create_bot(settings) as bot:
         await bot.start(token)
@@ -74,6 +74,7 @@ async def _run(settings: Settings, _options: argparse.Namespace) -> int:
 
 
 async def _sync(settings: Settings, options: argparse.Namespace) -> int:
+    configure_logging(settings)
     token = settings.require_token()
     async with create_bot(settings, serving=False) as bot:
         names = await bot.publish_commands(token, guild_id=options.guild)
@@ -90,6 +91,7 @@ async def _demo(settings: Settings, options: argparse.Namespace) -> int:
             f"The demo needs more packages ({error.name} is missing). "
             "Install them with: pip install -e '.[demo]'"
         ) from None
+    configure_logging(settings.model_copy(update={"log_level": "WARNING"}))
     if options.once:
         recording, text = options.once
         return await once.clone_once(settings, Path(recording), text, options.out)

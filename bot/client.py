@@ -16,7 +16,7 @@ from bot.studio import Studio
 from bot.voices.library import VoiceLibrary
 
 if TYPE_CHECKING:
-    from bot.interface.progress import ProgressView
+    from bot.interface.reply import Reply
     from bot.settings import Settings
     from bot.speech.backend import SpeechBackend
 
@@ -34,7 +34,7 @@ class VoiceBot(commands.AutoShardedBot):
         settings: What the operator decided.
         library: The saved voices; there once the bot has logged in.
         studio: The voice pipeline; there once the bot has logged in.
-        under_way: The progress views of all work that is going on.
+        open_replies: The commands that are being answered now.
     """
 
     library: VoiceLibrary
@@ -55,7 +55,7 @@ class VoiceBot(commands.AutoShardedBot):
             max_messages=None,
         )
         self.settings = settings
-        self.under_way: set[ProgressView] = set()
+        self.open_replies: set[Reply] = set()
         self._speech = speech
         self._serving = serving
 
@@ -102,14 +102,12 @@ class VoiceBot(commands.AutoShardedBot):
         log.info("connected", user=str(self.user), guilds=len(self.guilds))
 
     async def _halt_work(self) -> None:
-        for view in list(self.under_way):
-            view.halt("I have to restart. Please run the command again in a minute.")
+        reason = "I have to restart now. Please run the command again in a minute."
         try:
             async with asyncio.timeout(SECONDS_TO_SAY_GOODBYE):
-                while self.under_way:
-                    await asyncio.sleep(0.05)
+                await asyncio.gather(*(reply.halt(reason) for reply in self.open_replies))
         except TimeoutError:
-            log.warning("work was cut off by shutdown", count=len(self.under_way))
+            log.warning("work was cut off by shutdown", replies=len(self.open_replies))
 
 
 def create_bot(

@@ -38,7 +38,9 @@ def _(error: Refusal) -> str:
 
 @explain.register
 def _(_error: SpeechError) -> str:
-    return "The voice engine could not do that. Please try again; if it keeps failing, tell an admin."
+    return (
+        "The voice engine could not do that. Please try again; if it keeps failing, tell an admin."
+    )
 
 
 @explain.register

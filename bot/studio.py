@@ -24,6 +24,9 @@ from bot.errors import Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from backend.contract import BackendInfo, ConsentRecord, VoicePrompt
     from bot.audio.joining import JoinedSpeech
     from bot.audio.reference import ReferenceReader
@@ -106,7 +109,7 @@ class Studio:
         return NewVoice(flac, clip.seconds, prompt, reference.notes)
 
     async def prompt_of(self, voice: SavedVoice) -> VoicePrompt:
-        """Find a saved voice's prompt for the current model; make and keep it where it is missing."""
+        """Find a saved voice's prompt for the current model; where it is missing, make it."""
         model_id = self.backend.model_id
         prompt = await self._library.prompt(voice, model_id)
         return prompt if prompt is not None else await self._rebuild_prompt(voice)
@@ -119,7 +122,7 @@ class Studio:
         language: str,
         on_sentence: Callable[[int, int], None],
     ) -> JoinedSpeech:
-        """Speak with a saved voice; a prompt that the model refuses is rebuilt from the clip once."""
+        """Speak with a saved voice; a prompt that the model refuses is rebuilt once."""
         prompt = await self.prompt_of(voice)
         try:
             return await self.speak(sentences, prompt, language=language, on_sentence=on_sentence)
@@ -157,3 +160,8 @@ class Studio:
         prompt = await self._speech.prepare_voice(clip, voice.consent)
         await self._library.store_prompt(voice, prompt)
         return prompt
+
+
+def _pack_clip(samples: NDArray[np.float32]) -> tuple[bytes, bytes]:
+    """Reference audio as PCM for the backend and as FLAC for the library."""
+    return clips.to_pcm16(samples), clips.to_flac(samples)

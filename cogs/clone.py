@@ -40,7 +40,7 @@ class Clone(commands.Cog):
         language="The language of the text",
     )
     @app_commands.choices(language=LANGUAGE_CHOICES)
-    async def clone(
+    async def clone(  # noqa: PLR0913, PLR0917 - the options of the slash command
         self,
         interaction: Interaction,
         audio: discord.Attachment,

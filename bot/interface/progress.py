@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 SECONDS_BETWEEN_EDITS = 1.5
-"""Discord allows about five edits of one message in five seconds; this leaves room for the result."""
+"""Discord allows about five edits in five seconds; this leaves room for the result."""
 
 BAR_CELLS = 12
 

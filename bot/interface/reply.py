@@ -46,11 +46,14 @@ class Reply:
 
     def __init__(self, interaction: discord.Interaction[VoiceBot]) -> None:
         self._interaction = interaction
+        self._working: ProgressView | None = None
+        self._ended = asyncio.Event()
         self.kept: str | None = None
 
     async def __aenter__(self) -> Self:
         """Acknowledge the command, privately."""
         await self._interaction.response.defer(ephemeral=True, thinking=True)
+        self._interaction.client.open_replies.add(self)
         return self
 
     async def __aexit__(
@@ -60,12 +63,22 @@ class Reply:
         _traceback: TracebackType | None,
     ) -> bool:
         """Show an expected failure to the person; anything else goes on to the bot's handler."""
-        if not isinstance(error, Refusal | SpeechError):
-            return False
-        if isinstance(error, SpeechError):
-            log.warning("speech failed", kind=type(error).__name__, reason=str(error))
-        await self.show(" ".join(filter(None, (explain(error), self.kept))))
-        return True
+        try:
+            if not isinstance(error, Refusal | SpeechError):
+                return False
+            if isinstance(error, SpeechError):
+                log.warning("speech failed", kind=type(error).__name__, reason=str(error))
+            await self.show(" ".join(filter(None, (explain(error), self.kept))))
+            return True
+        finally:
+            self._interaction.client.open_replies.discard(self)
+            self._ended.set()
+
+    async def halt(self, reason: str) -> None:
+        """End the work that is going on, tell the person why, and return when they know."""
+        if self._working is not None:
+            self._working.halt(reason)
+            await self._ended.wait()
 
     async def show(self, content: str | None = None, *, embed: discord.Embed | None = None) -> None:
         """Put the last private words in place of whatever is shown now."""
@@ -90,9 +103,7 @@ class Reply:
         """
         progress = Progress(self._interaction)
         task = asyncio.create_task(job(progress))
-        view = ProgressView(cancel=task.cancel)
-        under_way = self._interaction.client.under_way
-        under_way.add(view)
+        self._working = view = ProgressView(cancel=task.cancel)
         try:
             async with progress.shown_with(view):
                 return await task
@@ -101,7 +112,7 @@ class Reply:
                 raise
             raise HaltedError(view.reason) from None
         finally:
-            under_way.discard(view)
+            self._working = None
 
     async def post(self, content: str, encode: Encode) -> None:
         """Post speech where all can see it; see `delivery.post_speech`."""
