@@ -1,0 +1,125 @@
+"""Strangers' recordings to samples, by ffmpeg in a process that can do little else.
+
+The process gets the upload on its standard input as a file without a name, and reads it with
+ffmpeg's `fd:` protocol: phones write the index of an m4a at its end, so ffmpeg must be able to
+seek, which it cannot in a pipe. No other protocol is allowed, the demuxer is the one that the
+bytes ask for (playlists are none), and only decoders for sound may run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+
+from bot.audio.ffmpeg import ffmpeg_path
+from bot.errors import Refusal
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+
+    from numpy.typing import NDArray
+
+    from bot.audio.container import Container
+
+DEADLINE_SECONDS = 10.0
+
+NO_SOUND = (
+    "I find no sound in that file that I can read; it may be damaged. "
+    "Save it again as wav or mp3, and send that."
+)
+TOO_SLOW = "That file takes too long to read. Save it again as wav or mp3, and send that."
+
+_LAUNCHER = (
+    ()  # Windows has no such limits; the deadline and the length still hold there.
+    if sys.platform == "win32"
+    else (sys.executable, "-I", "-S", str(Path(__file__).with_name("_limits.py")))
+)
+
+_DECODERS = (
+    *("aac", "alac", "amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb"),
+    *("flac", "mp2", "mp2float", "mp3", "mp3float", "opus", "vorbis"),
+    *("adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "pcm_alaw", "pcm_mulaw"),
+    *("pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le", "pcm_s16be", "pcm_s16le"),
+    *("pcm_s24be", "pcm_s24le", "pcm_s32be", "pcm_s32le", "pcm_s8", "pcm_u8"),
+)
+
+_BYTES_PER_SAMPLE = 4
+_READ_BYTES = 256 * 1024
+
+
+async def decode(
+    data: bytes, container: Container, *, sample_rate: int, max_seconds: float
+) -> NDArray[np.float32]:
+    """Decode the first `max_seconds` of the first sound track to mono samples.
+
+    A file that breaks off gives what can be read of it. Samples are around -1 to 1, but nothing is
+    promised: a float file can hold anything, NaN included.
+
+    Raises `Refusal` if there is no sound that can be read, or if it takes too long. However the
+    call ends, the process ends with it.
+    """
+    max_bytes = round(max_seconds * sample_rate) * _BYTES_PER_SAMPLE
+    program = await asyncio.to_thread(ffmpeg_path)
+    with tempfile.TemporaryFile(buffering=0) as upload:
+        await asyncio.to_thread(_fill, upload, memoryview(data)[container.offset :])
+        process = await asyncio.create_subprocess_exec(
+            *_LAUNCHER,
+            program,
+            *_arguments(container, sample_rate, max_seconds),
+            stdin=upload,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,  # it quotes the upload's tags
+            env={"MALLOC_ARENA_MAX": "1"},
+        )
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            decoded = await _read(process, max_bytes)
+    except TimeoutError:
+        raise Refusal(TOO_SLOW) from None
+    finally:
+        await _end(process)
+    if not decoded:
+        raise Refusal(NO_SOUND)
+    return np.frombuffer(decoded, "<f4")
+
+
+def _arguments(container: Container, sample_rate: int, max_seconds: float) -> list[str]:
+    return [
+        *("-nostdin", "-hide_banner", "-loglevel", "quiet", "-filter_threads", "1"),
+        *("-protocol_whitelist", "fd", "-codec_whitelist", ",".join(_DECODERS)),
+        *("-format_whitelist", container.demuxer, "-threads", "1", "-vn", "-sn", "-dn"),
+        *("-f", container.demuxer, "-i", "fd:"),
+        *("-map", "0:a:0", "-map_metadata", "-1", "-t", str(max_seconds)),
+        *("-ac", "1", "-ar", str(sample_rate), "-f", "f32le", "pipe:1"),
+    ]
+
+
+def _fill(file: IO[bytes], data: memoryview) -> None:
+    while data:
+        data = data[file.write(data) :]
+    file.seek(0)
+
+
+async def _read(process: Process, max_bytes: int) -> bytes:
+    """What the process writes until it ends, up to `max_bytes` of whole samples."""
+    assert process.stdout is not None  # noqa: S101 - it was started with a pipe
+    decoded = bytearray()
+    while part := await process.stdout.read(_READ_BYTES):
+        decoded += part[: max_bytes - len(decoded)]
+    await process.wait()
+    return bytes(memoryview(decoded)[: len(decoded) // _BYTES_PER_SAMPLE * _BYTES_PER_SAMPLE])
+
+
+async def _end(process: Process) -> None:
+    """Kill the process if it still runs, and reap it.
+
+    The launcher has become ffmpeg, and ffmpeg starts no others: there is one process to end.
+    """
+    if process.returncode is None:
+        process.kill()
+        await process.communicate()

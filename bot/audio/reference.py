@@ -1,0 +1,164 @@
+"""Reference audio: from an upload to a few clean seconds of one person's speech."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backend.contract import MAX_REFERENCE_SECONDS, MIN_REFERENCE_SECONDS, REFERENCE_SAMPLE_RATE
+from bot.audio.best_stretch import best_stretch
+from bot.audio.cleaning import bring_to_level, condition, find_flaws
+from bot.audio.container import identify
+from bot.audio.decode import decode
+from bot.audio.speech_activity import WINDOW, WINDOW_SECONDS, SpeechDetector, in_windows
+from bot.errors import Refusal
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_UPLOAD_MEGABYTES = 25
+
+LISTEN_MINUTES = 5
+"""How much of a long recording is looked at."""
+
+_LISTEN_SECONDS = LISTEN_MINUTES * 60
+_MARGIN = round(0.15 * REFERENCE_SAMPLE_RATE)
+_MAX_WINDOWS = int((MAX_REFERENCE_SECONDS * REFERENCE_SAMPLE_RATE - 2 * _MARGIN) / WINDOW)
+_MAX_PENDING = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceAudio:
+    """A clip that a voice can be made from.
+
+    Attributes:
+        samples: `(n,)`, mono at `REFERENCE_SAMPLE_RATE`, within -1 and 1.
+        speech_seconds: How much of the clip is speech.
+        notes: Sentences for the person: what was done to the recording, what is wrong with it.
+    """
+
+    samples: NDArray[np.float32] = field(repr=False)
+    speech_seconds: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Length of the clip."""
+        return len(self.samples) / REFERENCE_SAMPLE_RATE
+
+
+def check_upload(size: int) -> None:
+    """Raise `Refusal` for a file of no bytes or too many, before anyone downloads it."""
+    if size == 0:
+        raise Refusal("That file is empty. Save the recording again, and send that.")
+    if size > MAX_UPLOAD_MEGABYTES * 1_000_000:
+        raise Refusal(
+            f"That file is larger than {MAX_UPLOAD_MEGABYTES} MB, the most I can take. "
+            "Ten seconds of speech are enough: send a shorter recording, or save it as mp3."
+        )
+
+
+class ReferenceReader:
+    """Turns uploads into reference audio.
+
+    A few uploads are worked on at once, a few more wait, and what comes on top is refused.
+    """
+
+    def __init__(self, max_parallel: int = 2) -> None:
+        self._turns = asyncio.Semaphore(max_parallel)
+        self._pending = 0
+        self._detector = SpeechDetector()
+
+    async def read(self, data: bytes, *, transcript_given: bool) -> ReferenceAudio:
+        """Decode an upload, keep the speech, and bring it to the level that all clips have.
+
+        Silence around the speech is cut off. Of a recording longer than `MAX_REFERENCE_SECONDS`
+        the best stretch is used, unless there is a transcript, which would no longer match.
+
+        Args:
+            data: The file, whatever its name or type says it is.
+            transcript_given: Whether the person wrote down what the recording says.
+
+        Raises `Refusal` if the upload cannot serve.
+        """
+        check_upload(len(data))
+        container = identify(data)
+        if self._pending >= _MAX_PENDING:
+            raise Refusal("I am busy with other recordings. Please try again in a minute.")
+        self._pending += 1
+        try:
+            async with self._turns:
+                decoded = await decode(
+                    data,
+                    container,
+                    sample_rate=REFERENCE_SAMPLE_RATE,
+                    max_seconds=_LISTEN_SECONDS + 1,  # the last one shows that there is more
+                )
+                return await asyncio.to_thread(
+                    self._select, decoded, transcript_given=transcript_given
+                )
+        finally:
+            self._pending -= 1
+
+    def _select(self, decoded: NDArray[np.float32], *, transcript_given: bool) -> ReferenceAudio:
+        samples = condition(decoded[: _LISTEN_SECONDS * REFERENCE_SAMPLE_RATE])
+        speech = self._detector.find_speech(samples)
+        _check_speech(speech)
+        spoken = np.flatnonzero(speech)
+        start, end = int(spoken[0]), int(spoken[-1]) + 1
+        notes: tuple[str, ...] = ()
+        goes_on = len(decoded) > len(samples)
+        if goes_on or end - start > _MAX_WINDOWS:
+            length = f"{len(samples) / REFERENCE_SAMPLE_RATE:.0f} s"
+            if goes_on:
+                length = f"more than {LISTEN_MINUTES} minutes"
+            if transcript_given:
+                raise Refusal(_too_long_for_a_transcript(length))
+            start, end = best_stretch(samples, speech)
+            _check_speech(speech[start:end])
+            used = f"clearest {(end - start) * WINDOW_SECONDS:.0f} s"
+            if goes_on:
+                used += f" of the first {LISTEN_MINUTES}"
+            notes = (f"Your recording is {length} long, so I used its {used}.",)
+        clip = samples[_with_margins(start, end, speech)]
+        spoken_windows = in_windows(samples)[start:end][speech[start:end]]
+        return ReferenceAudio(
+            samples=bring_to_level(clip, spoken_windows),
+            speech_seconds=len(spoken_windows) * WINDOW_SECONDS,
+            notes=notes + find_flaws(samples, speech),
+        )
+
+
+def _check_speech(speech: NDArray[np.bool_]) -> None:
+    seconds = float(speech.sum()) * WINDOW_SECONDS
+    if seconds == 0:
+        raise Refusal(
+            "I hear no speech in that recording. "
+            "Record one person talking, without music, and send that."
+        )
+    if seconds < MIN_REFERENCE_SECONDS:
+        tenths = (
+            math.floor(seconds * 10) / 10
+        )  # 2.98 s must not read as the 3.0 s it falls short of
+        raise Refusal(
+            f"I need at least {MIN_REFERENCE_SECONDS:.0f} s of speech; this has {tenths} s. "
+            "Record a little more, and try again."
+        )
+
+
+def _too_long_for_a_transcript(length: str) -> str:
+    return (
+        f"Your recording is {length} long. If I shortened it, it would no longer match your "
+        f"transcript: send at most {MAX_REFERENCE_SECONDS:.0f} s, or leave the transcript out."
+    )
+
+
+def _with_margins(start: int, end: int, speech: NDArray[np.bool_]) -> slice:
+    """The samples from window `start` to `end`, with some of the pause on either side."""
+    before = _MARGIN if start > 0 and not speech[start - 1] else 0
+    after = _MARGIN if end < len(speech) and not speech[end] else 0
+    return slice(max(0, start * WINDOW - before), end * WINDOW + after)
