@@ -1,0 +1,16 @@
+"""Alembic runs this file for every migration, on the connection that it was handed."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from bot.voices.tables import Base
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=Base.metadata,
+    # SQLite changes a table by copying it.
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,135 @@
+"""The tables that saved voices live in, the same on SQLite and PostgreSQL."""
+
+# Annotations are read at run time here: SQLAlchemy makes columns of them.
+
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from backend.contract import ConsentRecord
+from bot.voices.names import MAX_NAME_CHARACTERS
+from bot.voices.records import SavedVoice
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC, aware of it also on SQLite, which stores no time zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Return the moment in UTC; a naive one raises ValueError, since nobody knows its zone."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a time zone cannot be stored")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Return the moment with its time zone."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """What the tables have in common."""
+
+    # Constraints need names that both databases agree on, or a later migration cannot change them.
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        },
+    )
+    type_annotation_map: ClassVar = {datetime: UtcDateTime(), bytes: LargeBinary(), str: Text()}
+
+
+class ConsentRow(Base):
+    """One time that one person agreed to the consent statement."""
+
+    __tablename__ = "consents"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    statement_version: Mapped[str] = mapped_column(String(32))
+    attested_at: Mapped[datetime]
+    guild_id: Mapped[int | None] = mapped_column(BigInteger)
+
+    # Without AUTOINCREMENT, SQLite gives a deleted row's id to the next one.
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    def to_record(self) -> ConsentRecord:
+        """Return what the rest of the bot knows of it."""
+        return ConsentRecord(
+            attested_by=self.user_id,
+            attested_at=self.attested_at,
+            statement_version=self.statement_version,
+        )
+
+
+class PromptRow(Base):
+    """What one model needs to speak with a voice."""
+
+    __tablename__ = "voice_prompts"
+
+    voice_id: Mapped[int] = mapped_column(
+        ForeignKey("voices.id", ondelete="CASCADE"),
+        primary_key=True,
+    )
+    model_id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    data: Mapped[bytes] = mapped_column(deferred=True, deferred_raiseload=True)
+    created_at: Mapped[datetime]
+
+
+class VoiceRow(Base):
+    """A saved voice."""
+
+    __tablename__ = "voices"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    owner_id: Mapped[int] = mapped_column(BigInteger)
+    name: Mapped[str] = mapped_column(String(MAX_NAME_CHARACTERS))
+    name_key: Mapped[str]
+    clip_flac: Mapped[bytes] = mapped_column(deferred=True, deferred_raiseload=True)
+    clip_seconds: Mapped[float]
+    transcript: Mapped[str | None]
+    language: Mapped[str | None] = mapped_column(String(32))
+    consent_id: Mapped[int] = mapped_column(ForeignKey("consents.id"), index=True)
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+
+    consent: Mapped[ConsentRow] = relationship(lazy="raise")
+    prompts: Mapped[list[PromptRow]] = relationship(lazy="raise", order_by=PromptRow.model_id)
+
+    __table_args__ = (UniqueConstraint("owner_id", "name_key"), {"sqlite_autoincrement": True})
+
+    def to_saved_voice(self) -> SavedVoice:
+        """Return what the rest of the bot knows of it; consent and prompts must be loaded."""
+        return SavedVoice(
+            id=self.id,
+            owner_id=self.owner_id,
+            name=self.name,
+            clip_seconds=self.clip_seconds,
+            transcript=self.transcript,
+            language=self.language,
+            consent=self.consent.to_record(),
+            created_at=self.created_at,
+            last_used_at=self.last_used_at,
+            prompt_models=tuple(prompt.model_id for prompt in self.prompts),
+        )

@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from backend.contract import ConsentRecord, VoicePrompt
+from bot.errors import Refusal
+from bot.voices import library as library_module
+from bot.voices.consent import CONSENT_STATEMENT, CONSENT_VERSION
+from bot.voices.database import open_database
+from bot.voices.library import VoiceLibrary
+from bot.voices.names import clean_voice_name
+from bot.voices.records import SavedClip
+from tests.voices.people import ANA, BEN, GUILD, MODEL, OTHER_MODEL, save
+
+if TYPE_CHECKING:
+    from tests.voices.conftest import Clock
+
+
+async def test_everything_about_a_voice_survives_a_restart(database_url: str) -> None:
+    noon_in_tokyo = datetime(2026, 11, 1, 12, 0, 0, 123456, timezone(timedelta(hours=9)))
+    before = VoiceLibrary(await open_database(database_url), clock=lambda: noon_in_tokyo)
+    clip = bytes(range(256)) * 4_000
+    saved = await save(before, ANA, "Grandma", clip)
+    await before.touch(saved)
+    await before.close()
+
+    after = VoiceLibrary(await open_database(database_url))
+    found = await after.find(ANA, "grandma")
+    try:
+        assert found.name == "Grandma"
+        assert (found.id, found.owner_id) == (saved.id, ANA)
+        assert (found.clip_seconds, found.language) == (12.5, "English")
+        assert found.transcript == "The quick brown fox."
+        assert found.prompt_models == (MODEL,)
+        assert found.created_at == found.last_used_at == noon_in_tokyo
+        assert found.created_at.tzinfo is UTC
+        assert found.consent == ConsentRecord(ANA, noon_in_tokyo, CONSENT_VERSION)
+        assert await after.consent_of(ANA) == found.consent
+        assert await after.clip(found) == SavedClip(clip, "The quick brown fox.")
+        assert await after.prompt(found, MODEL) == VoicePrompt(b"codes and an embedding", MODEL)
+    finally:
+        await after.close()
+
+
+async def test_saving_returns_what_finding_returns(library: VoiceLibrary) -> None:
+    saved = await save(library, ANA, "  Grandma ")
+
+    assert saved == await library.find(ANA, "Grandma")
+
+
+async def test_a_voice_needs_no_transcript_and_no_language(library: VoiceLibrary) -> None:
+    await library.record_consent(ANA, guild_id=None)
+    prompt = VoicePrompt(b"codes", MODEL)
+    await library.save(
+        ANA,
+        "Grandma",
+        clip_flac=b"fLaC",
+        clip_seconds=3.0,
+        transcript=None,
+        language=None,
+        prompt=prompt,
+    )
+
+    found = await library.find(ANA, "Grandma")
+    assert (found.transcript, found.language, found.last_used_at) == (None, None, None)
+
+
+async def test_without_consent_nothing_is_saved(library: VoiceLibrary) -> None:
+    await library.record_consent(BEN, guild_id=GUILD)
+
+    with pytest.raises(Refusal, match="consent statement"):
+        await library.save(
+            ANA,
+            "Ben",
+            clip_flac=b"fLaC",
+            clip_seconds=3.0,
+            transcript=None,
+            language=None,
+            prompt=VoicePrompt(b"codes", MODEL),
+        )
+    assert (await library.page(ANA)).total == 0
+
+
+async def test_another_wording_of_the_statement_is_agreed_to_anew(
+    library: VoiceLibrary,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as last_year:
+        last_year.setattr(library_module, "CONSENT_VERSION", "2025-01")
+        await library.record_consent(ANA, guild_id=GUILD)
+    assert await library.consent_of(ANA) is None
+
+    first = await library.record_consent(ANA, guild_id=GUILD)
+    second = await library.record_consent(ANA, guild_id=None)
+    assert first.attested_at < second.attested_at
+    assert await library.consent_of(ANA) == second
+
+
+def test_the_statement_and_its_version_change_together() -> None:
+    wording = hashlib.sha256(CONSENT_STATEMENT.encode()).hexdigest()[:8]
+
+    assert (CONSENT_VERSION, wording) == ("2026-11", "9936d972")
+
+
+@pytest.mark.parametrize("again", ["STRASSE", "strasse", "ｓｔｒａßｅ", " Straße "])
+async def test_a_name_is_taken_in_every_spelling(library: VoiceLibrary, again: str) -> None:
+    await save(library, ANA, "Straße")
+
+    with pytest.raises(Refusal, match="already have a voice with that name"):
+        await library.check_can_save(ANA, again)
+    with pytest.raises(Refusal, match="already have a voice with that name"):
+        await save(library, ANA, again)
+    assert (await library.find(ANA, again)).name == "Straße"
+    assert (await library.page(ANA)).total == 1
+
+
+async def test_the_name_is_checked_before_any_work_is_done(library: VoiceLibrary) -> None:
+    assert await library.check_can_save(ANA, "  Grandma ") == "Grandma"
+    with pytest.raises(Refusal, match="too long"):
+        await library.check_can_save(ANA, "x" * 33)
+
+
+async def test_a_full_shelf_takes_a_voice_again_after_one_is_deleted(database_url: str) -> None:
+    library = VoiceLibrary(await open_database(database_url), max_voices_per_user=2)
+    try:
+        await save(library, ANA, "one")
+        await save(library, ANA, "two")
+
+        with pytest.raises(Refusal, match=r"keep 2 voices.*`/voice delete`"):
+            await library.check_can_save(ANA, "three")
+        with pytest.raises(Refusal, match="keep 2 voices"):
+            await save(library, ANA, "three")
+        await save(library, BEN, "three")
+
+        await library.delete(ANA, "one")
+        await save(library, ANA, "three")
+    finally:
+        await library.close()
+
+
+@pytest.mark.parametrize("name", ["nobody", "", "half\ud800", "nul\0l", "x" * 6_000, "'; --"])
+async def test_a_voice_that_is_not_there_is_answered_kindly(
+    library: VoiceLibrary,
+    name: str,
+) -> None:
+    with pytest.raises(Refusal, match=r"no voice with that name.*`/voice list`.*`/clone`"):
+        await library.find(ANA, name)
+
+
+async def test_the_default_voice_is_the_last_used_or_else_the_newest(library: VoiceLibrary) -> None:
+    assert await library.default_for(ANA) is None
+
+    first = await save(library, ANA, "first")
+    second = await save(library, ANA, "second")
+    assert await library.default_for(ANA) == second
+
+    await library.touch(second)
+    await library.touch(first)
+    default = await library.default_for(ANA)
+    assert default is not None
+    assert default.name == "first"
+
+
+async def test_pages_hold_every_voice_once_recent_first(library: VoiceLibrary) -> None:
+    for number in range(7):
+        await save(library, ANA, f"voice {number}")
+    await library.touch(await library.find(ANA, "voice 2"))
+
+    pages = [await library.page(ANA, offset=offset, limit=3) for offset in (0, 3, 6, 9)]
+
+    assert [page.total for page in pages] == [7, 7, 7, 7]
+    assert [voice.name[-1] for page in pages for voice in page.voices] == list("2654310")
+
+
+async def test_a_new_prompt_replaces_only_that_models(library: VoiceLibrary) -> None:
+    voice = await save(library, ANA, "Grandma")
+    assert await library.prompt(voice, OTHER_MODEL) is None
+
+    await library.store_prompt(voice, VoicePrompt(b"small", OTHER_MODEL))
+    await library.store_prompt(voice, VoicePrompt(b"newer", MODEL))
+
+    assert await library.prompt(voice, OTHER_MODEL) == VoicePrompt(b"small", OTHER_MODEL)
+    assert await library.prompt(voice, MODEL) == VoicePrompt(b"newer", MODEL)
+    assert (await library.find(ANA, "Grandma")).prompt_models == (OTHER_MODEL, MODEL)
+
+
+async def test_renaming_keeps_the_voice_and_frees_the_name(library: VoiceLibrary) -> None:
+    voice = await save(library, ANA, "Grandma")
+    await save(library, ANA, "Grandpa")
+
+    with pytest.raises(Refusal, match="already have a voice with that name"):
+        await library.rename(ANA, "Grandma", "GRANDPA")
+    with pytest.raises(Refusal, match="too long"):
+        await library.rename(ANA, "Grandma", "x" * 33)
+    with pytest.raises(Refusal, match="no voice with that name"):
+        await library.rename(ANA, "nobody", "somebody")
+
+    assert (await library.rename(ANA, "grandma", "GRANDMA")).name == "GRANDMA"
+    renamed = await library.rename(ANA, "Grandma", "Oma")
+    assert renamed == await library.find(ANA, "oma")
+    assert renamed.id == voice.id
+    assert await library.check_can_save(ANA, "Grandma") == "Grandma"
+
+
+async def test_what_arrives_for_a_deleted_voice_never_reaches_the_next_one(
+    library: VoiceLibrary,
+) -> None:
+    deleted = await save(library, ANA, "Grandma")
+    await library.delete(ANA, "GRANDMA")
+    successor = await save(library, ANA, "Grandma")
+
+    await library.touch(deleted)
+    with pytest.raises(Refusal, match="no voice with that name"):
+        await library.store_prompt(deleted, VoicePrompt(b"late", MODEL))
+    with pytest.raises(Refusal, match="no voice with that name"):
+        await library.clip(deleted)
+    assert await library.prompt(deleted, MODEL) is None
+    assert await library.find(ANA, "Grandma") == successor
+
+
+async def test_deleting_twice_is_told(library: VoiceLibrary) -> None:
+    await save(library, ANA, "Grandma")
+    await library.delete(ANA, "Grandma")
+
+    with pytest.raises(Refusal, match="no voice with that name"):
+        await library.delete(ANA, "Grandma")
+
+
+async def test_a_clock_that_hides_its_time_zone_is_a_defect(
+    database_url: str,
+    clock: Clock,
+) -> None:
+    library = VoiceLibrary(
+        await open_database(database_url),
+        clock=lambda: clock().replace(tzinfo=None),
+    )
+    try:
+        with pytest.raises(Exception, match="without a time zone"):
+            await library.record_consent(ANA, guild_id=GUILD)
+    finally:
+        await library.close()
+
+
+someone = count(BEN + 1)
+spoken_names = st.text(
+    st.characters(
+        exclude_categories=["C", "Zl", "Zp"], exclude_characters="\N{LATIN SMALL LETTER DOTLESS I}"
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(name=spoken_names)
+async def test_a_saved_voice_is_found_in_any_case(library: VoiceLibrary, name: str) -> None:
+    try:
+        cleaned = clean_voice_name(name)
+    except Refusal:
+        return
+    owner = next(someone)
+    saved = await save(library, owner, name)
+
+    assert saved.name == cleaned
+    for typed in (name, name.upper(), name.lower(), name.title(), name.swapcase(), f" {name} "):
+        assert await library.find(owner, typed) == saved
+        assert await library.suggest(owner, typed) == [cleaned]
