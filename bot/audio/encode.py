@@ -1,0 +1,245 @@
+"""Speech out: PCM becomes files that fit Discord's upload limit. The one door to pydub."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from dataclasses import dataclass, field
+from enum import StrEnum
+from io import BytesIO
+from math import ceil
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bot.audio.ffmpeg import ffmpeg_path
+
+with warnings.catch_warnings():
+    # pydub looks for ffmpeg on PATH, where ours is not: every export names it. Its source holds
+    # unescaped backslashes, which Python reports when it first compiles them.
+    warnings.filterwarnings("ignore", "Couldn't find ffmpeg or avconv", RuntimeWarning)
+    warnings.filterwarnings("ignore", "invalid escape sequence", DeprecationWarning)
+    warnings.filterwarnings("ignore", "invalid escape sequence", SyntaxWarning)
+    from pydub import AudioSegment
+    from pydub.exceptions import CouldntEncodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+MIN_LIMIT_BYTES = 8 * 1024
+"""The smallest limit that is worked to: below it, parts would be fractions of a word."""
+
+MAX_SPEECH_SECONDS = 1_800
+"""The longest speech that is encoded in one call: some five times what the longest text takes."""
+
+_ENCODER_CPU_SECONDS = 120
+_SHORTEST_SECONDS = 0.02
+_QUIET_SECONDS = 0.02
+_DENSITY_MARGIN = 0.95
+"""A part is planned to be this much shorter than its limit, as some passages take more bytes."""
+_CUT_MARGIN = 0.9
+"""Parts are planned to be this much shorter than the longest, so that there is a choice of cuts."""
+
+
+class AudioFormat(StrEnum):
+    """The files that speech can be sent as. The value is the file's extension."""
+
+    OGG = "ogg"
+    MP3 = "mp3"
+    WAV = "wav"
+    FLAC = "flac"
+
+
+class SpeechEncodingError(Exception):
+    """The encoder failed, or took longer than it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechFile:
+    """A file to attach to a reply.
+
+    Attributes:
+        name: With its extension.
+        data: The file's bytes; never more than the limit it was made for.
+        seconds: How long it plays.
+    """
+
+    name: str
+    data: bytes = field(repr=False)
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoder:
+    """How ffmpeg writes one format.
+
+    Attributes:
+        codec: ffmpeg's name for it, or None where pydub writes the file by itself.
+        bit_rates: In kbit/s, best first; empty for lossless formats.
+        options: More ffmpeg output options.
+    """
+
+    codec: str | None
+    bit_rates: tuple[int, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+_ENCODERS = {
+    # Opus plays at 48 kHz whatever went in (RFC 7845, section 5.1), so ffmpeg resamples, not the
+    # player. "audio" keeps closer to the voice than "voip", which filters it: at 64 kbit/s 25 dB
+    # against 12 dB of noise distance in our test speech, at 16 kbit/s 14 dB against 10 dB.
+    AudioFormat.OGG: _Encoder(
+        "libopus", (64, 48, 32, 24, 16), ("-ar", "48000", "-application", "audio")
+    ),
+    AudioFormat.MP3: _Encoder("libmp3lame", (128, 96, 64, 48, 32)),
+    AudioFormat.WAV: _Encoder(None),
+    # ffmpeg leaves 8 KiB of room for tags by default.
+    AudioFormat.FLAC: _Encoder("flac", options=("-metadata_header_padding", "0")),
+}
+
+
+async def encode_speech(  # noqa: PLR0913 - two things about the speech, four about its files
+    pcm: bytes,
+    sample_rate: int,
+    audio_format: AudioFormat,
+    *,
+    limit_bytes: int,
+    stem: str,
+    breaks: Sequence[int] = (),
+) -> list[SpeechFile]:
+    """Make files of speech, each within `limit_bytes`.
+
+    Speech that is too long for one file first loses bit rate, then becomes several files, cut at
+    pauses. The work happens in a thread, and the caller decides how many of these run at once.
+
+    Args:
+        pcm: Mono s16le, at most `MAX_SPEECH_SECONDS` long.
+        sample_rate: Of `pcm`, in Hz.
+        audio_format: What kind of file to make.
+        limit_bytes: What Discord accepts here (`interaction.filesize_limit`).
+        stem: The files' name without extension: "speech" gives "speech.ogg" or, in three parts,
+            "speech-1-of-3.ogg" and so on.
+        breaks: Where to cut if it must be, as sample indices, such as the middle of the pauses
+            between sentences. Elsewhere, the quietest moment in reach is taken.
+
+    Raises `ValueError` for no audio, half a sample, too much audio, or a limit under
+    `MIN_LIMIT_BYTES`, and `SpeechEncodingError` if the encoder fails.
+    """
+    if not pcm or len(pcm) % 2:
+        raise ValueError("pcm must hold whole 16-bit samples, and at least one")
+    if len(pcm) // 2 > MAX_SPEECH_SECONDS * sample_rate:
+        raise ValueError(f"speech must not be longer than {MAX_SPEECH_SECONDS} s")
+    if limit_bytes < MIN_LIMIT_BYTES:
+        raise ValueError(f"no sensible file fits {limit_bytes} bytes")
+    # Encoders drop or refuse what is shorter than a frame of theirs.
+    samples = np.frombuffer(pcm.ljust(2 * ceil(sample_rate * _SHORTEST_SECONDS), b"\0"), "<i2")
+    speech = _Speech(samples, sample_rate, audio_format, limit_bytes, breaks)
+    parts = await asyncio.to_thread(lambda: list(speech.parts(0, len(samples))))
+    return [
+        SpeechFile(_name(stem, audio_format, number, len(parts)), data, length / sample_rate)
+        for number, (length, data) in enumerate(parts, start=1)
+    ]
+
+
+def _name(stem: str, audio_format: AudioFormat, number: int, count: int) -> str:
+    part = "" if count == 1 else f"-{number}-of-{count}"
+    return f"{stem}{part}.{audio_format}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Speech:
+    """Samples, and what is to become of them. Positions are sample indices."""
+
+    samples: NDArray[np.int16]
+    sample_rate: int
+    audio_format: AudioFormat
+    limit_bytes: int
+    breaks: Sequence[int]
+
+    def parts(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """Encode a stretch as one file or, if it does not fit, as several.
+
+        Yields the samples in each file, and its bytes.
+        """
+        data = self._encode(start, end)
+        if len(data) <= self.limit_bytes:
+            yield end - start, data
+            return
+        fitting = (end - start) * self.limit_bytes / len(data)
+        for part_start, part_end in self._spans(start, end, int(fitting * _DENSITY_MARGIN)):
+            yield from self.parts(part_start, part_end)
+
+    def _encode(self, start: int, end: int) -> bytes:
+        """Encode at the best bit rate that fits, or else at the lowest."""
+        rates = _ENCODERS[self.audio_format].bit_rates
+        if not rates:
+            return self._export(start, end)
+        seconds = (end - start) / self.sample_rate
+        likely = [rate for rate in rates if _predicted_bytes(rate, seconds) <= self.limit_bytes]
+        data = b""
+        for rate in likely or rates[-1:]:
+            data = self._export(start, end, rate)
+            if len(data) <= self.limit_bytes:
+                break
+        return data
+
+    def _export(self, start: int, end: int, bit_rate: int | None = None) -> bytes:
+        segment = AudioSegment(
+            data=self.samples[start:end].tobytes(),
+            sample_width=2,
+            frame_rate=self.sample_rate,
+            channels=1,
+        )
+        segment.converter = ffmpeg_path()
+        encoder = _ENCODERS[self.audio_format]
+        # pydub waits for ffmpeg as long as it takes, so ffmpeg itself must know when to stop.
+        limits = ("-threads", "1", "-timelimit", str(_ENCODER_CPU_SECONDS))
+        file = BytesIO()
+        try:
+            segment.export(
+                file,
+                format=self.audio_format.value,
+                codec=encoder.codec,
+                bitrate=None if bit_rate is None else f"{bit_rate}k",
+                parameters=None if encoder.codec is None else [*encoder.options, *limits],
+            )
+        except (CouldntEncodeError, OSError) as error:
+            raise SpeechEncodingError(f"no {self.audio_format} could be made") from error
+        return file.getvalue()
+
+    def _spans(self, start: int, end: int, longest: int) -> Iterator[tuple[int, int]]:
+        """Divide a stretch into pieces of much the same length, none over `longest`."""
+        count = ceil((end - start) / (longest * _CUT_MARGIN))
+        for left in range(count, 1, -1):
+            rest = end - start
+            even = rest // left
+            earliest = max(even // 2, rest - (left - 1) * longest)
+            latest = min(even + even // 2, longest)
+            cut = self._cut(start + earliest, start + even, start + latest)
+            yield start, cut
+            start = cut
+        yield start, end
+
+    def _cut(self, earliest: int, wanted: int, latest: int) -> int:
+        """Where to cut: at the break nearest to `wanted`, or else at the quietest moment."""
+        between_sentences = [place for place in self.breaks if earliest <= place <= latest]
+        if between_sentences:
+            return min(between_sentences, key=lambda place: abs(place - wanted))
+        width = ceil(self.sample_rate * _QUIET_SECONDS)
+        moments = (latest - earliest) // width
+        if not moments:
+            return wanted
+        reach = self.samples[earliest : earliest + moments * width].reshape(moments, width)
+        power = np.square(reach, dtype=np.float32).mean(axis=1)
+        return earliest + int(power.argmin()) * width + width // 2
+
+
+def _predicted_bytes(bit_rate: int, seconds: float) -> float:
+    """What a file will take, rather too much than too little.
+
+    Opus with a variable bit rate went over its target by up to 5 % in speech, and Ogg adds some 60
+    bytes a second and less than a kilobyte of headers.
+    """
+    return bit_rate * 1_000 / 8 * seconds * 1.05 + 100 * seconds + 1_000
