@@ -93,8 +93,8 @@ class PromptRow(Base):
         primary_key=True,
     )
     model_id: Mapped[str] = mapped_column(String(200), primary_key=True)
-    data: Mapped[bytes] = mapped_column(deferred=True, deferred_raiseload=True)
     created_at: Mapped[datetime]
+    data: Mapped[bytes] = mapped_column(deferred=True, deferred_raiseload=True)
 
 
 class VoiceRow(Base):
@@ -106,13 +106,14 @@ class VoiceRow(Base):
     owner_id: Mapped[int] = mapped_column(BigInteger)
     name: Mapped[str] = mapped_column(String(MAX_NAME_CHARACTERS))
     name_key: Mapped[str]
-    clip_flac: Mapped[bytes] = mapped_column(deferred=True, deferred_raiseload=True)
     clip_seconds: Mapped[float]
     transcript: Mapped[str | None]
     language: Mapped[str | None] = mapped_column(String(32))
     consent_id: Mapped[int] = mapped_column(ForeignKey("consents.id"), index=True)
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime | None]
+    # Last, as SQLite reads through it to reach what stands behind it: a list took 0.3 s.
+    clip_flac: Mapped[bytes] = mapped_column(deferred=True, deferred_raiseload=True)
 
     consent: Mapped[ConsentRow] = relationship(lazy="raise")
     prompts: Mapped[list[PromptRow]] = relationship(lazy="raise", order_by=PromptRow.model_id)

@@ -1,0 +1,116 @@
+"""Many people at once: each is served or told why not, and no lock is ever seen."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from typing import TYPE_CHECKING
+
+from backend.contract import VoicePrompt
+from bot.errors import Refusal
+from bot.voices.database import open_database
+from bot.voices.library import VoiceLibrary
+from bot.voices.records import SavedVoice
+from tests.voices.people import ANA, MODEL, OTHER_MODEL, save
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable
+
+
+async def outcomes(attempts: Iterable[Awaitable[SavedVoice]]) -> tuple[int, list[str]]:
+    """How many were saved, and what the others were told. Anything but a refusal is raised."""
+    results = await asyncio.gather(*attempts, return_exceptions=True)
+    told = []
+    for result in results:
+        if isinstance(result, Refusal):
+            told.append(str(result))
+        elif isinstance(result, BaseException):
+            raise result
+    return len(results) - len(told), told
+
+
+async def test_fifty_people_save_at_once(library: VoiceLibrary) -> None:
+    saved, _ = await outcomes(save(library, ANA + n, "Me", bytes(500_000)) for n in range(50))
+
+    assert saved == 50
+
+
+async def test_of_fifty_saves_of_one_name_one_is_kept(library: VoiceLibrary) -> None:
+    await library.record_consent(ANA, guild_id=None)
+
+    saved, told = await outcomes(save(library, ANA, "me" if n % 2 else "ME") for n in range(50))
+
+    assert saved == 1
+    assert {text[:40] for text in told} == {"You already have a voice with that name."}
+    assert (await library.page(ANA)).total == 1
+
+
+async def test_the_last_places_are_not_given_twice(database_url: str) -> None:
+    library = VoiceLibrary(await open_database(database_url), max_voices_per_user=10)
+    await library.record_consent(ANA, guild_id=None)
+
+    saved, told = await outcomes(save(library, ANA, f"voice {n}") for n in range(50))
+
+    assert (saved, len(told)) == (10, 40)
+    assert (await library.page(ANA)).total == 10
+    await library.close()
+
+
+async def test_two_bots_share_one_database(database_url: str) -> None:
+    bots = [VoiceLibrary(await open_database(database_url)) for _ in range(2)]
+
+    async def live(n: int) -> SavedVoice:
+        bot = bots[n % 2]
+        voice = await save(bot, ANA + n, "Me", bytes(100_000))
+        await bot.store_prompt(voice, VoicePrompt(b"small", OTHER_MODEL))
+        await bot.touch(voice)
+        await bot.rename(ANA + n, "me", "Myself")
+        assert await bot.suggest(ANA + n, "my") == ["Myself"]
+        await bot.delete(ANA + n, "myself")
+        return voice
+
+    try:
+        lived, _ = await outcomes(live(n) for n in range(30))
+        assert lived == 30
+    finally:
+        for bot in bots:
+            await bot.close()
+
+
+async def test_one_prompt_made_twice_is_kept_once(library: VoiceLibrary) -> None:
+    voice = await save(library, ANA, "Me")
+
+    await asyncio.gather(
+        *(library.store_prompt(voice, VoicePrompt(b"small", OTHER_MODEL)) for _ in range(20)),
+    )
+
+    assert (await library.find(ANA, "me")).prompt_models == (OTHER_MODEL, MODEL)
+
+
+async def test_calls_that_are_given_up_leave_everything_usable(library: VoiceLibrary) -> None:
+    await library.record_consent(ANA, guild_id=None)
+    calls = [asyncio.ensure_future(save(library, ANA, f"voice {n}")) for n in range(30)]
+    for call in calls:
+        await asyncio.sleep(0.002)
+        call.cancel()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    gc.collect()
+
+    kept = {voice.name for voice in (await library.page(ANA, limit=50)).voices}
+    answered = {result.name for result in results if isinstance(result, SavedVoice)}
+    assert answered <= kept
+    assert not [r for r in results if isinstance(r, Exception)]
+    await save(library, ANA, "the next one")
+
+
+async def test_closing_leaves_no_thread_behind(sqlite_url: str) -> None:
+    library = VoiceLibrary(await open_database(sqlite_url))
+    before = set(threading.enumerate())
+    await outcomes(save(library, ANA + n, "Me") for n in range(20))
+    assert len(set(threading.enumerate()) - before) > 1
+
+    await library.close()
+
+    gc.collect()
+    assert set(threading.enumerate()) <= before
