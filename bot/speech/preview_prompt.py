@@ -1,0 +1,103 @@
+"""The preview's voice prompt: a few numbers about a voice, as JSON, checked on the way back in."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from backend.contract import (
+    ConsentMissingError,
+    ConsentRecord,
+    VoicePrompt,
+    VoicePromptInvalidError,
+    VoicePromptModelMismatchError,
+)
+
+MODEL_ID = "preview/piper-joe-world-1"
+
+SPECTRUM_BANDS = 64
+"""Number of mel bands of a mean spectrum."""
+
+MIN_PITCH = 60.0
+MAX_PITCH = 420.0
+"""The range in which pitch is sought, in Hz."""
+
+MIN_TRACT_RATIO = 0.84
+MAX_TRACT_RATIO = 1.25
+"""How far a vocal tract's resonances may move: about the range between adults."""
+
+_MAX_BYTES = 8_192
+_MAX_DISCORD_ID = 2**64 - 1
+_Loudness = Annotated[float, Field(ge=-20, le=20)]
+
+
+class _Checked(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class VoiceTarget(_Checked):
+    """Where the stock voice is moved to.
+
+    Attributes:
+        pitch: The median pitch, in Hz.
+        pitch_spread: Half the distance between the 16th and 84th percentile of the pitch's natural
+            logarithm.
+        tract_ratio: The voice's resonances over the stock voice's; above 1 for a shorter tract.
+        spectrum: Mean natural-log power of `SPECTRUM_BANDS` bands around their own mean.
+    """
+
+    pitch: float = Field(ge=MIN_PITCH, le=MAX_PITCH)
+    pitch_spread: float = Field(ge=0, le=2)
+    tract_ratio: float = Field(ge=MIN_TRACT_RATIO, le=MAX_TRACT_RATIO)
+    spectrum: tuple[_Loudness, ...] = Field(min_length=SPECTRUM_BANDS, max_length=SPECTRUM_BANDS)
+
+
+class _Consent(_Checked):
+    attested_by: int = Field(ge=0, le=_MAX_DISCORD_ID)
+    attested_at: AwareDatetime
+    statement_version: str = Field(min_length=1, max_length=100)
+
+
+class _Document(_Checked):
+    version: Literal[1] = 1
+    consent: _Consent
+    target: VoiceTarget
+
+
+def consent_entry(consent: ConsentRecord) -> _Consent:
+    """Take a consent record into the form that a prompt carries.
+
+    Raises `ConsentMissingError` for anything but a complete record.
+    """
+    if not isinstance(consent, ConsentRecord):
+        raise ConsentMissingError("a voice needs a consent record")
+    try:
+        return _Consent(
+            attested_by=consent.attested_by,
+            attested_at=consent.attested_at,
+            statement_version=consent.statement_version,
+        )
+    except ValidationError:
+        raise ConsentMissingError("the consent record is incomplete") from None
+
+
+def write_prompt(target: VoiceTarget, consent: ConsentRecord) -> VoicePrompt:
+    """Serialise a voice, with the consent that it rests on."""
+    document = _Document(consent=consent_entry(consent), target=target)
+    return VoicePrompt(document.model_dump_json().encode(), MODEL_ID)
+
+
+def read_prompt(prompt: VoicePrompt) -> VoiceTarget:
+    """Parse a voice prompt, trusting nothing in it.
+
+    Raises `VoicePromptModelMismatchError` or `VoicePromptInvalidError`.
+    """
+    if prompt.model_id != MODEL_ID:
+        raise VoicePromptModelMismatchError(prompt.model_id, MODEL_ID)
+    if len(prompt.data) > _MAX_BYTES:
+        raise VoicePromptInvalidError(f"a preview voice prompt has at most {_MAX_BYTES} bytes")
+    try:
+        return _Document.model_validate_json(prompt.data).target
+    except ValidationError:
+        raise VoicePromptInvalidError("these bytes are not a preview voice prompt") from None

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.contract import (
+    LANGUAGES,
+    MAX_SPOKEN_CHARACTERS,
+    LanguageNotSupportedError,
+    TextNotSpeakableError,
+)
+from bot.speech.preview_text import PREVIEW_LANGUAGES, check_readable
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Hello there.", "42", "Café déjà vu", "I had 寿司 in Tokyo", "ＨＥＬＬＯ", "𝓗𝓮𝓵𝓵𝓸", "ok 👍"],
+)
+def test_english_with_a_few_strangers_is_read(text: str) -> None:
+    check_readable(text, "Auto")
+    check_readable(text, "English")
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("こんにちは世界", "Japanese"),
+        ("東京都港区は広い", "Japanese"),
+        ("ｺﾝﾆﾁﾊ", "Japanese"),
+        ("안녕하세요", "Korean"),
+        ("你好,世界", "Chinese"),
+        ("Привет, мир", "Russian"),
+        ("مرحبا", "Arabic"),
+    ],
+)
+@pytest.mark.parametrize("option", PREVIEW_LANGUAGES)
+def test_another_script_is_refused_by_its_language(text: str, language: str, option: str) -> None:
+    with pytest.raises(LanguageNotSupportedError) as refusal:
+        check_readable(text, option)
+
+    assert refusal.value.language == language
+    assert refusal.value.supported == ("Auto", "English")
+
+
+@pytest.mark.parametrize("language", [*LANGUAGES[3:], "Klingon", "english", ""])
+def test_another_language_is_refused(language: str) -> None:
+    with pytest.raises(LanguageNotSupportedError):
+        check_readable("Guten Tag", language)
+
+
+@pytest.mark.parametrize("text", ["", "  ", "...", "👍🎉", "\u200b", "?!"])
+def test_a_text_without_words_is_refused(text: str) -> None:
+    with pytest.raises(TextNotSpeakableError):
+        check_readable(text, "English")
+
+
+def test_length_is_limited_at_exactly_the_contracts_limit() -> None:
+    check_readable("a" * MAX_SPOKEN_CHARACTERS, "Auto")
+    with pytest.raises(TextNotSpeakableError):
+        check_readable("a" * (MAX_SPOKEN_CHARACTERS + 1), "Auto")
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        check_readable(text, "Auto")
+    except (LanguageNotSupportedError, TextNotSpeakableError) as refusal:
+        assert str(refusal)
