@@ -14,6 +14,7 @@ from backend.contract import BackendUnavailableError
 from bot.client import create_bot
 from bot.log import configure_logging
 from bot.settings import Settings, SettingsError, load_settings
+from bot.voices.database import DatabaseUnusableError
 
 USAGE_ERROR = 2
 
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings()
         return asyncio.run(options.command(settings, options))
-    except (SettingsError, BackendUnavailableError) as error:
+    except (SettingsError, DatabaseUnusableError, BackendUnavailableError) as error:
         return _fail(str(error))
     except discord.LoginFailure:
         return _fail(

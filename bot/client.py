@@ -13,6 +13,7 @@ from bot.audio.reference import ReferenceReader
 from bot.interface.command_tree import TimbreCommandTree
 from bot.speech import open_backend
 from bot.studio import Studio
+from bot.voices.database import open_database
 from bot.voices.library import VoiceLibrary
 
 if TYPE_CHECKING:
@@ -80,8 +81,9 @@ class VoiceBot(commands.AutoShardedBot):
     async def _open_studio(self) -> None:
         if self._speech is None:
             self._speech = open_backend(self.settings)
-        self.library = await VoiceLibrary.open(
-            self.settings.database_url, max_voices_per_member=self.settings.max_voices_per_member
+        self.library = VoiceLibrary(
+            await open_database(self.settings.database_url),
+            max_voices_per_user=self.settings.max_voices_per_user,
         )
         await self._speech.start()
         reader = ReferenceReader(max_parallel=self.settings.max_parallel_uploads)

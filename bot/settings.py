@@ -27,9 +27,9 @@ class Settings(BaseSettings):
     )
 
     discord_token: SecretStr | None = None
-    database_url: str = "sqlite+aiosqlite:///data/timbre.db"
+    database_url: str = "sqlite:///data/timbre.db"
     speech_backend: Literal["preview"] = "preview"
-    max_voices_per_member: Annotated[int, Field(ge=1, le=1000)] = 50
+    max_voices_per_user: Annotated[int, Field(ge=1, le=1000)] = 50
     max_parallel_uploads: Annotated[int, Field(ge=1, le=64)] = 2
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"

@@ -10,6 +10,7 @@ import structlog
 
 from backend.contract import (
     AUTO_LANGUAGE,
+    GenerationFailedError,
     LanguageNotSupportedError,
     ReferenceClip,
     SpeechRequest,
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from bot.audio.reference import ReferenceReader
     from bot.speech.backend import SpeechBackend
     from bot.text import NameOf, Sentence
-    from bot.voices.library import SavedVoice, VoiceLibrary
+    from bot.voices.library import VoiceLibrary
+    from bot.voices.records import SavedVoice
 
 log = structlog.get_logger(__name__)
 
@@ -144,13 +146,20 @@ class Studio:
         `on_sentence` is called with the number, from 1, of the sentence that begins, and how many
         there are.
         """
-        joiner = SpeechJoiner()
+        joiner: SpeechJoiner | None = None
         for number, sentence in enumerate(sentences, start=1):
             on_sentence(number, len(sentences))
             request = SpeechRequest(text=sentence.text, prompt=prompt, language=language)
             chunks = [chunk async for chunk in self._speech.speak(request)]
-            await asyncio.to_thread(joiner.add, chunks, ends_paragraph=sentence.ends_paragraph)
-        return await asyncio.to_thread(joiner.join)
+            if not chunks:
+                raise GenerationFailedError("the backend sent no audio")
+            joiner = joiner or SpeechJoiner(chunks[0].sample_rate)
+            pcm = b"".join(chunk.pcm for chunk in chunks)
+            await asyncio.to_thread(joiner.add, pcm, ends_paragraph=sentence.ends_paragraph)
+        speech = await asyncio.to_thread(joiner.joined) if joiner else None
+        if speech is None or not speech.pcm:
+            raise GenerationFailedError("the backend sent silence")
+        return speech
 
     async def _rebuild_prompt(self, voice: SavedVoice) -> VoicePrompt:
         stored = await self._library.clip(voice)

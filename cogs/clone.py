@@ -80,7 +80,7 @@ class Clone(commands.Cog):
                     sentences, voice.prompt, language=language, on_sentence=progress.sentence
                 )
             )
-            speaker = wording.voice_name(name) if name else f"{owner.mention}'s recording"
+            speaker = wording.voice_name(name or f"{owner.display_name}'s new voice")
             await reply.post(
                 wording.spoken_message(
                     speaker, text, notice=studio.backend.notice, notes=voice.notes

@@ -14,8 +14,8 @@ from bot.interface.delivery import encoder
 from bot.interface.options import FORMAT_CHOICES, LANGUAGE_CHOICES, name_resolver, suggest_voices
 from bot.interface.reply import Reply
 from bot.text import MAX_TEXT_CHARACTERS
-from bot.voices.library import SavedVoice
 from bot.voices.names import MAX_NAME_CHARACTERS
+from bot.voices.records import SavedVoice
 
 
 class Say(commands.Cog):

@@ -31,7 +31,7 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
 
         async def render(page: int) -> tuple[str, int]:
             offset = page * VOICES_PER_PAGE
-            shown = await self.bot.library.list(
+            shown = await self.bot.library.page(
                 interaction.user.id, offset=offset, limit=VOICES_PER_PAGE
             )
             return wording.voice_list(shown.voices, page, shown.total, VOICES_PER_PAGE)
@@ -67,7 +67,7 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
             shown = wording.voice_name(saved.name)
             if not await reply.ask(ask_to_delete(f"the voice {shown}")):
                 raise Refusal(f"Kept. {shown} is still there.")
-            await self.bot.library.delete(saved)
+            await self.bot.library.delete(saved.owner_id, saved.name)
             await reply.show(f"Deleted. {shown} and its recording are gone.")
 
 

@@ -32,7 +32,7 @@ async def clone_once(settings: Settings, recording: Path, text: str, out: Path) 
     except OSError as error:
         raise SettingsError(f"{recording} cannot be read: {error.strerror}.") from None
     with tempfile.TemporaryDirectory(prefix="timbre-") as folder:
-        database = f"sqlite+aiosqlite:///{folder}/once.db"
+        database = f"sqlite:///{folder}/once.db"
         async with open_world(settings.model_copy(update={"database_url": database})) as world:
             speech = await _clone(world, recording.name, upload, text)
     if not speech:

@@ -30,7 +30,7 @@ Voices are kept in {database} and are there again next time. Ctrl-C ends the dem
 
 async def serve(settings: Settings, *, port: int) -> int:
     """Show the page until Ctrl-C, or until the session is ended in the page."""
-    url = f"sqlite+aiosqlite:///{DATABASE}"
+    url = f"sqlite:///{DATABASE}"
     stopped = _stop_signal()
     async with open_world(settings.model_copy(update={"database_url": url})) as world:
         preview = world.env.preview(

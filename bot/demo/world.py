@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 YOUR_ID = 1_100_000_000_000_000_001
 FRIENDS_ID = 1_100_000_000_000_000_002
 
+WELCOME = """\
+Welcome! This is a simulated Discord with the real bot in it. To try it:
+1. Type `/clone`, choose a recording of 3 to 30 seconds of someone speaking, and write what the \
+voice should say. Under *+3 more*, give it a `name` to keep it.
+2. Confirm the consent question, wait a moment, and press *Play*.
+3. Type `/say` to speak with the voice again. `/help` shows the rest.
+"""
+
 SETTLE_WITHIN_SECONDS = 900.0
 """simcord calls a command stuck after this; speaking 5,000 characters takes a while."""
 
@@ -56,6 +64,7 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
         you = guild.add_member(_person(env, YOUR_ID, "you"))
         friend = guild.add_member(_person(env, FRIENDS_ID, "friend"))
         await bot.tree.sync()
+        await friend.send(channel, WELCOME)
         yield World(env, bot, channel, you, friend)
 
 

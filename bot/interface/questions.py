@@ -53,7 +53,7 @@ def ask_for_consent() -> Question:
     return Question(
         "**Before your first voice**\n"
         "Cloning a voice needs the speaker's permission. Please confirm:\n"
-        f"> {CONSENT_STATEMENT}\n"
+        f"> {CONSENT_STATEMENT}\n\n"
         "I keep your answer with your Discord id and the time. `/help` says what else I keep.",
         yes="I confirm",
         style=discord.ButtonStyle.success,

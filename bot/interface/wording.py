@@ -12,16 +12,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from backend.contract import BackendInfo
-    from bot.voices.library import SavedVoice
+    from bot.voices.records import SavedVoice
 
 ACCENT = discord.Colour.from_str("#7c5cff")
 
-MAX_QUOTE_CHARACTERS = 300
+MAX_EXCERPT_CHARACTERS = 300
 
 
 def voice_name(name: str) -> str:
     """A voice's name as text that Discord shows to the letter."""
-    return f"**{discord.utils.escape_markdown(discord.utils.escape_mentions(name))}**"
+    return f"**{as_text(name)}**"
+
+
+def as_text(typed: str) -> str:
+    """Someone's text to the letter: no markup, no mention, no link preview."""
+    return discord.utils.escape_markdown(discord.utils.escape_mentions(typed))
 
 
 def spoken_message(
@@ -31,20 +36,20 @@ def spoken_message(
 
     Args:
         speaker: Who is heard, already safe to show.
-        typed: What the person asked to be said; quoted so that it can be read without sound.
+        typed: What the person asked to be said; shown so that it can be read without sound.
         notice: What the speech backend says of itself.
         notes: What was done to the recording.
     """
     small = [f"-# {line}" for line in (*notes, notice) if line]
-    return "\n".join([f"{speaker} says:", quote(typed), *small])
+    return "\n".join([f"{speaker} says: “{excerpt(typed)}”", *small])
 
 
-def quote(typed: str) -> str:
-    """Someone's text as a block quote: shortened, without markup and without mentions."""
+def excerpt(typed: str) -> str:
+    """Someone's text on one line: shortened, without markup and without mentions."""
     flat = " ".join(typed.split())
-    if len(flat) > MAX_QUOTE_CHARACTERS:
-        flat = flat[: MAX_QUOTE_CHARACTERS - 1].rstrip() + "…"
-    return f"> {discord.utils.escape_markdown(discord.utils.escape_mentions(flat))}"
+    if len(flat) > MAX_EXCERPT_CHARACTERS:
+        flat = flat[: MAX_EXCERPT_CHARACTERS - 1].rstrip() + "…"
+    return as_text(flat)
 
 
 def seconds(value: float) -> str:
@@ -73,13 +78,13 @@ def voice_list(
 
 def voice_card(voice: SavedVoice) -> discord.Embed:
     """Everything that is kept about one voice."""
-    card = discord.Embed(title=discord.utils.escape_markdown(voice.name), colour=ACCENT)
+    card = discord.Embed(title=as_text(voice.name), colour=ACCENT)
     card.add_field(name="Recording", value=f"{seconds(voice.clip_seconds)}, kept losslessly")
     card.add_field(name="Saved", value=discord.utils.format_dt(voice.created_at, "D"))
     card.add_field(name="Last used", value=_last_use(voice))
     card.add_field(
         name="Transcript",
-        value=quote(voice.transcript) if voice.transcript else "None was given.",
+        value=excerpt(voice.transcript) if voice.transcript else "None was given.",
         inline=False,
     )
     card.add_field(

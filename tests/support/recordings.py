@@ -115,7 +115,8 @@ def as_file(samples: NDArray[np.float32], sample_rate: int, suffix: str, *option
     command = [ffmpeg_path(), "-nostdin", "-loglevel", "error"]
     command += ["-f", "f32le", "-ar", str(sample_rate), "-ac", str(channels), "-i", "pipe:0"]
     if suffix in _WITH_VIDEO:
-        command += ["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=10", "-shortest"]
+        video = f"testsrc2=size=160x120:rate=10:duration={len(samples) / sample_rate}"
+        command += ["-f", "lavfi", "-i", video]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"recording.{suffix}")
         command += [*CODECS[suffix], *options, str(path)]

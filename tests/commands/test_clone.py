@@ -1,0 +1,242 @@
+"""`/clone` as people use it: consent, a recording, a text, and what comes back."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile
+
+from backend.contract import (
+    BackendBusyError,
+    BackendUnavailableError,
+    GenerationFailedError,
+    ReferenceUnusableError,
+)
+from bot.voices.consent import CONSENT_STATEMENT, CONSENT_VERSION
+from tests.support.discord_server import CONFIRM
+from tests.support.recordings import as_file, speech
+
+if TYPE_CHECKING:
+    from tests.support.discord_server import Member, Server
+    from tests.support.scripted_backend import ScriptedBackend
+
+
+def pitch_of(ogg: bytes) -> float:
+    """The strongest frequency in a file, in Hz: which of the scripted voices is heard."""
+    samples, sample_rate = soundfile.read(io.BytesIO(ogg), dtype="float32")
+    spectrum = np.abs(np.fft.rfft(samples))
+    return float(np.argmax(spectrum) * sample_rate / len(samples))
+
+
+class TestConsent:
+    async def test_is_asked_once_and_kept_with_who_and_when(
+        self, server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+    ) -> None:
+        asked = await ada.types("clone", audio=("me.wav", recording), text="Hello there.")
+        assert asked.private is not None
+        assert asked.private.ephemeral
+        assert CONSENT_STATEMENT in asked.told
+        assert not backend.clips, "nothing is cloned before the answer"
+
+        answer = await ada.presses(asked.private, CONFIRM)
+        assert len(await answer.files()) == 1
+        kept = await server.bot.library.consent_of(ada.actor.id)
+        assert kept is not None
+        assert (kept.attested_by, kept.statement_version) == (ada.actor.id, CONSENT_VERSION)
+        assert backend.consents == [kept]
+
+        again = await ada.types("clone", audio=("me.wav", recording), text="Hello again.")
+        assert len(await again.files()) == 1, "the second time nothing is asked"
+
+    async def test_without_it_nothing_is_cloned_or_kept(
+        self, server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+    ) -> None:
+        asked = await ada.types("clone", audio=("a.wav", recording), text="Hello.", name="Me")
+        answer = await ada.presses(asked.private, "Cancel")
+        assert "Nothing was cloned" in asked.told
+        assert not answer.posted
+        assert not backend.clips
+        assert await server.bot.library.consent_of(ada.actor.id) is None
+        assert (await server.bot.library.page(ada.actor.id)).total == 0
+
+    async def test_no_answer_counts_as_no(
+        self, server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+    ) -> None:
+        asked = await ada.types("clone", audio=("a.wav", recording), text="Hello.")
+        await server.env.advance_time(301)
+        assert "Nothing was cloned" in asked.told
+        assert not backend.clips
+
+    async def test_of_one_person_is_not_that_of_another(
+        self, ada: Member, grace: Member, recording: bytes
+    ) -> None:
+        await ada.clones(recording)
+        asked = await grace.types("clone", audio=("a.wav", recording), text="Hello.")
+        assert CONSENT_STATEMENT in asked.told
+
+
+class TestSpeech:
+    async def test_is_posted_for_all_with_what_is_said_and_by_what(
+        self, ada: Member, backend: ScriptedBackend, recording: bytes
+    ) -> None:
+        answer = await ada.clones(recording, "The *birch* canoe. It slid!", name="Ada")
+        [message] = answer.posted
+        assert message.content.startswith("**Ada** says: “The \\*birch\\* canoe. It slid!”")
+        assert "-# This is a test voice." in message.content
+        [file] = message.attachments
+        assert file.filename == "speech.ogg"
+        assert pitch_of(await file.read()) == pytest.approx(400, abs=5)
+        assert backend.spoken == ["The birch canoe.", "It slid!"]
+
+    async def test_keeps_the_voice_only_if_it_has_a_name(
+        self, server: Server, ada: Member, recording: bytes
+    ) -> None:
+        unnamed = await ada.clones(recording)
+        assert unnamed.posted[0].content.startswith("**ada's new voice** says: “Hello.”")
+        assert (await server.bot.library.page(ada.actor.id)).total == 0
+
+        named = await ada.clones(recording, name="Ada")
+        assert named.told == "Your voice is saved as **Ada**. Use it any time with `/say`."
+        [voice] = (await server.bot.library.page(ada.actor.id)).voices
+        assert voice.name == "Ada"
+        assert voice.clip_seconds == pytest.approx(6.0, abs=1.0)
+
+    async def test_gives_the_backend_a_clean_clip_and_the_transcript(
+        self, ada: Member, backend: ScriptedBackend, recording: bytes
+    ) -> None:
+        await ada.clones(recording, transcript="The birch canoe slid on the smooth planks.")
+        [clip] = backend.clips
+        assert clip.transcript == "The birch canoe slid on the smooth planks."
+        assert clip.sample_rate == 24_000
+        assert 3.0 <= clip.seconds <= 7.0
+
+    async def test_of_a_long_recording_says_which_part_was_used(
+        self, ada: Member, backend: ScriptedBackend
+    ) -> None:
+        answer = await ada.clones(as_file(speech(45.0), 24_000, "mp3"))
+        assert "so I used its clearest" in answer.posted[0].content
+        assert 10.0 <= backend.clips[0].seconds <= 20.0
+
+    async def test_pings_nobody(self, server: Server, ada: Member, recording: bytes) -> None:
+        await ada.clones(recording, "@everyone look, <@1> and @here!", name="@everyone")
+        bodies = server.requests("POST", "/webhooks/")
+        assert bodies
+        assert all(body["allowed_mentions"] == {"parse": []} for body in bodies)
+
+
+class TestProgress:
+    async def test_is_private_from_the_first_moment(
+        self, server: Server, ada: Member, recording: bytes
+    ) -> None:
+        await ada.clones(recording)
+        deferred = server.requests("POST", "/callback")[0]
+        assert deferred == {"type": 5, "data": {"flags": 64}}
+
+    async def test_tells_each_step(self, server: Server, ada: Member, recording: bytes) -> None:
+        await ada.clones(recording)
+        words = [body["content"] for body in server.requests("PATCH", "/@original")]
+        assert any("Listening to your recording…" in said for said in words), words
+
+
+class TestRefusals:
+    """Each names the problem and the remedy, is private, and leaves nothing behind."""
+
+    async def refused(self, server: Server, member: Member, upload: bytes, **options: str) -> str:
+        answer = await member.clones(upload, **options)
+        assert answer.private is not None
+        assert answer.private.ephemeral
+        assert not answer.posted
+        assert (await server.bot.library.page(member.actor.id)).total == 0
+        return answer.told
+
+    async def test_no_recording_at_all(self, server: Server, ada: Member) -> None:
+        told = await self.refused(server, ada, b"#EXTM3U\nhttp://127.0.0.1/secret", name="Me")
+        assert told == (
+            "That file is not a recording I can read. "
+            "Send wav, mp3, m4a, ogg, flac, webm or mp4."
+        )
+
+    async def test_a_file_that_is_no_recording_is_refused_before_consent_is_asked(
+        self, ada: Member
+    ) -> None:
+        answer = await ada.types("clone", audio=("voice.wav", b"MZ\x00" * 100), text="Hello.")
+        assert "not a recording" in answer.told
+
+    async def test_no_speech(self, server: Server, ada: Member) -> None:
+        times = np.arange(24_000 * 5) / 24_000
+        tone = (0.3 * np.sin(2 * np.pi * 440 * times)).astype(np.float32)
+        told = await self.refused(server, ada, as_file(tone, 24_000, "wav"), name="Me")
+        assert "no speech I can hear" in told
+
+    async def test_too_little_speech(self, server: Server, ada: Member) -> None:
+        told = await self.refused(server, ada, as_file(speech(1.5), 24_000, "wav"), name="Me")
+        assert told.startswith("I need at least 3 s of speech; this has 1.")
+
+    async def test_too_long_for_its_transcript(self, server: Server, ada: Member) -> None:
+        upload = as_file(speech(45.0), 24_000, "mp3")
+        told = await self.refused(server, ada, upload, transcript="The birch canoe.", name="Me")
+        assert "transcript" in told
+
+    async def test_a_language_the_backend_lacks(
+        self, server: Server, ada: Member, recording: bytes, backend: ScriptedBackend
+    ) -> None:
+        told = await self.refused(server, ada, recording, language="German", name="Me")
+        assert told == "I can't speak German here yet. This voice engine speaks English."
+        assert not backend.clips
+
+    async def test_a_text_without_words(
+        self, server: Server, ada: Member, recording: bytes
+    ) -> None:
+        told = await self.refused(server, ada, recording, text="... !!!", name="Me")
+        assert "nothing in that text I can say" in told
+
+    async def test_a_name_that_is_taken(self, ada: Member, recording: bytes) -> None:
+        await ada.clones(recording, name="Straße")
+        answer = await ada.clones(recording, name="STRASSE")
+        assert answer.told.startswith("You already have a voice with that name.")
+        assert not answer.posted
+
+
+class TestBackendFailures:
+    @pytest.mark.parametrize(
+        ("error", "sentence"),
+        [
+            (ReferenceUnusableError("x"), "I couldn't make a voice from this recording."),
+            (BackendBusyError(12.3), "Please try again in about 12 s."),
+            (BackendUnavailableError("x"), "The voice engine is not reachable right now."),
+        ],
+    )
+    async def test_while_learning_the_voice_leave_nothing(
+        self,
+        server: Server,
+        ada: Member,
+        backend: ScriptedBackend,
+        recording: bytes,
+        error: Exception,
+        sentence: str,
+    ) -> None:
+        async def fail(_clip: object) -> None:
+            raise error
+
+        backend.on_prepare = fail
+        answer = await ada.clones(recording, name="Ada")
+        assert sentence in answer.told
+        assert not answer.posted
+        assert (await server.bot.library.page(ada.actor.id)).total == 0
+
+    async def test_while_speaking_keep_the_voice_and_say_so(
+        self, server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+    ) -> None:
+        async def fail(_request: object) -> None:
+            raise GenerationFailedError("noise")
+
+        backend.on_speak = fail
+        answer = await ada.clones(recording, name="Ada")
+        assert answer.told == (
+            "The voice engine gave no usable speech this time. Please try again. "
+            "Your voice is saved as **Ada**. Use it any time with `/say`."
+        )
+        assert (await server.bot.library.page(ada.actor.id)).total == 1

@@ -1,0 +1,196 @@
+"""`/say` as people use it: a saved voice, a text, and a file that fits."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+import soundfile
+
+from backend.contract import SpeechRequest, VoicePromptInvalidError
+from bot.interface import delivery
+from tests.commands.test_clone import pitch_of
+from tests.support.discord_server import open_server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.discord_server import Member, Server
+    from tests.support.scripted_backend import ScriptedBackend
+
+LONG_TEXT = "This is one sentence of a long story that goes on. " * 80
+
+
+async def test_speaks_with_the_voice_that_is_named(ada: Member, recording: bytes) -> None:
+    await ada.clones(recording, name="Low")
+    await ada.clones(recording, name="High")
+    low = await ada.types("say", text="Hello there, all of you.", voice="LOW")
+    high = await ada.types("say", text="Hello there, all of you.", voice="high")
+    assert pitch_of((await low.files())[0]) == pytest.approx(400, abs=5)
+    assert pitch_of((await high.files())[0]) == pytest.approx(500, abs=5)
+    assert low.posted[0].content.startswith("**Low** says: “Hello there, all of you.”")
+    assert low.private is None, "nothing private is left to read"
+
+
+async def test_uses_the_last_used_voice_by_default(
+    server: Server, ada: Member, recording: bytes
+) -> None:
+    await ada.clones(recording, name="First")
+    await server.env.advance_time(1)
+    await ada.clones(recording, name="Second")
+    newest = await ada.types("say", text="Hello there.")
+    assert newest.posted[0].content.startswith("**Second**")
+    await ada.types("say", text="Hello there.", voice="First")
+    assert (await ada.types("say", text="Hello.")).posted[0].content.startswith("**First**")
+
+
+async def test_without_a_voice_says_how_to_get_one(ada: Member) -> None:
+    answer = await ada.types("say", text="Hello.")
+    assert answer.told.startswith("You have no saved voice yet. Make one with `/clone`")
+
+
+async def test_voices_of_others_are_not_there(
+    ada: Member, grace: Member, recording: bytes
+) -> None:
+    await ada.clones(recording, name="Ada")
+    answer = await grace.types("say", text="Hello.", voice="Ada")
+    assert answer.told.startswith("You have no voice with that name.")
+    offered = await grace.actor.autocomplete(grace.server.channel, "say", "voice", "A", text="x")
+    assert offered == []
+
+
+async def test_offers_at_most_25_voices_while_typing(
+    server: Server, ada: Member, recording: bytes
+) -> None:
+    await ada.clones(recording, name="The first")
+    library = server.bot.library
+    [voice] = (await library.page(ada.actor.id)).voices
+    clip = await library.clip(voice)
+    prompt = await library.prompt(voice, "scripted/1")
+    assert prompt is not None
+    for number in range(30):
+        await library.save(
+            ada.actor.id,
+            f"Voice {number}",
+            clip_flac=clip.flac,
+            clip_seconds=1.0,
+            transcript=None,
+            language=None,
+            prompt=prompt,
+        )
+    offered = await ada.actor.autocomplete(server.channel, "say", "voice", "", text="x")
+    assert len(offered) == 25
+    narrowed = await ada.actor.autocomplete(server.channel, "say", "voice", "voice 2", text="x")
+    assert {choice["name"] for choice in narrowed} >= {"Voice 2", "Voice 20", "Voice 29"}
+
+
+@pytest.mark.parametrize(
+    ("option", "container"), [("ogg", "OGG"), ("mp3", "MP3"), ("wav", "WAV"), ("flac", "FLAC")]
+)
+async def test_gives_the_kind_of_file_that_is_asked_for(
+    ada: Member, recording: bytes, option: str, container: str
+) -> None:
+    await ada.clones(recording, name="Ada")
+    answer = await ada.types("say", text="Hello there, all of you.", format=option)
+    [file] = answer.posted[0].attachments
+    assert file.filename == f"speech.{option}"
+    assert soundfile.info(io.BytesIO(await file.read())).format == container
+
+
+async def test_a_long_text_becomes_one_file_and_shows_how_far_it_is(
+    server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    await ada.clones(recording, name="Ada")
+    backend.spoken.clear()
+
+    async def take_a_while(_request: SpeechRequest) -> None:
+        await asyncio.sleep(0.04)
+
+    backend.on_speak = take_a_while
+    answer = await ada.types("say", text=LONG_TEXT)
+    assert len(backend.spoken) == 80
+    [file] = await answer.files()
+    assert soundfile.info(io.BytesIO(file)).duration == pytest.approx(80 * (2.5 + 0.3), rel=0.1)
+    said = [body["content"] for body in server.requests("PATCH", "/@original")]
+    assert any("Speaking sentence" in words and "of 80" in words for words in said), said
+
+
+async def test_a_file_over_the_upload_limit_becomes_parts(
+    ada: Member, recording: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from simcord import interactions  # noqa: PLC0415 - patched for this test alone
+
+    build = interactions.base_payload
+
+    def with_small_limit(*arguments: object, **options: object) -> object:
+        record, payload = build(*arguments, **options)  # type: ignore[arg-type]
+        payload["attachment_size_limit"] = 1_000_000
+        return record, payload
+
+    await ada.clones(recording, name="Ada")
+    monkeypatch.setattr(interactions, "base_payload", with_small_limit)
+    answer = await ada.types("say", text=LONG_TEXT[:2_000], format="wav")
+    files = await answer.files()
+    assert len(files) > 1
+    assert all(len(file) <= 1_000_000 for file in files)
+    names = [file.filename for message in answer.posted for file in message.attachments]
+    assert names[0] == f"speech-1-of-{len(files)}.wav"
+
+
+async def test_an_upload_that_discord_finds_too_large_is_sent_again_smaller(
+    server: Server, ada: Member, recording: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ada.clones(recording, name="Ada")
+    monkeypatch.setattr(delivery, "SAFE_UPLOAD_LIMIT", 100_000)
+    server.env.inject_error("POST", "/webhooks/*", status=413, code=40005, times=1)
+    answer = await ada.types("say", text="Hello there, all of you, near and far.", format="wav")
+    assert (await answer.files())
+    assert all(len(file) <= 100_000 for file in await answer.files())
+
+
+async def test_a_voice_is_learned_again_when_the_model_changes(
+    server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    await ada.clones(recording, name="Ada", transcript="The birch canoe slid.")
+    backend.model_id = "scripted/2"
+    answer = await ada.types("say", text="Hello there.")
+    assert len(await answer.files()) == 1
+    assert backend.clips[1].transcript == "The birch canoe slid."
+    assert backend.clips[1].pcm == backend.clips[0].pcm, "from the clip that was kept"
+    await ada.types("say", text="Hello there.")
+    assert len(backend.clips) == 2, "and kept for the next time"
+    [voice] = (await server.bot.library.page(ada.actor.id)).voices
+    assert set(voice.prompt_models) == {"scripted/1", "scripted/2"}
+
+
+async def test_a_damaged_prompt_is_made_anew(
+    ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    await ada.clones(recording, name="Ada")
+
+    async def refuse_the_first(_request: SpeechRequest) -> None:
+        backend.on_speak = None
+        raise VoicePromptInvalidError("damaged")
+
+    backend.on_speak = refuse_the_first
+    assert len(await (await ada.types("say", text="Hello.")).files()) == 1
+    assert len(backend.clips) == 2
+
+
+async def test_voices_and_consent_survive_a_restart(
+    tmp_path: Path, backend: ScriptedBackend, recording: bytes
+) -> None:
+    async with open_server(tmp_path, backend) as server:
+        ada = server.member("ada")
+        await ada.clones(recording, name="Ada")
+        ada_id = ada.actor.id
+        first = (await (await ada.types("say", text="The very same words.")).files())[0]
+
+        await server.env.restart_bot(server.fresh_bot())
+        again = (await (await ada.types("say", text="The very same words.")).files())[0]
+        assert pitch_of(again) == pytest.approx(pitch_of(first), abs=1)
+        assert await server.bot.library.consent_of(ada_id) is not None
+        asked_again = await ada.types("clone", audio=("a.wav", recording), text="Hello.")
+        assert len(await asked_again.files()) == 1

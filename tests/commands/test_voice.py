@@ -1,0 +1,124 @@
+"""`/voice`, `/forget` and `/help` as people use them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from backend.contract import VoicePrompt
+
+if TYPE_CHECKING:
+    from tests.support.discord_server import Member, Server
+
+
+async def has_voices(server: Server, member: Member, *names: str) -> None:
+    await member.consents()
+    for name in names:
+        await server.bot.library.save(
+            member.actor.id,
+            name,
+            clip_flac=b"flac",
+            clip_seconds=7.25,
+            transcript="What *was* said.",
+            language=None,
+            prompt=VoicePrompt(b"300", "scripted/1"),
+        )
+
+
+def enabled_buttons(components: list[dict[str, object]]) -> list[str]:
+    row = components[0]["components"]
+    assert isinstance(row, list)
+    return [button["label"] for button in row if not button.get("disabled")]
+
+
+async def test_list_is_empty_at_first_and_says_what_to_do(ada: Member) -> None:
+    answer = await ada.types("voice list")
+    assert answer.told.startswith("You have no saved voice yet.")
+    assert answer.private is not None
+    assert answer.private.ephemeral
+
+
+async def test_list_shows_pages_that_can_be_turned(server: Server, ada: Member) -> None:
+    await has_voices(server, ada, *(f"Voice {number:02}" for number in range(23)))
+    answer = await ada.types("voice list")
+    assert answer.private is not None
+    assert answer.told.startswith("You have 23 voices. Page 1 of 3.")
+    assert answer.told.count("\n") == 10
+    assert "7.2 s · not used yet" in answer.told
+    assert enabled_buttons(answer.private.components) == ["Later ▶"]
+
+    await ada.presses(answer.private, "Later ▶")
+    await ada.presses(answer.private, "Later ▶")
+    assert answer.told.startswith("You have 23 voices. Page 3 of 3.")
+    assert enabled_buttons(answer.private.components) == ["◀ Earlier"]
+    await ada.presses(answer.private, "◀ Earlier")
+    assert "Page 2 of 3" in answer.told
+
+
+async def test_list_goes_back_when_its_last_page_has_gone(server: Server, ada: Member) -> None:
+    await has_voices(server, ada, *(f"Voice {number:02}" for number in range(11)))
+    answer = await ada.types("voice list")
+    [oldest] = (await server.bot.library.page(ada.actor.id, offset=10)).voices
+    await server.bot.library.delete(ada.actor.id, oldest.name)
+    await ada.presses(answer.private, "Later ▶")
+    assert answer.told.startswith("You have 10 voices.")
+    assert answer.private is not None
+    assert answer.private.components == []
+
+
+async def test_info_shows_everything_that_is_kept(server: Server, ada: Member) -> None:
+    await has_voices(server, ada, "My `voice`")
+    answer = await ada.types("voice info", voice="my `VOICE`")
+    assert answer.private is not None
+    [card] = answer.private.embeds
+    shown = {field.name: field.value for field in card.fields}
+    assert card.title == "My \\`voice\\`"
+    assert shown["Recording"] == "7.2 s, kept losslessly"
+    assert shown["Transcript"] == "What \\*was\\* said."
+    assert "You confirmed the statement (version" in str(shown["Consent"])
+
+
+async def test_rename_keeps_the_voice(server: Server, ada: Member) -> None:
+    await has_voices(server, ada, "Old", "Other")
+    answer = await ada.types("voice rename", voice="old", new_name="New")
+    assert answer.told == "Done. The voice is called **New** now."
+    taken = await ada.types("voice rename", voice="New", new_name="OTHER")
+    assert taken.told.startswith("You already have a voice with that name.")
+    missing = await ada.types("voice rename", voice="Old", new_name="Third")
+    assert missing.told.startswith("You have no voice with that name.")
+
+
+async def test_delete_asks_first(server: Server, ada: Member) -> None:
+    await has_voices(server, ada, "Ada")
+    asked = await ada.types("voice delete", voice="ada")
+    assert asked.told == "Delete the voice **Ada**? This cannot be undone."
+    await ada.presses(asked.private, "Keep")
+    assert asked.told == "Kept. **Ada** is still there."
+    assert (await server.bot.library.page(ada.actor.id)).total == 1
+
+    asked = await ada.types("voice delete", voice="ada")
+    await ada.presses(asked.private, "Delete")
+    assert asked.told == "Deleted. **Ada** and its recording are gone."
+    assert (await server.bot.library.page(ada.actor.id)).total == 0
+
+
+async def test_forget_deletes_voices_and_consent_of_this_person_only(
+    server: Server, ada: Member, grace: Member
+) -> None:
+    await has_voices(server, ada, "One", "Two")
+    await has_voices(server, grace, "Three")
+    asked = await ada.types("forget")
+    await ada.presses(asked.private, "Delete")
+    assert asked.told == "Done. 2 voices, the recordings and your consent record are gone."
+    assert (await server.bot.library.page(ada.actor.id)).total == 0
+    assert await server.bot.library.consent_of(ada.actor.id) is None
+    assert (await server.bot.library.page(grace.actor.id)).total == 1
+
+
+async def test_help_says_what_is_kept_and_how_to_delete_it(ada: Member) -> None:
+    answer = await ada.types("help")
+    assert answer.private is not None
+    [page] = answer.private.embeds
+    shown = {field.name: str(field.value) for field in page.fields}
+    assert "cleaned recording" in shown["What I keep about you"]
+    assert "`/forget`" in shown["Delete it"]
+    assert shown["Voice engine"] == "Scripted voices. Languages: English. This is a test voice."

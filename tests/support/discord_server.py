@@ -1,0 +1,134 @@
+"""A simulated Discord server with the real bot, and members who do what people do."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import simcord
+
+from bot.client import create_bot
+from bot.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+    import discord
+    from simcord.actors import MemberActor
+    from simcord.builders import ChannelHandle
+    from simcord.env import Env
+    from simcord.results import InteractionResult, ResponseMessage
+
+    from bot.client import VoiceBot
+    from bot.speech.backend import SpeechBackend
+
+SETTLE_SECONDS = 60.0
+CONFIRM = "I confirm"
+
+
+@dataclass
+class Answer:
+    """What the bot did about one command, as the people in the channel see it."""
+
+    result: InteractionResult
+
+    @property
+    def private(self) -> ResponseMessage | None:
+        """The message only the person sees, as it stands now."""
+        return self.result.response
+
+    @property
+    def told(self) -> str:
+        """The private words."""
+        return self.private.content if self.private else ""
+
+    @property
+    def posted(self) -> list[discord.Message]:
+        """The public messages."""
+        return [message.message for message in self.result.followups if not message.ephemeral]
+
+    async def files(self) -> list[bytes]:
+        """The posted files."""
+        return [await file.read() for message in self.posted for file in message.attachments]
+
+
+class Member:
+    """A person on the server."""
+
+    def __init__(self, server: Server, actor: MemberActor) -> None:
+        self.server = server
+        self.actor = actor
+
+    async def types(self, command: str, **options: Any) -> Answer:
+        """Type a slash command and wait until the bot is done or wants something."""
+        return Answer(await self.actor.slash(self.server.channel, command, **options))
+
+    async def begins(self, command: str, **options: Any) -> ResponseMessage:
+        """Type a slash command that will take long; return its private message while it works."""
+        with self.server.impatient():
+            await self.actor.slash(self.server.channel, command, **options)
+        messages = [m for m in self.server.channel.history(viewer=self.actor) if m.flags.ephemeral]
+        return messages[-1]  # type: ignore[return-value]
+
+    async def presses(self, message: Any, label: str) -> Answer:
+        """Press a button."""
+        return Answer(await self.actor.click(message, label=label))
+
+    async def consents(self) -> None:
+        """Agree to the consent statement, outside of any command that a test is about."""
+        await self.server.bot.library.record_consent(self.actor.id, guild_id=None)
+
+    async def clones(self, recording: bytes, text: str = "Hello.", **options: Any) -> Answer:
+        """Use `/clone`; the person has agreed to the statement before."""
+        await self.consents()
+        return await self.types("clone", audio=("voice.wav", recording), text=text, **options)
+
+
+@dataclass
+class Server:
+    """One guild with one channel, in which the bot runs."""
+
+    env: Env
+    bot: VoiceBot
+    channel: ChannelHandle
+
+    def member(self, name: str) -> Member:
+        """Someone joins."""
+        guild = self.env.guild
+        return Member(self, guild.add_member(self.env.create_user(name)))
+
+    @contextmanager
+    def impatient(self) -> Iterator[None]:
+        """Look at the bot while it works, rather than after."""
+        self.env.settle_timeout = 0.5
+        try:
+            yield
+        except TimeoutError:
+            pass
+        else:
+            raise AssertionError("the bot was done at once")
+        finally:
+            self.env.settle_timeout = SETTLE_SECONDS
+
+    def requests(self, method: str, path_part: str) -> list[Any]:
+        """The bodies of the requests that the bot sent to Discord."""
+        return [
+            request.json
+            for request in self.env.http_requests
+            if request.method == method and path_part in request.path
+        ]
+
+
+@asynccontextmanager
+async def open_server(
+    folder: Path, speech: SpeechBackend | None, **settings: Any
+) -> AsyncIterator[Server]:
+    """Start the bot on a new server; its database is in the folder."""
+    database_url = f"sqlite:///{folder / 'timbre.db'}"
+    bot = create_bot(Settings(_env_file=None, database_url=database_url, **settings), speech=speech)
+    async with simcord.run(bot, shard_count=1, settle_timeout=SETTLE_SECONDS) as env:
+        channel = env.create_guild("Test server").create_text_channel("voices")
+        await bot.tree.sync()
+        yield Server(env, bot, channel)
