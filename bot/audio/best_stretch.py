@@ -25,45 +25,63 @@ _SECONDS_PER_CLIPPED_PERCENT = 1.0
 def best_stretch(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tuple[int, int]:
     """Choose at most 20 s with much speech, at a good level, that start and end in pauses.
 
-    More speech is better; each decibel that a stretch is fainter than the whole recording's speech
+    More speech is better. Each decibel that a stretch is fainter than the recording usually is
     costs as much as a second of speech, and so does each percent of clipped samples. Speech without
     a pause for longer than 20 s is cut at its faintest spot.
 
     Args:
-        samples: `(n,)`, as recorded: what clips is told by its level.
+        samples: `(n,)`, at the level they were recorded with.
         speech: What `SpeechDetector.find_speech` says of `samples`; some of it is True.
 
     Returns:
         The first window of the stretch, and the one after its last.
     """
-    windows = in_windows(samples)
-    power = np.square(windows).mean(axis=1, dtype=np.float64)
-    clipped = (is_clipped(windows)).mean(axis=1)
-    overall = decibels(power[speech].mean())
-    spoken_sum, power_sum, clipped_sum = (
-        np.concatenate([[0.0], np.cumsum(values * speech)])
-        for values in (np.ones(len(speech)), power, clipped)
-    )
+    spoken = _SpokenWindows(samples, speech)
+    parts = _parts(speech, spoken.power)
+    usual_level = float(np.median([spoken.level(*part) for part in parts]))
 
-    def worth(start: int, end: int) -> float:
-        spoken = spoken_sum[end] - spoken_sum[start]
-        level = decibels((power_sum[end] - power_sum[start]) / spoken)
-        clipped_percent = 100 * (clipped_sum[end] - clipped_sum[start]) / spoken
-        faint = max(0.0, overall - level)
-        return float(
-            spoken * WINDOW_SECONDS
-            - faint * _SECONDS_PER_DECIBEL
-            - clipped_percent * _SECONDS_PER_CLIPPED_PERCENT
+    def worth(stretch: tuple[int, int]) -> float:
+        faintness = max(0.0, usual_level - spoken.level(*stretch))
+        return (
+            spoken.seconds(*stretch)
+            - faintness * _SECONDS_PER_DECIBEL
+            - spoken.clipped_percent(*stretch) * _SECONDS_PER_CLIPPED_PERCENT
         )
 
-    parts = _parts(speech, power)
     stretches = (
         (start, end)
         for first, (start, _) in enumerate(parts)
         for _, end in parts[first:]
         if end - start <= _LONGEST
     )
-    return max(stretches, key=lambda stretch: worth(*stretch))
+    return max(stretches, key=worth)
+
+
+class _SpokenWindows:
+    """Answers about the speech between two windows, at once for any two: by cumulative sums."""
+
+    def __init__(self, samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> None:
+        windows = in_windows(samples)
+        self.power = np.square(windows).mean(axis=1, dtype=np.float64)
+        self._count = _cumulative(speech)
+        self._power = _cumulative(self.power * speech)
+        self._clipped = _cumulative(is_clipped(windows).mean(axis=1) * speech)
+
+    def seconds(self, start: int, end: int) -> float:
+        return float(self._count[end] - self._count[start]) * WINDOW_SECONDS
+
+    def level(self, start: int, end: int) -> float:
+        return decibels(self._mean(self._power, start, end))
+
+    def clipped_percent(self, start: int, end: int) -> float:
+        return 100 * self._mean(self._clipped, start, end)
+
+    def _mean(self, sums: NDArray[np.float64], start: int, end: int) -> float:
+        return float((sums[end] - sums[start]) / (self._count[end] - self._count[start]))
+
+
+def _cumulative(values: NDArray[np.generic]) -> NDArray[np.float64]:
+    return np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
 
 
 def _parts(speech: NDArray[np.bool_], power: NDArray[np.float64]) -> list[tuple[int, int]]:

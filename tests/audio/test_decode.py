@@ -1,0 +1,202 @@
+"""Every kind of recording that people send comes out as the sound that went in."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from bot.audio import decode as decoding
+from bot.audio.container import identify
+from bot.audio.decode import decode
+from bot.errors import Refusal
+from tests.support.recordings import CODECS, as_file, resample, speech
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+RATE = 24_000
+SECONDS = 4.0
+
+
+async def decoded(upload: bytes, max_seconds: float = 30.0) -> NDArray[np.float32]:
+    return await decode(upload, identify(upload), sample_rate=RATE, max_seconds=max_seconds)
+
+
+def likeness(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Correlation at the best alignment within a tenth of a second; lossy codecs add delays."""
+    size = 1 << 18
+    spectrum = np.fft.rfft(one, size) * np.conj(np.fft.rfft(other, size))
+    correlation = np.fft.irfft(spectrum, size)
+    near = np.concatenate([correlation[:2400], correlation[-2400:]])
+    return float(near.max() / (np.linalg.norm(one) * np.linalg.norm(other)))
+
+
+@pytest.mark.parametrize("suffix", CODECS)
+async def test_each_kind_of_file_sounds_as_it_was_recorded(suffix: str) -> None:
+    voice = speech(SECONDS)
+    samples = await decoded(as_file(voice, RATE, suffix))
+    assert abs(len(samples) / RATE - SECONDS) < 0.15
+    # AMR, of telephones, keeps 4 kHz of 12.
+    assert likeness(samples, voice) > (0.7 if suffix == "amr" else 0.97)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        *(
+            ("wav", ("-c:a", f"pcm_{kind}"))
+            for kind in ("u8", "s24le", "s32le", "f32le", "f64le", "alaw", "mulaw")
+        ),
+        ("wav", ("-rf64", "always")),
+        ("wav", ("-c:a", "adpcm_ms")),
+        *(("wav", ("-ar", rate)) for rate in ("8000", "11025", "22050", "44100", "96000")),
+        *(("wav", ("-ac", channels)) for channels in ("2", "6", "8")),
+        ("mp3", ("-write_xing", "0", "-id3v2_version", "0", "-map_metadata", "-1")),
+        ("mp3", ("-q:a", "9", "-ar", "16000")),
+        ("ogg", ("-c:a", "libvorbis")),
+        ("ogg", ("-c:a", "flac")),
+        ("flac", ("-ac", "2", "-sample_fmt", "s32")),
+        ("webm", ("-c:a", "libvorbis")),
+        ("m4a", ("-c:a", "alac")),
+        ("m4a", ("-movflags", "faststart")),
+        ("m4a", ("-movflags", "frag_keyframe+empty_moov")),
+        ("aiff", ("-c:a", "pcm_s24be")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+async def test_each_variant_of_a_kind_is_read(suffix: str, options: tuple[str, ...]) -> None:
+    voice = speech(SECONDS)
+    samples = await decoded(as_file(voice, RATE, suffix, *options))
+    assert abs(len(samples) / RATE - SECONDS) < 0.15
+    assert likeness(samples, voice) > 0.9
+
+
+async def test_a_phones_m4a_has_its_index_behind_the_sound() -> None:
+    upload = as_file(speech(SECONDS), RATE, "m4a")
+    assert upload.index(b"mdat") < upload.index(b"moov")
+    assert len(await decoded(upload)) / RATE > SECONDS - 0.1
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "flac", "aac"])
+async def test_a_cover_picture_of_a_megabyte_does_no_harm(suffix: str) -> None:
+    voice = speech(SECONDS)
+    length = 1_000_000
+    picture = np.random.default_rng(0).bytes(length)
+    sizes = bytes(length >> shift & 0x7F for shift in (21, 14, 7, 0))
+    upload = b"ID3\x03\x00\x00" + sizes + picture + as_file(voice, RATE, suffix)
+    assert likeness(await decoded(upload), voice) > 0.95
+
+
+async def test_both_channels_are_heard() -> None:
+    voice = speech(SECONDS)
+    right_only = np.stack([np.zeros_like(voice), voice], axis=1)
+    assert likeness(await decoded(as_file(right_only, RATE, "flac")), voice) > 0.99
+
+
+async def test_a_wav_that_lies_about_its_length_is_read_to_its_end() -> None:
+    voice = speech(SECONDS)
+    upload = bytearray(as_file(voice, RATE, "wav"))
+    for at in (4, upload.index(b"data") + 4):
+        struct.pack_into("<I", upload, at, 0xFFFFFFFF)  # as recorders write that cannot go back
+    samples = await decoded(bytes(upload))
+    assert likeness(samples, voice) > 0.99
+
+
+async def test_no_more_is_decoded_than_asked_for() -> None:
+    samples = await decoded(as_file(speech(SECONDS), RATE, "mp3"), max_seconds=1.5)
+    assert len(samples) == 1.5 * RATE
+
+
+async def test_another_sample_rate_can_be_had() -> None:
+    upload = as_file(speech(SECONDS), RATE, "flac")
+    samples = await decode(upload, identify(upload), sample_rate=16_000, max_seconds=9)
+    assert likeness(resample(samples, 16_000, RATE), speech(SECONDS)) > 0.98
+
+
+@pytest.fixture
+def stuck_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(decoding, "ffmpeg_path", lambda: str(program))
+
+
+@pytest.mark.usefixtures("stuck_decoder")
+async def test_a_decoder_that_hangs_is_ended(
+    monkeypatch: pytest.MonkeyPatch, child_processes: Callable[[], set[int]]
+) -> None:
+    monkeypatch.setattr(decoding, "DEADLINE_SECONDS", 0.3)
+    with pytest.raises(Refusal, match="takes too long"):
+        await decoded(as_file(speech(1.0), RATE, "wav"))
+    assert child_processes() == set()
+
+
+@pytest.mark.usefixtures("stuck_decoder")
+async def test_a_cancelled_decode_leaves_no_process(
+    child_processes: Callable[[], set[int]],
+) -> None:
+    upload = as_file(speech(1.0), RATE, "wav")
+    task = asyncio.create_task(decoded(upload))
+    while not child_processes():  # noqa: ASYNC110 - processes send no events
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert child_processes() == set()
+
+
+@pytest.mark.parametrize("milliseconds", [0, 1, 5, 20, 60])
+async def test_a_decode_may_be_cancelled_at_any_moment(
+    milliseconds: int, child_processes: Callable[[], set[int]]
+) -> None:
+    upload = as_file(np.tile(speech(SECONDS), 75), RATE, "flac")
+    task = asyncio.create_task(decoded(upload, max_seconds=300))
+    await asyncio.sleep(milliseconds / 1000)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    deadline = time.monotonic() + 5
+    while child_processes() and time.monotonic() < deadline:  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0.01)  # asyncio reaps in the background what it was just starting
+    assert child_processes() == set()
+
+
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="not every system has the limits")
+
+
+def run_with_limits(script: str) -> subprocess.CompletedProcess[bytes]:
+    command = [*decoding._LAUNCHER, sys.executable, "-I", "-c", script]
+    return subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - our own scripts
+
+
+@only_linux
+@pytest.mark.parametrize(
+    ("misdeed", "complaint"),
+    [
+        ("import os; os.write(os.memfd_create('a'), b'x')", b"File too large"),
+        ("bytearray(600_000_000)", b"MemoryError"),
+    ],
+)
+def test_a_decoder_may_neither_write_files_nor_fill_the_memory(
+    misdeed: str, complaint: bytes
+) -> None:
+    done = run_with_limits(misdeed)
+    assert done.returncode == 1
+    assert complaint in done.stderr
+
+
+@only_linux
+def test_a_decoder_gets_ten_seconds_of_processor_time() -> None:
+    done = run_with_limits("import resource; print(resource.getrlimit(resource.RLIMIT_CPU))")
+    assert done.stdout.strip() == b"(10, 10)"

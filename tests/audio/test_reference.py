@@ -1,0 +1,191 @@
+"""A recording becomes a reference: its speech, all at one level, or a reason why not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from bot.audio.reference import ReferenceReader, check_upload
+from bot.errors import Refusal
+from tests.support.recordings import as_file, speech
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bot.audio.reference import ReferenceAudio
+
+RATE = 24_000
+
+
+def silence(seconds: float) -> NDArray[np.float32]:
+    return np.zeros(round(seconds * RATE), np.float32)
+
+
+def sound(*parts: NDArray[np.float32]) -> bytes:
+    return as_file(np.concatenate(parts), RATE, "flac")
+
+
+def decibels(samples: NDArray[np.float32]) -> float:
+    return float(10 * np.log10(np.square(samples).mean(dtype=np.float64)))
+
+
+def place_of(audio: ReferenceAudio, recording: NDArray[np.float32]) -> float:
+    """The second of the recording at which the clip starts."""
+    size = 1 << (len(recording) + len(audio.samples)).bit_length()
+    spectrum = np.fft.rfft(recording, size) * np.conj(np.fft.rfft(audio.samples, size))
+    return int(np.fft.irfft(spectrum, size)[: len(recording)].argmax()) / RATE
+
+
+async def test_a_short_recording_is_used_whole_and_without_remarks(
+    reader: ReferenceReader,
+) -> None:
+    voice = speech(7.0)
+    audio = await reader.read(as_file(voice, RATE, "m4a"), transcript_given=True)
+    assert 6.5 < audio.seconds <= 7.0
+    assert 5.5 < audio.speech_seconds < 6.8
+    assert audio.notes == ()
+    assert audio.samples.dtype == np.float32
+
+
+async def test_silence_around_the_speech_goes_and_a_breath_of_it_stays(
+    reader: ReferenceReader,
+) -> None:
+    recording = np.concatenate([silence(5), speech(6.0), silence(9)])
+    audio = await reader.read(sound(recording), transcript_given=True)
+    assert 5.8 < audio.seconds < 6.6
+    assert 4.7 < place_of(audio, recording) < 5.1
+    assert decibels(audio.samples[: RATE // 20]) < -50
+
+
+@pytest.mark.parametrize("gain", [0.01, 0.1, 0.5])
+async def test_all_clips_speak_at_one_level(gain: float, reader: ReferenceReader) -> None:
+    voice = speech(6.0) * np.float32(gain)
+    audio = await reader.read(sound(voice), transcript_given=False)
+    # The level counts the windows with speech; the pauses between them make the whole fainter.
+    assert -25.0 < decibels(audio.samples) < -22.5
+    assert np.abs(audio.samples).max() <= 10 ** (-1 / 20) + 1e-6
+
+
+async def test_a_constant_offset_is_taken_away(reader: ReferenceReader) -> None:
+    recording = speech(6.0) * np.float32(0.3) + np.float32(0.4)
+    audio = await reader.read(sound(recording), transcript_given=False)
+    assert abs(float(audio.samples.mean())) < 0.001
+    assert audio.speech_seconds > 4.5
+
+
+async def test_floats_on_the_scale_of_integers_are_understood(reader: ReferenceReader) -> None:
+    recording = speech(6.0) * np.float32(32_768)
+    upload = as_file(recording, RATE, "wav", "-c:a", "pcm_f32le")
+    assert (await reader.read(upload, transcript_given=False)).speech_seconds > 4.5
+
+
+async def test_speech_counts_and_silence_does_not(reader: ReferenceReader) -> None:
+    upload = sound(silence(8), speech(2.0), silence(8))
+    with pytest.raises(Refusal, match=r"I need at least 3 s of speech; this has [12]\.\d s\."):
+        await reader.read(upload, transcript_given=False)
+
+
+async def test_speech_may_be_spread_over_half_a_minute(reader: ReferenceReader) -> None:
+    upload = sound(speech(2.0), silence(22), speech(2.0))
+    audio = await reader.read(upload, transcript_given=True)
+    assert 25 < audio.seconds < 26.5
+    assert 3 < audio.speech_seconds < 4
+
+
+async def test_crumbs_of_speech_in_a_long_recording_are_not_enough(
+    reader: ReferenceReader,
+) -> None:
+    crumb = (speech(1.5), silence(25))
+    with pytest.raises(Refusal, match="at least 3 s of speech"):
+        await reader.read(sound(*crumb, *crumb, *crumb), transcript_given=False)
+
+
+async def test_of_a_long_recording_the_best_20_seconds_are_used(reader: ReferenceReader) -> None:
+    audio = await reader.read(sound(speech(60.0)), transcript_given=False)
+    assert 10 <= audio.seconds <= 20
+    assert audio.speech_seconds > 0.75 * audio.seconds
+    assert audio.notes[0].startswith("Your recording is 60 s long, so I used its clearest ")
+    for edge in (audio.samples[: RATE // 20], audio.samples[-RATE // 20 :]):
+        assert decibels(edge) < -45  # in a pause, not in a word
+
+
+async def test_the_best_part_is_neither_faint_nor_clipped(reader: ReferenceReader) -> None:
+    voice = speech(20.0)
+    clipped = np.clip(voice * 8, -1, 1)
+    faint = voice * np.float32(0.03)
+    recording = np.concatenate([clipped, silence(1), voice * np.float32(0.5), silence(1), faint])
+    audio = await reader.read(sound(recording), transcript_given=False)
+    assert 20.5 < place_of(audio, recording) < 31.5
+
+
+async def test_speech_without_a_pause_is_cut_all_the_same(reader: ReferenceReader) -> None:
+    voice = speech(20.0)
+    breathless = np.concatenate([voice[2 * RATE :][: 2 * RATE]] * 25)
+    audio = await reader.read(sound(breathless), transcript_given=False)
+    assert 9 < audio.seconds <= 20
+
+
+async def test_a_long_recording_cannot_have_a_transcript(reader: ReferenceReader) -> None:
+    with pytest.raises(Refusal, match="at most 30 s, or leave the transcript out"):
+        await reader.read(sound(speech(60.0)), transcript_given=True)
+
+
+@pytest.mark.slow
+async def test_five_minutes_are_heard_and_no_more(reader: ReferenceReader) -> None:
+    voice = speech(6.0)
+    early = await reader.read(sound(voice, silence(600)), transcript_given=False)
+    assert "more than 5 minutes long" in early.notes[0]
+    with pytest.raises(Refusal, match="silent"):
+        await reader.read(sound(silence(301), voice), transcript_given=False)
+
+
+async def test_flaws_are_named_and_forgiven(reader: ReferenceReader) -> None:
+    voice = speech(8.0)
+    noise = np.random.default_rng(0).normal(scale=0.05, size=len(voice)).astype(np.float32)
+    noisy = await reader.read(sound(voice * np.float32(0.4) + noise), transcript_given=True)
+    loud = await reader.read(sound(np.clip(voice * 6, -1, 1)), transcript_given=True)
+    assert [note.split(";")[0] for note in noisy.notes] == [
+        "There is a lot of noise in the recording"
+    ]
+    assert [note.split(";")[0] for note in loud.notes] == [
+        "The recording is distorted because it was recorded too loud"
+    ]
+
+
+def test_the_size_is_checked_before_the_download() -> None:
+    check_upload(25_000_000)
+    with pytest.raises(Refusal, match="25 MB"):
+        check_upload(25_000_001)
+    with pytest.raises(Refusal, match="empty"):
+        check_upload(0)
+
+
+async def test_the_bot_stays_responsive_meanwhile(reader: ReferenceReader) -> None:
+    upload = sound(speech(60.0), speech(60.0))
+    reading = asyncio.create_task(reader.read(upload, transcript_given=False))
+    pauses = []
+    while not reading.done():
+        before = time.perf_counter()
+        await asyncio.sleep(0.005)
+        pauses.append(time.perf_counter() - before)
+    await reading
+    assert len(pauses) > 20
+    assert max(pauses) < 0.25
+
+
+async def test_many_uploads_at_once_are_read_in_turn_and_the_surplus_refused() -> None:
+    reader = ReferenceReader(max_parallel=2)
+    upload = as_file(speech(5.0), RATE, "ogg")
+    answers = await asyncio.gather(
+        *(reader.read(upload, transcript_given=False) for _ in range(12)), return_exceptions=True
+    )
+    refusals = [answer for answer in answers if isinstance(answer, Refusal)]
+    assert [str(refusal)[:9] for refusal in refusals] == ["I am busy"] * 2
+    clips = [answer.samples for answer in answers if not isinstance(answer, BaseException)]
+    assert len(clips) == 10
+    for clip in clips[1:]:
+        np.testing.assert_array_equal(clip, clips[0])
