@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import sqlite3
+import time
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +105,7 @@ async def open_database(url: str) -> Database:
         raise DatabaseUnusableError(
             f"The database {shown} needs a package that is missing: pip install {error.name}",
         ) from error
-    except (DBAPIError, OSError) as error:
+    except (DBAPIError, sqlite3.Error, OSError) as error:
         raise DatabaseUnusableError(
             f"The database {shown} cannot be opened ({_reason(error)}). "
             "Check that the address is right and that the bot may read and write there.",
@@ -134,8 +136,33 @@ def _location(url: str) -> URL:
 def _upgrade_in_thread(location: URL) -> None:
     """Migrate on an event loop of this thread's own, since both drivers need one."""
     if location.get_backend_name() == "sqlite" and location.database:
-        Path(location.database).parent.mkdir(parents=True, exist_ok=True)
+        _prepare_file(Path(location.database))
     asyncio.run(_upgrade(location))
+
+
+def _prepare_file(file: Path) -> None:
+    """Create the file if need be, and set the journal mode that lets people read while one writes.
+
+    The file remembers the mode. Processes that set it at the same moment do not wait for each other
+    as they do elsewhere: one is told that the file is locked, and has to ask again.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    patience_ends = time.monotonic() + _LOCK_WAIT_SECONDS
+    with closing(sqlite3.connect(file, timeout=_LOCK_WAIT_SECONDS)) as connection:
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as error:
+                if not _is_locked(error) or time.monotonic() > patience_ends:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
+
+def _is_locked(error: sqlite3.OperationalError) -> bool:
+    # The low byte is the kind of error, the rest its variety. https://sqlite.org/rescode.html
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 async def _upgrade(location: URL) -> None:
@@ -164,7 +191,6 @@ def _create_engine(location: URL, *, enforce_references: bool = True) -> AsyncEn
         # https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#sqlite-transactions
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
         cursor.execute(f"PRAGMA foreign_keys={'ON' if enforce_references else 'OFF'}")
         # What is deleted is overwritten with zeros: a voice is gone when its owner deletes it.
         cursor.execute("PRAGMA secure_delete=ON")
@@ -182,8 +208,10 @@ def _begin_on_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _reason(error: DBAPIError | OSError) -> str:
+def _reason(error: Exception) -> str:
     """What the driver or the system said, without SQL or addresses."""
     if isinstance(error, DBAPIError):
         return str(error.orig)
-    return error.strerror or type(error).__name__
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return str(error)

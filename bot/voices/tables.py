@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     LargeBinary,
     MetaData,
@@ -106,7 +107,7 @@ class VoiceRow(Base):
     owner_id: Mapped[int] = mapped_column(BigInteger)
     name: Mapped[str] = mapped_column(String(MAX_NAME_CHARACTERS))
     name_key: Mapped[str]
-    clip_seconds: Mapped[float]
+    clip_seconds: Mapped[float] = mapped_column(Double)
     transcript: Mapped[str | None]
     language: Mapped[str | None] = mapped_column(String(32))
     consent_id: Mapped[int] = mapped_column(ForeignKey("consents.id"), index=True)

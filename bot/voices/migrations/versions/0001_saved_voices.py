@@ -29,7 +29,7 @@ def upgrade() -> None:
         sa.Column("owner_id", sa.BigInteger(), nullable=False),
         sa.Column("name", sa.String(32), nullable=False),
         sa.Column("name_key", sa.Text(), nullable=False),
-        sa.Column("clip_seconds", sa.Float(), nullable=False),
+        sa.Column("clip_seconds", sa.Double(), nullable=False),
         sa.Column("transcript", sa.Text()),
         sa.Column("language", sa.String(32)),
         sa.Column("consent_id", sa.Integer(), nullable=False),
