@@ -113,17 +113,11 @@ class ReferenceReader:
         notes: tuple[str, ...] = ()
         goes_on = len(decoded) > len(samples)
         if goes_on or end - start > _MAX_WINDOWS:
-            length = f"{len(samples) / REFERENCE_SAMPLE_RATE:.0f} s"
-            if goes_on:
-                length = f"more than {LISTEN_MINUTES} minutes"
             if transcript_given:
-                raise Refusal(_too_long_for_a_transcript(length))
+                raise Refusal(_too_long_for_a_transcript(samples, goes_on=goes_on))
             start, end = best_stretch(samples, speech)
-            _check_speech(speech[start:end])
-            used = f"clearest {(end - start) * WINDOW_SECONDS:.0f} s"
-            if goes_on:
-                used += f" of the first {LISTEN_MINUTES}"
-            notes = (f"Your recording is {length} long, so I used its {used}.",)
+            _check_not_scattered(speech[start:end])
+            notes = (_shortened(samples, (end - start) * WINDOW_SECONDS, goes_on=goes_on),)
         clip = samples[_with_margins(start, end, speech)]
         spoken_windows = in_windows(samples)[start:end][speech[start:end]]
         return ReferenceAudio(
@@ -141,20 +135,42 @@ def _check_speech(speech: NDArray[np.bool_]) -> None:
             "Record one person talking, without music, and send that."
         )
     if seconds < MIN_REFERENCE_SECONDS:
-        tenths = (
-            math.floor(seconds * 10) / 10
-        )  # 2.98 s must not read as the 3.0 s it falls short of
+        # Rounded down: 2.98 s must not read as the 3.0 s it falls short of.
+        tenths = math.floor(seconds * 10) / 10
         raise Refusal(
             f"I need at least {MIN_REFERENCE_SECONDS:.0f} s of speech; this has {tenths} s. "
             "Record a little more, and try again."
         )
 
 
-def _too_long_for_a_transcript(length: str) -> str:
+def _check_not_scattered(speech: NDArray[np.bool_]) -> None:
+    if float(speech.sum()) * WINDOW_SECONDS < MIN_REFERENCE_SECONDS:
+        raise Refusal(
+            "The speech in that recording is too scattered: I need at least "
+            f"{MIN_REFERENCE_SECONDS:.0f} s of it within 20 s. Record again, with shorter pauses."
+        )
+
+
+def _too_long_for_a_transcript(samples: NDArray[np.float32], *, goes_on: bool) -> str:
     return (
-        f"Your recording is {length} long. If I shortened it, it would no longer match your "
-        f"transcript: send at most {MAX_REFERENCE_SECONDS:.0f} s, or leave the transcript out."
+        f"Your recording is {_length(samples, goes_on=goes_on)} long. If I shortened it, it would "
+        "no longer match your transcript: "
+        f"send at most {MAX_REFERENCE_SECONDS:.0f} s, or leave the transcript out."
     )
+
+
+def _shortened(samples: NDArray[np.float32], used_seconds: float, *, goes_on: bool) -> str:
+    among = f" of the first {LISTEN_MINUTES} minutes" if goes_on else ""
+    return (
+        f"Your recording is {_length(samples, goes_on=goes_on)} long, "
+        f"so I used its clearest {used_seconds:.0f} s{among}."
+    )
+
+
+def _length(samples: NDArray[np.float32], *, goes_on: bool) -> str:
+    if goes_on:
+        return f"more than {LISTEN_MINUTES} minutes"
+    return f"{len(samples) / REFERENCE_SAMPLE_RATE:.0f} s"
 
 
 def _with_margins(start: int, end: int, speech: NDArray[np.bool_]) -> slice:
