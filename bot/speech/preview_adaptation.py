@@ -47,6 +47,7 @@ _TRACT_RATIOS = np.linspace(0.8, 1.3, 51)
 _PITCH_TO_TRACT = 0.25  # across speakers, resonances rise with about this power of the pitch
 _LINEAR_BELOW = 0.65  # of the Nyquist frequency; above it the stretched axis bends back
 _SPREAD_CHANGE = (0.7, 1.5)
+_GAIN_STRENGTH = 0.5  # the other half of a difference is microphone, room and words
 _GAIN_SMOOTHING = 5  # bands
 _GAIN_FREQUENCIES = (4_000.0, 9_000.0)  # Hz
 _GAIN_LIMITS = (2.0, 0.7)  # natural log of power at those: 8.7 dB, 3 dB; more gets harsh or hisses
@@ -223,12 +224,12 @@ def _cepstra(voice: VoiceMeasure, ratio: float) -> Floats:
 
 
 def _gain(stock: VoiceMeasure, target: VoiceTarget, bins: Floats) -> Floats:
-    """Give the natural-log power gain of each bin that matches the mean spectra, within limits."""
+    """Give the natural-log power gain of each bin that brings the mean spectra closer, within limits."""
     difference = np.array(target.spectrum) - _mean_spectrum(stock, target.tract_ratio)
     padded = np.pad(difference, _GAIN_SMOOTHING // 2, mode="edge")
     smooth = np.convolve(padded, np.ones(_GAIN_SMOOTHING) / _GAIN_SMOOTHING, mode="valid")
     limit = np.interp(_BANDS, _GAIN_FREQUENCIES, _GAIN_LIMITS)
-    return np.asarray(np.interp(bins, _BANDS, np.clip(smooth, -limit, limit)))
+    return np.asarray(np.interp(bins, _BANDS, np.clip(_GAIN_STRENGTH * smooth, -limit, limit)))
 
 
 def _move_pitch(pitch: Floats, stock: VoiceMeasure, target: VoiceTarget) -> Floats:

@@ -20,12 +20,12 @@ FRAME_SECONDS = 0.005
 """Distance of pitch frames: WORLD's default, which its analysis and synthesis expect."""
 
 _WINDOW_SECONDS = 0.05  # three periods of the lowest pitch
-_SPEECH_BAND = (70.0, 1_500.0)  # Hz; higher harmonics are noisy and blur the period
+_SPEECH_BAND = (70.0, 2_000.0)  # Hz; higher up, periods need finer steps and noise is stronger
 _CANDIDATES = 112  # about 2.5 % apart; stonemask refines what is chosen
 _FINER = 3  # each candidate is the best of so many: its peak may lie between two candidates
 _STEP = 2  # the path is sought in every second frame: 10 ms is fast enough for speech
 _JUMP_COST = 1.2  # per octave and step, against correlations of 0..1
-_OCTAVE_COST = 0.03  # per octave of period length, so that a multiple of the period does not win
+_OCTAVE_COST = 0.005  # per octave of period length, so that a multiple of the period does not win
 _VOICED_CORRELATION = 0.4
 _VOICED_LEVEL = 0.04  # of the loud frames' level
 

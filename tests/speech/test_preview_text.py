@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,15 @@ from bot.speech.preview_text import PREVIEW_LANGUAGES, check_readable
 
 @pytest.mark.parametrize(
     "text",
-    ["Hello there.", "42", "Café déjà vu", "I had 寿司 in Tokyo", "ＨＥＬＬＯ", "𝓗𝓮𝓵𝓵𝓸", "ok 👍"],
+    [
+        "Hello there.",
+        "42",
+        "Café déjà vu",
+        "I had 寿司 in Tokyo",
+        "\uff28\uff25\uff39",
+        "\U0001d4d7\U0001d4f2",
+        "ok 👍",
+    ],
 )
 def test_english_with_a_few_strangers_is_read(text: str) -> None:
     check_readable(text, "Auto")
@@ -63,7 +73,6 @@ def test_length_is_limited_at_exactly_the_contracts_limit() -> None:
 
 @given(st.text(max_size=40))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
+    with suppress(LanguageNotSupportedError, TextNotSpeakableError):
         check_readable(text, "Auto")
-    except (LanguageNotSupportedError, TextNotSpeakableError) as refusal:
-        assert str(refusal)
+        assert any(character.isalnum() for character in text)

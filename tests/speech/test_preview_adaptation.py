@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import pyworld
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.speech.preview_adaptation import (
+    PEAK_LIMIT,
+    TooLittleVoiceError,
+    VoiceMeasure,
+    adapt,
+    measure_voice,
+    target_for,
+)
+from bot.speech.preview_prompt import (
+    MAX_PITCH,
+    MAX_TRACT_RATIO,
+    MIN_PITCH,
+    MIN_TRACT_RATIO,
+    SPECTRUM_BANDS,
+    VoiceTarget,
+)
+from tests.speech.voices import SAMPLE_RATE, SHORTER, high_voice, low_voice, median_pitch
+
+
+@pytest.fixture(scope="module")
+def stock() -> VoiceMeasure:
+    return measure_voice(low_voice(), SAMPLE_RATE)
+
+
+def active_level(samples: np.ndarray) -> float:
+    """Level in dB full scale of the frames within 20 dB of the loudest."""
+    frames = samples[: len(samples) // 480 * 480].reshape(-1, 480)
+    power = (frames**2).mean(axis=1)
+    return float(10 * np.log10(power[power > power.max() / 100].mean()))
+
+
+def test_a_voice_moved_toward_another_gets_its_pitch(stock: VoiceMeasure) -> None:
+    target = target_for(measure_voice(high_voice(), SAMPLE_RATE), stock)
+    speech = adapt(low_voice(), stock, target)
+
+    pitch, _ = pyworld.harvest(speech, SAMPLE_RATE, f0_floor=71.0, f0_ceil=500.0)
+    assert np.median(pitch[pitch > 0]) == pytest.approx(
+        median_pitch(high_voice(), SAMPLE_RATE), rel=0.1
+    )
+    assert np.abs(np.diff(speech)).max() < 0.5  # a click jumps further
+
+
+def test_a_shorter_vocal_tract_is_heard(stock: VoiceMeasure) -> None:
+    same = target_for(stock, stock)
+    shorter = target_for(measure_voice(high_voice(), SAMPLE_RATE), stock)
+
+    assert same.tract_ratio == pytest.approx(1.0, abs=0.02)
+    assert shorter.tract_ratio == pytest.approx(SHORTER, abs=0.08)
+
+
+def test_a_voice_moved_to_itself_stays(stock: VoiceMeasure) -> None:
+    speech = adapt(low_voice(), stock, target_for(stock, stock))
+    again = measure_voice(speech, SAMPLE_RATE)
+
+    assert len(speech) == len(low_voice())
+    assert again.pitch == pytest.approx(stock.pitch, rel=0.05)
+    assert again.pitch_spread == pytest.approx(stock.pitch_spread, abs=0.05)
+    assert target_for(again, stock).tract_ratio == pytest.approx(1.0, abs=0.04)
+
+
+def test_brightness_moves_toward_the_reference(stock: VoiceMeasure) -> None:
+    spectrum = np.array(target_for(stock, stock).spectrum)
+    brighter = spectrum + np.linspace(-1.5, 1.5, SPECTRUM_BANDS)
+    target = target_for(stock, stock).model_copy(update={"spectrum": tuple(brighter.tolist())})
+
+    before = power_above_2_khz(adapt(low_voice(), stock, target_for(stock, stock)))
+    after = power_above_2_khz(adapt(low_voice(), stock, target))
+    assert 1.3 * before < after < 10 * before
+
+
+def power_above_2_khz(samples: np.ndarray) -> float:
+    power = np.abs(np.fft.rfft(samples)) ** 2
+    return float(power[2_000 * len(samples) // SAMPLE_RATE :].sum() / power.sum())
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    pitch=st.sampled_from([MIN_PITCH, 100.0, 250.0, MAX_PITCH]),
+    spread=st.sampled_from([0.0, 0.3, 2.0]),
+    ratio=st.sampled_from([MIN_TRACT_RATIO, 1.0, MAX_TRACT_RATIO]),
+    slope=st.floats(-20, 20),
+    gain=st.sampled_from([1e-3, 0.1, 1.0]),
+)
+def test_speech_is_clean_for_every_valid_target(
+    stock: VoiceMeasure, pitch: float, spread: float, ratio: float, slope: float, gain: float
+) -> None:
+    spectrum = tuple(np.linspace(-slope, slope, SPECTRUM_BANDS).tolist())
+    target = VoiceTarget(pitch=pitch, pitch_spread=spread, tract_ratio=ratio, spectrum=spectrum)
+    speech = adapt(gain * low_voice()[: 2 * SAMPLE_RATE], stock, target)
+
+    assert np.isfinite(speech).all()
+    assert np.abs(speech).max() <= PEAK_LIMIT + 1e-9
+    assert -26 < active_level(speech) < -19
+    assert abs(speech[0]) < 1e-3
+    assert abs(speech[-1]) < 1e-3
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.5, 6.0])
+@pytest.mark.parametrize("kind", ["silence", "noise", "hum"])
+def test_a_clip_without_a_voice_cannot_be_measured(kind: str, seconds: float) -> None:
+    count = int(seconds * SAMPLE_RATE)
+    samples = {
+        "silence": np.zeros(count),
+        "noise": np.random.default_rng(2).normal(0, 0.1, count),
+        "hum": 0.1 * np.sin(2 * np.pi * 50 * np.arange(count) / SAMPLE_RATE),
+    }[kind]
+
+    with pytest.raises(TooLittleVoiceError):
+        measure_voice(samples, SAMPLE_RATE)
+
+
+@pytest.mark.parametrize("sample_rate", [8_000, 16_000, 48_000])
+def test_a_reference_of_any_sample_rate_serves(stock: VoiceMeasure, sample_rate: int) -> None:
+    count = int(len(high_voice()) * sample_rate / SAMPLE_RATE)
+    times = np.arange(count) / sample_rate
+    samples = np.interp(times, np.arange(len(high_voice())) / SAMPLE_RATE, high_voice())
+
+    target = target_for(measure_voice(samples, sample_rate), stock)
+
+    assert target.pitch == pytest.approx(median_pitch(high_voice(), SAMPLE_RATE), rel=0.05)
+    assert np.isfinite(adapt(low_voice()[:SAMPLE_RATE], stock, target)).all()
