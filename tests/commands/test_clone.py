@@ -82,14 +82,18 @@ class TestSpeech:
     async def test_is_posted_for_all_with_what_is_said_and_by_what(
         self, ada: Member, backend: ScriptedBackend, recording: bytes
     ) -> None:
-        answer = await ada.clones(recording, "The *birch* canoe. It slid!", name="Ada")
+        answer = await ada.clones(
+            recording, "The *birch* canoe slid. Nobody looked up!", name="Ada"
+        )
         [message] = answer.posted
-        assert message.content.startswith("**Ada** says: “The \\*birch\\* canoe. It slid!”")
+        assert message.content.startswith(
+            "**Ada** says: “The \\*birch\\* canoe slid. Nobody looked up!”"
+        )
         assert "-# This is a test voice." in message.content
         [file] = message.attachments
         assert file.filename == "speech.ogg"
         assert pitch_of(await file.read()) == pytest.approx(400, abs=5)
-        assert backend.spoken == ["The birch canoe.", "It slid!"]
+        assert backend.spoken == ["The birch canoe slid.", "Nobody looked up!"]
 
     async def test_keeps_the_voice_only_if_it_has_a_name(
         self, server: Server, ada: Member, recording: bytes
@@ -155,8 +159,7 @@ class TestRefusals:
     async def test_no_recording_at_all(self, server: Server, ada: Member) -> None:
         told = await self.refused(server, ada, b"#EXTM3U\nhttp://127.0.0.1/secret", name="Me")
         assert told == (
-            "That file is not a recording I can read. "
-            "Send wav, mp3, m4a, ogg, flac, webm or mp4."
+            "That file is not a recording I can read. Send wav, mp3, m4a, ogg, flac, webm or mp4."
         )
 
     async def test_a_file_that_is_no_recording_is_refused_before_consent_is_asked(
@@ -169,7 +172,7 @@ class TestRefusals:
         times = np.arange(24_000 * 5) / 24_000
         tone = (0.3 * np.sin(2 * np.pi * 440 * times)).astype(np.float32)
         told = await self.refused(server, ada, as_file(tone, 24_000, "wav"), name="Me")
-        assert "no speech I can hear" in told
+        assert "no speech" in told
 
     async def test_too_little_speech(self, server: Server, ada: Member) -> None:
         told = await self.refused(server, ada, as_file(speech(1.5), 24_000, "wav"), name="Me")

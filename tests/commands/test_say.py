@@ -51,9 +51,7 @@ async def test_without_a_voice_says_how_to_get_one(ada: Member) -> None:
     assert answer.told.startswith("You have no saved voice yet. Make one with `/clone`")
 
 
-async def test_voices_of_others_are_not_there(
-    ada: Member, grace: Member, recording: bytes
-) -> None:
+async def test_voices_of_others_are_not_there(ada: Member, grace: Member, recording: bytes) -> None:
     await ada.clones(recording, name="Ada")
     answer = await grace.types("say", text="Hello.", voice="Ada")
     assert answer.told.startswith("You have no voice with that name.")
@@ -144,9 +142,9 @@ async def test_an_upload_that_discord_finds_too_large_is_sent_again_smaller(
 ) -> None:
     await ada.clones(recording, name="Ada")
     monkeypatch.setattr(delivery, "SAFE_UPLOAD_LIMIT", 100_000)
-    server.env.inject_error("POST", "/webhooks/*", status=413, code=40005, times=1)
+    server.breaks("POST", "/webhooks/*", status=413, code=40005)
     answer = await ada.types("say", text="Hello there, all of you, near and far.", format="wav")
-    assert (await answer.files())
+    assert await answer.files()
     assert all(len(file) <= 100_000 for file in await answer.files())
 
 
@@ -188,7 +186,7 @@ async def test_voices_and_consent_survive_a_restart(
         ada_id = ada.actor.id
         first = (await (await ada.types("say", text="The very same words.")).files())[0]
 
-        await server.env.restart_bot(server.fresh_bot())
+        await server.restarts()
         again = (await (await ada.types("say", text="The very same words.")).files())[0]
         assert pitch_of(again) == pytest.approx(pitch_of(first), abs=1)
         assert await server.bot.library.consent_of(ada_id) is not None

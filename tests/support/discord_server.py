@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import simcord
+from simcord.env import Env
 
 from bot.client import create_bot
 from bot.settings import Settings
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import discord
     from simcord.actors import MemberActor
     from simcord.builders import ChannelHandle
-    from simcord.env import Env
     from simcord.results import InteractionResult, ResponseMessage
 
     from bot.client import VoiceBot
@@ -65,12 +64,12 @@ class Member:
         """Type a slash command and wait until the bot is done or wants something."""
         return Answer(await self.actor.slash(self.server.channel, command, **options))
 
-    async def begins(self, command: str, **options: Any) -> ResponseMessage:
+    async def begins(self, command: str, **options: Any) -> discord.Message:
         """Type a slash command that will take long; return its private message while it works."""
         with self.server.impatient():
             await self.actor.slash(self.server.channel, command, **options)
-        messages = [m for m in self.server.channel.history(viewer=self.actor) if m.flags.ephemeral]
-        return messages[-1]  # type: ignore[return-value]
+        messages = self.server.channel.history(viewer=self.actor)
+        return [message for message in messages if message.flags.ephemeral][-1]
 
     async def presses(self, message: Any, label: str) -> Answer:
         """Press a button."""
@@ -92,6 +91,7 @@ class Server:
 
     env: Env
     bot: VoiceBot
+    speech: SpeechBackend | None
     channel: ChannelHandle
 
     def member(self, name: str) -> Member:
@@ -104,13 +104,21 @@ class Server:
         """Look at the bot while it works, rather than after."""
         self.env.settle_timeout = 0.5
         try:
-            yield
-        except TimeoutError:
-            pass
-        else:
-            raise AssertionError("the bot was done at once")
+            with suppress(TimeoutError):
+                yield
         finally:
             self.env.settle_timeout = SETTLE_SECONDS
+
+    async def restarts(self) -> None:
+        """The bot's process ends, and a new one starts on the same database."""
+        await self.bot.close()
+        self.bot = create_bot(self.bot.settings, speech=self.speech)
+        await self.env.restart_bot(self.bot)
+
+    def breaks(self, method: str, path: str, *, status: int, code: int = 0, times: int = 1) -> None:
+        """Discord answers the next requests of that kind with an error, even while work goes on."""
+        fault = {"method": method, "path": path, "status": status, "code": code, "times": times}
+        self.env.backend.faults.append({**fault, "message": "broken by a test"})
 
     def requests(self, method: str, path_part: str) -> list[Any]:
         """The bodies of the requests that the bot sent to Discord."""
@@ -128,7 +136,15 @@ async def open_server(
     """Start the bot on a new server; its database is in the folder."""
     database_url = f"sqlite:///{folder / 'timbre.db'}"
     bot = create_bot(Settings(_env_file=None, database_url=database_url, **settings), speech=speech)
-    async with simcord.run(bot, shard_count=1, settle_timeout=SETTLE_SECONDS) as env:
-        channel = env.create_guild("Test server").create_text_channel("voices")
-        await bot.tree.sync()
-        yield Server(env, bot, channel)
+    # simcord.run() would need its start and end in one context, which pytest's fixtures lack.
+    env = Env(bot, shard_count=1, settle_timeout=SETTLE_SECONDS)
+    await env.start()
+    channel = env.create_guild("Test server").create_text_channel("voices")
+    await bot.tree.sync()
+    server = Server(env, bot, speech, channel)
+    try:
+        yield server
+        env._raise_errors_since(env._errors_acknowledged)
+    finally:
+        await server.bot.close()
+        await env.shutdown()
