@@ -1,0 +1,15 @@
+"""What people type, made ready to be spoken: cleaned, and split into sentences."""
+
+from bot.text.cleaning import MAX_TEXT_CHARACTERS, clean
+from bot.text.markup import MentionKind, NameOf
+from bot.text.sentences import MAX_SENTENCE_CHARACTERS, Sentence, split
+
+__all__ = [
+    "MAX_SENTENCE_CHARACTERS",
+    "MAX_TEXT_CHARACTERS",
+    "MentionKind",
+    "NameOf",
+    "Sentence",
+    "clean",
+    "split",
+]

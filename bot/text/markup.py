@@ -1,0 +1,159 @@
+"""Discord's markup, and the words that a listener hears in its place.
+
+Every pattern here takes time in proportion to the text, whatever the text: a repeat is bounded, or
+cannot match what follows it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from bot.text.characters import has_words, readable
+
+_ADDRESS = r"""
+    <?(?: https?:// | (?<![a-z0-9.])www\.(?=[a-z0-9]) )
+    (?: [!-;=?-_a-{}~]* [a-z0-9/=&%+-] )?  # ASCII but for < > ` |, and no punctuation at the end
+    >?
+"""
+_SHOWN_OTHERWISE = re.compile(  # the first to begin wins, as in Discord
+    rf"""
+      (?P<block> ```.+?``` )
+    | ` (?P<code> [^`]+ ) `
+    | (?P<spoiler> \|\|.+?\|\| )
+    | \[ (?P<label> [^\[\]\n]+ ) \] \( <?https?:// (?: [^\s()] | \([^\s()]*\) )*+ \)
+    | (?P<address> {_ADDRESS} )
+    """,
+    re.VERBOSE | re.DOTALL | re.IGNORECASE,
+)
+_BARE_ADDRESS = re.compile(_ADDRESS, re.VERBOSE | re.IGNORECASE)
+_HOST = re.compile(r"(?:www\.)*([a-z0-9][a-z0-9.-]*)")
+
+_MENTION = re.compile(r"<(@[!&]?|#)([0-9]{1,20})>")
+_COMMAND = re.compile(r"</([^<>:\n]{1,100}):[0-9]{1,20}>")
+_CUSTOM_EMOJI = re.compile(r"<a?:([A-Za-z0-9_]{1,32}):[0-9]{1,20}>")
+_TIMESTAMP = re.compile(r"<t:(-?[0-9]{1,13})(?::([A-Za-z]))?>")
+_PLACE = re.compile(r"<id:(customize|browse|guide|linked-roles)(?::[0-9]{1,20})?>")
+_CONTROL_TOKEN = re.compile(r"<\|[^<>|\n]{0,60}\|>|</?(?:tts|think|tool)\w{0,60}>")
+
+_HEART = re.compile(r"(?<![0-9])(?<![0-9] )<3+(?![0-9])")
+_TIMES = re.compile(r"(?<=[0-9])( ?)\*( ?)(?=[0-9])")
+_MARK = re.compile(r"([0-9] ?[<>] ?(?=[0-9]))|[<>|*`\\]")
+_UNDERSCORE_IN_WORD = re.compile(r"(?<=[^\W_])_+(?=[^\W_])")
+_STRIKE_OR_UNDERSCORE = re.compile(r"~{2,}|_")
+_NAME_MARK = re.compile(r"[<>|*`\\~_#@\[\]()/:\n]+")
+
+_LONGEST_NAME = 40
+
+
+class MentionKind(StrEnum):
+    """What a mention in a message points to."""
+
+    USER = "user"
+    ROLE = "role"
+    CHANNEL = "channel"
+
+
+NameOf = Callable[[MentionKind, int], str | None]
+"""Finds the name of what a mention points to, by its Discord id; None if it is not known."""
+
+_MENTION_KINDS = {
+    "@": MentionKind.USER,
+    "@!": MentionKind.USER,
+    "@&": MentionKind.ROLE,
+    "#": MentionKind.CHANNEL,
+}
+_UNKNOWN_NAMES = {
+    MentionKind.USER: "someone",
+    MentionKind.ROLE: "some role",
+    MentionKind.CHANNEL: "some channel",
+}
+_PLACES = {
+    "customize": "Channels and Roles",
+    "browse": "Browse Channels",
+    "guide": "Server Guide",
+    "linked-roles": "Linked Roles",
+}
+
+
+def as_heard(text: str, *, name_of: NameOf) -> str:
+    """Put words in the place of markup, and drop what only formats.
+
+    No `|` and no backtick is left, and `<` and `>` only between numbers, so nothing in the answer
+    can be a control token of a model, however it was nested.
+
+    Args:
+        text: Of readable characters.
+        name_of: Finds the names behind mentions.
+    """
+    text = _as_shown(text)
+    text = _MENTION.sub(lambda mention: _spoken(mention, _name(mention, name_of)), text)
+    text = _COMMAND.sub(lambda command: _spoken(command, f"slash {command[1]}"), text)
+    text = _CUSTOM_EMOJI.sub(lambda emoji: _spoken(emoji, emoji[1]), text)
+    text = _TIMESTAMP.sub(lambda time: _spoken(time, _moment(int(time[1]), time[2])), text)
+    text = _PLACE.sub(lambda place: _spoken(place, _PLACES[place[1]]), text)
+    text = _without_marks(text)
+    # Marks can hide an address, as in "http**s://".
+    return _BARE_ADDRESS.sub(lambda address: _spoken(address, _link(address[0])), text)
+
+
+def _as_shown(text: str) -> str:
+    return _SHOWN_OTHERWISE.sub(_show, text)
+
+
+def _show(source: re.Match[str]) -> str:
+    if source["block"]:
+        return _spoken(source, "code")
+    if source["spoiler"]:
+        return _spoken(source, "spoiler")
+    if source["address"]:
+        return _spoken(source, _link(source["address"]))
+    return source["code"] or _as_shown(source["label"])
+
+
+def _without_marks(text: str) -> str:
+    text = _HEART.sub("", _CONTROL_TOKEN.sub("", text))
+    text = _TIMES.sub("\\1\N{MULTIPLICATION SIGN}\\2", text)
+    text = _MARK.sub(lambda mark: mark[1] or "", text)
+    return _STRIKE_OR_UNDERSCORE.sub("", _UNDERSCORE_IN_WORD.sub(" ", text))
+
+
+def _spoken(source: re.Match[str], words: str) -> str:
+    """Words in the place of markup, apart from the words around it."""
+    after = source.string[source.end() : source.end() + 1]
+    return f" {words} " if after.isalnum() or after == "<" else f" {words}"
+
+
+def _link(address: str) -> str:
+    """What is said of an address: the host that it really leads to."""
+    address = address.strip("<>").lower()
+    try:
+        host = urlsplit(address if "://" in address else f"https://{address}").hostname
+    except ValueError:
+        return "link"
+    if not host:
+        return ""
+    plain = _HOST.fullmatch(host)
+    return f"link to {plain[1]}" if plain else "link"
+
+
+def _name(mention: re.Match[str], name_of: NameOf) -> str:
+    kind = _MENTION_KINDS[mention[1]]
+    found = name_of(kind, int(mention[2])) or ""
+    name = _NAME_MARK.sub(" ", readable(found[:_LONGEST_NAME])).strip()
+    return name if has_words(name) else _UNKNOWN_NAMES[kind]
+
+
+def _moment(seconds: int, style: str | None) -> str:
+    """A time in digits, which every language reads its own way."""
+    try:
+        moment = datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)
+    except OverflowError:
+        return ""
+    date, time = moment.date().isoformat(), f"{moment:%H:%M} UTC"
+    if style in {"t", "T"}:
+        return time
+    return date if style in {"d", "D"} else f"{date} {time}"
