@@ -224,7 +224,7 @@ def _cepstra(voice: VoiceMeasure, ratio: float) -> Floats:
 
 
 def _gain(stock: VoiceMeasure, target: VoiceTarget, bins: Floats) -> Floats:
-    """Give the natural-log power gain of each bin that brings the mean spectra closer, within limits."""
+    """Give the natural-log power gain of each bin that brings the mean spectra closer."""
     difference = np.array(target.spectrum) - _mean_spectrum(stock, target.tract_ratio)
     padded = np.pad(difference, _GAIN_SMOOTHING // 2, mode="edge")
     smooth = np.convolve(padded, np.ones(_GAIN_SMOOTHING) / _GAIN_SMOOTHING, mode="valid")
