@@ -47,8 +47,7 @@ format: $(VENV)/dev.stamp ## Format the code and mend what can be mended
 	$(BIN)/ruff format .
 
 .PHONY: run
-run: $(BIN)/python ## Run the bot on a real server (see README)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+run: $(VENV)/demo.stamp ## Run the bot on a real server (see README)
 	@$(BIN)/python -m bot run
 
 .PHONY: clean

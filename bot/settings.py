@@ -44,13 +44,10 @@ class Settings(BaseSettings):
         return self.discord_token.get_secret_value().strip()
 
 
-def load_settings(**overrides: object) -> Settings:
-    """Read the settings; `overrides` win over the environment and `.env`.
-
-    Raises `SettingsError` naming every unusable setting, and never its value.
-    """
+def load_settings() -> Settings:
+    """Read the settings. Raises `SettingsError` naming every unusable one, and never its value."""
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        return Settings()
     except ValidationError as error:
         problems = "; ".join(
             f"{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"

@@ -1,24 +1,17 @@
-"""The last resort: what happens to an error that no command expected."""
+"""The command tree, with its handler for whatever leaves a command."""
 
 from __future__ import annotations
 
-import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import discord
-import structlog
 from discord import app_commands
 
-from backend.contract import SpeechError
-from bot.errors import Refusal, explain
+from bot.interface.last_resort import answer_error
 
 if TYPE_CHECKING:
+    import discord
+
     from bot.client import VoiceBot
-
-log = structlog.get_logger(__name__)
-
-UNKNOWN_INTERACTION = 10062
-ALREADY_ACKNOWLEDGED = 40060
 
 
 class TimbreCommandTree(app_commands.CommandTree["VoiceBot"]):
@@ -31,43 +24,3 @@ class TimbreCommandTree(app_commands.CommandTree["VoiceBot"]):
         cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
         command = interaction.command.qualified_name if interaction.command else None
         await answer_error(interaction, cause, command=command)
-
-
-async def answer_error(
-    interaction: discord.Interaction[Any], error: Exception, *, command: str | None
-) -> None:
-    """Log an error and tell the person; an incident number ties the two together."""
-    if _came_too_late(error):
-        log.warning("interaction expired before it was answered", command=command)
-        return
-    if isinstance(error, Refusal | SpeechError):
-        sentence = explain(error)
-    elif isinstance(error, app_commands.CommandSignatureMismatch | app_commands.CommandNotFound):
-        log.warning("commands are out of date; run `python -m bot sync`", command=command)
-        sentence = "That command has changed. Please reload Discord (Ctrl+R) and try again."
-    else:
-        incident = secrets.token_hex(3)
-        log.error("command failed", command=command, incident=incident, exc_info=error)
-        sentence = (
-            "Something broke on my side, and nothing was posted. Please try again in a minute; "
-            f"if it happens again, tell an admin the number `{incident}`."
-        )
-    await _tell(interaction, sentence)
-
-
-async def _tell(interaction: discord.Interaction[Any], sentence: str) -> None:
-    try:
-        if interaction.response.is_done():
-            await interaction.edit_original_response(content=sentence, embed=None, view=None)
-        else:
-            await interaction.response.send_message(sentence, ephemeral=True)
-    except discord.HTTPException as error:
-        log.warning("error not shown", status=error.status, code=error.code)
-
-
-def _came_too_late(error: Exception) -> bool:
-    """Discord forgets an interaction that nobody acknowledged within three seconds."""
-    return isinstance(error, discord.HTTPException) and error.code in {
-        UNKNOWN_INTERACTION,
-        ALREADY_ACKNOWLEDGED,
-    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import discord
@@ -20,6 +21,8 @@ log = structlog.get_logger(__name__)
 
 Encode = Callable[[int], Awaitable[Sequence[SpeechFile]]]
 """Makes the files of a reply, none larger than the given number of bytes."""
+
+Post = Callable[["discord.Interaction[VoiceBot]", str, Sequence[SpeechFile]], Awaitable[None]]
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
 UNKNOWN_WEBHOOK = 10015
@@ -58,14 +61,15 @@ async def post_speech(
 
     Raises `Refusal` if there is no place left where it may be posted.
     """
-    files = await encode(interaction.filesize_limit)
+    post = _post_followup if await _no_longer_thinks(interaction) else _post_message
+    limit = interaction.filesize_limit
     try:
-        await _post_groups(interaction, content, files)
+        await _post_groups(interaction, post, content, await encode(limit))
     except discord.HTTPException as error:
-        if error.status != 413 and error.code != REQUEST_TOO_LARGE:  # noqa: PLR2004 - HTTP's name
+        if error.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE and error.code != REQUEST_TOO_LARGE:
             raise
-        log.warning("upload limit was lower than announced", limit=interaction.filesize_limit)
-        await _post_groups(interaction, content, await encode(SAFE_UPLOAD_LIMIT))
+        log.warning("upload limit was lower than announced", limit=limit)
+        await _post_groups(interaction, post, content, await encode(SAFE_UPLOAD_LIMIT))
 
 
 async def show_privately(
@@ -87,11 +91,29 @@ async def show_privately(
             log.warning("private answer lost", status=second.status, code=second.code)
 
 
+async def _no_longer_thinks(interaction: discord.Interaction[VoiceBot]) -> bool:
+    """Give the private message its last words; return whether Discord took them.
+
+    While that message still "thinks", Discord takes the first follow-up for its text, and keeps
+    that as private as the message was going to be.
+    https://discord.com/developers/docs/interactions/receiving-and-responding#followup-messages
+    """
+    try:
+        await interaction.edit_original_response(content="Sending…", view=None)
+    except discord.HTTPException as error:
+        log.warning("private answer refused", status=error.status, code=error.code)
+        return False
+    return True
+
+
 async def _post_groups(
-    interaction: discord.Interaction[VoiceBot], content: str, files: Sequence[SpeechFile]
+    interaction: discord.Interaction[VoiceBot],
+    post: Post,
+    content: str,
+    files: Sequence[SpeechFile],
 ) -> None:
     for number, group in enumerate(_groups(files)):
-        await _post_message(interaction, content if number == 0 else "", group)
+        await post(interaction, content if number == 0 else "", group)
 
 
 def _groups(files: Sequence[SpeechFile]) -> list[list[SpeechFile]]:
@@ -107,7 +129,7 @@ def _groups(files: Sequence[SpeechFile]) -> list[list[SpeechFile]]:
     return groups
 
 
-async def _post_message(
+async def _post_followup(
     interaction: discord.Interaction[VoiceBot], content: str, files: Sequence[SpeechFile]
 ) -> None:
     try:
@@ -115,10 +137,10 @@ async def _post_message(
     except discord.HTTPException as error:
         if not _token_ended(error):
             raise
-        await _post_without_token(interaction, content, files)
+        await _post_message(interaction, content, files)
 
 
-async def _post_without_token(
+async def _post_message(
     interaction: discord.Interaction[VoiceBot], content: str, files: Sequence[SpeechFile]
 ) -> None:
     """Post as an ordinary message: an interaction's token ends after 15 minutes.

@@ -7,13 +7,15 @@ from typing import Any
 
 import discord
 
+from bot.interface.last_resort import TimbreView
+
 Render = Callable[[int], Awaitable[tuple[str, int]]]
 """Takes a page number from 0; gives the page's text and how many pages there are now."""
 
 TURN_WITHIN_SECONDS = 600.0
 
 
-class Pages(discord.ui.View):
+class Pages(TimbreView):
     """Shows one page; the list is asked for again at each turn, so it is never out of date."""
 
     def __init__(self, render: Render) -> None:

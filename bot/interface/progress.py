@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import discord
 import structlog
 
+from bot.interface.last_resort import TimbreView
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
@@ -73,7 +75,7 @@ class Progress:
             await asyncio.sleep(SECONDS_BETWEEN_EDITS)
 
 
-class ProgressView(discord.ui.View):
+class ProgressView(TimbreView):
     """The button under a progress message.
 
     Attributes:

@@ -6,12 +6,13 @@ from typing import Any
 
 import discord
 
+from bot.interface.last_resort import TimbreView
 from bot.voices.consent import CONSENT_STATEMENT
 
 ANSWER_WITHIN_SECONDS = 300.0
 
 
-class Question(discord.ui.View):
+class Question(TimbreView):
     """One question with two buttons. No answer within five minutes counts as no.
 
     Attributes:

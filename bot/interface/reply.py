@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
+MAX_AT_WORK_PER_PERSON = 3
+
 
 class HaltedError(Refusal):
     """The work was stopped before it was done: by the person's button, or because the bot stops."""
@@ -74,6 +76,10 @@ class Reply:
             self._interaction.client.open_replies.discard(self)
             self._ended.set()
 
+    def is_at_work_for(self, person: discord.abc.User) -> bool:
+        """Whether this is a command of that person, in the long part of its work."""
+        return self._working is not None and self._interaction.user == person
+
     async def halt(self, reason: str) -> None:
         """End the work that is going on, tell the person why, and return when they know."""
         if self._working is not None:
@@ -99,8 +105,9 @@ class Reply:
     async def work(self, job: Callable[[Progress], Coroutine[Any, Any, T]]) -> T:
         """Run the long part of a command, with its progress and a button that stops it.
 
-        Raises `HaltedError` if it was stopped.
+        Raises `HaltedError` if it was stopped, `Refusal` if the person has too much going on.
         """
+        self._check_room()
         progress = Progress(self._interaction)
         task = asyncio.create_task(job(progress))
         self._working = view = ProgressView(cancel=task.cancel)
@@ -114,14 +121,17 @@ class Reply:
         finally:
             self._working = None
 
-    async def post(self, content: str, encode: Encode) -> None:
-        """Post speech where all can see it; see `delivery.post_speech`.
+    def _check_room(self) -> None:
+        replies = self._interaction.client.open_replies
+        at_work = sum(reply.is_at_work_for(self._interaction.user) for reply in replies)
+        if at_work >= MAX_AT_WORK_PER_PERSON:
+            raise Refusal(
+                f"I am working on {at_work} commands of yours already. "
+                "Wait for one of them, or stop it, then try again."
+            )
 
-        The private message must have words by now: while it still "thinks", Discord takes the next
-        message for its text and keeps that private too.
-        https://discord.com/developers/docs/interactions/receiving-and-responding#followup-messages
-        """
-        await self.show("Sending…")
+    async def post(self, content: str, encode: Encode) -> None:
+        """Post speech where all can see it; see `delivery.post_speech`."""
         await delivery.post_speech(self._interaction, content, encode)
 
     async def finish(self) -> None:

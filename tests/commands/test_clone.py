@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from typing import TYPE_CHECKING
 
@@ -139,10 +140,16 @@ class TestProgress:
         deferred = server.requests("POST", "/callback")[0]
         assert deferred == {"type": 5, "data": {"flags": 64}}
 
-    async def test_tells_each_step(self, server: Server, ada: Member, recording: bytes) -> None:
+    async def test_tells_what_is_being_done(
+        self, server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+    ) -> None:
+        async def take_a_while(_clip: object) -> None:
+            await asyncio.sleep(0.6)
+
+        backend.on_prepare = take_a_while
         await ada.clones(recording)
         words = [body["content"] for body in server.requests("PATCH", "/@original")]
-        assert any("Listening to your recording…" in said for said in words), words
+        assert words == ["Learning the voice…", "Sending…"]
 
 
 class TestRefusals:

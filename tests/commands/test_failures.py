@@ -98,7 +98,7 @@ async def test_an_attachment_that_cannot_be_fetched_is_a_sentence(
 ) -> None:
     async def gone(_attachment: discord.Attachment) -> bytes:
         response = SimpleNamespace(status=404, reason="Not Found")
-        raise discord.NotFound(response, "asset not found")  # type: ignore[arg-type]
+        raise discord.NotFound(response, "asset not found")
 
     monkeypatch.setattr(discord.Attachment, "read", gone)
     answer = await ada.clones(recording)
@@ -124,11 +124,29 @@ async def test_a_defect_gets_a_number_for_the_person_and_the_log(
     assert len(server.env.errors) == 1, "simcord notes what the bot has handled"
 
 
-async def test_progress_that_discord_refuses_does_not_stop_the_speech(
+async def test_speech_stays_public_even_if_discord_refuses_the_private_words(
     server: Server, ada: Member, recording: bytes
 ) -> None:
+    """Discord would make the first message after a wordless private answer private as well."""
     await ada.clones(recording, name="Ada")
     server.breaks("PATCH", "/webhooks/*", status=400)
-    answer = await ada.types("say", text="Hello.")
-    assert len(await answer.files()) == 1
-    assert not answer.posted[0].flags.ephemeral, "Discord gives a first follow-up its privacy"
+    await ada.types("say", text="Hello.")
+    message = server.channel.last_message
+    assert message is not None
+    assert "**Ada** says: “Hello.”" in message.content
+    assert not message.flags.ephemeral
+    assert len(message.attachments) == 1
+
+
+async def test_one_person_cannot_take_all_the_room(
+    ada: Member, grace: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    await ada.clones(recording, name="Ada")
+    await grace.clones(recording, name="Grace")
+    backend.on_speak = sleep_long
+    for _ in range(3):
+        await ada.begins("say", text="Hello there.")
+    refused = await ada.begins("say", text="Hello there.")
+    assert refused.content.startswith("I am working on 3 commands of yours already.")
+    other = await grace.begins("say", text="Hello there.")
+    assert "Speaking" in other.content
