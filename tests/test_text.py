@@ -100,6 +100,7 @@ def heard(typed: str) -> str:
         ("a\t b\u3000c\u00a0d", "a b c d"),
         ("one\r\n\r\ntwo\n \n\n\nthree", "one\n\ntwo\n\nthree"),
         ("cafe\u0301", "café"),
+        ("cafe**\u0301**", "café"),
         ("Z" + "\u0301\u0302\u0303\u0304\u0305\u0306\u0307" * 9 + "algo", "Ź\u0302\u0303algo"),
         # other shapes of letters
         ("ＡＢＣ１２３！ ｶﾞｷﾞ 𝓗𝓮𝓵𝓵𝓸", "ABC123！ ガギ Hello"),
@@ -254,12 +255,20 @@ def test_a_long_sentence_without_clauses_is_cut_between_words() -> None:
     assert all(150 < len(part) <= MAX_SENTENCE_CHARACTERS for part in parts)
 
 
+def test_a_piece_never_takes_one_character_too_many() -> None:
+    parts = split(
+        "x" * 20 + "\N{HORIZONTAL ELLIPSIS}" + "y" * 12, language="English", max_characters=20
+    )
+
+    assert max(len(part.text) for part in parts) <= 20
+
+
 def test_chinese_is_cut_sooner_for_it_takes_longer_to_say() -> None:
     assert [len(part) for part in sentences("路" * 240)] == [80, 80, 80]
 
 
 def test_an_accent_stays_with_its_letter() -> None:
-    text = "x\u0323\u0301" * 150  # no composed form exists
+    text = "x\u0323\u0301" * 151  # no composed form exists
 
     assert all(part.startswith("x") for part in sentences(text))
 

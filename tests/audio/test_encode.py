@@ -80,6 +80,9 @@ async def test_ogg_is_opus_as_discord_plays_it() -> None:
 
     assert file.data.startswith(b"OggS")
     assert "Audio: opus, 48000 Hz, mono" in described(file)
+    header = file.data.index(b"OpusHead")  # RFC 7845, section 5.1
+    assert file.data[header + 9] == 1
+    assert int.from_bytes(file.data[header + 12 : header + 16], "little") == 48_000
 
 
 @every_format
