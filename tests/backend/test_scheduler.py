@@ -1,0 +1,488 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backend.contract import (
+    BackendBusyError,
+    BackendUnavailableError,
+    ConsentMissingError,
+    GenerationFailedError,
+    SpeechError,
+    TextNotSpeakableError,
+)
+from backend.scheduler import Progress, Scheduler, SchedulerLimits
+from tests.backend.scripted_engine import CRASH_MESSAGE, ScriptedEngine, heard, job
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from backend.engine import SpeechJob
+
+REFERENCE = np.zeros(72_000, np.float32)
+
+
+@asynccontextmanager
+async def serving(engine: ScriptedEngine, **limits: Any) -> AsyncIterator[Scheduler]:
+    """A scheduler that gathers generously, so that a slow machine changes no test's batches."""
+    limits.setdefault("gather_seconds", 0.05)
+    scheduler = Scheduler(engine, SchedulerLimits(**limits))  # type: ignore[arg-type]
+    scheduler.start()
+    try:
+        yield scheduler
+    finally:
+        engine.release()
+        await scheduler.close()
+
+
+async def spoken(
+    scheduler: Scheduler, asked: SpeechJob, *, caller: str = "a", deadline: float | None = None
+) -> list[int]:
+    return heard([c async for c in scheduler.speak(asked, caller=caller, deadline=deadline)])
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - it is another thread that makes it true
+            await asyncio.sleep(0.001)
+
+
+async def test_thirty_two_callers_each_hear_their_own_voice() -> None:
+    engine = ScriptedEngine()
+    async with serving(engine, rows=8) as scheduler:
+        answers = await asyncio.gather(
+            *(
+                spoken(scheduler, job(1 + voice % 7, voice, f"of {voice}"), caller=str(voice))
+                for voice in range(1, 33)
+            )
+        )
+
+    assert answers == [[voice] * (1 + voice % 7) for voice in range(1, 33)]
+    assert len(engine.threads) == 1
+    assert [len(batch) for batch in engine.batches] == [8, 8, 8, 8]
+
+
+async def test_what_comes_together_is_spoken_together_and_short_rows_leave_early() -> None:
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine) as scheduler:
+        long = asyncio.ensure_future(spoken(scheduler, job(9)))
+        short = asyncio.ensure_future(spoken(scheduler, job(2)))
+        engine.allow(2)
+
+        assert await short == [100] * 2
+        assert not long.done()
+        engine.release()
+        engine.allow(9)
+        assert await long == [100] * 9
+    assert engine.batches == [["9", "2"]]
+
+
+async def test_one_callers_many_sentences_do_not_hold_up_another() -> None:
+    engine = ScriptedEngine()
+    async with serving(engine, rows=2) as scheduler:
+        many = [spoken(scheduler, job(1, name=f"a{n}"), caller="a") for n in range(8)]
+        one = spoken(scheduler, job(1, name="b"), caller="b")
+        await asyncio.gather(*many, one)
+
+    assert "1 b" in engine.batches[0]
+
+
+async def test_a_short_sentence_passes_a_long_one() -> None:
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine, patience_seconds=0.01, rows=1) as scheduler:
+        long = asyncio.ensure_future(spoken(scheduler, job(60), caller="a"))
+        engine.allow(1)
+        await until(lambda: engine.spoken["60"] == 1)
+        short = asyncio.ensure_future(spoken(scheduler, job(3), caller="b"))
+        await asyncio.sleep(0.02)
+        engine.allow(20)
+
+        assert await short == [100] * 3
+        assert 1 < engine.spoken["60"] < 22  # it went on meanwhile
+        engine.allow(60)
+        assert await long == [100] * 60
+
+
+async def test_what_can_wait_a_little_gets_no_batch_of_its_own() -> None:
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine, patience_seconds=30) as scheduler:
+        first = asyncio.ensure_future(spoken(scheduler, job(4)))
+        await until(lambda: engine.batches == [["4"]])
+        later = []
+        for name in "xyz":
+            later.append(asyncio.ensure_future(spoken(scheduler, job(1, name=name))))
+            engine.allow(1)
+            await asyncio.sleep(0.005)
+        engine.allow(2)
+        await asyncio.gather(first, *later)
+
+    assert engine.batches == [["4"], ["1 x", "1 y", "1 z"]]
+
+
+async def test_a_full_queue_refuses_and_a_cancelled_request_makes_room() -> None:
+    engine = ScriptedEngine(is_held=True)
+    limits = {"rows": 1, "batches": 1, "waiting": 3, "waiting_per_caller": 2}
+    async with serving(engine, **limits) as scheduler:
+        engine.allow(1)
+        await spoken(scheduler, job(1))  # something to estimate from
+        under_way = asyncio.ensure_future(spoken(scheduler, job(1)))
+        await until(lambda: len(engine.batches) == 2)
+        waiting = [
+            asyncio.ensure_future(spoken(scheduler, job(1), caller=caller)) for caller in "aab"
+        ]
+        await asyncio.sleep(0)
+        assert scheduler.load().waiting == 3
+        with pytest.raises(BackendBusyError) as refusal:
+            await spoken(scheduler, job(1), caller="c")
+        assert refusal.value.retry_after is not None
+        assert refusal.value.retry_after > 0
+
+        waiting.pop().cancel()
+        await asyncio.sleep(0)
+        with pytest.raises(BackendBusyError):  # its own part is full
+            await spoken(scheduler, job(1), caller="a")
+        waiting.append(asyncio.ensure_future(spoken(scheduler, job(1), caller="c")))
+        engine.allow(4)
+        assert await asyncio.gather(under_way, *waiting) == [[100]] * 4
+
+
+async def test_without_experience_busy_promises_nothing() -> None:
+    async with serving(ScriptedEngine(is_held=True), waiting=1) as scheduler:
+        waiting = asyncio.ensure_future(spoken(scheduler, job(1)))
+        await asyncio.sleep(0)
+        with pytest.raises(BackendBusyError) as refusal:
+            await spoken(scheduler, job(1), caller="b")
+        assert refusal.value.retry_after is None
+        waiting.cancel()
+
+
+async def test_a_cancelled_row_stops_and_its_neighbours_do_not() -> None:
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine) as scheduler:
+        left = asyncio.ensure_future(spoken(scheduler, job(40, name="left")))
+        kept = asyncio.ensure_future(spoken(scheduler, job(20, name="kept")))
+        engine.allow(3)
+        await until(lambda: engine.spoken["20 kept"] == 3)
+        left.cancel()
+        await asyncio.sleep(0)
+        engine.allow(17)
+
+        assert await kept == [100] * 20
+    assert engine.spoken["40 left"] == 3
+
+
+async def test_a_batch_that_everybody_left_ends() -> None:
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine, batches=1) as scheduler:
+        async with aclosing(scheduler.speak(job(99), caller="a")) as chunks:
+            engine.allow(1)
+            async for _ in chunks:
+                break
+        engine.allow(2)
+
+        assert await spoken(scheduler, job(1)) == [100]
+    assert engine.spoken["99"] <= 2
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, MemoryError, KeyError])
+async def test_a_crash_costs_its_batch_and_no_more(
+    kind: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = ScriptedEngine()
+    engine.crash_at["3 boom"] = kind(CRASH_MESSAGE)
+    async with serving(engine, rows=2) as scheduler:
+        answers = await asyncio.gather(
+            *(spoken(scheduler, job(3, name=name)) for name in ("fine", "boom", "later")),
+            return_exceptions=True,
+        )
+        assert [type(answer) for answer in answers] == [
+            GenerationFailedError,
+            GenerationFailedError,
+            list,
+        ]
+        assert answers[0] is not answers[1]
+        await asyncio.gather(
+            *(spoken(scheduler, job(3, name="boom")) for _ in range(2)), return_exceptions=True
+        )
+        assert scheduler.load().crashes_in_a_row == 1
+        assert await spoken(scheduler, job(1)) == [100]
+        assert scheduler.load().crashes_in_a_row == 0
+    assert "scripted_engine.py" in caplog.text
+    assert CRASH_MESSAGE not in caplog.text
+
+
+async def test_a_row_that_fails_takes_no_other_with_it() -> None:
+    engine = ScriptedEngine()
+    engine.errors["3 mute"] = TextNotSpeakableError("nothing to say")
+    async with serving(engine) as scheduler:
+        mute, fine = await asyncio.gather(
+            spoken(scheduler, job(3, name="mute")),
+            spoken(scheduler, job(3, name="fine")),
+            return_exceptions=True,
+        )
+
+    assert isinstance(mute, TextNotSpeakableError)
+    assert fine == [100] * 3
+
+
+async def test_a_stream_that_ends_too_soon_is_a_failure() -> None:
+    class Forgetful(ScriptedEngine):
+        def stream(self, jobs: Any, *, is_cancelled: Any) -> Any:
+            yield next(super().stream(jobs, is_cancelled=is_cancelled))
+
+    async with serving(Forgetful()) as scheduler:
+        with pytest.raises(GenerationFailedError):
+            await spoken(scheduler, job(3))
+
+
+async def test_a_turn_that_does_not_come_in_time_is_busy() -> None:
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine, batches=1, rows=1) as scheduler:
+        under_way = asyncio.ensure_future(spoken(scheduler, job(1)))
+        await until(lambda: len(engine.batches) == 1)
+
+        with pytest.raises(BackendBusyError):
+            await spoken(scheduler, job(1, name="late"), deadline=0.01)
+        assert scheduler.load().waiting == 0
+        engine.release()
+        assert await under_way == [100]
+    assert engine.batches == [["1"]]
+
+
+async def test_speech_that_takes_too_long_is_ended() -> None:
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine, batches=1) as scheduler:
+        engine.allow(2)
+        with pytest.raises(GenerationFailedError):
+            await spoken(scheduler, job(90), deadline=0.2)
+        engine.allow(3)
+
+        assert await spoken(scheduler, job(1), deadline=60) == [100]
+    assert engine.spoken["90"] <= 3
+
+
+async def test_closing_fails_what_waits_and_what_runs() -> None:
+    engine = ScriptedEngine(is_held=True)
+    scheduler = Scheduler(engine, SchedulerLimits(rows=1, batches=1))  # type: ignore[arg-type]
+    scheduler.start()
+    running = asyncio.ensure_future(spoken(scheduler, job(5)))
+    await until(lambda: len(engine.batches) == 1)
+    waiting = asyncio.ensure_future(spoken(scheduler, job(5)))
+    prompt = asyncio.ensure_future(scheduler.prompt(REFERENCE, None, None, caller="a"))
+    await asyncio.sleep(0)
+    closing = asyncio.ensure_future(scheduler.close())
+
+    for task in (running, waiting, prompt):  # although the model is still in its step
+        with pytest.raises(BackendUnavailableError):
+            await asyncio.wait_for(task, 5)
+    engine.release()
+    await closing
+    with pytest.raises(BackendUnavailableError):
+        await spoken(scheduler, job(1))
+    assert not any(thread.name == "engine" for thread in threading.enumerate())
+
+
+async def test_an_idle_scheduler_closes_and_sleeps() -> None:
+    async with serving(ScriptedEngine()) as scheduler:
+        await spoken(scheduler, job(1))
+        before = time.process_time()
+        await asyncio.sleep(0.2)
+
+        assert time.process_time() - before < 0.02
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_whatever_ends_the_thread_nobody_waits_in_vain() -> None:
+    engine = ScriptedEngine()
+    engine.crash_at["1 end"] = SystemExit()
+    async with serving(engine, rows=1) as scheduler:
+        answers = await asyncio.gather(
+            *(spoken(scheduler, job(1, name=name)) for name in ("end", "next")),
+            return_exceptions=True,
+        )
+        with pytest.raises(BackendUnavailableError):
+            await spoken(scheduler, job(1))
+
+    assert [type(answer) for answer in answers] == [BackendUnavailableError] * 2
+
+
+async def test_progress_shows_the_queue_and_the_speech() -> None:
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine, rows=1, batches=1) as scheduler:
+        with (
+            scheduler.request(job(3), caller="a") as first,
+            scheduler.request(job(1), caller="a") as second,
+            scheduler.request(job(1), caller="a") as third,
+            scheduler.request(job(1), caller="b") as other,
+        ):
+            await until(lambda: len(engine.batches) == 1)
+            assert [ticket.progress.ahead for ticket in (other, second, third)] == [0, 1, 2]
+            assert not second.progress.has_begun
+            load = scheduler.load()
+            assert (load.waiting, load.begun, load.batches) == (3, 1, 1)
+            engine.allow(2)
+            await anext(first)
+            await anext(first)
+            assert first.progress == Progress(ahead=0, has_begun=True, seconds_spoken=0.02)
+
+
+async def test_voice_prompts_are_made_while_others_speak() -> None:
+    engine = ScriptedEngine(is_held=True)
+    engine.errors["refused"] = ConsentMissingError("a voice needs consent")
+    engine.crash_at["broken"] = RuntimeError(CRASH_MESSAGE)
+    async with serving(engine) as scheduler:
+        speech = asyncio.ensure_future(spoken(scheduler, job(50)))
+        await until(lambda: len(engine.batches) == 1)
+        prompts = asyncio.gather(
+            *(
+                scheduler.prompt(REFERENCE, transcript, None, caller="a")
+                for transcript in ("hello", "refused", "broken")
+            ),
+            return_exceptions=True,
+        )
+        engine.allow(20)
+        made, refused, broken = await prompts
+
+        assert made == b"72000"
+        assert isinstance(refused, ConsentMissingError)
+        assert isinstance(broken, GenerationFailedError)
+        assert not speech.done()
+        engine.allow(50)
+        assert await speech == [100] * 50
+
+
+async def test_the_event_loop_never_waits_for_the_model() -> None:
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine) as scheduler:
+        speech = asyncio.ensure_future(spoken(scheduler, job(1)))
+        await until(lambda: len(engine.batches) == 1)
+        began = time.monotonic()
+        for _ in range(10):  # every entrance, while the model is in a step
+            with scheduler.request(job(1), caller="b") as ticket:
+                assert ticket.progress.ahead == 0
+                assert scheduler.load().waiting == 1
+                await asyncio.sleep(0)
+        assert time.monotonic() - began < 0.1
+        engine.release()
+        assert await speech == [100]
+
+
+def test_callers_on_other_event_loops_are_served_and_a_closed_one_is_forgotten() -> None:
+    engine = ScriptedEngine()
+
+    async def elsewhere(scheduler: Scheduler, voice: int) -> list[int]:
+        return await spoken(scheduler, job(3, voice), caller=str(voice))
+
+    async def leave_without_a_word(scheduler: Scheduler) -> None:
+        scheduler.request(job(3, 9), caller="gone").__enter__()
+
+    async def here() -> list[list[int]]:
+        async with serving(engine) as scheduler:
+            await asyncio.to_thread(asyncio.run, leave_without_a_word(scheduler))
+            return await asyncio.gather(
+                spoken(scheduler, job(3, 1)),
+                *(asyncio.to_thread(asyncio.run, elsewhere(scheduler, voice)) for voice in (2, 3)),
+            )
+
+    assert asyncio.run(here()) == [[1] * 3, [2] * 3, [3] * 3]
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """What some callers do: ask at some moment, and perhaps leave at another."""
+    step = st.fixed_dictionaries(
+        {
+            "caller": st.sampled_from("abc"),
+            "chunks": st.integers(1, 6),
+            "accident": st.sampled_from(["", "", "", "", "crash", "error"]),
+            "asks_after": st.integers(0, 12),
+            "leaves_after": st.none() | st.integers(0, 12),
+            "deadline": st.none() | st.just(0.0) | st.just(60.0),
+        }
+    )
+    return draw(st.lists(step, min_size=1, max_size=14))
+
+
+async def follow(scheduler: Scheduler, voice: int, plan: dict[str, Any]) -> str:
+    """Do as planned; return how it ended."""
+    for _ in range(plan["asks_after"]):
+        await asyncio.sleep(0)
+    asked = job(plan["chunks"], voice, f"{voice} {plan['accident']}")
+    speaking = asyncio.ensure_future(
+        spoken(scheduler, asked, caller=plan["caller"], deadline=plan["deadline"])
+    )
+    if plan["leaves_after"] is not None:
+        for _ in range(plan["leaves_after"]):
+            await asyncio.sleep(0)
+        speaking.cancel()
+    try:
+        levels = await speaking
+    except asyncio.CancelledError:
+        return "left"
+    except SpeechError as error:
+        return type(error).__name__
+    assert levels == [voice] * plan["chunks"]
+    return "spoken"
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    plans(),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.integers(1, 5),
+    st.sampled_from([0.0, 0.0005]),
+)
+def test_whatever_happens_every_request_ends_once_and_properly(
+    planned: list[dict[str, Any]], rows: int, batches: int, waiting: int, patience: float
+) -> None:
+    engine = ScriptedEngine()
+    for voice, plan in enumerate(planned, start=1):
+        text = job(plan["chunks"], voice, f"{voice} {plan['accident']}").text
+        if plan["accident"] == "crash":
+            engine.crash_at[text] = RuntimeError(CRASH_MESSAGE)
+        elif plan["accident"] == "error":
+            engine.errors[text] = TextNotSpeakableError("nothing to say")
+
+    async def everything() -> list[str]:
+        limits = {
+            "rows": rows,
+            "batches": batches,
+            "waiting": waiting,
+            "waiting_per_caller": 3,
+            "patience_seconds": patience,
+            "gather_seconds": 0.0,
+        }
+        async with serving(engine, **limits) as scheduler:
+            async with asyncio.timeout(20):
+                endings = await asyncio.gather(
+                    *(follow(scheduler, voice, plan) for voice, plan in enumerate(planned, 1))
+                )
+                await until(lambda: scheduler.load().begun == 0)
+            load = scheduler.load()
+            assert (load.waiting, load.batches) == (0, 0)
+            return endings
+
+    logging.getLogger("backend.scheduler_worker").disabled = True
+    try:
+        endings = asyncio.run(everything())
+    finally:
+        logging.getLogger("backend.scheduler_worker").disabled = False
+    assert all(len(batch) <= rows for batch in engine.batches)
+    has_crash = any(plan["accident"] == "crash" for plan in planned)
+    for plan, ending in zip(planned, endings, strict=True):
+        possible = {"BackendBusyError"}  # the queue is small, and a deadline of nothing may pass
+        possible |= {"left"} if plan["leaves_after"] is not None else set()
+        possible |= {"GenerationFailedError"} if has_crash or plan["deadline"] == 0 else set()
+        possible |= {"TextNotSpeakableError"} if plan["accident"] == "error" else set()
+        possible |= {"spoken"} if not plan["accident"] else set()
+        assert ending in possible
