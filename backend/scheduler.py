@@ -81,6 +81,10 @@ class Scheduler:
         if not await asyncio.to_thread(self._worker.join, _STEP_SECONDS):
             raise BackendUnavailableError("the model hangs; its process should be ended")
 
+    def check(self) -> None:
+        """Raise what a new caller's request would get now, if it would be refused."""
+        self._queue.check_room()
+
     def load(self) -> Load:
         """Say what the engine has to do now."""
         waiting, begun = self._queue.counts()

@@ -78,6 +78,14 @@ class RequestQueue:
                 raise BackendBusyError(self.retry_after()) from None
             self._changed.notify()
 
+    def check_room(self) -> None:
+        """Raise what `put` would raise for a sentence of somebody who asks for nothing else."""
+        with self._changed:
+            if self._is_closed:
+                raise BackendUnavailableError(_CLOSED)
+            if len(self._speeches) >= self._limits.waiting:
+                raise BackendBusyError(self.retry_after())
+
     def withdraw(self, ticket: Ticket[Any]) -> None:
         """Free a request's place, or have the engine drop what it does for it."""
         with self._changed:
