@@ -112,10 +112,13 @@ class PcmChunk:
     Attributes:
         pcm: Mono s16le samples.
         sample_rate: In Hz; the same for every chunk of one answer.
+        restarts: The model lost its way and begins the answer anew with this chunk: whoever still
+            holds the chunks before it should drop them.
     """
 
     pcm: bytes = field(repr=False)
     sample_rate: int
+    restarts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,3 +205,14 @@ class BackendUnavailableError(SpeechError):
 
 class GenerationFailedError(SpeechError):
     """The model ran and gave no usable speech."""
+
+
+class SpeechRunsOnError(GenerationFailedError):
+    """The model found no end, not even at the second try: what it made is noise or babble."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"the speech had not ended after {self.seconds:.0f} s"

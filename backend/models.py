@@ -1,0 +1,123 @@
+"""The checkpoints that Timbre speaks with, and the GPU and number format that each wants.
+
+Needs only the standard library, so that a deployment can be described without torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_MODEL_ID = "Qwen/Qwen3-TTS-12Hz-1.7B-Base"
+SMALL_MODEL_ID = "Qwen/Qwen3-TTS-12Hz-0.6B-Base"
+
+MAX_GPU_CHOICES = 10
+"""The most fallbacks that Modal takes (https://modal.com/docs/guide/gpu)."""
+
+_NATIVE_BFLOAT16 = (8, 0)  # CUDA compute capability of Ampere, the first generation that has it
+_FINGERPRINT_BYTES = 1_000_000
+_LARGE_BYTES = 3_000_000_000  # between the published checkpoints, both in bfloat16
+
+
+class UnknownModelError(ValueError):
+    """`MODEL_ID` names neither a known checkpoint nor a folder that holds one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A set of weights that can be spoken with.
+
+    Attributes:
+        model_id: Names these weights. Voice prompts are tied to it.
+        label: The name for people.
+        gpus: What it should run on, the best choice first, by Modal's names.
+        folder: Where the weights lie, or None if they come from the hub under `model_id`.
+    """
+
+    model_id: str
+    label: str
+    gpus: tuple[str, ...]
+    folder: Path | None = None
+
+
+PUBLISHED = (
+    Checkpoint(DEFAULT_MODEL_ID, "Qwen3-TTS 1.7B", ("A10G",)),
+    Checkpoint(SMALL_MODEL_ID, "Qwen3-TTS 0.6B", ("T4",)),
+)
+
+
+def find_checkpoint(model_id: str) -> Checkpoint:
+    """Find what `MODEL_ID` names: a published checkpoint, or a folder with one of your own.
+
+    A folder's model id is its name and a fingerprint of what it holds, so that voice prompts made
+    with one folder are never used with different weights under the same name. The GPU for it is
+    chosen by the size of its weights.
+
+    Raises `UnknownModelError` if it is neither.
+    """
+    for checkpoint in PUBLISHED:
+        if checkpoint.model_id == model_id:
+            return checkpoint
+    folder = Path(model_id).expanduser()
+    if (folder / "config.json").is_file():
+        return _local_checkpoint(folder.resolve())
+    known = " or ".join(checkpoint.model_id for checkpoint in PUBLISHED)
+    raise UnknownModelError(f"MODEL_ID must be {known}, or a folder that holds a checkpoint")
+
+
+def parse_gpus(setting: str) -> tuple[str, ...]:
+    """Read a comma-separated list of GPUs, the first choice first.
+
+    Raises ValueError if it names none, or more than `MAX_GPU_CHOICES`.
+    """
+    gpus = tuple(name.strip() for name in setting.split(",") if name.strip())
+    if not 1 <= len(gpus) <= MAX_GPU_CHOICES:
+        raise ValueError(f"name 1 to {MAX_GPU_CHOICES} GPUs, separated by commas")
+    return gpus
+
+
+@dataclass(frozen=True, slots=True)
+class NumberFormat:
+    """What a model computes with.
+
+    Attributes:
+        dtype: "bfloat16" or "float32".
+        reason: Why, in words for the log.
+    """
+
+    dtype: str
+    reason: str
+
+
+def choose_number_format(compute_capability: tuple[int, int] | None) -> NumberFormat:
+    """Choose the number format for a processor.
+
+    Args:
+        compute_capability: Of the CUDA device, or None for a CPU.
+    """
+    if compute_capability is None:
+        return NumberFormat("float32", "the CPU computes it fastest")
+    if compute_capability >= _NATIVE_BFLOAT16:
+        return NumberFormat("bfloat16", "the weights were trained in it, and the GPU has it")
+    # The T4 (7.5) emulates bfloat16 slowly. It has float16, but activations of models trained in
+    # bfloat16 may exceed its largest number, 65,504, and turn into NaN. Its 16 GB hold either
+    # checkpoint in float32.
+    return NumberFormat("float32", "the GPU lacks bfloat16, and float16 could overflow")
+
+
+def _local_checkpoint(folder: Path) -> Checkpoint:
+    weights = sorted(folder.glob("*.safetensors"))
+    fingerprint = hashlib.sha256((folder / "config.json").read_bytes())
+    for file in weights:
+        fingerprint.update(f"{file.name} {file.stat().st_size}".encode())
+        with file.open("rb") as stream:
+            fingerprint.update(stream.read(_FINGERPRINT_BYTES))
+    large, small = PUBLISHED
+    is_large = sum(file.stat().st_size for file in weights) > _LARGE_BYTES
+    return Checkpoint(
+        model_id=f"{folder.name}@{fingerprint.hexdigest()[:12]}",
+        label=folder.name,
+        gpus=(large if is_large else small).gpus,
+        folder=folder,
+    )

@@ -1,0 +1,195 @@
+"""A voice prompt as safetensors bytes, and back.
+
+The bytes come back from a database and cross a network, so reading them trusts nothing: size,
+format, shapes, ranges and numbers are checked before the model sees any of it. They hold two
+tensors and no code:
+
+- `speaker_embedding`: float32 `(dimension,)`, the x-vector;
+- `codes`: int16 `(frames, code_groups)`, the reference clip in the codec's words. Only in-context
+  prompts have it, together with the transcript.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from backend.contract import (
+    MAX_REFERENCE_SECONDS,
+    MAX_TRANSCRIPT_CHARACTERS,
+    ConsentRecord,
+    VoicePromptInvalidError,
+    VoicePromptModelMismatchError,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FORMAT_VERSION = "1"
+
+MAX_PROMPT_BYTES = 64 * 1024
+"""No prompt is larger. One of a 30 s reference for the 1.7B checkpoint has about 22 KB."""
+
+MAX_CODEC_FRAMES = int((MAX_REFERENCE_SECONDS + 1) * 12.5)
+"""The longest reference at the codec's 12.5 frames a second, and the silence put after it."""
+
+_IN_CONTEXT = "in-context"
+_X_VECTOR = "x-vector"
+_LENGTH_BYTES = 8  # safetensors begins with the length of its JSON header
+
+
+@dataclass(frozen=True, slots=True)
+class PromptModel:
+    """What a model demands of the prompts it can use.
+
+    Attributes:
+        model_id: Names the weights.
+        revision: The commit of the weights on the hub, if they come from there.
+        dimension: Length of the speaker embedding.
+        code_groups: Codes in a codec frame.
+        codebook_size: Every code is below this.
+    """
+
+    model_id: str
+    revision: str | None
+    dimension: int
+    code_groups: int
+    codebook_size: int
+
+    @property
+    def name(self) -> str:
+        """The model and its revision, in words for an error."""
+        return self.model_id if self.revision is None else f"{self.model_id} at {self.revision}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClonedVoice:
+    """What a voice prompt holds.
+
+    Attributes:
+        speaker_embedding: float32 `(dimension,)`.
+        codes: int16 `(frames, code_groups)`, or None in x-vector mode.
+        transcript: What the reference clip says; None exactly when `codes` is.
+        consent: Who attested that the voice may be cloned; None only where an operator's private
+            installation asks for no consent.
+    """
+
+    speaker_embedding: NDArray[np.float32]
+    codes: NDArray[np.int16] | None = None
+    transcript: str | None = field(default=None, repr=False)
+    consent: ConsentRecord | None = None
+
+
+def write_voice_prompt(voice: ClonedVoice, model: PromptModel) -> bytes:
+    """Serialise a voice that `model` cloned."""
+    tensors: dict[str, NDArray[Any]] = {"speaker_embedding": voice.speaker_embedding}
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "model_id": model.model_id,
+        "revision": model.revision or "",
+        "dimension": str(model.dimension),
+        "mode": _X_VECTOR if voice.codes is None else _IN_CONTEXT,
+    }
+    if voice.codes is not None:
+        tensors["codes"] = np.ascontiguousarray(voice.codes)
+        metadata["transcript"] = voice.transcript or ""
+    if voice.consent is not None:
+        metadata["consent_attested_by"] = str(voice.consent.attested_by)
+        metadata["consent_attested_at"] = voice.consent.attested_at.isoformat()
+        metadata["consent_statement_version"] = voice.consent.statement_version
+    return save(tensors, metadata)
+
+
+def read_voice_prompt(data: bytes, model: PromptModel) -> ClonedVoice:
+    """Read a voice prompt that `model` is to speak with.
+
+    Raises `VoicePromptModelMismatchError` if another model made it, so that the caller can rebuild
+    it, and `VoicePromptInvalidError` for whatever else is wrong with it.
+    """
+    tensors, metadata = _parse(data)
+    _require(metadata.get("format_version") == FORMAT_VERSION, "its format is not known")
+    _check_model(metadata, model)
+    mode = metadata.get("mode")
+    _require(mode in {_IN_CONTEXT, _X_VECTOR}, "its mode is not known")
+    names = {"speaker_embedding", "codes"} if mode == _IN_CONTEXT else {"speaker_embedding"}
+    _require(tensors.keys() == names, "it holds other tensors than its mode needs")
+    return ClonedVoice(
+        speaker_embedding=_speaker_embedding(tensors["speaker_embedding"], model),
+        codes=_codes(tensors["codes"], model) if mode == _IN_CONTEXT else None,
+        transcript=_transcript(metadata) if mode == _IN_CONTEXT else None,
+        consent=_consent(metadata),
+    )
+
+
+def _require(condition: bool, problem: str) -> None:
+    if not condition:
+        raise VoicePromptInvalidError(problem)
+
+
+def _parse(data: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Split the bytes into tensors and metadata."""
+    _require(len(data) <= MAX_PROMPT_BYTES, "it is too large")
+    try:
+        tensors = load(data)
+        # The library gives metadata only of files on disk. It has just accepted this header: the
+        # metadata, where there are any, map strings to strings.
+        header_end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
+        metadata = json.loads(data[_LENGTH_BYTES:header_end]).get("__metadata__") or {}
+    except (SafetensorError, KeyError, ValueError) as error:  # KeyError: no such type in numpy
+        raise VoicePromptInvalidError("it is not a safetensors file") from error
+    return tensors, metadata
+
+
+def _check_model(metadata: dict[str, str], model: PromptModel) -> None:
+    made_for = PromptModel(
+        metadata.get("model_id", "an unnamed model"),
+        metadata.get("revision") or None,
+        model.dimension,
+        model.code_groups,
+        model.codebook_size,
+    )
+    if made_for != model or metadata.get("dimension") != str(model.dimension):
+        raise VoicePromptModelMismatchError(made_for.name, model.name)
+
+
+def _speaker_embedding(tensor: NDArray[Any], model: PromptModel) -> NDArray[np.float32]:
+    _require(tensor.dtype == np.float32, "its speaker embedding is not float32")
+    _require(tensor.shape == (model.dimension,), "its speaker embedding has another length")
+    _require(bool(np.isfinite(tensor).all()), "its speaker embedding is not finite")
+    return tensor
+
+
+def _codes(tensor: NDArray[Any], model: PromptModel) -> NDArray[np.int16]:
+    _require(tensor.dtype == np.int16, "its codes are not int16")
+    _require(tensor.shape[1:] == (model.code_groups,), "its codes have another shape")
+    _require(1 <= len(tensor) <= MAX_CODEC_FRAMES, "its reference is empty or too long")
+    in_range = (tensor >= 0) & (tensor < model.codebook_size)
+    _require(bool(in_range.all()), "its codes are out of range")
+    return tensor
+
+
+def _transcript(metadata: dict[str, str]) -> str:
+    transcript = metadata.get("transcript", "")
+    _require(bool(transcript.strip()), "its transcript is missing")
+    _require(len(transcript) <= MAX_TRANSCRIPT_CHARACTERS, "its transcript is too long")
+    return transcript
+
+
+def _consent(metadata: dict[str, str]) -> ConsentRecord | None:
+    attested_by = metadata.get("consent_attested_by")
+    if attested_by is None:
+        return None
+    try:
+        return ConsentRecord(
+            attested_by=int(attested_by),
+            attested_at=datetime.fromisoformat(metadata["consent_attested_at"]),
+            statement_version=metadata["consent_statement_version"],
+        )
+    except (KeyError, ValueError) as error:
+        raise VoicePromptInvalidError("its consent record is damaged") from error
