@@ -1,0 +1,175 @@
+"""Perth's watermarking networks, driven frame by frame. The one door to `resemble-perth`.
+
+The package marks whole recordings, at 32 kHz. Its networks see spectral frames of 64 ms every
+10 ms, up to 2 kHz. Here such frames are cut at the speech's own sample rate, where the bins are as
+far apart (15.625 Hz), so that speech need not be resampled; and the marking network keeps what it
+needs of past frames, so that it can be fed piece by piece.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from backend.contract import BackendUnavailableError
+
+_WEIGHTS = Path("implicit", "perth_net_250000.pth.tar")
+_HEADROOM_DECIBELS = 15
+"""Perth's `normalize` puts this level at 1."""
+
+_SIDE_FRAMES = 3
+"""Frames that a convolution sees on either side of the one it is about."""
+
+
+def load_perth(device: str) -> Any:
+    """Load Perth's `PerthNet` with the weights that its wheel carries. Takes seconds.
+
+    Raises `BackendUnavailableError` if the package, or something it needs, is not installed.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Perth finds its weights with pkg_resources, which setuptools has deprecated.
+            warnings.filterwarnings("ignore", message=".*pkg_resources")
+            # Imported here because this brings librosa, which takes seconds.
+            from perth.perth_net import PREPACKAGED_MODELS_DIR  # noqa: PLC0415
+            from perth.perth_net.perth_net_implicit.config import default_hp  # noqa: PLC0415
+            from perth.perth_net.perth_net_implicit.model.perth_net import (  # noqa: PLC0415
+                PerthNet,
+            )
+    except ImportError as error:
+        raise BackendUnavailableError(
+            f"the watermark cannot be loaded without {error.name}: "
+            "install resemble-perth and setuptools<81"
+        ) from error
+    # PerthNet.load would print to the standard output.
+    net = PerthNet(default_hp)
+    path = Path(PREPACKAGED_MODELS_DIR, _WEIGHTS)
+    net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["model"])
+    return net.requires_grad_(requires_grad=False).to(device).eval()
+
+
+class SpectralFrames:
+    """Perth's frames at one sample rate.
+
+    Attributes:
+        sample_rate: In Hz.
+        length: Samples of a frame.
+        hop: Samples from the start of one frame to the start of the next.
+    """
+
+    def __init__(self, net: Any, sample_rate: int) -> None:
+        """Raises `ValueError` for a sample rate that `fit` refuses."""
+        if not self.fit(net, sample_rate):
+            raise ValueError(f"{sample_rate} Hz is not a multiple of 500 Hz above 4 kHz")
+        self._perth_length: int = net.hp.n_fft
+        self._floor: float = net.hp.stft_magnitude_min
+        self.sample_rate = sample_rate
+        self.length: int = net.hp.n_fft * sample_rate // net.hp.sample_rate
+        self.hop: int = net.hp.hop_size * sample_rate // net.hp.sample_rate
+        self._window = torch.hann_window(self.length, device=net.device)
+        self._synthesis_window = self._window / self._overlapping_squares()
+
+    @staticmethod
+    def fit(net: Any, sample_rate: int) -> bool:
+        """Whether a frame and a hop are whole samples, and the marked band lies below Nyquist."""
+        sizes = (net.hp.n_fft * sample_rate, net.hp.hop_size * sample_rate)
+        whole = all(size % net.hp.sample_rate == 0 for size in sizes)
+        return whole and sample_rate > 2 * net.hp.max_wmark_freq
+
+    def _overlapping_squares(self) -> torch.Tensor:
+        """What the windows of all frames, applied twice, add up to at each sample of a frame."""
+        squares = functional.pad(self._window**2, (0, -self.length % self.hop))
+        sums = squares.view(-1, self.hop).sum(0)
+        return sums.repeat(len(squares) // self.hop)[: self.length]
+
+    def spectra(self, audio: torch.Tensor) -> torch.Tensor:
+        """Complex spectra `(frames, length // 2 + 1)` of every whole frame in `audio` `(n,)`."""
+        if len(audio) < self.length:
+            return torch.zeros(0, self.length // 2 + 1, dtype=torch.cfloat, device=audio.device)
+        frames = audio.unfold(0, self.length, self.hop)
+        spectra: torch.Tensor = torch.fft.rfft(frames * self._window)
+        return spectra
+
+    def levels(self, spectra: torch.Tensor) -> torch.Tensor:
+        """Loudness as the networks take it, in the shape of `spectra`: 0 at -180 dB, 1 at 15 dB."""
+        # A magnitude grows with the samples in its frame, and the networks know Perth's frames.
+        magnitudes = spectra.abs() * (self._perth_length / self.length)
+        decibels = 20 * magnitudes.clamp(self._floor).log10()
+        return (decibels - _HEADROOM_DECIBELS) / self._decibel_range + 1
+
+    def difference(self, spectra: torch.Tensor, raised: torch.Tensor) -> torch.Tensor:
+        """What raising the levels of some lowest bins adds to the sound.
+
+        Args:
+            spectra: `(frames, bins)` with one frame or more, as from `spectra`.
+            raised: The change of `levels`, `(frames, fewer bins)`.
+
+        Returns:
+            The frames' sound, overlapped: `((frames - 1) * hop + length,)`.
+        """
+        gains = 10 ** (raised * (self._decibel_range / 20)) - 1
+        added = spectra[:, : raised.shape[1]] * gains
+        frames = torch.fft.irfft(added, self.length) * self._synthesis_window
+        total = (len(frames) - 1) * self.hop + self.length
+        overlapped = functional.fold(
+            frames.T[None], (1, total), kernel_size=(1, self.length), stride=(1, self.hop)
+        )
+        return overlapped.flatten()
+
+    @property
+    def _decibel_range(self) -> float:
+        return _HEADROOM_DECIBELS - 20 * math.log10(self._floor)
+
+
+class StreamingEncoder:
+    """Perth's marking network, fed with one recording's frames piece by piece.
+
+    Its convolutions see 3 frames to either side and there are five, so what comes out is
+    `LOOK_AHEAD` frames behind what goes in. It equals what the network says of all frames at once.
+    """
+
+    LOOK_AHEAD = 15
+
+    def __init__(self, net: Any) -> None:
+        first, *convolutions, last = (layer.conv for layer in net.encoder.layers)
+        self._first, self._convolutions, self._last = first, convolutions, last
+        self.bins: int = net.subband
+        # The network pads each convolution with zeros at both ends of a recording.
+        self._padding = torch.zeros(_SIDE_FRAMES, net.hp.hidden_size, device=net.device)
+        self._past = [self._padding for _ in convolutions]
+
+    def __call__(self, levels: torch.Tensor, *, is_last: bool) -> torch.Tensor:
+        """Take the next frames' levels and return the changes of levels known by now.
+
+        Args:
+            levels: `(frames, bins)`.
+            is_last: No frame follows, so return every change that is still due.
+
+        Returns:
+            `(frames, bins)`; more or fewer frames than were given, possibly none.
+        """
+        hidden = functional.leaky_relu(_convolve(levels, self._first))
+        for position, convolution in enumerate(self._convolutions):
+            after = [self._padding] if is_last else []
+            hidden = torch.cat([self._past[position], hidden, *after])
+            self._past[position] = hidden[-2 * _SIDE_FRAMES :]
+            hidden = functional.leaky_relu(_convolve(hidden, convolution))
+        return _convolve(hidden, self._last)
+
+
+def _convolve(frames: torch.Tensor, convolution: torch.nn.Conv1d) -> torch.Tensor:
+    """Apply a convolution without padding to `(frames, channels)`, where it fits whole.
+
+    As a product of matrices: on a CPU `conv1d` takes twice as long for the 8 frames of a short
+    piece, and no less for a long one.
+    """
+    width = convolution.kernel_size[0]
+    if len(frames) < width:
+        return frames.new_zeros(0, convolution.out_channels)
+    neighbourhoods = frames.unfold(0, width, 1).flatten(1)
+    return functional.linear(neighbourhoods, convolution.weight.flatten(1), convolution.bias)
