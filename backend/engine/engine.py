@@ -1,0 +1,235 @@
+"""One loaded model that makes voice prompts and speaks batches of sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backend.contract import (
+    AUTO_LANGUAGE,
+    MAX_SPOKEN_CHARACTERS,
+    REFERENCE_SAMPLE_RATE,
+    ConsentMissingError,
+    LanguageNotSupportedError,
+    SpeechError,
+    SpeechRunsOnError,
+    TextNotSpeakableError,
+)
+from backend.engine.batch import Row, SpeechChunk
+from backend.engine.loading import EngineInfo, load_model
+from backend.engine.reference import clone_voice
+from backend.engine.request_layout import RequestLayout
+from backend.engine.speaking import Speaker
+from backend.models import find_checkpoint
+from backend.voice_prompt import PromptModel, read_voice_prompt, write_voice_prompt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from backend.contract import ConsentRecord
+    from backend.watermark import Watermarker
+
+MAX_ROWS = 64
+"""The most sentences of one batch."""
+
+MAX_NEW_TOKENS = 2_048
+"""The most frames of one sentence, 164 s. Longer speech drifts from the voice."""
+
+TOKENS_PER_TEXT_TOKEN = 12
+LEAST_TOKEN_LIMIT = 192
+"""A sentence has to end within `TOKENS_PER_TEXT_TOKEN` for each of its own, but never less than
+this. Some 0.3 % of requests never end by themselves, and these bounds, which vLLM-Omni has too, are
+well beyond any speech that does."""
+
+_ATTEMPTS = 2
+_NOTHING = np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechJob:
+    """One sentence to be spoken: a row of a batch.
+
+    Attributes:
+        text: What to say, at most `MAX_SPOKEN_CHARACTERS`.
+        prompt: The voice, as `Engine.make_prompt` made it.
+        language: One of `EngineInfo.languages`.
+        seed: The same seed gives the same speech, whatever else is in the batch. (In bfloat16,
+            rounding depends on the size of the batch, and may now and then tip a choice.)
+        max_new_tokens: The most frames, which the length of the text limits further.
+    """
+
+    text: str = field(repr=False)
+    prompt: bytes = field(repr=False)
+    language: str = AUTO_LANGUAGE
+    seed: int | None = None
+    max_new_tokens: int = MAX_NEW_TOKENS
+
+
+class Engine:
+    """A loaded model. For one thread at a time; streams may take turns.
+
+    Attributes:
+        sample_rate: Of all audio, in Hz.
+    """
+
+    sample_rate = REFERENCE_SAMPLE_RATE
+
+    def __init__(
+        self,
+        package_model: Any,
+        info: EngineInfo,
+        *,
+        require_consent: bool,
+        watermark: Watermarker | None,
+    ) -> None:
+        """Use `Engine.load`."""
+        self._model = package_model.model
+        self._info = info
+        self._require_consent = require_consent
+        config = self._model.config.talker_config
+        self._prompt_model = PromptModel(
+            info.model_id,
+            info.revision,
+            dimension=config.hidden_size,
+            code_groups=config.num_code_groups,
+            codebook_size=self._model.speech_tokenizer.config.decoder_config.codebook_size,
+        )
+        self._layout = RequestLayout(self._model, package_model.processor.tokenizer)
+        self._speaker = Speaker(
+            self._model, package_model.generate_defaults, self._layout.text_pad, watermark
+        )
+
+    @classmethod
+    def load(  # noqa: PLR0913 - each is a choice of its own
+        cls,
+        checkpoint: Path | str,
+        *,
+        watermark: Watermarker | None,
+        model_id: str | None = None,
+        revision: str | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+        attention: str | None = None,
+        require_consent: bool = True,
+    ) -> Engine:
+        """Load a model, and log what was loaded onto what.
+
+        Args:
+            checkpoint: A folder, or the id of a published checkpoint on the hub.
+            watermark: Marks every waveform. None is for measurements only: what anybody hears has
+                to be marked.
+            model_id: Names the weights, where the folder is a copy of published ones. None takes
+                the name that `find_checkpoint` gives.
+            revision: The commit on the hub, where the weights come from there.
+            device: "cuda:0" or "cpu"; None is the first GPU if there is one.
+            dtype: "bfloat16" or "float32"; None is what suits the device.
+            attention: "flash_attention_2", "sdpa" or "eager"; None is the fastest that works.
+            require_consent: Whether a voice prompt needs a consent record. False is for an
+                operator's own private use.
+
+        Raises `UnknownModelError` if `checkpoint` is none, and `BackendUnavailableError` if it
+        cannot be loaded.
+        """
+        package_model, info = load_model(
+            checkpoint,
+            model_id=model_id or find_checkpoint(str(checkpoint)).model_id,
+            revision=revision,
+            device=device,
+            dtype=dtype,
+            attention=attention,
+        )
+        return cls(package_model, info, require_consent=require_consent, watermark=watermark)
+
+    def info(self) -> EngineInfo:
+        """Say what is loaded, and on what."""
+        return self._info
+
+    def make_prompt(
+        self,
+        samples: NDArray[np.float32],
+        transcript: str | None,
+        consent: ConsentRecord | None,
+    ) -> bytes:
+        """Make a voice prompt from a reference clip.
+
+        Args:
+            samples: Mono float32 `(n,)` in [-1, 1] at `sample_rate`, 3 to 30 s.
+            transcript: Exactly what is said in it, which makes for the closest likeness; None
+                takes the voice alone (x-vector mode).
+            consent: Who attested that the voice may be cloned.
+
+        Returns:
+            What `backend.voice_prompt` reads: a safetensors file of some kilobytes.
+
+        Raises `ConsentMissingError`, or `ReferenceUnusableError` if the clip cannot serve.
+        """
+        if consent is None and self._require_consent:
+            raise ConsentMissingError("a voice prompt needs a consent record")
+        voice = clone_voice(self._model, samples, transcript, consent)
+        return write_voice_prompt(voice, self._prompt_model)
+
+    def speak_batch(self, jobs: Sequence[SpeechJob]) -> list[NDArray[np.float32] | SpeechError]:
+        """Speak a batch, and return each job's whole speech, float32 `(n,)`, or what kept it."""
+        pieces: list[list[NDArray[np.float32]]] = [[] for _ in jobs]
+        errors: dict[int, SpeechError] = {}
+        for chunk in self.stream(jobs):
+            if chunk.restarts:
+                pieces[chunk.row].clear()
+            pieces[chunk.row].append(chunk.samples)
+            if chunk.error is not None:
+                errors[chunk.row] = chunk.error
+        return [errors.get(row) or np.concatenate(said) for row, said in enumerate(pieces)]
+
+    def stream(
+        self,
+        jobs: Sequence[SpeechJob],
+        *,
+        is_cancelled: Callable[[int], bool] = lambda _row: False,
+    ) -> Iterator[SpeechChunk]:
+        """Speak a batch chunk by chunk, as it is made.
+
+        Every job's chunks end with one that `is_last`, unless it was cancelled. A job's error ends
+        that job alone. A job that finds no end is spoken anew once, beginning with a chunk that
+        `restarts`, and then fails with `SpeechRunsOnError`.
+
+        Args:
+            jobs: At most `MAX_ROWS`. They may differ in voice, mode and language.
+            is_cancelled: Asked often, with a job's index. A cancelled job costs nothing more.
+
+        Raises ValueError if there are too many jobs.
+        """
+        if len(jobs) > MAX_ROWS:
+            raise ValueError(f"{len(jobs)} jobs, but a batch has at most {MAX_ROWS}")
+        rows = []
+        for number, job in enumerate(jobs):
+            try:
+                rows.append(self._row(number, job))
+            except SpeechError as error:
+                yield SpeechChunk(number, _NOTHING, is_last=True, error=error)
+        for attempt in range(_ATTEMPTS):
+            if rows:
+                rows = yield from self._speaker.speak(rows, attempt, is_cancelled)
+        for row in rows:
+            seconds = row.most_tokens / self._speaker.codec.frames_per_second
+            yield SpeechChunk(row.number, _NOTHING, is_last=True, error=SpeechRunsOnError(seconds))
+
+    def _row(self, number: int, job: SpeechJob) -> Row:
+        """Check a job and lay it out."""
+        if len(job.text) > MAX_SPOKEN_CHARACTERS:
+            raise TextNotSpeakableError("the text is too long for one call")
+        if job.language not in self._info.languages:
+            raise LanguageNotSupportedError(job.language, self._info.languages)
+        voice = read_voice_prompt(job.prompt, self._prompt_model)
+        tokens = self._layout.tokenize(job.text)
+        by_text = max(LEAST_TOKEN_LIMIT, TOKENS_PER_TEXT_TOKEN * len(tokens))
+        return Row(
+            number,
+            self._layout.lay_out(tokens, voice, job.language),
+            job.seed,
+            most_tokens=min(job.max_new_tokens, by_text, MAX_NEW_TOKENS),
+        )

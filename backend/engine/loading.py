@@ -1,0 +1,182 @@
+"""Load a checkpoint with the best attention and number format the machine offers."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import torch
+from qwen_tts import Qwen3TTSModel
+
+from backend.contract import AUTO_LANGUAGE, LANGUAGES, BackendUnavailableError
+from backend.models import NumberFormat, choose_number_format
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_PACKAGES = ("qwen-tts", "torch", "transformers")
+_CODEC = "qwen3_tts_tokenizer_12hz"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What is loaded, and on what.
+
+    Attributes:
+        model_id: Names the weights; voice prompts are tied to it.
+        revision: The commit of the weights on the hub, if they come from there.
+        device: "cuda:0" or "cpu".
+        device_name: The GPU's name, or "CPU".
+        dtype: What it computes with, "bfloat16" or "float32".
+        dtype_reason: Why.
+        attention: "flash_attention_2", "sdpa" or "eager".
+        memory_bytes: What the weights take.
+        load_seconds: How long loading took.
+        languages: The subset of `backend.contract.LANGUAGES` it speaks.
+        versions: Of the packages it stands on.
+    """
+
+    model_id: str
+    revision: str | None
+    device: str
+    device_name: str
+    dtype: str
+    dtype_reason: str
+    attention: str
+    memory_bytes: int
+    load_seconds: float
+    languages: tuple[str, ...]
+    versions: dict[str, str]
+
+
+def load_model(  # noqa: PLR0913 - each is a choice of its own
+    checkpoint: Path | str,
+    *,
+    model_id: str,
+    revision: str | None,
+    device: str | None,
+    dtype: str | None,
+    attention: str | None,
+) -> tuple[Any, EngineInfo]:
+    """Load a checkpoint.
+
+    Args:
+        checkpoint: Its folder, or its id on the hub.
+        model_id: Names its weights.
+        revision: The commit on the hub, if it comes from there.
+        device: Where to; None is the first GPU if there is one.
+        dtype: What to compute with; None is what suits the device.
+        attention: Which kernels to use; None is the fastest that work.
+
+    Returns:
+        The package's `Qwen3TTSModel`, and what is known of it.
+
+    Raises `BackendUnavailableError` if it cannot be loaded or cannot clone voices.
+    """
+    began = time.monotonic()
+    where = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
+    number_format = _number_format(where, dtype)
+    choices = (attention,) if attention else _attention_choices(where, number_format)
+    model, chosen = _load_with_first_that_works(
+        str(checkpoint),
+        choices,
+        device_map=str(where),
+        dtype=getattr(torch, number_format.dtype),
+        **({} if revision is None else {"revision": revision}),
+    )
+    _check_that_it_clones(model.model)
+    info = EngineInfo(
+        model_id=model_id,
+        revision=revision,
+        device=str(where),
+        device_name=torch.cuda.get_device_name(where) if where.type == "cuda" else "CPU",
+        dtype=number_format.dtype,
+        dtype_reason=number_format.reason,
+        attention=chosen,
+        memory_bytes=_memory_bytes(model.model, model.model.speech_tokenizer.model),
+        load_seconds=time.monotonic() - began,
+        languages=_languages(model.model),
+        versions={package: version(package) for package in _PACKAGES},
+    )
+    log.info(
+        "loaded %s on %s: %.2f GB, %s (%s), attention %s, %.1f s",
+        info.model_id,
+        info.device_name,
+        info.memory_bytes / 1e9,
+        info.dtype,
+        info.dtype_reason,
+        info.attention,
+        info.load_seconds,
+    )
+    return model, info
+
+
+def _number_format(device: torch.device, dtype: str | None) -> NumberFormat:
+    if dtype is not None:
+        return NumberFormat(dtype, "it was asked for")
+    is_gpu = device.type == "cuda"
+    return choose_number_format(torch.cuda.get_device_capability(device) if is_gpu else None)
+
+
+def _attention_choices(device: torch.device, number_format: NumberFormat) -> tuple[str, ...]:
+    """List the kernels to try, fastest first."""
+    # FlashAttention has kernels for half precision on GPUs only.
+    has_kernels = device.type == "cuda" and number_format.dtype != "float32"
+    if has_kernels and _flash_attention_imports():
+        return ("flash_attention_2", "sdpa", "eager")
+    return ("sdpa", "eager")
+
+
+def _flash_attention_imports() -> bool:
+    """Tell whether flash-attn works here: one built for another torch is found but fails."""
+    try:
+        importlib.import_module("flash_attn")
+    except ImportError:
+        return False
+    return True
+
+
+def _load_with_first_that_works(
+    checkpoint: str, choices: tuple[str, ...], **options: Any
+) -> tuple[Any, str]:
+    for attention in choices:
+        try:
+            model = Qwen3TTSModel.from_pretrained(
+                checkpoint, attn_implementation=attention, **options
+            )
+        except (ImportError, ValueError) as error:  # what transformers raises for such kernels
+            if attention == choices[-1]:
+                raise BackendUnavailableError("the checkpoint cannot be loaded") from error
+            log.warning("attention %s does not work here (%s)", attention, type(error).__name__)
+        except (OSError, RuntimeError, TypeError, KeyError) as error:
+            raise BackendUnavailableError("the checkpoint cannot be loaded") from error
+        else:
+            return model, attention
+    raise BackendUnavailableError("no attention to choose from")
+
+
+def _check_that_it_clones(model: Any) -> None:
+    if model.tts_model_type != "base":
+        raise BackendUnavailableError("only Base checkpoints clone voices; this is another kind")
+    if model.speech_tokenizer.get_model_type() != _CODEC:
+        raise BackendUnavailableError("only checkpoints with the 12 Hz codec can be spoken with")
+
+
+def _languages(model: Any) -> tuple[str, ...]:
+    spoken = {language.lower() for language in model.get_supported_languages()}
+    return tuple(
+        language
+        for language in LANGUAGES
+        if language == AUTO_LANGUAGE or language.lower() in spoken
+    )
+
+
+def _memory_bytes(*modules: torch.nn.Module) -> int:
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    return sum(parameter.numel() * parameter.element_size() for parameter in parameters)

@@ -1,0 +1,116 @@
+"""The codes of a frame after its first, which a small model predicts one by one.
+
+The package calls transformers' `generate` for them, once a frame; at 15 tokens a call, most of the
+time goes into the call itself. This loop runs the package's own layers with the same result, and
+with preallocated memory for keys and values.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from backend.engine.sampling import Sampling
+
+
+class ResidualCodes:
+    """Predicts the residual codes of frames, for many rows at once.
+
+    Args:
+        talker: The package's `Qwen3TTSTalkerForConditionalGeneration`.
+        sampling: How codes are chosen.
+    """
+
+    def __init__(self, talker: Any, sampling: Sampling) -> None:
+        predictor = talker.code_predictor
+        self._first_embedding = talker.get_input_embeddings()
+        self._embeddings = list(predictor.get_input_embeddings())
+        self._heads = list(predictor.lm_head)
+        self._project = predictor.small_to_mtp_projection
+        self._layers = list(predictor.model.layers)
+        self._norm = predictor.model.norm
+        self._sampling = sampling
+        config = predictor.config
+        self._head_dim = self._layers[0].self_attn.head_dim
+        self._key_value_heads = config.num_key_value_heads
+        self._positions = len(self._heads) + 1
+        with torch.inference_mode():
+            positions = torch.arange(self._positions, device=talker.device).unsqueeze(0)
+            like = torch.empty(0, dtype=talker.dtype, device=talker.device)
+            cosines, sines = predictor.model.rotary_emb(like, positions)
+        self._cosines = cosines[0]
+        self._sines = sines[0]
+
+    def predict(
+        self, hidden: torch.Tensor, first_codes: torch.Tensor, draws: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Complete a frame for each row.
+
+        Args:
+            hidden: `(rows, hidden)`, the talker's state that the first codes were chosen from.
+            first_codes: int64 `(rows,)`.
+            draws: `(rows, code_groups - 1)`, uniform in [0, 1).
+
+        Returns:
+            The codes, int64 `(rows, code_groups)`, negative where the model failed on the row, and
+            the frames' embeddings, `(rows, hidden)`.
+        """
+        embedded = [self._first_embedding(first_codes)]
+        codes = [first_codes]
+        memory = self._new_memory(len(hidden))
+        state = torch.stack([hidden, embedded[0]], dim=1)
+        logits = hidden
+        for group, (head, embedding) in enumerate(zip(self._heads, self._embeddings, strict=True)):
+            logits = head(self._read(self._project(state), memory, end=group + 2))
+            codes.append(self._sampling.choose(logits, draws[:, group]))
+            embedded.append(embedding(codes[-1]))
+            state = embedded[-1].unsqueeze(1)
+        # Keys and values carry a NaN on to the last step, so that one look there is enough.
+        is_sound = logits.isfinite().all(dim=-1, keepdim=True)
+        frames = torch.stack(codes, dim=1).where(is_sound, -1)
+        return frames, torch.stack(embedded, dim=1).sum(dim=1)
+
+    def _new_memory(self, rows: int) -> torch.Tensor:
+        shape = (len(self._layers), 2, rows, self._key_value_heads, self._positions, self._head_dim)
+        return torch.empty(shape, dtype=self._cosines.dtype, device=self._cosines.device)
+
+    def _read(self, state: torch.Tensor, memory: torch.Tensor, end: int) -> torch.Tensor:
+        """Run the layers over positions up to `end`, of which `memory` holds all but `state`.
+
+        Returns the last position's `(rows, predictor_hidden)`.
+        """
+        start = end - state.shape[1]
+        cosines = self._cosines[start:end]
+        sines = self._sines[start:end]
+        for layer, keys_values in zip(self._layers, memory, strict=True):
+            attention = layer.self_attn
+            normed = layer.input_layernorm(state)
+            queries = attention.q_norm(self._heads_of(attention.q_proj(normed)))
+            keys = attention.k_norm(self._heads_of(attention.k_proj(normed)))
+            keys_values[0, :, :, start:end] = _rotate(keys, cosines, sines)
+            keys_values[1, :, :, start:end] = self._heads_of(attention.v_proj(normed))
+            attended = functional.scaled_dot_product_attention(
+                _rotate(queries, cosines, sines),
+                keys_values[0, :, :, :end],
+                keys_values[1, :, :, :end],
+                is_causal=start == 0,  # later positions come one at a time and see all before them
+                scale=attention.scaling,
+                enable_gqa=True,
+            )
+            state = state + attention.o_proj(attended.transpose(1, 2).flatten(2))
+            state = state + layer.mlp(layer.post_attention_layernorm(state))
+        return self._norm(state[:, -1])  # type: ignore[no-any-return]
+
+    def _heads_of(self, projected: torch.Tensor) -> torch.Tensor:
+        """Split `(rows, positions, heads * head_dim)` into `(rows, heads, positions, head_dim)`."""
+        rows, positions, _ = projected.shape
+        return projected.view(rows, positions, -1, self._head_dim).transpose(1, 2)
+
+
+def _rotate(heads: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor) -> torch.Tensor:
+    """Turn each pair of numbers by its position's angle (rotary position embedding)."""
+    left, right = heads.chunk(2, dim=-1)
+    return heads * cosines + torch.cat([-right, left], dim=-1) * sines

@@ -1,0 +1,89 @@
+"""How the next code is chosen from the model's logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """The rules for one kind of code: temperature, then top-k, then top-p, as in transformers.
+
+    Attributes:
+        do_sample: False takes the likeliest code, and the rest has no effect.
+        temperature: Divides the logits.
+        top_k: How many of the likeliest codes may be drawn; 0 is all.
+        top_p: The likeliest codes may be drawn until together they have this probability.
+    """
+
+    do_sample: bool
+    temperature: float
+    top_k: int
+    top_p: float
+
+    @classmethod
+    def from_defaults(cls, defaults: Mapping[str, Any], prefix: str = "") -> Sampling:
+        """Read what a checkpoint's `generation_config.json` asks for.
+
+        Args:
+            defaults: The file; what is missing is what qwen-tts falls back to.
+            prefix: "subtalker_" for the residual codes.
+        """
+        return cls(
+            do_sample=bool(defaults.get(f"{prefix}dosample" if prefix else "do_sample", True)),
+            temperature=float(defaults.get(f"{prefix}temperature", 0.9)),
+            top_k=int(defaults.get(f"{prefix}top_k", 50)),
+            top_p=float(defaults.get(f"{prefix}top_p", 1.0)),
+        )
+
+    def choose(self, logits: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+        """Choose a code for each row.
+
+        Args:
+            logits: `(rows, codes)`.
+            draws: `(rows,)`, uniform in [0, 1). They alone decide, so a row's choices do not depend
+                on its neighbours, nor on the device.
+
+        Returns:
+            int64 `(rows,)`.
+        """
+        if not self.do_sample:
+            return logits.argmax(dim=-1)
+        count = min(self.top_k or logits.shape[-1], logits.shape[-1])
+        values, codes = logits.float().topk(count, dim=-1)
+        probabilities = torch.softmax(values / self.temperature, dim=-1)
+        summed = probabilities.cumsum(dim=-1)
+        if self.top_p < 1:
+            probabilities = probabilities * (summed - probabilities < self.top_p)
+            summed = probabilities.cumsum(dim=-1)
+        reached = summed <= draws.unsqueeze(-1) * summed[:, -1:]
+        place = reached.sum(dim=-1, keepdim=True).clamp(max=count - 1)
+        return codes.gather(-1, place).squeeze(-1)
+
+
+def draw(seeds: Sequence[int | None], attempt: int, shape: tuple[int, int]) -> torch.Tensor:
+    """Draw all the chance that some rows will need, each from its own seed.
+
+    Rows without a seed take fresh entropy from the system. That also holds for a process restored
+    from a memory snapshot, where torch's own random state would be the same every time.
+
+    Args:
+        seeds: One for each row.
+        attempt: A second attempt with the same seed draws differently.
+        shape: The most frames, and the codes of a frame.
+
+    Returns:
+        float32 `(rows, frames, codes)`, uniform in [0, 1).
+    """
+    generators = [
+        np.random.default_rng() if seed is None else np.random.default_rng((abs(seed), attempt))
+        for seed in seeds
+    ]
+    return torch.from_numpy(np.stack([each.random(shape, np.float32) for each in generators]))
