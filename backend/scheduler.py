@@ -18,7 +18,7 @@ from backend.scheduler_ticket import Progress, PromptTicket, SpeechTicket
 from backend.scheduler_worker import EngineWorker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -137,7 +137,7 @@ class Scheduler:
 
     async def speak(
         self, job: SpeechJob, *, caller: str, deadline: float | None = None
-    ) -> AsyncIterator[PcmChunk]:
+    ) -> AsyncGenerator[PcmChunk, None]:
         """Speak a sentence, chunk by chunk as it is made. Closing the iterator stops the work.
 
         Takes the same arguments as `request`.

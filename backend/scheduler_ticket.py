@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.contract import ConsentRecord
-    from backend.engine import SpeechJob
+    from backend.engine import SpeechChunk, SpeechJob
     from backend.scheduler_queue import RequestQueue
 
 Result = TypeVar("Result")
@@ -155,12 +155,14 @@ class SpeechTicket(Ticket[PcmChunk]):
         super().__init__(caller, queue=queue, deadline=deadline)
         self.job = job
 
-    def deliver_samples(self, samples: NDArray[np.float32], sample_rate: int) -> None:
-        """Hand over speech: mono samples in -1..1, shape (n,); n may be 0."""
-        if len(samples):
-            self.seconds_spoken += len(samples) / sample_rate
-            pcm = (np.clip(samples, -1, 1) * 32_767).astype("<i2").tobytes()
-            self.deliver(PcmChunk(pcm, sample_rate))
+    def deliver_chunk(self, chunk: SpeechChunk, sample_rate: int) -> None:
+        """Hand over a chunk of the engine's, whose samples have this rate in Hz."""
+        if chunk.restarts:
+            self.seconds_spoken = 0.0
+        self.seconds_spoken += len(chunk.samples) / sample_rate
+        if chunk.restarts or len(chunk.samples):
+            pcm = (np.clip(chunk.samples, -1, 1) * 32_767).astype("<i2").tobytes()
+            self.deliver(PcmChunk(pcm, sample_rate, chunk.restarts))
 
 
 class PromptTicket(Ticket[bytes]):

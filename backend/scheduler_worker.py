@@ -124,7 +124,7 @@ class EngineWorker:
             self._note_crash(error)
             self._end_batch(batch, _CRASHED)
             return
-        if chunk is None or all(ticket.is_over for ticket in batch.tickets):
+        if chunk is None:
             self._end_batch(batch, "the model stopped before the end")
 
     def _next_chunk(self, batch: _Batch) -> SpeechChunk | None:
@@ -139,7 +139,7 @@ class EngineWorker:
     def _hand_out(self, batch: _Batch, chunk: SpeechChunk) -> None:
         self._crashes_in_a_row = 0
         ticket = batch.tickets[chunk.row]
-        ticket.deliver_samples(chunk.samples, self._engine.sample_rate)
+        ticket.deliver_chunk(chunk, self._engine.sample_rate)
         if chunk.error is not None:
             ticket.fail(chunk.error)
         elif chunk.is_last:

@@ -84,7 +84,7 @@ class LocalBackend:
                     return prompt
         raise GenerationFailedError("the voice engine made no voice prompt")
 
-    async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk]:
+    async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
         """Speak one sentence, chunk by chunk. Closing the iterator stops the work."""
         async with aclosing(self._running_process().answers(request)) as chunks:
             async for chunk in chunks:

@@ -65,7 +65,9 @@ class EngineProcess:
             raise greeting.error
         return greeting
 
-    async def answers(self, wish: SpeechRequest | Prepare | CheckHealth) -> AsyncGenerator[Part]:
+    async def answers(
+        self, wish: SpeechRequest | Prepare | CheckHealth
+    ) -> AsyncGenerator[Part, None]:
         """Have the engine do something, and give its answer as it comes.
 
         Closing the iterator stops the work. Raises what the engine raises, and

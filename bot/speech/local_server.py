@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from backend.contract import BackendInfo, ConsentRecord, PcmChunk, ReferenceClip
-    from backend.engine import Engine
+    from backend.engine import Engine, SpeechJob
     from backend.scheduler import SpeechTicket
 
 log = logging.getLogger(__name__)
@@ -50,11 +50,13 @@ class LoadedEngine:
 
     Attributes:
         engine: Ready to speak.
+        new_job: `backend.engine.SpeechJob`, which cannot be imported without torch.
         info: What the backend says of itself.
         details: What the operator may want to see in the log.
     """
 
     engine: Engine
+    new_job: type[SpeechJob]
     info: BackendInfo
     details: dict[str, str | float]
 
@@ -141,12 +143,13 @@ class _Speaker:
 
         self.has_broken = asyncio.Event()
         self._model_id = loaded.info.model_id
+        self._new_job = loaded.new_job
         self._scheduler = Scheduler(loaded.engine)
         self._scheduler.start()
 
     async def answer(
         self, wish: SpeechRequest | Prepare | CheckHealth
-    ) -> AsyncGenerator[PcmChunk | VoicePrompt]:
+    ) -> AsyncGenerator[PcmChunk | VoicePrompt, None]:
         """Do what is wished for."""
         try:
             match wish:
@@ -164,12 +167,10 @@ class _Speaker:
             raise
 
     def _request(self, request: SpeechRequest) -> SpeechTicket:
-        from backend.engine import SpeechJob  # noqa: PLC0415 - brings torch with it
-
         prompt = request.prompt
         if prompt.model_id != self._model_id:
             raise VoicePromptModelMismatchError(prompt.model_id, self._model_id)
-        job = SpeechJob(request.text, prompt.data, request.language, request.seed)
+        job = self._new_job(request.text, prompt.data, request.language, request.seed)
         # A voice belongs to one person, so voices take turns where people should.
         return self._scheduler.request(job, caller=blake2b(prompt.data).hexdigest())
 

@@ -1,14 +1,17 @@
-"""An engine whose speed and accidents a test decides, in the shape of `backend.engine.Engine`."""
+"""An engine whose speed and accidents a test decides, in the shape of `backend.engine.Engine`.
+
+It does without torch, so that tests that start processes stay fast.
+"""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
-
-from backend.engine import SpeechChunk, SpeechJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +19,31 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.contract import ConsentRecord, PcmChunk, SpeechError
+    from backend.engine import SpeechJob
 
 CHUNK_SAMPLES = 240
 CRASH_MESSAGE = "out of memory while saying something private"
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedJob:
+    """Like `backend.engine.SpeechJob`."""
+
+    text: str
+    prompt: bytes
+    language: str = "Auto"
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedChunk:
+    """Like `backend.engine.SpeechChunk`."""
+
+    row: int
+    samples: NDArray[np.float32]
+    is_last: bool
+    error: SpeechError | None = None
+    restarts: bool = False
 
 
 class ScriptedEngine:
@@ -30,19 +55,22 @@ class ScriptedEngine:
         threads: Every thread that has called.
         crash_at: The texts that crash their batch, with what they raise.
         errors: The texts that the engine gives up, with what it says.
+        restarts: The texts that begin anew after one chunk.
         prompts: The transcripts of every voice prompt that was made.
     """
 
     sample_rate = 24_000
 
-    def __init__(self, *, is_held: bool = False) -> None:
+    def __init__(self, *, is_held: bool = False, step_seconds: float = 0.0) -> None:
         self.batches: list[list[str]] = []
         self.spoken: Counter[str] = Counter()
         self.threads: set[int] = set()
         self.crash_at: dict[str, BaseException] = {}
         self.errors: dict[str, SpeechError] = {}
+        self.restarts: set[str] = set()
         self.prompts: list[str | None] = []
         self._is_held = is_held
+        self._step_seconds = step_seconds
         self._allowed = threading.Semaphore(0)
 
     def allow(self, steps: int) -> None:
@@ -70,8 +98,8 @@ class ScriptedEngine:
         return b"%d" % len(samples)
 
     def stream(
-        self, jobs: Sequence[SpeechJob], *, is_cancelled: Callable[[int], bool]
-    ) -> Iterator[SpeechChunk]:
+        self, jobs: Sequence[ScriptedJob], *, is_cancelled: Callable[[int], bool]
+    ) -> Iterator[ScriptedChunk]:
         self.batches.append([job.text for job in jobs])
         left = {row: int(job.text.split()[0]) for row, job in enumerate(jobs)}
         while left:
@@ -85,26 +113,28 @@ class ScriptedEngine:
                 if not left[row] or jobs[row].text in self.errors:
                     del left[row]
 
-    def _chunk(self, row: int, job: SpeechJob, *, is_last: bool) -> SpeechChunk:
+    def _chunk(self, row: int, job: ScriptedJob, *, is_last: bool) -> ScriptedChunk:
         if job.text in self.crash_at:
             raise self.crash_at[job.text]
         if job.text in self.errors:
-            return SpeechChunk(
-                row, np.zeros(0, np.float32), is_last=True, error=self.errors[job.text]
-            )
+            nothing = np.zeros(0, np.float32)
+            return ScriptedChunk(row, nothing, is_last=True, error=self.errors[job.text])
         self.spoken[job.text] += 1
         samples = np.full(CHUNK_SAMPLES, int(job.prompt) / 32_767, np.float32)
-        return SpeechChunk(row, samples, is_last=is_last)
+        restarts = job.text in self.restarts and self.spoken[job.text] == 2
+        return ScriptedChunk(row, samples, is_last, restarts=restarts)
 
     def _step(self) -> None:
         self.threads.add(threading.get_ident())
+        time.sleep(self._step_seconds)
         if self._is_held:
             self._allowed.acquire()
 
 
 def job(chunks: int, voice: int = 100, name: str = "") -> SpeechJob:
     """A sentence that makes so many chunks of the level `voice`."""
-    return SpeechJob(text=f"{chunks} {name}".strip(), prompt=b"%d" % voice)
+    scripted = ScriptedJob(text=f"{chunks} {name}".strip(), prompt=b"%d" % voice)
+    return cast("SpeechJob", scripted)
 
 
 def heard(chunks: Sequence[PcmChunk]) -> list[int]:

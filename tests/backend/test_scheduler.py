@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ from tests.backend.scripted_engine import CRASH_MESSAGE, ScriptedEngine, heard, 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from backend.engine import SpeechJob
+    from backend.engine import Engine, SpeechJob
 
 REFERENCE = np.zeros(72_000, np.float32)
 
@@ -35,7 +35,7 @@ REFERENCE = np.zeros(72_000, np.float32)
 async def serving(engine: ScriptedEngine, **limits: Any) -> AsyncIterator[Scheduler]:
     """A scheduler that gathers generously, so that a slow machine changes no test's batches."""
     limits.setdefault("gather_seconds", 0.05)
-    scheduler = Scheduler(engine, SchedulerLimits(**limits))  # type: ignore[arg-type]
+    scheduler = Scheduler(cast("Engine", engine), SchedulerLimits(**limits))
     scheduler.start()
     try:
         yield scheduler
@@ -110,6 +110,25 @@ async def test_a_short_sentence_passes_a_long_one() -> None:
         assert 1 < engine.spoken["60"] < 22  # it went on meanwhile
         engine.allow(60)
         assert await long == [100] * 60
+
+
+async def test_batches_get_equal_parts_of_the_time() -> None:
+    engine = ScriptedEngine(step_seconds=0.001)
+    async with serving(engine, patience_seconds=0, gather_seconds=0) as scheduler:
+        long = asyncio.ensure_future(spoken(scheduler, job(2_000), caller="a"))
+        await until(lambda: engine.spoken["2000"] > 100)
+        before = engine.spoken["2000"]
+        await spoken(scheduler, job(40), caller="b")
+
+        assert 20 < engine.spoken["2000"] - before < 80
+        long.cancel()
+
+
+async def test_a_full_batch_waits_for_nobody() -> None:
+    async with serving(ScriptedEngine(), rows=2, gather_seconds=60) as scheduler:
+        both = (spoken(scheduler, job(1, voice), caller="a") for voice in (1, 2))
+
+        assert await asyncio.wait_for(asyncio.gather(*both), 5) == [[1], [2]]
 
 
 async def test_what_can_wait_a_little_gets_no_batch_of_its_own() -> None:
@@ -234,6 +253,17 @@ async def test_a_row_that_fails_takes_no_other_with_it() -> None:
     assert fine == [100] * 3
 
 
+async def test_speech_that_begins_anew_says_so() -> None:
+    engine = ScriptedEngine()
+    engine.restarts.add("3 again")
+    async with serving(engine) as scheduler:
+        with scheduler.request(job(3, name="again"), caller="a") as speech:
+            restarts = [chunk.restarts async for chunk in speech]
+
+            assert restarts == [False, True, False]
+            assert speech.progress.seconds_spoken == pytest.approx(0.02)
+
+
 async def test_a_stream_that_ends_too_soon_is_a_failure() -> None:
     class Forgetful(ScriptedEngine):
         def stream(self, jobs: Any, *, is_cancelled: Any) -> Any:
@@ -258,6 +288,14 @@ async def test_a_turn_that_does_not_come_in_time_is_busy() -> None:
     assert engine.batches == [["1"]]
 
 
+async def test_a_deadline_holds_though_nobody_listens() -> None:
+    async with serving(ScriptedEngine(is_held=True), gather_seconds=60) as scheduler:
+        with scheduler.request(job(1), caller="a", deadline=0.01) as speech:
+            await until(lambda: scheduler.load().waiting == 0)
+            with pytest.raises(BackendBusyError):
+                await anext(speech)
+
+
 async def test_speech_that_takes_too_long_is_ended() -> None:
     engine = ScriptedEngine(is_held=True)
     async with serving(engine, batches=1) as scheduler:
@@ -272,7 +310,7 @@ async def test_speech_that_takes_too_long_is_ended() -> None:
 
 async def test_closing_fails_what_waits_and_what_runs() -> None:
     engine = ScriptedEngine(is_held=True)
-    scheduler = Scheduler(engine, SchedulerLimits(rows=1, batches=1))  # type: ignore[arg-type]
+    scheduler = Scheduler(cast("Engine", engine), SchedulerLimits(rows=1, batches=1))
     scheduler.start()
     running = asyncio.ensure_future(spoken(scheduler, job(5)))
     await until(lambda: len(engine.batches) == 1)

@@ -4,35 +4,38 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from backend.contract import BackendInfo, BackendUnavailableError
 from bot.speech.local_server import LoadedEngine
-from tests.backend.scripted_engine import CRASH_MESSAGE, ScriptedEngine
+from tests.backend.scripted_engine import CRASH_MESSAGE, ScriptedEngine, ScriptedJob
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backend.engine import SpeechChunk
+    from backend.engine import Engine, SpeechJob
+    from tests.backend.scripted_engine import ScriptedChunk
 
 INFO = BackendInfo(name="Scripted engine", model_id="scripted/1", languages=("Auto", "English"))
 NO_WEIGHTS = "There are no weights, and no network to get them from."
 
 
 class SlowEngine(ScriptedEngine):
-    """Takes 5 ms for a chunk, and crashes over the word "crash"."""
+    """Crashes over the word "crash"."""
 
-    def stream(self, jobs: Any, *, is_cancelled: Any) -> Iterator[SpeechChunk]:
-        for job in jobs:
-            if job.text.endswith("crash"):
-                self.crash_at[job.text] = RuntimeError(CRASH_MESSAGE)
-        for chunk in super().stream(jobs, is_cancelled=is_cancelled):
-            time.sleep(0.005)
-            yield chunk
+    def stream(self, jobs: Any, *, is_cancelled: Any) -> Iterator[ScriptedChunk]:
+        crashing = [job.text for job in jobs if job.text.endswith("crash")]
+        self.crash_at.update(dict.fromkeys(crashing, RuntimeError(CRASH_MESSAGE)))
+        yield from super().stream(jobs, is_cancelled=is_cancelled)
 
 
 def load() -> LoadedEngine:
-    return LoadedEngine(SlowEngine(), INFO, {"device": "none"})  # type: ignore[arg-type]
+    return LoadedEngine(
+        cast("Engine", SlowEngine(step_seconds=0.005)),
+        cast("type[SpeechJob]", ScriptedJob),
+        INFO,
+        {"device": "none"},
+    )
 
 
 def load_without_weights() -> LoadedEngine:

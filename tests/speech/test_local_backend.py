@@ -35,7 +35,6 @@ from tests.speech.voices import CONSENT
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from bot.speech.backend import SpeechBackend
     from bot.speech.local_server import LoadEngine
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -44,7 +43,7 @@ CLIP = ReferenceClip(pcm=bytes(2 * 72_000), transcript="Hello there.")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def local() -> AsyncIterator[SpeechBackend]:
+async def local() -> AsyncIterator[LocalBackend]:
     backend = LocalBackend(local_engines.load)
     await backend.start()
     yield backend
@@ -55,7 +54,7 @@ def request_for(chunks: int, voice: int = 100, name: str = "") -> SpeechRequest:
     return SpeechRequest(f"{chunks} {name}".strip(), VoicePrompt(b"%d" % voice, INFO.model_id))
 
 
-async def spoken(backend: SpeechBackend, request: SpeechRequest) -> list[int]:
+async def spoken(backend: LocalBackend, request: SpeechRequest) -> list[int]:
     return heard([chunk async for chunk in backend.speak(request)])
 
 
@@ -63,19 +62,19 @@ def engine_pids() -> set[int]:
     return {child.pid for child in multiprocessing.active_children() if child.pid is not None}
 
 
-async def test_it_says_what_was_loaded(local: SpeechBackend) -> None:
+async def test_it_says_what_was_loaded(local: LocalBackend) -> None:
     assert local.info() == INFO
     await local.health()
 
 
-async def test_a_clip_becomes_a_prompt_and_a_prompt_speaks(local: SpeechBackend) -> None:
+async def test_a_clip_becomes_a_prompt_and_a_prompt_speaks(local: LocalBackend) -> None:
     prompt = await local.prepare_voice(CLIP, CONSENT)
 
     assert prompt == VoicePrompt(b"72000", INFO.model_id)
     assert await spoken(local, request_for(3, voice=7)) == [7] * 3
 
 
-async def test_concurrent_callers_each_hear_their_own_voice(local: SpeechBackend) -> None:
+async def test_concurrent_callers_each_hear_their_own_voice(local: LocalBackend) -> None:
     answers = await asyncio.gather(
         *(spoken(local, request_for(1 + voice % 5, voice)) for voice in range(1, 33))
     )
@@ -83,8 +82,8 @@ async def test_concurrent_callers_each_hear_their_own_voice(local: SpeechBackend
     assert answers == [[voice] * (1 + voice % 5) for voice in range(1, 33)]
 
 
-async def test_chunks_arrive_while_more_is_made(local: SpeechBackend) -> None:
-    async with aclosing(local.speak(request_for(4000))) as chunks:  # type: ignore[type-var]
+async def test_chunks_arrive_while_more_is_made(local: LocalBackend) -> None:
+    async with aclosing(local.speak(request_for(4000))) as chunks:
         began = time.monotonic()
         await anext(chunks)
     assert time.monotonic() - began < 3  # all of it takes 20 s
@@ -93,7 +92,7 @@ async def test_chunks_arrive_while_more_is_made(local: SpeechBackend) -> None:
     await local.health()
 
 
-async def test_a_prompt_of_another_model_is_refused(local: SpeechBackend) -> None:
+async def test_a_prompt_of_another_model_is_refused(local: LocalBackend) -> None:
     with pytest.raises(VoicePromptModelMismatchError) as refusal:
         await spoken(local, SpeechRequest("1", VoicePrompt(b"100", "another")))
 
@@ -102,13 +101,13 @@ async def test_a_prompt_of_another_model_is_refused(local: SpeechBackend) -> Non
 
 @pytest.mark.parametrize("clip", [ReferenceClip(bytes(9)), ReferenceClip(bytes(8), 16_000)])
 async def test_a_clip_in_another_format_is_refused(
-    local: SpeechBackend, clip: ReferenceClip
+    local: LocalBackend, clip: ReferenceClip
 ) -> None:
     with pytest.raises(ReferenceUnusableError):
         await local.prepare_voice(clip, CONSENT)
 
 
-async def test_what_nobody_foresaw_fails_one_call(local: SpeechBackend) -> None:
+async def test_what_nobody_foresaw_fails_one_call(local: LocalBackend) -> None:
     with pytest.raises(GenerationFailedError):
         await spoken(local, SpeechRequest("1", VoicePrompt(b"no number", INFO.model_id)))
     with pytest.raises(GenerationFailedError):
@@ -117,7 +116,7 @@ async def test_what_nobody_foresaw_fails_one_call(local: SpeechBackend) -> None:
     assert await spoken(local, request_for(1)) == [100]
 
 
-async def test_a_dead_process_costs_the_calls_under_way(local: SpeechBackend) -> None:
+async def test_a_dead_process_costs_the_calls_under_way(local: LocalBackend) -> None:
     others = asyncio.ensure_future(spoken(local, request_for(2000)))
     await asyncio.sleep(0.1)
     (worker,) = engine_pids()
@@ -129,7 +128,7 @@ async def test_a_dead_process_costs_the_calls_under_way(local: SpeechBackend) ->
     assert engine_pids() - {worker}
 
 
-async def test_a_process_that_died_while_idle_is_replaced(local: SpeechBackend) -> None:
+async def test_a_process_that_died_while_idle_is_replaced(local: LocalBackend) -> None:
     (worker,) = engine_pids()
     os.kill(worker, signal.SIGKILL)
     await asyncio.sleep(0.2)
@@ -137,7 +136,7 @@ async def test_a_process_that_died_while_idle_is_replaced(local: SpeechBackend) 
     assert await spoken(local, request_for(2)) == [100] * 2
 
 
-async def test_a_model_that_keeps_crashing_gets_a_new_process(local: SpeechBackend) -> None:
+async def test_a_model_that_keeps_crashing_gets_a_new_process(local: LocalBackend) -> None:
     (worker,) = engine_pids()
     for _ in range(3):
         with pytest.raises(GenerationFailedError):

@@ -1,0 +1,56 @@
+"""How things are compared: in turn, by their medians, and with the machine named."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+def compare(repeats: int, contestants: Mapping[str, Callable[[], float]]) -> dict[str, float]:
+    """Measure each contestant in turn, again and again, so that a slow minute meets all of them.
+
+    Args:
+        repeats: How often.
+        contestants: What to call; each gives its measurement.
+
+    Returns:
+        The median of each.
+    """
+    measured: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(repeats):
+        for name, measure in contestants.items():
+            measured[name].append(measure())
+    return {name: median(values) for name, values in measured.items()}
+
+
+def describe_machine() -> str:
+    """Name the processor, and how much of it there is for us."""
+    cores = len(os.sched_getaffinity(0))
+    return f"{_processor()}, {cores} cores, Python {platform.python_version()}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay out a table, in Markdown."""
+    cells = [heading, *rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(heading))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+        for row in cells
+    ]
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([lines[0], rule, *lines[1:]])
