@@ -1,0 +1,136 @@
+"""What a reference clip says, when nobody wrote it down. The one door to faster-whisper."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from faster_whisper import WhisperModel
+from torchaudio.functional import resample
+
+from backend.contract import (
+    MAX_REFERENCE_SECONDS,
+    MAX_TRANSCRIPT_CHARACTERS,
+    BackendUnavailableError,
+    ReferenceUnusableError,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+DEFAULT_MODEL = "large-v3-turbo"
+"""For a GPU. On a CPU "base" or "small" answers in seconds."""
+
+LANGUAGE_OF_CODE = {
+    "zh": "Chinese",
+    "en": "English",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "de": "German",
+    "fr": "French",
+    "ru": "Russian",
+    "pt": "Portuguese",
+    "es": "Spanish",
+    "it": "Italian",
+}
+"""Whisper's codes for the languages of `backend.contract.LANGUAGES`."""
+
+_WHISPER_SAMPLE_RATE = 16_000
+_SURE_OF_LANGUAGE = 0.5
+_MAX_TOKENS = 224
+"""Of one window of 30 s: half of what Whisper could write, and twice the fastest speech."""
+
+_TEMPERATURES = (0.0, 0.4)
+"""If the first attempt loops or is unsure there is one more, instead of Whisper's usual five."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was heard in a clip, for a person to correct.
+
+    Attributes:
+        text: The transcript; empty if nobody speaks.
+        language: One of `LANGUAGES`, or None if it is another or cannot be told.
+        language_confidence: From 0 to 1. 0 for an English-only model, which hears no other.
+    """
+
+    text: str = field(repr=False)
+    language: str | None
+    language_confidence: float
+
+
+class Transcriber:
+    """A loaded Whisper model. Threads may share it."""
+
+    def __init__(
+        self, model: str | Path = DEFAULT_MODEL, *, device: str = "auto", threads: int = 0
+    ) -> None:
+        """Load the model, which takes seconds, or minutes if it must be downloaded first.
+
+        Args:
+            model: The folder of a converted Whisper model, or a name that faster-whisper knows: it
+                looks in the hub's cache, then on the hub.
+            device: "cpu", "cuda", or "auto" for a GPU if there is one.
+            threads: How many of the CPU's to use; 0 leaves it to CTranslate2.
+
+        Raises `BackendUnavailableError` if the model is not there or cannot be loaded.
+        """
+        try:
+            self._model = _load(model, device, threads)
+        except Exception as error:  # a damaged tokenizer raises nothing more special
+            raise BackendUnavailableError(
+                f"the transcription model {model} cannot be loaded ({type(error).__name__}): name "
+                "the folder of a converted Whisper model, or one that faster-whisper can download"
+            ) from error
+
+    def transcribe(self, samples: NDArray[np.float32], sample_rate: int) -> Heard:
+        """Write down what a clip says.
+
+        The work is bounded by the clip's length: one window, two attempts, 224 tokens each.
+
+        Args:
+            samples: Mono `(n,)`, in [-1, 1].
+            sample_rate: In Hz.
+
+        Raises `ReferenceUnusableError` for anything but a recording of at most
+        `MAX_REFERENCE_SECONDS`.
+        """
+        _check(samples, sample_rate)
+        audio = resample(torch.from_numpy(samples.copy()), sample_rate, _WHISPER_SAMPLE_RATE)
+        segments, info = self._model.transcribe(
+            audio.numpy(),
+            temperature=_TEMPERATURES,
+            max_new_tokens=_MAX_TOKENS,
+            condition_on_previous_text=False,
+            without_timestamps=True,
+        )
+        text = "".join(segment.text for segment in segments).strip()
+        confidence = info.language_probability if self._model.model.is_multilingual else 0.0
+        language = LANGUAGE_OF_CODE.get(info.language)
+        if self._model.model.is_multilingual and confidence < _SURE_OF_LANGUAGE:
+            language = None
+        return Heard(text[:MAX_TRANSCRIPT_CHARACTERS], language, confidence)
+
+
+def _load(model: str | Path, device: str, threads: int) -> WhisperModel:
+    folder = Path(model)
+    if folder.is_dir():
+        for name in ("model.bin", "tokenizer.json"):
+            # Without a tokenizer faster-whisper would ask the hub for one.
+            if not (folder / name).is_file():
+                raise FileNotFoundError(name)
+    return WhisperModel(str(model), device=device, compute_type="auto", cpu_threads=threads)
+
+
+def _check(samples: NDArray[np.float32], sample_rate: int) -> None:
+    """Raise `ReferenceUnusableError` unless this is a recording of a length that can serve."""
+    # Whisper would take a string as a path to open.
+    if not isinstance(samples, np.ndarray) or samples.ndim != 1 or samples.dtype != np.float32:
+        raise ReferenceUnusableError("it is not mono float32")
+    if not 0 < len(samples) <= MAX_REFERENCE_SECONDS * sample_rate:
+        raise ReferenceUnusableError(f"it does not last up to {MAX_REFERENCE_SECONDS:.0f} s")
+    if not np.isfinite(samples).all():
+        raise ReferenceUnusableError("it holds samples that are not numbers")

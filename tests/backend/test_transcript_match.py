@@ -1,0 +1,129 @@
+"""A transcript that says something else is noticed; one that is only spelled differently is not."""
+
+# ruff: noqa: RUF001 - Chinese and Japanese have commas of their own
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.transcriber import Heard
+from backend.transcript_match import Verdict, compare
+
+SPOKEN = {
+    "English": (
+        "The birch canoe slid on the smooth planks, and nobody looked up.",
+        "Glue the sheet to the dark blue background before the paint dries.",
+    ),
+    "Chinese": ("今天天气很好，我们去公园散步吧。", "请把窗户关上，外面的风太大了。"),
+    "Japanese": (
+        "今日はとても天気がいいので、公園に散歩に行きましょう。",
+        "窓を閉めてください、風が強すぎます。",
+    ),
+    "Korean": (
+        "오늘은 날씨가 아주 좋으니 공원으로 산책을 갑시다.",
+        "창문을 닫아 주세요, 바람이 너무 셉니다.",
+    ),
+    "Russian": (
+        "Сегодня очень хорошая погода, пойдём гулять в парк.",
+        "Закройте, пожалуйста, окно, на улице сильный ветер.",
+    ),
+    "German": (
+        "Heute ist das Wetter sehr schön, gehen wir im Park spazieren.",
+        "Bitte schließ das Fenster, draußen weht ein starker Wind.",
+    ),
+    "Spanish": (
+        "Hoy hace muy buen tiempo, vamos a pasear por el parque.",
+        "Este libro cuenta cómo un joven encontró trabajo en la ciudad.",
+    ),
+}
+ALPHABETIC = ("English", "German", "Spanish", "Russian", "Korean")
+
+
+def heard(text: str, language: str | None = "English", confidence: float = 1.0) -> Heard:
+    return Heard(text, language, confidence)
+
+
+@pytest.mark.parametrize("language", SPOKEN)
+def test_the_same_words_match_and_other_words_differ(language: str) -> None:
+    said, other = SPOKEN[language]
+    assert compare(said, heard(said, language)) is Verdict.MATCHES
+    assert compare(other, heard(said, language)) is Verdict.DIFFERS
+    assert compare(said, heard(other, language)) is Verdict.DIFFERS
+
+
+@pytest.mark.parametrize(
+    ("given_text", "heard_text"),
+    [
+        (
+            "the birch canoe slid on the smooth planks",
+            "The birch can use lid on the smooth planks.",
+        ),
+        ("I'm 21 and it's 1999!", "I am twenty-one, and it is nineteen ninety-nine."),
+        ("1 2 3 4 5", "One, two, three, four, five."),
+        ("HOLA MUNDO, QUE TAL", "Hola mundo. ¿Qué tal?"),
+        ("Über Größe", "uber grosse"),
+        ("きょうはてんきがいいですね", "今日は天気がいいですね"),
+        ("今天天氣很好，我們去公園散步吧。", "今天天气很好，我们去公园散步吧。"),
+        ("오늘은날씨가아주좋으니", "오늘은 날씨가 아주 좋으니."),
+        ("ｆｕｌｌ　ｗｉｄｔｈ", "full width"),
+    ],
+)
+def test_spelling_is_no_difference(given_text: str, heard_text: str) -> None:
+    assert compare(given_text, heard(heard_text)) is Verdict.MATCHES
+
+
+@pytest.mark.parametrize("language", SPOKEN)
+def test_half_of_what_was_said_is_missing(language: str) -> None:
+    said = " ".join(SPOKEN[language])
+    assert compare(said[: len(said) // 3], heard(said, language)) is Verdict.DIFFERS
+
+
+def test_a_transcript_of_nothing_differs_from_words() -> None:
+    assert compare("...", heard(SPOKEN["English"][0])) is Verdict.DIFFERS
+
+
+def test_where_nobody_was_heard_nothing_can_be_said() -> None:
+    assert compare("Hello there, everybody.", heard("")) is Verdict.UNCERTAIN
+    assert compare("Hello there, everybody.", heard("!?")) is Verdict.UNCERTAIN
+
+
+def test_another_script_is_another_text_unless_it_may_be_a_transliteration() -> None:
+    english, japanese = SPOKEN["English"][0], SPOKEN["Japanese"][0]
+    assert compare(japanese, heard(english)) is Verdict.DIFFERS
+    assert compare("kyou wa totemo tenki ga ii", heard(japanese, "Japanese")) is Verdict.UNCERTAIN
+
+
+def test_a_model_unsure_of_the_language_is_not_believed_about_the_script() -> None:
+    english_only = heard("Keel was all tokey tinky", "English", confidence=0.0)
+    assert compare(SPOKEN["Japanese"][0], english_only) is Verdict.UNCERTAIN
+
+
+WORDS = st.lists(st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=9), max_size=60)
+
+
+@given(WORDS, st.data())
+def test_case_and_punctuation_never_matter(words: list[str], data: st.DataObject) -> None:
+    marks = st.sampled_from([" ", ", ", ". ", " - ", "… ", "!\n"])
+    decorated = "".join(word.upper() + data.draw(marks) for word in words)
+    assert compare(decorated.lower(), heard(decorated)) is not Verdict.DIFFERS
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_any_two_texts_can_be_compared(one: str, other: str) -> None:
+    assert compare(one, heard(other)) in Verdict
+    assert compare(one, heard(one)) is not Verdict.DIFFERS
+
+
+@given(st.sampled_from(ALPHABETIC), st.data())
+def test_a_quarter_of_the_letters_misheard_is_forgiven(language: str, data: st.DataObject) -> None:
+    said = SPOKEN[language][0]
+    positions = data.draw(st.lists(st.integers(0, len(said) - 1), max_size=len(said) // 4))
+    misheard = "".join("x" if place in positions else letter for place, letter in enumerate(said))
+    assert compare(said, heard(misheard, language)) is Verdict.MATCHES
+
+
+def test_the_longest_transcripts_are_compared_at_once() -> None:
+    said, other = (text * 30 for text in SPOKEN["Korean"])
+    assert compare(other, heard(said, "Korean")) is Verdict.DIFFERS
