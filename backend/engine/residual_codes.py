@@ -1,8 +1,8 @@
 """The codes of a frame after its first, which a small model predicts one by one.
 
 The package calls transformers' `generate` for them, once a frame; at 15 tokens a call, most of the
-time goes into the call itself. This loop runs the package's own layers with the same result, and
-with preallocated memory for keys and values.
+time goes into the call itself. This loop has the same result, with preallocated memory for keys and
+values.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional
+
+from backend.engine.predictor_layer import PredictorLayer, rms_norm
 
 if TYPE_CHECKING:
     from backend.engine.sampling import Sampling
@@ -30,12 +31,9 @@ class ResidualCodes:
         self._embeddings = list(predictor.get_input_embeddings())
         self._heads = list(predictor.lm_head)
         self._project = predictor.small_to_mtp_projection
-        self._layers = list(predictor.model.layers)
+        self._layers = [PredictorLayer(layer) for layer in predictor.model.layers]
         self._norm = predictor.model.norm
         self._sampling = sampling
-        config = predictor.config
-        self._head_dim = self._layers[0].self_attn.head_dim
-        self._key_value_heads = config.num_key_value_heads
         self._positions = len(self._heads) + 1
         with torch.inference_mode():
             positions = torch.arange(self._positions, device=talker.device).unsqueeze(0)
@@ -74,7 +72,8 @@ class ResidualCodes:
         return frames, torch.stack(embedded, dim=1).sum(dim=1)
 
     def _new_memory(self, rows: int) -> torch.Tensor:
-        shape = (len(self._layers), 2, rows, self._key_value_heads, self._positions, self._head_dim)
+        layer = self._layers[0]
+        shape = (len(self._layers), 2, rows, layer.key_heads, self._positions, layer.head_dim)
         return torch.empty(shape, dtype=self._cosines.dtype, device=self._cosines.device)
 
     def _read(self, state: torch.Tensor, memory: torch.Tensor, end: int) -> torch.Tensor:
@@ -83,34 +82,7 @@ class ResidualCodes:
         Returns the last position's `(rows, predictor_hidden)`.
         """
         start = end - state.shape[1]
-        cosines = self._cosines[start:end]
-        sines = self._sines[start:end]
+        rotation = self._cosines[start:end], self._sines[start:end]
         for layer, keys_values in zip(self._layers, memory, strict=True):
-            attention = layer.self_attn
-            normed = layer.input_layernorm(state)
-            queries = attention.q_norm(self._heads_of(attention.q_proj(normed)))
-            keys = attention.k_norm(self._heads_of(attention.k_proj(normed)))
-            keys_values[0, :, :, start:end] = _rotate(keys, cosines, sines)
-            keys_values[1, :, :, start:end] = self._heads_of(attention.v_proj(normed))
-            attended = functional.scaled_dot_product_attention(
-                _rotate(queries, cosines, sines),
-                keys_values[0, :, :, :end],
-                keys_values[1, :, :, :end],
-                is_causal=start == 0,  # later positions come one at a time and see all before them
-                scale=attention.scaling,
-                enable_gqa=True,
-            )
-            state = state + attention.o_proj(attended.transpose(1, 2).flatten(2))
-            state = state + layer.mlp(layer.post_attention_layernorm(state))
-        return self._norm(state[:, -1])  # type: ignore[no-any-return]
-
-    def _heads_of(self, projected: torch.Tensor) -> torch.Tensor:
-        """Split `(rows, positions, heads * head_dim)` into `(rows, heads, positions, head_dim)`."""
-        rows, positions, _ = projected.shape
-        return projected.view(rows, positions, -1, self._head_dim).transpose(1, 2)
-
-
-def _rotate(heads: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor) -> torch.Tensor:
-    """Turn each pair of numbers by its position's angle (rotary position embedding)."""
-    left, right = heads.chunk(2, dim=-1)
-    return heads * cosines + torch.cat([-right, left], dim=-1) * sines
+            state = layer(state, keys_values, rotation, end)
+        return rms_norm(self._norm, state[:, -1])
