@@ -1,0 +1,134 @@
+"""A model hub on loopback that serves one small repository, and can fail in the usual ways."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from dataclasses import dataclass, field
+from functools import partial
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+REPOSITORY = "someone/tiny-model"
+
+
+@dataclass
+class FakeHub:
+    """Serves `files` as the repository's only commit, known as "main" too.
+
+    Attributes:
+        files: Contents by path. Those over 1,000 bytes have checksums, as large files have.
+        commit: Names the current state of `files`.
+        cut: How many bytes of a file the next download of it gets before the connection breaks.
+        damaged: Files whose contents arrive changed.
+        downloads: Every download so far: the file and the byte it began at.
+    """
+
+    files: dict[str, bytes]
+    commit: str = "a" * 40
+    cut: dict[str, int] = field(default_factory=dict)
+    damaged: set[str] = field(default_factory=set)
+    downloads: list[tuple[str, int]] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    @property
+    def endpoint(self) -> str:
+        """The hub's address."""
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def describe(self) -> dict[str, object]:
+        """What the hub's API says of the repository."""
+        siblings: list[dict[str, object]] = []
+        for path, content in self.files.items():
+            sibling: dict[str, object] = {"rfilename": path, "size": len(content)}
+            if len(content) > 1_000:
+                sha256 = hashlib.sha256(content).hexdigest()
+                sibling["lfs"] = {"sha256": sha256, "size": len(content), "pointerSize": 130}
+            siblings.append(sibling)
+        return {"id": REPOSITORY, "sha": self.commit, "siblings": siblings}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def __init__(self, hub: FakeHub, *connection: Any) -> None:
+        self._hub = hub
+        super().__init__(*connection)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def _answer(self, *, with_body: bool) -> None:
+        path = self.path.partition("?")[0]
+        if path in {f"/api/models/{REPOSITORY}/revision/{name}" for name in self._revisions()}:
+            self._send(json.dumps(self._hub.describe()).encode(), {})
+            return
+        for revision in self._revisions():
+            start = f"/{REPOSITORY}/resolve/{revision}/"
+            if path.startswith(start) and path.removeprefix(start) in self._hub.files:
+                self._send_file(path.removeprefix(start), with_body=with_body)
+                return
+        self._send(b"", {"X-Error-Code": "RepoNotFound"}, HTTPStatus.NOT_FOUND)
+
+    def _revisions(self) -> tuple[str, str]:
+        return self._hub.commit, "main"
+
+    def _send_file(self, path: str, *, with_body: bool) -> None:
+        content = self._hub.files[path]
+        etag = f'"{hashlib.sha256(content).hexdigest()}"'
+        headers = {"ETag": etag, "X-Repo-Commit": self._hub.commit, "Accept-Ranges": "bytes"}
+        if not with_body:
+            self._send(content, headers, with_body=False)
+            return
+        first = int(self.headers.get("Range", "bytes=0-")[6:].partition("-")[0])
+        self._hub.downloads.append((path, first))
+        if path in self._hub.damaged:
+            content = bytes(len(content))
+        status = HTTPStatus.PARTIAL_CONTENT if first else HTTPStatus.OK
+        if first:
+            headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
+        self._send(content[first:], headers, status, cut=self._hub.cut.pop(path, None))
+
+    def _send(
+        self,
+        body: bytes,
+        headers: dict[str, str],
+        status: HTTPStatus = HTTPStatus.OK,
+        *,
+        with_body: bool = True,
+        cut: int | None = None,
+    ) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body[:cut])
+        self.close_connection = self.close_connection or cut is not None
