@@ -1,0 +1,111 @@
+"""Engines on miniature checkpoints, shared by all tests of a run: the real package on a CPU."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from backend.contract import REFERENCE_SAMPLE_RATE, ConsentRecord
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from backend.engine import Engine
+
+TRANSCRIPT = "The words of the reference."
+
+
+def buzz(pitch: float, seconds: float = 4.0) -> NDArray[np.float32]:
+    """A voice of sorts: a buzz at `pitch` Hz that swells and fades three times a second."""
+    times = np.arange(round(seconds * REFERENCE_SAMPLE_RATE)) / REFERENCE_SAMPLE_RATE
+    loudness = 0.2 + 0.1 * np.sin(2 * np.pi * 3 * times)
+    return (loudness * np.sign(np.sin(2 * np.pi * pitch * times))).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def consent() -> ConsentRecord:
+    return ConsentRecord(4242, datetime(2026, 5, 17, 12, 30, tzinfo=UTC), "2026-05")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_checkpoint(tmp_path_factory, "miniature")
+
+
+@pytest.fixture(scope="session")
+def engine(checkpoint: Path) -> Engine:
+    return load(checkpoint)
+
+
+@pytest.fixture(scope="session")
+def greedy_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that always takes the likeliest code, so that two programs can be compared."""
+    return make_checkpoint(tmp_path_factory, "greedy", do_sample=False, seed=3)
+
+
+@pytest.fixture(scope="session")
+def greedy_engine(greedy_checkpoint: Path) -> Engine:
+    return load(greedy_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def endless_engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """One that never ends its speech."""
+    return load(make_checkpoint(tmp_path_factory, "endless", end_of_speech_scale=0.0))
+
+
+@pytest.fixture(scope="session")
+def other_engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """One with no dimension in common with the others."""
+    return load(
+        make_checkpoint(
+            tmp_path_factory,
+            "other",
+            hidden_size=96,
+            text_hidden_size=40,
+            talker_layers=3,
+            talker_heads=6,
+            talker_key_value_heads=3,
+            head_dim=24,
+            predictor_hidden_size=48,
+            predictor_layers=1,
+            predictor_heads=2,
+            predictor_key_value_heads=1,
+            code_groups=8,
+            codebook_size=160,
+            codec_hidden_size=24,
+            codec_layers=3,
+            codec_sliding_window=7,
+            decoder_channels=32,
+            seed=11,
+        )
+    )
+
+
+@pytest.fixture(scope="session")
+def prompt(engine: Engine, consent: ConsentRecord) -> bytes:
+    """A voice in context."""
+    return engine.make_prompt(buzz(110), TRANSCRIPT, consent)
+
+
+@pytest.fixture(scope="session")
+def x_vector_prompt(engine: Engine, consent: ConsentRecord) -> bytes:
+    """Another voice, without a transcript."""
+    return engine.make_prompt(buzz(240), None, consent)
+
+
+def make_checkpoint(factory: pytest.TempPathFactory, name: str, **sizes: Any) -> Path:
+    from tests.support.miniature import build_miniature  # noqa: PLC0415 - seconds of importing
+
+    return build_miniature(factory.mktemp("checkpoints") / name, **sizes)
+
+
+def load(checkpoint: Path, **options: Any) -> Engine:
+    from backend.engine import Engine  # noqa: PLC0415 - seconds of importing
+
+    return Engine.load(checkpoint, **{"watermark": None, "device": "cpu", **options})

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from backend.models import (
+    DEFAULT_MODEL_ID,
+    SMALL_MODEL_ID,
+    UnknownModelError,
+    choose_number_format,
+    find_checkpoint,
+    parse_gpus,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("model_id", "label", "gpu"),
+    [(DEFAULT_MODEL_ID, "Qwen3-TTS 1.7B", "A10G"), (SMALL_MODEL_ID, "Qwen3-TTS 0.6B", "T4")],
+)
+def test_the_gpu_follows_from_the_model(model_id: str, label: str, gpu: str) -> None:
+    checkpoint = find_checkpoint(model_id)
+    assert (checkpoint.label, checkpoint.gpus, checkpoint.folder) == (label, (gpu,), None)
+
+
+def test_a_folder_serves_as_a_model(checkpoint: Path) -> None:
+    found = find_checkpoint(str(checkpoint))
+    assert found.folder == checkpoint
+    assert found.label == "miniature"
+    assert found.gpus == ("T4",)
+
+
+def test_a_moved_folder_keeps_its_model_id(checkpoint: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(checkpoint, tmp_path / "miniature")
+    assert find_checkpoint(str(copy)).model_id == find_checkpoint(str(checkpoint)).model_id
+
+
+def test_other_weights_of_the_same_name_have_another_model_id(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(checkpoint, tmp_path / "miniature")
+    weights = copy / "model.safetensors"
+    changed = bytearray(weights.read_bytes())
+    changed[500_000] ^= 1
+    weights.write_bytes(changed)
+    assert find_checkpoint(str(copy)).model_id != find_checkpoint(str(checkpoint)).model_id
+
+
+@pytest.mark.parametrize("model_id", ["", "Qwen/Qwen3-TTS-12Hz-9B-Base", "/no/such/folder", "."])
+def test_what_is_no_model_is_refused_with_the_choices(model_id: str) -> None:
+    with pytest.raises(UnknownModelError, match=DEFAULT_MODEL_ID):
+        find_checkpoint(model_id)
+
+
+def test_gpus_may_be_a_list_of_fallbacks() -> None:
+    assert parse_gpus(" L4, A10G ,T4") == ("L4", "A10G", "T4")
+
+
+@pytest.mark.parametrize("setting", ["", " , ", ",".join(["T4"] * 11)])
+def test_no_gpu_and_too_many_are_refused(setting: str) -> None:
+    with pytest.raises(ValueError, match="1 to 10 GPUs"):
+        parse_gpus(setting)
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype", "word"),
+    [
+        (None, "float32", "CPU"),
+        ((7, 5), "float32", "overflow"),  # T4
+        ((8, 0), "bfloat16", "GPU has it"),  # A100
+        ((8, 6), "bfloat16", "GPU has it"),  # A10G
+        ((9, 0), "bfloat16", "GPU has it"),  # H100
+    ],
+)
+def test_the_number_format_suits_the_processor(
+    capability: tuple[int, int] | None, dtype: str, word: str
+) -> None:
+    chosen = choose_number_format(capability)
+    assert chosen.dtype == dtype
+    assert word in chosen.reason
