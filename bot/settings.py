@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError
@@ -24,11 +25,15 @@ class Settings(BaseSettings):
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
+        protected_namespaces=(),  # MODEL_ID is ours; older pydantic keeps "model_" for itself
     )
 
     discord_token: SecretStr | None = None
     database_url: str = "sqlite:///data/timbre.db"
-    speech_backend: Literal["preview"] = "preview"
+    speech_backend: Literal["preview", "local"] = "preview"
+    model_id: str = "Qwen/Qwen3-TTS-12Hz-1.7B-Base"
+    weights_folder: Path = Path("data/weights")
+    require_consent: bool = True
     max_voices_per_user: Annotated[int, Field(ge=1, le=1000)] = 50
     max_parallel_uploads: Annotated[int, Field(ge=1, le=64)] = 2
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,3 +17,15 @@ def open_backend(settings: Settings) -> SpeechBackend:
             from bot.speech.preview_backend import PreviewBackend  # noqa: PLC0415 - optional extra
 
             return PreviewBackend()
+        case "local":
+            from bot.speech.local_backend import LocalBackend  # noqa: PLC0415 - as above
+            from bot.speech.local_loading import load_engine  # noqa: PLC0415 - as above
+
+            return LocalBackend(
+                partial(
+                    load_engine,
+                    settings.model_id,
+                    settings.weights_folder,
+                    require_consent=settings.require_consent,
+                )
+            )

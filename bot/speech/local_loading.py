@@ -1,0 +1,108 @@
+"""Load the engine for this machine, with weights that are downloaded when they are first needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from backend.contract import BackendInfo, BackendUnavailableError
+from bot.speech.local_server import LoadedEngine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from backend.engine import EngineInfo
+    from backend.models import Checkpoint
+    from backend.weights import Progress, Weights
+
+INSTALL_HINT = "Speaking on this machine needs more packages: pip install 'timbre[local]'"
+
+_REVISION = "main"  # the manifest beside the weights pins the commit that it was when downloaded
+
+
+def load_engine(model_id: str, weights_folder: Path, *, require_consent: bool) -> LoadedEngine:
+    """Load a model onto this machine's GPU, or else its processor.
+
+    Args:
+        model_id: A published checkpoint, or a folder that holds one.
+        weights_folder: Where published weights are kept; each model gets a folder in it.
+        require_consent: Whether a voice prompt needs a consent record.
+
+    Raises `BackendUnavailableError` with a sentence for the operator.
+    """
+    from backend.models import UnknownModelError, find_checkpoint  # noqa: PLC0415 - not the bot's
+
+    try:
+        checkpoint = find_checkpoint(model_id)
+    except UnknownModelError as error:
+        raise BackendUnavailableError(f"{error}.") from error
+    try:
+        return _load(checkpoint, weights_folder, require_consent=require_consent)
+    except ModuleNotFoundError as error:
+        raise BackendUnavailableError(f"{INSTALL_HINT} ({error.name} is missing)") from error
+
+
+def _load(checkpoint: Checkpoint, weights_folder: Path, *, require_consent: bool) -> LoadedEngine:
+    location, revision = _fetch(checkpoint, weights_folder)
+
+    # After the download, because these alone take many seconds.
+    import torch  # noqa: PLC0415 - heavy, and optional
+
+    from backend.engine import Engine, SpeechJob  # noqa: PLC0415 - heavy
+    from backend.watermark import Watermarker  # noqa: PLC0415 - heavy
+
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    engine = Engine.load(
+        location,
+        watermark=Watermarker(device),
+        model_id=checkpoint.model_id,
+        revision=revision,
+        device=device,
+        require_consent=require_consent,
+    )
+    loaded = engine.info()
+    info = BackendInfo(
+        name=f"{checkpoint.label} on this machine",
+        model_id=loaded.model_id,
+        languages=loaded.languages,
+    )
+    return LoadedEngine(engine, SpeechJob, info, _details(loaded))
+
+
+def _fetch(checkpoint: Checkpoint, weights_folder: Path) -> tuple[str, str | None]:
+    """Make sure that the weights are here; return their folder and the commit they are of."""
+    from backend.weights import Weights, is_whole, load_path  # noqa: PLC0415 - heavy
+
+    if checkpoint.folder is not None:
+        return str(checkpoint.folder), None
+    weights = Weights(checkpoint.model_id, _REVISION)
+    folder = weights_folder / checkpoint.model_id.replace("/", "--")
+    if not is_whole(folder, weights):
+        _download(folder, weights, checkpoint.label)
+    path = load_path(folder, weights)
+    return path.location, path.revision
+
+
+def _download(folder: Path, weights: Weights, label: str) -> None:
+    from tqdm import tqdm  # type: ignore[import-untyped] # noqa: PLC0415 - comes with the model's
+
+    from backend.weights import fill  # noqa: PLC0415 - heavy
+
+    with tqdm(desc=f"Downloading {label}", unit="B", unit_scale=True, disable=None) as bar:
+
+        def show(progress: Progress) -> None:
+            bar.total = progress.total
+            bar.update(progress.done - bar.n)
+
+        fill(folder, weights, on_progress=show)
+
+
+def _details(info: EngineInfo) -> dict[str, str | float]:
+    """Choose what an operator wants to see in the log."""
+    return {
+        "model": info.model_id,
+        "device": info.device_name,
+        "dtype": info.dtype,
+        "attention": info.attention,
+        "gigabytes": round(info.memory_bytes / 1e9, 2),
+        "load_seconds": round(info.load_seconds, 1),
+    }
