@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from backend.transcriber import Heard
 
 _DIFFERENT = 0.55
-"""Error rate from which on alphabetic texts differ. Misheard ones reach 0.3, strangers 0.65."""
+"""Share of edits above which alphabetic texts differ. Misheard ones have 0.2, others 0.65."""
 
 _DIFFERENT_IN_CHINESE_SCRIPT = 0.75
-"""The same in Chinese or Japanese, where one sound has several spellings. Strangers reach 0.85."""
+"""The same in Chinese or Japanese, where a sound has several spellings: another text has 0.85."""
 
 _DIFFERENT_LENGTH = 0.4
 """A text of less than this share of the other one's length leaves something out."""
