@@ -7,7 +7,7 @@ from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 T = TypeVar("T")
 
@@ -39,9 +39,14 @@ class FairQueue(Generic[T]):
         line.append(item)
         self._lines[caller] = line
 
-    def pop(self) -> T:
-        """Take the item whose turn it is. The queue must not be empty."""
-        caller = next(iter(self._lines))
+    def pop(self, *, passing_over: Collection[str] = ()) -> T:
+        """Take the item whose turn it is.
+
+        Args:
+            passing_over: Callers who keep their places, but are not served this time. There must be
+                another one.
+        """
+        caller = next(caller for caller in self._lines if caller not in passing_over)
         line = self._lines.pop(caller)
         item = line.popleft()
         if line:

@@ -30,9 +30,9 @@ class SchedulerLimits:
         waiting: The requests of a kind (speech, voice prompts) that may wait; one more is refused.
         waiting_per_caller: How many of them may belong to one caller.
         gather_seconds: How long an idle engine waits for the first request to get company.
-        patience_seconds: How long requests wait for the batch under way to end, before they get
-            one of their own beside it. Two batches cost nearly twice the time of one, so what comes
-            in one wave should end up in one batch.
+        patience_seconds: How long a caller who is not being served waits for the batch under way to
+            end, before another begins beside it. Two batches cost nearly twice the time of one, so
+            what comes in one wave should end up in one batch.
     """
 
     rows: int = 16
@@ -141,7 +141,7 @@ class RequestQueue:
             return ticket
 
     def take_batch(self, *, batches: int) -> list[SpeechTicket]:
-        """Take the sentences that should be begun now.
+        """Take the sentences that should be begun now, of callers who are not being served.
 
         Args:
             batches: How many batches are under way.
@@ -150,8 +150,9 @@ class RequestQueue:
             delay = self._seconds_until_due(batches=batches)
             if self._is_closed or delay is None or delay > 0:
                 return []
-            rows = min(len(self._speeches), self._limits.rows)
-            tickets = [self._speeches.pop() for _ in range(rows)]
+            served = self._served_callers()
+            rows = min(len(self._eligible()), self._limits.rows)
+            tickets = [self._speeches.pop(passing_over=served) for _ in range(rows)]
             for ticket in tickets:
                 self._begin(ticket)
             return tickets
@@ -177,11 +178,21 @@ class RequestQueue:
         ticket.has_begun = True
         self._begun.add(ticket)
 
+    def _served_callers(self) -> set[str]:
+        begun = (ticket for ticket in self._begun if isinstance(ticket, SpeechTicket))
+        return {ticket.caller for ticket in begun if not ticket.is_over}
+
+    def _eligible(self) -> list[SpeechTicket]:
+        """List what may be begun: whoever has sentences in a batch waits until they are spoken."""
+        served = self._served_callers()
+        return [ticket for ticket in self._speeches if ticket.caller not in served]
+
     def _seconds_until_due(self, *, batches: int) -> float | None:
         """Say when the next batch should begin: 0 or less is now, None is not foreseen."""
-        if not self._speeches or batches >= self._limits.batches:
+        eligible = self._eligible()
+        if not eligible or batches >= self._limits.batches:
             return None
-        if not batches and len(self._speeches) >= self._limits.rows:
+        if not batches and len(eligible) >= self._limits.rows:
             return 0.0
         delay = self._limits.patience_seconds if batches else self._limits.gather_seconds
-        return min(ticket.arrived for ticket in self._speeches) + delay - time.monotonic()
+        return min(ticket.arrived for ticket in eligible) + delay - time.monotonic()

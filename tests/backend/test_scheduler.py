@@ -112,6 +112,27 @@ async def test_a_short_sentence_passes_a_long_one() -> None:
         assert await long == [100] * 60
 
 
+async def test_who_is_served_already_gets_no_second_batch() -> None:
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine, patience_seconds=0, gather_seconds=0, rows=1) as scheduler:
+        many = [
+            asyncio.ensure_future(spoken(scheduler, job(30, name=name), caller="a"))
+            for name in "xyz"
+        ]
+        await until(lambda: engine.batches == [["30 x"]])
+        engine.allow(5)
+        await until(lambda: engine.spoken["30 x"] == 5)
+        assert engine.batches == [["30 x"]]
+
+        one = asyncio.ensure_future(spoken(scheduler, job(1, name="b"), caller="b"))
+        await asyncio.sleep(0.01)
+        engine.allow(3)
+        assert await one == [100]
+        assert engine.batches == [["30 x"], ["1 b"]]
+        engine.allow(100)
+        await asyncio.gather(*many)
+
+
 async def test_batches_get_equal_parts_of_the_time() -> None:
     engine = ScriptedEngine(step_seconds=0.001)
     async with serving(engine, patience_seconds=0, gather_seconds=0) as scheduler:
@@ -138,7 +159,8 @@ async def test_what_can_wait_a_little_gets_no_batch_of_its_own() -> None:
         await until(lambda: engine.batches == [["4"]])
         later = []
         for name in "xyz":
-            later.append(asyncio.ensure_future(spoken(scheduler, job(1, name=name))))
+            asked = spoken(scheduler, job(1, name=name), caller=name)
+            later.append(asyncio.ensure_future(asked))
             engine.allow(1)
             await asyncio.sleep(0.005)
         engine.allow(2)
@@ -197,6 +219,21 @@ async def test_a_cancelled_row_stops_and_its_neighbours_do_not() -> None:
 
         assert await kept == [100] * 20
     assert engine.spoken["40 left"] == 3
+
+
+async def test_who_stopped_may_ask_again_at_once() -> None:
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine, patience_seconds=0) as scheduler:
+        with scheduler.request(job(50, name="stopped"), caller="a"):
+            other = asyncio.ensure_future(spoken(scheduler, job(50, name="other"), caller="b"))
+            await until(lambda: engine.batches == [["50 stopped", "50 other"]])
+        again = asyncio.ensure_future(spoken(scheduler, job(1, name="again"), caller="a"))
+        await asyncio.sleep(0)
+        engine.allow(10)
+
+        assert await again == [100]
+        assert not other.done()
+        other.cancel()
 
 
 async def test_a_batch_that_everybody_left_ends() -> None:
