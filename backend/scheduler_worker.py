@@ -149,10 +149,10 @@ class EngineWorker:
 
     def _end_batch(self, batch: _Batch, problem: str) -> None:
         """Forget a batch; rows that are not over fail."""
-        self._batches.remove(batch)
         for ticket in batch.tickets:
             ticket.fail(GenerationFailedError(problem))
             self._queue.end(ticket, busy_seconds=self._busy_seconds)
+        self._batches.remove(batch)
 
     def _note_crash(self, error: Exception) -> None:
         """Log where the model failed, but not its message, which may quote what was to be said."""

@@ -542,9 +542,9 @@ def test_whatever_happens_every_request_ends_once_and_properly(
                 endings = await asyncio.gather(
                     *(follow(scheduler, voice, plan) for voice, plan in enumerate(planned, 1))
                 )
-                await until(lambda: scheduler.load().begun == 0)
+                await until(lambda: scheduler.load().batches == 0)
             load = scheduler.load()
-            assert (load.waiting, load.batches) == (0, 0)
+            assert (load.waiting, load.begun) == (0, 0)
             return endings
 
     logging.getLogger("backend.scheduler_worker").disabled = True
