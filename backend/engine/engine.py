@@ -226,10 +226,20 @@ class Engine:
             raise LanguageNotSupportedError(job.language, self._info.languages)
         voice = read_voice_prompt(job.prompt, self._prompt_model)
         tokens = self._layout.tokenize(job.text)
-        by_text = max(LEAST_TOKEN_LIMIT, TOKENS_PER_TEXT_TOKEN * len(tokens))
         return Row(
             number,
             self._layout.lay_out(tokens, voice, job.language),
             job.seed,
-            most_tokens=min(job.max_new_tokens, by_text, MAX_NEW_TOKENS),
+            most_tokens=token_limit(len(tokens), job.max_new_tokens),
         )
+
+
+def token_limit(text_tokens: int, asked: int) -> int:
+    """Within how many frames a sentence has to end, the end of speech among them.
+
+    Args:
+        text_tokens: How many tokens its text has.
+        asked: The job's own limit.
+    """
+    by_text = max(LEAST_TOKEN_LIMIT, TOKENS_PER_TEXT_TOKEN * text_tokens)
+    return min(asked, by_text, MAX_NEW_TOKENS)

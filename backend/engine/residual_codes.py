@@ -60,14 +60,14 @@ class ResidualCodes:
         codes = [first_codes]
         memory = self._new_memory(len(hidden))
         state = torch.stack([hidden, embedded[0]], dim=1)
-        logits = hidden
+        sums = []
         for group, (head, embedding) in enumerate(zip(self._heads, self._embeddings, strict=True)):
             logits = head(self._read(self._project(state), memory, end=group + 2))
+            sums.append(logits.sum(dim=-1))
             codes.append(self._sampling.choose(logits, draws[:, group]))
             embedded.append(embedding(codes[-1]))
             state = embedded[-1].unsqueeze(1)
-        # Keys and values carry a NaN on to the last step, so that one look there is enough.
-        is_sound = logits.isfinite().all(dim=-1, keepdim=True)
+        is_sound = torch.stack(sums, dim=1).isfinite().all(dim=1, keepdim=True)
         frames = torch.stack(codes, dim=1).where(is_sound, -1)
         return frames, torch.stack(embedded, dim=1).sum(dim=1)
 

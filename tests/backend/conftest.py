@@ -34,7 +34,7 @@ def consent() -> ConsentRecord:
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoint(tmp_path_factory, "miniature")
+    return make_checkpoint(tmp_path_factory, "miniature", end_of_speech_scale=3.0)
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +45,9 @@ def engine(checkpoint: Path) -> Engine:
 @pytest.fixture(scope="session")
 def greedy_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One that always takes the likeliest code, so that two programs can be compared."""
-    return make_checkpoint(tmp_path_factory, "greedy", do_sample=False, seed=3)
+    return make_checkpoint(
+        tmp_path_factory, "greedy", do_sample=False, end_of_speech_scale=2.0, seed=3
+    )
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +79,7 @@ def other_engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
             predictor_heads=2,
             predictor_key_value_heads=1,
             code_groups=8,
-            codebook_size=160,
+            codebook_size=128,
             codec_hidden_size=24,
             codec_layers=3,
             codec_sliding_window=7,
@@ -100,8 +102,12 @@ def x_vector_prompt(engine: Engine, consent: ConsentRecord) -> bytes:
 
 
 def make_checkpoint(factory: pytest.TempPathFactory, name: str, **sizes: Any) -> Path:
-    from tests.support.miniature import build_miniature  # noqa: PLC0415 - seconds of importing
+    import torch  # noqa: PLC0415 - seconds of importing
 
+    from tests.support.miniature import build_miniature  # noqa: PLC0415 - likewise
+
+    # Models this small gain nothing from more, and on a busy machine threads wait for each other.
+    torch.set_num_threads(1)
     return build_miniature(factory.mktemp("checkpoints") / name, **sizes)
 
 

@@ -1,0 +1,120 @@
+"""Loading: what is chosen for the machine, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from backend.contract import LANGUAGES, BackendUnavailableError
+from backend.engine import loading
+from backend.models import NumberFormat, UnknownModelError, find_checkpoint
+from tests.backend.conftest import buzz, load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from backend.contract import ConsentRecord
+    from backend.engine import Engine
+
+BFLOAT16 = NumberFormat("bfloat16", "")
+FLOAT32 = NumberFormat("float32", "")
+GPU = torch.device("cuda:0")
+CPU = torch.device("cpu")
+
+
+def test_it_says_what_is_loaded_on_what(engine: Engine, checkpoint: Path) -> None:
+    info = engine.info()
+    assert info.model_id == find_checkpoint(str(checkpoint)).model_id
+    assert (info.device, info.device_name, info.dtype, info.attention) == (
+        "cpu",
+        "CPU",
+        "float32",
+        "sdpa",
+    )
+    assert info.languages == LANGUAGES
+    assert 3e6 < info.memory_bytes < 10e6
+    assert info.load_seconds > 0
+    assert info.versions["qwen-tts"] == "0.1.1"
+
+
+def test_loading_is_logged_in_one_line(checkpoint: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "backend"):
+        load(checkpoint)
+    (line,) = [
+        record.getMessage() for record in caplog.records if record.name.startswith("backend")
+    ]
+    for word in ("miniature", "CPU", "GB", "float32", "sdpa", " s"):
+        assert word in line
+
+
+def test_attention_may_be_chosen(checkpoint: Path) -> None:
+    assert load(checkpoint, attention="eager").info().attention == "eager"
+
+
+def test_attention_that_does_not_work_gives_way_to_the_next(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    choices = ("flash_attention_2", "sdpa", "eager")
+    monkeypatch.setattr(loading, "_attention_choices", lambda *_: choices)
+    assert load(checkpoint).info().attention == "sdpa"
+    assert "flash_attention_2 does not work here" in caplog.text
+
+
+def test_flash_attention_is_tried_first_where_it_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "flash_attn", ModuleType("flash_attn"))
+    assert loading._attention_choices(GPU, BFLOAT16) == ("flash_attention_2", "sdpa", "eager")
+    assert loading._attention_choices(GPU, FLOAT32) == ("sdpa", "eager")
+    assert loading._attention_choices(CPU, BFLOAT16) == ("sdpa", "eager")
+
+
+def test_flash_attention_is_not_tried_where_it_does_not_import(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "flash_attn", None)  # as if installed, but broken
+    assert loading._attention_choices(GPU, BFLOAT16) == ("sdpa", "eager")
+
+
+def test_a_copy_of_published_weights_goes_by_their_name(
+    checkpoint: Path, consent: ConsentRecord
+) -> None:
+    engine = load(checkpoint, model_id="Qwen/Qwen3-TTS-12Hz-0.6B-Base", revision="abc123")
+    info = engine.info()
+    assert (info.model_id, info.revision) == ("Qwen/Qwen3-TTS-12Hz-0.6B-Base", "abc123")
+    assert b"abc123" in engine.make_prompt(buzz(110), None, consent)
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownModelError):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["model.safetensors", "speech_tokenizer", "vocab.json"])
+def test_an_incomplete_checkpoint_is_refused(
+    checkpoint: Path, tmp_path: Path, missing: str
+) -> None:
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
+    if missing == "speech_tokenizer":
+        shutil.rmtree(copy / missing)
+    elif missing == "vocab.json":
+        for file in (missing, "tokenizer.json", "merges.txt"):
+            (copy / file).unlink()
+    else:
+        (copy / missing).unlink()
+    with pytest.raises(BackendUnavailableError):
+        load(copy)
+
+
+def test_a_checkpoint_that_does_not_clone_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
+    config = json.loads((copy / "config.json").read_text())
+    config["tts_model_type"] = "custom_voice"
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(BackendUnavailableError, match="Base"):
+        load(copy)

@@ -1,0 +1,214 @@
+"""Batches and streams: who gets what, and when."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from backend.engine import Engine, SpeechJob
+from backend.engine.codec_stream import CodecDecoder
+from backend.engine.residual_codes import ResidualCodes
+from backend.watermark import Watermarker
+from tests.backend.conftest import load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from backend.engine import SpeechChunk
+
+FRAME = 1_920
+TOLERANCE = 1e-3  # of full scale: float32 through the codec, in batches of different sizes
+
+
+@pytest.fixture(scope="module")
+def jobs(prompt: bytes, x_vector_prompt: bytes) -> list[SpeechJob]:
+    """Sentences in two voices and two languages."""
+    return [
+        SpeechJob("The first of them.", prompt, "English", seed=1),
+        SpeechJob("Und die zweite hier.", x_vector_prompt, "German", seed=2),
+        SpeechJob("A third, a little longer than the others are.", x_vector_prompt, seed=3),
+        SpeechJob("And the fourth.", prompt, seed=4),
+    ]
+
+
+@pytest.fixture(scope="module")
+def speeches(engine: Engine, jobs: list[SpeechJob]) -> list[NDArray[np.float32]]:
+    """What each job sounds like; all differ in length."""
+    speeches = [speech for speech in engine.speak_batch(jobs) if isinstance(speech, np.ndarray)]
+    assert len({len(speech) for speech in speeches}) == len(jobs)
+    return speeches
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows each frame was made for, as it goes."""
+    made: list[int] = []
+    predict = ResidualCodes.predict
+
+    def counting(
+        self: ResidualCodes, hidden: torch.Tensor, *rest: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        made.append(len(hidden))
+        return predict(self, hidden, *rest)
+
+    monkeypatch.setattr(ResidualCodes, "predict", counting)
+    return made
+
+
+def joined(chunks: Iterator[SpeechChunk]) -> dict[int, NDArray[np.float32]]:
+    said: dict[int, list[NDArray[np.float32]]] = defaultdict(list)
+    for chunk in chunks:
+        assert chunk.error is None
+        assert not chunk.restarts
+        said[chunk.row].append(chunk.samples)
+    return {row: np.concatenate(samples) for row, samples in said.items()}
+
+
+def assert_same(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> None:
+    assert len(ours) == len(theirs)
+    np.testing.assert_allclose(ours, theirs, atol=TOLERANCE)
+
+
+def test_a_row_sounds_the_same_alone_and_in_company(
+    engine: Engine, jobs: list[SpeechJob], speeches: list[NDArray[np.float32]]
+) -> None:
+    for job, expected in zip(jobs, speeches, strict=True):
+        (alone,) = engine.speak_batch([job])
+        assert isinstance(alone, np.ndarray)
+        assert_same(alone, expected)
+
+
+def test_a_stream_adds_up_to_the_batch(
+    engine: Engine, jobs: list[SpeechJob], speeches: list[NDArray[np.float32]]
+) -> None:
+    streamed = joined(engine.stream(jobs))
+    for row, expected in enumerate(speeches):
+        assert_same(streamed[row], expected)
+
+
+def test_streams_may_take_turns(
+    engine: Engine, jobs: list[SpeechJob], speeches: list[NDArray[np.float32]]
+) -> None:
+    streams = {row: engine.stream([job]) for row, job in enumerate(jobs)}
+    said: dict[int, list[NDArray[np.float32]]] = defaultdict(list)
+    while streams:
+        for row, stream in list(streams.items()):
+            chunk = next(stream, None)
+            if chunk is None:
+                del streams[row]
+            else:
+                said[row].append(chunk.samples)
+    for row, expected in enumerate(speeches):
+        assert_same(np.concatenate(said[row]), expected)
+
+
+def test_the_same_seed_says_the_same_and_another_does_not(engine: Engine, prompt: bytes) -> None:
+    text = "Say this again, will you?"
+    seeds = [7, 7, 8, -7, None, None]
+    said = engine.speak_batch([SpeechJob(text, prompt, seed=seed) for seed in seeds])
+    first, again, other, *_, unseeded, unseeded_again = [np.asarray(each) for each in said]
+    assert_same(first, again)
+    assert first.tobytes() != other.tobytes()
+    assert unseeded.tobytes() != unseeded_again.tobytes()
+
+
+def test_speech_is_heard_long_before_it_is_complete(
+    engine: Engine, jobs: list[SpeechJob], steps: list[int]
+) -> None:
+    stream = engine.stream(jobs[:1])
+    chunk = next(stream)
+    assert len(steps) <= 6
+    assert len(chunk.samples) >= 4 * FRAME
+    stream.close()
+
+
+def test_a_chunk_comes_every_few_frames(engine: Engine, jobs: list[SpeechJob]) -> None:
+    lengths = [len(chunk.samples) for chunk in engine.stream(jobs)]
+    assert max(lengths) == 8 * FRAME
+
+
+def test_rows_that_end_early_are_delivered_at_once(
+    engine: Engine,
+    jobs: list[SpeechJob],
+    speeches: list[NDArray[np.float32]],
+    steps: list[int],
+) -> None:
+    ended_at = {chunk.row: len(steps) for chunk in engine.stream(jobs) if chunk.is_last}
+    assert ended_at == {row: len(speech) // FRAME for row, speech in enumerate(speeches)}
+    assert list(ended_at) == sorted(ended_at, key=ended_at.__getitem__)
+
+
+def test_rows_that_are_over_cost_nothing_more(
+    engine: Engine,
+    jobs: list[SpeechJob],
+    speeches: list[NDArray[np.float32]],
+    steps: list[int],
+) -> None:
+    engine.speak_batch(jobs)
+    assert sum(steps) == sum(len(speech) // FRAME for speech in speeches)
+
+
+def test_a_cancelled_row_costs_nothing_more_and_the_others_go_on(
+    engine: Engine,
+    jobs: list[SpeechJob],
+    speeches: list[NDArray[np.float32]],
+    steps: list[int],
+) -> None:
+    longest = max(range(len(jobs)), key=lambda row: len(speeches[row]))
+    cancelled: set[int] = set()
+    said: dict[int, list[NDArray[np.float32]]] = defaultdict(list)
+    for chunk in engine.stream(jobs, is_cancelled=cancelled.__contains__):
+        said[chunk.row].append(chunk.samples)
+        assert not (chunk.row == longest and chunk.is_last)
+        cancelled.add(longest)
+    others = [row for row in range(len(jobs)) if row != longest]
+    for row in others:
+        assert_same(np.concatenate(said[row]), speeches[row])
+    assert len(steps) == max(len(speeches[row]) // FRAME for row in others)
+    assert steps[6] == len(jobs) - 1
+
+
+def test_when_all_are_cancelled_the_stream_ends(
+    engine: Engine, jobs: list[SpeechJob], steps: list[int]
+) -> None:
+    assert list(engine.stream(jobs, is_cancelled=lambda _row: True)) == []
+    assert steps == []
+
+
+def test_an_empty_batch_is_nothing(engine: Engine) -> None:
+    assert engine.speak_batch([]) == []
+
+
+def test_a_minute_in_a_chunk_costs_what_it_did_at_the_start(engine: Engine) -> None:
+    decoder = engine._model.speech_tokenizer.model.decoder
+    stream = CodecDecoder(decoder).open([torch.zeros(0, 16, dtype=torch.long)])
+    codes = torch.randint(256, (1, 8, 16))
+
+    def seconds() -> float:
+        began = time.process_time()
+        stream.decode(codes)
+        return time.process_time() - began
+
+    costs = [seconds() for _ in range(100)]  # 64 s of speech
+    assert statistics.median(costs[-20:]) < 1.5 * statistics.median(costs[:20])
+
+
+def test_every_waveform_is_marked(
+    checkpoint: Path, jobs: list[SpeechJob], speeches: list[NDArray[np.float32]]
+) -> None:
+    watermarker = Watermarker()
+    marking_engine = load(checkpoint, watermark=watermarker)
+    streamed = joined(marking_engine.stream(jobs))
+    for row, plain in enumerate(speeches):
+        assert len(streamed[row]) == len(plain)
+        assert_same(streamed[row], watermarker.mark(plain, Engine.sample_rate))
+        assert np.abs(streamed[row] - plain).max() > TOLERANCE
