@@ -26,7 +26,7 @@ from backend.models import find_checkpoint
 from backend.voice_prompt import PromptModel, read_voice_prompt, write_voice_prompt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -190,8 +190,8 @@ class Engine:
         jobs: Sequence[SpeechJob],
         *,
         is_cancelled: Callable[[int], bool] = lambda _row: False,
-    ) -> Iterator[SpeechChunk]:
-        """Speak a batch chunk by chunk, as it is made.
+    ) -> Generator[SpeechChunk, None, None]:
+        """Speak a batch chunk by chunk, as it is made. Closing the generator stops the work.
 
         Every job's chunks end with one that `is_last`, unless it was cancelled. A job's error ends
         that job alone. A job that finds no end is spoken anew once, beginning with a chunk that

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from backend.contract import REFERENCE_SAMPLE_RATE, ConsentRecord
+from backend.contract import REFERENCE_SAMPLE_RATE, ConsentRecord, SpeechError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,12 @@ def buzz(pitch: float, seconds: float = 4.0) -> NDArray[np.float32]:
     times = np.arange(round(seconds * REFERENCE_SAMPLE_RATE)) / REFERENCE_SAMPLE_RATE
     loudness = 0.2 + 0.1 * np.sin(2 * np.pi * 3 * times)
     return (loudness * np.sign(np.sin(2 * np.pi * pitch * times))).astype(np.float32)
+
+
+def spoken(result: NDArray[np.float32] | SpeechError) -> NDArray[np.float32]:
+    """What one job of a batch gave, which must be speech."""
+    assert isinstance(result, np.ndarray)
+    return result
 
 
 @pytest.fixture(scope="session")
