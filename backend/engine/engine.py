@@ -242,4 +242,4 @@ def token_limit(text_tokens: int, asked: int) -> int:
         asked: The job's own limit.
     """
     by_text = max(LEAST_TOKEN_LIMIT, TOKENS_PER_TEXT_TOKEN * text_tokens)
-    return min(asked, by_text, MAX_NEW_TOKENS)
+    return max(1, min(asked, by_text, MAX_NEW_TOKENS))

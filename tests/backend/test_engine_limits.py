@@ -49,6 +49,8 @@ def only(results: list[Any]) -> Any:
         (600, 2_048, 2_048),
         (600, 9_999, 2_048),
         (1, 50, 50),
+        (1, 0, 1),
+        (1, -5, 1),
     ],
 )
 def test_speech_is_bounded_by_the_length_of_its_text(

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from backend.contract import LANGUAGES, BackendUnavailableError
-from backend.engine import loading
+from backend.engine import SpeechJob, loading
 from backend.models import NumberFormat, UnknownModelError, find_checkpoint
-from tests.backend.conftest import buzz, load
+from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,8 +54,26 @@ def test_loading_is_logged_in_one_line(checkpoint: Path, caplog: pytest.LogCaptu
         assert word in line
 
 
-def test_attention_may_be_chosen(checkpoint: Path) -> None:
-    assert load(checkpoint, attention="eager").info().attention == "eager"
+@pytest.mark.parametrize(
+    ("choice", "reported"),
+    [
+        ({"attention": "eager"}, ("float32", "eager")),
+        ({"dtype": "bfloat16"}, ("bfloat16", "sdpa")),
+        ({"dtype": "bfloat16", "attention": "eager"}, ("bfloat16", "eager")),
+    ],
+)
+def test_it_speaks_with_whatever_was_chosen(
+    checkpoint: Path,
+    consent: ConsentRecord,
+    choice: dict[str, str],
+    reported: tuple[str, str],
+) -> None:
+    engine = load(checkpoint, **choice)
+    assert (engine.info().dtype, engine.info().attention) == reported
+    prompts = [engine.make_prompt(buzz(110), words, consent) for words in (TRANSCRIPT, None)]
+    jobs = [SpeechJob("Hello.", prompt, seed=2) for prompt in prompts]
+    for speech in engine.speak_batch(jobs):
+        assert 0.01 < spoken(speech).std() < 1
 
 
 def test_attention_that_does_not_work_gives_way_to_the_next(
