@@ -40,7 +40,7 @@ class SchedulerLimits:
     waiting: int = 64
     waiting_per_caller: int = 16
     gather_seconds: float = 0.004
-    patience_seconds: float = 0.5
+    patience_seconds: float = 0.1
 
 
 class RequestQueue:
