@@ -67,7 +67,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.served_since_joining[caller] = Counter()
         self.lines.setdefault(caller, []).append(self.count)
 
-    @precondition(lambda self: len(self.queue))
+    @precondition(lambda self: len(self.queue) > 0)
     @rule()
     def pop(self) -> None:
         expected = next(iter(self.queue))

@@ -69,7 +69,7 @@ async def spoken(scheduler: Scheduler, job: SpeechJob, caller: str = "a") -> NDA
     pcm = b""
     async for chunk in scheduler.speak(job, caller=caller):
         pcm = chunk.pcm if chunk.restarts else pcm + chunk.pcm
-    return np.frombuffer(pcm, "<i2").astype(np.float32) / 32_767
+    return np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32_767)
 
 
 def whose(heard: NDArray[np.float32], expected: list[NDArray[np.float32]]) -> int:
@@ -105,10 +105,9 @@ async def test_leaving_takes_nothing_from_the_others(
             await anext(chunks)
 
     async with serving(engine, rows=8) as scheduler:
-        heard, *_ = await asyncio.gather(
-            asyncio.gather(*(spoken(scheduler, job) for job in jobs[:4])),
-            *(leave(job) for job in jobs[4:8]),
-        )
+        leaving = asyncio.gather(*(leave(job) for job in jobs[4:8]))
+        heard = await asyncio.gather(*(spoken(scheduler, job) for job in jobs[:4]))
+        await leaving
         async with asyncio.timeout(10):
             while scheduler.load().begun:  # noqa: ASYNC110 - until another thread has noticed
                 await asyncio.sleep(0.01)

@@ -75,7 +75,8 @@ async def test_it_says_what_it_is(local: SpeechBackend) -> None:
 async def test_a_recording_becomes_marked_speech(local: SpeechBackend, prompt: VoicePrompt) -> None:
     assert prompt.model_id == local.info().model_id
     chunks = await spoken(local, SpeechRequest("Rice is served in round bowls.", prompt, seed=4))
-    samples = np.frombuffer(b"".join(chunk.pcm for chunk in chunks), "<i2") / np.float32(32_768)
+    pcm = b"".join(chunk.pcm for chunk in chunks)
+    samples = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32_768)
 
     assert {chunk.sample_rate for chunk in chunks} == {24_000}
     assert np.sqrt(np.mean(samples**2)) > 0.01
