@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 INSTALL_HINT = "The preview voice is not installed: pip install 'timbre[demo]'"
 
 _CALL_SECONDS = 120  # far beyond any real call: past it the process is stuck, and ends itself
-_MAX_PHONEMES = 1_200  # about a minute; "w w w" makes nine phonemes of every letter
+_MAX_PHONEMES = 1_200  # about a minute; "w, w, w" is twelve phonemes for every letter
 _PAUSE_SECONDS = 0.15  # where Piper itself finds several sentences in one
 _SILENT_PEAK = 1e-3
 _CALIBRATION = (
