@@ -71,7 +71,7 @@ class Studio:
         """What makes the speech."""
         return self._speech.info()
 
-    def script(self, typed: str, *, language: str, name_of: NameOf) -> list[Sentence]:
+    async def script(self, typed: str, *, language: str, name_of: NameOf) -> list[Sentence]:
         """Turn what someone typed into the sentences to speak.
 
         Raises `Refusal` if the text is too long or nothing of it can be said, and
@@ -80,15 +80,8 @@ class Studio:
         languages = self.backend.languages
         if language not in languages:
             raise LanguageNotSupportedError(language, languages)
-        if len(typed) > texts.MAX_TEXT_CHARACTERS:
-            raise Refusal(
-                f"That text has {len(typed):,} characters; I can say up to "
-                f"{texts.MAX_TEXT_CHARACTERS:,} at once. Please split it."
-            )
-        sentences = texts.split(texts.clean(typed, name_of=name_of), language=language)
-        if not sentences:
-            raise Refusal("There is nothing in that text I can say aloud. Try it with words.")
-        return sentences
+        _check_length(typed)
+        return await asyncio.to_thread(_script, typed, language, name_of)
 
     async def make_voice(
         self,
@@ -169,6 +162,23 @@ class Studio:
         prompt = await self._speech.prepare_voice(clip, voice.consent)
         await self._library.store_prompt(voice, prompt)
         return prompt
+
+
+def _script(typed: str, language: str, name_of: NameOf) -> list[Sentence]:
+    cleaned = texts.clean(typed, name_of=name_of)
+    _check_length(cleaned)  # names are longer than the mentions that they stand for
+    sentences = texts.split(cleaned, language=language)
+    if not sentences:
+        raise Refusal("There is nothing in that text I can say aloud. Try it with words.")
+    return sentences
+
+
+def _check_length(text: str) -> None:
+    if len(text) > texts.MAX_TEXT_CHARACTERS:
+        raise Refusal(
+            f"That text has {len(text):,} characters; I can say up to "
+            f"{texts.MAX_TEXT_CHARACTERS:,} at once. Please split it."
+        )
 
 
 def _pack_clip(samples: NDArray[np.float32]) -> tuple[bytes, bytes]:

@@ -53,7 +53,9 @@ class Clone(commands.Cog):
         """Refuse what can be refused at once, ask for consent, then do the work."""
         studio, library, owner = self.bot.studio, self.bot.library, interaction.user
         async with Reply(interaction) as reply:
-            sentences = studio.script(text, language=language, name_of=name_resolver(interaction))
+            sentences = await studio.script(
+                text, language=language, name_of=name_resolver(interaction)
+            )
             if name is not None:
                 name = await library.check_can_save(owner.id, name)
             upload = await _download(audio)

@@ -44,7 +44,9 @@ class Say(commands.Cog):
         """Speak sentence by sentence, and post one file."""
         studio = self.bot.studio
         async with Reply(interaction) as reply:
-            sentences = studio.script(text, language=language, name_of=name_resolver(interaction))
+            sentences = await studio.script(
+                text, language=language, name_of=name_resolver(interaction)
+            )
             saved = await self._voice(interaction.user.id, voice)
             speech = await reply.work(
                 lambda progress: studio.speak_saved(

@@ -131,7 +131,7 @@ def _check_speech(speech: NDArray[np.bool_]) -> None:
     seconds = float(speech.sum()) * WINDOW_SECONDS
     if seconds == 0:
         raise Refusal(
-            "I hear no speech in that recording. "
+            "This file has no speech I can hear. "
             "Record one person talking, without music, and send that."
         )
     if seconds < MIN_REFERENCE_SECONDS:
