@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -143,7 +144,8 @@ class Studio:
         for number, sentence in enumerate(sentences, start=1):
             on_sentence(number, len(sentences))
             request = SpeechRequest(text=sentence.text, prompt=prompt, language=language)
-            chunks = [chunk async for chunk in self._speech.speak(request)]
+            async with aclosing(self._speech.speak(request)) as stream:
+                chunks = [chunk async for chunk in stream]
             if not chunks:
                 raise GenerationFailedError("the backend sent no audio")
             joiner = joiner or SpeechJoiner(chunks[0].sample_rate)
