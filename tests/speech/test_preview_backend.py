@@ -208,7 +208,7 @@ async def test_a_full_queue_refuses_and_cancelling_frees_a_place(
 
 
 async def test_leaving_early_is_harmless(preview: SpeechBackend, low: VoicePrompt) -> None:
-    async with aclosing(preview.speak(SpeechRequest(SENTENCE, low))) as chunks:  # type: ignore[type-var]
+    async with aclosing(preview.speak(SpeechRequest(SENTENCE, low))) as chunks:
         async for _ in chunks:
             break
 
