@@ -24,6 +24,7 @@ from bot.voices.names import MAX_NAME_CHARACTERS
 
 if TYPE_CHECKING:
     from backend.contract import ConsentRecord
+    from bot.studio import NewVoice
 
 
 class Clone(commands.Cog):
@@ -51,13 +52,13 @@ class Clone(commands.Cog):
         language: str = AUTO_LANGUAGE,
     ) -> None:
         """Refuse what can be refused at once, ask for consent, then do the work."""
-        studio, library, owner = self.bot.studio, self.bot.library, interaction.user
+        studio, owner = self.bot.studio, interaction.user
         async with Reply(interaction) as reply:
             sentences = await studio.script(
                 text, language=language, name_of=name_resolver(interaction)
             )
             if name is not None:
-                name = await library.check_can_save(owner.id, name)
+                name = await self.bot.library.check_can_save(owner.id, name)
             upload = await _download(audio)
             consent = await self._consent(interaction, reply)
 
@@ -67,15 +68,7 @@ class Clone(commands.Cog):
                 )
             )
             if name is not None:
-                await library.save(
-                    owner.id,
-                    name,
-                    clip_flac=voice.clip_flac,
-                    clip_seconds=voice.clip_seconds,
-                    transcript=transcript,
-                    language=language,
-                    prompt=voice.prompt,
-                )
+                await self._keep(owner.id, name, voice, transcript, language)
                 shown = wording.voice_name(name)
                 reply.kept = f"Your voice is saved as {shown}. Use it any time with `/say`."
             speech = await reply.work(
@@ -104,6 +97,21 @@ class Clone(commands.Cog):
                 "Use `/clone` again when you have the speaker's permission."
             )
         return await library.record_consent(interaction.user.id, guild_id=interaction.guild_id)
+
+    async def _keep(
+        self, owner_id: int, name: str, voice: NewVoice, transcript: str | None, language: str
+    ) -> None:
+        """Save a voice, as the one that `/say` speaks with next."""
+        saved = await self.bot.library.save(
+            owner_id,
+            name,
+            clip_flac=voice.clip_flac,
+            clip_seconds=voice.clip_seconds,
+            transcript=transcript,
+            language=language,
+            prompt=voice.prompt,
+        )
+        await self.bot.library.touch(saved)
 
 
 async def _download(audio: discord.Attachment) -> bytes:

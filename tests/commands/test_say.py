@@ -34,11 +34,8 @@ async def test_speaks_with_the_voice_that_is_named(ada: Member, recording: bytes
     assert low.private is None, "nothing private is left to read"
 
 
-async def test_uses_the_last_used_voice_by_default(
-    server: Server, ada: Member, recording: bytes
-) -> None:
+async def test_uses_the_last_used_voice_by_default(ada: Member, recording: bytes) -> None:
     await ada.clones(recording, name="First")
-    await server.env.advance_time(1)
     await ada.clones(recording, name="Second")
     newest = await ada.types("say", text="Hello there.")
     assert newest.posted[0].content.startswith("**Second**")
