@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+INSTALL := $(PIP) install --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 
@@ -14,12 +16,12 @@ $(BIN)/python:
 		|| { echo "Timbre needs Python 3.11 to 3.13. Name one with: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+$(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[demo]'
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[dev]'
 	@touch $@ $(VENV)/demo.stamp
 
 .PHONY: demo
@@ -49,6 +51,12 @@ format: $(VENV)/dev.stamp ## Format the code and mend what can be mended
 .PHONY: run
 run: $(VENV)/demo.stamp ## Run the bot on a real server (see README)
 	@$(BIN)/python -m bot run
+
+.PHONY: constraints
+constraints: ## Raise the pinned versions to the newest that the ranges allow
+	$(PIP) install --upgrade --upgrade-strategy eager -e '.[dev]'
+	{ grep -E "^#|python_version" constraints.txt; $(PIP) freeze --exclude-editable; } > $(VENV)/newest
+	@mv $(VENV)/newest constraints.txt && echo "Now run: make test"
 
 .PHONY: clean
 clean: ## Remove the virtual environment and the caches, never the data
