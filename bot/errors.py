@@ -51,7 +51,7 @@ def _(error: LanguageNotSupportedError) -> str:
 
 @explain.register
 def _(_error: TextNotSpeakableError) -> str:
-    return "There is nothing in that text I can say aloud. Try it with words."
+    return "I can't say part of that text aloud. Try plain words and shorter sentences."
 
 
 @explain.register

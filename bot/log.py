@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from bot.settings import Settings
 
 
+TALKATIVE = ("aiosqlite", "alembic", "asyncio", "discord", "sqlalchemy")
+"""Libraries whose debug output holds what people typed, or tokens."""
+
+
 def configure_logging(settings: Settings) -> None:
     """Send structlog's events and the standard library's records to stderr in one format."""
     shared: list[Processor] = [
@@ -49,3 +53,5 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.INFO, root.level))

@@ -14,6 +14,7 @@ from backend.contract import (
     GenerationFailedError,
     LanguageNotSupportedError,
     ReferenceClip,
+    SpeechError,
     SpeechRequest,
     VoicePromptInvalidError,
     VoicePromptModelMismatchError,
@@ -21,7 +22,7 @@ from backend.contract import (
 from bot import text as texts
 from bot.audio import clip as clips
 from bot.audio.joining import SpeechJoiner
-from bot.errors import Refusal
+from bot.errors import Refusal, explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from bot.text import NameOf, Sentence
     from bot.voices.library import VoiceLibrary
     from bot.voices.records import SavedVoice
+
+HEALTH_WITHIN_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +74,17 @@ class Studio:
     def backend(self) -> BackendInfo:
         """What makes the speech."""
         return self._speech.info()
+
+    async def state(self) -> str:
+        """A sentence on how the speech backend is doing, within two seconds."""
+        try:
+            async with asyncio.timeout(HEALTH_WITHIN_SECONDS):
+                await self._speech.health()
+        except TimeoutError:
+            return "It is waking up."
+        except SpeechError as error:
+            return explain(error)
+        return "It is ready."
 
     async def script(self, typed: str, *, language: str, name_of: NameOf) -> list[Sentence]:
         """Turn what someone typed into the sentences to speak.
@@ -158,8 +172,13 @@ class Studio:
 
     async def _rebuild_prompt(self, voice: SavedVoice) -> VoicePrompt:
         stored = await self._library.clip(voice)
-        samples = await asyncio.to_thread(clips.from_flac, stored.flac)
-        pcm = clips.to_pcm16(samples)
+        try:
+            pcm = await asyncio.to_thread(_unpack_clip, stored.flac)
+        except clips.ClipDamagedError as error:
+            raise Refusal(
+                "The recording of that voice is damaged. Delete the voice with `/voice delete`, "
+                "then make it again with `/clone`."
+            ) from error
         clip = ReferenceClip(pcm=pcm, transcript=stored.transcript)
         prompt = await self._speech.prepare_voice(clip, voice.consent)
         await self._library.store_prompt(voice, prompt)
@@ -169,7 +188,11 @@ class Studio:
 def _script(typed: str, language: str, name_of: NameOf) -> list[Sentence]:
     cleaned = texts.clean(typed, name_of=name_of)
     _check_length(cleaned)  # names are longer than the mentions that they stand for
-    sentences = texts.split(cleaned, language=language)
+    sentences = [
+        sentence
+        for sentence in texts.split(cleaned, language=language)
+        if any(map(str.isalnum, sentence.text))  # a table that is flipped says nothing
+    ]
     if not sentences:
         raise Refusal("There is nothing in that text I can say aloud. Try it with words.")
     return sentences
@@ -181,6 +204,11 @@ def _check_length(text: str) -> None:
             f"That text has {len(text):,} characters; I can say up to "
             f"{texts.MAX_TEXT_CHARACTERS:,} at once. Please split it."
         )
+
+
+def _unpack_clip(flac: bytes) -> bytes:
+    """Reference audio from the library, as PCM for the backend."""
+    return clips.to_pcm16(clips.from_flac(flac))
 
 
 def _pack_clip(samples: NDArray[np.float32]) -> tuple[bytes, bytes]:

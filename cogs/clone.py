@@ -16,6 +16,7 @@ from bot.client import Interaction, VoiceBot
 from bot.errors import Refusal
 from bot.interface import wording
 from bot.interface.delivery import encoder
+from bot.interface.last_resort import DISCORD_FAILURES
 from bot.interface.options import LANGUAGE_CHOICES, name_resolver
 from bot.interface.questions import ask_for_consent
 from bot.interface.reply import Reply
@@ -54,13 +55,18 @@ class Clone(commands.Cog):
         """Refuse what can be refused at once, ask for consent, then do the work."""
         studio, owner = self.bot.studio, interaction.user
         async with Reply(interaction) as reply:
+            reply.claim_place()
             sentences = await studio.script(
                 text, language=language, name_of=name_resolver(interaction)
             )
             if name is not None:
                 name = await self.bot.library.check_can_save(owner.id, name)
             upload = await _download(audio)
-            consent = await self._consent(interaction, reply)
+            consent = await self.bot.library.consent_of(owner.id)
+            if consent is None:
+                del upload  # the answer may take minutes, and others send recordings meanwhile
+                consent = await self._ask_for_consent(interaction, reply)
+                upload = await _download(audio)
 
             voice = await reply.work(
                 lambda progress: studio.make_voice(
@@ -81,22 +87,20 @@ class Clone(commands.Cog):
                 wording.spoken_message(
                     speaker, text, notice=studio.backend.notice, notes=voice.notes
                 ),
-                encoder(speech, AudioFormat.OGG),
+                encoder(speech, AudioFormat.OGG, self.bot.encoding_turns),
             )
             await reply.finish()
 
-    async def _consent(self, interaction: Interaction, reply: Reply) -> ConsentRecord:
-        """Find the person's consent, or ask for it; raises `Refusal` if they don't give it."""
-        library = self.bot.library
-        consent = await library.consent_of(interaction.user.id)
-        if consent is not None:
-            return consent
+    async def _ask_for_consent(self, interaction: Interaction, reply: Reply) -> ConsentRecord:
+        """Ask, and keep the answer. Raises `Refusal` if it is no."""
         if not await reply.ask(ask_for_consent()):
             raise Refusal(
                 "Nothing was cloned and nothing was kept. "
                 "Use `/clone` again when you have the speaker's permission."
             )
-        return await library.record_consent(interaction.user.id, guild_id=interaction.guild_id)
+        return await self.bot.library.record_consent(
+            interaction.user.id, guild_id=interaction.guild_id
+        )
 
     async def _keep(
         self, owner_id: int, name: str, voice: NewVoice, transcript: str | None, language: str
@@ -119,7 +123,7 @@ async def _download(audio: discord.Attachment) -> bytes:
     check_upload(audio.size)
     try:
         upload = await audio.read()
-    except discord.HTTPException as error:
+    except DISCORD_FAILURES as error:
         raise Refusal("I couldn't fetch that file from Discord. Please send it again.") from error
     identify(upload)
     return upload

@@ -27,6 +27,8 @@ async def clone_once(settings: Settings, recording: Path, text: str, out: Path) 
     Prints every message that the member sees. The voice is not kept. Returns 0 only if speech was
     posted.
     """
+    if not await asyncio.to_thread(out.parent.is_dir):
+        raise SettingsError(f"The folder of {out} does not exist. Make it, or name another file.")
     try:
         upload = await asyncio.to_thread(recording.read_bytes)
     except OSError as error:

@@ -40,7 +40,7 @@ _INFO = BackendInfo(
     model_id=MODEL_ID,
     languages=PREVIEW_LANGUAGES,
     clones=False,
-    notice="This is a preview: a stock voice that leans toward yours, not a clone.",
+    notice="This is a preview: a stock English voice that leans toward yours, not a clone.",
 )
 
 

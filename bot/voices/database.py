@@ -192,9 +192,10 @@ async def _upgrade(location: URL) -> None:
 
 def _create_engine(location: URL, *, enforce_references: bool = True) -> AsyncEngine:
     if location.get_backend_name() != "sqlite":
-        return create_async_engine(location, pool_pre_ping=True)
+        return create_async_engine(location, pool_pre_ping=True, hide_parameters=True)
     engine = create_async_engine(
         location,
+        hide_parameters=True,  # they hold what people typed, and errors are logged
         connect_args={"timeout": _LOCK_WAIT_SECONDS},
         pool_size=_SQLITE_CONNECTIONS,
         max_overflow=0,

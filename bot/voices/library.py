@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from bot.voices.database import Database
     from bot.voices.records import SavedVoice
 
-MAX_VOICES_PER_USER = 50
 MAX_SUGGESTIONS = 25
 """Discord shows no more choices while someone types."""
 
@@ -43,7 +42,7 @@ class VoiceLibrary:
         self,
         database: Database,
         *,
-        max_voices_per_user: int = MAX_VOICES_PER_USER,
+        max_voices_per_user: int = 50,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.database = database
@@ -123,7 +122,7 @@ class VoiceLibrary:
                 await session.flush()
                 return voice.to_saved_voice()
         except IntegrityError as error:
-            raise _name_taken() from error
+            raise await self._refusal_for(error, owner_id, cleaned) from error
 
     @carried_out
     async def find(self, owner_id: int, name: str) -> SavedVoice:
@@ -205,12 +204,16 @@ class VoiceLibrary:
             )
 
     @carried_out
-    async def touch(self, voice: SavedVoice) -> None:
-        """Remember that the voice is used now. One that was deleted meanwhile stays deleted."""
+    async def touch(self, voice: SavedVoice) -> bool:
+        """Remember that the voice is used now; return False if it was deleted meanwhile."""
+        used_now = (
+            update(VoiceRow)
+            .where(is_voice(voice))
+            .values(last_used_at=self._clock())
+            .returning(VoiceRow.id)
+        )
         async with self.database.write() as session:
-            await session.execute(
-                update(VoiceRow).where(is_voice(voice)).values(last_used_at=self._clock()),
-            )
+            return await session.scalar(used_now) is not None
 
     @carried_out
     async def rename(self, owner_id: int, name: str, new_name: str) -> SavedVoice:
@@ -223,14 +226,15 @@ class VoiceLibrary:
                 await session.flush()
                 return voice.to_saved_voice()
         except IntegrityError as error:
-            raise _name_taken() from error
+            raise await self._refusal_for(error, owner_id, cleaned) from error
 
     @carried_out
-    async def delete(self, owner_id: int, name: str) -> None:
-        """Erase the owner's voice: clip, transcript and prompts."""
+    async def delete(self, voice: SavedVoice) -> None:
+        """Erase this very voice, whatever it is called now: clip, transcript and prompts."""
+        erased = delete(VoiceRow).where(is_voice(voice)).returning(VoiceRow.id)
         async with self.database.write() as session:
-            voice = await _find_row(session, owner_id, name, lock=True)
-            await session.execute(delete(VoiceRow).where(VoiceRow.id == voice.id))
+            if await session.scalar(erased) is None:
+                raise _not_found()
         await self.database.erase_remains()
 
     @carried_out
@@ -249,6 +253,15 @@ class VoiceLibrary:
     async def close(self) -> None:
         """Close the database, once what is under way is done."""
         await self.database.close()
+
+    async def _refusal_for(
+        self, error: IntegrityError, owner_id: int, cleaned: str
+    ) -> Refusal | IntegrityError:
+        """What to raise for a broken constraint: only a name that is taken is the owner's doing."""
+        same_name = voices_of(owner_id).where(VoiceRow.name_key == name_key(cleaned))
+        async with self.database.read() as session:
+            is_taken = await session.scalar(same_name) is not None
+        return _name_taken() if is_taken else error
 
     async def _check_room(self, session: AsyncSession, owner_id: int, cleaned: str) -> None:
         """Raise a `Refusal` if the owner has too many voices already, or one of that name."""

@@ -67,7 +67,7 @@ async def test_two_bots_share_one_database(database_url: str) -> None:
         await bot.touch(voice)
         await bot.rename(ANA + n, "me", "Myself")
         assert await bot.suggest(ANA + n, "my") == ["Myself"]
-        await bot.delete(ANA + n, "myself")
+        await bot.delete(await bot.find(ANA + n, "myself"))
         return voice
 
     try:
