@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import discord
@@ -125,7 +126,7 @@ async def _download(audio: discord.Attachment) -> bytes:
         upload = await audio.read()
     except DISCORD_FAILURES as error:
         raise Refusal("I couldn't fetch that file from Discord. Please send it again.") from error
-    identify(upload)
+    await asyncio.to_thread(identify, upload)
     return upload
 
 

@@ -45,12 +45,17 @@ def condition(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     if largest > _LARGEST_SAMPLE:
         samples = samples / largest
     samples = samples - samples.mean(dtype=np.float64).astype(np.float32)
-    if decibels(float(np.abs(samples).max()) ** 2) < _FAINTEST_PEAK:
+    if is_too_quiet(samples):
         raise Refusal(
             "That recording is silent, or too quiet to use. "
             "Record closer to the microphone, and try again."
         )
     return samples
+
+
+def is_too_quiet(samples: NDArray[np.float32]) -> bool:
+    """Whether nothing in a recording is loud enough to be speech."""
+    return decibels(float(np.abs(samples).max()) ** 2) < _FAINTEST_PEAK
 
 
 def bring_to_level(clip: NDArray[np.float32], spoken: NDArray[np.float32]) -> NDArray[np.float32]:

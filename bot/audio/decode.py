@@ -43,7 +43,7 @@ _LAUNCHER = (
 _DECODERS = (
     *("aac", "alac", "amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb"),
     *("flac", "mp2", "mp2float", "mp3", "mp3float", "opus", "vorbis"),
-    *("adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "pcm_alaw", "pcm_mulaw"),
+    *("adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "g722", "pcm_alaw", "pcm_mulaw"),
     *("pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le", "pcm_s16be", "pcm_s16le"),
     *("pcm_s24be", "pcm_s24le", "pcm_s32be", "pcm_s32le", "pcm_s8", "pcm_u8"),
 )
@@ -53,9 +53,16 @@ _READ_BYTES = 256 * 1024
 
 
 async def decode(
-    data: bytes, container: Container, *, sample_rate: int, max_seconds: float
+    data: bytes,
+    container: Container,
+    *,
+    sample_rate: int,
+    max_seconds: float,
+    channel: int | None = None,
 ) -> NDArray[np.float32]:
     """Decode the first `max_seconds` of the first sound track to mono samples.
+
+    All channels are mixed, unless `channel` names one, counted from 0.
 
     A file that breaks off gives what can be read of it. Samples are around -1 to 1, but nothing is
     promised: a float file can hold anything, NaN included.
@@ -70,7 +77,7 @@ async def decode(
         process = await asyncio.create_subprocess_exec(
             *_LAUNCHER,
             program,
-            *_arguments(container, sample_rate, max_seconds),
+            *_arguments(container, sample_rate, max_seconds, channel),
             stdin=upload,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,  # it quotes the upload's tags
@@ -88,13 +95,16 @@ async def decode(
     return np.frombuffer(decoded, "<f4")
 
 
-def _arguments(container: Container, sample_rate: int, max_seconds: float) -> list[str]:
+def _arguments(
+    container: Container, sample_rate: int, max_seconds: float, channel: int | None
+) -> list[str]:
     return [
         *("-nostdin", "-hide_banner", "-loglevel", "quiet", "-filter_threads", "1"),
         *("-protocol_whitelist", "fd", "-codec_whitelist", ",".join(_DECODERS)),
         *("-format_whitelist", container.demuxer, "-threads", "1", "-vn", "-sn", "-dn"),
         *("-f", container.demuxer, "-i", "fd:"),
         *("-map", "0:a:0", "-map_metadata", "-1", "-t", str(max_seconds)),
+        *(() if channel is None else ("-af", f"pan=mono|c0=c{channel}")),
         *("-ac", "1", "-ar", str(sample_rate), "-f", "f32le", "pipe:1"),
     ]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from backend.contract import MAX_REFERENCE_SECONDS, MIN_REFERENCE_SECONDS, REFERENCE_SAMPLE_RATE
 from bot.audio.best_stretch import best_stretch
-from bot.audio.cleaning import bring_to_level, condition, find_flaws
+from bot.audio.cleaning import bring_to_level, condition, find_flaws, is_too_quiet
 from bot.audio.container import identify
 from bot.audio.decode import decode
 from bot.audio.speech_activity import WINDOW, WINDOW_SECONDS, SpeechDetector, in_windows
@@ -19,6 +19,8 @@ from bot.errors import Refusal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from bot.audio.container import Container
 
 MAX_UPLOAD_MEGABYTES = 25
 
@@ -86,18 +88,16 @@ class ReferenceReader:
         Raises `Refusal` if the upload cannot serve.
         """
         check_upload(len(data))
-        container = identify(data)
+        container = await asyncio.to_thread(identify, data)
         if self._pending >= _MAX_PENDING:
             raise Refusal("I am busy with other recordings. Please try again in a minute.")
         self._pending += 1
         try:
             async with self._turns:
-                decoded = await decode(
-                    data,
-                    container,
-                    sample_rate=REFERENCE_SAMPLE_RATE,
-                    max_seconds=_LISTEN_SECONDS + 1,  # the last one shows that there is more
-                )
+                decoded = await _decode(data, container)
+                if is_too_quiet(decoded):
+                    # A balanced microphone on a stereo input: mixed, its channels cancel out.
+                    decoded = await _decode(data, container, channel=0)
                 return await asyncio.to_thread(
                     self._select, decoded, transcript_given=transcript_given
                 )
@@ -125,6 +125,18 @@ class ReferenceReader:
             speech_seconds=len(spoken_windows) * WINDOW_SECONDS,
             notes=notes + find_flaws(samples, speech),
         )
+
+
+async def _decode(
+    data: bytes, container: Container, *, channel: int | None = None
+) -> NDArray[np.float32]:
+    return await decode(
+        data,
+        container,
+        sample_rate=REFERENCE_SAMPLE_RATE,
+        max_seconds=_LISTEN_SECONDS + 1,  # the last one shows that there is more
+        channel=channel,
+    )
 
 
 def _check_speech(speech: NDArray[np.bool_]) -> None:
