@@ -37,10 +37,7 @@ _NOISY = 10.0
 def condition(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Take away DC offset and odd scales. Raises `Refusal` if there is nothing to work with."""
     if not np.isfinite(samples).all():
-        raise Refusal(
-            "That recording is damaged: some of its samples are not numbers. "
-            "Save it again as wav or mp3, and send that."
-        )
+        raise Refusal("That recording is damaged. Save it again as wav or mp3, and send that.")
     largest = np.abs(samples).max()
     if largest > _LARGEST_SAMPLE:
         samples = samples / largest

@@ -26,19 +26,22 @@ if TYPE_CHECKING:
 
     from bot.audio.container import Container
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 6
+"""What a recording of an hour needs is a second or two; the rest of the work needs time as well."""
 
 NO_SOUND = (
-    "I find no sound in that file that I can read; it may be damaged. "
+    "I find no sound in that file. It may be damaged, or a video without sound. "
     "Save it again as wav or mp3, and send that."
 )
 TOO_SLOW = "That file takes too long to read. Save it again as wav or mp3, and send that."
 
-_LAUNCHER = (
-    ()  # Windows has no such limits; the deadline and the length still hold there.
-    if sys.platform == "win32"
-    else (sys.executable, "-I", "-S", str(Path(__file__).with_name("_limits.py")))
-)
+_LAUNCHER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("_limits.py")))
+
+_HAS_LIMITS = sys.platform != "win32"
+"""Windows has none; the deadline and the length that this process watches still hold there."""
+
+_ENDED_BY_LIMIT = {-9, -14, -24}
+"""Exit status by SIGKILL, SIGALRM or SIGXCPU, on Linux and macOS."""
 
 _DECODERS = (
     *("aac", "alac", "amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb"),
@@ -75,7 +78,7 @@ async def decode(
     with tempfile.TemporaryFile(buffering=0) as upload:
         await asyncio.to_thread(_fill, upload, memoryview(data)[container.offset :])
         process = await asyncio.create_subprocess_exec(
-            *_LAUNCHER,
+            *((*_LAUNCHER, str(DEADLINE_SECONDS)) if _HAS_LIMITS else ()),
             program,
             *_arguments(container, sample_rate, max_seconds, channel),
             stdin=upload,
@@ -84,12 +87,14 @@ async def decode(
             env={"MALLOC_ARENA_MAX": "1"},
         )
     try:
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with asyncio.timeout(DEADLINE_SECONDS + 0.5):
             decoded = await _read(process, max_bytes)
     except TimeoutError:
         raise Refusal(TOO_SLOW) from None
     finally:
         await _end(process)
+    if process.returncode in _ENDED_BY_LIMIT:
+        raise Refusal(TOO_SLOW)
     if not decoded:
         raise Refusal(NO_SOUND)
     return np.frombuffer(decoded, "<f4")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MAX_UPLOAD_MEGABYTES = 25
 
-LISTEN_MINUTES = 5
+LISTEN_MINUTES = 3
 """How much of a long recording is looked at."""
 
 _LISTEN_SECONDS = LISTEN_MINUTES * 60
@@ -57,7 +57,7 @@ def check_upload(size: int) -> None:
     """Raise `Refusal` for a file of no bytes or too many, before anyone downloads it."""
     if size == 0:
         raise Refusal("That file is empty. Save the recording again, and send that.")
-    if size > MAX_UPLOAD_MEGABYTES * 1_000_000:
+    if size > MAX_UPLOAD_MEGABYTES * 1024 * 1024:
         raise Refusal(
             f"That file is larger than {MAX_UPLOAD_MEGABYTES} MB, the most I can take. "
             "Ten seconds of speech are enough: send a shorter recording, or save it as mp3."
@@ -105,13 +105,22 @@ class ReferenceReader:
             self._pending -= 1
 
     def _select(self, decoded: NDArray[np.float32], *, transcript_given: bool) -> ReferenceAudio:
-        samples = condition(decoded[: _LISTEN_SECONDS * REFERENCE_SAMPLE_RATE])
-        speech = self._detector.find_speech(samples)
-        _check_speech(speech)
+        heard = decoded[: _LISTEN_SECONDS * REFERENCE_SAMPLE_RATE]
+        goes_on = len(decoded) > len(heard)
+        try:
+            samples = condition(heard)
+            speech = self._detector.find_speech(samples)
+            _check_speech(speech)
+        except Refusal as refusal:
+            if not goes_on:
+                raise
+            raise Refusal(
+                f"I listen to the first {LISTEN_MINUTES} minutes and hear too little speech there. "
+                "Cut out the part with the speech, and send that."
+            ) from refusal
         spoken = np.flatnonzero(speech)
         start, end = int(spoken[0]), int(spoken[-1]) + 1
         notes: tuple[str, ...] = ()
-        goes_on = len(decoded) > len(samples)
         if goes_on or end - start > _MAX_WINDOWS:
             if transcript_given:
                 raise Refusal(_too_long_for_a_transcript(samples, goes_on=goes_on))

@@ -135,7 +135,7 @@ def stuck_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_decoder_that_hangs_is_ended(
     monkeypatch: pytest.MonkeyPatch, child_processes: Callable[[], set[int]]
 ) -> None:
-    monkeypatch.setattr(decoding, "DEADLINE_SECONDS", 0.3)
+    monkeypatch.setattr(decoding, "DEADLINE_SECONDS", 1)
     with pytest.raises(Refusal, match="takes too long"):
         await decoded(as_file(speech(1.0), RATE, "wav"))
     assert child_processes() == set()
@@ -175,8 +175,8 @@ async def test_a_decode_may_be_cancelled_at_any_moment(
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="not every system has the limits")
 
 
-def run_with_limits(script: str) -> subprocess.CompletedProcess[bytes]:
-    command = [*decoding._LAUNCHER, sys.executable, "-I", "-c", script]
+def run_with_limits(script: str, seconds: int = 6) -> subprocess.CompletedProcess[bytes]:
+    command = [*decoding._LAUNCHER, str(seconds), sys.executable, "-I", "-c", script]
     return subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - our own scripts
 
 
@@ -197,6 +197,7 @@ def test_a_decoder_may_neither_write_files_nor_fill_the_memory(
 
 
 @only_linux
-def test_a_decoder_gets_ten_seconds_of_processor_time() -> None:
-    done = run_with_limits("import resource; print(resource.getrlimit(resource.RLIMIT_CPU))")
-    assert done.stdout.strip() == b"(10, 10)"
+@pytest.mark.parametrize("script", ["import time; time.sleep(60)", "while True: pass"])
+def test_a_decoder_ends_in_time_even_if_nobody_watches(script: str) -> None:
+    done = run_with_limits(script, seconds=1)
+    assert done.returncode in decoding._ENDED_BY_LIMIT
