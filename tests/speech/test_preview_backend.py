@@ -268,7 +268,7 @@ async def test_without_the_demo_extra_start_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
 
-    with pytest.raises(BackendUnavailableError, match=r"pip install 'timbre\[demo\]'"):
+    with pytest.raises(BackendUnavailableError, match=r"pip install -e '\.\[demo\]'"):
         await PreviewBackend().start()
 
 
