@@ -17,12 +17,12 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv is missing here. On Debian: apt install python3-venv"; rm -rf $(VENV); exit 1; }
 
 $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing into $(VENV); the first time takes a minute or two."
+	@echo "Installing into $(VENV); the first time takes a few minutes."
 	@$(INSTALL) -e '.[demo]'
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing into $(VENV); the first time takes a minute or two."
+	@echo "Installing into $(VENV); the first time takes a few minutes."
 	@$(INSTALL) -e '.[dev]'
 	@touch $@ $(VENV)/demo.stamp
 

@@ -69,10 +69,14 @@ def _parser() -> argparse.ArgumentParser:
         "--once",
         nargs=2,
         metavar=("RECORDING", "TEXT"),
-        help="no page: clone this recording, say this text, and end",
+        help="no page: clone this recording, say this text, and end; confirms for you that "
+        "you have the speaker's permission",
     )
     demo.add_argument(
-        "--out", type=Path, default=Path("speech.ogg"), help="where --once puts the speech"
+        "--out",
+        type=Path,
+        default=Path("speech.ogg"),
+        help="where --once puts the speech, as Ogg/Opus",
     )
     demo.set_defaults(command=_demo)
     return parser
@@ -84,6 +88,7 @@ async def _run(settings: Settings, _options: argparse.Namespace) -> int:
     terminated = _cancelled_by_sigterm()
     try:
         async with create_bot(settings) as bot:
+            await bot.open_studio()  # before the login: what fails here is the operator's to mend
             await bot.start(token)
     except asyncio.CancelledError:
         if not terminated.is_set():

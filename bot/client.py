@@ -67,7 +67,7 @@ class VoiceBot(commands.AutoShardedBot):
         for cog in COGS:
             await self.load_extension(cog)
         if self._serving:
-            await self._open_studio()
+            await self.open_studio()
 
     async def publish_commands(
         self, token: str, *, guild_id: int | None = None, remove: bool = False
@@ -88,7 +88,10 @@ class VoiceBot(commands.AutoShardedBot):
             self.tree.clear_commands(guild=guild)
         return [f"/{command.name}" for command in await self.tree.sync(guild=guild)]
 
-    async def _open_studio(self) -> None:
+    async def open_studio(self) -> None:
+        """Open what the commands need, unless it is open."""
+        if hasattr(self, "studio"):
+            return
         if self._speech is None:
             self._speech = open_backend(self.settings)
         self.library = VoiceLibrary(
@@ -108,6 +111,7 @@ class VoiceBot(commands.AutoShardedBot):
             await self._speech.close()
         if hasattr(self, "library"):
             await self.library.close()
+        if self.user is not None:
             log.info("stopped")
 
     async def on_ready(self) -> None:

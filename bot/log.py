@@ -14,8 +14,14 @@ if TYPE_CHECKING:
     from bot.settings import Settings
 
 
-TALKATIVE = ("aiosqlite", "alembic", "asyncio", "discord", "sqlalchemy")
-"""Libraries whose debug output holds what people typed, or tokens."""
+TALKATIVE = {
+    "aiosqlite": logging.INFO,
+    "alembic": logging.WARNING,
+    "asyncio": logging.INFO,
+    "discord": logging.INFO,
+    "sqlalchemy": logging.WARNING,
+}
+"""Libraries, and the level below which their records hold what people typed, tokens, or noise."""
 
 
 def configure_logging(settings: Settings) -> None:
@@ -53,5 +59,5 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
-    for name in TALKATIVE:
-        logging.getLogger(name).setLevel(max(logging.INFO, root.level))
+    for name, level in TALKATIVE.items():
+        logging.getLogger(name).setLevel(max(level, root.level))

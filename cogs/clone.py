@@ -83,7 +83,8 @@ class Clone(commands.Cog):
                     sentences, voice.prompt, language=language, on_sentence=progress.sentence
                 )
             )
-            speaker = wording.voice_name(name or f"{owner.display_name}'s new voice")
+            who = wording.voice_name(name or owner.display_name)
+            speaker = who if name else f"{who}, in a new voice,"
             await reply.post(
                 wording.spoken_message(
                     speaker, text, notice=studio.backend.notice, notes=voice.notes

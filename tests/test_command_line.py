@@ -67,6 +67,12 @@ def test_an_unreadable_settings_file_is_a_sentence(tmp_path: Path) -> None:
     assert done.stderr == "The file .env is not UTF-8 text. Save it again as UTF-8.\n"
 
 
+def test_an_unusable_database_is_told_before_the_login(tmp_path: Path) -> None:
+    done = run(tmp_path, "run", DISCORD_TOKEN="x", DATABASE_URL="mysql://localhost/timbre")  # noqa: S106 - none
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("Databases of the kind mysql are not supported.")
+
+
 def test_a_missing_folder_for_the_speech_is_told_before_the_work(tmp_path: Path) -> None:
     done = run(tmp_path, "demo", "--once", "a.wav", "Hello.", "--out", "nowhere/speech.ogg")
     assert done.returncode == 2
@@ -244,4 +250,6 @@ def test_a_login_that_fails_is_a_sentence(
     monkeypatch.setenv("DISCORD_TOKEN", "wrong")
     monkeypatch.setattr(discord.Client, "login", fail)
     assert command_line.main(["run"]) == 2
-    assert capsys.readouterr().err.startswith(sentence)
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1].startswith(sentence)
+    assert "Traceback" not in said

@@ -20,6 +20,7 @@ def test_holds_no_local_variables_and_no_parameters(
     typed = "my secret transcript"
     logging.getLogger("aiosqlite").debug("executing %s", typed)
     logging.getLogger("discord.gateway").debug("event %s", typed)
+    logging.getLogger("sqlalchemy.engine").info("INSERT %s", typed)
     try:
         raise RuntimeError("broken")  # noqa: TRY301 - the traceback is what is looked at
     except RuntimeError:

@@ -22,7 +22,7 @@ CONSENT_BUTTON = "I confirm"
 
 
 async def clone_once(settings: Settings, recording: Path, text: str, out: Path) -> int:
-    """Run `/clone` as a member would, confirm the consent, and write the speech to `out`.
+    """Run `/clone` as a member would, confirm the consent, and write the Ogg/Opus to `out`.
 
     Prints every message that the member sees. The voice is not kept. Returns 0 only if speech was
     posted.

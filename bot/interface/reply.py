@@ -7,11 +7,12 @@ the channel. The result goes out as a second, public message.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import structlog
 
-from backend.contract import SpeechError
+from backend.contract import LanguageNotSupportedError, SpeechError, TextNotSpeakableError
 from bot.errors import Refusal, explain
 from bot.interface import delivery, last_resort
 from bot.interface.progress import Progress, ProgressView
@@ -160,7 +161,9 @@ class Reply:
             return last_resort.report(error, command=self._command)
         if isinstance(error, SpeechError):
             # What caused it, if anything did, is a defect of the backend's that has to be found.
-            log.warning(
+            asked_for = isinstance(error, LanguageNotSupportedError | TextNotSpeakableError)
+            log.log(
+                logging.INFO if asked_for else logging.WARNING,
                 "speech failed",
                 kind=type(error).__name__,
                 reason=str(error),

@@ -92,11 +92,11 @@ def voice_card(voice: SavedVoice) -> discord.Embed:
         description=as_text(voice.transcript) if voice.transcript else "No transcript was given.",
         colour=ACCENT,
     )
-    card.add_field(name="Recording", value=f"{seconds(voice.clip_seconds)}, kept losslessly")
+    card.add_field(name="Recording", value=seconds(voice.clip_seconds))
     card.add_field(name="Saved", value=discord.utils.format_dt(voice.created_at, "D"))
-    card.add_field(name="Last used", value=_last_use(voice))
+    card.add_field(name="Last used", value=_last_use(voice).removeprefix("last used "))
     card.add_field(name="Language", value=voice.language or AUTO_LANGUAGE)
-    card.add_field(name="Learned by", value=", ".join(voice.prompt_models) or "no engine yet")
+    card.add_field(name="Learned by engine", value=", ".join(voice.prompt_models) or "none yet")
     card.add_field(
         name="Consent",
         value=(

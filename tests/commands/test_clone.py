@@ -100,7 +100,7 @@ class TestSpeech:
         self, server: Server, ada: Member, recording: bytes
     ) -> None:
         unnamed = await ada.clones(recording)
-        assert unnamed.posted[0].content.startswith("**ada's new voice** says: “Hello.”")
+        assert unnamed.posted[0].content.startswith("**ada**, in a new voice, says: “Hello.”")
         assert (await server.bot.library.page(ada.actor.id)).total == 0
 
         named = await ada.clones(recording, name="Ada")

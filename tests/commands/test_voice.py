@@ -72,9 +72,10 @@ async def test_info_shows_everything_that_is_kept(server: Server, ada: Member) -
     [card] = answer.private.embeds
     shown = {field.name: field.value for field in card.fields}
     assert card.description == "What \\*was\\* said."
-    assert shown["Learned by"] == "scripted/1"
+    assert shown["Learned by engine"] == "scripted/1"
     assert card.title == "My \\`voice\\`"
-    assert shown["Recording"] == "7.2 s, kept losslessly"
+    assert shown["Recording"] == "7.2 s"
+    assert shown["Last used"] == "not used yet"
     assert "You confirmed the statement (version" in str(shown["Consent"])
 
 
