@@ -36,6 +36,7 @@ Welcome! This is a simulated Discord with the real bot in it. To try it:
 voice should say. Under *+3 more*, give it a `name` to keep it.
 2. Confirm the consent question, wait a moment, and press *Play*.
 3. Type `/say` to speak with the voice again. `/help` shows the rest.
+
 This page shows an answer when it is complete, so a long text takes a while here; Discord itself \
 shows the progress, with a button that stops it.
 """
