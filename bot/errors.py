@@ -45,7 +45,7 @@ def _(_error: SpeechError) -> str:
 
 @explain.register
 def _(error: LanguageNotSupportedError) -> str:
-    spoken = " and ".join(name for name in error.supported if name != AUTO_LANGUAGE)
+    spoken = ", ".join(name for name in error.supported if name != AUTO_LANGUAGE)
     return f"I can't speak {error.language} here yet. This voice engine speaks {spoken}."
 
 

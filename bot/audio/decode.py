@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
     from bot.audio.container import Container
 
-DEADLINE_SECONDS = 6
-"""What a recording of an hour needs is a second or two; the rest of the work needs time as well."""
-
 NO_SOUND = (
     "I find no sound in that file. It may be damaged, or a video without sound. "
     "Save it again as wav or mp3, and send that."
@@ -55,17 +52,19 @@ _BYTES_PER_SAMPLE = 4
 _READ_BYTES = 256 * 1024
 
 
-async def decode(
+async def decode(  # noqa: PLR0913 - what to decode, how, and three bounds
     data: bytes,
     container: Container,
     *,
     sample_rate: int,
     max_seconds: float,
+    within_seconds: int,
     channel: int | None = None,
 ) -> NDArray[np.float32]:
     """Decode the first `max_seconds` of the first sound track to mono samples.
 
-    All channels are mixed, unless `channel` names one, counted from 0.
+    All channels are mixed, unless `channel` names one, counted from 0. `within_seconds` bounds how
+    long it may take, by the clock and of the processor.
 
     A file that breaks off gives what can be read of it. Samples are around -1 to 1, but nothing is
     promised: a float file can hold anything, NaN included.
@@ -78,7 +77,7 @@ async def decode(
     with tempfile.TemporaryFile(buffering=0) as upload:
         await asyncio.to_thread(_fill, upload, memoryview(data)[container.offset :])
         process = await asyncio.create_subprocess_exec(
-            *((*_LAUNCHER, str(DEADLINE_SECONDS)) if _HAS_LIMITS else ()),
+            *((*_LAUNCHER, str(within_seconds)) if _HAS_LIMITS else ()),
             program,
             *_arguments(container, sample_rate, max_seconds, channel),
             stdin=upload,
@@ -87,7 +86,7 @@ async def decode(
             env={"MALLOC_ARENA_MAX": "1"},
         )
     try:
-        async with asyncio.timeout(DEADLINE_SECONDS + 0.5):
+        async with asyncio.timeout(within_seconds + 0.5):
             decoded = await _read(process, max_bytes)
     except TimeoutError:
         raise Refusal(TOO_SLOW) from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass, field
+from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +28,9 @@ MAX_UPLOAD_MEGABYTES = 25
 
 LISTEN_MINUTES = 3
 """How much of a long recording is looked at."""
+
+DECODE_WITHIN_SECONDS = 6
+"""An hour's recording needs a second or two; the rest of the work needs time as well."""
 
 _LISTEN_SECONDS = LISTEN_MINUTES * 60
 _MARGIN = round(0.15 * REFERENCE_SAMPLE_RATE)
@@ -95,9 +100,6 @@ class ReferenceReader:
         try:
             async with self._turns:
                 decoded = await _decode(data, container)
-                if is_too_quiet(decoded):
-                    # A balanced microphone on a stereo input: mixed, its channels cancel out.
-                    decoded = await _decode(data, container, channel=0)
                 return await asyncio.to_thread(
                     self._select, decoded, transcript_given=transcript_given
                 )
@@ -136,16 +138,24 @@ class ReferenceReader:
         )
 
 
-async def _decode(
-    data: bytes, container: Container, *, channel: int | None = None
-) -> NDArray[np.float32]:
-    return await decode(
+async def _decode(data: bytes, container: Container) -> NDArray[np.float32]:
+    """Decode all channels mixed; if they cancel each other out, the first one alone.
+
+    They do where a balanced microphone was put on a stereo input. Both tries share one deadline.
+    """
+    read = partial(
+        decode,
         data,
         container,
         sample_rate=REFERENCE_SAMPLE_RATE,
         max_seconds=_LISTEN_SECONDS + 1,  # the last one shows that there is more
-        channel=channel,
     )
+    started = perf_counter()
+    mixed = await read(within_seconds=DECODE_WITHIN_SECONDS)
+    left = DECODE_WITHIN_SECONDS - round(perf_counter() - started)
+    if left < 1 or not is_too_quiet(mixed):
+        return mixed
+    return await read(within_seconds=left, channel=0)
 
 
 def _check_speech(speech: NDArray[np.bool_]) -> None:

@@ -121,8 +121,7 @@ class Reply:
         await self._interaction.edit_original_response(content=question.text, view=question)
         await question.wait()
         self._asking = None
-        if self._halted_for is not None:
-            raise HaltedError(self._halted_for)
+        self._check_not_halted()
         if question.answered_by is not None:
             self._interaction = question.answered_by
         return question.answer
@@ -132,18 +131,22 @@ class Reply:
 
         Raises `HaltedError` if it was stopped.
         """
+        self._check_not_halted()
         progress = Progress(self._interaction)
         task = asyncio.create_task(job(progress))
         self._working = view = ProgressView(cancel=task.cancel)
         try:
             async with progress.shown_with(view):
-                return await task
+                done = await task
         except asyncio.CancelledError:
             if view.reason is None:
                 raise
             raise HaltedError(view.reason) from None
         finally:
             self._working = None
+        if view.reason is not None:  # the button was pressed when there was nothing left to stop
+            raise HaltedError(view.reason)
+        return done
 
     async def post(self, content: str, encode: Encode) -> None:
         """Post speech where all can see it; see `delivery.post_speech`."""
@@ -155,6 +158,10 @@ class Reply:
             await self.show(self.kept)
         else:
             await delivery.take_away(self._interaction)
+
+    def _check_not_halted(self) -> None:
+        if self._halted_for is not None:
+            raise HaltedError(self._halted_for)
 
     def _explain(self, error: Exception) -> str:
         if not isinstance(error, Refusal | SpeechError):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from bot.audio import reference
 from bot.audio.reference import ReferenceReader, check_upload
 from bot.errors import Refusal
 from tests.support.recordings import as_file, speech
@@ -189,3 +190,20 @@ async def test_many_uploads_at_once_are_read_in_turn_and_the_surplus_refused() -
     assert len(clips) == 10
     for clip in clips[1:]:
         np.testing.assert_array_equal(clip, clips[0])
+
+
+async def test_a_slow_silent_recording_is_not_given_the_deadline_twice(
+    reader: ReferenceReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Silence is looked at a second time, in case opposite channels cancelled each other out."""
+    allowed: list[int] = []
+
+    async def slow_silence(*_upload: object, within_seconds: int, **_how: object) -> object:
+        allowed.append(within_seconds)
+        await asyncio.sleep(1.6)
+        return silence(5.0)
+
+    monkeypatch.setattr(reference, "decode", slow_silence)
+    with pytest.raises(Refusal, match="silent"):
+        await reader.read(sound(silence(5.0)), transcript_given=False)
+    assert allowed == [6, 4]

@@ -237,3 +237,42 @@ async def test_a_defect_after_the_voice_was_saved_says_that_it_was(
     answer = await ada.clones(recording, name="Ada")
     assert answer.told.startswith("Something broke on my side.")
     assert answer.told.endswith("Your voice is saved as **Ada**. Use it any time with `/say`.")
+
+
+async def test_a_bot_that_stops_while_it_fetches_a_recording_begins_no_work(
+    server: Server,
+    ada: Member,
+    backend: ScriptedBackend,
+    recording: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = discord.Attachment.read
+    closing: list[asyncio.Task[None]] = []
+
+    async def read_while_the_bot_stops(attachment: discord.Attachment) -> bytes:
+        closing.append(asyncio.create_task(server.bot.close()))
+        await asyncio.sleep(0)
+        return await read(attachment)
+
+    monkeypatch.setattr(discord.Attachment, "read", read_while_the_bot_stops)
+    answer = await ada.clones(recording)
+    assert answer.told == "I have to restart now. Please run the command again in a minute."
+    assert not backend.clips
+    await asyncio.gather(*closing)
+
+
+async def test_stop_counts_even_when_there_was_nothing_left_to_stop(
+    server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    await ada.clones(recording, name="Ada")
+
+    async def press_too_late(_request: object) -> None:
+        [reply] = server.bot.open_replies
+        assert reply._working is not None
+        # What a press leaves behind if the work ends before its cancellation arrives.
+        reply._working.reason = "Stopped, as you asked. Nothing was posted."
+
+    backend.on_speak = press_too_late
+    answer = await ada.types("say", text="Hello.")
+    assert answer.told == "Stopped, as you asked. Nothing was posted."
+    assert not answer.posted
