@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from bot.settings import Settings, SettingsError, load_settings
 from bot.voices.database import DatabaseUnusableError
 
 USAGE_ERROR = 2
+MAX_PORT = 65_535
 
 Command = Callable[[Settings, argparse.Namespace], Coroutine[Any, Any, int]]
 
@@ -38,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
         )
     except (aiohttp.ClientConnectionError, discord.GatewayNotFound):
         return _fail("Discord cannot be reached. Check this machine's network, then start again.")
+    except discord.HTTPException as error:
+        return _fail(f"Discord answered with an error ({error.status}). Please try again later.")
     except KeyboardInterrupt:
         return 0
 
@@ -53,18 +58,25 @@ def _parser() -> argparse.ArgumentParser:
 
     sync = commands.add_parser("sync", help="tell Discord which slash commands there are")
     sync.add_argument("--guild", type=int, metavar="ID", help="only this server; shows at once")
+    sync.add_argument(
+        "--remove", action="store_true", help="take the commands away again, there or everywhere"
+    )
     sync.set_defaults(command=_sync)
 
     demo = commands.add_parser("demo", help="try it in a browser on a simulated Discord")
-    demo.add_argument("--port", type=int, default=8765, help="of the page (default: %(default)s)")
+    demo.add_argument("--port", type=_port, default=8765, help="of the page (default: %(default)s)")
     demo.add_argument(
         "--once",
         nargs=2,
         metavar=("RECORDING", "TEXT"),
-        help="no page: clone this recording, say this text, and end",
+        help="no page: clone this recording, say this text, and end; confirms for you that "
+        "you have the speaker's permission",
     )
     demo.add_argument(
-        "--out", type=Path, default=Path("speech.ogg"), help="where --once puts the speech"
+        "--out",
+        type=Path,
+        default=Path("speech.ogg"),
+        help="where --once puts the speech, as Ogg/Opus",
     )
     demo.set_defaults(command=_demo)
     return parser
@@ -73,18 +85,30 @@ def _parser() -> argparse.ArgumentParser:
 async def _run(settings: Settings, _options: argparse.Namespace) -> int:
     configure_logging(settings)
     token = settings.require_token()
-    async with create_bot(settings) as bot:
-        await bot.start(token)
+    terminated = _cancelled_by_sigterm()
+    try:
+        async with create_bot(settings) as bot:
+            await bot.open_studio()  # before the login: what fails here is the operator's to mend
+            await bot.start(token)
+    except asyncio.CancelledError:
+        if not terminated.is_set():
+            raise
     return 0
 
 
 async def _sync(settings: Settings, options: argparse.Namespace) -> int:
     configure_logging(settings)
     token = settings.require_token()
-    async with create_bot(settings, serving=False) as bot:
-        names = await bot.publish_commands(token, guild_id=options.guild)
+    try:
+        async with create_bot(settings, serving=False) as bot:
+            names = await bot.publish_commands(token, guild_id=options.guild, remove=options.remove)
+    except discord.Forbidden:
+        return _fail(
+            "Discord did not take the commands for that server. Check its ID, and invite the bot "
+            "with the link in the README, whose scope applications.commands it needs."
+        )
     where = f"server {options.guild}" if options.guild else "every server"
-    print(f"Published {', '.join(names)} to {where}.")  # noqa: T201 - this is the command's answer
+    print(f"Published {', '.join(names) or 'no commands'} to {where}.")  # noqa: T201 - the answer
     return 0
 
 
@@ -101,6 +125,28 @@ async def _demo(settings: Settings, options: argparse.Namespace) -> int:
         recording, text = options.once
         return await once.clone_once(settings, Path(recording), text, options.out)
     return await page.serve(settings, port=options.port)
+
+
+def _port(typed: str) -> int:
+    port = int(typed)
+    if not 0 <= port <= MAX_PORT:
+        raise argparse.ArgumentTypeError(f"a port is a number from 0 to {MAX_PORT}")
+    return port
+
+
+def _cancelled_by_sigterm() -> asyncio.Event:
+    """Make a polite kill end the current task as Ctrl-C does; the event tells that it did."""
+    terminated = asyncio.Event()
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - called from a coroutine
+
+    def end() -> None:
+        terminated.set()
+        task.cancel()
+
+    with suppress(NotImplementedError):  # Windows has no such signal
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
+    return terminated
 
 
 def _fail(sentence: str) -> int:

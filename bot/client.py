@@ -36,6 +36,7 @@ class VoiceBot(commands.AutoShardedBot):
         library: The saved voices; there once the bot has logged in.
         studio: The voice pipeline; there once the bot has logged in.
         open_replies: The commands that are being answered now.
+        encoding_turns: Bounds how many replies are encoded at once.
     """
 
     library: VoiceLibrary
@@ -57,6 +58,7 @@ class VoiceBot(commands.AutoShardedBot):
         )
         self.settings = settings
         self.open_replies: set[Reply] = set()
+        self.encoding_turns = asyncio.Semaphore(settings.max_parallel_uploads)
         self._speech = speech
         self._serving = serving
 
@@ -65,20 +67,31 @@ class VoiceBot(commands.AutoShardedBot):
         for cog in COGS:
             await self.load_extension(cog)
         if self._serving:
-            await self._open_studio()
+            await self.open_studio()
 
-    async def publish_commands(self, token: str, *, guild_id: int | None) -> list[str]:
+    async def publish_commands(
+        self, token: str, *, guild_id: int | None = None, remove: bool = False
+    ) -> list[str]:
         """Log in and tell Discord which slash commands there are; return their names.
 
-        In one server they show at once; everywhere, clients may take a while to notice.
+        Args:
+            token: The bot's.
+            guild_id: Only in this server, where they show at once; elsewhere clients may take a
+                while to notice. A server shows commands twice that are published both ways.
+            remove: Take the commands away again instead, there or everywhere.
         """
         await self.login(token)
         guild = discord.Object(guild_id) if guild_id is not None else None
         if guild is not None:
             self.tree.copy_global_to(guild=guild)
+        if remove:
+            self.tree.clear_commands(guild=guild)
         return [f"/{command.name}" for command in await self.tree.sync(guild=guild)]
 
-    async def _open_studio(self) -> None:
+    async def open_studio(self) -> None:
+        """Open what the commands need, unless it is open."""
+        if hasattr(self, "studio"):
+            return
         if self._speech is None:
             self._speech = open_backend(self.settings)
         self.library = VoiceLibrary(
@@ -94,10 +107,12 @@ class VoiceBot(commands.AutoShardedBot):
         """Tell everyone who waits, then let go of Discord, the backend and the library."""
         await self._halt_work()
         await super().close()
-        if hasattr(self, "library"):
-            await self.library.close()
         if self._speech is not None:
             await self._speech.close()
+        if hasattr(self, "library"):
+            await self.library.close()
+        if self.user is not None:
+            log.info("stopped")
 
     async def on_ready(self) -> None:
         """Log that Discord knows us. Called again after every lost session."""

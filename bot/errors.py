@@ -45,13 +45,13 @@ def _(_error: SpeechError) -> str:
 
 @explain.register
 def _(error: LanguageNotSupportedError) -> str:
-    spoken = " and ".join(name for name in error.supported if name != AUTO_LANGUAGE)
+    spoken = ", ".join(name for name in error.supported if name != AUTO_LANGUAGE)
     return f"I can't speak {error.language} here yet. This voice engine speaks {spoken}."
 
 
 @explain.register
 def _(_error: TextNotSpeakableError) -> str:
-    return "There is nothing in that text I can say aloud. Try it with words."
+    return "I can't say part of that text aloud. Try plain words and shorter sentences."
 
 
 @explain.register

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from bot.settings import Settings
 
 
+TALKATIVE = {
+    "aiosqlite": logging.INFO,
+    "alembic": logging.WARNING,
+    "asyncio": logging.INFO,
+    "discord": logging.INFO,
+    "sqlalchemy": logging.WARNING,
+}
+"""Libraries, and the level below which their records hold what people typed, tokens, or noise."""
+
+
 def configure_logging(settings: Settings) -> None:
     """Send structlog's events and the standard library's records to stderr in one format."""
     shared: list[Processor] = [
@@ -49,3 +59,5 @@ def configure_logging(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
+    for name, level in TALKATIVE.items():
+        logging.getLogger(name).setLevel(max(level, root.level))

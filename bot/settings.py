@@ -53,6 +53,8 @@ def load_settings() -> Settings:
     """Read the settings. Raises `SettingsError` naming every unusable one, and never its value."""
     try:
         return Settings()
+    except UnicodeDecodeError:
+        raise SettingsError("The file .env is not UTF-8 text. Save it again as UTF-8.") from None
     except ValidationError as error:
         problems = "; ".join(
             f"{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from backend.contract import (
     GenerationFailedError,
     LanguageNotSupportedError,
     ReferenceClip,
+    SpeechError,
     SpeechRequest,
     VoicePromptInvalidError,
     VoicePromptModelMismatchError,
@@ -20,7 +22,7 @@ from backend.contract import (
 from bot import text as texts
 from bot.audio import clip as clips
 from bot.audio.joining import SpeechJoiner
-from bot.errors import Refusal
+from bot.errors import Refusal, explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,13 +30,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from backend.contract import BackendInfo, ConsentRecord, VoicePrompt
+    from backend.contract import BackendInfo, ConsentRecord, PcmChunk, VoicePrompt
     from bot.audio.joining import JoinedSpeech
     from bot.audio.reference import ReferenceReader
     from bot.speech.backend import SpeechBackend
     from bot.text import NameOf, Sentence
     from bot.voices.library import VoiceLibrary
     from bot.voices.records import SavedVoice
+
+HEALTH_WITHIN_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +75,18 @@ class Studio:
         """What makes the speech."""
         return self._speech.info()
 
-    def script(self, typed: str, *, language: str, name_of: NameOf) -> list[Sentence]:
+    async def state(self) -> str:
+        """A sentence on how the speech backend is doing, within two seconds."""
+        try:
+            async with asyncio.timeout(HEALTH_WITHIN_SECONDS):
+                await self._speech.health()
+        except TimeoutError:
+            return "It is waking up."
+        except SpeechError as error:
+            return explain(error)
+        return "It is ready."
+
+    async def script(self, typed: str, *, language: str, name_of: NameOf) -> list[Sentence]:
         """Turn what someone typed into the sentences to speak.
 
         Raises `Refusal` if the text is too long or nothing of it can be said, and
@@ -80,15 +95,8 @@ class Studio:
         languages = self.backend.languages
         if language not in languages:
             raise LanguageNotSupportedError(language, languages)
-        if len(typed) > texts.MAX_TEXT_CHARACTERS:
-            raise Refusal(
-                f"That text has {len(typed):,} characters; I can say up to "
-                f"{texts.MAX_TEXT_CHARACTERS:,} at once. Please split it."
-            )
-        sentences = texts.split(texts.clean(typed, name_of=name_of), language=language)
-        if not sentences:
-            raise Refusal("There is nothing in that text I can say aloud. Try it with words.")
-        return sentences
+        _check_length(typed)
+        return await asyncio.to_thread(_script, typed, language, name_of)
 
     async def make_voice(
         self,
@@ -150,7 +158,7 @@ class Studio:
         for number, sentence in enumerate(sentences, start=1):
             on_sentence(number, len(sentences))
             request = SpeechRequest(text=sentence.text, prompt=prompt, language=language)
-            chunks = [chunk async for chunk in self._speech.speak(request)]
+            chunks = await self._sentence(request)
             if not chunks:
                 raise GenerationFailedError("the backend sent no audio")
             joiner = joiner or SpeechJoiner(chunks[0].sample_rate)
@@ -161,14 +169,55 @@ class Studio:
             raise GenerationFailedError("the backend sent silence")
         return speech
 
+    async def _sentence(self, request: SpeechRequest) -> list[PcmChunk]:
+        """Collect what a sentence sounds like, without what the model said before it restarted."""
+        chunks: list[PcmChunk] = []
+        async with aclosing(self._speech.speak(request)) as stream:
+            async for chunk in stream:
+                if chunk.restarts:
+                    chunks.clear()
+                chunks.append(chunk)
+        return chunks
+
     async def _rebuild_prompt(self, voice: SavedVoice) -> VoicePrompt:
         stored = await self._library.clip(voice)
-        samples = await asyncio.to_thread(clips.from_flac, stored.flac)
-        pcm = clips.to_pcm16(samples)
+        try:
+            pcm = await asyncio.to_thread(_unpack_clip, stored.flac)
+        except clips.ClipDamagedError as error:
+            raise Refusal(
+                "The recording of that voice is damaged. Delete the voice with `/voice delete`, "
+                "then make it again with `/clone`."
+            ) from error
         clip = ReferenceClip(pcm=pcm, transcript=stored.transcript)
         prompt = await self._speech.prepare_voice(clip, voice.consent)
         await self._library.store_prompt(voice, prompt)
         return prompt
+
+
+def _script(typed: str, language: str, name_of: NameOf) -> list[Sentence]:
+    cleaned = texts.clean(typed, name_of=name_of)
+    _check_length(cleaned)  # names are longer than the mentions that they stand for
+    sentences = [
+        sentence
+        for sentence in texts.split(cleaned, language=language)
+        if any(map(str.isalnum, sentence.text))  # a table that is flipped says nothing
+    ]
+    if not sentences:
+        raise Refusal("There is nothing in that text I can say aloud. Try it with words.")
+    return sentences
+
+
+def _check_length(text: str) -> None:
+    if len(text) > texts.MAX_TEXT_CHARACTERS:
+        raise Refusal(
+            f"That text has {len(text):,} characters; I can say up to "
+            f"{texts.MAX_TEXT_CHARACTERS:,} at once. Please split it."
+        )
+
+
+def _unpack_clip(flac: bytes) -> bytes:
+    """Reference audio from the library, as PCM for the backend."""
+    return clips.to_pcm16(clips.from_flac(flac))
 
 
 def _pack_clip(samples: NDArray[np.float32]) -> tuple[bytes, bytes]:

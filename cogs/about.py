@@ -19,8 +19,9 @@ class About(commands.Cog):
     @app_commands.command(description="What I do, what I keep about you, and how to delete it")
     async def help(self, interaction: Interaction) -> None:
         """Show the page, to the person alone."""
+        studio = self.bot.studio
         async with Reply(interaction) as reply:
-            await reply.show(embed=wording.help_page(self.bot.studio.backend))
+            await reply.show(embed=wording.help_page(studio.backend, await studio.state()))
 
 
 async def setup(bot: VoiceBot) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import discord
@@ -16,6 +17,7 @@ from bot.client import Interaction, VoiceBot
 from bot.errors import Refusal
 from bot.interface import wording
 from bot.interface.delivery import encoder
+from bot.interface.last_resort import DISCORD_FAILURES
 from bot.interface.options import LANGUAGE_CHOICES, name_resolver
 from bot.interface.questions import ask_for_consent
 from bot.interface.reply import Reply
@@ -24,6 +26,7 @@ from bot.voices.names import MAX_NAME_CHARACTERS
 
 if TYPE_CHECKING:
     from backend.contract import ConsentRecord
+    from bot.studio import NewVoice
 
 
 class Clone(commands.Cog):
@@ -51,13 +54,20 @@ class Clone(commands.Cog):
         language: str = AUTO_LANGUAGE,
     ) -> None:
         """Refuse what can be refused at once, ask for consent, then do the work."""
-        studio, library, owner = self.bot.studio, self.bot.library, interaction.user
+        studio, owner = self.bot.studio, interaction.user
         async with Reply(interaction) as reply:
-            sentences = studio.script(text, language=language, name_of=name_resolver(interaction))
+            reply.claim_place()
+            sentences = await studio.script(
+                text, language=language, name_of=name_resolver(interaction)
+            )
             if name is not None:
-                name = await library.check_can_save(owner.id, name)
+                name = await self.bot.library.check_can_save(owner.id, name)
             upload = await _download(audio)
-            consent = await self._consent(interaction, reply)
+            consent = await self.bot.library.consent_of(owner.id)
+            if consent is None:
+                del upload  # the answer may take minutes, and others send recordings meanwhile
+                consent = await self._ask_for_consent(interaction, reply)
+                upload = await _download(audio)
 
             voice = await reply.work(
                 lambda progress: studio.make_voice(
@@ -65,15 +75,7 @@ class Clone(commands.Cog):
                 )
             )
             if name is not None:
-                await library.save(
-                    owner.id,
-                    name,
-                    clip_flac=voice.clip_flac,
-                    clip_seconds=voice.clip_seconds,
-                    transcript=transcript,
-                    language=language,
-                    prompt=voice.prompt,
-                )
+                await self._keep(owner.id, name, voice, transcript, language)
                 shown = wording.voice_name(name)
                 reply.kept = f"Your voice is saved as {shown}. Use it any time with `/say`."
             speech = await reply.work(
@@ -81,27 +83,41 @@ class Clone(commands.Cog):
                     sentences, voice.prompt, language=language, on_sentence=progress.sentence
                 )
             )
-            speaker = wording.voice_name(name or f"{owner.display_name}'s new voice")
+            who = wording.voice_name(name or owner.display_name)
+            speaker = who if name else f"{who}, in a new voice,"
             await reply.post(
                 wording.spoken_message(
                     speaker, text, notice=studio.backend.notice, notes=voice.notes
                 ),
-                encoder(speech, AudioFormat.OGG),
+                encoder(speech, AudioFormat.OGG, self.bot.encoding_turns),
             )
             await reply.finish()
 
-    async def _consent(self, interaction: Interaction, reply: Reply) -> ConsentRecord:
-        """Find the person's consent, or ask for it; raises `Refusal` if they don't give it."""
-        library = self.bot.library
-        consent = await library.consent_of(interaction.user.id)
-        if consent is not None:
-            return consent
+    async def _ask_for_consent(self, interaction: Interaction, reply: Reply) -> ConsentRecord:
+        """Ask, and keep the answer. Raises `Refusal` if it is no."""
         if not await reply.ask(ask_for_consent()):
             raise Refusal(
                 "Nothing was cloned and nothing was kept. "
                 "Use `/clone` again when you have the speaker's permission."
             )
-        return await library.record_consent(interaction.user.id, guild_id=interaction.guild_id)
+        return await self.bot.library.record_consent(
+            interaction.user.id, guild_id=interaction.guild_id
+        )
+
+    async def _keep(
+        self, owner_id: int, name: str, voice: NewVoice, transcript: str | None, language: str
+    ) -> None:
+        """Save a voice, as the one that `/say` speaks with next."""
+        saved = await self.bot.library.save(
+            owner_id,
+            name,
+            clip_flac=voice.clip_flac,
+            clip_seconds=voice.clip_seconds,
+            transcript=transcript,
+            language=language,
+            prompt=voice.prompt,
+        )
+        await self.bot.library.touch(saved)
 
 
 async def _download(audio: discord.Attachment) -> bytes:
@@ -109,9 +125,9 @@ async def _download(audio: discord.Attachment) -> bytes:
     check_upload(audio.size)
     try:
         upload = await audio.read()
-    except discord.HTTPException as error:
+    except DISCORD_FAILURES as error:
         raise Refusal("I couldn't fetch that file from Discord. Please send it again.") from error
-    identify(upload)
+    await asyncio.to_thread(identify, upload)
     return upload
 
 

@@ -28,7 +28,7 @@ class Say(commands.Cog):
     @app_commands.describe(
         text="What the voice should say",
         voice="Which of your voices; without it, the one you used last",
-        language="The language of the text",
+        language="The language of the text; without it, the one the voice was made with",
         format="The kind of file",
     )
     @app_commands.choices(language=LANGUAGE_CHOICES, format=FORMAT_CHOICES)
@@ -38,26 +38,31 @@ class Say(commands.Cog):
         interaction: Interaction,
         text: app_commands.Range[str, 1, MAX_TEXT_CHARACTERS],
         voice: app_commands.Range[str, 1, MAX_NAME_CHARACTERS] | None = None,
-        language: str = AUTO_LANGUAGE,
+        language: str | None = None,
         format: str = AudioFormat.OGG.value,  # noqa: A002 - the option's name in Discord
     ) -> None:
         """Speak sentence by sentence, and post one file."""
         studio = self.bot.studio
         async with Reply(interaction) as reply:
-            sentences = studio.script(text, language=language, name_of=name_resolver(interaction))
+            reply.claim_place()
             saved = await self._voice(interaction.user.id, voice)
+            spoken = language or saved.language or AUTO_LANGUAGE
+            sentences = await studio.script(
+                text, language=spoken, name_of=name_resolver(interaction)
+            )
             speech = await reply.work(
                 lambda progress: studio.speak_saved(
-                    sentences, saved, language=language, on_sentence=progress.sentence
+                    sentences, saved, language=spoken, on_sentence=progress.sentence
                 )
             )
+            if not await self.bot.library.touch(saved):
+                raise Refusal("That voice was deleted meanwhile, so nothing was posted.")
             await reply.post(
                 wording.spoken_message(
                     wording.voice_name(saved.name), text, notice=studio.backend.notice
                 ),
-                encoder(speech, AudioFormat(format)),
+                encoder(speech, AudioFormat(format), self.bot.encoding_turns),
             )
-            await self.bot.library.touch(saved)
             await reply.finish()
 
     async def _voice(self, owner_id: int, name: str | None) -> SavedVoice:
@@ -65,10 +70,7 @@ class Say(commands.Cog):
             return await self.bot.library.find(owner_id, name)
         saved = await self.bot.library.default_for(owner_id)
         if saved is None:
-            raise Refusal(
-                "You have no saved voice yet. Make one with `/clone`: attach a recording and "
-                "give it a `name`."
-            )
+            raise Refusal(wording.NO_VOICE_YET)
         return saved
 
 

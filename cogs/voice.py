@@ -67,7 +67,7 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
             shown = wording.voice_name(saved.name)
             if not await reply.ask(ask_to_delete(f"the voice {shown}")):
                 raise Refusal(f"Kept. {shown} is still there.")
-            await self.bot.library.delete(saved.owner_id, saved.name)
+            await self.bot.library.delete(saved)
             await reply.show(f"Deleted. {shown} and its recording are gone.")
 
 
@@ -85,7 +85,7 @@ class Forget(commands.Cog):
             if not await reply.ask(everything):
                 raise Refusal("Kept. Nothing was deleted.")
             forgotten = await self.bot.library.forget(interaction.user.id)
-            await reply.show(wording.forgotten(forgotten.voices))
+            await reply.show(wording.forgotten(forgotten))
 
 
 async def setup(bot: VoiceBot) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -53,6 +54,31 @@ def test_a_bad_setting_is_named(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_port_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
+    done = run(tmp_path, "demo", "--port", "99999")
+    assert done.returncode == 2
+    assert "a port is a number from 0 to 65535" in done.stderr
+
+
+def test_an_unreadable_settings_file_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("DISCORD_TOKEN=x", encoding="utf-16")
+    done = run(tmp_path, "run")
+    assert done.returncode == 2
+    assert done.stderr == "The file .env is not UTF-8 text. Save it again as UTF-8.\n"
+
+
+def test_an_unusable_database_is_told_before_the_login(tmp_path: Path) -> None:
+    done = run(tmp_path, "run", DISCORD_TOKEN="x", DATABASE_URL="mysql://localhost/timbre")  # noqa: S106 - none
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("Databases of the kind mysql are not supported.")
+
+
+def test_a_missing_folder_for_the_speech_is_told_before_the_work(tmp_path: Path) -> None:
+    done = run(tmp_path, "demo", "--once", "a.wav", "Hello.", "--out", "nowhere/speech.ogg")
+    assert done.returncode == 2
+    assert done.stderr.startswith("The folder of nowhere/speech.ogg does not exist.")
+
+
 def test_a_missing_recording_is_a_sentence(tmp_path: Path) -> None:
     done = run(tmp_path, "demo", "--once", "missing.wav", "Hello.")
     assert done.returncode == 2
@@ -70,8 +96,23 @@ class TestAgainstDiscordsApi:
     """Discord's HTTP API, as far as a login needs it, on the loopback address."""
 
     @pytest.fixture
-    async def api(self, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[dict[str, object]]]:
-        published: list[dict[str, object]] = []
+    def connecting(self) -> asyncio.Event:
+        """Set when a bot has logged in and asks for the gateway, which never answers."""
+        return asyncio.Event()
+
+    @pytest.fixture
+    def api(self) -> list[dict[str, object]]:
+        """The commands that were published."""
+        return []
+
+    @pytest.fixture(autouse=True)
+    async def address(
+        self,
+        api: list[dict[str, object]],
+        connecting: asyncio.Event,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> AsyncIterator[str]:
+        published = api
 
         async def me(request: web.Request) -> web.Response:
             if request.headers["Authorization"] != "Bot right":
@@ -107,14 +148,65 @@ class TestAgainstDiscordsApi:
             ]
             return answer(body)
 
+        async def missing_access(_request: web.Request) -> web.Response:
+            return answer({"message": "Missing Access", "code": 50001}, status=403)
+
+        async def gateway(_request: web.Request) -> web.Response:
+            connecting.set()
+            await asyncio.sleep(60)
+            return answer({})
+
         app = web.Application()
+        app.router.add_get("/gateway/bot", gateway)
         app.router.add_get("/users/@me", me)
         app.router.add_get("/oauth2/applications/@me", application)
         app.router.add_put("/applications/1/commands", commands)
         app.router.add_put("/applications/1/guilds/77/commands", commands)
+        app.router.add_put("/applications/1/guilds/404/commands", missing_access)
         async with TestServer(app) as server:
-            monkeypatch.setattr(discord.http.Route, "BASE", str(server.make_url("")).rstrip("/"))
-            yield published
+            base = str(server.make_url("")).rstrip("/")
+            monkeypatch.setattr(discord.http.Route, "BASE", base)
+            yield base
+
+    async def test_a_server_without_the_bot_is_a_sentence(
+        self,
+        api: list[dict[str, object]],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("DISCORD_TOKEN", "right")
+        done = await asyncio.to_thread(command_line.main, ["sync", "--guild", "404"])
+        assert done == 2
+        assert "Discord did not take the commands for that server." in capsys.readouterr().err
+        assert api == []
+
+    async def test_a_polite_kill_closes_everything(
+        self, address: str, connecting: asyncio.Event, tmp_path: Path
+    ) -> None:
+        code = (
+            "import sys, discord\n"
+            f"discord.http.Route.BASE = {address!r}\n"
+            "from bot.__main__ import main\n"
+            "sys.exit(main(['run']))"
+        )
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-c",
+            code,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "DISCORD_TOKEN": "right"},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(60):
+            await connecting.wait()
+            process.terminate()
+            _, logged = await process.communicate()
+        assert process.returncode == 0, logged.decode()
+        assert "stopped" in logged.decode().splitlines()[-1]
+        assert "error" not in logged.decode()
+        assert not (tmp_path / "data/timbre.db-wal").exists(), "the database was closed"
 
     async def test_a_wrong_token_is_refused(
         self, api: list[dict[str, object]], tmp_path: Path
@@ -158,4 +250,6 @@ def test_a_login_that_fails_is_a_sentence(
     monkeypatch.setenv("DISCORD_TOKEN", "wrong")
     monkeypatch.setattr(discord.Client, "login", fail)
     assert command_line.main(["run"]) == 2
-    assert capsys.readouterr().err.startswith(sentence)
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1].startswith(sentence)
+    assert "Traceback" not in said

@@ -1,6 +1,6 @@
 """Start a program with limits on what it may use. Run as a script, in a process of its own.
 
-    python -I -S _limits.py PROGRAM ARGUMENT...
+    python -I -S _limits.py SECONDS PROGRAM ARGUMENT...
 
 The limits are set here, after the interpreter has started, because `subprocess`'s `preexec_fn` may
 deadlock in a program with threads. A system that lacks one of the limits runs the program without
@@ -12,17 +12,20 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import signal
 import sys
 
 LIMITS = (
-    (resource.RLIMIT_CPU, 10),  # seconds
     (resource.RLIMIT_AS, 512 * 1024 * 1024),  # bytes of memory
     (resource.RLIMIT_FSIZE, 0),  # no file may be written
     (resource.RLIMIT_CORE, 0),  # a crash leaves no copy of the recording behind
 )
 
 if __name__ == "__main__":
-    for kind, limit in LIMITS:
+    seconds, *command = sys.argv[1:]
+    for kind, limit in (*LIMITS, (resource.RLIMIT_CPU, int(seconds))):
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(kind, (limit, limit))
-    os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606 - the caller names the program, no shell wanted
+    # The kernel ends the program then, whatever the parent is doing; exec keeps the alarm.
+    signal.alarm(int(seconds))
+    os.execv(command[0], command)  # noqa: S606 - the caller names the program, no shell wanted

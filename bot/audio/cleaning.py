@@ -37,20 +37,22 @@ _NOISY = 10.0
 def condition(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Take away DC offset and odd scales. Raises `Refusal` if there is nothing to work with."""
     if not np.isfinite(samples).all():
-        raise Refusal(
-            "That recording is damaged: some of its samples are not numbers. "
-            "Save it again as wav or mp3, and send that."
-        )
+        raise Refusal("That recording is damaged. Save it again as wav or mp3, and send that.")
     largest = np.abs(samples).max()
     if largest > _LARGEST_SAMPLE:
         samples = samples / largest
     samples = samples - samples.mean(dtype=np.float64).astype(np.float32)
-    if decibels(float(np.abs(samples).max()) ** 2) < _FAINTEST_PEAK:
+    if is_too_quiet(samples):
         raise Refusal(
             "That recording is silent, or too quiet to use. "
             "Record closer to the microphone, and try again."
         )
     return samples
+
+
+def is_too_quiet(samples: NDArray[np.float32]) -> bool:
+    """Whether nothing in a recording is loud enough to be speech."""
+    return decibels(float(np.abs(samples).max()) ** 2) < _FAINTEST_PEAK
 
 
 def bring_to_level(clip: NDArray[np.float32], spoken: NDArray[np.float32]) -> NDArray[np.float32]:

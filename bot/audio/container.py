@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from bot.audio.frames import find_frames
 from bot.errors import Refusal
 
 NOT_A_RECORDING = (
@@ -18,7 +19,7 @@ class Container:
 
     Attributes:
         demuxer: The one ffmpeg demuxer that may touch the file.
-        offset: Bytes to leave out at the start: the ID3 tags in front of the recording.
+        offset: Bytes to leave out at the start: ID3 tags, or the rest of a frame that was cut.
     """
 
     demuxer: str
@@ -58,8 +59,10 @@ _MAX_ID3_TAGS = 4
 def identify(data: bytes) -> Container:
     """Tell what kind of recording a file is.
 
-    The first 16 bytes are enough, except behind an ID3 tag: where `data` ends inside a tag, the
-    recording is taken for an mp3. Raises `Refusal` for anything that is not a recording.
+    The first 16 bytes are enough, except behind an ID3 tag (where `data` ends inside one, the
+    recording is taken for an mp3) and for files that start in the middle of a frame.
+
+    Raises `Refusal` for anything that is not a recording.
     """
     offset = _end_of_id3_tags(data)
     head = data[offset : offset + 16]
@@ -67,9 +70,13 @@ def identify(data: bytes) -> Container:
     if demuxer is None and offset:
         # What follows the tag may be padding, which the mp3 demuxer skips.
         demuxer = "mp3"
-    if demuxer is None:
+    if demuxer is not None:
+        return Container(demuxer, offset)
+    frames = find_frames(data)
+    if frames is None:
         raise Refusal(NOT_A_RECORDING)
-    return Container(demuxer, offset)
+    start, demuxer = frames
+    return Container(demuxer, start)
 
 
 def _by_signature(head: bytes) -> str | None:

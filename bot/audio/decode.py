@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
     from bot.audio.container import Container
 
-DEADLINE_SECONDS = 10.0
-
 NO_SOUND = (
-    "I find no sound in that file that I can read; it may be damaged. "
+    "I find no sound in that file. It may be damaged, or a video without sound. "
     "Save it again as wav or mp3, and send that."
 )
 TOO_SLOW = "That file takes too long to read. Save it again as wav or mp3, and send that."
 
-_LAUNCHER = (
-    ()  # Windows has no such limits; the deadline and the length still hold there.
-    if sys.platform == "win32"
-    else (sys.executable, "-I", "-S", str(Path(__file__).with_name("_limits.py")))
-)
+_LAUNCHER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("_limits.py")))
+
+_HAS_LIMITS = sys.platform != "win32"
+"""Windows has none; the deadline and the length that this process watches still hold there."""
+
+_ENDED_BY_LIMIT = {-9, -14, -24}
+"""Exit status by SIGKILL, SIGALRM or SIGXCPU, on Linux and macOS."""
 
 _DECODERS = (
     *("aac", "alac", "amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb"),
     *("flac", "mp2", "mp2float", "mp3", "mp3float", "opus", "vorbis"),
-    *("adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "pcm_alaw", "pcm_mulaw"),
+    *("adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "g722", "pcm_alaw", "pcm_mulaw"),
     *("pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le", "pcm_s16be", "pcm_s16le"),
     *("pcm_s24be", "pcm_s24le", "pcm_s32be", "pcm_s32le", "pcm_s8", "pcm_u8"),
 )
@@ -52,10 +52,19 @@ _BYTES_PER_SAMPLE = 4
 _READ_BYTES = 256 * 1024
 
 
-async def decode(
-    data: bytes, container: Container, *, sample_rate: int, max_seconds: float
+async def decode(  # noqa: PLR0913 - what to decode, how, and three bounds
+    data: bytes,
+    container: Container,
+    *,
+    sample_rate: int,
+    max_seconds: float,
+    within_seconds: int,
+    channel: int | None = None,
 ) -> NDArray[np.float32]:
     """Decode the first `max_seconds` of the first sound track to mono samples.
+
+    All channels are mixed, unless `channel` names one, counted from 0. `within_seconds` bounds how
+    long it may take, by the clock and of the processor.
 
     A file that breaks off gives what can be read of it. Samples are around -1 to 1, but nothing is
     promised: a float file can hold anything, NaN included.
@@ -68,33 +77,38 @@ async def decode(
     with tempfile.TemporaryFile(buffering=0) as upload:
         await asyncio.to_thread(_fill, upload, memoryview(data)[container.offset :])
         process = await asyncio.create_subprocess_exec(
-            *_LAUNCHER,
+            *((*_LAUNCHER, str(within_seconds)) if _HAS_LIMITS else ()),
             program,
-            *_arguments(container, sample_rate, max_seconds),
+            *_arguments(container, sample_rate, max_seconds, channel),
             stdin=upload,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,  # it quotes the upload's tags
             env={"MALLOC_ARENA_MAX": "1"},
         )
     try:
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with asyncio.timeout(within_seconds + 0.5):
             decoded = await _read(process, max_bytes)
     except TimeoutError:
         raise Refusal(TOO_SLOW) from None
     finally:
         await _end(process)
+    if process.returncode in _ENDED_BY_LIMIT:
+        raise Refusal(TOO_SLOW)
     if not decoded:
         raise Refusal(NO_SOUND)
     return np.frombuffer(decoded, "<f4")
 
 
-def _arguments(container: Container, sample_rate: int, max_seconds: float) -> list[str]:
+def _arguments(
+    container: Container, sample_rate: int, max_seconds: float, channel: int | None
+) -> list[str]:
     return [
         *("-nostdin", "-hide_banner", "-loglevel", "quiet", "-filter_threads", "1"),
         *("-protocol_whitelist", "fd", "-codec_whitelist", ",".join(_DECODERS)),
         *("-format_whitelist", container.demuxer, "-threads", "1", "-vn", "-sn", "-dn"),
         *("-f", container.demuxer, "-i", "fd:"),
         *("-map", "0:a:0", "-map_metadata", "-1", "-t", str(max_seconds)),
+        *(() if channel is None else ("-af", f"pan=mono|c0=c{channel}")),
         *("-ac", "1", "-ar", str(sample_rate), "-f", "f32le", "pipe:1"),
     ]
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass, field
+from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from backend.contract import MAX_REFERENCE_SECONDS, MIN_REFERENCE_SECONDS, REFERENCE_SAMPLE_RATE
 from bot.audio.best_stretch import best_stretch
-from bot.audio.cleaning import bring_to_level, condition, find_flaws
+from bot.audio.cleaning import bring_to_level, condition, find_flaws, is_too_quiet
 from bot.audio.container import identify
 from bot.audio.decode import decode
 from bot.audio.speech_activity import WINDOW, WINDOW_SECONDS, SpeechDetector, in_windows
@@ -20,10 +22,15 @@ from bot.errors import Refusal
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from bot.audio.container import Container
+
 MAX_UPLOAD_MEGABYTES = 25
 
-LISTEN_MINUTES = 5
+LISTEN_MINUTES = 3
 """How much of a long recording is looked at."""
+
+DECODE_WITHIN_SECONDS = 6
+"""An hour's recording needs a second or two; the rest of the work needs time as well."""
 
 _LISTEN_SECONDS = LISTEN_MINUTES * 60
 _MARGIN = round(0.15 * REFERENCE_SAMPLE_RATE)
@@ -55,7 +62,7 @@ def check_upload(size: int) -> None:
     """Raise `Refusal` for a file of no bytes or too many, before anyone downloads it."""
     if size == 0:
         raise Refusal("That file is empty. Save the recording again, and send that.")
-    if size > MAX_UPLOAD_MEGABYTES * 1_000_000:
+    if size > MAX_UPLOAD_MEGABYTES * 1024 * 1024:
         raise Refusal(
             f"That file is larger than {MAX_UPLOAD_MEGABYTES} MB, the most I can take. "
             "Ten seconds of speech are enough: send a shorter recording, or save it as mp3."
@@ -86,18 +93,13 @@ class ReferenceReader:
         Raises `Refusal` if the upload cannot serve.
         """
         check_upload(len(data))
-        container = identify(data)
+        container = await asyncio.to_thread(identify, data)
         if self._pending >= _MAX_PENDING:
             raise Refusal("I am busy with other recordings. Please try again in a minute.")
         self._pending += 1
         try:
             async with self._turns:
-                decoded = await decode(
-                    data,
-                    container,
-                    sample_rate=REFERENCE_SAMPLE_RATE,
-                    max_seconds=_LISTEN_SECONDS + 1,  # the last one shows that there is more
-                )
+                decoded = await _decode(data, container)
                 return await asyncio.to_thread(
                     self._select, decoded, transcript_given=transcript_given
                 )
@@ -105,13 +107,22 @@ class ReferenceReader:
             self._pending -= 1
 
     def _select(self, decoded: NDArray[np.float32], *, transcript_given: bool) -> ReferenceAudio:
-        samples = condition(decoded[: _LISTEN_SECONDS * REFERENCE_SAMPLE_RATE])
-        speech = self._detector.find_speech(samples)
-        _check_speech(speech)
+        heard = decoded[: _LISTEN_SECONDS * REFERENCE_SAMPLE_RATE]
+        goes_on = len(decoded) > len(heard)
+        try:
+            samples = condition(heard)
+            speech = self._detector.find_speech(samples)
+            _check_speech(speech)
+        except Refusal as refusal:
+            if not goes_on:
+                raise
+            raise Refusal(
+                f"I listen to the first {LISTEN_MINUTES} minutes and hear too little speech there. "
+                "Cut out the part with the speech, and send that."
+            ) from refusal
         spoken = np.flatnonzero(speech)
         start, end = int(spoken[0]), int(spoken[-1]) + 1
         notes: tuple[str, ...] = ()
-        goes_on = len(decoded) > len(samples)
         if goes_on or end - start > _MAX_WINDOWS:
             if transcript_given:
                 raise Refusal(_too_long_for_a_transcript(samples, goes_on=goes_on))
@@ -127,11 +138,31 @@ class ReferenceReader:
         )
 
 
+async def _decode(data: bytes, container: Container) -> NDArray[np.float32]:
+    """Decode all channels mixed; if they cancel each other out, the first one alone.
+
+    They do where a balanced microphone was put on a stereo input. Both tries share one deadline.
+    """
+    read = partial(
+        decode,
+        data,
+        container,
+        sample_rate=REFERENCE_SAMPLE_RATE,
+        max_seconds=_LISTEN_SECONDS + 1,  # the last one shows that there is more
+    )
+    started = perf_counter()
+    mixed = await read(within_seconds=DECODE_WITHIN_SECONDS)
+    left = DECODE_WITHIN_SECONDS - round(perf_counter() - started)
+    if left < 1 or not is_too_quiet(mixed):
+        return mixed
+    return await read(within_seconds=left, channel=0)
+
+
 def _check_speech(speech: NDArray[np.bool_]) -> None:
     seconds = float(speech.sum()) * WINDOW_SECONDS
     if seconds == 0:
         raise Refusal(
-            "I hear no speech in that recording. "
+            "This file has no speech I can hear. "
             "Record one person talking, without music, and send that."
         )
     if seconds < MIN_REFERENCE_SECONDS:

@@ -22,11 +22,13 @@ CONSENT_BUTTON = "I confirm"
 
 
 async def clone_once(settings: Settings, recording: Path, text: str, out: Path) -> int:
-    """Run `/clone` as a member would, confirm the consent, and write the speech to `out`.
+    """Run `/clone` as a member would, confirm the consent, and write the Ogg/Opus to `out`.
 
     Prints every message that the member sees. The voice is not kept. Returns 0 only if speech was
     posted.
     """
+    if not await asyncio.to_thread(out.parent.is_dir):
+        raise SettingsError(f"The folder of {out} does not exist. Make it, or name another file.")
     try:
         upload = await asyncio.to_thread(recording.read_bytes)
     except OSError as error:

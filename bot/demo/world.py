@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import simcord
@@ -35,6 +36,9 @@ Welcome! This is a simulated Discord with the real bot in it. To try it:
 voice should say. Under *+3 more*, give it a `name` to keep it.
 2. Confirm the consent question, wait a moment, and press *Play*.
 3. Type `/say` to speak with the voice again. `/help` shows the rest.
+
+This page shows an answer when it is complete, so a long text takes a while here; Discord itself \
+shows the progress, with a button that stops it.
 """
 
 SETTLE_WITHIN_SECONDS = 900.0
@@ -58,6 +62,8 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
     bot = create_bot(settings.model_copy(update={"speech_backend": "preview"}))
     options = {"shard_count": 1, "settle_timeout": SETTLE_WITHIN_SECONDS, "check_errors": False}
     async with simcord.run(bot, **options) as env:
+        # The simulation begins in the past; what people read as dates should be true.
+        await env.advance_time((datetime.now(UTC) - env.now()).total_seconds())
         env.backend.edit_bot_profile("Timbre")
         guild = env.create_guild("Timbre demo")
         channel = guild.create_text_channel("voices")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,11 @@ import structlog
 
 from bot.audio.encode import AudioFormat, SpeechFile, encode_speech
 from bot.errors import Refusal
+from bot.interface.last_resort import DISCORD_FAILURES
 
 if TYPE_CHECKING:
+    import asyncio
+
     from bot.audio.joining import JoinedSpeech
     from bot.client import VoiceBot
 
@@ -22,7 +25,8 @@ log = structlog.get_logger(__name__)
 Encode = Callable[[int], Awaitable[Sequence[SpeechFile]]]
 """Makes the files of a reply, none larger than the given number of bytes."""
 
-Post = Callable[["discord.Interaction[VoiceBot]", str, Sequence[SpeechFile]], Awaitable[None]]
+Send = Callable[[str, Sequence[SpeechFile]], Awaitable[object]]
+"""Sends one message: its words and its files."""
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
 UNKNOWN_WEBHOOK = 10015
@@ -38,18 +42,25 @@ SAFE_TOTAL_LIMIT = 24 * 1024 * 1024
 MAX_FILES_PER_MESSAGE = 10
 
 
-def encoder(speech: JoinedSpeech, audio_format: AudioFormat) -> Encode:
-    """Prepare the encoding of speech for an upload limit that is known only later."""
+def encoder(speech: JoinedSpeech, audio_format: AudioFormat, turns: asyncio.Semaphore) -> Encode:
+    """Prepare the encoding of speech for an upload limit that is known only later.
+
+    Args:
+        speech: What to encode.
+        audio_format: What kind of file to make.
+        turns: Bounds how many encoders run at once.
+    """
 
     async def encode(limit_bytes: int) -> list[SpeechFile]:
-        return await encode_speech(
-            speech.pcm,
-            speech.sample_rate,
-            audio_format,
-            limit_bytes=limit_bytes,
-            stem="speech",
-            breaks=speech.breaks,
-        )
+        async with turns:
+            return await encode_speech(
+                speech.pcm,
+                speech.sample_rate,
+                audio_format,
+                limit_bytes=limit_bytes,
+                stem="speech",
+                breaks=speech.breaks,
+            )
 
     return encode
 
@@ -61,15 +72,15 @@ async def post_speech(
 
     Raises `Refusal` if there is no place left where it may be posted.
     """
-    post = _post_followup if await _no_longer_thinks(interaction) else _post_message
+    places = await _places(interaction)
     limit = interaction.filesize_limit
     try:
-        await _post_groups(interaction, post, content, await encode(limit))
+        await _post_groups(places, content, await encode(limit), limit)
     except discord.HTTPException as error:
-        if error.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE and error.code != REQUEST_TOO_LARGE:
+        if not _is_too_large(error):
             raise
         log.warning("upload limit was lower than announced", limit=limit)
-        await _post_groups(interaction, post, content, await encode(SAFE_UPLOAD_LIMIT))
+        await _post_groups(places, content, await encode(SAFE_UPLOAD_LIMIT), SAFE_UPLOAD_LIMIT)
 
 
 async def show_privately(
@@ -81,94 +92,111 @@ async def show_privately(
     """Put words in place of the private message; by direct message if its token has ended."""
     try:
         await interaction.edit_original_response(content=content, embed=embed, view=None)
-    except discord.HTTPException as error:
-        log.warning("private answer refused", status=error.status, code=error.code)
+    except DISCORD_FAILURES as error:
+        log.warning("private answer refused", reason=repr(error))
         if not _token_ended(error):
             return
         try:
             await interaction.user.send(content, embed=embed or discord.utils.MISSING)
-        except discord.HTTPException as second:
-            log.warning("private answer lost", status=second.status, code=second.code)
+        except DISCORD_FAILURES as second:
+            log.warning("private answer lost", reason=repr(second))
 
 
-async def _no_longer_thinks(interaction: discord.Interaction[VoiceBot]) -> bool:
-    """Give the private message its last words; return whether Discord took them.
+async def take_away(interaction: discord.Interaction[VoiceBot]) -> None:
+    """Delete the private message: the result speaks for itself."""
+    try:
+        await interaction.delete_original_response()
+    except DISCORD_FAILURES as error:
+        log.debug("private message stays", reason=repr(error))
 
-    While that message still "thinks", Discord takes the first follow-up for its text, and keeps
-    that as private as the message was going to be.
+
+async def _places(interaction: discord.Interaction[VoiceBot]) -> list[Send]:
+    """Where speech can go, best first.
+
+    A follow-up to the command is best. While the private message still "thinks", though, Discord
+    takes the first follow-up for its text, and keeps that as private as the message was going to
+    be; so a follow-up comes last then.
     https://discord.com/developers/docs/interactions/receiving-and-responding#followup-messages
+
+    Ordinary messages work when the interaction's token has ended, after 15 minutes. They mention
+    whoever asked, since nothing else ties them to the command.
     """
+
+    async def follow_up(content: str, files: Sequence[SpeechFile]) -> None:
+        await interaction.followup.send(content, files=_uploads(files), suppress_embeds=True)
+
+    ordinary = [
+        _ordinary_message(place, interaction.user)
+        for place in (interaction.channel, interaction.user)
+        if isinstance(place, discord.abc.Messageable)
+    ]
     try:
         await interaction.edit_original_response(content="Sending…", view=None)
-    except discord.HTTPException as error:
-        log.warning("private answer refused", status=error.status, code=error.code)
-        return False
-    return True
+    except DISCORD_FAILURES as error:
+        log.warning("private answer refused", reason=repr(error))
+        return [*ordinary, follow_up]
+    return [follow_up, *ordinary]
+
+
+def _ordinary_message(
+    place: discord.abc.Messageable, person: discord.User | discord.Member
+) -> Send:
+    mentions = discord.AllowedMentions(users=[person], everyone=False, roles=False)
+
+    async def send(content: str, files: Sequence[SpeechFile]) -> None:
+        await place.send(
+            f"{person.mention} {content}".strip(),
+            files=_uploads(files),
+            allowed_mentions=mentions,
+            suppress_embeds=True,
+        )
+
+    return send
 
 
 async def _post_groups(
-    interaction: discord.Interaction[VoiceBot],
-    post: Post,
-    content: str,
-    files: Sequence[SpeechFile],
+    places: Sequence[Send], content: str, files: Sequence[SpeechFile], limit: int
 ) -> None:
-    for number, group in enumerate(_groups(files)):
-        await post(interaction, content if number == 0 else "", group)
+    for number, group in enumerate(_groups(files, min(limit, SAFE_TOTAL_LIMIT))):
+        await _post(places, content if number == 0 else "", group)
 
 
-def _groups(files: Sequence[SpeechFile]) -> list[list[SpeechFile]]:
-    """Share files out over messages, in order."""
-    groups: list[list[SpeechFile]] = []
-    total = 0
-    for file in files:
-        total += len(file.data)
-        if not groups or total > SAFE_TOTAL_LIMIT or len(groups[-1]) == MAX_FILES_PER_MESSAGE:
-            groups.append([])
-            total = len(file.data)
-        groups[-1].append(file)
-    return groups
-
-
-async def _post_followup(
-    interaction: discord.Interaction[VoiceBot], content: str, files: Sequence[SpeechFile]
-) -> None:
-    try:
-        await interaction.followup.send(content, files=_uploads(files), suppress_embeds=True)
-    except discord.HTTPException as error:
-        if not _token_ended(error):
-            raise
-        await _post_message(interaction, content, files)
-
-
-async def _post_message(
-    interaction: discord.Interaction[VoiceBot], content: str, files: Sequence[SpeechFile]
-) -> None:
-    """Post as an ordinary message: an interaction's token ends after 15 minutes.
-
-    Whoever asked is mentioned, since nothing else ties this message to their command.
-    """
-    person = interaction.user
-    for place in (interaction.channel, person):
-        if not isinstance(place, discord.abc.Messageable):
-            continue
+async def _post(places: Sequence[Send], content: str, files: Sequence[SpeechFile]) -> None:
+    """Send one message to the first place that takes it."""
+    for send in places:
         try:
-            await place.send(
-                f"{person.mention} {content}".strip(),
-                files=_uploads(files),
-                allowed_mentions=discord.AllowedMentions(
-                    users=[person], everyone=False, roles=False
-                ),
-                suppress_embeds=True,
-            )
-        except discord.Forbidden:
-            continue
-        return
-    log.warning("speech could not be delivered", channel=interaction.channel_id)
+            await send(content, files)
+        except DISCORD_FAILURES as error:
+            if isinstance(error, discord.HTTPException) and _is_too_large(error):
+                raise
+            log.warning("speech refused here", reason=repr(error))
+        else:
+            return
     raise Refusal("The speech is ready, but I may not post here. Ask an admin to let me.")
 
 
-def _token_ended(error: discord.HTTPException) -> bool:
-    return error.code in {UNKNOWN_WEBHOOK, INVALID_WEBHOOK_TOKEN}
+def _groups(files: Sequence[SpeechFile], total_bytes: int) -> Iterator[list[SpeechFile]]:
+    """Share files out over messages, in order; a message with one file may be over the total."""
+    group: list[SpeechFile] = []
+    for file in files:
+        full = sum(len(other.data) for other in group) + len(file.data) > total_bytes
+        if group and (full or len(group) == MAX_FILES_PER_MESSAGE):
+            yield group
+            group = []
+        group.append(file)
+    yield group
+
+
+def _token_ended(error: BaseException) -> bool:
+    return isinstance(error, discord.HTTPException) and error.code in {
+        UNKNOWN_WEBHOOK,
+        INVALID_WEBHOOK_TOKEN,
+    }
+
+
+def _is_too_large(error: discord.HTTPException) -> bool:
+    too_large = error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    return too_large or error.code == REQUEST_TOO_LARGE
 
 
 def _uploads(files: Sequence[SpeechFile]) -> list[discord.File]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+import aiohttp
 import discord
 import structlog
 from discord import app_commands
@@ -13,6 +14,9 @@ from backend.contract import SpeechError
 from bot.errors import Refusal, explain
 
 log = structlog.get_logger(__name__)
+
+DISCORD_FAILURES = (discord.HTTPException, aiohttp.ClientError, OSError)
+"""What a request to Discord may raise: its refusals, and a connection that breaks."""
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
 UNKNOWN_INTERACTION = 10062
@@ -42,13 +46,18 @@ async def answer_error(
         log.warning("commands are out of date; run `python -m bot sync`", command=command)
         sentence = "That command has changed. Please reload Discord (Ctrl+R) and try again."
     else:
-        incident = secrets.token_hex(3)
-        log.error("command failed", command=command, incident=incident, exc_info=error)
-        sentence = (
-            "Something broke on my side, and nothing was posted. Please try again in a minute; "
-            f"if it happens again, tell an admin the number `{incident}`."
-        )
+        sentence = report(error, command=command)
     await _tell(interaction, sentence)
+
+
+def report(error: BaseException, *, command: str | None) -> str:
+    """Log an error that nobody expected; return the sentence for the person."""
+    incident = secrets.token_hex(3)
+    log.error("command failed", command=command, incident=incident, exc_info=error)
+    return (
+        "Something broke on my side. Please try again in a minute; "
+        f"if it happens again, tell an admin the number `{incident}`."
+    )
 
 
 async def _tell(interaction: discord.Interaction[Any], sentence: str) -> None:
@@ -57,8 +66,8 @@ async def _tell(interaction: discord.Interaction[Any], sentence: str) -> None:
             await interaction.edit_original_response(content=sentence, embed=None, view=None)
         else:
             await interaction.response.send_message(sentence, ephemeral=True)
-    except discord.HTTPException as error:
-        log.warning("error not shown", status=error.status, code=error.code)
+    except DISCORD_FAILURES as error:
+        log.warning("error not shown", reason=repr(error))
 
 
 def _came_too_late(error: Exception) -> bool:

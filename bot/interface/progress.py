@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import discord
 import structlog
 
-from bot.interface.last_resort import TimbreView
+from bot.interface.last_resort import DISCORD_FAILURES, TimbreView
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -70,8 +70,8 @@ class Progress:
             self._changed.clear()
             try:
                 await self._interaction.edit_original_response(content=self._words, view=view)
-            except discord.HTTPException as error:
-                log.debug("progress not shown", status=error.status, code=error.code)
+            except DISCORD_FAILURES as error:
+                log.debug("progress not shown", reason=repr(error))
             await asyncio.sleep(SECONDS_BETWEEN_EDITS)
 
 

@@ -55,7 +55,8 @@ def ask_for_consent() -> Question:
         "**Before your first voice**\n"
         "Cloning a voice needs the speaker's permission. Please confirm:\n"
         f"> {CONSENT_STATEMENT}\n\n"
-        "I keep your answer with your Discord id and the time. `/help` says what else I keep.",
+        "I keep your answer with your Discord id, the server and the time. "
+        "`/help` says what else I keep.",
         yes="I confirm",
         style=discord.ButtonStyle.success,
     )

@@ -7,20 +7,22 @@ the channel. The result goes out as a second, public message.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Self, TypeVar
 
-import discord
 import structlog
 
-from backend.contract import SpeechError
+from backend.contract import LanguageNotSupportedError, SpeechError, TextNotSpeakableError
 from bot.errors import Refusal, explain
-from bot.interface import delivery
+from bot.interface import delivery, last_resort
 from bot.interface.progress import Progress, ProgressView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
     from typing import Any
+
+    import discord
 
     from bot.client import VoiceBot
     from bot.interface.delivery import Encode
@@ -39,8 +41,8 @@ class HaltedError(Refusal):
 class Reply:
     """Answers one interaction, from acknowledgement to result.
 
-    Used as a context manager: entering acknowledges within Discord's three seconds, and a `Refusal`
-    or `SpeechError` that leaves the block becomes its sentence, shown privately.
+    Used as a context manager: entering acknowledges within Discord's three seconds, and whatever
+    error leaves the block becomes a sentence, shown privately.
 
     Attributes:
         kept: A sentence on what stays done even if the rest fails, such as a voice already saved.
@@ -48,7 +50,11 @@ class Reply:
 
     def __init__(self, interaction: discord.Interaction[VoiceBot]) -> None:
         self._interaction = interaction
+        self._command = interaction.command.qualified_name if interaction.command else None
+        self._has_place = False
         self._working: ProgressView | None = None
+        self._asking: Question | None = None
+        self._halted_for: str | None = None
         self._ended = asyncio.Event()
         self.kept: str | None = None
 
@@ -64,27 +70,42 @@ class Reply:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> bool:
-        """Show an expected failure to the person; anything else goes on to the bot's handler."""
+        """Put an error into words for the person. Only a cancellation goes on."""
         try:
-            if not isinstance(error, Refusal | SpeechError):
+            if not isinstance(error, Exception):
                 return False
-            if isinstance(error, SpeechError):
-                log.warning("speech failed", kind=type(error).__name__, reason=str(error))
-            await self.show(" ".join(filter(None, (explain(error), self.kept))))
+            await self.show(" ".join(filter(None, (self._explain(error), self.kept))))
             return True
         finally:
             self._interaction.client.open_replies.discard(self)
             self._ended.set()
 
-    def is_at_work_for(self, person: discord.abc.User) -> bool:
-        """Whether this is a command of that person, in the long part of its work."""
-        return self._working is not None and self._interaction.user == person
+    def claim_place(self) -> None:
+        """Begin a command that takes long. Raises `Refusal` if the person has several already."""
+        replies = self._interaction.client.open_replies
+        places = sum(reply.has_place_of(self._interaction.user) for reply in replies)
+        if places >= MAX_AT_WORK_PER_PERSON:
+            raise Refusal(
+                f"I am working on {places} commands of yours already. "
+                "Wait for one of them, or stop it, then try again."
+            )
+        self._has_place = True
+
+    def has_place_of(self, person: discord.abc.User) -> bool:
+        """Whether this is a command of that person's that takes long."""
+        return self._has_place and self._interaction.user == person
 
     async def halt(self, reason: str) -> None:
-        """End the work that is going on, tell the person why, and return when they know."""
+        """End the command, tell the person why, and return when they know.
+
+        What is being sent already is still sent.
+        """
+        self._halted_for = reason
         if self._working is not None:
             self._working.halt(reason)
-            await self._ended.wait()
+        if self._asking is not None:
+            self._asking.stop()
+        await self._ended.wait()
 
     async def show(self, content: str | None = None, *, embed: discord.Embed | None = None) -> None:
         """Put the last private words in place of whatever is shown now."""
@@ -96,39 +117,36 @@ class Reply:
         The answer is an interaction of its own. The rest of the command goes on with that one,
         because its token is younger and lasts longer.
         """
+        self._asking = question
         await self._interaction.edit_original_response(content=question.text, view=question)
         await question.wait()
+        self._asking = None
+        self._check_not_halted()
         if question.answered_by is not None:
             self._interaction = question.answered_by
         return question.answer
 
     async def work(self, job: Callable[[Progress], Coroutine[Any, Any, T]]) -> T:
-        """Run the long part of a command, with its progress and a button that stops it.
+        """Run a long part of the command, with its progress and a button that stops it.
 
-        Raises `HaltedError` if it was stopped, `Refusal` if the person has too much going on.
+        Raises `HaltedError` if it was stopped.
         """
-        self._check_room()
+        self._check_not_halted()
         progress = Progress(self._interaction)
         task = asyncio.create_task(job(progress))
         self._working = view = ProgressView(cancel=task.cancel)
         try:
             async with progress.shown_with(view):
-                return await task
+                done = await task
         except asyncio.CancelledError:
             if view.reason is None:
                 raise
             raise HaltedError(view.reason) from None
         finally:
             self._working = None
-
-    def _check_room(self) -> None:
-        replies = self._interaction.client.open_replies
-        at_work = sum(reply.is_at_work_for(self._interaction.user) for reply in replies)
-        if at_work >= MAX_AT_WORK_PER_PERSON:
-            raise Refusal(
-                f"I am working on {at_work} commands of yours already. "
-                "Wait for one of them, or stop it, then try again."
-            )
+        if view.reason is not None:  # the button was pressed when there was nothing left to stop
+            raise HaltedError(view.reason)
+        return done
 
     async def post(self, content: str, encode: Encode) -> None:
         """Post speech where all can see it; see `delivery.post_speech`."""
@@ -138,8 +156,24 @@ class Reply:
         """Say privately what was kept; with nothing to say, take the private message away."""
         if self.kept is not None:
             await self.show(self.kept)
-            return
-        try:
-            await self._interaction.delete_original_response()
-        except discord.HTTPException as error:
-            log.debug("progress message stays", status=error.status, code=error.code)
+        else:
+            await delivery.take_away(self._interaction)
+
+    def _check_not_halted(self) -> None:
+        if self._halted_for is not None:
+            raise HaltedError(self._halted_for)
+
+    def _explain(self, error: Exception) -> str:
+        if not isinstance(error, Refusal | SpeechError):
+            return last_resort.report(error, command=self._command)
+        if isinstance(error, SpeechError):
+            # What caused it, if anything did, is a defect of the backend's that has to be found.
+            asked_for = isinstance(error, LanguageNotSupportedError | TextNotSpeakableError)
+            log.log(
+                logging.INFO if asked_for else logging.WARNING,
+                "speech failed",
+                kind=type(error).__name__,
+                reason=str(error),
+                exc_info=error if error.__cause__ else None,
+            )
+        return explain(error)

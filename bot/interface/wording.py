@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import discord
@@ -12,11 +13,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from backend.contract import BackendInfo
-    from bot.voices.records import SavedVoice
+    from bot.voices.records import Forgotten, SavedVoice
 
 ACCENT = discord.Colour.from_str("#7c5cff")
 
 MAX_EXCERPT_CHARACTERS = 300
+
+NO_VOICE_YET = (
+    "You have no saved voice yet. Make one with `/clone`: attach a recording and give it a `name`."
+)
+
+_MARKUP = re.compile(r"[\\*_~|`<>\[\]()#]")
+_SPOILER = re.compile(r"\|\|.+?\|\|", re.DOTALL)
 
 
 def voice_name(name: str) -> str:
@@ -25,8 +33,12 @@ def voice_name(name: str) -> str:
 
 
 def as_text(typed: str) -> str:
-    """Someone's text to the letter: no markup, no mention, no link preview."""
-    return discord.utils.escape_markdown(discord.utils.escape_mentions(typed))
+    """Someone's text to the letter: no markup, no mention, no masked link, no timestamp.
+
+    Discord shows any punctuation behind a backslash as it is. discord.py's `escape_markdown` is not
+    used, because it leaves some brackets alone and so lets masked links through.
+    """
+    return _MARKUP.sub(r"\\\g<0>", discord.utils.escape_mentions(typed))
 
 
 def spoken_message(
@@ -45,8 +57,8 @@ def spoken_message(
 
 
 def excerpt(typed: str) -> str:
-    """Someone's text on one line: shortened, without markup and without mentions."""
-    flat = " ".join(typed.split())
+    """Someone's text on one line: shortened, spoilers hidden, everything else to the letter."""
+    flat = " ".join(_SPOILER.sub("▮▮▮", typed).split())
     if len(flat) > MAX_EXCERPT_CHARACTERS:
         flat = flat[: MAX_EXCERPT_CHARACTERS - 1].rstrip() + "…"
     return as_text(flat)
@@ -62,10 +74,7 @@ def voice_list(
 ) -> tuple[str, int]:
     """One page of a person's voices, and how many pages there are."""
     if total == 0:
-        return (
-            "You have no saved voice yet. Make one with `/clone`: attach a recording and give it "
-            "a `name`."
-        ), 1
+        return NO_VOICE_YET, 1
     pages = -(-total // per_page)
     plural = "voice" if total == 1 else "voices"
     lines = [
@@ -78,15 +87,16 @@ def voice_list(
 
 def voice_card(voice: SavedVoice) -> discord.Embed:
     """Everything that is kept about one voice."""
-    card = discord.Embed(title=as_text(voice.name), colour=ACCENT)
-    card.add_field(name="Recording", value=f"{seconds(voice.clip_seconds)}, kept losslessly")
-    card.add_field(name="Saved", value=discord.utils.format_dt(voice.created_at, "D"))
-    card.add_field(name="Last used", value=_last_use(voice))
-    card.add_field(
-        name="Transcript",
-        value=excerpt(voice.transcript) if voice.transcript else "None was given.",
-        inline=False,
+    card = discord.Embed(
+        title=as_text(voice.name),
+        description=as_text(voice.transcript) if voice.transcript else "No transcript was given.",
+        colour=ACCENT,
     )
+    card.add_field(name="Recording", value=seconds(voice.clip_seconds))
+    card.add_field(name="Saved", value=discord.utils.format_dt(voice.created_at, "D"))
+    card.add_field(name="Last used", value=_last_use(voice).removeprefix("last used "))
+    card.add_field(name="Language", value=voice.language or AUTO_LANGUAGE)
+    card.add_field(name="Learned by engine", value=", ".join(voice.prompt_models) or "none yet")
     card.add_field(
         name="Consent",
         value=(
@@ -99,16 +109,22 @@ def voice_card(voice: SavedVoice) -> discord.Embed:
     return card
 
 
-def forgotten(voices: int) -> str:
+def forgotten(what: Forgotten) -> str:
     """What `/forget` did."""
-    if voices == 0:
-        return "Done. I kept no voice of yours, and your consent record, if there was one, is gone."
-    plural = "voice" if voices == 1 else "voices"
-    return f"Done. {voices} {plural}, the recordings and your consent record are gone."
+    if what.voices == 0:
+        gone = "your consent record is gone" if what.consents else "I kept nothing about you"
+        return f"Done. You had no saved voice, and {gone}."
+    plural = "voice" if what.voices == 1 else "voices"
+    return f"Done. {what.voices} {plural}, the recordings and your consent record are gone."
 
 
-def help_page(backend: BackendInfo) -> discord.Embed:
-    """What the bot does, what it keeps, and how to delete it."""
+def help_page(backend: BackendInfo, state: str) -> discord.Embed:
+    """What the bot does, what it keeps, and how to delete it.
+
+    Args:
+        backend: What makes the speech.
+        state: A sentence on how it is doing.
+    """
     page = discord.Embed(
         title="Timbre",
         description="I speak in the voices you give me.",
@@ -145,10 +161,8 @@ def help_page(backend: BackendInfo) -> discord.Embed:
         inline=False,
     )
     spoken = ", ".join(name for name in backend.languages if name != AUTO_LANGUAGE)
-    engine = f"{backend.name}. Languages: {spoken}."
-    page.add_field(
-        name="Voice engine", value=" ".join(filter(None, (engine, backend.notice))), inline=False
-    )
+    engine = [f"{backend.name}. Languages: {spoken}.", backend.notice, state]
+    page.add_field(name="Voice engine", value=" ".join(filter(None, engine)), inline=False)
     return page
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from backend.contract import (
         BackendInfo,
@@ -42,7 +42,7 @@ class SpeechBackend(Protocol):
         Raises `ReferenceUnusableError` if the clip cannot serve.
         """
 
-    def speak(self, request: SpeechRequest) -> AsyncIterator[PcmChunk]:
+    def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
         """Speak one sentence, chunk by chunk as it is made.
 
         Closing the iterator early stops the work. Raises `VoicePromptModelMismatchError` for a

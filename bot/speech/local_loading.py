@@ -83,7 +83,7 @@ def _fetch(checkpoint: Checkpoint, weights_folder: Path) -> tuple[str, str | Non
 
 
 def _download(folder: Path, weights: Weights, label: str) -> None:
-    from tqdm import tqdm  # type: ignore[import-untyped] # noqa: PLC0415 - comes with the model's
+    from tqdm import tqdm  # noqa: PLC0415 - comes with the model's
 
     from backend.weights import fill  # noqa: PLC0415 - heavy
 

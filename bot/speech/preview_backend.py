@@ -24,7 +24,7 @@ from bot.speech.preview_prompt import MODEL_ID, consent_entry, read_prompt, writ
 from bot.speech.preview_text import PREVIEW_LANGUAGES, check_readable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from backend.contract import ConsentRecord, ReferenceClip, SpeechRequest, VoicePrompt
 
@@ -40,7 +40,7 @@ _INFO = BackendInfo(
     model_id=MODEL_ID,
     languages=PREVIEW_LANGUAGES,
     clones=False,
-    notice="This is a preview: a stock voice that leans toward yours, not a clone.",
+    notice="This is a preview: a stock English voice that leans toward yours, not a clone.",
 )
 
 
@@ -98,7 +98,7 @@ class PreviewBackend:
         target = await self._call(preview_worker.prepare, clip.pcm, clip.sample_rate)
         return write_prompt(target, consent)
 
-    async def speak(self, request: SpeechRequest) -> AsyncIterator[PcmChunk]:
+    async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
         """Speak one sentence. WORLD needs all of it at once, so its chunks arrive together."""
         target = read_prompt(request.prompt)
         check_readable(request.text, request.language)

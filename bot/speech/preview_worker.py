@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from bot.speech.preview_adaptation import VoiceMeasure
     from bot.speech.preview_prompt import VoiceTarget
 
-INSTALL_HINT = "The preview voice is not installed: pip install 'timbre[demo]'"
+INSTALL_HINT = "The preview voice is not installed: pip install -e '.[demo]'"
 
 _CALL_SECONDS = 120  # far beyond any real call: past it the process is stuck, and ends itself
-_MAX_PHONEMES = 1_200  # about a minute; "w" repeated makes ten phonemes out of one character
+_MAX_PHONEMES = 1_200  # about a minute; "w, w, w" is twelve phonemes for every letter
 _PAUSE_SECONDS = 0.15  # where Piper itself finds several sentences in one
 _SILENT_PEAK = 1e-3
 _CALIBRATION = (

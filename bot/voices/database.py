@@ -7,7 +7,7 @@ import sqlite3
 import time
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -21,9 +21,11 @@ from sqlalchemy.ext.asyncio import (
 from bot.voices.migrate import DatabaseTooNewError, upgrade
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
 
     from sqlalchemy.engine.interfaces import DBAPIConnection
+
+T = TypeVar("T")
 
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -55,6 +57,18 @@ class Database:
         self._engine = engine
         self._reads = async_sessionmaker(engine)
         self._writes = async_sessionmaker(engine.execution_options(writes=True))
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    async def carry_out(self, call: Coroutine[Any, Any, T]) -> T:
+        """Await a call that goes on to its end even if whoever awaits it is cancelled.
+
+        Cancelled inside a transaction, SQLAlchemy drops the connection while its thread still has a
+        statement in hand, and SQLite's write lock stays taken: seen in half of the trials.
+        """
+        task = asyncio.ensure_future(call)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -79,7 +93,8 @@ class Database:
                 await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
 
     async def close(self) -> None:
-        """Close every connection. Nothing may be under way."""
+        """Close every connection, once what is under way is done."""
+        await asyncio.gather(*self._under_way, return_exceptions=True)
         await self._engine.dispose()
 
 
@@ -177,9 +192,10 @@ async def _upgrade(location: URL) -> None:
 
 def _create_engine(location: URL, *, enforce_references: bool = True) -> AsyncEngine:
     if location.get_backend_name() != "sqlite":
-        return create_async_engine(location, pool_pre_ping=True)
+        return create_async_engine(location, pool_pre_ping=True, hide_parameters=True)
     engine = create_async_engine(
         location,
+        hide_parameters=True,  # they hold what people typed, and errors are logged
         connect_args={"timeout": _LOCK_WAIT_SECONDS},
         pool_size=_SQLITE_CONNECTIONS,
         max_overflow=0,

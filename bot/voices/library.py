@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from backend.contract import VoicePrompt
 from bot.errors import Refusal
+from bot.voices.cancellation import carried_out
 from bot.voices.consent import CONSENT_VERSION
 from bot.voices.names import clean_voice_name, lookup_key, name_key
 from bot.voices.queries import RECENT_FIRST, current_consent, is_voice, voice_count, voices_of
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
     from bot.voices.database import Database
     from bot.voices.records import SavedVoice
 
-MAX_VOICES_PER_USER = 50
 MAX_SUGGESTIONS = 25
 """Discord shows no more choices while someone types."""
 
 
 class VoiceLibrary:
-    """Saves, finds and deletes voices. Each call is one short transaction.
+    """Saves, finds and deletes voices.
 
+    Each call is one short transaction, which goes on to its end even if the caller is cancelled.
     Nobody but its owner can see, use, rename or delete a voice: to anyone else it does not exist.
     A call that breaks a rule raises `bot.errors.Refusal`.
     """
@@ -41,19 +42,21 @@ class VoiceLibrary:
         self,
         database: Database,
         *,
-        max_voices_per_user: int = MAX_VOICES_PER_USER,
+        max_voices_per_user: int = 50,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._database = database
+        self.database = database
         self._max_voices_per_user = max_voices_per_user
         self._clock = clock
 
+    @carried_out
     async def consent_of(self, user_id: int) -> ConsentRecord | None:
         """Return the person's latest agreement to the current statement, if there is one."""
-        async with self._database.read() as session:
+        async with self.database.read() as session:
             consent = await session.scalar(current_consent(user_id))
             return None if consent is None else consent.to_record()
 
+    @carried_out
     async def record_consent(self, user_id: int, *, guild_id: int | None) -> ConsentRecord:
         """Keep that the person agrees to the current statement, and in which server if in one."""
         consent = ConsentRow(
@@ -63,17 +66,19 @@ class VoiceLibrary:
             guild_id=guild_id,
         )
         record = consent.to_record()
-        async with self._database.write() as session:
+        async with self.database.write() as session:
             session.add(consent)
         return record
 
+    @carried_out
     async def check_can_save(self, owner_id: int, name: str) -> str:
         """Return the name as it would be stored, if there is room for a voice of that name now."""
         cleaned = clean_voice_name(name)
-        async with self._database.read() as session:
+        async with self.database.read() as session:
             await self._check_room(session, owner_id, cleaned)
         return cleaned
 
+    @carried_out
     async def save(  # noqa: PLR0913 - a voice is all of these, and each has a name
         self,
         owner_id: int,
@@ -89,7 +94,7 @@ class VoiceLibrary:
         cleaned = clean_voice_name(name)
         now = self._clock()
         try:
-            async with self._database.write() as session:
+            async with self.database.write() as session:
                 # Locking the consent makes one person's saves wait for each other on PostgreSQL,
                 # so that two at once cannot both take the last free place.
                 consent = await session.scalar(current_consent(owner_id).with_for_update())
@@ -117,28 +122,32 @@ class VoiceLibrary:
                 await session.flush()
                 return voice.to_saved_voice()
         except IntegrityError as error:
-            raise _name_taken() from error
+            raise await self._refusal_for(error, owner_id, cleaned) from error
 
+    @carried_out
     async def find(self, owner_id: int, name: str) -> SavedVoice:
         """Return the owner's voice of that name, in whatever case it is typed."""
-        async with self._database.read() as session:
+        async with self.database.read() as session:
             voice = await _find_row(session, owner_id, name)
             return voice.to_saved_voice()
 
+    @carried_out
     async def default_for(self, owner_id: int) -> SavedVoice | None:
         """Return the voice to speak with if none is named: the last used, else the newest."""
-        async with self._database.read() as session:
+        async with self.database.read() as session:
             voice = await session.scalar(voices_of(owner_id).order_by(*RECENT_FIRST).limit(1))
             return None if voice is None else voice.to_saved_voice()
 
+    @carried_out
     async def page(self, owner_id: int, *, offset: int = 0, limit: int = 10) -> VoicePage:
         """Return some of the owner's voices, the most recently used first."""
         query = voices_of(owner_id).order_by(*RECENT_FIRST).offset(offset).limit(limit)
-        async with self._database.read() as session:
+        async with self.database.read() as session:
             total = await session.scalar(voice_count(owner_id)) or 0
             voices = await session.scalars(query)
             return VoicePage(tuple(voice.to_saved_voice() for voice in voices), total)
 
+    @carried_out
     async def suggest(self, owner_id: int, typed: str, limit: int = MAX_SUGGESTIONS) -> list[str]:
         """Return names that begin with what is typed so far, then names that contain it.
 
@@ -149,13 +158,14 @@ class VoiceLibrary:
             .where(VoiceRow.owner_id == owner_id)
             .order_by(*RECENT_FIRST)
         )
-        async with self._database.read() as session:
+        async with self.database.read() as session:
             named = (await session.execute(query)).all()
         part = name_key(typed)
         beginning = [name for name, key in named if key.startswith(part)]
         containing = [name for name, key in named if part in key and not key.startswith(part)]
         return (beginning + containing)[: min(limit, MAX_SUGGESTIONS)]
 
+    @carried_out
     async def prompt(self, voice: SavedVoice, model_id: str) -> VoicePrompt | None:
         """Return the voice's prompt for that model, or None if it must be made from the clip."""
         query = (
@@ -163,22 +173,24 @@ class VoiceLibrary:
             .join(VoiceRow, VoiceRow.id == PromptRow.voice_id)
             .where(is_voice(voice), PromptRow.model_id == model_id)
         )
-        async with self._database.read() as session:
+        async with self.database.read() as session:
             data = await session.scalar(query)
         return None if data is None else VoicePrompt(data=data, model_id=model_id)
 
+    @carried_out
     async def clip(self, voice: SavedVoice) -> SavedClip:
         """Return the voice's reference clip."""
         query = select(VoiceRow.clip_flac, VoiceRow.transcript).where(is_voice(voice))
-        async with self._database.read() as session:
+        async with self.database.read() as session:
             row = (await session.execute(query)).one_or_none()
         if row is None:
             raise _not_found()
         return SavedClip(*row)
 
+    @carried_out
     async def store_prompt(self, voice: SavedVoice, prompt: VoicePrompt) -> None:
         """Keep a prompt for the voice, in place of any for the same model."""
-        async with self._database.write() as session:
+        async with self.database.write() as session:
             locked = select(VoiceRow.id).where(is_voice(voice)).with_for_update()
             if await session.scalar(locked) is None:
                 raise _not_found()
@@ -191,47 +203,65 @@ class VoiceLibrary:
                 ),
             )
 
-    async def touch(self, voice: SavedVoice) -> None:
-        """Remember that the voice is used now. One that was deleted meanwhile stays deleted."""
-        async with self._database.write() as session:
-            await session.execute(
-                update(VoiceRow).where(is_voice(voice)).values(last_used_at=self._clock()),
-            )
+    @carried_out
+    async def touch(self, voice: SavedVoice) -> bool:
+        """Remember that the voice is used now; return False if it was deleted meanwhile."""
+        used_now = (
+            update(VoiceRow)
+            .where(is_voice(voice))
+            .values(last_used_at=self._clock())
+            .returning(VoiceRow.id)
+        )
+        async with self.database.write() as session:
+            return await session.scalar(used_now) is not None
 
+    @carried_out
     async def rename(self, owner_id: int, name: str, new_name: str) -> SavedVoice:
         """Give the owner's voice another name."""
         cleaned = clean_voice_name(new_name)
         try:
-            async with self._database.write() as session:
+            async with self.database.write() as session:
                 voice = await _find_row(session, owner_id, name, lock=True)
                 voice.name, voice.name_key = cleaned, name_key(cleaned)
                 await session.flush()
                 return voice.to_saved_voice()
         except IntegrityError as error:
-            raise _name_taken() from error
+            raise await self._refusal_for(error, owner_id, cleaned) from error
 
-    async def delete(self, owner_id: int, name: str) -> None:
-        """Erase the owner's voice: clip, transcript and prompts."""
-        async with self._database.write() as session:
-            voice = await _find_row(session, owner_id, name, lock=True)
-            await session.execute(delete(VoiceRow).where(VoiceRow.id == voice.id))
-        await self._database.erase_remains()
+    @carried_out
+    async def delete(self, voice: SavedVoice) -> None:
+        """Erase this very voice, whatever it is called now: clip, transcript and prompts."""
+        erased = delete(VoiceRow).where(is_voice(voice)).returning(VoiceRow.id)
+        async with self.database.write() as session:
+            if await session.scalar(erased) is None:
+                raise _not_found()
+        await self.database.erase_remains()
 
+    @carried_out
     async def forget(self, user_id: int) -> Forgotten:
         """Erase everything about a person."""
-        async with self._database.write() as session:
+        async with self.database.write() as session:
             # A save that is under way holds one of these locks, and is waited for.
             locked = select(ConsentRow.id).where(ConsentRow.user_id == user_id).with_for_update()
             consents = len((await session.scalars(locked)).all())
             voices = await session.scalar(voice_count(user_id)) or 0
             await session.execute(delete(VoiceRow).where(VoiceRow.owner_id == user_id))
             await session.execute(delete(ConsentRow).where(ConsentRow.user_id == user_id))
-        await self._database.erase_remains()
+        await self.database.erase_remains()
         return Forgotten(voices=voices, consents=consents)
 
     async def close(self) -> None:
-        """Close the database. Nothing may be under way."""
-        await self._database.close()
+        """Close the database, once what is under way is done."""
+        await self.database.close()
+
+    async def _refusal_for(
+        self, error: IntegrityError, owner_id: int, cleaned: str
+    ) -> Refusal | IntegrityError:
+        """What to raise for a broken constraint: only a name that is taken is the owner's doing."""
+        same_name = voices_of(owner_id).where(VoiceRow.name_key == name_key(cleaned))
+        async with self.database.read() as session:
+            is_taken = await session.scalar(same_name) is not None
+        return _name_taken() if is_taken else error
 
     async def _check_room(self, session: AsyncSession, owner_id: int, cleaned: str) -> None:
         """Raise a `Refusal` if the owner has too many voices already, or one of that name."""

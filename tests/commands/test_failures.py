@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unittest.mock import Mock
 
+import aiohttp
 import discord
 from structlog.testing import capture_logs
 
@@ -97,7 +98,7 @@ async def test_an_attachment_that_cannot_be_fetched_is_a_sentence(
     ada: Member, recording: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def gone(_attachment: discord.Attachment) -> bytes:
-        response = SimpleNamespace(status=404, reason="Not Found")
+        response = Mock(status=404, reason="Not Found")
         raise discord.NotFound(response, "asset not found")
 
     monkeypatch.setattr(discord.Attachment, "read", gone)
@@ -106,7 +107,7 @@ async def test_an_attachment_that_cannot_be_fetched_is_a_sentence(
 
 
 async def test_a_defect_gets_a_number_for_the_person_and_the_log(
-    server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+    ada: Member, backend: ScriptedBackend, recording: bytes
 ) -> None:
     await ada.clones(recording, name="Ada")
 
@@ -116,12 +117,11 @@ async def test_a_defect_gets_a_number_for_the_person_and_the_log(
     backend.on_speak = break_down
     with capture_logs() as logs:
         answer = await ada.types("say", text="Private words.")
-    assert answer.told.startswith("Something broke on my side, and nothing was posted.")
+    assert answer.told.startswith("Something broke on my side. Please try again in a minute;")
     assert "secret detail" not in answer.told
     [entry] = [entry for entry in logs if entry["event"] == "command failed"]
     assert f"`{entry['incident']}`" in answer.told
     assert "Private words." not in str(logs)
-    assert len(server.env.errors) == 1, "simcord notes what the bot has handled"
 
 
 async def test_speech_stays_public_even_if_discord_refuses_the_private_words(
@@ -150,3 +150,129 @@ async def test_one_person_cannot_take_all_the_room(
     assert refused.content.startswith("I am working on 3 commands of yours already.")
     other = await grace.begins("say", text="Hello there.")
     assert "Speaking" in other.content
+
+
+async def test_recordings_of_people_who_think_about_consent_take_a_place(
+    ada: Member, recording: bytes
+) -> None:
+    for _ in range(3):
+        await ada.types("clone", audio=("a.wav", recording), text="Hello.")
+    fourth = await ada.types("clone", audio=("a.wav", recording), text="Hello.")
+    assert fourth.told.startswith("I am working on 3 commands of yours already.")
+
+
+async def test_a_connection_that_breaks_during_progress_costs_nothing(
+    ada: Member,
+    backend: ScriptedBackend,
+    recording: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await ada.clones(recording, name="Ada")
+    edit = discord.Interaction.edit_original_response
+    edits = 0
+
+    async def break_once(interaction: Any, **changes: Any) -> Any:
+        nonlocal edits
+        edits += 1
+        if edits == 1:
+            raise aiohttp.ServerDisconnectedError
+        return await edit(interaction, **changes)
+
+    async def take_a_while(_request: object) -> None:
+        await asyncio.sleep(0.5)
+
+    monkeypatch.setattr(discord.Interaction, "edit_original_response", break_once)
+    backend.on_speak = take_a_while
+    assert len(await (await ada.types("say", text="Hello there.")).files()) == 1
+    assert edits >= 2, "the broken one was the progress, not the last words"
+
+
+async def test_speech_finds_its_person_when_the_channel_is_gone(
+    server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    await ada.clones(recording, name="Ada")
+
+    async def lose_token_and_channel(_request: object) -> None:
+        server.breaks("*", "/webhooks/*", status=401, code=50027, times=99)
+        server.breaks("POST", f"/channels/{server.channel.id}/*", status=404, code=10003, times=9)
+
+    backend.on_speak = lose_token_and_channel
+    await ada.types("say", text="A long story.")
+    message = ada.actor.user.dm_channel.last_message
+    assert message is not None
+    assert len(message.attachments) == 1
+
+
+async def test_speech_of_a_voice_that_is_forgotten_meanwhile_is_not_posted(
+    server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    await ada.clones(recording, name="Ada")
+
+    async def forget(_request: object) -> None:
+        await server.bot.library.forget(ada.actor.id)
+
+    backend.on_speak = forget
+    answer = await ada.types("say", text="A long story.")
+    assert answer.told == "That voice was deleted meanwhile, so nothing was posted."
+    assert not answer.posted
+
+
+async def test_a_question_that_is_open_when_the_bot_stops_is_answered(
+    server: Server, ada: Member, recording: bytes
+) -> None:
+    await ada.types("clone", audio=("a.wav", recording), text="Hello.")
+    await server.bot.close()
+    last = server.requests("PATCH", "/@original")[-1]
+    assert last["content"] == "I have to restart now. Please run the command again in a minute."
+    assert last["components"] == []
+
+
+async def test_a_defect_after_the_voice_was_saved_says_that_it_was(
+    ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    async def break_down(_request: object) -> None:
+        raise RuntimeError
+
+    backend.on_speak = break_down
+    answer = await ada.clones(recording, name="Ada")
+    assert answer.told.startswith("Something broke on my side.")
+    assert answer.told.endswith("Your voice is saved as **Ada**. Use it any time with `/say`.")
+
+
+async def test_a_bot_that_stops_while_it_fetches_a_recording_begins_no_work(
+    server: Server,
+    ada: Member,
+    backend: ScriptedBackend,
+    recording: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = discord.Attachment.read
+    closing: list[asyncio.Task[None]] = []
+
+    async def read_while_the_bot_stops(attachment: discord.Attachment) -> bytes:
+        closing.append(asyncio.create_task(server.bot.close()))
+        await asyncio.sleep(0)
+        return await read(attachment)
+
+    monkeypatch.setattr(discord.Attachment, "read", read_while_the_bot_stops)
+    answer = await ada.clones(recording)
+    assert answer.told == "I have to restart now. Please run the command again in a minute."
+    assert not backend.clips
+    await asyncio.gather(*closing)
+
+
+async def test_stop_counts_even_when_there_was_nothing_left_to_stop(
+    server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    await ada.clones(recording, name="Ada")
+
+    async def press_too_late(_request: object) -> None:
+        [reply] = server.bot.open_replies
+        assert reply._working is not None
+        # What a press leaves behind if the work ends before its cancellation arrives.
+        reply._working.reason = "Stopped, as you asked. Nothing was posted."
+
+    backend.on_speak = press_too_late
+    answer = await ada.types("say", text="Hello.")
+    assert answer.told == "Stopped, as you asked. Nothing was posted."
+    assert not answer.posted

@@ -34,11 +34,8 @@ async def test_speaks_with_the_voice_that_is_named(ada: Member, recording: bytes
     assert low.private is None, "nothing private is left to read"
 
 
-async def test_uses_the_last_used_voice_by_default(
-    server: Server, ada: Member, recording: bytes
-) -> None:
+async def test_uses_the_last_used_voice_by_default(ada: Member, recording: bytes) -> None:
     await ada.clones(recording, name="First")
-    await server.env.advance_time(1)
     await ada.clones(recording, name="Second")
     newest = await ada.types("say", text="Hello there.")
     assert newest.posted[0].content.startswith("**Second**")
@@ -192,3 +189,44 @@ async def test_voices_and_consent_survive_a_restart(
         assert await server.bot.library.consent_of(ada_id) is not None
         asked_again = await ada.types("clone", audio=("a.wav", recording), text="Hello.")
         assert len(await asked_again.files()) == 1
+
+
+async def test_a_text_with_a_flipped_table_is_said_without_it(
+    ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    await ada.clones(recording, name="Ada")
+    backend.spoken.clear()
+    await ada.types("say", text="Oh no, my table. (╯°□°)╯︵ ┻━┻ ︵ ┻━┻ !!! That was loud.")
+    assert all(any(map(str.isalnum, sentence)) for sentence in backend.spoken)
+    assert "Oh no, my table." in backend.spoken[0]
+
+
+async def test_a_voice_speaks_the_language_it_was_made_with(
+    ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    languages: list[str] = []
+
+    async def listen(request: SpeechRequest) -> None:
+        languages.append(request.language)
+
+    backend.on_speak = listen
+    await ada.clones(recording, name="Ada", language="English")
+    await ada.types("say", text="Hello.")
+    await ada.types("say", text="Hello.", language="Auto")
+    assert languages == ["English", "English", "Auto"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("||the butler did it|| they say", "▮▮▮ they say"),
+        ("[x](y) [Nitro](https://evil.example)", r"\[x\]\(y\) \[Nitro\]\(https://evil.example\)"),
+        ("see <t:0:R> and <#1> **now**", r"see \<t:0:R\> and \<\#1\> \*\*now\*\*"),
+    ],
+)
+async def test_what_was_typed_is_shown_to_the_letter(
+    ada: Member, recording: bytes, typed: str, shown: str
+) -> None:
+    await ada.clones(recording, name="Ada")
+    answer = await ada.types("say", text=typed)
+    assert answer.posted[0].content.splitlines()[0] == f"**Ada** says: “{shown}”"

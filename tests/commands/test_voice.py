@@ -44,13 +44,13 @@ async def test_list_shows_pages_that_can_be_turned(server: Server, ada: Member) 
     assert answer.told.startswith("You have 23 voices. Page 1 of 3.")
     assert answer.told.count("\n") == 10
     assert "7.2 s · not used yet" in answer.told
-    assert enabled_buttons(answer.private.components) == ["Later ▶"]
+    assert enabled_buttons(answer.private.components) == ["Next ▶"]
 
-    await ada.presses(answer.private, "Later ▶")
-    await ada.presses(answer.private, "Later ▶")
+    await ada.presses(answer.private, "Next ▶")
+    await ada.presses(answer.private, "Next ▶")
     assert answer.told.startswith("You have 23 voices. Page 3 of 3.")
-    assert enabled_buttons(answer.private.components) == ["◀ Earlier"]
-    await ada.presses(answer.private, "◀ Earlier")
+    assert enabled_buttons(answer.private.components) == ["◀ Previous"]
+    await ada.presses(answer.private, "◀ Previous")
     assert "Page 2 of 3" in answer.told
 
 
@@ -58,8 +58,8 @@ async def test_list_goes_back_when_its_last_page_has_gone(server: Server, ada: M
     await has_voices(server, ada, *(f"Voice {number:02}" for number in range(11)))
     answer = await ada.types("voice list")
     [oldest] = (await server.bot.library.page(ada.actor.id, offset=10)).voices
-    await server.bot.library.delete(ada.actor.id, oldest.name)
-    await ada.presses(answer.private, "Later ▶")
+    await server.bot.library.delete(oldest)
+    await ada.presses(answer.private, "Next ▶")
     assert answer.told.startswith("You have 10 voices.")
     assert answer.private is not None
     assert answer.private.components == []
@@ -71,9 +71,11 @@ async def test_info_shows_everything_that_is_kept(server: Server, ada: Member) -
     assert answer.private is not None
     [card] = answer.private.embeds
     shown = {field.name: field.value for field in card.fields}
+    assert card.description == "What \\*was\\* said."
+    assert shown["Learned by engine"] == "scripted/1"
     assert card.title == "My \\`voice\\`"
-    assert shown["Recording"] == "7.2 s, kept losslessly"
-    assert shown["Transcript"] == "What \\*was\\* said."
+    assert shown["Recording"] == "7.2 s"
+    assert shown["Last used"] == "not used yet"
     assert "You confirmed the statement (version" in str(shown["Consent"])
 
 
@@ -101,6 +103,24 @@ async def test_delete_asks_first(server: Server, ada: Member) -> None:
     assert (await server.bot.library.page(ada.actor.id)).total == 0
 
 
+async def test_delete_takes_the_voice_that_was_asked_about(server: Server, ada: Member) -> None:
+    await has_voices(server, ada, "Ada")
+    asked = await ada.types("voice delete", voice="Ada")
+    await server.bot.library.rename(ada.actor.id, "Ada", "Old Ada")
+    await has_voices(server, ada, "Ada")
+    await ada.presses(asked.private, "Delete")
+    [kept] = (await server.bot.library.page(ada.actor.id)).voices
+    assert kept.name == "Ada"
+
+
+async def test_the_buttons_of_a_list_go_before_they_fail(server: Server, ada: Member) -> None:
+    await has_voices(server, ada, *(f"Voice {number:02}" for number in range(11)))
+    answer = await ada.types("voice list")
+    await server.env.advance_time(601)
+    assert answer.private is not None
+    assert answer.private.components == []
+
+
 async def test_forget_deletes_voices_and_consent_of_this_person_only(
     server: Server, ada: Member, grace: Member
 ) -> None:
@@ -114,6 +134,12 @@ async def test_forget_deletes_voices_and_consent_of_this_person_only(
     assert (await server.bot.library.page(grace.actor.id)).total == 1
 
 
+async def test_forget_says_if_there_was_nothing(ada: Member) -> None:
+    asked = await ada.types("forget")
+    await ada.presses(asked.private, "Delete")
+    assert asked.told == "Done. You had no saved voice, and I kept nothing about you."
+
+
 async def test_help_says_what_is_kept_and_how_to_delete_it(ada: Member) -> None:
     answer = await ada.types("help")
     assert answer.private is not None
@@ -121,4 +147,7 @@ async def test_help_says_what_is_kept_and_how_to_delete_it(ada: Member) -> None:
     shown = {field.name: str(field.value) for field in page.fields}
     assert "cleaned recording" in shown["What I keep about you"]
     assert "`/forget`" in shown["Delete it"]
-    assert shown["Voice engine"] == "Scripted voices. Languages: English. This is a test voice."
+    assert (
+        shown["Voice engine"]
+        == "Scripted voices. Languages: English. This is a test voice. It is ready."
+    )

@@ -144,6 +144,7 @@ async def test_speaking_leaves_the_bots_process_alone(
         ({"text": ""}, TextNotSpeakableError),
         ({"text": "🎉"}, TextNotSpeakableError),
         ({"text": "word " * 130}, TextNotSpeakableError),
+        ({"text": "w, " * 200}, TextNotSpeakableError),
         ({"text": "こんにちは"}, LanguageNotSupportedError),
         ({"language": "German"}, LanguageNotSupportedError),
     ],
@@ -207,7 +208,7 @@ async def test_a_full_queue_refuses_and_cancelling_frees_a_place(
 
 
 async def test_leaving_early_is_harmless(preview: SpeechBackend, low: VoicePrompt) -> None:
-    async with aclosing(preview.speak(SpeechRequest(SENTENCE, low))) as chunks:  # type: ignore[type-var]
+    async with aclosing(preview.speak(SpeechRequest(SENTENCE, low))) as chunks:
         async for _ in chunks:
             break
 
@@ -267,7 +268,7 @@ async def test_without_the_demo_extra_start_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
 
-    with pytest.raises(BackendUnavailableError, match=r"pip install 'timbre\[demo\]'"):
+    with pytest.raises(BackendUnavailableError, match=r"pip install -e '\.\[demo\]'"):
         await PreviewBackend().start()
 
 

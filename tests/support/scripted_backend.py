@@ -16,7 +16,7 @@ from backend.contract import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from backend.contract import ConsentRecord, ReferenceClip
 
@@ -70,7 +70,7 @@ class ScriptedBackend:
         pitch = 300 + 100 * len(self.clips)
         return VoicePrompt(data=str(pitch).encode(), model_id=self.model_id)
 
-    async def speak(self, request: SpeechRequest) -> AsyncIterator[PcmChunk]:
+    async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
         if request.prompt.model_id != self.model_id:
             raise VoicePromptModelMismatchError(request.prompt.model_id, self.model_id)
         if self.on_speak is not None:

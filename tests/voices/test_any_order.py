@@ -92,9 +92,12 @@ class Shelves(RuleBasedStateMachine):
             del kept[name[0]]
             kept[new_name[0]] = new_name[1].strip()
 
+    async def find_and_delete(self, owner_id: int, name: str) -> None:
+        await self.library.delete(await self.library.find(owner_id, name))
+
     @rule(person=people, name=names)
     def delete(self, person: int, name: tuple[int, str]) -> None:
-        call = self.library.delete(self.owners[person], name[1])
+        call = self.find_and_delete(self.owners[person], name[1])
         if self.kept[person].pop(name[0], None) is None:
             with pytest.raises(Refusal, match="no voice with that name"):
                 self.run(call)

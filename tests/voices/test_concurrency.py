@@ -67,7 +67,7 @@ async def test_two_bots_share_one_database(database_url: str) -> None:
         await bot.touch(voice)
         await bot.rename(ANA + n, "me", "Myself")
         assert await bot.suggest(ANA + n, "my") == ["Myself"]
-        await bot.delete(ANA + n, "myself")
+        await bot.delete(await bot.find(ANA + n, "myself"))
         return voice
 
     try:
@@ -91,8 +91,8 @@ async def test_one_prompt_made_twice_is_kept_once(library: VoiceLibrary) -> None
 async def test_calls_that_are_given_up_leave_everything_usable(library: VoiceLibrary) -> None:
     await library.record_consent(ANA, guild_id=None)
     calls = [asyncio.ensure_future(save(library, ANA, f"voice {n}")) for n in range(30)]
-    for call in calls:
-        await asyncio.sleep(0.002)
+    for number, call in enumerate(calls):
+        await asyncio.sleep(0.0002 * number)
         call.cancel()
     results = await asyncio.gather(*calls, return_exceptions=True)
     gc.collect()
@@ -102,6 +102,22 @@ async def test_calls_that_are_given_up_leave_everything_usable(library: VoiceLib
     assert answered <= kept
     assert not [r for r in results if isinstance(r, Exception)]
     await save(library, ANA, "the next one")
+
+
+async def test_a_call_that_is_given_up_is_done_before_the_database_closes(
+    database_url: str,
+) -> None:
+    library = VoiceLibrary(await open_database(database_url))
+    await library.record_consent(ANA, guild_id=None)
+    voice = await save(library, ANA, "Me")
+    renaming = asyncio.ensure_future(library.rename(ANA, "Me", "Myself"))
+    await asyncio.sleep(0)
+    renaming.cancel()
+    await library.close()
+
+    library = VoiceLibrary(await open_database(database_url))
+    assert (await library.find(ANA, "Myself")).id == voice.id
+    await library.close()
 
 
 async def test_closing_leaves_no_thread_behind(sqlite_url: str) -> None:

@@ -52,7 +52,7 @@ async def test_a_deleted_voice_is_gone_from_every_file(
 ) -> None:
     assert all(trace in on_disk(tmp_path) for trace in TRACES)
 
-    await library.delete(ANA, NAME)
+    await library.delete(await library.find(ANA, NAME))
 
     assert [trace for trace in TRACES if trace in on_disk(tmp_path)] == []
     assert b"the sound of Ben" in on_disk(tmp_path)
@@ -79,7 +79,7 @@ async def test_a_voice_deleted_while_others_are_read_is_gone_too(
     reader = VoiceLibrary(await open_database(sqlite_url))
     assert (await reader.page(BEN)).total == 2
 
-    await library.delete(ANA, NAME)
+    await library.delete(await library.find(ANA, NAME))
 
     assert [trace for trace in TRACES if trace in on_disk(tmp_path)] == []
     await reader.close()

@@ -139,7 +139,7 @@ async def test_a_full_shelf_takes_a_voice_again_after_one_is_deleted(database_ur
             await save(library, ANA, "three")
         await save(library, BEN, "three")
 
-        await library.delete(ANA, "one")
+        await library.delete(await library.find(ANA, "one"))
         await save(library, ANA, "three")
     finally:
         await library.close()
@@ -213,10 +213,10 @@ async def test_what_arrives_for_a_deleted_voice_never_reaches_the_next_one(
     library: VoiceLibrary,
 ) -> None:
     deleted = await save(library, ANA, "Grandma")
-    await library.delete(ANA, "GRANDMA")
+    await library.delete(await library.find(ANA, "GRANDMA"))
     successor = await save(library, ANA, "Grandma")
 
-    await library.touch(deleted)
+    assert not await library.touch(deleted)
     with pytest.raises(Refusal, match="no voice with that name"):
         await library.store_prompt(deleted, VoicePrompt(b"late", MODEL))
     with pytest.raises(Refusal, match="no voice with that name"):
@@ -226,11 +226,11 @@ async def test_what_arrives_for_a_deleted_voice_never_reaches_the_next_one(
 
 
 async def test_deleting_twice_is_told(library: VoiceLibrary) -> None:
-    await save(library, ANA, "Grandma")
-    await library.delete(ANA, "Grandma")
+    voice = await save(library, ANA, "Grandma")
+    await library.delete(voice)
 
     with pytest.raises(Refusal, match="no voice with that name"):
-        await library.delete(ANA, "Grandma")
+        await library.delete(voice)
 
 
 async def test_a_clock_that_hides_its_time_zone_is_a_defect(
