@@ -89,6 +89,35 @@ class VoicePrompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """What a recogniser heard in a reference clip, for a person to correct.
+
+    Attributes:
+        text: What is said in it; empty if nobody seems to speak.
+        language: One of `LANGUAGES`, or None if it is another or cannot be told.
+        differs: Whether a transcript was given that plainly says something else.
+    """
+
+    text: str = field(repr=False)
+    language: str | None = None
+    differs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedVoice:
+    """A voice, ready to be spoken with.
+
+    Attributes:
+        prompt: What to speak with.
+        heard: What was heard in its reference clip, or None if nothing listened. If no transcript
+            was given, the prompt rests on this one.
+    """
+
+    prompt: VoicePrompt
+    heard: Heard | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechRequest:
     """One sentence to be spoken.
 
@@ -119,6 +148,17 @@ class PcmChunk:
     pcm: bytes = field(repr=False)
     sample_rate: int
     restarts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StreamBegins:
+    """What a streamed call to a remote engine answers first: somebody is awake and took it.
+
+    Attributes:
+        call_id: Names the call, so that its caller can have it cancelled.
+    """
+
+    call_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
         BackendInfo,
         ConsentRecord,
         PcmChunk,
+        PreparedVoice,
         ReferenceClip,
         SpeechRequest,
-        VoicePrompt,
     )
 
 
@@ -36,8 +36,8 @@ class SpeechBackend(Protocol):
     async def health(self) -> None:
         """Return if the backend could speak now; else raise the error that a request would get."""
 
-    async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> VoicePrompt:
-        """Make the prompt for a voice.
+    async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
+        """Make the prompt for a voice, and say what was heard in the clip if the backend listens.
 
         Raises `ReferenceUnusableError` if the clip cannot serve.
         """
