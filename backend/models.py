@@ -32,18 +32,24 @@ class Checkpoint:
         model_id: Names these weights. Voice prompts are tied to it.
         label: The name for people.
         gpus: What it should run on, the best choice first, by Modal's names.
+        revision: The commit of the hub's repository that it is pinned to; None for a folder.
         folder: Where the weights lie, or None if they come from the hub under `model_id`.
     """
 
     model_id: str
     label: str
     gpus: tuple[str, ...]
+    revision: str | None = None
     folder: Path | None = None
 
 
 PUBLISHED = (
-    Checkpoint(DEFAULT_MODEL_ID, "Qwen3-TTS 1.7B", ("A10G",)),
-    Checkpoint(SMALL_MODEL_ID, "Qwen3-TTS 0.6B", ("T4",)),
+    Checkpoint(
+        DEFAULT_MODEL_ID, "Qwen3-TTS 1.7B", ("A10G",), "fd4b254389122332181a7c3db7f27e918eec64e3"
+    ),
+    Checkpoint(
+        SMALL_MODEL_ID, "Qwen3-TTS 0.6B", ("T4",), "5d83992436eae1d760afd27aff78a71d676296fc"
+    ),
 )
 
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DEFAULT_MODEL = "large-v3-turbo"
-"""For a GPU. On a CPU "base" or "small" answers in seconds."""
+"""For a GPU."""
+
+CPU_MODEL = "base"
+"""Answers in seconds on a CPU. "small" hears better, and takes some three times as long."""
 
 LANGUAGE_OF_CODE = {
     "zh": "Chinese",
@@ -48,7 +51,7 @@ _TEMPERATURES = (0.0, 0.4)
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Transcription:
     """What was heard in a clip, for a person to correct.
 
     Attributes:
@@ -86,7 +89,7 @@ class Transcriber:
                 "the folder of a converted Whisper model, or one that faster-whisper can download"
             ) from error
 
-    def transcribe(self, samples: NDArray[np.float32], sample_rate: int) -> Heard:
+    def transcribe(self, samples: NDArray[np.float32], sample_rate: int) -> Transcription:
         """Write down what a clip says.
 
         The work is bounded by the clip's length: one window, two attempts, 224 tokens each.
@@ -112,7 +115,7 @@ class Transcriber:
         language = LANGUAGE_OF_CODE.get(info.language)
         if self._model.model.is_multilingual and confidence < _SURE_OF_LANGUAGE:
             language = None
-        return Heard(text[:MAX_TRANSCRIPT_CHARACTERS], language, confidence)
+        return Transcription(text[:MAX_TRANSCRIPT_CHARACTERS], language, confidence)
 
 
 def _load(model: str | Path, device: str, threads: int) -> WhisperModel:

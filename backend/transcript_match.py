@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from rapidfuzz.distance import Levenshtein
 
 if TYPE_CHECKING:
-    from backend.transcriber import Heard
+    from backend.transcriber import Transcription
 
 _DIFFERENT = 0.55
 """Share of edits above which alphabetic texts differ. Misheard ones have 0.2, others 0.65."""
@@ -43,7 +43,7 @@ class Verdict(Enum):
     UNCERTAIN = "uncertain"
 
 
-def compare(given: str, heard: Heard) -> Verdict:
+def compare(given: str, heard: Transcription) -> Verdict:
     """Compare a transcript that somebody gave with what was heard in the clip."""
     spoken, written = _letters(heard.text), _letters(given)
     if len(spoken) < _FEWEST_LETTERS:
@@ -61,7 +61,7 @@ def compare(given: str, heard: Heard) -> Verdict:
     return Verdict.MATCHES
 
 
-def _in_different_scripts(given: str, heard: Heard) -> Verdict:
+def _in_different_scripts(given: str, heard: Transcription) -> Verdict:
     """Tell a transcript of other speech from one that is written in another script."""
     # Many write Japanese or Russian in Latin letters; nobody writes English in theirs.
     is_transliteration = _script(given) == "LATIN"

@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     speech_backend: Literal["preview", "local"] = "preview"
     model_id: str = "Qwen/Qwen3-TTS-12Hz-1.7B-Base"
     weights_folder: Path = Path("data/weights")
+    transcriber_model: str = ""
     require_consent: bool = True
     max_voices_per_user: Annotated[int, Field(ge=1, le=1000)] = 50
     max_parallel_uploads: Annotated[int, Field(ge=1, le=64)] = 2

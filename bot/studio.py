@@ -30,13 +30,20 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from backend.contract import BackendInfo, ConsentRecord, PcmChunk, VoicePrompt
+    from backend.contract import (
+        BackendInfo,
+        ConsentRecord,
+        Heard,
+        PcmChunk,
+        PreparedVoice,
+        VoicePrompt,
+    )
     from bot.audio.joining import JoinedSpeech
     from bot.audio.reference import ReferenceReader
     from bot.speech.backend import SpeechBackend
     from bot.text import NameOf, Sentence
     from bot.voices.library import VoiceLibrary
-    from bot.voices.records import SavedVoice
+    from bot.voices.records import SavedClip, SavedVoice
 
 HEALTH_WITHIN_SECONDS = 2.0
 
@@ -51,12 +58,17 @@ class NewVoice:
         clip_flac: The cleaned reference audio, as kept in the library.
         clip_seconds: Its length.
         prompt: What the speech backend speaks with.
+        transcript: What is said in the clip: as it was given, else as it was heard; None if nobody
+            knows.
+        heard: What was heard in the clip, or None if nothing listened.
         notes: Sentences that the person should read, such as which stretch was used.
     """
 
     clip_flac: bytes = field(repr=False)
     clip_seconds: float
     prompt: VoicePrompt
+    transcript: str | None = field(repr=False)
+    heard: Heard | None
     notes: tuple[str, ...]
 
 
@@ -115,8 +127,23 @@ class Studio:
         on_step("Learning the voice")
         pcm, flac = await asyncio.to_thread(_pack_clip, reference.samples)
         clip = ReferenceClip(pcm=pcm, transcript=transcript)
-        prompt = await self._speech.prepare_voice(clip, consent)
-        return NewVoice(flac, clip.seconds, prompt, reference.notes)
+        voice = await self._speech.prepare_voice(clip, consent)
+        known = _transcript(clip, voice)
+        return NewVoice(flac, clip.seconds, voice.prompt, known, voice.heard, reference.notes)
+
+    async def correct_transcript(
+        self, voice: SavedVoice, transcript: str, *, on_step: Callable[[str], None]
+    ) -> Heard | None:
+        """Learn a saved voice anew with what is really said in its clip.
+
+        Returns what was heard in the clip, or None if nothing listened.
+        """
+        on_step("Learning the voice")
+        stored = await self._library.clip(voice)
+        clip = ReferenceClip(pcm=await _unpack_clip(stored), transcript=transcript)
+        corrected = await self._speech.prepare_voice(clip, voice.consent)
+        await self._library.correct_transcript(voice, transcript, corrected.prompt)
+        return corrected.heard
 
     async def prompt_of(self, voice: SavedVoice) -> VoicePrompt:
         """Find a saved voice's prompt for the current model; where it is missing, make it."""
@@ -181,17 +208,10 @@ class Studio:
 
     async def _rebuild_prompt(self, voice: SavedVoice) -> VoicePrompt:
         stored = await self._library.clip(voice)
-        try:
-            pcm = await asyncio.to_thread(_unpack_clip, stored.flac)
-        except clips.ClipDamagedError as error:
-            raise Refusal(
-                "The recording of that voice is damaged. Delete the voice with `/voice delete`, "
-                "then make it again with `/clone`."
-            ) from error
-        clip = ReferenceClip(pcm=pcm, transcript=stored.transcript)
-        prompt = await self._speech.prepare_voice(clip, voice.consent)
-        await self._library.store_prompt(voice, prompt)
-        return prompt
+        clip = ReferenceClip(pcm=await _unpack_clip(stored), transcript=stored.transcript)
+        rebuilt = await self._speech.prepare_voice(clip, voice.consent)
+        await self._library.store_prompt(voice, rebuilt.prompt, _transcript(clip, rebuilt))
+        return rebuilt.prompt
 
 
 def _script(typed: str, language: str, name_of: NameOf) -> list[Sentence]:
@@ -215,9 +235,20 @@ def _check_length(text: str) -> None:
         )
 
 
-def _unpack_clip(flac: bytes) -> bytes:
+def _transcript(clip: ReferenceClip, voice: PreparedVoice) -> str | None:
+    """What is said in a clip, as far as anybody knows."""
+    return clip.transcript or (voice.heard.text if voice.heard else None) or None
+
+
+async def _unpack_clip(stored: SavedClip) -> bytes:
     """Reference audio from the library, as PCM for the backend."""
-    return clips.to_pcm16(clips.from_flac(flac))
+    try:
+        return await asyncio.to_thread(lambda: clips.to_pcm16(clips.from_flac(stored.flac)))
+    except clips.ClipDamagedError as error:
+        raise Refusal(
+            "The recording of that voice is damaged. Delete the voice with `/voice delete`, "
+            "then make it again with `/clone`."
+        ) from error
 
 
 def _pack_clip(samples: NDArray[np.float32]) -> tuple[bytes, bytes]:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from bot.studio import NewVoice
 
 
+CORRECT_SAVED = "correct it with `/voice transcript`"
+CORRECT_UNSAVED = "use `/clone` again with a `transcript`"
+
+
 class Clone(commands.Cog):
     """From a recording to a voice."""
 
@@ -75,9 +79,18 @@ class Clone(commands.Cog):
                 )
             )
             if name is not None:
-                await self._keep(owner.id, name, voice, transcript, language)
+                await self._keep(owner.id, name, voice, language)
                 shown = wording.voice_name(name)
-                reply.kept = f"Your voice is saved as {shown}. Use it any time with `/say`."
+                reply.remarks.append(
+                    f"Your voice is saved as {shown}. Use it any time with `/say`."
+                )
+            heard = wording.heard_in(
+                voice.heard,
+                given=transcript,
+                how_to_correct=CORRECT_SAVED if name else CORRECT_UNSAVED,
+            )
+            if heard is not None:
+                reply.remarks.append(heard)
             speech = await reply.work(
                 lambda progress: studio.speak(
                     sentences, voice.prompt, language=language, on_sentence=progress.sentence
@@ -104,16 +117,14 @@ class Clone(commands.Cog):
             interaction.user.id, guild_id=interaction.guild_id
         )
 
-    async def _keep(
-        self, owner_id: int, name: str, voice: NewVoice, transcript: str | None, language: str
-    ) -> None:
+    async def _keep(self, owner_id: int, name: str, voice: NewVoice, language: str) -> None:
         """Save a voice, as the one that `/say` speaks with next."""
         saved = await self.bot.library.save(
             owner_id,
             name,
             clip_flac=voice.clip_flac,
             clip_seconds=voice.clip_seconds,
-            transcript=transcript,
+            transcript=voice.transcript,
             language=language,
             prompt=voice.prompt,
         )

@@ -1,18 +1,25 @@
-"""`/voice list | info | rename | delete`: look after saved voices. `/forget`: delete everything."""
+"""`/voice`: look after saved voices. `/forget`: delete everything."""
 
 from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
 
 from discord import app_commands
 from discord.ext import commands
 
 from bot.client import Interaction, VoiceBot
-from bot.errors import Refusal
+from bot.errors import Refusal, explain
 from bot.interface import wording
 from bot.interface.options import suggest_voices
 from bot.interface.pages import Pages
 from bot.interface.questions import ask_to_delete
 from bot.interface.reply import Reply
+from bot.interface.transcript_form import TranscriptForm
 from bot.voices.names import MAX_NAME_CHARACTERS
+
+if TYPE_CHECKING:
+    from bot.voices.records import SavedVoice
 
 VOICES_PER_PAGE = 10
 
@@ -56,6 +63,37 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
         async with Reply(interaction) as reply:
             renamed = await self.bot.library.rename(interaction.user.id, voice, new_name)
             await reply.show(f"Done. The voice is called {wording.voice_name(renamed.name)} now.")
+
+    @app_commands.command(description="Correct what is said in the recording of one of your voices")
+    @app_commands.describe(voice="Which of your voices")
+    @app_commands.autocomplete(voice=suggest_voices)
+    async def transcript(self, interaction: Interaction, voice: VoiceName) -> None:
+        """Ask for what is really said; the form's answer goes on in `_correct`."""
+        try:
+            saved = await self.bot.library.find(interaction.user.id, voice)
+        except Refusal as refusal:  # a form must be the first answer, so there is no reply yet
+            await interaction.response.send_message(explain(refusal), ephemeral=True)
+            return
+        form = TranscriptForm(saved.transcript, on_answer=partial(self._correct, saved))
+        await interaction.response.send_modal(form)
+
+    async def _correct(self, voice: SavedVoice, interaction: Interaction, transcript: str) -> None:
+        """Learn a voice anew."""
+        async with Reply(interaction) as reply:
+            reply.claim_place()
+            heard = await reply.work(
+                lambda progress: self.bot.studio.correct_transcript(
+                    voice, transcript, on_step=progress.step
+                )
+            )
+            shown = wording.voice_name(voice.name)
+            reply.remarks.append(f"Done. I learned {shown} again with that transcript.")
+            doubt = wording.heard_in(
+                heard, given=transcript, how_to_correct="use `/voice transcript` again"
+            )
+            if doubt is not None:
+                reply.remarks.append(doubt)
+            await reply.finish()
 
     @app_commands.command(description="Delete one of your voices for good")
     @app_commands.describe(voice="Which of your voices")

@@ -45,7 +45,8 @@ class Reply:
     error leaves the block becomes a sentence, shown privately.
 
     Attributes:
-        kept: A sentence on what stays done even if the rest fails, such as a voice already saved.
+        remarks: Sentences for the person alone that hold even if the rest fails, such as that a
+            voice is saved already.
     """
 
     def __init__(self, interaction: discord.Interaction[VoiceBot]) -> None:
@@ -56,7 +57,7 @@ class Reply:
         self._asking: Question | None = None
         self._halted_for: str | None = None
         self._ended = asyncio.Event()
-        self.kept: str | None = None
+        self.remarks: list[str] = []
 
     async def __aenter__(self) -> Self:
         """Acknowledge the command, privately."""
@@ -74,7 +75,7 @@ class Reply:
         try:
             if not isinstance(error, Exception):
                 return False
-            await self.show(" ".join(filter(None, (self._explain(error), self.kept))))
+            await self.show(" ".join([self._explain(error), *self.remarks]))
             return True
         finally:
             self._interaction.client.open_replies.discard(self)
@@ -153,9 +154,9 @@ class Reply:
         await delivery.post_speech(self._interaction, content, encode)
 
     async def finish(self) -> None:
-        """Say privately what was kept; with nothing to say, take the private message away."""
-        if self.kept is not None:
-            await self.show(self.kept)
+        """Show the remarks; without any, take the private message away."""
+        if self.remarks:
+            await self.show(" ".join(self.remarks))
         else:
             await delivery.take_away(self._interaction)
 

@@ -12,7 +12,7 @@ from backend.contract import AUTO_LANGUAGE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from backend.contract import BackendInfo
+    from backend.contract import BackendInfo, Heard
     from bot.voices.records import Forgotten, SavedVoice
 
 ACCENT = discord.Colour.from_str("#7c5cff")
@@ -89,7 +89,7 @@ def voice_card(voice: SavedVoice) -> discord.Embed:
     """Everything that is kept about one voice."""
     card = discord.Embed(
         title=as_text(voice.name),
-        description=as_text(voice.transcript) if voice.transcript else "No transcript was given.",
+        description=as_text(voice.transcript) if voice.transcript else "No transcript is known.",
         colour=ACCENT,
     )
     card.add_field(name="Recording", value=seconds(voice.clip_seconds))
@@ -107,6 +107,29 @@ def voice_card(voice: SavedVoice) -> discord.Embed:
     )
     card.set_footer(text="Only you can see and use this voice.")
     return card
+
+
+def heard_in(heard: Heard | None, *, given: str | None, how_to_correct: str) -> str | None:
+    """What the person should know about the transcript, if there is anything to know.
+
+    Args:
+        heard: What was heard in the recording, or None if nothing listened.
+        given: The transcript that the person gave, if they did.
+        how_to_correct: What to do to give another one, completing "please ...".
+    """
+    if heard is None or (given and not heard.differs):
+        return None
+    if not heard.text:
+        return f"I couldn't make out what is said in the recording; please {how_to_correct}."
+    if given:
+        return (
+            "Your transcript does not seem to be what is said in the recording, where I heard: "
+            f"“{excerpt(heard.text)}” If I am right, please {how_to_correct}."
+        )
+    return (
+        f"In the recording I heard: “{excerpt(heard.text)}” "
+        f"If that is not exactly what is said, please {how_to_correct}: the voice gets better."
+    )
 
 
 def forgotten(what: Forgotten) -> str:

@@ -26,6 +26,7 @@ def open_backend(settings: Settings) -> SpeechBackend:
                     load_engine,
                     settings.model_id,
                     settings.weights_folder,
+                    transcriber_model=settings.transcriber_model,
                     require_consent=settings.require_consent,
                 )
             )

@@ -15,7 +15,7 @@ from backend.contract import (
     BackendUnavailableError,
     GenerationFailedError,
     PcmChunk,
-    VoicePrompt,
+    PreparedVoice,
 )
 from bot.speech.local_line import CheckHealth, Prepare
 from bot.speech.local_process import EngineProcess
@@ -76,12 +76,12 @@ class LocalBackend:
             async for _ in nothing:
                 pass
 
-    async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> VoicePrompt:
+    async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
         """Encode the reference: its codec frames if its transcript is known, and its x-vector."""
-        async with aclosing(self._running_process().answers(Prepare(clip, consent))) as prompts:
-            async for prompt in prompts:
-                if isinstance(prompt, VoicePrompt):
-                    return prompt
+        async with aclosing(self._running_process().answers(Prepare(clip, consent))) as voices:
+            async for voice in voices:
+                if isinstance(voice, PreparedVoice):
+                    return voice
         raise GenerationFailedError("the voice engine made no voice prompt")
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:

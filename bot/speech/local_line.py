@@ -21,10 +21,10 @@ if TYPE_CHECKING:
         BackendInfo,
         ConsentRecord,
         PcmChunk,
+        PreparedVoice,
         ReferenceClip,
         SpeechError,
         SpeechRequest,
-        VoicePrompt,
     )
 
 _LAST = object()
@@ -32,7 +32,7 @@ _LAST = object()
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """The wish for a voice; answered by one `VoicePrompt`."""
+    """The wish for a voice; answered by one `PreparedVoice`."""
 
     clip: ReferenceClip
     consent: ConsentRecord | None
@@ -83,7 +83,7 @@ class Answer:
     """To the bot: a part of the answer to a call; None and errors end it."""
 
     number: int
-    part: PcmChunk | VoicePrompt | SpeechError | None
+    part: PcmChunk | PreparedVoice | SpeechError | None
 
 
 class Line:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from backend.contract import BackendInfo, BackendUnavailableError
@@ -12,19 +14,26 @@ if TYPE_CHECKING:
 
     from backend.engine import EngineInfo
     from backend.models import Checkpoint
+    from backend.transcriber import Transcriber
     from backend.weights import Progress, Weights
 
 INSTALL_HINT = "Speaking on this machine needs more packages: pip install 'timbre[local]'"
 
-_REVISION = "main"  # the manifest beside the weights pins the commit that it was when downloaded
+NO_TRANSCRIBER = "none"
+
+log = logging.getLogger(__name__)
 
 
-def load_engine(model_id: str, weights_folder: Path, *, require_consent: bool) -> LoadedEngine:
+def load_engine(
+    model_id: str, weights_folder: Path, *, transcriber_model: str, require_consent: bool
+) -> LoadedEngine:
     """Load a model onto this machine's GPU, or else its processor.
 
     Args:
         model_id: A published checkpoint, or a folder that holds one.
         weights_folder: Where published weights are kept; each model gets a folder in it.
+        transcriber_model: What hears reference clips: a Whisper model that faster-whisper knows, or
+            the folder of one; "" is a choice that suits the device, "none" goes without.
         require_consent: Whether a voice prompt needs a consent record.
 
     Raises `BackendUnavailableError` with a sentence for the operator.
@@ -36,9 +45,12 @@ def load_engine(model_id: str, weights_folder: Path, *, require_consent: bool) -
     except UnknownModelError as error:
         raise BackendUnavailableError(f"{error}.") from error
     try:
-        return _load(checkpoint, weights_folder, require_consent=require_consent)
+        loaded = _load(checkpoint, weights_folder, require_consent=require_consent)
+        transcriber = _load_transcriber(transcriber_model)
     except ModuleNotFoundError as error:
         raise BackendUnavailableError(f"{INSTALL_HINT} ({error.name} is missing)") from error
+    hears = "with" if transcriber else "without"
+    return replace(loaded, transcriber=transcriber, details={**loaded.details, "hearing": hears})
 
 
 def _load(checkpoint: Checkpoint, weights_folder: Path, *, require_consent: bool) -> LoadedEngine:
@@ -65,16 +77,34 @@ def _load(checkpoint: Checkpoint, weights_folder: Path, *, require_consent: bool
         model_id=loaded.model_id,
         languages=loaded.languages,
     )
-    return LoadedEngine(engine, SpeechJob, info, _details(loaded))
+    return LoadedEngine(engine, None, SpeechJob, info, _details(loaded))
+
+
+def _load_transcriber(model: str) -> Transcriber | None:
+    """Load what hears reference clips; speech works without it."""
+    if model == NO_TRANSCRIBER:
+        return None
+    import torch  # noqa: PLC0415 - heavy, and optional
+
+    from backend.transcriber import CPU_MODEL, DEFAULT_MODEL, Transcriber  # noqa: PLC0415 - heavy
+
+    has_gpu = torch.cuda.is_available()
+    try:
+        return Transcriber(
+            model or (DEFAULT_MODEL if has_gpu else CPU_MODEL), device="cuda" if has_gpu else "cpu"
+        )
+    except BackendUnavailableError as error:
+        log.warning("recordings without a transcript are cloned less well: %s", error)
+        return None
 
 
 def _fetch(checkpoint: Checkpoint, weights_folder: Path) -> tuple[str, str | None]:
     """Make sure that the weights are here; return their folder and the commit they are of."""
     from backend.weights import Weights, is_whole, load_path  # noqa: PLC0415 - heavy
 
-    if checkpoint.folder is not None:
+    if checkpoint.folder is not None or checkpoint.revision is None:
         return str(checkpoint.folder), None
-    weights = Weights(checkpoint.model_id, _REVISION)
+    weights = Weights(checkpoint.model_id, checkpoint.revision)
     folder = weights_folder / checkpoint.model_id.replace("/", "--")
     if not is_whole(folder, weights):
         _download(folder, weights, checkpoint.label)

@@ -15,11 +15,11 @@ from bot.speech.local_server import serve
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from backend.contract import PcmChunk, SpeechRequest, VoicePrompt
+    from backend.contract import PcmChunk, PreparedVoice, SpeechRequest
     from bot.speech.local_line import CheckHealth, Prepare
     from bot.speech.local_server import LoadEngine
 
-    Part = PcmChunk | VoicePrompt
+    Part = PcmChunk | PreparedVoice
 
 _ENDED_LOADING = (
     "The voice engine's process ended while it was loading the model, as it does where memory runs "

@@ -13,6 +13,7 @@ import signal
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from backend.contract import (
     REFERENCE_SAMPLE_RATE,
     BackendUnavailableError,
     GenerationFailedError,
+    PreparedVoice,
     ReferenceUnusableError,
     SpeechError,
     SpeechRequest,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from backend.contract import BackendInfo, ConsentRecord, PcmChunk, ReferenceClip
     from backend.engine import Engine, SpeechJob
     from backend.scheduler import SpeechTicket
+    from backend.transcriber import Transcriber
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +53,14 @@ class LoadedEngine:
 
     Attributes:
         engine: Ready to speak.
+        transcriber: Hears what reference clips say; None goes without.
         new_job: `backend.engine.SpeechJob`, which cannot be imported without torch.
         info: What the backend says of itself.
         details: What the operator may want to see in the log.
     """
 
     engine: Engine
+    transcriber: Transcriber | None
     new_job: type[SpeechJob]
     info: BackendInfo
     details: dict[str, str | float]
@@ -139,17 +144,19 @@ class _Speaker:
     """
 
     def __init__(self, loaded: LoadedEngine) -> None:
-        from backend.scheduler import Scheduler  # noqa: PLC0415 - the bot's process needs none
+        from backend.listening import listen  # noqa: PLC0415 - the bot's process needs none
+        from backend.scheduler import Scheduler  # noqa: PLC0415 - as above
 
         self.has_broken = asyncio.Event()
         self._model_id = loaded.info.model_id
         self._new_job = loaded.new_job
         self._scheduler = Scheduler(loaded.engine)
         self._scheduler.start()
+        self._listen = partial(listen, loaded.transcriber)
 
     async def answer(
         self, wish: SpeechRequest | Prepare | CheckHealth
-    ) -> AsyncGenerator[PcmChunk | VoicePrompt, None]:
+    ) -> AsyncGenerator[PcmChunk | PreparedVoice, None]:
         """Do what is wished for."""
         try:
             match wish:
@@ -174,10 +181,11 @@ class _Speaker:
         # A voice belongs to one person, so voices take turns where people should.
         return self._scheduler.request(job, caller=blake2b(prompt.data).hexdigest())
 
-    async def _prepare(self, clip: ReferenceClip, consent: ConsentRecord | None) -> VoicePrompt:
+    async def _prepare(self, clip: ReferenceClip, consent: ConsentRecord | None) -> PreparedVoice:
         if clip.sample_rate != REFERENCE_SAMPLE_RATE or len(clip.pcm) % 2:
             raise ReferenceUnusableError("the reference clip is not mono 16-bit PCM at 24 kHz")
         samples = np.frombuffer(clip.pcm, "<i2").astype(np.float32) / np.float32(32_768)
         caller = "" if consent is None else str(consent.attested_by)
-        data = await self._scheduler.prompt(samples, clip.transcript, consent, caller=caller)
-        return VoicePrompt(data, self._model_id)
+        transcript, heard = await asyncio.to_thread(self._listen, samples, clip.transcript)
+        data = await self._scheduler.prompt(samples, transcript, consent, caller=caller)
+        return PreparedVoice(VoicePrompt(data, self._model_id), heard)

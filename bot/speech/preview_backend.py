@@ -16,6 +16,7 @@ from backend.contract import (
     BackendUnavailableError,
     GenerationFailedError,
     PcmChunk,
+    PreparedVoice,
     ReferenceUnusableError,
     SpeechError,
 )
@@ -26,7 +27,7 @@ from bot.speech.preview_text import PREVIEW_LANGUAGES, check_readable
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from backend.contract import ConsentRecord, ReferenceClip, SpeechRequest, VoicePrompt
+    from backend.contract import ConsentRecord, ReferenceClip, SpeechRequest
 
 T = TypeVar("T")
 
@@ -86,7 +87,7 @@ class PreviewBackend:
         if not self._turn.locked():
             await self._call(preview_worker.warm_up)
 
-    async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> VoicePrompt:
+    async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
         """Measure the reference's pitch, tract and spectrum."""
         consent_entry(consent)
         if clip.sample_rate not in _SAMPLE_RATES or len(clip.pcm) % 2:
@@ -96,7 +97,7 @@ class PreviewBackend:
                 f"a reference clip lasts {MIN_REFERENCE_SECONDS:g} to {MAX_REFERENCE_SECONDS:g} s"
             )
         target = await self._call(preview_worker.prepare, clip.pcm, clip.sample_rate)
-        return write_prompt(target, consent)
+        return PreparedVoice(write_prompt(target, consent))
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
         """Speak one sentence. WORLD needs all of it at once, so its chunks arrive together."""

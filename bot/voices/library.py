@@ -188,20 +188,32 @@ class VoiceLibrary:
         return SavedClip(*row)
 
     @carried_out
-    async def store_prompt(self, voice: SavedVoice, prompt: VoicePrompt) -> None:
-        """Keep a prompt for the voice, in place of any for the same model."""
+    async def store_prompt(
+        self, voice: SavedVoice, prompt: VoicePrompt, transcript: str | None = None
+    ) -> None:
+        """Keep a prompt for the voice, in place of any for the same model.
+
+        Args:
+            voice: Whose prompt it is.
+            prompt: What to keep.
+            transcript: What the prompt rests on; kept if the voice had none.
+        """
         async with self.database.write() as session:
-            locked = select(VoiceRow.id).where(is_voice(voice)).with_for_update()
-            if await session.scalar(locked) is None:
-                raise _not_found()
-            await session.merge(
-                PromptRow(
-                    voice_id=voice.id,
-                    model_id=prompt.model_id,
-                    data=prompt.data,
-                    created_at=self._clock(),
-                ),
-            )
+            row = await _lock(session, voice)
+            row.transcript = row.transcript or transcript
+            await session.merge(self._prompt_row(voice, prompt))
+
+    @carried_out
+    async def correct_transcript(
+        self, voice: SavedVoice, transcript: str, prompt: VoicePrompt
+    ) -> None:
+        """Keep what is really said in the clip, and a prompt made with that in place of all."""
+        async with self.database.write() as session:
+            row = await _lock(session, voice)
+            row.transcript = transcript
+            await session.execute(delete(PromptRow).where(PromptRow.voice_id == voice.id))
+            session.add(self._prompt_row(voice, prompt))
+        await self.database.erase_remains()
 
     @carried_out
     async def touch(self, voice: SavedVoice) -> bool:
@@ -254,6 +266,14 @@ class VoiceLibrary:
         """Close the database, once what is under way is done."""
         await self.database.close()
 
+    def _prompt_row(self, voice: SavedVoice, prompt: VoicePrompt) -> PromptRow:
+        return PromptRow(
+            voice_id=voice.id,
+            model_id=prompt.model_id,
+            data=prompt.data,
+            created_at=self._clock(),
+        )
+
     async def _refusal_for(
         self, error: IntegrityError, owner_id: int, cleaned: str
     ) -> Refusal | IntegrityError:
@@ -273,6 +293,14 @@ class VoiceLibrary:
                 f"You can keep {self._max_voices_per_user} voices, and you have that many. "
                 "Delete one with `/voice delete` to make room.",
             )
+
+
+async def _lock(session: AsyncSession, voice: SavedVoice) -> VoiceRow:
+    """Return this very voice's row, locked, or raise the `Refusal` that says it is gone."""
+    row = await session.scalar(select(VoiceRow).where(is_voice(voice)).with_for_update())
+    if row is None:
+        raise _not_found()
+    return row
 
 
 async def _find_row(

@@ -18,7 +18,7 @@ from backend.contract import (
     BackendUnavailableError,
     ReferenceUnusableError,
 )
-from backend.transcriber import LANGUAGE_OF_CODE, Heard, Transcriber
+from backend.transcriber import LANGUAGE_OF_CODE, Transcriber, Transcription
 from backend.transcript_match import Verdict, compare
 from tests.support.recordings import SENTENCES, speech
 
@@ -36,22 +36,22 @@ def transcriber() -> Transcriber:
 
 
 @pytest.fixture(scope="module")
-def heard(transcriber: Transcriber) -> Heard:
+def heard(transcriber: Transcriber) -> Transcription:
     """What a small model hears in ten seconds: the first two sentences."""
     return transcriber.transcribe(speech(10, RATE), RATE)
 
 
-def test_speech_is_written_down(heard: Heard) -> None:
+def test_speech_is_written_down(heard: Transcription) -> None:
     assert "glue the sheet to the dark blue background" in heard.text.lower()
     assert heard.language == "English"
 
 
-def test_what_was_heard_stays_out_of_logs(heard: Heard) -> None:
+def test_what_was_heard_stays_out_of_logs(heard: Transcription) -> None:
     assert heard.text
     assert heard.text not in repr(heard)
 
 
-def test_the_true_transcript_matches_and_another_one_differs(heard: Heard) -> None:
+def test_the_true_transcript_matches_and_another_one_differs(heard: Transcription) -> None:
     assert compare(" ".join(SENTENCES[:2]), heard) is Verdict.MATCHES
     assert compare(" ".join(SENTENCES[2:4]), heard) is Verdict.DIFFERS
     assert compare(" ".join(SENTENCES[:6]), heard) is Verdict.DIFFERS
@@ -148,7 +148,7 @@ class ScriptedWhisper:
         return (SimpleNamespace(text=text) for text in self._texts), self._info
 
 
-def hear(whisper: ScriptedWhisper, monkeypatch: pytest.MonkeyPatch) -> Heard:
+def hear(whisper: ScriptedWhisper, monkeypatch: pytest.MonkeyPatch) -> Transcription:
     monkeypatch.setattr(module, "WhisperModel", lambda *_args, **_options: whisper)
     return Transcriber("any").transcribe(np.zeros(RATE, np.float32), RATE)
 

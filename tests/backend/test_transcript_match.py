@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.transcriber import Heard
+from backend.transcriber import Transcription
 from backend.transcript_match import Verdict, compare
 
 SPOKEN = {
@@ -41,8 +41,8 @@ SPOKEN = {
 ALPHABETIC = ("English", "German", "Spanish", "Russian", "Korean")
 
 
-def heard(text: str, language: str | None = "English", confidence: float = 1.0) -> Heard:
-    return Heard(text, language, confidence)
+def heard(text: str, language: str | None = "English", confidence: float = 1.0) -> Transcription:
+    return Transcription(text, language, confidence)
 
 
 @pytest.mark.parametrize("language", SPOKEN)

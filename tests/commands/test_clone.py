@@ -14,6 +14,7 @@ from backend.contract import (
     BackendBusyError,
     BackendUnavailableError,
     GenerationFailedError,
+    Heard,
     ReferenceUnusableError,
 )
 from bot.voices.consent import CONSENT_STATEMENT, CONSENT_VERSION
@@ -108,6 +109,37 @@ class TestSpeech:
         [voice] = (await server.bot.library.page(ada.actor.id)).voices
         assert voice.name == "Ada"
         assert voice.clip_seconds == pytest.approx(6.0, abs=1.0)
+
+    async def test_shows_what_was_heard_to_its_owner_alone(
+        self, server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+    ) -> None:
+        backend.heard = Heard("The birch canoe slid.", "English")
+        named = await ada.clones(recording, name="Ada")
+        assert named.told == (
+            "Your voice is saved as **Ada**. Use it any time with `/say`. "
+            "In the recording I heard: “The birch canoe slid.” If that is not exactly what is "
+            "said, please correct it with `/voice transcript`: the voice gets better."
+        )
+        assert "canoe" not in named.posted[0].content
+        assert (await server.bot.library.find(ada.actor.id, "Ada")).transcript == backend.heard.text
+
+        unnamed = await ada.clones(recording)
+        assert "please use `/clone` again with a `transcript`" in unnamed.told
+
+    async def test_says_nothing_of_a_transcript_that_fits(
+        self, ada: Member, backend: ScriptedBackend, recording: bytes
+    ) -> None:
+        backend.heard = Heard("The birch canoe slid.", "English")
+        answer = await ada.clones(recording, transcript="The birch canoe slid!")
+        assert answer.private is None
+
+    async def test_says_that_a_transcript_does_not_fit(
+        self, ada: Member, backend: ScriptedBackend, recording: bytes
+    ) -> None:
+        backend.heard = Heard("The birch canoe slid.", "English", differs=True)
+        answer = await ada.clones(recording, transcript="Rice is served in bowls.")
+        assert answer.told.startswith("Your transcript does not seem to be what is said")
+        assert "“The birch canoe slid.”" in answer.told
 
     async def test_gives_the_backend_a_clean_clip_and_the_transcript(
         self, ada: Member, backend: ScriptedBackend, recording: bytes

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from backend.contract import VoicePrompt
+from backend.contract import BackendUnavailableError, Heard, VoicePrompt
 
 if TYPE_CHECKING:
     from tests.support.discord_server import Member, Server
+    from tests.support.scripted_backend import ScriptedBackend
 
 
 async def has_voices(server: Server, member: Member, *names: str) -> None:
@@ -87,6 +88,59 @@ async def test_rename_keeps_the_voice(server: Server, ada: Member) -> None:
     assert taken.told.startswith("You already have a voice with that name.")
     missing = await ada.types("voice rename", voice="Old", new_name="Third")
     assert missing.told.startswith("You have no voice with that name.")
+
+
+async def test_transcript_teaches_the_voice_what_is_really_said(
+    server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    backend.heard = Heard("The perch canoe slid.")
+    await ada.clones(recording, name="Ada")
+    backend.heard = Heard("The perch canoe slid.", differs=False)
+
+    form = await ada.types("voice transcript", voice="ada")
+    assert form.field_of_form("Transcript") == "The perch canoe slid."
+    answer = await ada.submits(form, {"Transcript": " The birch canoe slid. "})
+
+    assert answer.told == "Done. I learned **Ada** again with that transcript."
+    assert [clip.transcript for clip in backend.clips] == [None, "The birch canoe slid."]
+    assert backend.clips[0].pcm == backend.clips[1].pcm
+    voice = await server.bot.library.find(ada.actor.id, "Ada")
+    assert voice.transcript == "The birch canoe slid."
+
+
+async def test_transcript_says_if_something_else_is_heard(
+    ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    await ada.clones(recording, name="Ada")
+    backend.heard = Heard("The birch *canoe* slid.", differs=True)
+    form = await ada.types("voice transcript", voice="Ada")
+    answer = await ada.submits(form, {"Transcript": "Rice is served in bowls."})
+    assert answer.told == (
+        "Done. I learned **Ada** again with that transcript. "
+        "Your transcript does not seem to be what is said in the recording, where I heard: "
+        "“The birch \\*canoe\\* slid.” If I am right, please use `/voice transcript` again."
+    )
+
+
+async def test_transcript_that_cannot_be_learned_changes_nothing(
+    server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    async def fail(_clip: object) -> None:
+        raise BackendUnavailableError("it is gone")
+
+    await ada.clones(recording, name="Ada", transcript="The birch canoe slid.")
+    form = await ada.types("voice transcript", voice="Ada")
+    backend.on_prepare = fail
+    answer = await ada.submits(form, {"Transcript": "Something else."})
+    assert answer.told.startswith("The voice engine is not reachable")
+    voice = await server.bot.library.find(ada.actor.id, "Ada")
+    assert voice.transcript == "The birch canoe slid."
+    assert voice.prompt_models == ("scripted/1",)
+
+
+async def test_transcript_of_a_voice_that_is_not_there_is_a_sentence(ada: Member) -> None:
+    answer = await ada.types("voice transcript", voice="Ada")
+    assert answer.told.startswith("You have no voice with that name.")
 
 
 async def test_delete_asks_first(server: Server, ada: Member) -> None:

@@ -32,6 +32,7 @@ class SlowEngine(ScriptedEngine):
 def load() -> LoadedEngine:
     return LoadedEngine(
         cast("Engine", SlowEngine(step_seconds=0.005)),
+        None,
         cast("type[SpeechJob]", ScriptedJob),
         INFO,
         {"device": "none"},

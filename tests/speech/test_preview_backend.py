@@ -56,12 +56,12 @@ async def preview() -> AsyncIterator[SpeechBackend]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def low(preview: SpeechBackend) -> VoicePrompt:
-    return await preview.prepare_voice(clip(low_voice()), CONSENT)
+    return (await preview.prepare_voice(clip(low_voice()), CONSENT)).prompt
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def high(preview: SpeechBackend) -> VoicePrompt:
-    return await preview.prepare_voice(clip(high_voice()), CONSENT)
+    return (await preview.prepare_voice(clip(high_voice()), CONSENT)).prompt
 
 
 async def spoken(backend: SpeechBackend, request: SpeechRequest) -> list[PcmChunk]:

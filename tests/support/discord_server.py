@@ -48,6 +48,16 @@ class Answer:
         """The public messages."""
         return [message.message for message in self.result.followups if not message.ephemeral]
 
+    def fields_of_form(self) -> dict[str, dict[str, Any]]:
+        """The fields of the form that opened, by their labels."""
+        assert self.result.modal is not None
+        labels = self.result.modal["components"]
+        return {label["label"]: label["component"] for label in labels}
+
+    def field_of_form(self, label: str) -> str | None:
+        """What a field of the form is filled with."""
+        return self.fields_of_form()[label].get("value")
+
     async def files(self) -> list[bytes]:
         """The posted files."""
         return [await file.read() for message in self.posted for file in message.attachments]
@@ -74,6 +84,13 @@ class Member:
     async def presses(self, message: Any, label: str) -> Answer:
         """Press a button."""
         return Answer(await self.actor.click(message, label=label))
+
+    async def submits(self, form: Answer, values: dict[str, str]) -> Answer:
+        """Fill the fields of a form, by their labels, and send it."""
+        fields = {
+            form.fields_of_form()[label]["custom_id"]: value for label, value in values.items()
+        }
+        return Answer(await self.actor.submit_modal(form.result, fields))
 
     async def consents(self) -> None:
         """Agree to the consent statement, outside of any command that a test is about."""

@@ -10,6 +10,7 @@ from backend.contract import (
     AUTO_LANGUAGE,
     BackendInfo,
     PcmChunk,
+    PreparedVoice,
     SpeechRequest,
     VoicePrompt,
     VoicePromptModelMismatchError,
@@ -18,7 +19,7 @@ from backend.contract import (
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from backend.contract import ConsentRecord, ReferenceClip
+    from backend.contract import ConsentRecord, Heard, ReferenceClip
 
 SAMPLE_RATE = 24_000
 SECONDS_PER_CHARACTER = 0.05
@@ -30,6 +31,7 @@ class ScriptedBackend:
     Attributes:
         model_id: Changing it is what a change of the model looks like.
         on_speak: Awaited before each sentence; it may wait, or raise.
+        heard: What it says that it heard in every clip.
         spoken: Every sentence, in order.
         consents: The consent record of each voice that was prepared.
         clips: The reference clip of each voice that was prepared.
@@ -39,6 +41,7 @@ class ScriptedBackend:
         self.model_id = "scripted/1"
         self.on_speak: Callable[[SpeechRequest], Awaitable[None]] | None = None
         self.on_prepare: Callable[[ReferenceClip], Awaitable[None]] | None = None
+        self.heard: Heard | None = None
         self.spoken: list[str] = []
         self.consents: list[ConsentRecord] = []
         self.clips: list[ReferenceClip] = []
@@ -62,13 +65,14 @@ class ScriptedBackend:
     async def health(self) -> None:
         return
 
-    async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> VoicePrompt:
+    async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
         if self.on_prepare is not None:
             await self.on_prepare(clip)
         self.clips.append(clip)
         self.consents.append(consent)
         pitch = 300 + 100 * len(self.clips)
-        return VoicePrompt(data=str(pitch).encode(), model_id=self.model_id)
+        prompt = VoicePrompt(data=str(pitch).encode(), model_id=self.model_id)
+        return PreparedVoice(prompt, self.heard)
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
         if request.prompt.model_id != self.model_id:

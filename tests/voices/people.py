@@ -22,6 +22,7 @@ async def save(
     owner_id: int,
     name: str,
     clip_flac: bytes = b"fLaC a few seconds of speech",
+    transcript: str | None = "The quick brown fox.",
 ) -> SavedVoice:
     """Save a voice as `/clone` does, for someone who has agreed to the statement."""
     if await library.consent_of(owner_id) is None:
@@ -31,7 +32,7 @@ async def save(
         name,
         clip_flac=clip_flac,
         clip_seconds=12.5,
-        transcript="The quick brown fox.",
+        transcript=transcript,
         language="English",
         prompt=VoicePrompt(data=b"codes and an embedding", model_id=MODEL),
     )

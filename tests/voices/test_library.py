@@ -191,6 +191,30 @@ async def test_a_new_prompt_replaces_only_that_models(library: VoiceLibrary) -> 
     assert (await library.find(ANA, "Grandma")).prompt_models == (OTHER_MODEL, MODEL)
 
 
+async def test_what_was_heard_later_fills_in_a_missing_transcript(library: VoiceLibrary) -> None:
+    known = await save(library, ANA, "Grandma")
+    unknown = await save(library, ANA, "Grandpa", transcript=None)
+
+    for voice in (known, unknown):
+        await library.store_prompt(voice, VoicePrompt(b"newer", MODEL), "What was heard.")
+
+    assert (await library.clip(known)).transcript == known.transcript
+    assert (await library.clip(unknown)).transcript == "What was heard."
+
+
+async def test_a_corrected_transcript_leaves_no_prompt_made_with_the_old_one(
+    library: VoiceLibrary,
+) -> None:
+    voice = await save(library, ANA, "Grandma")
+    await library.store_prompt(voice, VoicePrompt(b"old", OTHER_MODEL))
+
+    await library.correct_transcript(voice, "What is said.", VoicePrompt(b"new", MODEL))
+
+    assert (await library.clip(voice)).transcript == "What is said."
+    assert await library.prompt(voice, MODEL) == VoicePrompt(b"new", MODEL)
+    assert await library.prompt(voice, OTHER_MODEL) is None
+
+
 async def test_renaming_keeps_the_voice_and_frees_the_name(library: VoiceLibrary) -> None:
     voice = await save(library, ANA, "Grandma")
     await save(library, ANA, "Grandpa")
