@@ -172,7 +172,7 @@ def help_page(backend: BackendInfo, state: str) -> discord.Embed:
     page.add_field(
         name="What I keep about you",
         value=(
-            "For a voice you name: its cleaned recording, the transcript you gave, what the voice "
+            "For a voice you name: its cleaned recording, the transcript, what the voice "
             "engine learned from it, and its name. Your consent: your Discord id, the time and the "
             "server. Nothing of a `/clone` without a name, and never the texts I say."
         ),
