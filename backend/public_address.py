@@ -18,7 +18,7 @@ _CARRIES_IPV4 = tuple(
     ipaddress.IPv6Network(network)
     for network in ("::/96", "::ffff:0:0/96", "64:ff9b::/96", "2001::/32", "2002::/16")
 )
-"""IPv6 networks that lead on to an IPv4 address, which could be any (RFC 4291, 6052, 4380, 3056)."""
+"""IPv6 networks whose addresses lead on to an IPv4 one (RFC 4291, 6052, 4380, 3056)."""
 
 
 def is_public(address: str) -> bool:

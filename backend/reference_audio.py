@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
-import soxr
+import soxr  # type: ignore[import-untyped]  # it publishes none
 
 from backend.contract import (
     MAX_REFERENCE_SECONDS,
@@ -38,9 +38,7 @@ _CHANNELS = (1, 2)
 _SAMPLE_RATES = range(8_000, 192_001)
 
 
-async def load_reference(
-    ref_audio: bytes | str, fetch: FetchAudio
-) -> NDArray[np.float32]:
+async def load_reference(ref_audio: bytes | str, fetch: FetchAudio) -> NDArray[np.float32]:
     """Take reference audio in any of its forms.
 
     Args:
@@ -102,9 +100,11 @@ def decode_audio(file: bytes, max_seconds: float) -> NDArray[np.float32]:
         raise ReferenceUnusableError(f"it lasts longer than {max_seconds:.0f} s")
     if not np.isfinite(samples).all():
         raise ReferenceUnusableError("it holds samples that are not numbers")
-    mono = soxr.resample(samples.mean(axis=1), sample_rate, REFERENCE_SAMPLE_RATE)
+    mono: NDArray[np.float32] = soxr.resample(
+        samples.mean(axis=1), sample_rate, REFERENCE_SAMPLE_RATE
+    )
     peak = np.abs(mono).max(initial=1.0)  # floating-point files and resampling exceed full scale
-    return (mono / peak).astype(np.float32)
+    return np.divide(mono, peak, dtype=np.float32)
 
 
 def _from_base64(text: str) -> bytes:
@@ -117,7 +117,7 @@ def _from_base64(text: str) -> bytes:
 
 
 def _decode(file: bytes, max_seconds: float) -> tuple[NDArray[np.float32], int]:
-    """Decode the beginning: samples `(n, channels)`, of which one too many shows that it goes on."""
+    """Decode samples `(n, channels)`, one more than allowed if the file goes on."""
     with soundfile.SoundFile(io.BytesIO(file)) as audio:
         if audio.format not in _FORMATS:
             raise ReferenceUnusableError("its format is not read: send WAV, FLAC, Ogg or MP3")

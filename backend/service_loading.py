@@ -13,13 +13,14 @@ from backend.hearing import Hearing
 from backend.models import find_checkpoint
 from backend.reference_fetch import fetch_audio
 from backend.service import SpeechService
+from backend.speaker import Speaker
 from backend.stored_weights import REVISION, folder_of
 from backend.transcriber import Transcriber
 from backend.watermark import Watermarker
 from backend.weights import TRANSCRIBER_FILES, Weights, is_whole, load_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from backend.deploy_settings import DeploySettings
     from backend.models import Checkpoint
@@ -27,12 +28,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def open_service(settings: DeploySettings, volume: Path) -> SpeechService:
+def open_service(
+    settings: DeploySettings, volume: Path, on_breakdown: Callable[[], Awaitable[None]]
+) -> SpeechService:
     """Load everything onto the GPU, or the CPU if there is none. Blocks for as long as that takes.
 
     Args:
         settings: Which model, and under which rules.
         volume: Where downloaded weights are kept.
+        on_breakdown: Called when the model keeps crashing: the process should be replaced.
 
     Raises `UnknownModelError` or `BackendUnavailableError` if the model cannot be loaded.
     """
@@ -49,7 +53,8 @@ def open_service(settings: DeploySettings, volume: Path) -> SpeechService:
         require_consent=settings.require_consent,
     )
     return SpeechService(
-        engine,
+        Speaker(engine, on_breakdown),
+        engine.info(),
         watermarker=watermarker,
         hearing=Hearing(_transcriber_loader(settings.transcriber, volume)),
         fetch=fetch_audio,

@@ -59,7 +59,7 @@ class WishRules:
     ) -> list[Wish]:
         """Check the texts of one call, each with its language.
 
-        Raises what `check` raises, and `TextNotSpeakableError` for no text or more than `MAX_TEXTS`.
+        Raises what `check` raises, and `TextNotSpeakableError` unless there are 1 to `MAX_TEXTS`.
         """
         if not 1 <= len(texts) <= MAX_TEXTS:
             raise TextNotSpeakableError(f"one call speaks 1 to {MAX_TEXTS} texts")
@@ -79,8 +79,8 @@ class WishRules:
             max_new_tokens: 1 to 2,048 frames of 80 ms.
             seed: Not negative and below 2**63, or None.
 
-        Raises `TextNotSpeakableError` or `LanguageNotSupportedError`, and ValueError for numbers out
-        of their range.
+        Raises `TextNotSpeakableError` or `LanguageNotSupportedError`, and ValueError for a number
+        out of its range.
         """
         if not isinstance(text, str) or not text.strip():
             raise TextNotSpeakableError("there is nothing to say")

@@ -5,13 +5,13 @@ Does not load the hub's client, which reads its own settings when it is imported
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backend.models import PUBLISHED
 from backend.weights_manifest import Manifest
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from backend.deploy_settings import DeploySettings
 
 REVISION = "main"
