@@ -19,6 +19,8 @@ from tests.support.modal_server.object_rpcs import ObjectRpcs
 from tests.support.modal_server.routing import Routes
 
 if TYPE_CHECKING:
+    from grpclib.protocol import H2Protocol
+
     from tests.support.modal_server.blobs import BlobStore
     from tests.support.modal_server.faults import Faults
     from tests.support.modal_server.fleet import Fleet
@@ -28,12 +30,32 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 
 
+class _CuttableServer(Server):
+    """A gRPC server that can hang up; grpclib's own keeps connections open after it was closed."""
+
+    def __init__(self, routes: Routes) -> None:
+        super().__init__([routes])
+        self._connected: list[H2Protocol] = []
+
+    def _protocol_factory(self) -> H2Protocol:
+        protocol = super()._protocol_factory()
+        self._connected.append(protocol)
+        return protocol
+
+    def hang_up(self) -> None:
+        """Close every connection."""
+        for protocol in self._connected:
+            if hasattr(protocol, "connection"):  # it has one once a client came
+                protocol.connection.close()
+        self._connected.clear()
+
+
 class Door:
     """A gRPC server on a port that stays the same when it is closed and opened again."""
 
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
-        self._server: Server | None = None
+        self._server: _CuttableServer | None = None
         self._port = 0
 
     @property
@@ -43,7 +65,7 @@ class Door:
 
     async def open(self) -> None:
         """Let requests in."""
-        self._server = Server([self._routes])
+        self._server = _CuttableServer(self._routes)
         listening = socket.create_server((HOST, self._port))
         self._port = listening.getsockname()[1]
         await self._server.start(sock=listening)
@@ -52,6 +74,7 @@ class Door:
         """Refuse connections, and cut those there are."""
         if self._server is not None:
             self._server.close()
+            self._server.hang_up()
             await self._server.wait_closed()
             self._server = None
 

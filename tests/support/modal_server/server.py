@@ -62,7 +62,6 @@ class ModalServer:
             "MODAL_TOKEN_ID": TOKEN_ID,
             "MODAL_TOKEN_SECRET": TOKEN_SECRET,
             "MODAL_CONFIG_PATH": str(self._folder / "modal.toml"),
-            "HOME": str(self._folder),
         }
 
     def client(self) -> modal.Client:
@@ -78,7 +77,7 @@ class ModalServer:
         Its environment holds nothing but what a program needs on this machine, `environment`, and
         `env`.
         """
-        environment = {**self.environment, **(env or {})}
+        environment = {**self.environment, "HOME": str(self._folder), **(env or {})}
         return await asyncio.to_thread(run_modal, arguments, folder, environment)
 
     async def deploy(
