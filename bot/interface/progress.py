@@ -92,9 +92,10 @@ class Progress:
                 await self._show(words, view)
                 shown = words
                 await asyncio.sleep(SECONDS_BETWEEN_EDITS)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SECONDS_BETWEEN_EDITS):
-                    await self._changed.wait()
+            else:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(SECONDS_BETWEEN_EDITS):
+                        await self._changed.wait()
 
     async def _show(self, words: str, view: ProgressView) -> None:
         try:

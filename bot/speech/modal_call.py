@@ -10,6 +10,7 @@ import structlog
 
 from backend.contract import BackendUnavailableError, StreamBegins
 from bot.speech.modal_failures import ends_call, translate
+from bot.speech.modal_service import detached
 from bot.speech.remote_errors import SpeechTimeoutError
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class RemoteCall:
 
     def _fetching(self) -> asyncio.Task[Any]:
         if self._fetch is None:
-            self._fetch = asyncio.create_task(self._fetch_next())
+            self._fetch = detached(self._fetch_next())
         return self._fetch
 
     async def _fetch_next(self) -> Any:

@@ -13,6 +13,7 @@ from backend.contract import PcmChunk, SpeechError, StreamBegins
 from bot.speech.modal_breaker import Breaker
 from bot.speech.modal_call import END, RemoteCall
 from bot.speech.modal_failures import translate
+from bot.speech.modal_service import detached
 from bot.speech.modal_turns import Turns
 from bot.speech.modal_waking import Wakefulness
 from bot.speech.remote_errors import (
@@ -190,7 +191,7 @@ class Calls:
         finally:
             if call is not None:
                 self._under_way.discard(call)
-                ending = asyncio.create_task(call.end())
+                ending = detached(call.end())
                 self._endings.add(ending)
                 ending.add_done_callback(self._endings.discard)
 
@@ -209,8 +210,8 @@ class Calls:
                 self._breaker.failed()
         else:
             self._breaker.succeeded()
-        if isinstance(error, BackendNotDeployedError):
-            self._service.forget()
+        if isinstance(error, BackendNotDeployedError | BackendUnreachableError):
+            self._service.forget()  # so that the next call finds out how things are
         if isinstance(error, BackendNotDeployedError | SpeechInterruptedError):
             self._wakefulness.lost()
 

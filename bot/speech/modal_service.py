@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, suppress
+from contextvars import Context
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import modal
 
@@ -14,13 +15,24 @@ from backend.contract import StreamBegins
 from bot.speech.remote_errors import BackendUnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Coroutine
+
+T = TypeVar("T")
 
 APP_NAME = "qwen3-tts-voice-clone"
 CLASS_NAME = "Qwen3TTSService"
 
 REACH_WITHIN_SECONDS = 8.0
 """Modal answers in well under a second; its client alone would try for a minute."""
+
+
+def detached(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Begin something that Modal's client does, in a context of its own.
+
+    What it starts in its own thread (connections, refreshing of tokens) outlives the command that
+    happened to come first, and must not inherit that command's context variables.
+    """
+    return Context().run(asyncio.create_task, work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +75,7 @@ class ModalService:
         if self._instance is not None and monotonic() - self._looked_up_at <= max_age:
             return
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look_up())
+            self._looking = detached(self._look_up())
         done, _ = await asyncio.wait({self._looking}, timeout=REACH_WITHIN_SECONDS)
         if not done or self._looking.cancelled():  # it goes on, for whoever asks next
             raise BackendUnreachableError(f"no answer within {REACH_WITHIN_SECONDS:.0f} s")
