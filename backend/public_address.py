@@ -14,11 +14,20 @@ from backend.contract import ReferenceUnusableError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_CARRIES_IPV4 = tuple(
+_NOT_PUBLIC = tuple(
     ipaddress.IPv6Network(network)
-    for network in ("::/96", "::ffff:0:0/96", "64:ff9b::/96", "2001::/32", "2002::/16")
+    for network in (
+        # addresses that lead on to an IPv4 one, which could be any
+        "::/96",  # RFC 4291: compatible
+        "::ffff:0:0/96",  # RFC 4291: mapped
+        "64:ff9b::/96",  # RFC 6052: translated
+        "64:ff9b:1::/48",  # RFC 8215: translated locally
+        "2001::/32",  # RFC 4380: Teredo
+        "2002::/16",  # RFC 3056: 6to4
+        # what Python takes for global
+        "fec0::/10",  # RFC 3879: site-local
+    )
 )
-"""IPv6 networks whose addresses lead on to an IPv4 one (RFC 4291, 6052, 4380, 3056)."""
 
 
 def is_public(address: str) -> bool:
@@ -29,7 +38,7 @@ def is_public(address: str) -> bool:
         return False
     if parsed.is_multicast or not parsed.is_global:
         return False
-    return not any(parsed in network for network in _CARRIES_IPV4)
+    return not any(parsed in network for network in _NOT_PUBLIC)
 
 
 class PublicResolver(AbstractResolver):

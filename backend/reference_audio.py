@@ -104,7 +104,8 @@ def decode_audio(file: bytes, max_seconds: float) -> NDArray[np.float32]:
         samples.mean(axis=1), sample_rate, REFERENCE_SAMPLE_RATE
     )
     peak = np.abs(mono).max(initial=1.0)  # floating-point files and resampling exceed full scale
-    return np.divide(mono, peak, dtype=np.float32)
+    full_scale: NDArray[np.float32] = mono / np.float32(peak)
+    return full_scale
 
 
 def _from_base64(text: str) -> bytes:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from backend.contract import (
-    AUTO_LANGUAGE,
     MAX_SPOKEN_CHARACTERS,
     LanguageNotSupportedError,
     TextNotSpeakableError,
@@ -21,6 +20,7 @@ MAX_TEXTS = 16
 """The most texts of one call."""
 
 _HIGHEST_SEED = 2**63 - 1
+_LONGEST_NAME = 20  # of a language that is not spoken; the caller may have sent anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,5 +96,4 @@ class WishRules:
         for language in self.languages:
             if str(asked).casefold() == language.casefold():
                 return language
-        # What was asked for is the caller's text, and may be of any length.
-        raise LanguageNotSupportedError(str(asked)[:20] or AUTO_LANGUAGE, self.languages)
+        raise LanguageNotSupportedError(str(asked)[:_LONGEST_NAME], self.languages)

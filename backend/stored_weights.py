@@ -12,6 +12,7 @@ from backend.weights_manifest import Manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
+
     from backend.deploy_settings import DeploySettings
 
 REVISION = "main"
