@@ -6,6 +6,7 @@ reads the same variables again when it imports the app.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ DEFAULT_TRANSCRIBER = "mobiuslabsgmbh/faster-whisper-large-v3-turbo"
 """Whisper large-v3-turbo, converted for CTranslate2."""
 
 _NO_TRANSCRIBER = "none"
+_REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off")
 
@@ -139,7 +141,7 @@ def _switch(given: Mapping[str, str], name: str, default: bool) -> bool:
 def _transcriber(value: str | None) -> str | None:
     if value is None or value.lower() == _NO_TRANSCRIBER:
         return None
-    if "/" in value:
+    if value.startswith("/") or _REPOSITORY.fullmatch(value):
         return value
     raise DeploySettingsError(
         "TRANSCRIBER_MODEL must be a repository on the hub such as Systran/faster-whisper-small, "

@@ -108,6 +108,13 @@ def decode_audio(file: bytes, max_seconds: float) -> NDArray[np.float32]:
     return full_scale
 
 
+class _FileInMemory(io.BytesIO):
+    """A file for libsndfile, which seeks to places before the first byte of a damaged one."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        return super().seek(max(0, offset) if whence == io.SEEK_SET else offset, whence)
+
+
 def _from_base64(text: str) -> bytes:
     if len(text) > _MAX_BASE64_CHARACTERS:
         raise ReferenceUnusableError(f"it has more than {MAX_AUDIO_BYTES >> 20} MiB")
@@ -119,7 +126,7 @@ def _from_base64(text: str) -> bytes:
 
 def _decode(file: bytes, max_seconds: float) -> tuple[NDArray[np.float32], int]:
     """Decode samples `(n, channels)`, one more than allowed if the file goes on."""
-    with soundfile.SoundFile(io.BytesIO(file)) as audio:
+    with soundfile.SoundFile(_FileInMemory(file)) as audio:
         if audio.format not in _FORMATS:
             raise ReferenceUnusableError("its format is not read: send WAV, FLAC, Ogg or MP3")
         if audio.channels not in _CHANNELS:
