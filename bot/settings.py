@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     model_id: str = "Qwen/Qwen3-TTS-12Hz-1.7B-Base"
     weights_folder: Path = Path("data/weights")
     require_consent: bool = True
+    max_modal_calls: Annotated[int, Field(ge=1, le=1000)] = 10
     max_voices_per_user: Annotated[int, Field(ge=1, le=1000)] = 50
     max_parallel_uploads: Annotated[int, Field(ge=1, le=64)] = 2
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -33,4 +33,8 @@ def open_backend(settings: Settings) -> SpeechBackend:
             from bot.speech.modal_backend import ModalBackend  # noqa: PLC0415 - half a second
             from bot.speech.modal_service import ModalService  # noqa: PLC0415 - as above
 
-            return ModalBackend(ModalService(settings.modal_token()), model_id=settings.model_id)
+            return ModalBackend(
+                ModalService(settings.modal_token()),
+                model_id=settings.model_id,
+                places=settings.max_modal_calls,
+            )

@@ -46,11 +46,12 @@ class ModalBackend:
     Args:
         service: The deployed class.
         model_id: What is taken to be deployed there, until an answer tells.
+        places: How many calls may be under way at once.
     """
 
-    def __init__(self, service: ModalService, *, model_id: str) -> None:
+    def __init__(self, service: ModalService, *, model_id: str, places: int) -> None:
         self._model_id = model_id
-        self._calls = Calls(service)
+        self._calls = Calls(service, places=places)
         self._warmth = Warmth(lambda: self._calls.result(Ask("health"), caller=_OUR_OWN))
         self._first_look: asyncio.Task[None] | None = None
 

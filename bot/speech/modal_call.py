@@ -50,7 +50,8 @@ class RemoteCall:
         self._service = service
         self._answers = answers
         self._fetch: asyncio.Task[Any] | None = None
-        self._halted = asyncio.get_running_loop().create_future()
+        self._ending: asyncio.Task[None] | None = None
+        self._halted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._is_over = False
         self.call_id: str | None = None
 
@@ -64,14 +65,14 @@ class RemoteCall:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within
+        self._check_not_halted()
         fetch = self._fetching()
         while not fetch.done():
             patience = min(LOOK_EVERY_SECONDS, deadline - loop.time())
             await asyncio.wait(
                 {fetch, self._halted}, timeout=patience, return_when=asyncio.FIRST_COMPLETED
             )
-            if self._halted.done():
-                raise BackendUnavailableError("the bot is shutting down")
+            self._check_not_halted()
             if fetch.done():
                 break
             if loop.time() >= deadline:
@@ -79,13 +80,19 @@ class RemoteCall:
             await self._check_still_there()
         return self._take(fetch)
 
-    def halt(self) -> None:
-        """Make whoever waits for it give up."""
+    def halt(self) -> asyncio.Task[None]:
+        """Have whoever waits for it give up, and leave it."""
         if not self._halted.done():
             self._halted.set_result(None)
+        return self.leave()
 
-    async def end(self) -> None:
-        """Leave the call; unless it has ended by itself, make sure that its work is stopped."""
+    def leave(self) -> asyncio.Task[None]:
+        """Make sure, in the background, that its work stops if it has not ended by itself."""
+        if self._ending is None:
+            self._ending = detached(self._end())
+        return self._ending
+
+    async def _end(self) -> None:
         try:
             if not self._is_over:
                 await self._cancel()
@@ -96,6 +103,10 @@ class RemoteCall:
                     await self._fetch
             with suppress(Exception):
                 await self._answers.aclose()
+
+    def _check_not_halted(self) -> None:
+        if self._halted.done():
+            raise BackendUnavailableError("the bot is shutting down")
 
     async def _cancel(self) -> None:
         try:

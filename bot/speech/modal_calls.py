@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backend.contract import PcmChunk, SpeechError, StreamBegins
+from backend.contract import BackendUnavailableError, PcmChunk, SpeechError, StreamBegins
 from bot.speech.modal_breaker import Breaker
 from bot.speech.modal_call import END, RemoteCall
 from bot.speech.modal_failures import translate
-from bot.speech.modal_service import detached
 from bot.speech.modal_turns import Turns
 from bot.speech.modal_waking import Wakefulness
 from bot.speech.remote_errors import (
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
     from bot.speech.modal_service import Ask, ModalService
 
 log = structlog.get_logger(__name__)
-
-PLACES = 10
-"""Calls under way at once: what one container takes (`max_inputs` in deploy_backend.py)."""
 
 BEGIN_WITHIN_SECONDS = 30.0
 WAKE_WITHIN_SECONDS = 300.0
@@ -60,13 +56,14 @@ class Calls:
         places: How many may be under way at once.
     """
 
-    def __init__(self, service: ModalService, *, places: int = PLACES) -> None:
+    def __init__(self, service: ModalService, *, places: int) -> None:
         self._service = service
         self._turns = Turns(places)
         self._breaker = Breaker()
         self._wakefulness = Wakefulness()
         self._under_way: set[RemoteCall] = set()
         self._endings: set[asyncio.Task[None]] = set()
+        self._is_closing = False
 
     def waking(self) -> Waking | None:
         """Say how long a container has been starting, or None if none is."""
@@ -117,17 +114,19 @@ class Calls:
 
     async def close(self) -> None:
         """Have everyone who waits give up, and every call stopped remotely if that goes quickly."""
-        for call in self._under_way:
-            call.halt()
-        await asyncio.sleep(0)  # they leave their calls
-        if self._endings:
-            _, late = await asyncio.wait(self._endings, timeout=SECONDS_TO_CANCEL_AT_CLOSE)
-            for ending in late:
-                ending.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-            if late:
-                log.warning("calls may still run remotely", calls=len(late))
-        await self._service.close()
+        self._is_closing = True
+        try:
+            endings = self._endings | {call.halt() for call in self._under_way}
+            if endings:
+                _, late = await asyncio.wait(endings, timeout=SECONDS_TO_CANCEL_AT_CLOSE)
+                for ending in late:
+                    ending.cancel()
+                await asyncio.gather(*late, return_exceptions=True)
+                if late:
+                    log.warning("calls may still run remotely", calls=len(late))
+            await self._service.close()
+        finally:
+            self._is_closing = False
 
     async def _stream_once(self, ask: Ask) -> AsyncGenerator[PcmChunk, None]:
         async with self._call(self._service.stream, ask) as call:
@@ -178,7 +177,7 @@ class Calls:
             yield call
         except SpeechError as error:
             self._note(error)
-            if not _is_pause(error):
+            if not (_is_pause(error) or self._is_closing):
                 log.warning(
                     "a call of the voice engine failed",
                     call=call.call_id if call else None,
@@ -191,11 +190,13 @@ class Calls:
         finally:
             if call is not None:
                 self._under_way.discard(call)
-                ending = detached(call.end())
+                ending = call.leave()
                 self._endings.add(ending)
                 ending.add_done_callback(self._endings.discard)
 
     async def _reach(self) -> None:
+        if self._is_closing:
+            raise BackendUnavailableError("the bot is shutting down")
         self._breaker.check()
         try:
             await self._service.look_up(max_age=LOOK_UP_AFTER_SECONDS)

@@ -106,13 +106,15 @@ class ModalService:
         await modal.FunctionCall.from_id(call_id, client=self._client).cancel.aio()
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of the connection; the next look-up makes another one."""
         if self._looking is not None:
             self._looking.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await self._looking
-        if self._client is not None:
-            await self._client.close.aio()
+        client, self._client = self._client, None
+        self.forget()
+        if client is not None:
+            await client.close.aio()
 
     def _method(self, ask: Ask) -> Any:
         return getattr(self._instance, ask.method)

@@ -22,6 +22,9 @@ AWAKE_SECONDS = 240.0
 PATIENCE_SECONDS = 8.0
 """A container that is up answers sooner; after this much silence one is taken to be starting."""
 
+NOTICE_SECONDS = 2.0
+"""A container that was up all along, and the bot did not know, answers sooner."""
+
 _REMEMBERED_STARTS = 20
 
 
@@ -52,7 +55,7 @@ class Wakefulness:
         """A container has shown a sign of life."""
         now = self._clock()
         asleep = [wait.since for wait in self._waits if wait.began_asleep]
-        if asleep and not self.is_awake():
+        if asleep and not self.is_awake() and now - min(asleep) > PATIENCE_SECONDS:
             self._starts.append(now - min(asleep))
         self._heard_at = now
 
@@ -72,7 +75,7 @@ class Wakefulness:
             wait.since
             for wait in self._waits
             if (heard_at is None or heard_at < wait.since)
-            and (wait.began_asleep or now - wait.since > PATIENCE_SECONDS)
+            and now - wait.since > (NOTICE_SECONDS if wait.began_asleep else PATIENCE_SECONDS)
         ]
         if not silent:
             return None
