@@ -66,6 +66,15 @@ class ContainerRpcs:
         self._fleet.calls[request.function_call_id].add_chunks(list(request.data_chunks))
         return Empty()
 
+    async def container_stop(
+        self, request: api_pb2.ContainerStopRequest
+    ) -> api_pb2.ContainerStopResponse:
+        """Give a container nothing more to do; it may ask for that itself."""
+        container = self._fleet.containers[request.task_id]
+        self._fleet.pool(container.function).retire(container)
+        self._pool.balance()
+        return api_pb2.ContainerStopResponse()
+
     async def task_result(self, request: api_pb2.TaskResultRequest) -> Empty:
         """The container could not set itself up."""
         self._container.failure = request.result
