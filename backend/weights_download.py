@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    OnProgress = Callable[[Progress], None]
+
 _PERCENT_BETWEEN_LINES = 5
 
 
