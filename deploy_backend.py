@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ import modal.experimental
 
 from backend.contract import SpeechError, StreamBegins
 from backend.deploy_settings import DeploySettingsError, read_deploy_settings
+from backend.smoke_test import SAMPLE, RecordingError, find_recording
 from backend.stored_weights import all_are_whole, from_hub
 
 if TYPE_CHECKING:
@@ -45,16 +46,6 @@ APP_NAME = "qwen3-tts-voice-clone"
 VOLUME_NAME = "qwen3-tts-models"
 VOLUME_PATH = "/vol/models"
 SECRET_NAME = "huggingface-secret"  # noqa: S105 - the name that Modal keeps it under
-REQUEST_SECONDS = 300
-LOADING_SECONDS = 1_200  # time enough to download a model that is not on the volume
-DOWNLOAD_SECONDS = 3_600
-
-SAMPLE = "https://qianwen-res.oss-cn-beijing.aliyuncs.com/Qwen3-TTS-Repo/clone.wav"
-SAMPLE_TRANSCRIPT = (
-    "Okay. Yeah. I resent you. I love you. I respect you. "
-    "But you know what? You blew it! And thanks to you."
-)
-SAMPLE_CONSENT = "Published by Qwen to try the model with"
 
 
 def read_settings() -> DeploySettings:
@@ -73,10 +64,9 @@ def huggingface_secret() -> modal.Secret:
     deployed with, whichever they are; so there is always one.
     """
     if "modal.cli.run" in sys.modules:
-        try:
+        # Without credentials nothing can be deployed; Modal says so itself, later and better.
+        with suppress(modal.exception.NotFoundError, modal.exception.AuthError):
             return modal.Secret.from_name(SECRET_NAME).hydrate()
-        except modal.exception.NotFoundError:
-            log.info("there is no %s; public models need none", SECRET_NAME)
     return modal.Secret.from_dict({})
 
 
@@ -128,8 +118,8 @@ image = (
     memory=8_192,
     volumes={VOLUME_PATH: volume},
     secrets=[secret],
-    timeout=REQUEST_SECONDS,
-    startup_timeout=LOADING_SECONDS,
+    timeout=300,
+    startup_timeout=1_200,  # enough to download a model that is not on the volume
     scaledown_window=settings.scaledown_window,
     min_containers=settings.min_containers,
     max_containers=settings.max_containers,
@@ -311,9 +301,7 @@ class Qwen3TTSService:
         return self._service.health()
 
 
-@app.function(
-    image=image, cpu=4.0, volumes={VOLUME_PATH: volume}, secrets=[secret], timeout=DOWNLOAD_SECONDS
-)
+@app.function(image=image, cpu=4.0, volumes={VOLUME_PATH: volume}, secrets=[secret], timeout=3_600)
 def download_weights() -> None:
     """Fill the volume with the weights of the speech model and the transcriber. Needs no GPU."""
     from backend.weights_download import download  # noqa: PLC0415 - heavy, and not local
@@ -344,23 +332,18 @@ def main(  # noqa: PLR0913, PLR0917 - each is an option of `modal run`
         language: Its language.
         output: Where to write it, as WAV.
     """
-    is_sample = reference == SAMPLE
-    if not (consent or is_sample):
-        sys.exit('Whose voice is it? Say so with --consent "This is my own voice, I agree."')
     service = Qwen3TTSService()
     try:
-        ref_audio = reference if "://" in reference else Path(reference).read_bytes()
+        recording = find_recording(reference, transcript, consent)
         for name, value in service.get_model_info.remote().items():
             say(f"{name}: {value}")
         speech = service.generate_voice_clone.remote(
-            text,
-            language,
-            ref_audio,
-            transcript or (SAMPLE_TRANSCRIPT if is_sample else None),
-            consent=consent or SAMPLE_CONSENT,
+            text, language, recording.audio, recording.transcript, consent=recording.consent
         )
-    except (SpeechError, OSError) as error:
-        sys.exit(f"It did not work: {error}")
+    except RecordingError as error:
+        sys.exit(str(error))
+    except SpeechError as error:
+        sys.exit(f"It did not work: {error}.")
     Path(output).write_bytes(speech)
     say(f"Wrote {output}: {len(speech) / 1e3:.0f} kB. Listen to it.")
 
