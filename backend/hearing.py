@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from backend.contract import REFERENCE_SAMPLE_RATE, BackendUnavailableError
+from backend.contract import REFERENCE_SAMPLE_RATE, BackendUnavailableError, SpeechError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,14 +44,20 @@ class Hearing:
             samples: Mono `(n,)` in [-1, 1] at `REFERENCE_SAMPLE_RATE`.
 
         Returns:
-            What was heard, or None if nothing can listen.
+            What was heard, or None if nothing can listen now. A voice can be made without.
 
         Raises `ReferenceUnusableError` for a clip that cannot serve.
         """
         transcriber = await self._transcriber()
         if transcriber is None:
             return None
-        return await asyncio.to_thread(transcriber.transcribe, samples, REFERENCE_SAMPLE_RATE)
+        try:
+            return await asyncio.to_thread(transcriber.transcribe, samples, REFERENCE_SAMPLE_RATE)
+        except SpeechError:
+            raise
+        except Exception as error:  # noqa: BLE001 - such as a GPU that is out of memory
+            log.error("listening failed with %s", type(error).__name__)  # noqa: TRY400 - texts stay out of logs
+            return None
 
     async def _transcriber(self) -> Transcriber | None:
         if self._loading is None:

@@ -14,6 +14,7 @@ from backend.hearing import Hearing
 from backend.service import SpeechService
 from backend.speaker import Speaker
 from backend.transcriber import Heard, Transcriber
+from tests.backend.conftest import buzz
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,15 +33,19 @@ class Ears:
     Attributes:
         text: What it hears.
         seconds: How long it takes, blocking.
+        fails: Whether it crashes.
         clips: What it was given to hear.
     """
 
     text: str = "The words of the reference."
     seconds: float = 0.0
+    fails: bool = False
     clips: list[NDArray[np.float32]] = field(default_factory=list)
 
     def transcribe(self, samples: NDArray[np.float32], _sample_rate: int) -> Heard:
         time.sleep(self.seconds)
+        if self.fails:
+            raise RuntimeError(f"out of memory while hearing {self.text}")
         self.clips.append(samples)
         return Heard(self.text, "English", 0.9)
 
@@ -90,8 +95,6 @@ def make_service(
 
 def clip(pitch: float, seconds: float = 4.0) -> bytes:
     """A reference clip as a WAV file."""
-    from tests.backend.conftest import buzz  # noqa: PLC0415 - a conftest is no module to start from
-
     file = io.BytesIO()
     soundfile.write(file, buzz(pitch, seconds), REFERENCE_SAMPLE_RATE, format="WAV")
     return file.getvalue()

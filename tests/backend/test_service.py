@@ -30,7 +30,7 @@ from backend.hearing import Hearing
 from backend.speech_wish import MAX_TEXTS
 from backend.transcriber import Transcriber
 from backend.voice_prompt import read_voice_prompt
-from tests.backend.conftest import load
+from tests.backend.conftest import buzz, load
 from tests.backend.service_parts import STATEMENT, Ears, Outside, clip, make_service, samples_of
 
 if TYPE_CHECKING:
@@ -297,6 +297,16 @@ async def test_without_a_transcriber_nothing_is_written_down(
     await service.close()
 
 
+async def test_a_transcriber_that_fails_does_not_keep_a_voice_from_being_made(
+    service: SpeechService, ears: Ears, caplog: pytest.LogCaptureFixture
+) -> None:
+    ears.fails = True
+    answer = await service.create_voice_prompt(LOW, None, consent=STATEMENT, caller="")
+    assert (answer["mode"], answer["heard"]) == ("x-vector", None)
+    assert "RuntimeError" in caplog.text
+    assert ears.text not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
@@ -333,8 +343,6 @@ async def test_what_is_no_voice_prompt_is_refused(service: SpeechService, prompt
 async def test_another_models_prompt_is_refused(
     service: SpeechService, other_engine: Engine, consent: ConsentRecord
 ) -> None:
-    from tests.backend.conftest import buzz  # noqa: PLC0415 - a conftest is no module to start from
-
     prompt = other_engine.make_prompt(buzz(110), None, consent)
     with pytest.raises(VoicePromptModelMismatchError):
         await speak(service, prompt)
