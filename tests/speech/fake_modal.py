@@ -79,10 +79,13 @@ def fails(error: Exception) -> Script:
     """A call that Modal does not take."""
 
     async def script() -> AsyncGenerator[Any, None]:
-        raise error
-        yield
+        yield await _raise(error)
 
     return script
+
+
+async def _raise(error: Exception) -> object:
+    raise error
 
 
 def waits(until: asyncio.Event, then: Script) -> Script:

@@ -7,7 +7,7 @@ import io
 import wave
 from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import modal.exception as modal_errors
 import pytest
@@ -32,6 +32,8 @@ from tests.speech.fake_modal import FakeModal, answers
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from bot.speech.modal_service import ModalService
+
 CONSENT = ConsentRecord(7, datetime(2026, 11, 1, tzinfo=UTC), "2026-11")
 CHUNK = PcmChunk(b"\x01\x00", 24_000)
 LEARNED: dict[str, Any] = {
@@ -43,6 +45,11 @@ LEARNED: dict[str, Any] = {
 }
 
 
+def backend_on(modal: FakeModal) -> ModalBackend:
+    model_id = "Qwen/Qwen3-TTS-12Hz-1.7B-Base"
+    return ModalBackend(cast("ModalService", modal), model_id=model_id, places=4)
+
+
 @pytest.fixture
 def modal() -> FakeModal:
     return FakeModal(answers())
@@ -50,7 +57,7 @@ def modal() -> FakeModal:
 
 @pytest.fixture
 async def backend(modal: FakeModal) -> AsyncIterator[ModalBackend]:
-    backend = ModalBackend(modal, model_id="Qwen/Qwen3-TTS-12Hz-1.7B-Base", places=4)  # type: ignore[arg-type] - it behaves like one
+    backend = backend_on(modal)
     await backend.start()
     yield backend
     await backend.close()
@@ -114,7 +121,7 @@ async def test_a_sentence_goes_out_with_a_seed_and_whom_it_counts_for(
 async def test_starts_while_nothing_is_deployed_and_says_so_in_the_log() -> None:
     modal = FakeModal(answers(CHUNK))
     modal.unreachable = modal_errors.NotFoundError("no such app")
-    backend = ModalBackend(modal, model_id="m", places=4)  # type: ignore[arg-type] - as above
+    backend = backend_on(modal)
     with capture_logs() as logs:
         await backend.start()
         await asyncio.sleep(0.01)

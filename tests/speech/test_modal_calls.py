@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import modal.exception as modal_errors
 import pytest
@@ -34,6 +34,7 @@ from bot.speech.remote_errors import (
 from tests.speech.fake_modal import FakeModal, answers, fails, waits
 
 if TYPE_CHECKING:
+    from bot.speech.modal_service import ModalService
     from tests.speech.fake_modal import Script
 
 SPEAK = Ask("stream_with_prompt", ("Private words.",))
@@ -48,7 +49,7 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def calls_of(modal: FakeModal, places: int = 10) -> Calls:
-    return Calls(modal, places=places)  # type: ignore[arg-type] - it behaves like one
+    return Calls(cast("ModalService", modal), places=places)
 
 
 async def spoken(calls: Calls, caller: str = "guild") -> list[PcmChunk]:

@@ -62,7 +62,7 @@ class Qwen3TTSService:
             await take_long(caller)
         assert consent is not None
         return {
-            "prompt": str(300 + len(ref_audio) % 400).encode(),
+            "prompt": f"{MODEL_ID} {300 + len(ref_audio) % 400}".encode(),
             "model_id": MODEL_ID,
             "mode": "x-vector",
             "transcript": ref_text,
@@ -83,8 +83,9 @@ class Qwen3TTSService:
         """Speak in a tone, in four parts."""
         yield StreamBegins(modal.current_function_call_id() or "")
         note("speaks", caller, "seeded" if seed is not None else "unseeded")
-        if not prompt.isdigit():
-            raise VoicePromptModelMismatchError("light/0", MODEL_ID)
+        made_for, pitch = prompt.decode().split()
+        if made_for != MODEL_ID:
+            raise VoicePromptModelMismatchError(made_for, MODEL_ID)
         if "busy" in text:
             raise BackendBusyError(30.0)
         if "defect" in text:
@@ -92,7 +93,7 @@ class Qwen3TTSService:
         if "fall silent" in text:
             await take_long(caller)
         for part in range(4):
-            yield PcmChunk(tone(int(prompt), 0.3), SAMPLE_RATE)
+            yield PcmChunk(tone(int(pitch), 0.3), SAMPLE_RATE)
             if "long pause" in text and part == 1:
                 await take_long(caller)
             if "patiently" in text:
