@@ -55,6 +55,11 @@ class Container:
         self._process: asyncio.subprocess.Process | None = None
 
     @property
+    def pid(self) -> int | None:
+        """Its process, once there is one."""
+        return self._process.pid if self._process is not None else None
+
+    @property
     def log_tail(self) -> str:
         """The last lines it wrote."""
         return "".join(self.log[-30:])

@@ -90,12 +90,7 @@ def client_door(workspace: Workspace, fleet: Fleet, blobs: BlobStore, faults: Fa
 
         return meet_faults
 
-    rooms = (
-        AppRpcs(workspace, fleet),
-        CallRpcs(workspace, fleet),
-        ObjectRpcs(workspace, blobs),
-        blobs,
-    )
+    rooms = _rooms(workspace, fleet, blobs)
     return Door(Routes({type(room): desk(room) for room in rooms}))
 
 
@@ -114,11 +109,15 @@ def container_door(workspace: Workspace, fleet: Fleet, blobs: BlobStore) -> Door
 
         return answer
 
-    rooms = (
+    desks = {type(room): desk(room) for room in _rooms(workspace, fleet, blobs)}
+    return Door(Routes({ContainerRpcs: desk_of_the_container, **desks}))
+
+
+def _rooms(workspace: Workspace, fleet: Fleet, blobs: BlobStore) -> tuple[object, ...]:
+    """What answers clients and containers alike."""
+    return (
         AppRpcs(workspace, fleet),
         CallRpcs(workspace, fleet),
         ObjectRpcs(workspace, blobs),
         blobs,
     )
-    desks = {type(room): desk(room) for room in rooms}
-    return Door(Routes({ContainerRpcs: desk_of_the_container, **desks}))

@@ -70,7 +70,9 @@ class Fleet:
         app.end_log()
 
     async def close(self) -> None:
-        """Kill every container."""
+        """Kill every container, and start no more."""
+        for app in self._workspace.apps.values():
+            app.state = api_pb2.APP_STATE_STOPPED
         for pool in self._pools.values():
             for container in pool.containers:
                 pool.retire(container)

@@ -131,8 +131,8 @@ class Pool:
         """Start containers, or let idle ones go, as the calls there are and the settings demand."""
         settings = self.function.settings
         live = [container for container in self.containers if not container.retiring]
-        least = 0 if self._failed_starts or self.function.app.stopped else settings.min_containers
-        most = settings.max_containers or MAX_CONTAINERS
+        most = 0 if self.function.app.stopped else settings.max_containers or MAX_CONTAINERS
+        least = 0 if self._failed_starts else min(settings.min_containers, most)
         slots = max(1, self.function.definition.max_concurrent_inputs)
         free = sum(slots - len(container.running) for container in live)
         needed = ceil(max(0, len(self.waiting) - free) / slots)
