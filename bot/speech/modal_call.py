@@ -11,7 +11,7 @@ import structlog
 from backend.contract import BackendUnavailableError, StreamBegins
 from bot.speech.modal_failures import ends_call, translate
 from bot.speech.modal_service import detached
-from bot.speech.remote_errors import SpeechTimeoutError
+from bot.speech.remote_errors import BackendUnreachableError, SpeechTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -67,6 +67,7 @@ class RemoteCall:
         deadline = loop.time() + within
         self._check_not_halted()
         fetch = self._fetching()
+        failed_looks = 0
         while not fetch.done():
             patience = min(LOOK_EVERY_SECONDS, deadline - loop.time())
             await asyncio.wait(
@@ -77,7 +78,7 @@ class RemoteCall:
                 break
             if loop.time() >= deadline:
                 raise SpeechTimeoutError(within)
-            await self._check_still_there()
+            failed_looks = 0 if await self._is_still_there(failed_looks) else failed_looks + 1
         return self._take(fetch)
 
     def halt(self) -> asyncio.Task[None]:
@@ -147,8 +148,13 @@ class RemoteCall:
             self.call_id = answer.call_id
         return answer
 
-    async def _check_still_there(self) -> None:
+    async def _is_still_there(self, failed_looks: int) -> bool:
+        """Look whether Modal answers and the class is there; a single missed answer is forgiven."""
         try:
             await self._service.look_up(max_age=LOOK_EVERY_SECONDS)
         except Exception as error:  # noqa: BLE001 - translated
-            raise translate(error) from None
+            failure = translate(error)
+            if isinstance(failure, BackendUnreachableError) and failed_looks == 0:
+                return False
+            raise failure from None
+        return True

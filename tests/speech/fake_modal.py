@@ -21,6 +21,7 @@ class FakeModal:
     Attributes:
         scripts: What the next calls answer; the last one goes for all that follow.
         unreachable: What looking up raises, while it is set.
+        fails_once: What looking up raises the next time.
         asked: Every call, in order.
         cancelled: The ids of the calls that were stopped.
         lookups: How often the class was looked up.
@@ -29,6 +30,7 @@ class FakeModal:
     def __init__(self, *scripts: Script) -> None:
         self.scripts = list(scripts)
         self.unreachable: Exception | None = None
+        self.fails_once: Exception | None = None
         self.asked: list[Ask] = []
         self.cancelled: list[str] = []
         self.lookups = 0
@@ -37,8 +39,9 @@ class FakeModal:
     async def look_up(self, *, max_age: float) -> None:
         self.lookups += 1
         assert max_age >= 0
-        if self.unreachable is not None:
-            raise self.unreachable
+        failure, self.fails_once = self.fails_once or self.unreachable, None
+        if failure is not None:
+            raise failure
 
     def forget(self) -> None:
         self.forgotten = True

@@ -207,6 +207,18 @@ class TestFailures:
             with pytest.raises(BackendUnreachableError):
                 await anext(stream)
 
+    async def test_of_a_single_look_are_forgiven_while_waiting_for_an_answer(self) -> None:
+        later = asyncio.Event()
+        modal = FakeModal(answers(ONE, later, TWO))
+        stream = calls_of(modal).stream(SPEAK, caller="guild")
+        await anext(stream)
+        modal.fails_once = BackendUnreachableError("no answer")
+        waiting = asyncio.ensure_future(anext(stream))
+        while modal.fails_once is not None:  # noqa: ASYNC110 - a fake without events
+            await asyncio.sleep(0)
+        later.set()
+        assert await waiting == TWO
+
     async def test_an_app_that_is_taken_down_is_noticed_while_waiting_for_a_container(self) -> None:
         modal = FakeModal(waits(asyncio.Event(), answers()))
         task = asyncio.create_task(reason(calls_of(modal)))
