@@ -126,12 +126,14 @@ class SpeechRequest:
         prompt: The voice to say it with.
         language: One of `LANGUAGES`.
         seed: Makes the speech reproducible where the model samples.
+        caller: Whose turn it takes where callers take turns: a server, or a person outside of one.
     """
 
     text: str = field(repr=False)
     prompt: VoicePrompt
     language: str = AUTO_LANGUAGE
     seed: int | None = None
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-COGS = ("cogs.clone", "cogs.say", "cogs.voice", "cogs.about")
+COGS = ("cogs.clone", "cogs.say", "cogs.voice", "cogs.warm", "cogs.about")
 
 SECONDS_TO_SAY_GOODBYE = 5.0
 

@@ -15,6 +15,16 @@ from backend.contract import (
     SpeechError,
     TextNotSpeakableError,
 )
+from bot.speech.remote_errors import (
+    BackendDeniesError,
+    BackendNotDeployedError,
+    BackendQuotaError,
+    BackendUnreachableError,
+    SpeechInterruptedError,
+    SpeechStoppedError,
+    SpeechTimeoutError,
+    WakingTimeoutError,
+)
 
 
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
@@ -83,3 +93,67 @@ def _(_error: BackendUnavailableError) -> str:
 @explain.register
 def _(_error: GenerationFailedError) -> str:
     return "The voice engine gave no usable speech this time. Please try again."
+
+
+@explain.register
+def _(error: BackendUnreachableError) -> str:
+    if error.retry_after is None:
+        return "I can't reach the voice engine right now. Please try again in a minute."
+    seconds = max(5, round(error.retry_after))
+    return (
+        "I can't reach the voice engine right now. "
+        f"I look for it again in about {seconds} s; please try again then."
+    )
+
+
+@explain.register
+def _(_error: BackendNotDeployedError) -> str:
+    return (
+        "The voice engine is not set up yet. Please tell an admin: it has to be deployed to Modal. "
+        "I find it by myself once it is there."
+    )
+
+
+@explain.register
+def _(_error: BackendDeniesError) -> str:
+    return (
+        "The voice engine does not let me in. Please tell an admin: "
+        "the bot's Modal token has to be renewed."
+    )
+
+
+@explain.register
+def _(_error: BackendQuotaError) -> str:
+    return (
+        "The voice engine has reached its quota for now. "
+        "Please try again later, or ask an admin to raise it."
+    )
+
+
+@explain.register
+def _(_error: SpeechTimeoutError) -> str:
+    return (
+        "That took the voice engine too long, so I stopped it. "
+        "Please try again; a shorter text may help."
+    )
+
+
+@explain.register
+def _(_error: WakingTimeoutError) -> str:
+    return (
+        "The voice engine did not wake up in time. Please try again in a minute; "
+        "if that fails too, tell an admin."
+    )
+
+
+@explain.register
+def _(_error: SpeechInterruptedError) -> str:
+    return (
+        "The voice engine broke down while it worked on that. "
+        "Another one starts by itself: please try again in a minute."
+    )
+
+
+@explain.register
+def _(_error: SpeechStoppedError) -> str:
+    return "Someone stopped that at the voice engine before it was done. Please try again."

@@ -19,6 +19,7 @@ TALKATIVE = {
     "alembic": logging.WARNING,
     "asyncio": logging.INFO,
     "discord": logging.INFO,
+    "hpack": logging.INFO,
     "sqlalchemy": logging.WARNING,
 }
 """Libraries, and the level below which their records hold what people typed, tokens, or noise."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -11,6 +12,24 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 class SettingsError(Exception):
     """A setting is missing or unusable. The text says which one, and what to do."""
+
+
+def _choose_backend(settings: dict[str, Any]) -> Literal["preview", "modal"]:
+    """Take the production backend where Modal's client has a token to use it with."""
+    has_token = settings["modal_token_id"] and settings["modal_token_secret"]
+    return "modal" if has_token or _has_profile(settings["modal_config_path"]) else "preview"
+
+
+def _has_profile(path: Path) -> bool:
+    """Whether a configuration file of Modal's client holds a token, as `modal setup` puts it there.
+
+    https://modal.com/docs/reference/modal.config
+    """
+    try:
+        profiles = tomllib.loads(path.expanduser().read_text(encoding="utf-8"))
+    except (OSError, RuntimeError, ValueError):  # without a home there is no file either
+        return False
+    return any(isinstance(profile, dict) and "token_id" in profile for profile in profiles.values())
 
 
 class Settings(BaseSettings):
@@ -30,11 +49,15 @@ class Settings(BaseSettings):
 
     discord_token: SecretStr | None = None
     database_url: str = "sqlite:///data/timbre.db"
-    speech_backend: Literal["preview", "local"] = "preview"
+    modal_token_id: SecretStr | None = None
+    modal_token_secret: SecretStr | None = None
+    modal_config_path: Path = Path("~/.modal.toml")
+    speech_backend: Literal["preview", "local", "modal"] = Field(default_factory=_choose_backend)
     model_id: str = "Qwen/Qwen3-TTS-12Hz-1.7B-Base"
     weights_folder: Path = Path("data/weights")
     transcriber_model: str = ""
     require_consent: bool = True
+    max_modal_calls: Annotated[int, Field(ge=1, le=1000)] = 10
     max_voices_per_user: Annotated[int, Field(ge=1, le=1000)] = 50
     max_parallel_uploads: Annotated[int, Field(ge=1, le=64)] = 2
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -48,6 +71,15 @@ class Settings(BaseSettings):
                 "(copy .env.example) or the environment, then start again."
             )
         return self.discord_token.get_secret_value().strip()
+
+    def modal_token(self) -> tuple[str, str] | None:
+        """Return the token's id and secret, or None if Modal's client has to find one itself."""
+        if self.modal_token_id is None or self.modal_token_secret is None:
+            return None
+        return (
+            self.modal_token_id.get_secret_value().strip(),
+            self.modal_token_secret.get_secret_value().strip(),
+        )
 
 
 def load_settings() -> Settings:

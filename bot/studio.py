@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -23,6 +24,7 @@ from bot import text as texts
 from bot.audio import clip as clips
 from bot.audio.joining import SpeechJoiner
 from bot.errors import Refusal, explain
+from bot.speech.backend import SleepingBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     )
     from bot.audio.joining import JoinedSpeech
     from bot.audio.reference import ReferenceReader
-    from bot.speech.backend import SpeechBackend
+    from bot.speech.backend import SpeechBackend, Waking
     from bot.text import NameOf, Sentence
     from bot.voices.library import VoiceLibrary
     from bot.voices.records import SavedClip, SavedVoice
@@ -97,6 +99,16 @@ class Studio:
         except SpeechError as error:
             return explain(error)
         return "It is ready."
+
+    def waking(self) -> Waking | None:
+        """Say how far the speech backend's waking is, or None if it is awake or not needed."""
+        return self._speech.waking() if isinstance(self._speech, SleepingBackend) else None
+
+    async def keep_awake(self, minutes: int) -> None:
+        """Wake the speech backend up, and keep it awake for that long from now."""
+        if not isinstance(self._speech, SleepingBackend):
+            raise Refusal("The voice engine here never sleeps, so there is nothing to warm up.")
+        await self._speech.keep_awake(60.0 * minutes)
 
     async def script(self, typed: str, *, language: str, name_of: NameOf) -> list[Sentence]:
         """Turn what someone typed into the sentences to speak.
@@ -157,16 +169,20 @@ class Studio:
         voice: SavedVoice,
         *,
         language: str,
+        caller: str = "",
         on_sentence: Callable[[int, int], None],
     ) -> JoinedSpeech:
         """Speak with a saved voice; a prompt that the model refuses is rebuilt once."""
+        speak = partial(
+            self.speak, sentences, language=language, caller=caller, on_sentence=on_sentence
+        )
         prompt = await self.prompt_of(voice)
         try:
-            return await self.speak(sentences, prompt, language=language, on_sentence=on_sentence)
+            return await speak(prompt)
         except (VoicePromptInvalidError, VoicePromptModelMismatchError) as error:
             log.warning("voice prompt rebuilt", voice=voice.id, reason=type(error).__name__)
             prompt = await self._rebuild_prompt(voice)
-            return await self.speak(sentences, prompt, language=language, on_sentence=on_sentence)
+            return await speak(prompt)
 
     async def speak(
         self,
@@ -174,17 +190,20 @@ class Studio:
         prompt: VoicePrompt,
         *,
         language: str = AUTO_LANGUAGE,
+        caller: str = "",
         on_sentence: Callable[[int, int], None],
     ) -> JoinedSpeech:
         """Speak sentence by sentence and join them with natural pauses.
 
-        `on_sentence` is called with the number, from 1, of the sentence that begins, and how many
-        there are.
+        `caller` says whose turn it takes. `on_sentence` is called with the number, from 1, of the
+        sentence that begins, and how many there are.
         """
         joiner: SpeechJoiner | None = None
         for number, sentence in enumerate(sentences, start=1):
             on_sentence(number, len(sentences))
-            request = SpeechRequest(text=sentence.text, prompt=prompt, language=language)
+            request = SpeechRequest(
+                text=sentence.text, prompt=prompt, language=language, caller=caller
+            )
             chunks = await self._sentence(request)
             if not chunks:
                 raise GenerationFailedError("the backend sent no audio")

@@ -18,7 +18,7 @@ from bot.errors import Refusal
 from bot.interface import wording
 from bot.interface.delivery import encoder
 from bot.interface.last_resort import DISCORD_FAILURES
-from bot.interface.options import LANGUAGE_CHOICES, name_resolver
+from bot.interface.options import LANGUAGE_CHOICES, counts_for, name_resolver
 from bot.interface.questions import ask_for_consent
 from bot.interface.reply import Reply
 from bot.text import MAX_TEXT_CHARACTERS
@@ -93,7 +93,11 @@ class Clone(commands.Cog):
                 reply.remarks.append(heard)
             speech = await reply.work(
                 lambda progress: studio.speak(
-                    sentences, voice.prompt, language=language, on_sentence=progress.sentence
+                    sentences,
+                    voice.prompt,
+                    language=language,
+                    caller=counts_for(interaction),
+                    on_sentence=progress.sentence,
                 )
             )
             who = wording.voice_name(name or owner.display_name)

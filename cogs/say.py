@@ -11,7 +11,13 @@ from bot.client import Interaction, VoiceBot
 from bot.errors import Refusal
 from bot.interface import wording
 from bot.interface.delivery import encoder
-from bot.interface.options import FORMAT_CHOICES, LANGUAGE_CHOICES, name_resolver, suggest_voices
+from bot.interface.options import (
+    FORMAT_CHOICES,
+    LANGUAGE_CHOICES,
+    counts_for,
+    name_resolver,
+    suggest_voices,
+)
 from bot.interface.reply import Reply
 from bot.text import MAX_TEXT_CHARACTERS
 from bot.voices.names import MAX_NAME_CHARACTERS
@@ -52,7 +58,11 @@ class Say(commands.Cog):
             )
             speech = await reply.work(
                 lambda progress: studio.speak_saved(
-                    sentences, saved, language=spoken, on_sentence=progress.sentence
+                    sentences,
+                    saved,
+                    language=spoken,
+                    caller=counts_for(interaction),
+                    on_sentence=progress.sentence,
                 )
             )
             if not await self.bot.library.touch(saved):

@@ -224,7 +224,7 @@ class TestAgainstDiscordsApi:
         settings = Settings(_env_file=None, database_url=f"sqlite:///{tmp_path}/t.db")
         async with create_bot(settings, serving=False) as bot:
             names = await bot.publish_commands("right", guild_id=guild_id)
-        assert sorted(names) == ["/clone", "/forget", "/help", "/say", "/voice"]
+        assert sorted(names) == ["/clone", "/forget", "/help", "/say", "/voice", "/warm"]
         assert {f"/{command['name']}" for command in api} == set(names)
         assert not (tmp_path / "t.db").exists(), "publishing opens no database"
 

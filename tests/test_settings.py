@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.settings import SettingsError, load_settings
+from bot.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _no_settings_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("DISCORD_TOKEN", "MAX_VOICES_PER_USER", "LOG_LEVEL", "DATABASE_URL"):
-        monkeypatch.delenv(name, raising=False)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
 
 
@@ -48,3 +49,47 @@ def test_every_bad_setting_is_named_without_its_value(monkeypatch: pytest.Monkey
     assert "LOG_LEVEL: " in sentence
     assert "many" not in sentence
     assert "SHOUT" not in sentence
+
+
+class TestTheSpeechBackend:
+    def test_is_the_preview_where_there_is_no_modal_token(self) -> None:
+        assert load_settings().speech_backend == "preview"
+
+    def test_is_modal_with_a_token_in_the_file(self, tmp_path: Path) -> None:
+        (tmp_path / ".env").write_text("MODAL_TOKEN_ID=ak-1\nMODAL_TOKEN_SECRET= as-1 \n")
+        settings = load_settings()
+        assert settings.speech_backend == "modal"
+        assert settings.modal_token() == ("ak-1", "as-1")
+        assert "as-1" not in repr(settings)
+
+    def test_is_not_modal_with_half_a_token(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("MODAL_TOKEN_ID", "ak-1")
+        settings = load_settings()
+        assert settings.speech_backend == "preview"
+        assert settings.modal_token() is None
+
+    def test_is_modal_if_its_command_line_has_been_set_up(self, tmp_path: Path) -> None:
+        config = '[me]\ntoken_id = "ak-1"\ntoken_secret = "as-1"\nactive = true\n'
+        (tmp_path / ".modal.toml").write_text(config)
+        settings = load_settings()
+        assert settings.speech_backend == "modal"
+        assert settings.modal_token() is None, "Modal's client reads its own file"
+
+    def test_is_modal_if_it_has_been_set_up_elsewhere(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / "elsewhere.toml").write_text('[me]\ntoken_id = "ak-1"\n')
+        monkeypatch.setenv("MODAL_CONFIG_PATH", str(tmp_path / "elsewhere.toml"))
+        assert load_settings().speech_backend == "modal"
+
+    @pytest.mark.parametrize("config", ["", "[me]\nactive = true\n", "no toml", "token_id = 1"])
+    def test_is_not_modal_if_that_was_not_finished(self, config: str, tmp_path: Path) -> None:
+        (tmp_path / ".modal.toml").write_text(config)
+        assert load_settings().speech_backend == "preview"
+
+    def test_is_what_the_operator_says(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        (tmp_path / ".env").write_text("MODAL_TOKEN_ID=ak-1\nMODAL_TOKEN_SECRET=as-1\n")
+        monkeypatch.setenv("SPEECH_BACKEND", "local")
+        assert load_settings().speech_backend == "local"

@@ -42,6 +42,11 @@ async def suggest_voices(interaction: Interaction, typed: str) -> list[app_comma
     return [app_commands.Choice(name=name, value=name) for name in names]
 
 
+def counts_for(interaction: Interaction) -> str:
+    """Say whose turn a command takes where turns are shared: the server's, else the person's."""
+    return str(interaction.guild_id or interaction.user.id)
+
+
 def name_resolver(interaction: Interaction) -> NameOf:
     """Find the names behind mentions, from what the bot knows of the server anyway."""
     guild = interaction.guild

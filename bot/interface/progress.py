@@ -14,6 +14,8 @@ from bot.interface.last_resort import DISCORD_FAILURES, TimbreView
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from bot.speech.backend import Waking
+
 log = structlog.get_logger(__name__)
 
 SECONDS_BETWEEN_EDITS = 1.5
@@ -26,10 +28,18 @@ BAR_CELLS = 12
 
 
 class Progress:
-    """The words that describe what is being done now. Setting them never waits for Discord."""
+    """The words that describe what is being done now. Setting them never waits for Discord.
 
-    def __init__(self, interaction: discord.Interaction[Any]) -> None:
+    Args:
+        interaction: Whose private message shows them.
+        waking: Tells whether the voice engine is being woken up.
+    """
+
+    def __init__(
+        self, interaction: discord.Interaction[Any], *, waking: Callable[[], Waking | None]
+    ) -> None:
         self._interaction = interaction
+        self._waking = waking
         self._words = "Getting ready…"
         self._changed = asyncio.Event()
 
@@ -62,17 +72,36 @@ class Progress:
         self._words = words
         self._changed.set()
 
+    def _all_words(self) -> str:
+        waking = self._waking()
+        if waking is None:
+            return self._words
+        usual = round(waking.usual_seconds)
+        return (
+            f"{self._words}\n-# Waking the voice engine, usually about {usual} s: "
+            f"{waking.seconds:.0f} s so far"
+        )
+
     async def _keep_updated(self, view: ProgressView) -> None:
         await asyncio.sleep(SECONDS_BEFORE_FIRST_EDIT)
-        self._changed.set()
+        shown = None
         while True:
-            await self._changed.wait()
             self._changed.clear()
-            try:
-                await self._interaction.edit_original_response(content=self._words, view=view)
-            except DISCORD_FAILURES as error:
-                log.debug("progress not shown", reason=repr(error))
-            await asyncio.sleep(SECONDS_BETWEEN_EDITS)
+            words = self._all_words()
+            if words != shown:
+                await self._show(words, view)
+                shown = words
+                await asyncio.sleep(SECONDS_BETWEEN_EDITS)
+            else:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(SECONDS_BETWEEN_EDITS):
+                        await self._changed.wait()
+
+    async def _show(self, words: str, view: ProgressView) -> None:
+        try:
+            await self._interaction.edit_original_response(content=words, view=view)
+        except DISCORD_FAILURES as error:
+            log.debug("progress not shown", reason=repr(error))
 
 
 class ProgressView(TimbreView):

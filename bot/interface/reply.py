@@ -133,7 +133,7 @@ class Reply:
         Raises `HaltedError` if it was stopped.
         """
         self._check_not_halted()
-        progress = Progress(self._interaction)
+        progress = Progress(self._interaction, waking=self._interaction.client.studio.waking)
         task = asyncio.create_task(job(progress))
         self._working = view = ProgressView(cancel=task.cancel)
         try:

@@ -30,3 +30,12 @@ def open_backend(settings: Settings) -> SpeechBackend:
                     require_consent=settings.require_consent,
                 )
             )
+        case "modal":
+            from bot.speech.modal_backend import ModalBackend  # noqa: PLC0415 - half a second
+            from bot.speech.modal_service import ModalService  # noqa: PLC0415 - as above
+
+            return ModalBackend(
+                ModalService(settings.modal_token()),
+                model_id=settings.model_id,
+                places=settings.max_modal_calls,
+            )

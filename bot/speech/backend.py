@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -49,3 +50,30 @@ class SpeechBackend(Protocol):
         prompt of another model, `LanguageNotSupportedError`, `TextNotSpeakableError`.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Waking:
+    """A backend that was asleep is getting ready to speak.
+
+    Attributes:
+        seconds: For how long already.
+        usual_seconds: How long that usually takes.
+    """
+
+    seconds: float
+    usual_seconds: float
+
+
+@runtime_checkable
+class SleepingBackend(SpeechBackend, Protocol):
+    """A backend that sleeps while nobody speaks, and takes a while to wake up."""
+
+    def waking(self) -> Waking | None:
+        """Say how far the waking is that somebody waits for, or None if nobody does."""
+
+    async def keep_awake(self, seconds: float) -> None:
+        """Wake up, and do not sleep for that long from now.
+
+        Returns before it is awake. Raises the error that a request would get.
+        """

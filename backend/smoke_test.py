@@ -1,0 +1,61 @@
+"""Whose voice a smoke test clones: a published sample's, or that of a recording of one's own.
+
+Needs only the standard library: it runs on the machine that deploys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SAMPLE = "https://qianwen-res.oss-cn-beijing.aliyuncs.com/Qwen3-TTS-Repo/clone.wav"
+"""A sample that Qwen published with the model (https://github.com/QwenLM/Qwen3-TTS)."""
+
+_SAMPLE_TRANSCRIPT = (
+    "Okay. Yeah. I resent you. I love you. I respect you. "
+    "But you know what? You blew it! And thanks to you."
+)
+_SAMPLE_CONSENT = "Published by Qwen, to try the model with"
+
+
+class RecordingError(ValueError):
+    """The recording cannot be used. The text says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A reference clip, and what belongs to it.
+
+    Attributes:
+        audio: The bytes of a file, or an address.
+        transcript: What is said in it, if that is known.
+        consent: The statement by which the speaker agreed.
+    """
+
+    audio: bytes | str
+    transcript: str | None
+    consent: str
+
+
+def find_recording(reference: str, transcript: str, consent: str) -> Recording:
+    """Get what a person named at the command line.
+
+    Args:
+        reference: A file on this machine, or an https address; `SAMPLE` needs nothing else.
+        transcript: Empty if it is not known.
+        consent: Empty if there is none.
+
+    Raises `RecordingError`.
+    """
+    if reference == SAMPLE:
+        return Recording(SAMPLE, transcript or _SAMPLE_TRANSCRIPT, consent or _SAMPLE_CONSENT)
+    if not consent.strip():
+        raise RecordingError(
+            'Whose voice is it? Say so with --consent "This is my own voice, and it may be cloned."'
+        )
+    if "://" in reference:
+        return Recording(reference, transcript or None, consent)
+    try:
+        return Recording(Path(reference).read_bytes(), transcript or None, consent)
+    except OSError as error:
+        raise RecordingError(f"The recording cannot be read: {error.strerror}.") from error

@@ -1,0 +1,160 @@
+"""One call of the deployed class, from its beginning until it is certain that it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from backend.contract import BackendUnavailableError, StreamBegins
+from bot.speech.modal_failures import ends_call, translate
+from bot.speech.modal_service import detached
+from bot.speech.remote_errors import BackendUnreachableError, SpeechTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from bot.speech.modal_service import ModalService
+
+log = structlog.get_logger(__name__)
+
+LOOK_EVERY_SECONDS = 5.0
+"""Who waits for an answer looks so often whether Modal and the app are still there."""
+
+FIND_OUT_WITHIN_SECONDS = 600.0
+"""A call that nobody wants any more may have to wait for a container before it names itself."""
+
+CANCEL_WITHIN_SECONDS = 60.0
+
+END: Any = object()
+"""What `RemoteCall.next` returns once the answer is complete."""
+
+
+class RemoteCall:
+    """A call under way.
+
+    Its answers are fetched by a task of its own, because cancelling a fetch would lose the call
+    without stopping it.
+
+    Args:
+        service: Where it runs.
+        answers: First a `StreamBegins`, then what the call answers.
+
+    Attributes:
+        call_id: Modal's name for it, once that is known.
+    """
+
+    def __init__(self, service: ModalService, answers: AsyncGenerator[Any, None]) -> None:
+        self._service = service
+        self._answers = answers
+        self._fetch: asyncio.Task[Any] | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._halted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._is_over = False
+        self.call_id: str | None = None
+
+    async def next(self, *, within: float) -> Any:
+        """Wait for the next part of the answer; `END` after the last.
+
+        Args:
+            within: Seconds after which it raises `SpeechTimeoutError`.
+
+        Every failure is a `SpeechError`.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + within
+        self._check_not_halted()
+        fetch = self._fetching()
+        failed_looks = 0
+        while not fetch.done():
+            patience = min(LOOK_EVERY_SECONDS, deadline - loop.time())
+            await asyncio.wait(
+                {fetch, self._halted}, timeout=patience, return_when=asyncio.FIRST_COMPLETED
+            )
+            self._check_not_halted()
+            if fetch.done():
+                break
+            if loop.time() >= deadline:
+                raise SpeechTimeoutError(within)
+            failed_looks = 0 if await self._is_still_there(failed_looks) else failed_looks + 1
+        return self._take(fetch)
+
+    def halt(self) -> asyncio.Task[None]:
+        """Have whoever waits for it give up, and leave it."""
+        if not self._halted.done():
+            self._halted.set_result(None)
+        return self.leave()
+
+    def leave(self) -> asyncio.Task[None]:
+        """Make sure, in the background, that its work stops if it has not ended by itself."""
+        if self._ending is None:
+            self._ending = detached(self._end())
+        return self._ending
+
+    async def _end(self) -> None:
+        try:
+            if not self._is_over:
+                await self._cancel()
+        finally:
+            if self._fetch is not None:
+                self._fetch.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await self._fetch
+            with suppress(Exception):
+                await self._answers.aclose()
+
+    def _check_not_halted(self) -> None:
+        if self._halted.done():
+            raise BackendUnavailableError("the bot is shutting down")
+
+    async def _cancel(self) -> None:
+        try:
+            async with asyncio.timeout(FIND_OUT_WITHIN_SECONDS):
+                while self.call_id is None and not self._is_over:
+                    fetch = self._fetching()
+                    await asyncio.wait({fetch})
+                    self._take(fetch)
+            if self.call_id is not None and not self._is_over:
+                async with asyncio.timeout(CANCEL_WITHIN_SECONDS):
+                    await self._service.cancel(self.call_id)
+        except Exception as error:  # noqa: BLE001 - nobody waits for this any more
+            if not self._is_over:
+                log.warning(
+                    "a call that nobody wants may still run",
+                    call=self.call_id,
+                    failure=type(error).__name__,
+                )
+
+    def _fetching(self) -> asyncio.Task[Any]:
+        if self._fetch is None:
+            self._fetch = detached(self._fetch_next())
+        return self._fetch
+
+    async def _fetch_next(self) -> Any:
+        return await anext(self._answers, END)
+
+    def _take(self, fetch: asyncio.Task[Any]) -> Any:
+        self._fetch = None
+        try:
+            answer = fetch.result()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - translated
+            self._is_over = ends_call(error)
+            raise translate(error) from None
+        if answer is END:
+            self._is_over = True
+        if isinstance(answer, StreamBegins):
+            self.call_id = answer.call_id
+        return answer
+
+    async def _is_still_there(self, failed_looks: int) -> bool:
+        """Look whether Modal answers and the class is there; a single missed answer is forgiven."""
+        try:
+            await self._service.look_up(max_age=LOOK_EVERY_SECONDS)
+        except Exception as error:  # noqa: BLE001 - translated
+            failure = translate(error)
+            if isinstance(failure, BackendUnreachableError) and failed_looks == 0:
+                return False
+            raise failure from None
+        return True

