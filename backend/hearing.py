@@ -1,4 +1,7 @@
-"""Listening to reference clips beside the event loop, where there is something to listen with."""
+"""Listening to reference clips beside the event loop, where there is something to listen with.
+
+The transcript that a voice prompt rests on is what a person gave, else what was heard, else none.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,13 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from backend.contract import REFERENCE_SAMPLE_RATE, BackendUnavailableError, SpeechError
+from backend.contract import (
+    REFERENCE_SAMPLE_RATE,
+    BackendUnavailableError,
+    Heard,
+    SpeechError,
+)
+from backend.transcript_match import Verdict, compare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from backend.transcriber import Heard, Transcriber
+    from backend.transcriber import Transcriber, Transcription
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +46,7 @@ class Hearing:
         """Whether there is a transcriber, as far as is known."""
         return self._load is not None
 
-    async def hear(self, samples: NDArray[np.float32]) -> Heard | None:
+    async def hear(self, samples: NDArray[np.float32]) -> Transcription | None:
         """Write down what a clip says.
 
         Args:
@@ -58,6 +67,28 @@ class Hearing:
         except Exception as error:  # noqa: BLE001 - such as a GPU that is out of memory
             log.error("listening failed with %s", type(error).__name__)  # noqa: TRY400 - texts stay out of logs
             return None
+
+    async def listen(
+        self, samples: NDArray[np.float32], given: str | None
+    ) -> tuple[str | None, Heard | None]:
+        """Find the transcript of a clip, and say what was heard in it.
+
+        A transcript that a person gave stands, even if something else was heard: recognisers err.
+
+        Args:
+            samples: As for `hear`.
+            given: What a person says is said in it, if anybody did.
+
+        Returns:
+            The transcript, or None if nobody knows it; and what was heard, or None if nothing
+            can listen.
+        """
+        given = (given or "").strip() or None
+        heard = await self.hear(samples)
+        if heard is None:
+            return given, None
+        differs = given is not None and compare(given, heard) is Verdict.DIFFERS
+        return given or heard.text or None, Heard(heard.text, heard.language, differs)
 
     async def _transcriber(self) -> Transcriber | None:
         if self._loading is None:

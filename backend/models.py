@@ -16,7 +16,8 @@ MAX_GPU_CHOICES = 10
 """The most fallbacks that Modal takes (https://modal.com/docs/guide/gpu)."""
 
 _NATIVE_BFLOAT16 = (8, 0)  # CUDA compute capability of Ampere, the first generation that has it
-_FINGERPRINT_BYTES = 1_000_000
+_SAMPLES = 64  # of each file, spread over it: reading all of some gigabytes takes too long
+_SAMPLE_BYTES = 1 << 16
 _LARGE_BYTES = 3_000_000_000  # between the published checkpoints, both in bfloat16
 
 
@@ -56,9 +57,9 @@ PUBLISHED = (
 def find_checkpoint(model_id: str) -> Checkpoint:
     """Find what `MODEL_ID` names: a published checkpoint, or a folder with one of your own.
 
-    A folder's model id is its name and a fingerprint of what it holds, so that voice prompts made
-    with one folder are never used with different weights under the same name. The GPU for it is
-    chosen by the size of its weights.
+    A folder's model id is its name and a fingerprint of samples of what it holds, so that voice
+    prompts made with one folder are not used with different weights under the same name. The GPU
+    for it is chosen by the size of its weights.
 
     Raises `UnknownModelError` if it is neither.
     """
@@ -113,12 +114,15 @@ def choose_number_format(compute_capability: tuple[int, int] | None) -> NumberFo
 
 
 def _local_checkpoint(folder: Path) -> Checkpoint:
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = sorted(folder.rglob("*.safetensors"))  # the codec's are in a folder of their own
     fingerprint = hashlib.sha256((folder / "config.json").read_bytes())
     for file in weights:
-        fingerprint.update(f"{file.name} {file.stat().st_size}".encode())
+        size = file.stat().st_size
+        fingerprint.update(f"{file.relative_to(folder).as_posix()} {size}".encode())
         with file.open("rb") as stream:
-            fingerprint.update(stream.read(_FINGERPRINT_BYTES))
+            for sample in range(_SAMPLES):
+                stream.seek(size * sample // _SAMPLES)
+                fingerprint.update(stream.read(_SAMPLE_BYTES))
     large, small = PUBLISHED
     is_large = sum(file.stat().st_size for file in weights) > _LARGE_BYTES
     return Checkpoint(

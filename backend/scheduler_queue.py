@@ -27,20 +27,26 @@ class SchedulerLimits:
         rows: The sentences of one batch.
         batches: The batches that take turns. With more than one, a short sentence need not wait for
             the end of a long one.
+        batches_in_need: How many there may be for callers who have waited `need_seconds`, while
+            others keep the engine busy for minutes.
         waiting: The requests of a kind (speech, voice prompts) that may wait; one more is refused.
         waiting_per_caller: How many of them may belong to one caller.
         gather_seconds: How long an idle engine waits for the first request to get company.
         patience_seconds: How long a caller who is not being served waits for the batch under way to
             end, before another begins beside it. Two batches cost nearly twice the time of one, so
             what comes in one wave should end up in one batch.
+        need_seconds: How long a caller who is not being served waits at the most, unless there are
+            `batches_in_need` already.
     """
 
     rows: int = 16
     batches: int = 2
+    batches_in_need: int = 4
     waiting: int = 64
     waiting_per_caller: int = 16
     gather_seconds: float = 0.004
     patience_seconds: float = 0.1
+    need_seconds: float = 3.0
 
 
 class RequestQueue:
@@ -190,9 +196,15 @@ class RequestQueue:
     def _seconds_until_due(self, *, batches: int) -> float | None:
         """Say when the next batch should begin: 0 or less is now, None is not foreseen."""
         eligible = self._eligible()
-        if not eligible or batches >= self._limits.batches:
+        limits = self._limits
+        if not eligible or batches >= max(limits.batches, limits.batches_in_need):
             return None
-        if not batches and len(eligible) >= self._limits.rows:
+        if not batches and len(eligible) >= limits.rows:
             return 0.0
-        delay = self._limits.patience_seconds if batches else self._limits.gather_seconds
+        if not batches:
+            delay = limits.gather_seconds
+        elif batches < limits.batches:
+            delay = limits.patience_seconds
+        else:
+            delay = limits.need_seconds
         return min(ticket.arrived for ticket in eligible) + delay - time.monotonic()

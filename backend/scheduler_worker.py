@@ -72,7 +72,8 @@ class EngineWorker:
 
     def join(self, timeout: float) -> bool:
         """Wait at most so many seconds for the end of the thread; return whether it ended."""
-        self._thread.join(timeout)
+        if self._thread.ident is not None:  # otherwise it never began
+            self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -140,12 +141,13 @@ class EngineWorker:
         self._crashes_in_a_row = 0
         ticket = batch.tickets[chunk.row]
         ticket.deliver_chunk(chunk, self._engine.sample_rate)
+        if chunk.is_last or ticket.is_over:
+            # Before its caller hears of it, who may ask for the next estimate at once.
+            self._queue.end(ticket, busy_seconds=self._busy_seconds)
         if chunk.error is not None:
             ticket.fail(chunk.error)
         elif chunk.is_last:
             ticket.finish()
-        if ticket.is_over:
-            self._queue.end(ticket, busy_seconds=self._busy_seconds)
 
     def _end_batch(self, batch: _Batch, problem: str) -> None:
         """Forget a batch; rows that are not over fail."""

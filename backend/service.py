@@ -29,7 +29,6 @@ from backend.service_answers import (
 )
 from backend.service_info import model_info
 from backend.speech_wish import WishRules
-from backend.transcript_match import Verdict, compare
 from backend.voice_prompt import MAX_PROMPT_BYTES
 from backend.watermark import DETECTION_THRESHOLD
 
@@ -37,12 +36,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from backend.consent import Consent
-    from backend.contract import PcmChunk
+    from backend.contract import Heard, PcmChunk
     from backend.engine import EngineInfo, SpeechJob
     from backend.hearing import Hearing
     from backend.reference_audio import FetchAudio
     from backend.speaker import Speaker
-    from backend.transcriber import Heard
     from backend.watermark import Watermarker
 
 MAX_CHECKED_SECONDS = 180.0
@@ -120,7 +118,7 @@ class SpeechService:
         self._speaker.check_room()
         samples = await load_reference(ref_audio, self._fetch)
         if transcript is None:
-            transcript = _words(await self._hearing.hear(samples))
+            transcript, _ = await self._hearing.listen(samples, None)
         prompt = await self._speaker.make_prompt(samples, transcript, record)
         return await self._speaker.speak_all([wish.with_voice(prompt) for wish in wishes])
 
@@ -144,14 +142,13 @@ class SpeechService:
         given = _checked_transcript(ref_text)
         self._speaker.check_room()
         samples = await load_reference(ref_audio, self._fetch)
-        heard = await self._hearing.hear(samples)
-        transcript = given or _words(heard)
+        transcript, heard = await self._hearing.listen(samples, given)
         return VoicePromptAnswer(
             prompt=await self._speaker.make_prompt(samples, transcript, record, caller),
             model_id=self._info.model_id,
             mode="x-vector" if transcript is None else "in-context",
             transcript=transcript,
-            heard=None if heard is None else _heard_answer(heard, given),
+            heard=None if heard is None else _heard_answer(heard),
         )
 
     async def speak(  # noqa: PLR0913 - the parts of a request
@@ -263,11 +260,5 @@ def _checked_transcript(ref_text: str | None) -> str | None:
     return ref_text.strip() or None
 
 
-def _words(heard: Heard | None) -> str | None:
-    """What a prompt can rest on; None if nothing was heard."""
-    return (heard.text or None) if heard is not None else None
-
-
-def _heard_answer(heard: Heard, given: str | None) -> HeardAnswer:
-    differs = given is not None and compare(given, heard) is Verdict.DIFFERS
-    return HeardAnswer(text=heard.text, language=heard.language, differs=differs)
+def _heard_answer(heard: Heard) -> HeardAnswer:
+    return HeardAnswer(text=heard.text, language=heard.language, differs=heard.differs)

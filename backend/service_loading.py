@@ -14,7 +14,7 @@ from backend.models import find_checkpoint
 from backend.reference_fetch import fetch_audio
 from backend.service import SpeechService
 from backend.speaker import Speaker
-from backend.stored_weights import REVISION, folder_of
+from backend.stored_weights import folder_of, revision_of
 from backend.transcriber import Transcriber
 from backend.watermark import Watermarker
 from backend.weights import TRANSCRIBER_FILES, Weights, is_whole, load_path
@@ -67,7 +67,7 @@ def _location(checkpoint: Checkpoint, volume: Path) -> tuple[str, str | None]:
     if checkpoint.folder is not None:
         return str(checkpoint.folder), None
     folder = folder_of(checkpoint.model_id, volume)
-    path = load_path(folder, Weights(checkpoint.model_id, REVISION))
+    path = load_path(folder, Weights(checkpoint.model_id, revision_of(checkpoint.model_id)))
     if path.warning is not None:
         log.warning("%s. Run: modal run deploy_backend.py::download_weights", path.warning)
     return path.location, path.revision
@@ -80,7 +80,7 @@ def _transcriber_loader(transcriber: str | None, volume: Path) -> Callable[[], T
     if transcriber.startswith("/"):
         return lambda: Transcriber(Path(transcriber))
     folder = folder_of(transcriber, volume)
-    if is_whole(folder, Weights(transcriber, REVISION, TRANSCRIBER_FILES)):
+    if is_whole(folder, Weights(transcriber, revision_of(transcriber), TRANSCRIBER_FILES)):
         return lambda: Transcriber(folder)
     log.warning(
         "nothing listens to reference clips, because the transcriber's weights are not there. "

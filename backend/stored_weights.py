@@ -15,13 +15,21 @@ if TYPE_CHECKING:
 
     from backend.deploy_settings import DeploySettings
 
-REVISION = "main"
-"""What is downloaded. The manifest beside the weights pins the commit that it was then."""
+_LATEST = "main"
 
 
 def is_published(model_id: str) -> bool:
     """Whether a model's weights come from the hub, not from a folder of the operator's."""
     return any(checkpoint.model_id == model_id for checkpoint in PUBLISHED)
+
+
+def revision_of(repo_id: str) -> str:
+    """Say which revision is downloaded: a speech model's pinned commit, a transcriber's latest.
+
+    The manifest beside a transcriber pins the commit that it was then.
+    """
+    pinned = {checkpoint.model_id: checkpoint.revision for checkpoint in PUBLISHED}
+    return pinned.get(repo_id) or _LATEST
 
 
 def folder_of(repo_id: str, volume: Path) -> Path:
@@ -39,11 +47,7 @@ def from_hub(settings: DeploySettings) -> list[str]:
 
 def all_are_whole(settings: DeploySettings, volume: Path) -> bool:
     """Whether nothing has to be asked of the hub."""
-    manifests = {
-        folder: Manifest.read(folder)
-        for folder in (folder_of(repo, volume) for repo in from_hub(settings))
-    }
     return all(
-        manifest is not None and not manifest.missing_in(folder)
-        for folder, manifest in manifests.items()
+        Manifest.read_if_whole(folder_of(repo, volume), repo, revision_of(repo)) is not None
+        for repo in from_hub(settings)
     )

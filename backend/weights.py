@@ -79,12 +79,12 @@ def is_whole(folder: Path, weights: Weights) -> bool:
 
     Other files in it do no harm.
     """
-    return _manifest_if_whole(folder, weights) is not None
+    return Manifest.read_if_whole(folder, weights.repo_id, weights.revision) is not None
 
 
 def load_path(folder: Path, weights: Weights) -> LoadPath:
     """Choose where to load weights from: the folder if it is whole, else the hub."""
-    manifest = _manifest_if_whole(folder, weights)
+    manifest = Manifest.read_if_whole(folder, weights.repo_id, weights.revision)
     if manifest is not None:
         return LoadPath(str(folder), manifest.commit)
     warning = (
@@ -130,15 +130,6 @@ def fill(
         ) from error
 
 
-def _manifest_if_whole(folder: Path, weights: Weights) -> Manifest | None:
-    manifest = Manifest.read(folder)
-    if manifest is None or manifest.repo_id != weights.repo_id:
-        return None
-    if weights.revision not in {manifest.revision, manifest.commit}:
-        return None
-    return None if manifest.missing_in(folder) else manifest
-
-
 def _fill(
     folder: Path, weights: Weights, hub: HfApi, on_progress: Callable[[Progress], None] | None
 ) -> None:
@@ -159,7 +150,12 @@ def _ask_for_manifest(weights: Weights, hub: HfApi) -> Manifest:
     """Ask the hub what a whole folder would hold."""
     info = hub.model_info(weights.repo_id, revision=weights.revision, files_metadata=True)
     files = tuple(
-        WeightsFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else None)
+        WeightsFile(
+            file.rfilename,
+            file.size or 0,
+            sha256=file.lfs.sha256 if file.lfs else None,
+            git_blob=None if file.lfs else file.blob_id,
+        )
         for file in info.siblings or ()
         if any(fnmatchcase(file.rfilename, pattern) for pattern in weights.files)
     )
@@ -206,9 +202,22 @@ def _check(folder: Path, manifest: Manifest) -> None:
         raise BackendUnavailableError(f"{file.path} was not downloaded in full: try again")
     for file in manifest.files:
         path = folder / file.path
-        if file.sha256 is not None and _sha256(path) != file.sha256:
+        if not _is_undamaged(path, file):
             path.unlink()
             raise BackendUnavailableError(f"{file.path} was damaged on its way: try again")
+
+
+def _is_undamaged(path: Path, file: WeightsFile) -> bool:
+    if file.sha256 is not None:
+        return _sha256(path) == file.sha256
+    return file.git_blob is None or _git_blob(path) == file.git_blob
+
+
+def _git_blob(path: Path) -> str:
+    """What Git calls a file's content: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects."""
+    content = path.read_bytes()  # of a small file
+    header = f"blob {len(content)}\0".encode()
+    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
 
 
 def _remove_all_but(manifest: Manifest, previous: Manifest, folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from backend.stored_weights import REVISION, folder_of, is_published
+from backend.stored_weights import folder_of, is_published, revision_of
 from backend.weights import SPEECH_MODEL_FILES, TRANSCRIBER_FILES, Progress, Weights, fill
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def download(
     files = SPEECH_MODEL_FILES if is_published(repo_id) else TRANSCRIBER_FILES
     fill(
         folder_of(repo_id, volume),
-        Weights(repo_id, REVISION, files),
+        Weights(repo_id, revision_of(repo_id), files),
         token=token,
         on_progress=_ProgressLines(repo_id, say),
     )

@@ -23,12 +23,14 @@ class WeightsFile:
     Attributes:
         path: Inside the folder, with slashes.
         size: In bytes.
-        sha256: Its checksum, or None for the small files that the hub has none of.
+        sha256: Its checksum, which the hub has of large files.
+        git_blob: Git's own checksum, which the hub has of small ones.
     """
 
     path: str
     size: int
     sha256: str | None
+    git_blob: str | None = None
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for a path that leads out of the folder."""
@@ -78,6 +80,16 @@ class Manifest:
             return cls(**content, files=files) if files else None
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
+
+    @classmethod
+    def read_if_whole(cls, folder: Path, repo_id: str, revision: str) -> Manifest | None:
+        """The manifest in a folder that holds all of these weights, or None if it does not."""
+        manifest = cls.read(folder)
+        if manifest is None or manifest.repo_id != repo_id:
+            return None
+        if revision not in {manifest.revision, manifest.commit}:
+            return None
+        return None if manifest.missing_in(folder) else manifest
 
     @staticmethod
     def remove(folder: Path) -> None:

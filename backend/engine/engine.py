@@ -10,9 +10,11 @@ import numpy as np
 from backend.contract import (
     AUTO_LANGUAGE,
     MAX_SPOKEN_CHARACTERS,
+    MAX_TRANSCRIPT_CHARACTERS,
     REFERENCE_SAMPLE_RATE,
     ConsentMissingError,
     LanguageNotSupportedError,
+    ReferenceUnusableError,
     SpeechError,
     SpeechRunsOnError,
     TextNotSpeakableError,
@@ -58,8 +60,9 @@ class SpeechJob:
         text: What to say, at most `MAX_SPOKEN_CHARACTERS`.
         prompt: The voice, as `Engine.make_prompt` made it.
         language: One of `EngineInfo.languages`.
-        seed: The same seed gives the same speech, whatever else is in the batch. (In bfloat16,
-            rounding depends on the size of the batch, and may now and then tip a choice.)
+        seed: The same seed gives the same speech, whatever else is in the batch. (Rounding
+            depends on the size of the batch, and may tip a choice: in float32 one of many
+            thousands, in bfloat16 now and then.)
         max_new_tokens: The most frames, which the length of the text limits further.
     """
 
@@ -127,7 +130,8 @@ class Engine:
                 the name that `find_checkpoint` gives.
             revision: The commit on the hub, where the weights come from there.
             device: "cuda:0" or "cpu"; None is the first GPU if there is one.
-            dtype: "bfloat16" or "float32"; None is what suits the device.
+            dtype: "bfloat16", "float32" or "float64" (to compare with); None is what suits the
+                device.
             attention: "flash_attention_2", "sdpa" or "eager"; None is the fastest that works.
             require_consent: Whether a voice prompt needs a consent record. False is for an
                 operator's own private use.
@@ -170,7 +174,8 @@ class Engine:
         """
         if consent is None and self._require_consent:
             raise ConsentMissingError("a voice prompt needs a consent record")
-        voice = clone_voice(self._model, samples, transcript, consent)
+        words = self._checked_transcript(transcript)
+        voice = clone_voice(self._model, samples, words, consent)
         return write_voice_prompt(voice, self._prompt_model)
 
     def speak_batch(self, jobs: Sequence[SpeechJob]) -> list[NDArray[np.float32] | SpeechError]:
@@ -217,6 +222,19 @@ class Engine:
         for row in rows:
             seconds = row.most_tokens / self._speaker.codec.frames_per_second
             yield SpeechChunk(row.number, _NOTHING, is_last=True, error=SpeechRunsOnError(seconds))
+
+    def _checked_transcript(self, transcript: str | None) -> str | None:
+        """Refuse at once what would make every later sentence fail."""
+        words = (transcript or "").strip()
+        if not words:
+            return None
+        if len(words) > MAX_TRANSCRIPT_CHARACTERS:
+            raise ReferenceUnusableError("its transcript is too long")
+        try:
+            self._layout.tokenize(words)
+        except TextNotSpeakableError:
+            raise ReferenceUnusableError("its transcript holds no words") from None
+        return words.encode("utf-8", "ignore").decode("utf-8")
 
     def _row(self, number: int, job: SpeechJob) -> Row:
         """Check a job and lay it out."""

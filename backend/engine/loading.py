@@ -7,16 +7,15 @@ import logging
 import time
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import torch
 from qwen_tts import Qwen3TTSModel
+from safetensors import SafetensorError, safe_open
 
 from backend.contract import AUTO_LANGUAGE, LANGUAGES, BackendUnavailableError
 from backend.models import NumberFormat, choose_number_format
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +90,7 @@ def load_model(  # noqa: PLR0913 - each is a choice of its own
         **({} if revision is None else {"revision": revision}),
     )
     _check_that_it_clones(model.model)
+    _check_that_it_is_whole(Path(checkpoint), model.model)
     info = EngineInfo(
         model_id=model_id,
         revision=revision,
@@ -154,7 +154,7 @@ def _load_with_first_that_works(
             if attention == choices[-1]:
                 raise BackendUnavailableError("the checkpoint cannot be loaded") from error
             log.warning("attention %s does not work here (%s)", attention, type(error).__name__)
-        except (OSError, RuntimeError, TypeError, KeyError) as error:
+        except (OSError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
             raise BackendUnavailableError("the checkpoint cannot be loaded") from error
         else:
             return model, attention
@@ -166,6 +166,24 @@ def _check_that_it_clones(model: Any) -> None:
         raise BackendUnavailableError("only Base checkpoints clone voices; this is another kind")
     if model.speech_tokenizer.get_model_type() != _CODEC:
         raise BackendUnavailableError("only checkpoints with the 12 Hz codec can be spoken with")
+
+
+def _check_that_it_is_whole(folder: Path, model: Any) -> None:
+    """Refuse a folder that lacks weights: transformers would fill in random numbers."""
+    parts = [(folder, model), (folder / "speech_tokenizer", model.speech_tokenizer.model)]
+    for place, module in parts:
+        files = list(place.glob("*.safetensors"))
+        stored = {name for file in files for name in _names_in(file)}
+        missing = module.state_dict().keys() - stored
+        if files and missing:
+            raise BackendUnavailableError(
+                f"the checkpoint lacks {len(missing)} of its weights, such as {min(missing)}"
+            )
+
+
+def _names_in(file: Path) -> list[str]:
+    with safe_open(file, framework="pt") as stored:
+        return list(stored.keys())
 
 
 def _languages(model: Any) -> tuple[str, ...]:

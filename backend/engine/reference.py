@@ -9,7 +9,6 @@ import torch
 
 from backend.contract import (
     MAX_REFERENCE_SECONDS,
-    MAX_TRANSCRIPT_CHARACTERS,
     MIN_REFERENCE_SECONDS,
     REFERENCE_SAMPLE_RATE,
     ReferenceUnusableError,
@@ -43,20 +42,19 @@ def clone_voice(
         transcript: Exactly what is said in it, for in-context mode; None is x-vector mode.
         consent: What the voice rests on.
 
-    Raises `ReferenceUnusableError` if the samples or the transcript cannot serve.
+    Raises `ReferenceUnusableError` if the samples cannot serve.
     """
     _check_samples(samples)
-    words = _checked_transcript(transcript)
     # Only arrays ever reach the package: it would open a string as a path or an address.
     embedding = model.extract_speaker_embedding(samples, REFERENCE_SAMPLE_RATE)
     speaker_embedding = embedding.float().cpu().numpy()
     if not np.isfinite(speaker_embedding).all():
         raise ReferenceUnusableError("the model found no voice in it")
-    if words is None:
+    if transcript is None:
         return ClonedVoice(speaker_embedding, consent=consent)
     heard = _end_in_silence(samples)
     codes = model.speech_tokenizer.encode([heard], sr=REFERENCE_SAMPLE_RATE).audio_codes[0]
-    return ClonedVoice(speaker_embedding, codes.cpu().numpy().astype(np.int16), words, consent)
+    return ClonedVoice(speaker_embedding, codes.cpu().numpy().astype(np.int16), transcript, consent)
 
 
 def _check_samples(samples: NDArray[np.float32]) -> None:
@@ -76,13 +74,6 @@ def _check_samples(samples: NDArray[np.float32]) -> None:
         raise ReferenceUnusableError("it exceeds full scale")
     if peak < _SILENT_LEVEL:
         raise ReferenceUnusableError("it is silent")
-
-
-def _checked_transcript(transcript: str | None) -> str | None:
-    words = (transcript or "").strip()
-    if len(words) > MAX_TRANSCRIPT_CHARACTERS:
-        raise ReferenceUnusableError("its transcript is too long")
-    return words or None
 
 
 def _end_in_silence(samples: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -25,17 +25,18 @@ class RowOutput:
 
     def __init__(self, watermark: Watermarker | None) -> None:
         self._marking = watermark and watermark.stream(REFERENCE_SAMPLE_RATE)
-        self._peak = 0.0
+        self._lowest = np.inf
+        self._highest = -np.inf
 
     def take(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Take the next samples; give what is ready to leave, which runs a little late.
 
         Raises `GenerationFailedError` if they are no numbers.
         """
-        peak = float(np.abs(samples).max(initial=0))
-        if not np.isfinite(peak):
+        if not np.isfinite(samples).all():
             raise GenerationFailedError("the model made samples that are not numbers")
-        self._peak = max(self._peak, peak)
+        self._lowest = samples.min(initial=self._lowest)
+        self._highest = samples.max(initial=self._highest)
         return self._marking.push(samples) if self._marking else samples
 
     def finish(self) -> NDArray[np.float32]:
@@ -43,6 +44,6 @@ class RowOutput:
 
         Raises `GenerationFailedError` if nothing was ever heard.
         """
-        if self._peak < _SILENT_LEVEL:
+        if self._highest - self._lowest < 2 * _SILENT_LEVEL:
             raise GenerationFailedError("the model made silence")
         return self._marking.finish() if self._marking else np.zeros(0, np.float32)

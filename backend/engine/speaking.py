@@ -46,7 +46,7 @@ class Speaker:
         self._talker = Talker(
             model=model.talker,
             sampling=Sampling.from_defaults(generation_defaults),
-            repetition_penalty=float(generation_defaults.get("repetition_penalty", 1.05)),
+            repetition_penalty=float(generation_defaults.get("repetition_penalty") or 1.05),
             end_of_speech=model.config.talker_config.codec_eos_token_id,
             residual_codes=ResidualCodes(
                 model.talker, Sampling.from_defaults(generation_defaults, "subtalker_")

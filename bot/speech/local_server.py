@@ -13,7 +13,6 @@ import signal
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -144,7 +143,7 @@ class _Speaker:
     """
 
     def __init__(self, loaded: LoadedEngine) -> None:
-        from backend.listening import listen  # noqa: PLC0415 - the bot's process needs none
+        from backend.hearing import Hearing  # noqa: PLC0415 - the bot's process needs none
         from backend.scheduler import Scheduler  # noqa: PLC0415 - as above
 
         self.has_broken = asyncio.Event()
@@ -152,7 +151,8 @@ class _Speaker:
         self._new_job = loaded.new_job
         self._scheduler = Scheduler(loaded.engine)
         self._scheduler.start()
-        self._listen = partial(listen, loaded.transcriber)
+        transcriber = loaded.transcriber
+        self._hearing = Hearing(None if transcriber is None else lambda: transcriber)
 
     async def answer(
         self, wish: SpeechRequest | Prepare | CheckHealth
@@ -186,6 +186,6 @@ class _Speaker:
             raise ReferenceUnusableError("the reference clip is not mono 16-bit PCM at 24 kHz")
         samples = np.frombuffer(clip.pcm, "<i2").astype(np.float32) / np.float32(32_768)
         caller = "" if consent is None else str(consent.attested_by)
-        transcript, heard = await asyncio.to_thread(self._listen, samples, clip.transcript)
+        transcript, heard = await self._hearing.listen(samples, clip.transcript)
         data = await self._scheduler.prompt(samples, transcript, consent, caller=caller)
         return PreparedVoice(VoicePrompt(data, self._model_id), heard)

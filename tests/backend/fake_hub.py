@@ -61,6 +61,8 @@ class FakeHub:
         siblings: list[dict[str, object]] = []
         for path, content in self.files.items():
             sibling: dict[str, object] = {"rfilename": path, "size": len(content)}
+            header = f"blob {len(content)}\0".encode()
+            sibling["blobId"] = hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
             if len(content) > 1_000:
                 sha256 = hashlib.sha256(content).hexdigest()
                 sibling["lfs"] = {"sha256": sha256, "size": len(content), "pointerSize": 130}

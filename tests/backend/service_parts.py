@@ -13,7 +13,7 @@ from backend.contract import REFERENCE_SAMPLE_RATE
 from backend.hearing import Hearing
 from backend.service import SpeechService
 from backend.speaker import Speaker
-from backend.transcriber import Heard, Transcriber
+from backend.transcriber import Transcriber, Transcription
 from tests.backend.conftest import buzz
 
 if TYPE_CHECKING:
@@ -42,12 +42,12 @@ class Ears:
     fails: bool = False
     clips: list[NDArray[np.float32]] = field(default_factory=list)
 
-    def transcribe(self, samples: NDArray[np.float32], _sample_rate: int) -> Heard:
+    def transcribe(self, samples: NDArray[np.float32], _sample_rate: int) -> Transcription:
         time.sleep(self.seconds)
         if self.fails:
             raise RuntimeError(f"out of memory while hearing {self.text}")
         self.clips.append(samples)
-        return Heard(self.text, "English", 0.9)
+        return Transcription(self.text, "English", 0.9)
 
     @property
     def hearing(self) -> Hearing:

@@ -23,6 +23,7 @@ from backend.contract import (
 )
 from backend.engine import Engine, SpeechJob
 from backend.engine.engine import MAX_ROWS, token_limit
+from backend.engine.row_output import RowOutput
 from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
 from tests.support.miniature import CONTROL_TOKENS
 
@@ -191,6 +192,14 @@ def damaged(checkpoint: Path, part: str, value: float) -> Engine:
     return engine
 
 
+def test_a_sound_that_never_changes_is_no_speech() -> None:
+    output = RowOutput(watermark=None)
+    output.take(np.full(4_800, 0.5, np.float32))
+    output.take(np.full(4_800, 0.5005, np.float32))
+    with pytest.raises(GenerationFailedError, match="silence"):
+        output.finish()
+
+
 @pytest.mark.parametrize(
     ("part", "value"),
     [
@@ -198,7 +207,7 @@ def damaged(checkpoint: Path, part: str, value: float) -> Engine:
         ("talker.code_predictor.model.norm.weight", np.nan),
         ("talker.code_predictor.lm_head.3.weight", np.inf),
         ("decoder.decoder.0.conv.weight", np.nan),
-        ("decoder.decoder.6.conv.weight", 0.0),  # silence
+        ("decoder.decoder.6.conv.weight", 0.0),  # a level that never changes: its bias
     ],
 )
 def test_a_model_that_makes_no_sound_numbers_gives_an_error_and_no_speech(

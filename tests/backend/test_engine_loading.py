@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from backend.contract import LANGUAGES, BackendUnavailableError
 from backend.engine import SpeechJob, loading
@@ -127,6 +128,36 @@ def test_an_incomplete_checkpoint_is_refused(
         (copy / missing).unlink()
     with pytest.raises(BackendUnavailableError):
         load(copy)
+
+
+@pytest.mark.parametrize("part", ["model.safetensors", "speech_tokenizer/model.safetensors"])
+def test_a_checkpoint_without_some_of_its_weights_is_refused(
+    checkpoint: Path, tmp_path: Path, part: str
+) -> None:
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
+    weights = load_file(copy / part)
+    del weights[max(weights)]
+    save_file(weights, copy / part, {"format": "pt"})
+    with pytest.raises(BackendUnavailableError, match="lacks 1 of its weights"):
+        load(copy)
+
+
+@pytest.mark.parametrize("part", ["model.safetensors", "speech_tokenizer/model.safetensors"])
+def test_a_checkpoint_whose_weights_are_cut_off_is_refused(
+    checkpoint: Path, tmp_path: Path, part: str
+) -> None:
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
+    with (copy / part).open("r+b") as file:
+        file.truncate(100_000)
+    with pytest.raises(BackendUnavailableError, match="cannot be loaded"):
+        load(copy)
+
+
+def test_defaults_that_say_nothing_are_the_packages(checkpoint: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
+    nothing = {"top_p": None, "temperature": None, "repetition_penalty": None}
+    (copy / "generation_config.json").write_text(json.dumps(nothing))
+    assert load(copy).info().languages
 
 
 def test_a_checkpoint_that_does_not_clone_is_refused(checkpoint: Path, tmp_path: Path) -> None:

@@ -172,6 +172,21 @@ def test_a_stream_of_pieces_equals_one_decode(greedy_engine: Engine, pieces: lis
         torch.testing.assert_close(row, expected[-60 * 1_920 :], atol=1e-9, rtol=0)
 
 
+@pytest.mark.parametrize("top_p", [1.0, 0.9])
+def test_rounding_that_swaps_two_equally_likely_codes_changes_no_choice(top_p: float) -> None:
+    sampling = Sampling(do_sample=True, temperature=0.9, top_k=50, top_p=top_p)
+    logits = torch.randn(1, 120, generator=torch.Generator().manual_seed(1))
+    logits[0, 24], logits[0, 58] = 1.5683333, 1.5683345
+    other = logits.clone()
+    other[0, 24] += 2e-6
+    draws = (torch.arange(10_000) + 0.5) / 10_000
+    chosen, chosen_by_other = (
+        sampling.choose(each.expand(len(draws), -1), draws) for each in (logits, other)
+    )
+    assert (chosen == chosen_by_other).all()
+    assert {24, 58} <= set(chosen.tolist())
+
+
 @pytest.mark.parametrize(
     "sampling",
     [

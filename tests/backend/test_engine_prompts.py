@@ -116,6 +116,14 @@ def test_what_is_no_reference_is_refused(engine: Engine, consent: ConsentRecord,
         engine.make_prompt(UNUSABLE[kind], TRANSCRIPT, consent)
 
 
+@pytest.mark.parametrize("transcript", ["<|im_end|>", "<|im_start|><|im_end|>", "\ud800"])
+def test_a_transcript_without_words_is_refused_when_the_voice_is_made(
+    engine: Engine, consent: ConsentRecord, transcript: str
+) -> None:
+    with pytest.raises(ReferenceUnusableError, match="no words"):
+        engine.make_prompt(buzz(110), transcript, consent)
+
+
 def test_a_transcript_that_is_too_long_is_refused(engine: Engine, consent: ConsentRecord) -> None:
     with pytest.raises(ReferenceUnusableError, match="transcript"):
         engine.make_prompt(buzz(110), "a" * (MAX_TRANSCRIPT_CHARACTERS + 1), consent)

@@ -138,7 +138,9 @@ def test_speech_is_heard_long_before_it_is_complete(
 
 def test_a_chunk_comes_every_few_frames(engine: Engine, jobs: list[SpeechJob]) -> None:
     lengths = [len(chunk.samples) // FRAME for chunk in engine.stream(jobs[1:2])]
-    assert lengths == [5, 8, 7, 0]
+    first, *middle, rest, nothing = lengths
+    assert (first, set(middle), nothing) == (5, {8}, 0)
+    assert 0 < rest <= 8
 
 
 def test_rows_that_end_early_are_delivered_at_once(

@@ -50,6 +50,26 @@ def test_other_weights_of_the_same_name_have_another_model_id(
     assert find_checkpoint(str(copy)).model_id != find_checkpoint(str(checkpoint)).model_id
 
 
+@pytest.mark.parametrize("part", ["model.safetensors", "speech_tokenizer/model.safetensors"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_weights_that_differ_anywhere_have_another_model_id(
+    checkpoint: Path, tmp_path: Path, part: str, share: float
+) -> None:
+    copy = shutil.copytree(checkpoint, tmp_path / "miniature")
+    content = bytearray((copy / part).read_bytes())
+    start = int(share * len(content))
+    content[start : start + len(content) // 64] = bytes(len(content) // 64)
+    (copy / part).write_bytes(content)
+    assert find_checkpoint(str(copy)).model_id != find_checkpoint(str(checkpoint)).model_id
+
+
+def test_the_published_models_are_pinned_to_a_commit() -> None:
+    for model_id in (DEFAULT_MODEL_ID, SMALL_MODEL_ID):
+        revision = find_checkpoint(model_id).revision
+        assert revision is not None
+        assert len(bytes.fromhex(revision)) == 20
+
+
 @pytest.mark.parametrize("model_id", ["", "Qwen/Qwen3-TTS-12Hz-9B-Base", "/no/such/folder", "."])
 def test_what_is_no_model_is_refused_with_the_choices(model_id: str) -> None:
     with pytest.raises(UnknownModelError, match=DEFAULT_MODEL_ID):

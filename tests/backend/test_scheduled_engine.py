@@ -30,8 +30,9 @@ def reference(pitch: float) -> NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """In double precision, where the rounding of a batch's size tips no choice of the model."""
     folder = build_miniature(tmp_path_factory.mktemp("miniature"), end_of_speech_scale=6.0)
-    return Engine.load(folder, watermark=None, require_consent=False, device="cpu")
+    return Engine.load(folder, watermark=None, require_consent=False, device="cpu", dtype="float64")
 
 
 @pytest.fixture(scope="module")
@@ -72,18 +73,10 @@ async def spoken(scheduler: Scheduler, job: SpeechJob, caller: str = "a") -> NDA
     return np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32_767)
 
 
-def whose(heard: NDArray[np.float32], expected: list[NDArray[np.float32]]) -> int:
-    """The sentence that speech is nearest to.
-
-    The same sentence in another batch is the same but for rounding, which in one of some thousand
-    choices of the model tips it; from there on it says something else.
-    """
-    lengths = [min(len(heard), len(meant)) for meant in expected]
-    distances = [
-        np.abs(heard[:length] - meant[:length]).mean()
-        for length, meant in zip(lengths, expected, strict=True)
-    ]
-    return int(np.argmin(distances))
+def check(heard: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
+    """The same speech, but for the rounding to 16 bits."""
+    assert len(heard) == len(expected)
+    np.testing.assert_allclose(heard, expected, atol=1e-4)
 
 
 async def test_thirty_two_callers_each_hear_their_own_sentence(
@@ -94,7 +87,8 @@ async def test_thirty_two_callers_each_hear_their_own_sentence(
             *(spoken(scheduler, job, caller=str(number)) for number, job in enumerate(jobs))
         )
 
-    assert [whose(speech, expected) for speech in heard] == list(range(32))
+    for speech, meant in zip(heard, expected, strict=True):
+        check(speech, meant)
 
 
 async def test_leaving_takes_nothing_from_the_others(
@@ -112,7 +106,8 @@ async def test_leaving_takes_nothing_from_the_others(
             while scheduler.load().begun:  # noqa: ASYNC110 - until another thread has noticed
                 await asyncio.sleep(0.01)
 
-    assert [whose(speech, expected) for speech in heard] == list(range(4))
+    for speech, meant in zip(heard, expected[:4], strict=True):
+        check(speech, meant)
 
 
 async def test_a_crash_of_the_model_costs_one_batch(
@@ -133,4 +128,5 @@ async def test_a_crash_of_the_model_costs_one_batch(
         heard = await asyncio.gather(*(spoken(scheduler, job) for job in jobs[:4]))
 
     assert [type(error) for error in lost] == [GenerationFailedError] * 4
-    assert [whose(speech, expected) for speech in heard] == list(range(4))
+    for speech, meant in zip(heard, expected[:4], strict=True):
+        check(speech, meant)

@@ -112,6 +112,22 @@ async def test_a_short_sentence_passes_a_long_one() -> None:
         assert await long == [100] * 60
 
 
+async def test_callers_who_speak_for_ever_do_not_keep_out_another() -> None:
+    engine = ScriptedEngine(step_seconds=0.001)
+    async with serving(engine, patience_seconds=0.01, need_seconds=0.1, rows=1) as scheduler:
+        endless = [
+            asyncio.ensure_future(spoken(scheduler, job(100_000, name=caller), caller=caller))
+            for caller in ("a", "b")
+        ]
+        await until(lambda: engine.spoken["100000 a"] > 0 and engine.spoken["100000 b"] > 0)
+        began = time.monotonic()
+        assert await spoken(scheduler, job(3), caller="c") == [100] * 3
+        assert time.monotonic() - began < 3
+        for task in endless:
+            task.cancel()
+        await asyncio.gather(*endless, return_exceptions=True)
+
+
 async def test_who_is_served_already_gets_no_second_batch() -> None:
     engine = ScriptedEngine(is_held=True)
     async with serving(engine, patience_seconds=0, gather_seconds=0, rows=1) as scheduler:

@@ -147,6 +147,20 @@ def test_damage_on_the_way_is_noticed(hub: FakeHub, folder: Path) -> None:
     assert content(folder) == NEEDED
 
 
+@pytest.mark.parametrize("name", NEEDED)
+def test_without_a_manifest_files_of_the_right_size_are_checked(
+    hub: FakeHub, folder: Path, name: str
+) -> None:
+    fill(folder, WEIGHTS, endpoint=hub.endpoint)
+    Manifest.remove(folder)
+    (folder / name).write_bytes(bytes(len(NEEDED[name])))
+    with pytest.raises(BackendUnavailableError, match="damaged"):
+        fill(folder, WEIGHTS, endpoint=hub.endpoint)
+    assert not is_whole(folder, WEIGHTS)
+    fill(folder, WEIGHTS, endpoint=hub.endpoint)
+    assert content(folder) == NEEDED
+
+
 def test_another_revision_replaces_the_first(hub: FakeHub, folder: Path) -> None:
     first = Weights(REPOSITORY, hub.commit)
     fill(folder, first, endpoint=hub.endpoint)
