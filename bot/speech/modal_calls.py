@@ -43,7 +43,6 @@ SECONDS_TO_CANCEL_AT_CLOSE = 5.0
 
 _AT_ONCE_SECONDS = 5.0
 _PAUSE_BEFORE_REPEATING = 0.5
-_NO_MORE_TRIES = 0
 
 
 class Calls:
@@ -81,25 +80,27 @@ class Calls:
             caller: Whose turn it takes.
         """
         async with self._turns.turn_of(caller):
-            for tries_left in (1, _NO_MORE_TRIES):
+            is_repeated = has_spoken = False
+            while True:
                 began = asyncio.get_running_loop().time()
-                has_spoken = False
                 try:
                     async with aclosing(self._stream_once(ask)) as chunks:
                         async for chunk in chunks:
                             has_spoken = True
                             yield chunk
                 except SpeechError as error:
-                    if has_spoken or not tries_left or not _may_pass(error, began):
+                    if has_spoken or is_repeated or not _may_pass(error, began):
                         raise
                 else:
                     return
+                is_repeated = True
                 await asyncio.sleep(_PAUSE_BEFORE_REPEATING)
 
     async def result(self, ask: Ask, *, caller: str) -> Any:
         """Call a method and wait for its result. Takes the arguments of `stream`."""
         async with self._turns.turn_of(caller):
-            for tries_left in (1, _NO_MORE_TRIES):
+            is_repeated = False
+            while True:
                 began = asyncio.get_running_loop().time()
                 call: RemoteCall | None = None
                 try:
@@ -107,10 +108,10 @@ class Calls:
                         return await self._only_answer(call)
                 except SpeechError as error:
                     has_begun = call is not None and call.call_id is not None
-                    if has_begun or not tries_left or not _may_pass(error, began):
+                    if has_begun or is_repeated or not _may_pass(error, began):
                         raise
+                is_repeated = True
                 await asyncio.sleep(_PAUSE_BEFORE_REPEATING)
-        return None
 
     async def close(self) -> None:
         """Have everyone who waits give up, and every call stopped remotely if that goes quickly."""

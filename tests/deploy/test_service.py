@@ -140,16 +140,16 @@ async def test_sixteen_callers_are_served_together_each_with_its_own_voice(
             await deployed.generate_with_prompt.remote.aio(TEXT, "English", prompt, seed=seed)
         )
 
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
     alone = [await say(*each) for each in wanted]
-    one_by_one = loop.time() - begun
-    begun = loop.time()
-    together = await asyncio.gather(*(say(*each) for each in wanted))
-    at_once = loop.time() - begun
+    saying = asyncio.gather(*(say(*each) for each in wanted))
+    spoken_at_once = [0]
+    while not saying.done():
+        spoken_at_once.append((await deployed.health.remote.aio())["speaking"])
+    together = await saying
 
     assert [whose(speech, alone) for speech in together] == list(range(16))
-    assert at_once < 0.75 * one_by_one
+    # Not by the clock: on a machine that tests share, sixteen together may take as long as alone.
+    assert max(spoken_at_once) > 1
     assert len(server.containers) == 1
 
 
