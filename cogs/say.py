@@ -6,11 +6,10 @@ from discord import app_commands
 from discord.ext import commands
 
 from backend.contract import AUTO_LANGUAGE
-from bot.audio.encode import AudioFormat
 from bot.client import Interaction, VoiceBot
 from bot.errors import Refusal
 from bot.interface import wording
-from bot.interface.delivery import encoder
+from bot.interface.attachments import ReplyFormat, SpeechAttachment
 from bot.interface.options import FORMAT_CHOICES, LANGUAGE_CHOICES, name_resolver, suggest_voices
 from bot.interface.reply import Reply
 from bot.text import MAX_TEXT_CHARACTERS
@@ -39,7 +38,7 @@ class Say(commands.Cog):
         text: app_commands.Range[str, 1, MAX_TEXT_CHARACTERS],
         voice: app_commands.Range[str, 1, MAX_NAME_CHARACTERS] | None = None,
         language: str | None = None,
-        format: str = AudioFormat.OGG.value,  # noqa: A002 - the option's name in Discord
+        format: str = ReplyFormat.OGG.value,  # noqa: A002 - the option's name in Discord
     ) -> None:
         """Speak sentence by sentence, and post one file."""
         studio = self.bot.studio
@@ -61,7 +60,7 @@ class Say(commands.Cog):
                 wording.spoken_message(
                     wording.voice_name(saved.name), text, notice=studio.backend.notice
                 ),
-                encoder(speech, AudioFormat(format), self.bot.encoding_turns),
+                SpeechAttachment(speech, ReplyFormat(format), self.bot.encoding_turns),
             )
             await reply.finish()
 

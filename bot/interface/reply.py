@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import discord
 
     from bot.client import VoiceBot
-    from bot.interface.delivery import Encode
+    from bot.interface.attachments import SpeechAttachment
     from bot.interface.questions import Question
 
 log = structlog.get_logger(__name__)
@@ -149,9 +149,9 @@ class Reply:
             raise HaltedError(view.reason)
         return done
 
-    async def post(self, content: str, encode: Encode) -> None:
+    async def post(self, content: str, speech: SpeechAttachment) -> None:
         """Post speech where all can see it; see `delivery.post_speech`."""
-        await delivery.post_speech(self._interaction, content, encode)
+        await delivery.post_speech(self._interaction, content, speech)
 
     async def finish(self) -> None:
         """Show the remarks; without any, take the private message away."""

@@ -164,8 +164,9 @@ def help_page(backend: BackendInfo, state: str) -> discord.Embed:
     page.add_field(
         name="Use it",
         value=(
-            "`/say` speaks with your saved voice, up to 5,000 characters, as an Ogg, MP3, WAV or "
-            "FLAC file. `/voice list`, `info`, `rename` and `delete` look after your voices."
+            "`/say` speaks with your saved voice, up to 5,000 characters, as a voice message or an "
+            "Ogg, MP3, WAV or FLAC file. `/voice list`, `info`, `rename` and `delete` look after "
+            "your voices."
         ),
         inline=False,
     )
