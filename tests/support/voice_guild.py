@@ -1,0 +1,226 @@
+"""A guild whose voice channels lead to a loopback voice server.
+
+simcord simulates Discord without voice, and with a clock of its own. What is added here: the bot's
+requests to join and leave voice channels are answered as Discord would, the voice gateway's
+websocket reaches the loopback server, and time is real.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import secrets
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+from simcord import _dpy_internals, _runtime
+
+from tests.support.discord_server import Member, Server
+from tests.support.voice_server.call import Admission
+from tests.support.voice_server.region import VoiceRegion
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    import discord
+    from simcord.builders import ChannelHandle, GuildHandle
+    from simcord.env import Env
+
+    from tests.support.voice_server.call import Call
+
+GATEWAY_SECONDS = 0.01
+POLL_SECONDS = 0.01
+
+
+@dataclass
+class VoiceGuild:
+    """One guild with two voice channels.
+
+    Attributes:
+        guild: simcord's handle of it.
+        server: The guild's text channel, in which members type.
+        lounge: A voice channel.
+        studio: Another one.
+        call: What is heard in the guild, and what goes wrong.
+    """
+
+    guild: GuildHandle
+    server: Server
+    lounge: ChannelHandle
+    studio: ChannelHandle
+    call: Call
+
+    @property
+    def channel(self) -> discord.VoiceChannel:
+        """The lounge, as the bot sees it."""
+        found = self.server.bot.get_channel(self.lounge.id)
+        assert found is not None
+        return found  # type: ignore[return-value]
+
+    @property
+    def bot_is_in(self) -> int | None:
+        """The id of the voice channel that Discord shows the bot in."""
+        state = self._voice_states.get(self.call.bot_id)
+        return state.channel_id if state is not None else None
+
+    @property
+    def _voice_states(self) -> dict[int, Any]:
+        return self.server.env.backend.get_guild(self.guild.id).voice_states
+
+    def member(self, name: str) -> Member:
+        """Someone joins the guild."""
+        return Member(self.server, self.guild.add_member(self.server.env.create_user(name)))
+
+    async def member_in_lounge(self, name: str) -> Member:
+        """Someone joins the guild, and its lounge."""
+        member = self.member(name)
+        await member.actor.join_voice(self.lounge)
+        return member
+
+    async def kick_bot(self) -> None:
+        """A moderator disconnects the bot from voice."""
+        self._place_bot(None)
+        self.call.admission = None
+        await self.call.close(4014)
+
+    async def move_bot(self, channel: ChannelHandle) -> None:
+        """A moderator drags the bot into another voice channel, which another server serves."""
+        await self.call.new_address()
+        self._place_bot(channel.id)
+        self.send_voice_server()
+        await self.call.close(4014)
+
+    async def move_server(self) -> None:
+        """Discord moves the call to another voice server; the old one stops answering."""
+        await self.call.new_address()
+        self.send_voice_server()
+        await asyncio.sleep(GATEWAY_SECONDS)
+        await self.call.old_addresses_vanish()
+
+    async def forget_bot(self) -> None:
+        """Discord drops the bot from the call and tells it nothing: the bot becomes a ghost."""
+        self._voice_states.pop(self.call.bot_id, None)
+        self.call.admission = None
+        self.call.faults.deaf = True
+        self.call.faults.ignores_heartbeats = True
+
+    def send_voice_server(self) -> None:
+        """Tell the bot where the call is served, and with which token."""
+        state = self._voice_states[self.call.bot_id]
+        token = secrets.token_hex(8)
+        self.call.admission = Admission(state.channel_id or 0, state.session_id, token)
+        where = {
+            "guild_id": str(self.guild.id),
+            "token": token,
+            "endpoint": self.call.endpoint,
+        }
+        self.server.env.backend.emit("VOICE_SERVER_UPDATE", where)
+
+    def answer_voice_request(self, channel_id: int | None, **flags: bool) -> None:
+        """Do what Discord does when the bot asks to be in a voice channel, or in none.
+
+        Who is in that channel already is told no new server.
+        """
+        before = self.bot_is_in
+        self._place_bot(channel_id, **flags)
+        if channel_id is None:
+            self.call.admission = None
+        elif channel_id != before:
+            self.send_voice_server()
+
+    def _place_bot(self, channel_id: int | None, **flags: bool) -> None:
+        backend = self.server.env.backend
+        backend.set_voice_state(self.guild.id, self.call.bot_id, channel_id, **flags)
+
+
+@dataclass
+class VoiceWorld:
+    """A simulated Discord in which the bot can speak.
+
+    Attributes:
+        guilds: As many as were asked for.
+        region: What serves their calls.
+    """
+
+    guilds: list[VoiceGuild]
+    region: VoiceRegion
+
+
+@asynccontextmanager
+async def open_voice(server: Server, *, guilds: int = 1) -> AsyncIterator[VoiceWorld]:
+    """Give a simulated Discord a voice server, and more guilds besides the one of `server`.
+
+    From then on time is real, and a typed command returns at once, whatever the bot still does.
+    """
+    env, bot = server.env, server.bot
+    assert bot.user is not None
+    _restore_time(env)
+    async with VoiceRegion() as region, aiohttp.ClientSession() as http:
+        world = VoiceWorld([], region)
+        for number in range(guilds):
+            guild = env.create_guild(f"Guild {number}")
+            text = guild.create_text_channel("text")
+            here = Server(env, bot, server.speech, text)
+            lounge, studio = (guild.create_voice_channel(name) for name in ("lounge", "studio"))
+            call = await region.open_call(guild.id, bot_id=bot.user.id)
+            world.guilds.append(VoiceGuild(guild, here, lounge, studio, call))
+        await asyncio.sleep(0)
+        _answer_voice_requests(bot, world)
+        _let_voice_gateway_through(bot, http)
+        yield world
+        await bot.close()
+
+
+async def eventually(is_true: Callable[[], object], *, within: float = 5.0) -> None:
+    """Wait until something is so; raises `TimeoutError` if it never is."""
+    async with asyncio.timeout(within):
+        while not is_true():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(POLL_SECONDS)
+
+
+def _restore_time(env: Env) -> None:
+    """Take simcord's clocks and its accounting of the bot's tasks out of the event loop.
+
+    Both assume that nothing outside of the loop takes time. Events still reach the bot, and its
+    errors are still collected.
+    """
+    _dpy_internals.release_clocks(env)
+    _runtime._restore_loop(env)
+
+
+def _answer_voice_requests(bot: discord.AutoShardedClient, world: VoiceWorld) -> None:
+    """Give simcord's gateway the one command that it lacks: to change one's voice state."""
+    guilds = {guild.guild.id: guild for guild in world.guilds}
+
+    async def voice_state(
+        guild_id: int, channel_id: int | None, self_mute: bool = False, self_deaf: bool = False
+    ) -> None:
+        guild = guilds[guild_id]
+        flags = {"self_mute": self_mute, "self_deaf": self_deaf}
+        _soon(lambda: guild.answer_voice_request(channel_id, **flags))
+
+    for shard in bot.shards.values():
+        shard._parent.ws.voice_state = voice_state  # type: ignore[method-assign]
+
+
+def _let_voice_gateway_through(bot: discord.Client, http: aiohttp.ClientSession) -> None:
+    """Let discord.py's voice gateway reach the loopback server, which speaks no TLS."""
+
+    async def ws_connect(url: str, *, compress: int = 0) -> aiohttp.ClientWebSocketResponse:
+        return await http.ws_connect(
+            url.replace("wss://", "ws://", 1),
+            compress=compress,
+            timeout=aiohttp.ClientWSTimeout(ws_close=30.0),  # as discord.py has it
+            max_msg_size=0,
+            autoclose=False,
+        )
+
+    bot.http.ws_connect = ws_connect  # type: ignore[method-assign]
+
+
+def _soon(work: Callable[[], Any]) -> None:
+    """Do something after the time that an answer from Discord takes."""
+    loop = asyncio.get_running_loop()
+    loop.call_later(GATEWAY_SECONDS, work, context=contextvars.Context())
