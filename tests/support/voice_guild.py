@@ -99,7 +99,7 @@ class VoiceGuild:
         await asyncio.sleep(GATEWAY_SECONDS)
         await self.call.old_addresses_vanish()
 
-    async def forget_bot(self) -> None:
+    def forget_bot(self) -> None:
         """Discord drops the bot from the call and tells it nothing: the bot becomes a ghost."""
         self._voice_states.pop(self.call.bot_id, None)
         self.call.admission = None

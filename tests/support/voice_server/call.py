@@ -84,7 +84,7 @@ class Call:
         return (await asyncio.to_thread(self._ear.catch_up)).since(since)
 
     async def heard_until_quiet(
-        self, *, quiet_seconds: float = 0.5, within: float = 20.0, since: float = 0.0
+        self, *, quiet_seconds: float = 0.4, within: float = 20.0, since: float = 0.0
     ) -> Heard:
         """What was heard until the bot fell silent; waits for it to begin.
 

@@ -43,11 +43,15 @@ class Tone:
 def pitch(
     samples: NDArray[np.float32], *, lowest: float = 100.0, highest: float = 12_000.0
 ) -> float:
-    """The strongest pitch between two bounds, in Hz; good to a few Hz for 20 ms of a pure tone."""
-    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples)), 8 * len(samples)))
-    step = SAMPLE_RATE / (8 * len(samples))
+    """The strongest pitch between two bounds, in Hz; good to 1 Hz for 20 ms of a clear tone."""
+    size = 8 * len(samples)
+    loudness = np.log(np.abs(np.fft.rfft(samples * np.hanning(len(samples)), size)) + 1e-12)
+    step = SAMPLE_RATE / size
     low, high = round(lowest / step), round(highest / step)
-    return float((low + np.argmax(spectrum[low:high])) * step)
+    top = low + int(np.argmax(loudness[low:high]))
+    left, middle, right = loudness[top - 1 : top + 2]
+    bend = left - 2 * middle + right  # the peak of the parabola through three points
+    return float(top + (0.5 * (left - right) / bend if bend else 0.0)) * step
 
 
 def tones(heard: Heard) -> list[Tone]:
