@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 from simcord import _dpy_internals, _runtime
 
-from tests.support.discord_server import Member, Server
+from backend.contract import VoicePrompt
+from tests.support.discord_server import Answer, Member, Server
+from tests.support.marked_speech import item_text
 from tests.support.voice_server.call import Admission
 from tests.support.voice_server.region import VoiceRegion
 
@@ -34,19 +36,42 @@ GATEWAY_SECONDS = 0.01
 POLL_SECONDS = 0.01
 
 
+class Speaker(Member):
+    """A member with a saved voice, who has the bot say marked speech."""
+
+    async def saves_voice(self) -> None:
+        """Save a voice, without the upload that `/clone` would want."""
+        library, backend = self.server.bot.library, self.server.bot.studio.backend
+        await self.consents()
+        prompt = VoicePrompt(data=b"300", model_id=backend.model_id)
+        await library.save(
+            self.actor.id,
+            self.actor.name,
+            clip_flac=b"fLaC that nobody decodes here",
+            clip_seconds=12.0,
+            transcript="The quick brown fox.",
+            language="English",
+            prompt=prompt,
+        )
+
+    async def says(self, item: int, seconds: float) -> Answer:
+        """Use `/say` for an item of marked speech; return at once, with the answer to come."""
+        return await self.types("say", text=item_text(item, seconds), where="voice")
+
+
 @dataclass
 class VoiceGuild:
     """One guild with two voice channels.
 
     Attributes:
-        guild: simcord's handle of it.
+        handle: simcord's, of the guild.
         server: The guild's text channel, in which members type.
         lounge: A voice channel.
         studio: Another one.
         call: What is heard in the guild, and what goes wrong.
     """
 
-    guild: GuildHandle
+    handle: GuildHandle
     server: Server
     lounge: ChannelHandle
     studio: ChannelHandle
@@ -67,17 +92,18 @@ class VoiceGuild:
 
     @property
     def _voice_states(self) -> dict[int, Any]:
-        return self.server.env.backend.get_guild(self.guild.id).voice_states
+        return self.server.env.backend.get_guild(self.handle.id).voice_states
 
     def member(self, name: str) -> Member:
         """Someone joins the guild."""
-        return Member(self.server, self.guild.add_member(self.server.env.create_user(name)))
+        return Member(self.server, self.handle.add_member(self.server.env.create_user(name)))
 
-    async def member_in_lounge(self, name: str) -> Member:
-        """Someone joins the guild, and its lounge."""
-        member = self.member(name)
-        await member.actor.join_voice(self.lounge)
-        return member
+    async def speaker(self, name: str) -> Speaker:
+        """Someone joins the guild and its lounge, and has a saved voice."""
+        speaker = Speaker(self.server, self.member(name).actor)
+        await speaker.actor.join_voice(self.lounge)
+        await speaker.saves_voice()
+        return speaker
 
     async def kick_bot(self) -> None:
         """A moderator disconnects the bot from voice."""
@@ -103,8 +129,7 @@ class VoiceGuild:
         """Discord drops the bot from the call and tells it nothing: the bot becomes a ghost."""
         self._voice_states.pop(self.call.bot_id, None)
         self.call.admission = None
-        self.call.faults.deaf = True
-        self.call.faults.ignores_heartbeats = True
+        self.call.stalls()
 
     def send_voice_server(self) -> None:
         """Tell the bot where the call is served, and with which token."""
@@ -112,7 +137,7 @@ class VoiceGuild:
         token = secrets.token_hex(8)
         self.call.admission = Admission(state.channel_id or 0, state.session_id, token)
         where = {
-            "guild_id": str(self.guild.id),
+            "guild_id": str(self.handle.id),
             "token": token,
             "endpoint": self.call.endpoint,
         }
@@ -132,7 +157,7 @@ class VoiceGuild:
 
     def _place_bot(self, channel_id: int | None, **flags: bool) -> None:
         backend = self.server.env.backend
-        backend.set_voice_state(self.guild.id, self.call.bot_id, channel_id, **flags)
+        backend.set_voice_state(self.handle.id, self.call.bot_id, channel_id, **flags)
 
 
 @dataclass
@@ -192,7 +217,7 @@ def _restore_time(env: Env) -> None:
 
 def _answer_voice_requests(bot: discord.AutoShardedClient, world: VoiceWorld) -> None:
     """Give simcord's gateway the one command that it lacks: to change one's voice state."""
-    guilds = {guild.guild.id: guild for guild in world.guilds}
+    guilds = {guild.handle.id: guild for guild in world.guilds}
 
     async def voice_state(
         guild_id: int, channel_id: int | None, self_mute: bool = False, self_deaf: bool = False

@@ -103,16 +103,17 @@ class Address:
                 data, notes, _, remote = self._udp.recvmsg(MAX_DATAGRAM_BYTES, 64)
             except BlockingIOError:
                 return
-            if not self._call.faults.deaf:
-                self._received(data, _arrival(notes), remote)
+            self._received(data, _arrival(notes), remote)
 
     def _received(self, data: bytes, arrived: float, remote: tuple[str, int]) -> None:
         if len(data) == rtp.KEEPALIVE_BYTES:
-            self._udp.sendto(data, remote)  # Discord's own clients keep their port open with these
+            self._echo(data, remote)
             return
         session = self.sessions.get(rtp.source(data))
         if session is None:
             self._call.sent_to_nobody += 1
+        elif session.deaf:
+            return
         elif rtp.is_discovery(data):
             session.remote = remote
             if not self._call.faults.loses_discovery:
@@ -131,6 +132,11 @@ class Address:
                 )
             )
 
+    def _echo(self, data: bytes, remote: tuple[str, int]) -> None:
+        """Send a keep-alive back; Discord's own clients keep their port open with these."""
+        if any(session.remote == remote and not session.deaf for session in self.sessions.values()):
+            self._udp.sendto(data, remote)
+
     def _send(self, remote: tuple[str, int], session: Session) -> None:
         """Answer a discovery, a moment after it came, as a server on a real network would."""
         if self._udp.fileno() >= 0:
@@ -140,7 +146,7 @@ class Address:
         while True:
             await asyncio.sleep(RTCP_INTERVAL_SECONDS)
             for session in self.sessions.values():
-                if session.remote is not None and not self._call.faults.deaf:
+                if session.remote is not None and not session.deaf:
                     self._udp.sendto(rtp.sender_report(session.ssrc), session.remote)
 
 

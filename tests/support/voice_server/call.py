@@ -112,6 +112,14 @@ class Call:
         """End the bot's present connection with a close code; 1006 cuts the line without one."""
         await self._region.run(self.sessions[-1].close(code))
 
+    def falls_silent(self) -> None:
+        """The bot's present connection is dead by UDP, both ways: "UDP silence"."""
+        self.sessions[-1].deaf = True
+
+    def stalls(self) -> None:
+        """The bot's present connection is dead by UDP, and heartbeats get no answer."""
+        self.sessions[-1].deaf = self.sessions[-1].dumb = True
+
     async def listener_joins(self) -> None:
         """Somebody comes to listen, so that speech is end-to-end encrypted from now on."""
         self.somebody_listens = True

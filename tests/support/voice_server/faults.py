@@ -9,15 +9,14 @@ from dataclasses import dataclass
 class Faults:
     """What the voice server does wrong from now on.
 
-    A test sets these at any time; all is well again with `call.faults = Faults()`.
+    A test sets these at any time. They concern every connection; what goes wrong with the present
+    one alone is asked of the `Call`. All is well again with `call.faults = Faults()`.
 
     Attributes:
         refuses_connections: The websocket is answered with HTTP 503.
         closes_on_identify: The close code that every identify or resume is answered with.
         loses_discovery: IP discovery gets no answer.
         loses_session_description: A chosen protocol gets no answer.
-        ignores_heartbeats: Heartbeats get no answer.
-        deaf: Nothing that comes by UDP is heard, and nothing is sent by UDP: "UDP silence".
         drop_share: The share of speech packets that get lost, from 0 to 1.
     """
 
@@ -25,6 +24,4 @@ class Faults:
     closes_on_identify: int | None = None
     loses_discovery: bool = False
     loses_session_description: bool = False
-    ignores_heartbeats: bool = False
-    deaf: bool = False
     drop_share: float = 0.0

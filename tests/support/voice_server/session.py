@@ -56,6 +56,8 @@ class Session:
         key: Encrypts them in transit.
         remote: Where the bot's UDP packets come from, once discovery has shown it.
         listener: Who listens, once they share a DAVE group with the bot.
+        deaf: Nothing that comes by UDP is heard here, and nothing is sent: "UDP silence".
+        dumb: Heartbeats get no answer here.
     """
 
     def __init__(
@@ -70,6 +72,8 @@ class Session:
         self.key = secrets.token_bytes(rtp.KEY_BYTES)
         self.remote: tuple[str, int] | None = None
         self.listener: Listener | None = None
+        self.deaf = False
+        self.dumb = False
         self._call = call
         self._address = address
         self._socket = socket
@@ -132,7 +136,7 @@ class Session:
                 await self._send(Op.RESUMED, None)
         elif op == Op.SELECT_PROTOCOL:
             await self._protocol_selected(data)
-        elif op == Op.HEARTBEAT and not self._call.faults.ignores_heartbeats:
+        elif op == Op.HEARTBEAT and not self.dumb:
             await self._send(Op.HEARTBEAT_ACK, {"t": data["t"]})
         elif op == Op.SPEAKING:
             self._call.speaking = bool(data["speaking"])
