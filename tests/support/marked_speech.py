@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -58,11 +60,13 @@ class MarkedBackend(ScriptedBackend):
 
     Attributes:
         on_chunk: Awaited before each chunk with the item and the chunk's place, in seconds.
+        first_chunks: When each item's first chunk left, as `time.time()`.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.on_chunk: Callable[[int, float], Awaitable[None]] | None = None
+        self.first_chunks: dict[int, float] = {}
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
         match = _TEXT.search(request.text)
@@ -78,6 +82,7 @@ class MarkedBackend(ScriptedBackend):
             if self.on_chunk is not None:
                 await self.on_chunk(item, start / SAMPLE_RATE)
             await asyncio.sleep(0)
+            self.first_chunks.setdefault(item, time.time())
             yield PcmChunk(samples[start : start + step].tobytes(), SAMPLE_RATE)
 
 
@@ -122,7 +127,7 @@ class Passage:
 
 def passages(heard: Heard) -> list[Passage]:
     """The items in the order in which they were heard. Frames at torn edges are left out."""
-    marks = [mark for frame in heard.frames if frame.is_audible and (mark := _read(frame))]
+    marks = [mark for frame in heard.frames if (mark := _read(frame))]
     return [Passage(item, tuple(row)) for item, row in groupby(marks, lambda mark: mark.item)]
 
 
@@ -136,11 +141,15 @@ def unheard_seconds(heard: Heard, item: int, seconds: float) -> float:
 def repeated_seconds(heard: Heard, item: int) -> float:
     """How much of an item was heard more than once."""
     places = [mark.place for row in passages(heard) if row.item == item for mark in row.marks]
-    frames = {round(place / FRAME_SECONDS) for place in places}
-    return (len(places) - len(frames)) * FRAME_SECONDS
+    furthest = np.maximum.accumulate(np.array([0.0, *places]))[:-1]
+    return float(np.sum(np.array(places) < furthest - FRAME_SECONDS) * FRAME_SECONDS)
 
 
+@lru_cache(maxsize=10_000)
 def _read(frame: Frame) -> Mark | None:
+    """What a frame says of itself; None if it is silent or torn."""
+    if not frame.is_audible:
+        return None
     highest_place = LOWEST_PLACE + HERTZ_PER_SECOND * (MAX_SECONDS + 0.2)
     low = pitch(frame.samples, lowest=LOWEST_PLACE - 20, highest=highest_place)
     high = pitch(frame.samples, lowest=highest_place + 40)

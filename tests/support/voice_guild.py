@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     import discord
+    from simcord.actors import MemberActor
     from simcord.builders import ChannelHandle, GuildHandle
     from simcord.env import Env
 
@@ -37,7 +38,19 @@ POLL_SECONDS = 0.01
 
 
 class Speaker(Member):
-    """A member with a saved voice, who has the bot say marked speech."""
+    """A member with a saved voice, who has the bot say marked speech.
+
+    Unlike other members, speakers can do things at the same time: they take `turns`.
+    """
+
+    def __init__(self, server: Server, actor: MemberActor, turns: asyncio.Lock) -> None:
+        super().__init__(server, actor)
+        self._turns = turns
+
+    async def goes_to(self, channel: ChannelHandle) -> None:
+        """Enter a voice channel."""
+        async with self._turns:
+            await self.actor.join_voice(channel)
 
     async def saves_voice(self) -> None:
         """Save a voice, without the upload that `/clone` would want."""
@@ -56,7 +69,8 @@ class Speaker(Member):
 
     async def says(self, item: int, seconds: float) -> Answer:
         """Use `/say` for an item of marked speech; return at once, with the answer to come."""
-        return await self.types("say", text=item_text(item, seconds), where="voice")
+        async with self._turns:
+            return await self.types("say", text=item_text(item, seconds), where="voice")
 
 
 @dataclass
@@ -69,6 +83,7 @@ class VoiceGuild:
         lounge: A voice channel.
         studio: Another one.
         call: What is heard in the guild, and what goes wrong.
+        turns: Held by who does something, as simcord lets one person act at a time.
     """
 
     handle: GuildHandle
@@ -76,6 +91,7 @@ class VoiceGuild:
     lounge: ChannelHandle
     studio: ChannelHandle
     call: Call
+    turns: asyncio.Lock
 
     @property
     def channel(self) -> discord.VoiceChannel:
@@ -100,16 +116,17 @@ class VoiceGuild:
 
     async def speaker(self, name: str) -> Speaker:
         """Someone joins the guild and its lounge, and has a saved voice."""
-        speaker = Speaker(self.server, self.member(name).actor)
-        await speaker.actor.join_voice(self.lounge)
+        async with self.turns:
+            speaker = Speaker(self.server, self.member(name).actor, self.turns)
+        await speaker.goes_to(self.lounge)
         await speaker.saves_voice()
         return speaker
 
-    async def kick_bot(self) -> None:
-        """A moderator disconnects the bot from voice."""
+    async def kick_bot(self, *, code: int = 4014) -> None:
+        """A moderator disconnects the bot from voice; with 4022, the whole call ends."""
         self._place_bot(None)
         self.call.admission = None
-        await self.call.close(4014)
+        await self.call.close(code)
 
     async def move_bot(self, channel: ChannelHandle) -> None:
         """A moderator drags the bot into another voice channel, which another server serves."""
@@ -184,13 +201,14 @@ async def open_voice(server: Server, *, guilds: int = 1) -> AsyncIterator[VoiceW
     _restore_time(env)
     async with VoiceRegion() as region, aiohttp.ClientSession() as http:
         world = VoiceWorld([], region)
+        turns = asyncio.Lock()
         for number in range(guilds):
             guild = env.create_guild(f"Guild {number}")
             text = guild.create_text_channel("text")
             here = Server(env, bot, server.speech, text)
             lounge, studio = (guild.create_voice_channel(name) for name in ("lounge", "studio"))
             call = await region.open_call(guild.id, bot_id=bot.user.id)
-            world.guilds.append(VoiceGuild(guild, here, lounge, studio, call))
+            world.guilds.append(VoiceGuild(guild, here, lounge, studio, call, turns))
         await asyncio.sleep(0)
         _answer_voice_requests(bot, world)
         _let_voice_gateway_through(bot, http)

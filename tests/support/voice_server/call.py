@@ -37,8 +37,7 @@ class Call:
         admission: Who may connect; None while the bot is in no voice channel.
         somebody_listens: Whether anyone else is in the call; without, speech is not end-to-end
             encrypted. Set by `listener_joins` and `listener_leaves`.
-        speaking: Whether the bot last said that it speaks.
-        packets: The speech that arrived, in order of arrival.
+        packets: The speech that arrived, in order of arrival, and was not forgotten.
         sessions: The bot's connections, the oldest first.
         sent_to_nobody: How many packets came for a connection that had ended.
     """
@@ -49,7 +48,6 @@ class Call:
         self.faults = Faults()
         self.admission: Admission | None = None
         self.somebody_listens = True
-        self.speaking = False
         self.packets: list[Packet] = []
         self.sessions: list[Session] = []
         self.sent_to_nobody = 0
@@ -62,6 +60,11 @@ class Call:
     def endpoint(self) -> str:
         """The address that Discord hands out for this call at present."""
         return self._addresses[-1].endpoint
+
+    @property
+    def is_speaking(self) -> bool:
+        """Whether the green ring shows: the bot is connected, and last said that it speaks."""
+        return self.is_connected and self.sessions[-1].speaking
 
     @property
     def unintelligible(self) -> int:
@@ -82,6 +85,10 @@ class Call:
         """
         await asyncio.sleep(seconds)
         return (await asyncio.to_thread(self._ear.catch_up)).since(since)
+
+    def forget(self, before: float) -> None:
+        """Drop what was heard before that `time.time()`, so that long tests stay small."""
+        self._ear.forget(before)
 
     async def heard_until_quiet(
         self, *, quiet_seconds: float = 0.4, within: float = 20.0, since: float = 0.0

@@ -56,6 +56,7 @@ class Session:
         key: Encrypts them in transit.
         remote: Where the bot's UDP packets come from, once discovery has shown it.
         listener: Who listens, once they share a DAVE group with the bot.
+        speaking: Whether the bot last said that it speaks.
         deaf: Nothing that comes by UDP is heard here, and nothing is sent: "UDP silence".
         dumb: Heartbeats get no answer here.
     """
@@ -72,6 +73,7 @@ class Session:
         self.key = secrets.token_bytes(rtp.KEY_BYTES)
         self.remote: tuple[str, int] | None = None
         self.listener: Listener | None = None
+        self.speaking = False
         self.deaf = False
         self.dumb = False
         self._call = call
@@ -139,7 +141,7 @@ class Session:
         elif op == Op.HEARTBEAT and not self.dumb:
             await self._send(Op.HEARTBEAT_ACK, {"t": data["t"]})
         elif op == Op.SPEAKING:
-            self._call.speaking = bool(data["speaking"])
+            self.speaking = bool(data["speaking"])
 
     async def _admits(self, data: Any) -> bool:
         admission = self._call.admission
