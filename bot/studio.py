@@ -23,9 +23,10 @@ from bot import text as texts
 from bot.audio import clip as clips
 from bot.audio.joining import SpeechJoiner
 from bot.errors import Refusal, explain
+from bot.streaming import stream_speech
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from bot.audio.joining import JoinedSpeech
     from bot.audio.reference import ReferenceReader
     from bot.speech.backend import SpeechBackend
+    from bot.streaming import SpeechChunk
     from bot.text import NameOf, Sentence
     from bot.voices.library import VoiceLibrary
     from bot.voices.records import SavedClip, SavedVoice
@@ -195,6 +197,27 @@ class Studio:
         if speech is None or not speech.pcm:
             raise GenerationFailedError("the backend sent silence")
         return speech
+
+    async def stream(
+        self, sentences: Sequence[Sentence], voice: SavedVoice, *, language: str
+    ) -> AsyncGenerator[SpeechChunk, None]:
+        """Speak with a saved voice, each chunk as soon as it is made.
+
+        A prompt that the model refuses is rebuilt once, as in `speak_saved`.
+        """
+        prompt = await self.prompt_of(voice)
+        speech = stream_speech(self._speech, sentences, prompt, language=language)
+        try:
+            first = await anext(speech)
+        except (VoicePromptInvalidError, VoicePromptModelMismatchError) as error:
+            log.warning("voice prompt rebuilt", voice=voice.id, reason=type(error).__name__)
+            prompt = await self._rebuild_prompt(voice)
+            speech = stream_speech(self._speech, sentences, prompt, language=language)
+            first = await anext(speech)
+        async with aclosing(speech):
+            yield first
+            async for chunk in speech:
+                yield chunk
 
     async def _sentence(self, request: SpeechRequest) -> list[PcmChunk]:
         """Collect what a sentence sounds like, without what the model said before it restarted."""

@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 MAX_AT_WORK_PER_PERSON = 3
 
+STOPPED = "Stopped, as you asked. Nothing was posted."
+
 
 class HaltedError(Refusal):
     """The work was stopped before it was done: by the person's button, or because the bot stops."""
@@ -127,15 +129,18 @@ class Reply:
             self._interaction = question.answered_by
         return question.answer
 
-    async def work(self, job: Callable[[Progress], Coroutine[Any, Any, T]]) -> T:
+    async def work(
+        self, job: Callable[[Progress], Coroutine[Any, Any, T]], *, stopped: str = STOPPED
+    ) -> T:
         """Run a long part of the command, with its progress and a button that stops it.
 
-        Raises `HaltedError` if it was stopped.
+        `stopped` is what the person is told once the button has ended it; `HaltedError` is raised
+        then.
         """
         self._check_not_halted()
         progress = Progress(self._interaction)
         task = asyncio.create_task(job(progress))
-        self._working = view = ProgressView(cancel=task.cancel)
+        self._working = view = ProgressView(cancel=task.cancel, stopped=stopped)
         try:
             async with progress.shown_with(view):
                 done = await task

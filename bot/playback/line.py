@@ -1,0 +1,237 @@
+"""A voice connection, judged by whether speech can really get through it.
+
+discord.py's `is_connected()` stays true while frames go nowhere: for up to two seconds after the
+gateway closed the session, for half a minute after close code 4014 or 4015, and for as long as UDP
+is silent. Its player's `after` says None whether a clip was heard or lost. So this looks at the
+websocket, at what comes back by UDP, and at whether frames are being taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Protocol
+
+import discord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bot.playback.source import SpeechSource
+
+BITRATE = 96
+"""Of the Opus stream, in kbit/s."""
+
+EXPECTED_LOSS = 0.001
+"""Discord.py takes no zero here, but makes whole percents of it. With its own default of 15 %, and
+with error correction, Opus gives up most of its clarity."""
+
+SECONDS_WITHOUT_READS = 1.5
+"""Discord.py's player takes a frame every 20 ms while it is alive."""
+
+SECONDS_WITHOUT_SIGN = 4.0
+"""Silence on UDP for this long is a fault, if signs came regularly before."""
+
+SIGNS_TO_TRUST = 3
+SECONDS_BETWEEN_KEEPALIVES = 1.0
+
+_KEEPALIVE_BYTES = 8
+
+
+class VoiceConnection(Protocol):
+    """What is needed of `discord.VoiceClient`; the demo has another one."""
+
+    channel: Any
+
+    def is_connected(self) -> bool:
+        """Whether the connection believes that it stands."""
+        ...
+
+    def is_playing(self) -> bool:
+        """Whether a player is at work."""
+        ...
+
+    def play(
+        self,
+        source: discord.AudioSource,
+        *,
+        after: Callable[[Exception | None], Any] | None = None,
+        bitrate: int = ...,
+        fec: bool = ...,
+        expected_packet_loss: float = ...,
+    ) -> None:
+        """Start a player."""
+        ...
+
+    def stop(self) -> None:
+        """End the player, if there is one."""
+        ...
+
+    async def disconnect(self, *, force: bool) -> None:
+        """Leave the channel."""
+
+
+class Fault(Enum):
+    """Why speech does not get through."""
+
+    GONE = auto()
+    """The connection has ended."""
+    UNSETTLED = auto()
+    """It is being moved to another server, or has lost its websocket."""
+    SILENT = auto()
+    """Nothing comes back by UDP any more."""
+    STUCK = auto()
+    """The player does not take frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A fault, and since when it may have kept speech from being heard.
+
+    Attributes:
+        fault: What is wrong.
+        since: In the time of `time.perf_counter`; None if it began since the last look.
+    """
+
+    fault: Fault
+    since: float | None = None
+
+
+class Line:
+    """One connection to one voice channel, with the player that speaks through it.
+
+    Args:
+        voice: A connection that has just been made.
+        is_current: Whether discord.py still knows it as the guild's connection.
+    """
+
+    def __init__(self, voice: VoiceConnection, *, is_current: Callable[[], bool]) -> None:
+        self.voice = voice
+        self._is_current = is_current
+        self._player: _Player | None = None
+        self._signs = _Signs(voice)
+
+    @property
+    def close_code(self) -> int | None:
+        """The code that the voice gateway's websocket was closed with, once it is."""
+        websocket = _websocket(self.voice)
+        return None if websocket is None else websocket.close_code
+
+    def play(self, source: SpeechSource) -> asyncio.Event:
+        """Begin to speak; the event is set when the player has ended, whatever the reason."""
+        self.stop()
+        player = self._player = _Player(source)
+        self._signs.reset()
+        self.voice.play(
+            source,
+            after=player.ended,
+            bitrate=BITRATE,
+            fec=False,
+            expected_packet_loss=EXPECTED_LOSS,
+        )
+        return player.has_ended
+
+    def stop(self) -> None:
+        """End the player, dead or alive."""
+        self._player = None
+        self.voice.stop()
+
+    def trouble(self) -> Trouble | None:
+        """Say what keeps speech from getting through, if anything does; costs nothing."""
+        if not self._is_current():
+            return Trouble(Fault.GONE)
+        if not self.voice.is_connected() or self.close_code is not None:
+            return Trouble(Fault.UNSETTLED)
+        if self._player is None:
+            return None
+        if self._player.is_stuck():
+            return Trouble(Fault.STUCK, self._player.last_read)
+        last_sign = self._signs.lost_since()
+        return None if last_sign is None else Trouble(Fault.SILENT, last_sign)
+
+    def hang_up(self) -> None:
+        """Stop listening for signs. The connection itself is ended by its owner."""
+        self.stop()
+        self._signs.close()
+
+
+class _Player:
+    """Whether discord.py's player thread is alive, told by what it reads."""
+
+    def __init__(self, source: SpeechSource) -> None:
+        self.has_ended = asyncio.Event()
+        self.last_read = time.perf_counter()
+        self._loop = asyncio.get_running_loop()
+        self._source = source
+        self._reads = source.reads
+
+    def ended(self, _error: Exception | None) -> None:
+        """Called by the player's thread at its very end."""
+        with suppress(RuntimeError):  # the event loop has ended first
+            self._loop.call_soon_threadsafe(self.has_ended.set)
+
+    def is_stuck(self) -> bool:
+        now = time.perf_counter()
+        if self._source.reads != self._reads or self.has_ended.is_set():
+            self._reads, self.last_read = self._source.reads, now
+        return now - self.last_read > SECONDS_WITHOUT_READS
+
+
+class _Signs:
+    """Signs of life by UDP: Discord's voice servers send reports, and send keep-alives back.
+
+    Neither is promised anywhere. So silence counts as a fault only after signs came regularly.
+    """
+
+    def __init__(self, voice: VoiceConnection) -> None:
+        self._count = 0
+        self._last = time.perf_counter()
+        self._longest_wait = 0.0
+        self._asked = 0.0
+        # discord.py offers no public way to its UDP socket.
+        state = voice._connection if isinstance(voice, discord.VoiceClient) else None  # noqa: SLF001
+        self._state = state
+        if state is not None:
+            state.add_socket_listener(self._received)
+
+    def reset(self) -> None:
+        """Begin to count anew: nobody looked, or asked for signs, for a while."""
+        self._count, self._longest_wait = 0, 0.0
+        self._last = time.perf_counter()
+
+    def lost_since(self) -> float | None:
+        """When the last sign came, if there should have been another by now; asks for the next."""
+        now = time.perf_counter()
+        self._ask(now)
+        patience = max(SECONDS_WITHOUT_SIGN, 3 * self._longest_wait)
+        lost = self._count >= SIGNS_TO_TRUST and now - self._last > patience
+        return self._last if lost else None
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._state is not None:
+            self._state.remove_socket_listener(self._received)
+
+    def _received(self, _packet: bytes) -> None:
+        """Called by discord.py's socket reader thread."""
+        now = time.perf_counter()
+        self._longest_wait = max(self._longest_wait, now - self._last)
+        self._last = now
+        self._count += 1
+
+    def _ask(self, now: float) -> None:
+        if self._state is None or now - self._asked < SECONDS_BETWEEN_KEEPALIVES:
+            return
+        self._asked = now
+        with suppress(OSError):
+            self._state.send_packet(bytes(_KEEPALIVE_BYTES))
+
+
+def _websocket(voice: VoiceConnection) -> Any:
+    """The voice gateway's websocket (`aiohttp.ClientWebSocketResponse`), if there is one."""
+    if not isinstance(voice, discord.VoiceClient) or not voice.ws:
+        return None
+    return voice.ws.ws
