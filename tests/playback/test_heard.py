@@ -58,7 +58,7 @@ async def test_an_item_is_heard_whole_and_evenly(guild: VoiceGuild) -> None:
     assert passage.longest_gap < LONGEST_GAP
     assert passage.marks[-1].place > 3.0 - 2 * FRAME_SECONDS, "the end was cut"
     assert unheard_seconds(heard, 1, 3.0) == 0
-    assert repeated_seconds(heard, 1) == 0
+    assert repeated_seconds(heard, 1) <= FRAME_SECONDS
     assert heard.pacing().median < 5
     assert guild.call.unintelligible == 0
 
@@ -123,7 +123,7 @@ async def test_a_slow_backend_makes_pauses_but_no_noise_and_no_burst(
     heard = await guild.call.heard_until_quiet(quiet_seconds=1.5)
     assert [row.item for row in passages(heard)] == [4], "something else was heard meanwhile"
     assert unheard_seconds(heard, 4, 3.0) < FRAME_SECONDS
-    assert repeated_seconds(heard, 4) == 0
+    assert repeated_seconds(heard, 4) <= FRAME_SECONDS
     everything = await guild.call.heard()
     spoken = [frame.arrived for frame in everything.frames if not frame.is_end]
     assert np.diff(spoken).max() < FRAME_SECONDS + LONGEST_GAP, "silence is sent while it waits"

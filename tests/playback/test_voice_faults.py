@@ -221,4 +221,4 @@ async def test_some_lost_packets_are_no_reason_to_reconnect(
     heard = await guild.call.heard_until_quiet()
     assert len(guild.call.sessions) == 1
     assert heard.missing() > 0
-    assert repeated_seconds(heard, 1) == 0
+    assert repeated_seconds(heard, 1) < LOST_SECONDS

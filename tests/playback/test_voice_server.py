@@ -139,7 +139,7 @@ async def test_the_call_moves_to_another_server(guild: VoiceGuild) -> None:
     await guild.move_server()
     heard = await guild.call.heard_until_quiet()
     assert {frame.connection for frame in heard.frames} == {0, 1}
-    assert repeated_seconds(heard, 0) == 0
+    assert repeated_seconds(heard, 0) <= 0.02
 
 
 async def test_the_bot_is_moved_to_another_channel(guild: VoiceGuild) -> None:

@@ -141,8 +141,8 @@ def unheard_seconds(heard: Heard, item: int, seconds: float) -> float:
 def repeated_seconds(heard: Heard, item: int) -> float:
     """How much of an item was heard more than once."""
     places = [mark.place for row in passages(heard) if row.item == item for mark in row.marks]
-    furthest = np.maximum.accumulate(np.array([0.0, *places]))[:-1]
-    return float(np.sum(np.array(places) < furthest - FRAME_SECONDS) * FRAME_SECONDS)
+    furthest = np.maximum.accumulate(np.array([-1.0, *places]))[:-1]
+    return float(np.sum(np.array(places) < furthest + FRAME_SECONDS / 4) * FRAME_SECONDS)
 
 
 @lru_cache(maxsize=10_000)

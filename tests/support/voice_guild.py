@@ -191,29 +191,41 @@ class VoiceWorld:
 
 
 @asynccontextmanager
-async def open_voice(server: Server, *, guilds: int = 1) -> AsyncIterator[VoiceWorld]:
+async def open_voice(
+    server: Server, *, guilds: int = 1, region: VoiceRegion | None = None
+) -> AsyncIterator[VoiceWorld]:
     """Give a simulated Discord a voice server, and more guilds besides the one of `server`.
 
     From then on time is real, and a typed command returns at once, whatever the bot still does.
+
+    Args:
+        server: A simulated Discord in which the bot runs.
+        guilds: How many guilds with voice channels it gets.
+        region: What serves their calls, if not one in this process.
     """
-    env, bot = server.env, server.bot
-    assert bot.user is not None
-    _restore_time(env)
-    async with VoiceRegion() as region, aiohttp.ClientSession() as http:
-        world = VoiceWorld([], region)
+    bot = server.bot
+    _restore_time(server.env)
+    async with region or VoiceRegion() as serving, aiohttp.ClientSession() as http:
         turns = asyncio.Lock()
-        for number in range(guilds):
-            guild = env.create_guild(f"Guild {number}")
-            text = guild.create_text_channel("text")
-            here = Server(env, bot, server.speech, text)
-            lounge, studio = (guild.create_voice_channel(name) for name in ("lounge", "studio"))
-            call = await region.open_call(guild.id, bot_id=bot.user.id)
-            world.guilds.append(VoiceGuild(guild, here, lounge, studio, call, turns))
+        made = [await _make_guild(server, serving, turns, number) for number in range(guilds)]
         await asyncio.sleep(0)
-        _answer_voice_requests(bot, world)
+        _answer_voice_requests(bot, made)
         _let_voice_gateway_through(bot, http)
-        yield world
+        yield VoiceWorld(made, serving)
         await bot.close()
+
+
+async def _make_guild(
+    server: Server, region: VoiceRegion, turns: asyncio.Lock, number: int
+) -> VoiceGuild:
+    bot = server.bot
+    assert bot.user is not None
+    handle = server.env.create_guild(f"Guild {number}")
+    text = handle.create_text_channel("text")
+    here = Server(server.env, bot, server.speech, text)
+    lounge, studio = (handle.create_voice_channel(name) for name in ("lounge", "studio"))
+    call = await region.open_call(handle.id, bot_id=bot.user.id)
+    return VoiceGuild(handle, here, lounge, studio, call, turns)
 
 
 async def eventually(is_true: Callable[[], object], *, within: float = 5.0) -> None:
@@ -233,9 +245,9 @@ def _restore_time(env: Env) -> None:
     _runtime._restore_loop(env)
 
 
-def _answer_voice_requests(bot: discord.AutoShardedClient, world: VoiceWorld) -> None:
+def _answer_voice_requests(bot: discord.AutoShardedClient, made: list[VoiceGuild]) -> None:
     """Give simcord's gateway the one command that it lacks: to change one's voice state."""
-    guilds = {guild.handle.id: guild for guild in world.guilds}
+    guilds = {guild.handle.id: guild for guild in made}
 
     async def voice_state(
         guild_id: int, channel_id: int | None, self_mute: bool = False, self_deaf: bool = False
