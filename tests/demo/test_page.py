@@ -143,6 +143,7 @@ def test_clone_say_restart_and_listen_in_the_browser(tmp_path: Path, page: Page)
         listening.wait_for_function("loudest => loudest.value > 0.05", arg=loudest)
     finally:
         again.stop()
+    assert again.process.returncode == 0
     expect(listening.get_by_text("The demo has ended.")).to_be_visible()
 
 
