@@ -41,6 +41,14 @@ class Channel(commands.Cog):
     def __init__(self, bot: VoiceBot) -> None:
         self.bot = bot
 
+    @commands.Cog.listener()
+    async def on_voice_state_update(
+        self, member: discord.Member, _before: discord.VoiceState, after: discord.VoiceState
+    ) -> None:
+        """Called by discord.py whenever somebody joins, leaves, or is moved or muted."""
+        if member == member.guild.me:
+            self.bot.players.take_note(member.guild.id, left=after.channel is None)
+
     @app_commands.command(description="Bring me into your voice channel")
     @app_commands.guild_only()
     async def join(self, interaction: Interaction) -> None:

@@ -120,7 +120,7 @@ class StreamJoiner:
         heard = np.concatenate([self._quiet, samples[:start]])[-self._margin :]
         missing = self._margin - len(heard)
         heard = np.concatenate([heard, samples[start:end]])
-        fade = min(self._fade, len(heard) // 2)
+        fade = min(self._fade, len(heard))
         heard[:fade] = heard[:fade] * np.linspace(0.0, 1.0, fade)
         return np.pad(heard, (missing, 0))
 

@@ -39,7 +39,7 @@ MAX_SECONDS_BETWEEN_TRIES = 8.0
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#voice
 RATE_LIMITED = 4021
 ENDED_ON_PURPOSE = {None, 1000, 4014, 4022}
-"""How the websocket looks when somebody disconnected the bot; every other code is an accident."""
+"""How the websocket was closed, if it is yet, when somebody disconnected the bot."""
 
 FAILURES = (TimeoutError, discord.DiscordException, aiohttp.ClientError, OSError)
 """What connecting may raise."""
@@ -74,6 +74,7 @@ class Connection:
         self._voice_class = voice_class
         self._wanted: int | None = None
         self._line: Line | None = None
+        self._expelled = False
         self._lock = asyncio.Lock()
 
     @property
@@ -103,6 +104,8 @@ class Connection:
         check_can_speak_in(channel)
         _check_opus()
         async with self._lock:
+            if not self.is_well:
+                await self._settle()
             if self._wanted != channel.id or not self.is_well:
                 await self._hang_up()
                 self._wanted = None
@@ -142,6 +145,14 @@ class Connection:
         state = self.guild.me.voice
         return state is None or not (state.mute or state.suppress)
 
+    def take_note_of_leaving(self) -> None:
+        """Be told that Discord shows the bot in no channel: somebody may have disconnected it.
+
+        After an accident discord.py leaves the channel too, but the websocket was closed before.
+        """
+        if self._line is not None and self._line.close_code in ENDED_ON_PURPOSE:
+            self._expelled = True
+
     async def leave(self) -> None:
         """Leave the channel, if there is one, for good."""
         self._wanted = None
@@ -162,8 +173,7 @@ class Connection:
         if self.is_well:
             return
         code = line.close_code
-        disconnected = self.guild.me.voice is None and code in ENDED_ON_PURPOSE
-        if disconnected or code == RATE_LIMITED:
+        if self._expelled or code == RATE_LIMITED:
             log.info("disconnected from voice", guild=self._guild_id, code=code)
             await self._hang_up()
             self._wanted = None
@@ -204,6 +214,7 @@ class Connection:
             await self._hang_up()
             raise Refusal(CONNECTION_LOST) from error
         made: object = voice
+        self._expelled = False
         self._line = Line(voice, is_current=lambda: self.guild.voice_client is made)
         if not voice.is_connected():  # discord.py may give up without saying so
             await self._hang_up()

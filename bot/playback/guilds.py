@@ -87,6 +87,14 @@ class GuildPlayers:
         self._kept[channel.guild.id].alone_since = None
         return remark
 
+    def take_note(self, guild_id: int, *, left: bool) -> None:
+        """Be told that the bot's own voice state has changed, or that it is in no channel now."""
+        player = self.find(guild_id)
+        if player is not None:
+            if left:
+                player.connection.take_note_of_leaving()
+            player.wake()
+
     async def close(self) -> None:
         """Leave everywhere; return when nothing is left running."""
         self._closed = True

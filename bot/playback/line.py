@@ -33,7 +33,7 @@ SECONDS_WITHOUT_READS = 1.5
 """Discord.py's player takes a frame every 20 ms while it is alive."""
 
 SECONDS_WITHOUT_SIGN = 4.0
-"""Silence on UDP for this long is a fault, if signs came regularly before."""
+"""Silence on UDP for this long is a fault, if signs came before."""
 
 SIGNS_TO_TRUST = 3
 SECONDS_BETWEEN_KEEPALIVES = 1.0
@@ -113,6 +113,7 @@ class Line:
         self._is_current = is_current
         self._player: _Player | None = None
         self._signs = _Signs(voice)
+        self._worn_out: Trouble | None = None  # a fault that does not go away
 
     @property
     def close_code(self) -> int | None:
@@ -124,7 +125,7 @@ class Line:
         """Begin to speak; the event is set when the player has ended, whatever the reason."""
         self.stop()
         player = self._player = _Player(source)
-        self._signs.reset()
+        self._signs.expect()
         self.voice.play(
             source,
             after=player.ended,
@@ -137,6 +138,7 @@ class Line:
     def stop(self) -> None:
         """End the player, dead or alive."""
         self._player = None
+        self._signs.expect_none()
         self.voice.stop()
 
     def trouble(self) -> Trouble | None:
@@ -145,10 +147,13 @@ class Line:
             return Trouble(Fault.GONE)
         if not self.voice.is_connected() or self.close_code is not None:
             return Trouble(Fault.UNSETTLED)
-        if self._player is None:
-            return None
-        if self._player.is_stuck():
-            return Trouble(Fault.STUCK, self._player.last_read)
+        if self._worn_out is None and self._player is not None:
+            self._worn_out = self._trouble_of(self._player)
+        return self._worn_out
+
+    def _trouble_of(self, player: _Player) -> Trouble | None:
+        if player.is_stuck():
+            return Trouble(Fault.STUCK, player.last_read)
         last_sign = self._signs.lost_since()
         return None if last_sign is None else Trouble(Fault.SILENT, last_sign)
 
@@ -183,12 +188,13 @@ class _Player:
 class _Signs:
     """Signs of life by UDP: Discord's voice servers send reports, and send keep-alives back.
 
-    Neither is promised anywhere. So silence counts as a fault only after signs came regularly.
+    Neither is promised anywhere. So silence counts as a fault only on a line that had signs before.
     """
 
     def __init__(self, voice: VoiceConnection) -> None:
         self._count = 0
-        self._last = time.perf_counter()
+        self._last = 0.0
+        self._expected = False
         self._longest_wait = 0.0
         self._asked = 0.0
         # discord.py offers no public way to its UDP socket.
@@ -196,11 +202,17 @@ class _Signs:
         self._state = state
         if state is not None:
             state.add_socket_listener(self._received)
+            if state._runner is not None:  # noqa: SLF001 - see there
+                state._runner.add_done_callback(_take_note)  # noqa: SLF001
 
-    def reset(self) -> None:
-        """Begin to count anew: nobody looked, or asked for signs, for a while."""
-        self._count, self._longest_wait = 0, 0.0
+    def expect(self) -> None:
+        """From now on signs are asked for, and should come."""
         self._last = time.perf_counter()
+        self._expected = True
+
+    def expect_none(self) -> None:
+        """Nobody asks for signs any more."""
+        self._expected = False
 
     def lost_since(self) -> float | None:
         """When the last sign came, if there should have been another by now; asks for the next."""
@@ -218,7 +230,8 @@ class _Signs:
     def _received(self, _packet: bytes) -> None:
         """Called by discord.py's socket reader thread."""
         now = time.perf_counter()
-        self._longest_wait = max(self._longest_wait, now - self._last)
+        if self._expected:
+            self._longest_wait = max(self._longest_wait, now - self._last)
         self._last = now
         self._count += 1
 
@@ -228,6 +241,12 @@ class _Signs:
         self._asked = now
         with suppress(OSError):
             self._state.send_packet(bytes(_KEEPALIVE_BYTES))
+
+
+def _take_note(poller: asyncio.Task[None]) -> None:
+    """Look at how discord.py's poller ended, which it leaves to nobody, lest asyncio complain."""
+    if not poller.cancelled():
+        poller.exception()
 
 
 def _websocket(voice: VoiceConnection) -> Any:
