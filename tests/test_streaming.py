@@ -48,7 +48,7 @@ async def test_chunks_know_their_sentence() -> None:
     assert numbers == sorted(numbers)
     assert set(numbers) == {1, 2}
     seconds = sum(len(chunk.pcm) for chunk in chunks) / 2 / SAMPLE_RATE
-    assert seconds == pytest.approx(4 * 4 * 0.05 + 0.3 + 0.12, abs=0.02)
+    assert seconds == pytest.approx(4 * 4 * 0.05 + 0.3 + 0.06, abs=0.02)
 
 
 async def test_a_restart_is_passed_on_with_the_first_sound_after_it() -> None:

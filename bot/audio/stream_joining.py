@@ -47,6 +47,7 @@ class StreamJoiner:
         }
         self._loudest = 0.0
         self._part: Samples = _NOTHING  # less than a frame
+        self._anything_sounded = False
         self._begin_sentence()
 
     def push(self, pcm: bytes) -> bytes:
@@ -116,13 +117,20 @@ class StreamJoiner:
         return self._hand_on(passing)
 
     def _beginning(self, samples: Samples, start: int, end: int) -> Samples:
-        """The first sound with exactly one margin before it, faded in."""
+        """The first sound with a margin before it, faded in.
+
+        Where there is less than a margin to give, silence fills it up, but before the very first
+        sentence: somebody is waiting for that one.
+        """
         heard = np.concatenate([self._quiet, samples[:start]])[-self._margin :]
         missing = self._margin - len(heard)
         heard = np.concatenate([heard, samples[start:end]])
         fade = min(self._fade, len(heard))
         heard[:fade] = heard[:fade] * np.linspace(0.0, 1.0, fade)
-        return np.pad(heard, (missing, 0))
+        if self._anything_sounded:
+            heard = np.pad(heard, (missing, 0))
+        self._anything_sounded = True
+        return heard
 
     def _hand_on(self, samples: Samples) -> bytes:
         """Hand samples on, but for the last few, which would be faded if nothing followed."""

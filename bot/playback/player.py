@@ -54,14 +54,13 @@ class GuildPlayer:
 
     Attributes:
         connection: The guild's voice connection.
-        current: What is being said.
         votes: Who wants it to be skipped.
         quiet_since: When the last item ended, in the time of `time.monotonic`.
     """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.current: QueuedItem | None = None
+        self._current: QueuedItem | None = None
         self.votes: set[int] = set()
         self.quiet_since = time.monotonic()
         self._queue: FairQueue[QueuedItem] = FairQueue(
@@ -71,14 +70,21 @@ class GuildPlayer:
         self._stopping: set[asyncio.Task[None]] = set()
 
     @property
+    def current(self) -> QueuedItem | None:
+        """What is being said, unless it was just ended."""
+        item = self._current
+        return None if item is None or item.has_ended else item
+
+    @property
     def is_busy(self) -> bool:
         """Whether something is being said, or waits to be."""
-        return self.current is not None or len(self._queue) > 0
+        return self._current is not None or len(self._queue) > 0
 
     @property
     def items(self) -> list[QueuedItem]:
         """Everything that is not over, in the order in which it will be heard."""
-        return ([self.current] if self.current is not None else []) + list(self._queue)
+        current = self.current
+        return [*([current] if current is not None else []), *self._queue]
 
     def add(self, item: QueuedItem) -> None:
         """Put an item into the queue. Raises `Refusal` if it is full."""
@@ -156,7 +162,7 @@ class GuildPlayer:
             self.clear(Refusal(FAILED))
 
     async def _speak(self, item: QueuedItem) -> None:
-        self.current, self.votes = item, set()
+        self._current, self.votes = item, set()
         item.making.start(on_end=self._prepare)
         try:
             await item.source.begun()
@@ -168,14 +174,14 @@ class GuildPlayer:
             raise
         finally:
             item.end(Refusal(FAILED))
-            self.current = None
+            self._current = None
             self.quiet_since = time.monotonic()
             self._run(item.making.stop())
             self._prepare()
 
     def _prepare(self) -> None:
         """Begin to make the next item if the backend is free for it; one is made at a time."""
-        if self.current is not None and not self.current.source.finished:
+        if self._current is not None and not self._current.source.finished:
             return
         ready = 0.0
         for item in self._queue:
