@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from tests.support.discord_server import open_server
 from tests.support.marked_speech import ITEMS, MarkedBackend, unheard_seconds
-from tests.support.voice_guild import open_voice
+from tests.support.voice_guild import SPOKEN, last_word, open_voice
 from tests.support.voice_server.faults import Faults
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from simcord.builders import ChannelHandle
 
-    from tests.support.discord_server import Answer
     from tests.support.voice_guild import Speaker, VoiceGuild
 
 GUILDS = 3
@@ -43,7 +42,6 @@ END_WITHIN_SECONDS = 150.0
 LOST_SECONDS = 0.3
 """An item of which more is missing was not heard."""
 
-HEARD_WORDS = "has spoken in"
 CODES = (1006, 4006, 4009, 4014, 4015, 4022)
 
 
@@ -111,12 +109,12 @@ class _Person:
         await self._speaker.goes_to(self._channel())
         asked = time.time()
         answer = await self._speaker.says(item, seconds)
-        told = await _last_word(answer)
+        told = await last_word(answer, within=END_WITHIN_SECONDS)
         heard = await self._guild.call.heard(seconds=0.3, since=asked)
         missing = await asyncio.to_thread(unheard_seconds, heard, item, seconds)
         if missing <= LOST_SECONDS:
             self._report.heard += 1
-        elif told is not None and HEARD_WORDS not in told:
+        elif told is not None and SPOKEN not in told:
             self._report.told[told] += 1
         else:
             name = f"item {item} of {seconds:g} s in {self._guild.handle.name}"
@@ -179,22 +177,6 @@ class _Weather:
         await self._guild.call.close(1006)
         await asyncio.sleep(self._chance.uniform(0.5, 3.0))
         self._guild.call.faults = Faults()
-
-
-async def _last_word(answer: Answer) -> str | None:
-    """What the member reads once the bot is done with an item; None if it never is."""
-    deadline = time.time() + END_WITHIN_SECONDS
-    while time.time() < deadline:
-        if not _is_under_way(answer):
-            return answer.told
-        await asyncio.sleep(0.1)
-    return None
-
-
-def _is_under_way(answer: Answer) -> bool:
-    """Whether the message is still about what is to come: then it is empty, or has a button."""
-    message = answer.private
-    return message is None or not message.content or bool(message.components)
 
 
 def main() -> int:

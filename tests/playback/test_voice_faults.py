@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.discord_server import open_server
 from tests.support.marked_speech import MarkedBackend, passages, repeated_seconds, unheard_seconds
-from tests.support.voice_guild import eventually, open_voice
+from tests.support.voice_guild import SPOKEN, eventually, last_word, open_voice
 from tests.support.voice_server.faults import Faults
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.support.discord_server import Answer
     from tests.support.voice_guild import Speaker, VoiceGuild
+
+SLOW = pytest.mark.slow
 
 LOST_SECONDS = 0.06
 """What may be lost of an item that goes on after a drop: the seams are faded."""
@@ -38,19 +40,26 @@ async def ada(guild: VoiceGuild) -> Speaker:
     return await guild.speaker("ada")
 
 
-async def says_and_is_interrupted(guild: VoiceGuild, ada: Speaker, seconds: float) -> Answer:
-    """Ada has item 1 said, and a second of it is heard."""
+async def says_and_is_interrupted(
+    guild: VoiceGuild, ada: Speaker, seconds: float, *, after: float = 1.0
+) -> Answer:
+    """Ada has item 1 said, and a part of it is heard."""
     answer = await ada.says(1, seconds)
     await guild.call.begins()
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(after)
     return answer
 
 
-async def hears_all(guild: VoiceGuild, seconds: float, *, quiet_seconds: float = 5.0) -> None:
-    """All of item 1 is heard by the end, and little of it twice."""
-    heard = await guild.call.heard_until_quiet(quiet_seconds=quiet_seconds, within=60)
-    assert unheard_seconds(heard, 1, seconds) <= LOST_SECONDS
-    assert repeated_seconds(heard, 1) <= REPEATED_SECONDS
+async def is_heard(
+    guild: VoiceGuild, answer: Answer, seconds: float, *, repeated: float = REPEATED_SECONDS
+) -> None:
+    """All of item 1 is heard, little of it twice, and Ada reads that it was."""
+    told = await last_word(answer)
+    heard = await guild.call.heard(seconds=0.2)
+    assert unheard_seconds(heard, 1, seconds) <= LOST_SECONDS, told
+    assert repeated_seconds(heard, 1) <= repeated
+    assert told is not None
+    assert SPOKEN in told
 
 
 async def all_is_well_again(guild: VoiceGuild, ada: Speaker) -> None:
@@ -63,33 +72,37 @@ async def all_is_well_again(guild: VoiceGuild, ada: Speaker) -> None:
     assert unheard_seconds(heard, 2, 1.0) <= LOST_SECONDS
 
 
-@pytest.mark.parametrize("code", [1006, 4006, 4009, 4014, 4015, 4022])
+@pytest.mark.parametrize(
+    "code", [4006, *(pytest.param(code, marks=SLOW) for code in (1006, 4009, 4014, 4015, 4022))]
+)
 async def test_an_item_goes_on_after_a_dropped_connection(
     guild: VoiceGuild, ada: Speaker, code: int
 ) -> None:
     """Discord still shows the bot in the channel: the drop is an accident."""
-    await says_and_is_interrupted(guild, ada, 2.5)
+    answer = await says_and_is_interrupted(guild, ada, 2.5)
     await guild.call.close(code)
-    await hears_all(guild, 2.5)
+    await is_heard(guild, answer, 2.5)
     await all_is_well_again(guild, ada)
 
 
+@SLOW
 async def test_a_rate_limited_bot_stays_away_and_says_so(guild: VoiceGuild, ada: Speaker) -> None:
     answer = await says_and_is_interrupted(guild, ada, 2.5)
     await guild.call.close(4021)
-    await eventually(lambda: "stay out" in answer.told)
+    assert "stay out" in (await last_word(answer) or "")
     assert guild.bot_is_in is None
     assert len(guild.call.sessions) == 1
     await all_is_well_again(guild, ada)
 
 
+@SLOW
 async def test_a_call_that_ended_is_left_and_the_owner_is_told(
     guild: VoiceGuild, ada: Speaker
 ) -> None:
     """Code 4022 together with the news that the bot is in no channel any more."""
     answer = await says_and_is_interrupted(guild, ada, 2.5)
     await guild.kick_bot(code=4022)
-    await eventually(lambda: "disconnected" in answer.told)
+    assert "disconnected" in (await last_word(answer) or "")
     await all_is_well_again(guild, ada)
 
 
@@ -97,79 +110,76 @@ async def test_a_kicked_bot_stays_out_and_every_owner_is_told(
     guild: VoiceGuild, ada: Speaker
 ) -> None:
     grace = await guild.speaker("grace")
-    answer = await says_and_is_interrupted(guild, ada, 2.5)
+    answer = await says_and_is_interrupted(guild, ada, 4.0)
     waiting = await grace.says(3, 1.0)
+    await eventually(lambda: "in the queue" in waiting.told)
     await guild.kick_bot()
-    await eventually(lambda: "disconnected" in answer.told)
-    await eventually(lambda: "disconnected" in waiting.told)
+    assert "disconnected" in (await last_word(answer) or "")
+    assert "disconnected" in (await last_word(waiting) or "")
     assert guild.bot_is_in is None
     await all_is_well_again(guild, ada)
 
 
 async def test_an_item_goes_on_when_the_server_changes(guild: VoiceGuild, ada: Speaker) -> None:
-    await says_and_is_interrupted(guild, ada, 2.5)
+    answer = await says_and_is_interrupted(guild, ada, 2.5)
     await guild.move_server()
-    await hears_all(guild, 2.5)
+    await is_heard(guild, answer, 2.5)
     await all_is_well_again(guild, ada)
 
 
+@SLOW
 async def test_an_item_goes_on_where_the_bot_is_dragged_to(guild: VoiceGuild, ada: Speaker) -> None:
-    await says_and_is_interrupted(guild, ada, 2.5)
+    answer = await says_and_is_interrupted(guild, ada, 2.5)
     await guild.move_bot(guild.studio)
-    await hears_all(guild, 2.5)
+    await is_heard(guild, answer, 2.5)
     assert guild.bot_is_in == guild.studio.id
     await ada.goes_to(guild.studio)
     await all_is_well_again(guild, ada)
 
 
+@SLOW
 async def test_udp_silence_is_noticed(guild: VoiceGuild, ada: Speaker) -> None:
-    await ada.says(1, 9.0)
-    await guild.call.begins()
-    await asyncio.sleep(4.0)
+    answer = await says_and_is_interrupted(guild, ada, 9.0, after=4.0)
     guild.call.falls_silent()
-    await hears_all_again_from_silence(guild)
+    await is_heard(guild, answer, 9.0, repeated=2.0)
     await all_is_well_again(guild, ada)
 
 
-async def hears_all_again_from_silence(guild: VoiceGuild) -> None:
-    heard = await guild.call.heard_until_quiet(quiet_seconds=9.0, within=60)
-    assert unheard_seconds(heard, 1, 9.0) <= LOST_SECONDS
-    assert repeated_seconds(heard, 1) <= 2.0
-
-
+@SLOW
 async def test_a_ghost_comes_back_to_life(guild: VoiceGuild, ada: Speaker) -> None:
     """Discord has dropped the bot and told it nothing, while it speaks."""
-    await ada.says(1, 9.0)
-    await guild.call.begins()
-    await asyncio.sleep(4.0)
+    answer = await says_and_is_interrupted(guild, ada, 9.0, after=4.0)
     guild.forget_bot()
-    await hears_all_again_from_silence(guild)
+    await is_heard(guild, answer, 9.0, repeated=2.0)
     assert guild.bot_is_in == guild.lounge.id
     await all_is_well_again(guild, ada)
 
 
+@SLOW
 async def test_a_ghost_that_was_idle_speaks_when_it_is_asked_to(
     guild: VoiceGuild, ada: Speaker
 ) -> None:
-    await ada.says(1, 1.0)
-    await guild.call.heard_until_quiet()
+    assert SPOKEN in (await last_word(await ada.says(2, 4.0)) or "")
     guild.forget_bot()
-    now = time.time()
-    await ada.says(1, 9.0)
-    heard = await guild.call.heard_until_quiet(since=now, quiet_seconds=3.0, within=60)
-    assert unheard_seconds(heard, 1, 9.0) <= LOST_SECONDS
+    told = await last_word(await ada.says(1, 2.0))
+    heard = await guild.call.heard(seconds=0.2)
+    assert told is not None
+    assert unheard_seconds(heard, 1, 2.0) <= LOST_SECONDS or SPOKEN not in told
+    await all_is_well_again(guild, ada)
 
 
+@SLOW
 async def test_a_voice_server_that_refuses_for_a_while(guild: VoiceGuild, ada: Speaker) -> None:
-    await says_and_is_interrupted(guild, ada, 2.5)
+    answer = await says_and_is_interrupted(guild, ada, 2.5)
     guild.call.faults = Faults(refuses_connections=True)
     await guild.call.close(1006)
     await asyncio.sleep(2.0)
     guild.call.faults = Faults()
-    await hears_all(guild, 2.5, quiet_seconds=8.0)
+    await is_heard(guild, answer, 2.5)
     await all_is_well_again(guild, ada)
 
 
+@SLOW
 @pytest.mark.parametrize(
     "fault",
     [
@@ -182,37 +192,36 @@ async def test_a_voice_server_that_refuses_for_a_while(guild: VoiceGuild, ada: S
 async def test_a_handshake_that_fails_quietly_is_tried_again(
     guild: VoiceGuild, ada: Speaker, fault: Faults
 ) -> None:
-    await says_and_is_interrupted(guild, ada, 2.5)
+    answer = await says_and_is_interrupted(guild, ada, 2.5)
     guild.call.faults = fault
     await guild.call.close(4006)
     await eventually(lambda: len(guild.call.sessions) > 1)
     await asyncio.sleep(0.2)
     guild.call.faults = Faults()
-    await hears_all(guild, 2.5, quiet_seconds=20.0)
+    await is_heard(guild, answer, 2.5)
     await all_is_well_again(guild, ada)
 
 
-@pytest.mark.slow
+@SLOW
 async def test_a_server_that_never_comes_back_is_given_up(guild: VoiceGuild, ada: Speaker) -> None:
     answer = await says_and_is_interrupted(guild, ada, 2.5)
     guild.call.faults = Faults(refuses_connections=True)
     await guild.call.close(1006)
-    await eventually(lambda: "lost the connection" in answer.told, within=60)
+    assert "lost the connection" in (await last_word(answer) or "")
     assert guild.bot_is_in is None
     guild.call.faults = Faults()
     await all_is_well_again(guild, ada)
 
 
+@SLOW
 async def test_the_end_of_an_item_is_not_lost_quietly(guild: VoiceGuild, ada: Speaker) -> None:
     """The line breaks just before the end, where a lost clip looks like one that was heard."""
-    answer = await ada.says(1, 2.0)
-    began = await guild.call.begins()
-    await asyncio.sleep(max(0.0, began + 1.6 - time.time()))
+    answer = await says_and_is_interrupted(guild, ada, 2.0, after=1.5)
     await guild.call.close(1006)
-    heard = await guild.call.heard_until_quiet(quiet_seconds=3.0)
-    assert unheard_seconds(heard, 1, 2.0) <= LOST_SECONDS or answer.told
+    await is_heard(guild, answer, 2.0)
 
 
+@SLOW
 async def test_some_lost_packets_are_no_reason_to_reconnect(
     guild: VoiceGuild, ada: Speaker
 ) -> None:
@@ -221,4 +230,5 @@ async def test_some_lost_packets_are_no_reason_to_reconnect(
     heard = await guild.call.heard_until_quiet()
     assert len(guild.call.sessions) == 1
     assert heard.missing() > 0
-    assert repeated_seconds(heard, 1) < LOST_SECONDS
+    assert [row.item for row in passages(heard)] == [1]
+    assert repeated_seconds(heard, 1) < 0.3, "but for what Opus makes up to hide the loss"

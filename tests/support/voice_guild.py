@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 GATEWAY_SECONDS = 0.01
 POLL_SECONDS = 0.01
 
+SPOKEN = "has spoken in"
+"""What the bot tells a member whose item was heard."""
+
 
 class Speaker(Member):
     """A member with a saved voice, who has the bot say marked speech.
@@ -226,6 +229,23 @@ async def _make_guild(
     lounge, studio = (handle.create_voice_channel(name) for name in ("lounge", "studio"))
     call = await region.open_call(handle.id, bot_id=bot.user.id)
     return VoiceGuild(handle, here, lounge, studio, call, turns)
+
+
+async def last_word(answer: Answer, *, within: float = 60.0) -> str | None:
+    """What a member reads once the bot is done with an item; None if it is not done in time.
+
+    While the message is about what is to come, it is empty, or has a button.
+    """
+
+    def is_done() -> bool:
+        message = answer.private
+        return message is not None and bool(message.content) and not message.components
+
+    try:
+        await eventually(is_done, within=within)
+    except TimeoutError:
+        return None
+    return answer.told
 
 
 async def eventually(is_true: Callable[[], object], *, within: float = 5.0) -> None:

@@ -80,6 +80,7 @@ class Session:
         self._address = address
         self._socket = socket
         self._transport = transport
+        self._closing = asyncio.Lock()
         self._sent = 0
         self._group_manager = ExternalSender()
         self._key_package: bytes | None = None
@@ -99,11 +100,14 @@ class Session:
             elif message.type is WSMsgType.BINARY and message.data[0] == Op.MLS_KEY_PACKAGE:
                 self._key_package = message.data[1:]
                 await self.update_group()
+        async with self._closing:
+            pass  # the line must stand until the bot has answered the close
 
     async def close(self, code: int) -> None:
         """End the connection with a close code; 1006 cuts the line without one."""
         if code != CODE_LOST:
-            await self._socket.close(code=code)
+            async with self._closing:
+                await self._socket.close(code=code)
         elif self._transport is not None:
             self._transport.abort()
 
