@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from backend.contract import PcmChunk
+from benchmarks.metronome import Metronome
 from benchmarks.voice_server import RemoteRegion
 from bot.log import configure_logging
 from bot.settings import Settings
@@ -128,8 +129,9 @@ class Measured:
 def measure(guilds: int, rounds: int) -> dict[str, float]:
     """Let that many guilds speak at once, that often; return the figures."""
     configure_logging(Settings(_env_file=None, log_level="WARNING"))
-    with TemporaryDirectory() as folder:
-        return asyncio.run(_measure(Path(folder), guilds, rounds))
+    with TemporaryDirectory() as folder, Metronome() as machine:
+        figures = asyncio.run(_measure(Path(folder), guilds, rounds))
+    return {**figures, "machine_jitter_p99_ms": _quantile(machine.jitter, 0.99)}
 
 
 async def _measure(folder: Path, guilds: int, rounds: int) -> dict[str, float]:
