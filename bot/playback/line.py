@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import discord
 
+from bot.playback.signs import SignsOfLife
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -31,14 +33,6 @@ with error correction, Opus gives up most of its clarity."""
 
 SECONDS_WITHOUT_READS = 1.5
 """Discord.py's player takes a frame every 20 ms while it is alive."""
-
-SECONDS_WITHOUT_SIGN = 4.0
-"""Silence on UDP for this long is a fault, if signs came before."""
-
-SIGNS_TO_TRUST = 3
-SECONDS_BETWEEN_KEEPALIVES = 1.0
-
-_KEEPALIVE_BYTES = 8
 
 
 class VoiceConnection(Protocol):
@@ -112,7 +106,7 @@ class Line:
         self.voice = voice
         self._is_current = is_current
         self._player: _Player | None = None
-        self._signs = _Signs(voice)
+        self._signs = SignsOfLife(voice)
         self._worn_out: Trouble | None = None  # a fault that does not go away
 
     @property
@@ -157,6 +151,12 @@ class Line:
         last_sign = self._signs.lost_since()
         return None if last_sign is None else Trouble(Fault.SILENT, last_sign)
 
+    async def is_answered(self) -> bool:
+        """Whether the other side is there at the end of an item, as far as it ever shows that."""
+        if self._worn_out is None and not await self._signs.come():
+            self._worn_out = Trouble(Fault.SILENT, self._signs.last)
+        return self._worn_out is None
+
     def hang_up(self) -> None:
         """Stop listening for signs. The connection itself is ended by its owner."""
         self.stop()
@@ -183,70 +183,6 @@ class _Player:
         if self._source.reads != self._reads or self.has_ended.is_set():
             self._reads, self.last_read = self._source.reads, now
         return now - self.last_read > SECONDS_WITHOUT_READS
-
-
-class _Signs:
-    """Signs of life by UDP: Discord's voice servers send reports, and send keep-alives back.
-
-    Neither is promised anywhere. So silence counts as a fault only on a line that had signs before.
-    """
-
-    def __init__(self, voice: VoiceConnection) -> None:
-        self._count = 0
-        self._last = 0.0
-        self._expected = False
-        self._longest_wait = 0.0
-        self._asked = 0.0
-        # discord.py offers no public way to its UDP socket.
-        state = voice._connection if isinstance(voice, discord.VoiceClient) else None  # noqa: SLF001
-        self._state = state
-        if state is not None:
-            state.add_socket_listener(self._received)
-            if state._runner is not None:  # noqa: SLF001 - see there
-                state._runner.add_done_callback(_take_note)  # noqa: SLF001
-
-    def expect(self) -> None:
-        """From now on signs are asked for, and should come."""
-        self._last = time.perf_counter()
-        self._expected = True
-
-    def expect_none(self) -> None:
-        """Nobody asks for signs any more."""
-        self._expected = False
-
-    def lost_since(self) -> float | None:
-        """When the last sign came, if there should have been another by now; asks for the next."""
-        now = time.perf_counter()
-        self._ask(now)
-        patience = max(SECONDS_WITHOUT_SIGN, 3 * self._longest_wait)
-        lost = self._count >= SIGNS_TO_TRUST and now - self._last > patience
-        return self._last if lost else None
-
-    def close(self) -> None:
-        """Listen no more."""
-        if self._state is not None:
-            self._state.remove_socket_listener(self._received)
-
-    def _received(self, _packet: bytes) -> None:
-        """Called by discord.py's socket reader thread."""
-        now = time.perf_counter()
-        if self._expected:
-            self._longest_wait = max(self._longest_wait, now - self._last)
-        self._last = now
-        self._count += 1
-
-    def _ask(self, now: float) -> None:
-        if self._state is None or now - self._asked < SECONDS_BETWEEN_KEEPALIVES:
-            return
-        self._asked = now
-        with suppress(OSError):
-            self._state.send_packet(bytes(_KEEPALIVE_BYTES))
-
-
-def _take_note(poller: asyncio.Task[None]) -> None:
-    """Look at how discord.py's poller ended, which it leaves to nobody, lest asyncio complain."""
-    if not poller.cancelled():
-        poller.exception()
 
 
 def _websocket(voice: VoiceConnection) -> Any:

@@ -75,12 +75,19 @@ class _Watch:
                 break
             self._times.append(time.perf_counter())
             self._positions.append(self._source.position)
-        else:
-            trouble = self._line.trouble()
+        if self._ended.is_set():
+            trouble = await self._trouble_at_the_end()
             if trouble is None and self._source.drained:
                 return
         since = trouble.since if trouble is not None else None
         self._go_back(self._times[-1] if since is None else since)
+
+    async def _trouble_at_the_end(self) -> Trouble | None:
+        """What kept the last seconds from being heard, if anything did."""
+        trouble = self._line.trouble()
+        if trouble is None and self._source.drained and not await self._line.is_answered():
+            trouble = self._line.trouble()
+        return trouble
 
     def _go_back(self, moment: float) -> None:
         """Go back to what was heard at a moment, and hold the source there."""

@@ -300,7 +300,7 @@ async def test_a_bot_that_stops_tells_who_waits(
     for answer in answers:
         assert answer.told.startswith("I have to restart now.")
     await eventually(lambda: guild.bot_is_in is None)
-    assert not [task for task in asyncio.all_tasks() if "bot/playback" in repr(task.get_coro())]
+    assert not [task for task in asyncio.all_tasks() if "bot/playback" in repr(task)]
 
 
 async def test_a_voice_that_was_deleted_meanwhile_is_not_heard(

@@ -37,6 +37,9 @@ class FakeLine:
     def trouble(self) -> None:
         return None
 
+    async def is_answered(self) -> bool:
+        return True
+
     def play(self, source: SpeechSource) -> asyncio.Event:
         ended = asyncio.Event()
         self.played.append(source)
