@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 SLOW = pytest.mark.slow
 
-LOST_SECONDS = 0.06
-"""What may be lost of an item that goes on after a drop: the seams are faded."""
+LOST_SECONDS = 0.15
+"""What may be lost of an item that goes on after a drop: the bot looks ten times a second."""
 
 REPEATED_SECONDS = 1.0
 """What may be said twice, as nobody knows to the frame what was still heard."""

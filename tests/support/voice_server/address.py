@@ -76,7 +76,7 @@ class Address:
     async def close(self) -> None:
         """Stop answering: connections are cut, new ones are refused."""
         for session in list(self.sessions.values()):
-            await session.close(CODE_LOST)
+            session.close(CODE_LOST)
         if self._rtcp is not None:
             self._rtcp.cancel()
         asyncio.get_running_loop().remove_reader(self._udp)

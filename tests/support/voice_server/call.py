@@ -117,7 +117,7 @@ class Call:
 
     async def close(self, code: int) -> None:
         """End the bot's present connection with a close code; 1006 cuts the line without one."""
-        await self._region.run(self.sessions[-1].close(code))
+        await self._region.run(_close(self.sessions[-1], code))
 
     def falls_silent(self) -> None:
         """The bot's present connection is dead by UDP, both ways: "UDP silence"."""
@@ -169,3 +169,8 @@ class Call:
     async def _update_group(self) -> None:
         if self.is_connected:
             await self._region.run(self.sessions[-1].update_group())
+
+
+async def _close(session: Session, code: int) -> None:
+    """Close a connection; in the server's thread."""
+    session.close(code)

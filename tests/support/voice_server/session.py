@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT_MILLISECONDS = 5_000
 SECONDS_TO_CLOSE = 1.0
+CODE_NORMAL = 1000
 CODE_LOST = 1006
 CODE_WRONG_TOKEN = 4004
 CODE_NO_SESSION = 4006
@@ -80,7 +81,8 @@ class Session:
         self._address = address
         self._socket = socket
         self._transport = transport
-        self._closing = asyncio.Lock()
+        self._goodbye = asyncio.Event()
+        self._code = CODE_NORMAL
         self._sent = 0
         self._group_manager = ExternalSender()
         self._key_package: bytes | None = None
@@ -93,21 +95,22 @@ class Session:
     async def run(self) -> None:
         """Serve the websocket until either side closes it."""
         await self._send(Op.HELLO, {"v": 8, "heartbeat_interval": HEARTBEAT_MILLISECONDS})
-        async for message in self._socket:
-            if message.type is WSMsgType.TEXT:
-                received = json.loads(message.data)
-                await self._answer(received["op"], received["d"])
-            elif message.type is WSMsgType.BINARY and message.data[0] == Op.MLS_KEY_PACKAGE:
-                self._key_package = message.data[1:]
-                await self.update_group()
-        async with self._closing:
-            pass  # the line must stand until the bot has answered the close
+        serving = asyncio.create_task(self._serve())
+        closing = asyncio.create_task(self._goodbye.wait())
+        await asyncio.wait({serving, closing}, return_when=asyncio.FIRST_COMPLETED)
+        serving.cancel()
+        closing.cancel()
+        await asyncio.wait({serving, closing})
+        # aiohttp waits for the bot's own close frame only while no other task reads.
+        await self._socket.close(code=self._code)
+        if not serving.cancelled():
+            serving.result()
 
-    async def close(self, code: int) -> None:
+    def close(self, code: int) -> None:
         """End the connection with a close code; 1006 cuts the line without one."""
         if code != CODE_LOST:
-            async with self._closing:
-                await self._socket.close(code=code)
+            self._code = code
+            self._goodbye.set()
         elif self._transport is not None:
             self._transport.abort()
 
@@ -134,11 +137,20 @@ class Session:
             epoch = {"epoch": 1, "protocol_version": davey.DAVE_PROTOCOL_VERSION}
             await self._send(Op.DAVE_PREPARE_EPOCH, epoch)
 
+    async def _serve(self) -> None:
+        async for message in self._socket:
+            if message.type is WSMsgType.TEXT:
+                received = json.loads(message.data)
+                await self._answer(received["op"], received["d"])
+            elif message.type is WSMsgType.BINARY and message.data[0] == Op.MLS_KEY_PACKAGE:
+                self._key_package = message.data[1:]
+                await self.update_group()
+
     async def _answer(self, op: int, data: Any) -> None:
         if op == Op.IDENTIFY:
             await self._identified(data)
         elif op == Op.RESUME:
-            if await self._admits(data):
+            if self._admits(data):
                 await self._send(Op.RESUMED, None)
         elif op == Op.SELECT_PROTOCOL:
             await self._protocol_selected(data)
@@ -147,7 +159,7 @@ class Session:
         elif op == Op.SPEAKING:
             self.speaking = bool(data["speaking"])
 
-    async def _admits(self, data: Any) -> bool:
+    def _admits(self, data: Any) -> bool:
         admission = self._call.admission
         code = self._call.faults.closes_on_identify
         if code is None and (admission is None or data["session_id"] != admission.session_id):
@@ -155,14 +167,14 @@ class Session:
         elif code is None and admission is not None and data["token"] != admission.token:
             code = CODE_WRONG_TOKEN
         if code is not None:
-            await self.close(code)
+            self.close(code)
         return code is None
 
     async def _identified(self, data: Any) -> None:
-        if not await self._admits(data):
+        if not self._admits(data):
             return
         if data.get("max_dave_protocol_version", 0) < davey.DAVE_PROTOCOL_VERSION:
-            await self.close(CODE_NO_DAVE)
+            self.close(CODE_NO_DAVE)
             return
         self._address.sessions[self.ssrc] = self
         ready = {
