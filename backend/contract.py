@@ -126,7 +126,7 @@ class SpeechRequest:
         prompt: The voice to say it with.
         language: One of `LANGUAGES`.
         seed: Makes the speech reproducible where the model samples.
-        caller: Whose turn it takes where callers take turns: a server, or a person outside of one.
+        caller: Whose turn it takes where callers take turns: "server/person", or only a person.
     """
 
     text: str = field(repr=False)
@@ -173,6 +173,8 @@ class BackendInfo:
         languages: The subset of `LANGUAGES` it speaks.
         clones: False where the speech only resembles the reference.
         notice: A sentence that every reply must carry, or None.
+        sentences_at_once: How many sentences of one text to ask for at once. More than one pays
+            where they are spoken as a batch.
     """
 
     name: str
@@ -180,6 +182,7 @@ class BackendInfo:
     languages: tuple[str, ...]
     clones: bool = True
     notice: str | None = None
+    sentences_at_once: int = 1
 
 
 class SpeechError(Exception):

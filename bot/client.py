@@ -11,21 +11,33 @@ from discord.ext import commands
 
 from bot.audio.reference import ReferenceReader
 from bot.interface.command_tree import TimbreCommandTree
+from bot.playback.guilds import GuildPlayers
 from bot.speech import open_backend
 from bot.studio import Studio
 from bot.voices.database import open_database
 from bot.voices.library import VoiceLibrary
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from bot.interface.reply import Reply
     from bot.settings import Settings
     from bot.speech.backend import SpeechBackend
 
 log = structlog.get_logger(__name__)
 
-COGS = ("cogs.clone", "cogs.say", "cogs.voice", "cogs.warm", "cogs.about")
+COGS = (
+    "cogs.clone",
+    "cogs.say",
+    "cogs.channel",
+    "cogs.voice",
+    "cogs.warm",
+    "cogs.about",
+)
 
 SECONDS_TO_SAY_GOODBYE = 5.0
+SECONDS_TO_HANG_UP = 5.0
 
 
 class VoiceBot(commands.AutoShardedBot):
@@ -37,28 +49,40 @@ class VoiceBot(commands.AutoShardedBot):
         studio: The voice pipeline; there once the bot has logged in.
         open_replies: The commands that are being answered now.
         encoding_turns: Bounds how many replies are encoded at once.
+        players: What speaks in voice channels.
     """
 
     library: VoiceLibrary
     studio: Studio
 
     def __init__(
-        self, settings: Settings, *, speech: SpeechBackend | None, serving: bool = True
+        self,
+        settings: Settings,
+        *,
+        speech: SpeechBackend | None,
+        serving: bool = True,
+        voice_class: Callable[..., Any] = discord.VoiceClient,
     ) -> None:
         intents = discord.Intents.none()
         intents.guilds = True
+        intents.voice_states = True
+        cached = discord.MemberCacheFlags.none()
+        cached.voice = True
         super().__init__(
             command_prefix=commands.when_mentioned,
             help_command=None,
             intents=intents,
             allowed_mentions=discord.AllowedMentions.none(),
             tree_cls=TimbreCommandTree,
-            member_cache_flags=discord.MemberCacheFlags.none(),
+            member_cache_flags=cached,
             max_messages=None,
         )
         self.settings = settings
         self.open_replies: set[Reply] = set()
         self.encoding_turns = asyncio.Semaphore(settings.max_parallel_uploads)
+        self.players = GuildPlayers(
+            self, idle_seconds=settings.voice_idle_minutes * 60, voice_class=voice_class
+        )
         self._speech = speech
         self._serving = serving
 
@@ -106,6 +130,7 @@ class VoiceBot(commands.AutoShardedBot):
     async def close(self) -> None:
         """Tell everyone who waits, then let go of Discord, the backend and the library."""
         await self._halt_work()
+        await self._hang_up()
         await super().close()
         if self._speech is not None:
             await self._speech.close()
@@ -126,9 +151,20 @@ class VoiceBot(commands.AutoShardedBot):
         except TimeoutError:
             log.warning("work was cut off by shutdown", replies=len(self.open_replies))
 
+    async def _hang_up(self) -> None:
+        try:
+            async with asyncio.timeout(SECONDS_TO_HANG_UP):
+                await self.players.close()
+        except TimeoutError:
+            log.warning("voice channels were left in a hurry")
+
 
 def create_bot(
-    settings: Settings, *, speech: SpeechBackend | None = None, serving: bool = True
+    settings: Settings,
+    *,
+    speech: SpeechBackend | None = None,
+    serving: bool = True,
+    voice_class: Callable[..., Any] = discord.VoiceClient,
 ) -> VoiceBot:
     """Build the bot without starting it.
 
@@ -136,8 +172,9 @@ def create_bot(
         settings: What the operator decided.
         speech: Where speech comes from; by default what the settings name.
         serving: False for a bot that only publishes its commands and opens nothing.
+        voice_class: What connects to voice channels.
     """
-    return VoiceBot(settings, speech=speech, serving=serving)
+    return VoiceBot(settings, speech=speech, serving=serving, voice_class=voice_class)
 
 
 Interaction = discord.Interaction[VoiceBot]

@@ -24,10 +24,12 @@ from bot import text as texts
 from bot.audio import clip as clips
 from bot.audio.joining import SpeechJoiner
 from bot.errors import Refusal, explain
+from bot.speech.ahead import speak_ahead
 from bot.speech.backend import SleepingBackend
+from bot.streaming import stream_speech
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from bot.audio.joining import JoinedSpeech
     from bot.audio.reference import ReferenceReader
     from bot.speech.backend import SpeechBackend, Waking
+    from bot.streaming import SpeechChunk
     from bot.text import NameOf, Sentence
     from bot.voices.library import VoiceLibrary
     from bot.voices.records import SavedClip, SavedVoice
@@ -199,31 +202,45 @@ class Studio:
         sentence that begins, and how many there are.
         """
         joiner: SpeechJoiner | None = None
-        for number, sentence in enumerate(sentences, start=1):
-            on_sentence(number, len(sentences))
-            request = SpeechRequest(
-                text=sentence.text, prompt=prompt, language=language, caller=caller
-            )
-            chunks = await self._sentence(request)
-            if not chunks:
-                raise GenerationFailedError("the backend sent no audio")
-            joiner = joiner or SpeechJoiner(chunks[0].sample_rate)
-            pcm = b"".join(chunk.pcm for chunk in chunks)
-            await asyncio.to_thread(joiner.add, pcm, ends_paragraph=sentence.ends_paragraph)
+        requests = [SpeechRequest(each.text, prompt, language, caller=caller) for each in sentences]
+        async with speak_ahead(self._speech, requests) as spoken:
+            for number, (sentence, stream) in enumerate(zip(sentences, spoken, strict=True), 1):
+                on_sentence(number, len(sentences))
+                chunks = await _whole(stream)
+                if not chunks:
+                    raise GenerationFailedError("the backend sent no audio")
+                joiner = joiner or SpeechJoiner(chunks[0].sample_rate)
+                pcm = b"".join(chunk.pcm for chunk in chunks)
+                await asyncio.to_thread(joiner.add, pcm, ends_paragraph=sentence.ends_paragraph)
         speech = await asyncio.to_thread(joiner.joined) if joiner else None
         if speech is None or not speech.pcm:
             raise GenerationFailedError("the backend sent silence")
         return speech
 
-    async def _sentence(self, request: SpeechRequest) -> list[PcmChunk]:
-        """Collect what a sentence sounds like, without what the model said before it restarted."""
-        chunks: list[PcmChunk] = []
-        async with aclosing(self._speech.speak(request)) as stream:
-            async for chunk in stream:
-                if chunk.restarts:
-                    chunks.clear()
-                chunks.append(chunk)
-        return chunks
+    async def stream(
+        self,
+        sentences: Sequence[Sentence],
+        voice: SavedVoice,
+        *,
+        language: str,
+        caller: str = "",
+    ) -> AsyncGenerator[SpeechChunk, None]:
+        """Speak with a saved voice, each chunk as soon as it is made.
+
+        A prompt that the model refuses is rebuilt once, as in `speak_saved`.
+        """
+        begin = partial(stream_speech, self._speech, sentences, language=language, caller=caller)
+        speech = begin(await self.prompt_of(voice))
+        try:
+            first = await anext(speech)
+        except (VoicePromptInvalidError, VoicePromptModelMismatchError) as error:
+            log.warning("voice prompt rebuilt", voice=voice.id, reason=type(error).__name__)
+            speech = begin(await self._rebuild_prompt(voice))
+            first = await anext(speech)
+        async with aclosing(speech):
+            yield first
+            async for chunk in speech:
+                yield chunk
 
     async def _rebuild_prompt(self, voice: SavedVoice) -> VoicePrompt:
         stored = await self._library.clip(voice)
@@ -231,6 +248,16 @@ class Studio:
         rebuilt = await self._speech.prepare_voice(clip, voice.consent)
         await self._library.store_prompt(voice, rebuilt.prompt, _transcript(clip, rebuilt))
         return rebuilt.prompt
+
+
+async def _whole(sentence: AsyncGenerator[PcmChunk, None]) -> list[PcmChunk]:
+    """Collect what a sentence sounds like, without what the model said before it restarted."""
+    chunks: list[PcmChunk] = []
+    async for chunk in sentence:
+        if chunk.restarts:
+            chunks.clear()
+        chunks.append(chunk)
+    return chunks
 
 
 def _script(typed: str, language: str, name_of: NameOf) -> list[Sentence]:

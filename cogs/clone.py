@@ -11,12 +11,11 @@ from discord.ext import commands
 
 from backend.contract import AUTO_LANGUAGE, MAX_TRANSCRIPT_CHARACTERS
 from bot.audio.container import identify
-from bot.audio.encode import AudioFormat
 from bot.audio.reference import check_upload
 from bot.client import Interaction, VoiceBot
 from bot.errors import Refusal
 from bot.interface import wording
-from bot.interface.delivery import encoder
+from bot.interface.attachments import ReplyFormat, SpeechAttachment
 from bot.interface.last_resort import DISCORD_FAILURES
 from bot.interface.options import LANGUAGE_CHOICES, counts_for, name_resolver
 from bot.interface.questions import ask_for_consent
@@ -106,7 +105,7 @@ class Clone(commands.Cog):
                 wording.spoken_message(
                     speaker, text, notice=studio.backend.notice, notes=voice.notes
                 ),
-                encoder(speech, AudioFormat.OGG, self.bot.encoding_turns),
+                SpeechAttachment(speech, ReplyFormat.OGG, self.bot.encoding_turns),
             )
             await reply.finish()
 

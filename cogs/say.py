@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
 from discord import app_commands
 from discord.ext import commands
 
 from backend.contract import AUTO_LANGUAGE
-from bot.audio.encode import AudioFormat
 from bot.client import Interaction, VoiceBot
 from bot.errors import Refusal
-from bot.interface import wording
-from bot.interface.delivery import encoder
+from bot.interface import speaking, wording
+from bot.interface.attachments import ReplyFormat, SpeechAttachment
 from bot.interface.options import (
     FORMAT_CHOICES,
     LANGUAGE_CHOICES,
@@ -19,9 +21,40 @@ from bot.interface.options import (
     suggest_voices,
 )
 from bot.interface.reply import Reply
-from bot.text import MAX_TEXT_CHARACTERS
+from bot.interface.speaking import WHERE_CHOICES, Where
+from bot.playback.item import QueuedItem
+from bot.playback.recording import Recording
+from bot.text import MAX_TEXT_CHARACTERS, Sentence
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import SavedVoice
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from bot.audio.joining import JoinedSpeech
+    from bot.playback.player import GuildPlayer
+    from bot.streaming import SpeechChunk
+
+VOICE_DELETED = "That voice was deleted meanwhile, so nothing was posted."
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What is to be said.
+
+    Attributes:
+        text: As it was typed.
+        sentences: The same, ready to be spoken.
+        voice: Who says it.
+        language: In which language.
+        caller: Whose turn it takes.
+    """
+
+    text: str = field(repr=False)
+    sentences: list[Sentence] = field(repr=False)
+    voice: SavedVoice
+    language: str
+    caller: str
 
 
 class Say(commands.Cog):
@@ -34,46 +67,112 @@ class Say(commands.Cog):
     @app_commands.describe(
         text="What the voice should say",
         voice="Which of your voices; without it, the one you used last",
+        where="Where it is heard; without it, in your voice channel if I can speak there",
         language="The language of the text; without it, the one the voice was made with",
         format="The kind of file",
     )
-    @app_commands.choices(language=LANGUAGE_CHOICES, format=FORMAT_CHOICES)
+    @app_commands.choices(language=LANGUAGE_CHOICES, format=FORMAT_CHOICES, where=WHERE_CHOICES)
     @app_commands.autocomplete(voice=suggest_voices)
-    async def say(
+    async def say(  # noqa: PLR0913, PLR0917 - the options of the slash command
         self,
         interaction: Interaction,
         text: app_commands.Range[str, 1, MAX_TEXT_CHARACTERS],
         voice: app_commands.Range[str, 1, MAX_NAME_CHARACTERS] | None = None,
+        where: str | None = None,
         language: str | None = None,
-        format: str = AudioFormat.OGG.value,  # noqa: A002 - the option's name in Discord
+        format: str | None = None,  # noqa: A002 - the option's name in Discord
     ) -> None:
-        """Speak sentence by sentence, and post one file."""
-        studio = self.bot.studio
+        """Speak sentence by sentence, and post one file, or be heard in the voice channel."""
         async with Reply(interaction) as reply:
-            reply.claim_place()
+            place = _place(interaction, where, file_wanted=format is not None)
+            if place is not Where.VOICE:
+                reply.claim_place()
             saved = await self._voice(interaction.user.id, voice)
             spoken = language or saved.language or AUTO_LANGUAGE
-            sentences = await studio.script(
+            sentences = await self.bot.studio.script(
                 text, language=spoken, name_of=name_resolver(interaction)
             )
+            line = Line(text, sentences, saved, spoken, counts_for(interaction))
+            reply_format = ReplyFormat(format) if format else ReplyFormat.OGG
+            if place is Where.VOICE:
+                await self._say_aloud(interaction, reply, line)
+            elif place is Where.FILE:
+                await self._post(reply, line, await self._speak(reply, line), reply_format)
+                await reply.finish()
+            else:
+                await self._say_both(interaction, reply, line, reply_format)
+
+    async def _speak(self, reply: Reply, line: Line) -> JoinedSpeech:
+        """Make the speech for a file."""
+        return await reply.work(
+            lambda progress: self.bot.studio.speak_saved(
+                line.sentences,
+                line.voice,
+                language=line.language,
+                caller=line.caller,
+                on_sentence=progress.sentence,
+            )
+        )
+
+    async def _post(
+        self, reply: Reply, line: Line, speech: JoinedSpeech, reply_format: ReplyFormat
+    ) -> None:
+        """Post speech where all can see it."""
+        if not await self.bot.library.touch(line.voice):
+            raise Refusal(VOICE_DELETED)
+        name = wording.voice_name(line.voice.name)
+        await reply.post(
+            wording.spoken_message(name, line.text, notice=self.bot.studio.backend.notice),
+            SpeechAttachment(speech, reply_format, self.bot.encoding_turns),
+        )
+
+    async def _say_aloud(self, interaction: Interaction, reply: Reply, line: Line) -> None:
+        """Speak in the person's voice channel; only the person sees a message about it."""
+        if not await self.bot.library.touch(line.voice):
+            raise Refusal(VOICE_DELETED)
+        player = await self._join(interaction)
+        item = _queue(interaction, player, line, lambda: self._stream(line))
+        await self._follow(reply, player, item)
+
+    async def _say_both(
+        self, interaction: Interaction, reply: Reply, line: Line, reply_format: ReplyFormat
+    ) -> None:
+        """Speak in the voice channel, and post the same speech as a file as soon as it is made."""
+        player = await self._join(interaction)
+        recording = Recording()
+        item = _queue(interaction, player, line, recording.follow)
+        try:
             speech = await reply.work(
-                lambda progress: studio.speak_saved(
-                    sentences,
-                    saved,
-                    language=spoken,
-                    caller=counts_for(interaction),
-                    on_sentence=progress.sentence,
+                lambda progress: recording.record(
+                    self._stream(line),
+                    on_sentence=lambda number: progress.sentence(number, len(line.sentences)),
                 )
             )
-            if not await self.bot.library.touch(saved):
-                raise Refusal("That voice was deleted meanwhile, so nothing was posted.")
-            await reply.post(
-                wording.spoken_message(
-                    wording.voice_name(saved.name), text, notice=studio.backend.notice
-                ),
-                encoder(speech, AudioFormat(format), self.bot.encoding_turns),
-            )
-            await reply.finish()
+            await self._post(reply, line, speech, reply_format)
+            await self._follow(reply, player, item)
+        finally:
+            player.remove(item, Refusal(speaking.STOPPED_SPEAKING))
+
+    async def _join(self, interaction: Interaction) -> GuildPlayer:
+        """Be in the person's voice channel. Raises `Refusal`."""
+        channel = speaking.channel_to_speak_in(interaction)
+        await self.bot.players.join(channel)
+        return self.bot.players.of(channel.guild.id)
+
+    async def _follow(self, reply: Reply, player: GuildPlayer, item: QueuedItem) -> None:
+        """Keep the private message up to date until the item was heard."""
+        await reply.work(
+            lambda progress: speaking.follow(item, player, progress),
+            stopped=speaking.STOPPED_SPEAKING,
+        )
+        notice = self.bot.studio.backend.notice
+        channel = player.connection.channel
+        await reply.show(speaking.heard_message(item.speaker, channel, notice=notice))
+
+    def _stream(self, line: Line) -> AsyncGenerator[SpeechChunk, None]:
+        return self.bot.studio.stream(
+            line.sentences, line.voice, language=line.language, caller=line.caller
+        )
 
     async def _voice(self, owner_id: int, name: str | None) -> SavedVoice:
         if name is not None:
@@ -82,6 +181,36 @@ class Say(commands.Cog):
         if saved is None:
             raise Refusal(wording.NO_VOICE_YET)
         return saved
+
+
+def _place(interaction: Interaction, where: str | None, *, file_wanted: bool) -> Where:
+    """Where speech goes. Raises `Refusal` if it cannot be heard where it is wanted."""
+    if where is None:
+        return Where.FILE if file_wanted else speaking.usual_place(interaction)
+    place = Where(where)
+    if place is not Where.FILE:
+        speaking.channel_to_speak_in(interaction)
+    return place
+
+
+def _queue(
+    interaction: Interaction,
+    player: GuildPlayer,
+    line: Line,
+    speech: Callable[[], AsyncGenerator[SpeechChunk, None]],
+) -> QueuedItem:
+    """Put something into a guild's queue. Raises `Refusal` if it is full."""
+    item = QueuedItem(
+        owner_id=interaction.user.id,
+        owner_name=interaction.user.display_name,
+        speaker=line.voice.name,
+        text=line.text,
+        sentences=len(line.sentences),
+        speech=speech,
+        asked=interaction.id,
+    )
+    player.add(item)
+    return item
 
 
 async def setup(bot: VoiceBot) -> None:

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 SENTENCE_PAUSE_SECONDS = 0.3
 PARAGRAPH_PAUSE_SECONDS = 0.65
 
-_MARGIN_SECONDS = 0.06
+MARGIN_SECONDS = 0.06
 """What stays of the near-silence around a sentence: soft consonants and breath live there."""
 
-_FADE_SECONDS = 0.008
-_FRAME_SECONDS = 0.01
-_QUIET_RATIO = 10 ** (-42 / 20)
-_QUIET_RMS = 12.0
+FADE_SECONDS = 0.008
+FRAME_SECONDS = 0.01
+QUIET_RATIO = 10 ** (-42 / 20)
+QUIET_RMS = 12.0
 """In steps of a 16-bit sample: under -68 dBFS nothing is speech, however quiet the rest is."""
 
 Samples = NDArray[np.int16]
@@ -85,16 +85,16 @@ class SpeechJoiner:
     def _add_pause(self) -> None:
         seconds = PARAGRAPH_PAUSE_SECONDS if self._paragraph_ended else SENTENCE_PAUSE_SECONDS
         # The margins that the sentences on both sides keep are part of the pause that one hears.
-        silence = self._samples_in(seconds) - 2 * self._samples_in(_MARGIN_SECONDS)
+        silence = self._samples_in(seconds) - 2 * self._samples_in(MARGIN_SECONDS)
         self._breaks.append(self._length + silence // 2)
         self._append(np.zeros(silence, "<i2"))
 
     def _trimmed(self, samples: Samples) -> Samples:
         """The part with sound and a margin on each side, faded at its edges."""
-        frame = self._samples_in(_FRAME_SECONDS)
+        frame = self._samples_in(FRAME_SECONDS)
         frames = np.pad(samples, (0, -len(samples) % frame)).reshape(-1, frame)
         loudness = np.sqrt(np.square(frames, dtype=np.float32).mean(axis=1))
-        quiet = max(_QUIET_RMS, _QUIET_RATIO * float(loudness.max(initial=0.0)))
+        quiet = max(QUIET_RMS, QUIET_RATIO * float(loudness.max(initial=0.0)))
         (sounding,) = np.nonzero(loudness > quiet)
         if not len(sounding):
             return samples[:0]
@@ -106,10 +106,10 @@ class SpeechJoiner:
 
         Where a recording has less than a margin to give, silence fills it up.
         """
-        margin = self._samples_in(_MARGIN_SECONDS)
+        margin = self._samples_in(MARGIN_SECONDS)
         first, last = max(0, start - margin), min(len(samples), end + margin)
         cut = samples[first:last].copy()
-        fade = min(self._samples_in(_FADE_SECONDS), len(cut) // 2)
+        fade = min(self._samples_in(FADE_SECONDS), len(cut) // 2)
         ramp = np.linspace(0.0, 1.0, fade)
         cut[:fade] = cut[:fade] * ramp
         cut[len(cut) - fade :] = cut[len(cut) - fade :] * ramp[::-1]

@@ -1,4 +1,4 @@
-"""`python -m bot demo`: the simulated Discord as a page in the browser."""
+"""`python -m bot demo`: the simulated Discord as a page in the browser, and one to listen."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING
 
+from bot.demo.listen import listen_page
 from bot.demo.world import open_world
 
 if TYPE_CHECKING:
@@ -14,17 +15,32 @@ if TYPE_CHECKING:
 
 DATABASE = "data/demo.db"
 
-WELCOME = """
+IN_THE_TERMINAL = """
 Timbre demo: the real bot on a simulated Discord. Nothing leaves this machine.
 
-  Open  {url}
+  Open    {url}
+  Listen  {listen} to what is said in the voice channel
 
   1. Type /clone, attach a recording of 3 to 30 seconds of someone speaking, write what the
      voice should say, and give it a name.
   2. Play the answer. It is a preview: a stock English voice adapted toward the recording.
-  3. Type /say to speak with the voice again. /help shows the rest.
+  3. Open the listen page, press Listen there, and type /say to speak with the voice again.
+     With "where: file" the speech is posted instead. /help shows the rest.
 
 Voices are kept in {database} and are there again next time. Ctrl-C ends the demo.
+"""
+
+IN_THE_CHANNEL = """\
+Welcome! This is a simulated Discord with the real bot in it. To try it:
+1. Type `/clone`, choose a recording of 3 to 30 seconds of someone speaking, and write what the \
+voice should say. Under *+3 more*, give it a `name` to keep it.
+2. Confirm the consent question, wait a moment, and press *Play*.
+3. Type `/say` to speak with the voice again. You sit in the voice channel Lounge, so it is heard \
+there: open {listen} and press *Listen* first. With `where` set to file, under *+4 more*, the \
+speech is posted here instead. `/help` shows the rest.
+
+This page shows an answer when it is complete, so a long text takes a while here; Discord itself \
+shows the progress, with a button that stops it.
 """
 
 
@@ -32,7 +48,11 @@ async def serve(settings: Settings, *, port: int) -> int:
     """Show the page until Ctrl-C, or until the session is ended in the page."""
     url = f"sqlite:///{DATABASE}"
     stopped = _stop_signal()
-    async with open_world(settings.model_copy(update={"database_url": url})) as world:
+    async with (
+        open_world(settings.model_copy(update={"database_url": url})) as world,
+        listen_page(world.broadcast, port=_free_port(port + 1 if port else 0)) as listen,
+    ):
+        await world.friend.send(world.channel, IN_THE_CHANNEL.format(listen=listen))
         preview = world.env.preview(
             world.channel,
             viewers=[world.you, world.friend],
@@ -40,7 +60,8 @@ async def serve(settings: Settings, *, port: int) -> int:
             port=_free_port(port),
         )
         async with preview:
-            print(WELCOME.format(url=preview.url, database=DATABASE), flush=True)  # noqa: T201
+            welcome = IN_THE_TERMINAL.format(url=preview.url, listen=listen, database=DATABASE)
+            print(welcome, flush=True)  # noqa: T201 - the terminal is the interface here
             ends = [asyncio.create_task(stopped.wait()), asyncio.create_task(preview.wait_closed())]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for end in ends:

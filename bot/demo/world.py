@@ -1,14 +1,17 @@
 """A small simulated Discord server with the real bot in it.
 
 simcord runs discord.py unmodified against an in-memory Discord. What it cannot show: Discord's own
-limits on uploads, live edits of a progress message, and sound in voice channels.
+limits on uploads, and live edits of a progress message. What is said in the voice channel goes to a
+broadcast, for the listen page.
 """
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import simcord
@@ -16,6 +19,9 @@ from simcord.backend.models import User
 from simcord.builders import UserHandle
 
 from bot.client import create_bot
+from bot.demo.broadcast import Broadcast
+from bot.demo.voice import BroadcastVoice
+from bot.demo.voice_states import answer_voice_requests, let_playback_go_on
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,36 +36,39 @@ if TYPE_CHECKING:
 YOUR_ID = 1_100_000_000_000_000_001
 FRIENDS_ID = 1_100_000_000_000_000_002
 
-WELCOME = """\
-Welcome! This is a simulated Discord with the real bot in it. To try it:
-1. Type `/clone`, choose a recording of 3 to 30 seconds of someone speaking, and write what the \
-voice should say. Under *+3 more*, give it a `name` to keep it.
-2. Confirm the consent question, wait a moment, and press *Play*.
-3. Type `/say` to speak with the voice again. `/help` shows the rest.
-
-This page shows an answer when it is complete, so a long text takes a while here; Discord itself \
-shows the progress, with a button that stops it.
-"""
-
 SETTLE_WITHIN_SECONDS = 900.0
 """simcord calls a command stuck after this; speaking 5,000 characters takes a while."""
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """One server, one channel, two people and the bot."""
+    """One server with two people and the bot.
+
+    Attributes:
+        env: simcord.
+        bot: The bot.
+        channel: The server's text channel.
+        you: Who tries the bot; sits in the voice channel.
+        friend: Somebody else.
+        broadcast: What is said in the voice channel.
+    """
 
     env: Env
     bot: VoiceBot
     channel: ChannelHandle
     you: MemberActor
     friend: MemberActor
+    broadcast: Broadcast
 
 
 @asynccontextmanager
 async def open_world(settings: Settings) -> AsyncIterator[World]:
     """Start the bot on a simulated server with its commands published; stop it afterwards."""
-    bot = create_bot(settings.model_copy(update={"speech_backend": "preview"}))
+    broadcast = Broadcast()
+    bot = create_bot(
+        settings.model_copy(update={"speech_backend": "preview"}),
+        voice_class=partial(BroadcastVoice, broadcast=broadcast),
+    )
     options = {"shard_count": 1, "settle_timeout": SETTLE_WITHIN_SECONDS, "check_errors": False}
     async with simcord.run(bot, **options) as env:
         # The simulation begins in the past; what people read as dates should be true.
@@ -67,12 +76,15 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
         env.backend.edit_bot_profile("Timbre")
         guild = env.create_guild("Timbre demo")
         channel = guild.create_text_channel("voices")
+        lounge = guild.create_voice_channel("Lounge")
         you = guild.add_member(_person(env, YOUR_ID, "you"))
         friend = guild.add_member(_person(env, FRIENDS_ID, "friend"))
+        answer_voice_requests(env, bot)
+        let_playback_go_on(asyncio.get_running_loop())
+        await you.join_voice(lounge)
         await bot.tree.sync()
-        await friend.send(channel, WELCOME)
         try:
-            yield World(env, bot, channel, you, friend)
+            yield World(env, bot, channel, you, friend, broadcast)
         finally:
             await bot.close()
 

@@ -10,22 +10,21 @@ from typing import TYPE_CHECKING
 import discord
 import structlog
 
-from bot.audio.encode import AudioFormat, SpeechFile, encode_speech
 from bot.errors import Refusal
+from bot.interface import voice_message
+from bot.interface.attachments import ReplyFormat
 from bot.interface.last_resort import DISCORD_FAILURES
 
 if TYPE_CHECKING:
-    import asyncio
+    from discord.http import Route
 
-    from bot.audio.joining import JoinedSpeech
+    from bot.audio.encode import SpeechFile
     from bot.client import VoiceBot
+    from bot.interface.attachments import SpeechAttachment
 
 log = structlog.get_logger(__name__)
 
-Encode = Callable[[int], Awaitable[Sequence[SpeechFile]]]
-"""Makes the files of a reply, none larger than the given number of bytes."""
-
-Send = Callable[[str, Sequence[SpeechFile]], Awaitable[object]]
+Send = Callable[[str, Sequence["SpeechFile"]], Awaitable[object]]
 """Sends one message: its words and its files."""
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
@@ -42,45 +41,33 @@ SAFE_TOTAL_LIMIT = 24 * 1024 * 1024
 MAX_FILES_PER_MESSAGE = 10
 
 
-def encoder(speech: JoinedSpeech, audio_format: AudioFormat, turns: asyncio.Semaphore) -> Encode:
-    """Prepare the encoding of speech for an upload limit that is known only later.
-
-    Args:
-        speech: What to encode.
-        audio_format: What kind of file to make.
-        turns: Bounds how many encoders run at once.
-    """
-
-    async def encode(limit_bytes: int) -> list[SpeechFile]:
-        async with turns:
-            return await encode_speech(
-                speech.pcm,
-                speech.sample_rate,
-                audio_format,
-                limit_bytes=limit_bytes,
-                stem="speech",
-                breaks=speech.breaks,
-            )
-
-    return encode
-
-
 async def post_speech(
-    interaction: discord.Interaction[VoiceBot], content: str, encode: Encode
+    interaction: discord.Interaction[VoiceBot], content: str, speech: SpeechAttachment
 ) -> None:
     """Post speech in the interaction's channel, in as many messages as its upload limit asks for.
 
+    A voice message holds no words, so they follow in a second message. Where Discord takes no voice
+    message, the speech goes out as an ordinary file.
+
     Raises `Refusal` if there is no place left where it may be posted.
     """
-    places = await _places(interaction)
+    can_follow_up = await _may_follow_up(interaction)
+    places = _places(interaction, follow_up_first=can_follow_up)
     limit = interaction.filesize_limit
+    files = await speech.files(limit)
+    if speech.reply_format is ReplyFormat.VOICE_MESSAGE and len(files) == 1:
+        routes = _voice_message_routes(interaction, can_follow_up=can_follow_up)
+        drawing = await speech.waveform()
+        if await voice_message.send_voice_message(interaction.client, routes, files[0], drawing):
+            files = []
     try:
-        await _post_groups(places, content, await encode(limit), limit)
+        await _post_groups(places, content, files, limit)
     except discord.HTTPException as error:
         if not _is_too_large(error):
             raise
         log.warning("upload limit was lower than announced", limit=limit)
-        await _post_groups(places, content, await encode(SAFE_UPLOAD_LIMIT), SAFE_UPLOAD_LIMIT)
+        files = await speech.files(SAFE_UPLOAD_LIMIT)
+        await _post_groups(places, content, files, SAFE_UPLOAD_LIMIT)
 
 
 async def show_privately(
@@ -110,16 +97,27 @@ async def take_away(interaction: discord.Interaction[VoiceBot]) -> None:
         log.debug("private message stays", reason=repr(error))
 
 
-async def _places(interaction: discord.Interaction[VoiceBot]) -> list[Send]:
+async def _may_follow_up(interaction: discord.Interaction[VoiceBot]) -> bool:
+    """Whether a follow-up to the command is public now, and its token has not ended.
+
+    While the private message still "thinks", Discord takes the first follow-up for its text, and
+    keeps that as private as the message was going to be. So the message gets other words first.
+    https://discord.com/developers/docs/interactions/receiving-and-responding#followup-messages
+    """
+    try:
+        await interaction.edit_original_response(content="Sending…", view=None)
+    except DISCORD_FAILURES as error:
+        log.warning("private answer refused", reason=repr(error))
+        return False
+    return True
+
+
+def _places(interaction: discord.Interaction[VoiceBot], *, follow_up_first: bool) -> list[Send]:
     """Where speech can go, best first.
 
-    A follow-up to the command is best. While the private message still "thinks", though, Discord
-    takes the first follow-up for its text, and keeps that as private as the message was going to
-    be; so a follow-up comes last then.
-    https://discord.com/developers/docs/interactions/receiving-and-responding#followup-messages
-
-    Ordinary messages work when the interaction's token has ended, after 15 minutes. They mention
-    whoever asked, since nothing else ties them to the command.
+    A follow-up to the command is best, if it may be public; else it comes last. Ordinary messages
+    work when the interaction's token has ended, after 15 minutes. They mention whoever asked, since
+    nothing else ties them to the command.
     """
 
     async def follow_up(content: str, files: Sequence[SpeechFile]) -> None:
@@ -130,12 +128,16 @@ async def _places(interaction: discord.Interaction[VoiceBot]) -> list[Send]:
         for place in (interaction.channel, interaction.user)
         if isinstance(place, discord.abc.Messageable)
     ]
-    try:
-        await interaction.edit_original_response(content="Sending…", view=None)
-    except DISCORD_FAILURES as error:
-        log.warning("private answer refused", reason=repr(error))
-        return [*ordinary, follow_up]
-    return [follow_up, *ordinary]
+    return [follow_up, *ordinary] if follow_up_first else [*ordinary, follow_up]
+
+
+def _voice_message_routes(
+    interaction: discord.Interaction[VoiceBot], *, can_follow_up: bool
+) -> list[Route]:
+    routes = [voice_message.follow_up(interaction)] if can_follow_up else []
+    if interaction.channel_id is not None:
+        routes.append(voice_message.channel_message(interaction.channel_id))
+    return routes
 
 
 def _ordinary_message(

@@ -8,7 +8,7 @@ import structlog
 from discord import app_commands
 
 from backend.contract import LANGUAGES
-from bot.audio.encode import AudioFormat
+from bot.interface.attachments import ReplyFormat
 from bot.text import MentionKind
 
 if TYPE_CHECKING:
@@ -23,10 +23,11 @@ MAX_CHOICES = 25
 LANGUAGE_CHOICES = [app_commands.Choice(name=name, value=name) for name in LANGUAGES]
 
 FORMAT_CHOICES = [
-    app_commands.Choice(name="Ogg/Opus (plays in Discord)", value=AudioFormat.OGG.value),
-    app_commands.Choice(name="MP3", value=AudioFormat.MP3.value),
-    app_commands.Choice(name="WAV", value=AudioFormat.WAV.value),
-    app_commands.Choice(name="FLAC", value=AudioFormat.FLAC.value),
+    app_commands.Choice(name="Ogg/Opus (plays in Discord)", value=ReplyFormat.OGG.value),
+    app_commands.Choice(name="Voice message", value=ReplyFormat.VOICE_MESSAGE.value),
+    app_commands.Choice(name="MP3", value=ReplyFormat.MP3.value),
+    app_commands.Choice(name="WAV", value=ReplyFormat.WAV.value),
+    app_commands.Choice(name="FLAC", value=ReplyFormat.FLAC.value),
 ]
 
 
@@ -43,8 +44,9 @@ async def suggest_voices(interaction: Interaction, typed: str) -> list[app_comma
 
 
 def counts_for(interaction: Interaction) -> str:
-    """Say whose turn a command takes where turns are shared: the server's, else the person's."""
-    return str(interaction.guild_id or interaction.user.id)
+    """Say whose turn a command takes where turns are shared, as `SpeechRequest.caller` does."""
+    person = str(interaction.user.id)
+    return person if interaction.guild_id is None else f"{interaction.guild_id}/{person}"
 
 
 def name_resolver(interaction: Interaction) -> NameOf:

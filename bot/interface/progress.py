@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import discord
 import structlog
 
+from bot.interface import wording
 from bot.interface.last_resort import DISCORD_FAILURES, TimbreView
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ SECONDS_BETWEEN_EDITS = 1.5
 
 SECONDS_BEFORE_FIRST_EDIT = 0.25
 """Until then Discord's own "is thinking" does; work that is done by then needs no more."""
-
-BAR_CELLS = 12
 
 
 class Progress:
@@ -45,16 +44,11 @@ class Progress:
 
     def step(self, doing: str) -> None:
         """Say what is being done: a few words without a full stop."""
-        self._set(f"{doing}…")
+        self.say(f"{doing}…")
 
     def sentence(self, number: int, total: int) -> None:
         """Say which sentence, counted from 1, is being spoken."""
-        if total == 1:
-            self._set("Speaking…")
-        else:
-            filled = BAR_CELLS * (number - 1) // total
-            bar = "▰" * filled + "▱" * (BAR_CELLS - filled)
-            self._set(f"Speaking sentence {number} of {total}\n{bar}")
+        self.say(wording.speaking(number, total))
 
     @asynccontextmanager
     async def shown_with(self, view: ProgressView) -> AsyncIterator[None]:
@@ -68,7 +62,8 @@ class Progress:
                 await updates
             view.stop()
 
-    def _set(self, words: str) -> None:
+    def say(self, words: str) -> None:
+        """Show these words."""
         self._words = words
         self._changed.set()
 
@@ -107,13 +102,18 @@ class Progress:
 class ProgressView(TimbreView):
     """The button under a progress message.
 
+    Args:
+        cancel: Ends the work.
+        stopped: What the person is told once the button has ended it.
+
     Attributes:
         reason: Why the work was halted, in a sentence for the person, or None while it goes on.
     """
 
-    def __init__(self, *, cancel: Callable[[], object]) -> None:
+    def __init__(self, *, cancel: Callable[[], object], stopped: str) -> None:
         super().__init__(timeout=None)
         self._cancel = cancel
+        self._stopped = stopped
         self.reason: str | None = None
 
     def halt(self, reason: str) -> None:
@@ -127,4 +127,4 @@ class ProgressView(TimbreView):
     ) -> None:
         """Stop at once: the model's work as well as the waiting."""
         await interaction.response.defer()
-        self.halt("Stopped, as you asked. Nothing was posted.")
+        self.halt(self._stopped)

@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     import discord
 
     from bot.client import VoiceBot
-    from bot.interface.delivery import Encode
+    from bot.interface.attachments import SpeechAttachment
     from bot.interface.questions import Question
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 MAX_AT_WORK_PER_PERSON = 3
+
+STOPPED = "Stopped, as you asked. Nothing was posted."
 
 
 class HaltedError(Refusal):
@@ -127,15 +129,18 @@ class Reply:
             self._interaction = question.answered_by
         return question.answer
 
-    async def work(self, job: Callable[[Progress], Coroutine[Any, Any, T]]) -> T:
+    async def work(
+        self, job: Callable[[Progress], Coroutine[Any, Any, T]], *, stopped: str = STOPPED
+    ) -> T:
         """Run a long part of the command, with its progress and a button that stops it.
 
-        Raises `HaltedError` if it was stopped.
+        `stopped` is what the person is told once the button has ended it; `HaltedError` is raised
+        then.
         """
         self._check_not_halted()
         progress = Progress(self._interaction, waking=self._interaction.client.studio.waking)
         task = asyncio.create_task(job(progress))
-        self._working = view = ProgressView(cancel=task.cancel)
+        self._working = view = ProgressView(cancel=task.cancel, stopped=stopped)
         try:
             async with progress.shown_with(view):
                 done = await task
@@ -149,9 +154,9 @@ class Reply:
             raise HaltedError(view.reason)
         return done
 
-    async def post(self, content: str, encode: Encode) -> None:
+    async def post(self, content: str, speech: SpeechAttachment) -> None:
         """Post speech where all can see it; see `delivery.post_speech`."""
-        await delivery.post_speech(self._interaction, content, encode)
+        await delivery.post_speech(self._interaction, content, speech)
 
     async def finish(self) -> None:
         """Show the remarks; without any, take the private message away."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ACCENT = discord.Colour.from_str("#7c5cff")
 
 MAX_EXCERPT_CHARACTERS = 300
+BAR_CELLS = 12
 
 NO_VOICE_YET = (
     "You have no saved voice yet. Make one with `/clone`: attach a recording and give it a `name`."
@@ -56,12 +57,21 @@ def spoken_message(
     return "\n".join([f"{speaker} says: “{excerpt(typed)}”", *small])
 
 
-def excerpt(typed: str) -> str:
+def excerpt(typed: str, *, max_characters: int = MAX_EXCERPT_CHARACTERS) -> str:
     """Someone's text on one line: shortened, spoilers hidden, everything else to the letter."""
     flat = " ".join(_SPOILER.sub("▮▮▮", typed).split())
-    if len(flat) > MAX_EXCERPT_CHARACTERS:
-        flat = flat[: MAX_EXCERPT_CHARACTERS - 1].rstrip() + "…"
+    if len(flat) > max_characters:
+        flat = flat[: max_characters - 1].rstrip() + "…"
     return as_text(flat)
+
+
+def speaking(number: int, total: int) -> str:
+    """Which sentence, counted from 1, is being spoken."""
+    if total == 1:
+        return "Speaking…"
+    filled = BAR_CELLS * (number - 1) // total
+    bar = "▰" * filled + "▱" * (BAR_CELLS - filled)
+    return f"Speaking sentence {number} of {total}\n{bar}"
 
 
 def seconds(value: float) -> str:
@@ -164,8 +174,9 @@ def help_page(backend: BackendInfo, state: str) -> discord.Embed:
     page.add_field(
         name="Use it",
         value=(
-            "`/say` speaks with your saved voice, up to 5,000 characters, as an Ogg, MP3, WAV or "
-            "FLAC file. `/voice list`, `info`, `rename` and `delete` look after your voices."
+            "`/say` speaks with your saved voice, up to 5,000 characters, as a voice message or an "
+            "Ogg, MP3, WAV or FLAC file. `/voice list`, `info`, `rename` and `delete` look after "
+            "your voices."
         ),
         inline=False,
     )

@@ -21,6 +21,9 @@ INSTALL_HINT = "Speaking on this machine needs more packages: pip install 'timbr
 
 NO_TRANSCRIBER = "none"
 
+SENTENCES_AT_ONCE = 4
+"""Of one text. The engine speaks them as a batch."""
+
 log = logging.getLogger(__name__)
 
 
@@ -76,6 +79,7 @@ def _load(checkpoint: Checkpoint, weights_folder: Path, *, require_consent: bool
         name=f"{checkpoint.label} on this machine",
         model_id=loaded.model_id,
         languages=loaded.languages,
+        sentences_at_once=SENTENCES_AT_ONCE,
     )
     return LoadedEngine(engine, None, SpeechJob, info, _details(loaded))
 

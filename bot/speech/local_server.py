@@ -178,8 +178,9 @@ class _Speaker:
         if prompt.model_id != self._model_id:
             raise VoicePromptModelMismatchError(prompt.model_id, self._model_id)
         job = self._new_job(request.text, prompt.data, request.language, request.seed)
-        # A voice belongs to one person, so voices take turns where people should.
-        return self._scheduler.request(job, caller=blake2b(prompt.data).hexdigest())
+        # A voice belongs to one person, so voices take turns where it is not said for whom it is.
+        caller = request.caller or blake2b(prompt.data).hexdigest()
+        return self._scheduler.request(job, caller=caller)
 
     async def _prepare(self, clip: ReferenceClip, consent: ConsentRecord | None) -> PreparedVoice:
         if clip.sample_rate != REFERENCE_SAMPLE_RATE or len(clip.pcm) % 2:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+SENTENCES_AT_ONCE = 4
+"""Of one text. A container speaks them as a batch."""
+
 _OUR_OWN = ""
 """Whom the calls count for that nobody asked for."""
 
@@ -71,7 +74,12 @@ class ModalBackend:
     def info(self) -> BackendInfo:
         """Say what this backend is, as far as is known without asking."""
         model = self._model_id.rpartition("/")[-1]
-        return BackendInfo(name=f"{model} on Modal", model_id=self._model_id, languages=LANGUAGES)
+        return BackendInfo(
+            name=f"{model} on Modal",
+            model_id=self._model_id,
+            languages=LANGUAGES,
+            sentences_at_once=SENTENCES_AT_ONCE,
+        )
 
     async def health(self) -> None:
         """Return if a call could be made now. Wakes nothing up."""
@@ -114,7 +122,8 @@ class ModalBackend:
             {"seed": seed, "caller": request.caller},
         )
         try:
-            async with aclosing(self._calls.stream(ask, caller=request.caller)) as chunks:
+            server, _, _ = request.caller.partition("/")
+            async with aclosing(self._calls.stream(ask, caller=server)) as chunks:
                 async for chunk in chunks:
                     yield chunk
         except VoicePromptModelMismatchError as error:

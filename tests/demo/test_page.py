@@ -40,7 +40,8 @@ class Demo:
             text=True,
         )
         self.printed = ""
-        self.address = self._read_address()
+        self.address = self._read_address(r"http://127\.0\.0\.1:\d+/#\S+")
+        self.listen_address = self._read_address(r"http://127\.0\.0\.1:\d+/(?!#)")
 
     def stop(self) -> None:
         """Press Ctrl-C."""
@@ -48,11 +49,11 @@ class Demo:
         rest, _ = self.process.communicate(timeout=20)
         self.printed += rest
 
-    def _read_address(self) -> str:
+    def _read_address(self, pattern: str) -> str:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.printed += line
-            if found := re.search(r"http://127\.0\.0\.1:\d+/#\S+", line):
+            if found := re.search(pattern, line):
                 return found[0]
         raise AssertionError(f"the demo printed no address:\n{self.printed}")
 
@@ -61,7 +62,7 @@ class Demo:
 def page() -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser.new_page(viewport={"width": 1200, "height": 850})
+        yield browser.new_context(viewport={"width": 1200, "height": 850}).new_page()
         browser.close()
 
 
@@ -79,7 +80,23 @@ def heard_seconds(page: Page, number: int) -> float:
     return float(player.evaluate("player => player.duration"))
 
 
-def test_clone_say_and_restart_in_the_browser(tmp_path: Path, page: Page) -> None:
+LOUDEST = """() => {
+    const loudest = { value: 0 };
+    const level = document.querySelector("meter");
+    setInterval(() => { loudest.value = Math.max(loudest.value, level.value); }, 20);
+    return loudest;
+}"""
+
+
+def played_seconds(page: Page) -> float:
+    """How far the listen page's player comes in a second."""
+    player = page.locator("audio")
+    before = float(player.evaluate("player => player.currentTime"))
+    page.wait_for_timeout(1_000)
+    return float(player.evaluate("player => player.currentTime")) - before
+
+
+def test_clone_say_restart_and_listen_in_the_browser(tmp_path: Path, page: Page) -> None:
     recording = tmp_path / "me.m4a"
     recording.write_bytes(as_file(speech(6.0), 24_000, "m4a"))
     demo = Demo(tmp_path, port=0)
@@ -106,11 +123,28 @@ def test_clone_say_and_restart_in_the_browser(tmp_path: Path, page: Page) -> Non
         page.goto(again.address)
         begin(page, "say")
         page.fill('input[data-option="text"]', "And I am still here.")
+        page.get_by_role("button", name="+4 more").click()
+        page.get_by_role("option", name="where").first.click()
+        page.get_by_role("option", name="File").first.click()
         page.get_by_label("Send").click()
         assert 0.5 < heard_seconds(page, 0) < 5.0
         expect(page.get_by_text("Me says: “And I am still here.”").last).to_be_visible()
+
+        listening = page.context.new_page()
+        listening.goto(again.listen_address)
+        listening.get_by_role("button", name="Listen").click()
+        expect(listening.get_by_text("You are listening.")).to_be_visible()
+        loudest = listening.evaluate_handle(LOUDEST)
+        assert played_seconds(listening) > 0, "silence plays on"
+        begin(page, "say")
+        page.fill('input[data-option="text"]', "Can you hear me now?")
+        page.get_by_label("Send").click()
+        expect(page.get_by_text("Me has spoken in").last).to_be_visible(timeout=30_000)
+        listening.wait_for_function("loudest => loudest.value > 0.05", arg=loudest)
     finally:
         again.stop()
+    assert again.process.returncode == 0
+    expect(listening.get_by_text("The demo has ended.")).to_be_visible()
 
 
 def test_takes_another_port_when_the_asked_one_is_taken(tmp_path: Path) -> None:

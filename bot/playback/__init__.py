@@ -1,0 +1,1 @@
+"""Voice channels: a player for each guild, and the audio source that it feeds."""

@@ -1,0 +1,276 @@
+"""The bot's place in the voice channels of one guild: joining, healing, following, leaving."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import discord
+import structlog
+
+from bot.errors import Refusal
+from bot.playback import stage
+from bot.playback.line import Fault, Line
+from bot.playback.opus_library import OpusMissingError, load_opus
+from bot.playback.permissions import VocalChannel, check_can_speak_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bot.playback.line import VoiceConnection
+
+log = structlog.get_logger(__name__)
+
+CONNECT_SECONDS = 6.0
+"""What discord.py may take for each part of a handshake; it may take twice as long in all."""
+
+HEAL_WITHIN_SECONDS = 30.0
+SETTLE_SECONDS = 1.5
+"""Discord.py is given this long to get over a move by itself; it takes some 20 ms."""
+
+LEAVE_SECONDS = 2.0
+KEY_SECONDS = 1.5
+LOOK_SECONDS = 0.02
+AUDIBLE_WITHIN_SECONDS = 120.0
+MAX_SECONDS_BETWEEN_TRIES = 8.0
+
+# https://discord.com/developers/docs/topics/opcodes-and-status-codes#voice
+RATE_LIMITED = 4021
+ENDED_ON_PURPOSE = {None, 1000, 4014, 4022}
+"""How the websocket was closed, if it is yet, when somebody disconnected the bot."""
+
+FAILURES = (TimeoutError, discord.DiscordException, aiohttp.ClientError, OSError)
+"""What connecting may raise."""
+
+DISCONNECTED = "I was disconnected from the voice channel. Use `/say` again to have me back."
+RATE_LIMITED_SENTENCE = (
+    "Discord asked me to stay out of voice channels for a moment. Please try again in a minute."
+)
+CONNECTION_LOST = (
+    "I lost the connection to the voice channel and could not get it back. "
+    "Please try again in a minute, or use `/say` with `where: file`."
+)
+
+
+class Connection:
+    """Keeps the bot in one of a guild's voice channels, as long as it is meant to be there.
+
+    discord.py's own reconnecting is switched off: after a drop it sleeps first, and a connection
+    that it is still reviving cannot be replaced without the two fighting over the channel.
+
+    Args:
+        client: The bot.
+        guild_id: The guild.
+        voice_class: What connects; `discord.VoiceClient` but in the demo.
+    """
+
+    def __init__(
+        self, client: discord.Client, guild_id: int, *, voice_class: Callable[..., Any]
+    ) -> None:
+        self._client = client
+        self._guild_id = guild_id
+        self._voice_class = voice_class
+        self._wanted: int | None = None
+        self._line: Line | None = None
+        self._expelled = False
+        self._lock = asyncio.Lock()
+
+    @property
+    def guild(self) -> discord.Guild:
+        """The guild. Raises `Refusal` if the bot is no longer part of it."""
+        guild = self._client.get_guild(self._guild_id)
+        if guild is None:
+            raise Refusal("I am no longer on that server.")
+        return guild
+
+    @property
+    def channel(self) -> VocalChannel | None:
+        """The channel that the bot is meant to be in, wherever it was moved."""
+        channel = self._client.get_channel(self._wanted) if self._wanted is not None else None
+        return channel if isinstance(channel, VocalChannel) else None
+
+    @property
+    def is_well(self) -> bool:
+        """Whether speech would get through now, as far as one can tell."""
+        return self._line is not None and self._line.trouble() is None
+
+    async def join(self, channel: VocalChannel) -> str | None:
+        """Go to a channel, and onto its stage if it has one.
+
+        Returns a sentence that people should know, if there is one. Raises `Refusal`.
+        """
+        check_can_speak_in(channel)
+        _check_opus()
+        async with self._lock:
+            if not self.is_well:
+                await self._settle()
+            if self._wanted != channel.id or not self.is_well:
+                await self._hang_up()
+                self._wanted = None
+                await self._connect(channel)
+                self._wanted = channel.id
+        return await stage.step_up(channel)
+
+    async def line(self) -> Line:
+        """The line to speak through, mended if it is broken.
+
+        Raises `Refusal` if the bot was disconnected, or the line cannot be mended.
+        """
+        async with self._lock:
+            if not self.is_well:
+                await self._settle()
+            if not self.is_well:
+                await self._heal()
+            assert self._line is not None  # noqa: S101 - both raise otherwise
+            self._follow()
+            return self._line
+
+    async def until_audible(self, *, unless: Callable[[], bool]) -> None:
+        """Wait while the bot is muted, or in a stage's audience.
+
+        Raises `Refusal` if that takes too long.
+        """
+        await _until(lambda: self.is_audible or unless(), within=AUDIBLE_WITHIN_SECONDS)
+        if not self.is_audible and not unless():
+            raise Refusal(
+                "Nobody could hear me: I am muted, or not among the speakers of the stage. "
+                "Ask a moderator to let me speak, then try again."
+            )
+
+    @property
+    def is_audible(self) -> bool:
+        """Whether no moderator keeps the bot from being heard."""
+        state = self.guild.me.voice
+        return state is None or not (state.mute or state.suppress)
+
+    def take_note_of_leaving(self) -> None:
+        """Be told that Discord shows the bot in no channel: somebody may have disconnected it.
+
+        After an accident discord.py leaves the channel too, but the websocket was closed before.
+        """
+        if self._line is not None and self._line.close_code in ENDED_ON_PURPOSE:
+            self._expelled = True
+
+    async def leave(self) -> None:
+        """Leave the channel, if there is one, for good."""
+        self._wanted = None
+        async with self._lock:
+            await self._hang_up()
+
+    def _follow(self) -> None:
+        """Take note of where a moderator has moved the bot."""
+        if self._line is not None and self._line.voice.channel is not None:
+            self._wanted = self._line.voice.channel.id
+
+    async def _settle(self) -> None:
+        """Let discord.py get over a move; find out whether the bot was disconnected."""
+        line = self._line
+        if line is None:
+            return
+        await _until(lambda: not _is_unsettled(line), within=SETTLE_SECONDS)
+        if self.is_well:
+            return
+        code = line.close_code
+        if self._expelled or code == RATE_LIMITED:
+            log.info("disconnected from voice", guild=self._guild_id, code=code)
+            await self._hang_up()
+            self._wanted = None
+            raise Refusal(RATE_LIMITED_SENTENCE if code == RATE_LIMITED else DISCONNECTED)
+        log.warning("voice line lost", guild=self._guild_id, code=code)
+        self._follow()
+
+    async def _heal(self) -> None:
+        """Connect anew, until it works or `HEAL_WITHIN_SECONDS` have gone by."""
+        deadline = time.monotonic() + HEAL_WITHIN_SECONDS
+        pause = 0.5
+        while True:
+            await self._hang_up()
+            channel = self.channel
+            if channel is None:
+                self._wanted = None
+                raise Refusal(DISCONNECTED)
+            try:
+                await self._connect(channel)
+                await stage.step_up(channel)
+            except Refusal:
+                if time.monotonic() + pause > deadline:
+                    self._wanted = None
+                    raise
+            else:
+                return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, MAX_SECONDS_BETWEEN_TRIES)
+
+    async def _connect(self, channel: VocalChannel) -> None:
+        """Make a line to a channel. Raises `Refusal`, and is in no channel then."""
+        try:
+            voice: VoiceConnection = await channel.connect(
+                timeout=CONNECT_SECONDS, reconnect=False, self_deaf=True, cls=self._voice_class
+            )
+        except FAILURES as error:
+            log.warning("no voice connection", guild=self._guild_id, reason=repr(error))
+            await self._hang_up()
+            raise Refusal(CONNECTION_LOST) from error
+        made: object = voice
+        self._expelled = False
+        self._line = Line(voice, is_current=lambda: self.guild.voice_client is made)
+        if not voice.is_connected():  # discord.py may give up without saying so
+            await self._hang_up()
+            raise Refusal(CONNECTION_LOST)
+        if isinstance(voice, discord.VoiceClient) and len(channel.voice_states) > 1:
+            # Until they share a key, the others cannot hear what is said.
+            await _until(lambda: voice.voice_privacy_code is not None, within=KEY_SECONDS)
+
+    async def _hang_up(self) -> None:
+        """End whatever connection there is, and wait until Discord shows the bot in no channel.
+
+        Without that, the news of having left would reach, and end, the next connection.
+        """
+        line, self._line = self._line, None
+        if line is not None:
+            line.hang_up()
+        guild = self._client.get_guild(self._guild_id)
+        if guild is None:
+            return
+        voice: Any = guild.voice_client or (line.voice if line is not None else None)
+        if voice is not None and (voice is guild.voice_client or voice.is_connected()):
+            await self._disconnect(voice)
+        else:  # discord.py has left by itself, and does not wait for Discord's answer then
+            await _until(lambda: guild.me.voice is None, within=LEAVE_SECONDS)
+        if guild.me.voice is not None:
+            await guild.change_voice_state(channel=None)
+
+    async def _disconnect(self, voice: Any) -> None:
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await voice.disconnect(force=True)
+        except FAILURES as error:
+            log.debug("voice connection not ended in order", reason=repr(error))
+            voice.cleanup()
+
+
+def _is_unsettled(line: Line) -> bool:
+    trouble = line.trouble()
+    return trouble is not None and trouble.fault is Fault.UNSETTLED
+
+
+async def _until(condition: Callable[[], bool], *, within: float) -> None:
+    """Wait until something is so, or until that many seconds have gone by."""
+    deadline = time.perf_counter() + within
+    while not condition():
+        if time.perf_counter() > deadline:
+            return
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _check_opus() -> None:
+    try:
+        load_opus()
+    except OpusMissingError as error:
+        log.error("no libopus: install it, or the Python package av")  # noqa: TRY400 - no trace
+        raise Refusal(
+            "I can't speak in voice channels here: this machine lacks the Opus library. "
+            "Please tell an admin, and use `/say` with `where: file` meanwhile."
+        ) from error

@@ -1,0 +1,352 @@
+"""`/join`, `/leave`, `/say` into a voice channel, `/queue`, `/skip` and `/stop`, as people use it.
+
+The bot speaks through discord.py's own voice client to a voice server on loopback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import discord
+import pytest
+
+from bot.playback import guilds
+from bot.playback.guilds import EVERYBODY_LEFT
+from tests.support.discord_server import open_server
+from tests.support.marked_speech import MarkedBackend, item_text, passages
+from tests.support.voice_guild import SPOKEN, eventually, last_word, open_voice
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from simcord.builders import ChannelHandle
+
+    from tests.support.discord_server import Answer, Member
+    from tests.support.voice_guild import Speaker, VoiceGuild
+
+
+@pytest.fixture
+def backend() -> MarkedBackend:
+    return MarkedBackend()
+
+
+@pytest.fixture
+async def guild(tmp_path: Path, backend: MarkedBackend) -> AsyncIterator[VoiceGuild]:
+    async with open_server(tmp_path, backend) as server, open_voice(server) as world:
+        yield world.guilds[0]
+
+
+@pytest.fixture
+async def ada(guild: VoiceGuild) -> Speaker:
+    return await guild.speaker("ada")
+
+
+@pytest.fixture
+async def grace(guild: VoiceGuild) -> Speaker:
+    return await guild.speaker("grace")
+
+
+async def told(member: Member, command: str, **options: Any) -> str:
+    """What a member reads in answer to a command."""
+    words = await last_word(await member.types(command, **options), within=10)
+    assert words is not None
+    return words
+
+
+async def waits_for(answer: Answer, words: str) -> None:
+    """Wait until a member reads something while the bot is at work."""
+    await eventually(lambda: words in answer.told)
+
+
+async def is_heard(guild: VoiceGuild) -> list[int]:
+    return [passage.item for passage in passages(await guild.call.heard_until_quiet())]
+
+
+def where(guild: VoiceGuild) -> int | None:
+    return guild.bot_is_in
+
+
+async def in_the_lounge(guild: VoiceGuild, who: int, **permissions: Any) -> None:
+    """Give somebody permissions in the lounge, or take them away."""
+    target = guild.channel.guild.get_member(who)
+    assert target is not None
+    await guild.channel.set_permissions(target, **permissions)
+
+
+def place_bot(guild: VoiceGuild, channel: ChannelHandle, **flags: bool) -> None:
+    """Discord shows the bot in a channel, muted or in a stage's audience."""
+    backend = guild.server.env.backend
+    backend.set_voice_state(guild.handle.id, guild.call.bot_id, channel.id, **flags)
+
+
+async def test_say_joins_and_speaks_where_the_member_is(guild: VoiceGuild, ada: Speaker) -> None:
+    answer = await ada.types("say", text=item_text(1, 0.6))
+    assert await is_heard(guild) == [1]
+    assert guild.bot_is_in == guild.lounge.id
+    words = await last_word(answer)
+    assert words is not None
+    assert words.startswith(f"**ada** {SPOKEN} <#{guild.lounge.id}>.")
+    assert "This is a test voice." in words
+    assert answer.posted == [], "the others hear it; a message would be noise"
+
+
+async def test_a_member_outside_of_voice_gets_a_file(guild: VoiceGuild) -> None:
+    linus = await guild.speaker("linus")
+    await linus.actor.leave_voice()
+    answer = await linus.types("say", text=item_text(1, 0.6))
+    await eventually(lambda: answer.posted)
+    assert len(await answer.files()) == 1
+    assert guild.bot_is_in is None
+
+
+async def test_who_asks_for_a_kind_of_file_gets_one(guild: VoiceGuild, ada: Speaker) -> None:
+    answer = await ada.types("say", text=item_text(1, 0.6), format="flac")
+    await eventually(lambda: answer.posted)
+    assert guild.bot_is_in is None
+
+
+async def test_voice_without_a_voice_channel_is_refused(guild: VoiceGuild) -> None:
+    linus = await guild.speaker("linus")
+    await linus.actor.leave_voice()
+    words = await told(linus, "say", text=item_text(1, 0.6), where="voice")
+    assert words == "Join a voice channel first, or use `/say` with `where: file`."
+
+
+async def test_both_is_heard_and_posted_and_made_once(
+    guild: VoiceGuild, ada: Speaker, backend: MarkedBackend
+) -> None:
+    answer = await ada.types("say", text=item_text(1, 0.6), where="both")
+    assert await is_heard(guild) == [1]
+    await eventually(lambda: answer.posted)
+    assert len(await answer.files()) == 1
+    assert SPOKEN in (await last_word(answer) or "")
+    assert len(backend.spoken) == 1
+
+
+async def test_the_one_who_waits_sees_when_it_is_their_turn(
+    guild: VoiceGuild, ada: Speaker, grace: Speaker
+) -> None:
+    await ada.says(1, 3.0)
+    await guild.call.begins()
+    waiting = await grace.says(2, 0.5)
+    await waits_for(waiting, "Number 1 in the queue, starts in about")
+    await ada.types("skip")
+    assert SPOKEN in (await last_word(waiting) or "")
+
+
+async def test_stop_button_ends_ones_own_item(guild: VoiceGuild, ada: Speaker) -> None:
+    answer = await ada.says(1, 9.0)
+    await guild.call.begins()
+    await eventually(lambda: answer.private is not None and answer.private.components)
+    await ada.presses(answer.private, "Stop")
+    assert await last_word(answer) == "Stopped, as you asked."
+    heard = await guild.call.heard_until_quiet()
+    assert heard.seconds < 5
+    assert not guild.server.bot.players.of(guild.handle.id).is_busy
+
+
+async def test_queue_shows_who_and_what_and_when(
+    guild: VoiceGuild, ada: Speaker, grace: Speaker
+) -> None:
+    assert (await told(ada, "queue")).startswith("Nothing is waiting to be said.")
+    await ada.says(1, 9.0)
+    await guild.call.begins()
+    for item in (2, 3):
+        await ada.says(item, 1.0)
+    waiting = await grace.says(4, 1.0)
+    await waits_for(waiting, "Number")
+    lines = (await told(grace, "queue")).splitlines()
+    assert lines[0].startswith("**Now**: **ada** for ada, “Item 1, 90 tenths of a second” · ")
+    assert lines[1].startswith("1. **grace** for grace, “Item 4, 10 tenths of a second” · <t:")
+    assert lines[2].startswith("2. **ada** for ada, “Item 2,")
+    assert lines[3].startswith("3. **ada** for ada, “Item 3,")
+
+
+async def test_own_items_are_skipped_at_once_others_by_vote(
+    guild: VoiceGuild, ada: Speaker, grace: Speaker
+) -> None:
+    linus = await guild.speaker("linus")
+    answer = await ada.says(1, 9.0)
+    await guild.call.begins()
+    assert await told(grace, "skip") == "Your vote counts. 1 more vote and I skip this."
+    assert await told(grace, "skip") == "Your vote counts. 1 more vote and I skip this."
+    assert await told(linus, "skip") == "Skipped."
+    assert await last_word(answer) == "The listeners voted to skip this."
+    await waits_for(await ada.says(2, 9.0), "Speaking")
+    assert await told(ada, "skip") == "Skipped."
+    assert await told(ada, "skip") == "I am not saying anything."
+
+
+async def test_who_does_not_listen_has_no_vote(guild: VoiceGuild, ada: Speaker) -> None:
+    await ada.says(1, 9.0)
+    await guild.call.begins()
+    outsider = guild.member("outsider")
+    assert (await told(outsider, "skip")).startswith("Only who listens in")
+
+
+async def test_a_moderator_skips_and_stops_for_others(
+    guild: VoiceGuild, ada: Speaker, grace: Speaker
+) -> None:
+    await in_the_lounge(guild, grace.actor.id, mute_members=True)
+    first, second, third = [await ada.says(item, 9.0) for item in (1, 2, 3)]
+    await guild.call.begins()
+    assert await told(grace, "skip") == "Skipped."
+    assert await last_word(first) == "grace skipped this."
+    assert await told(grace, "stop") == "Stopped. 2 items will not be said."
+    for answer in (second, third):
+        assert await last_word(answer) == "grace stopped everything."
+
+
+async def test_stop_ends_ones_own_items_only(
+    guild: VoiceGuild, ada: Speaker, grace: Speaker
+) -> None:
+    hers = await grace.says(1, 1.5)
+    await guild.call.begins()
+    mine = [await ada.says(item, 9.0) for item in (2, 3)]
+    await waits_for(mine[1], "Number")
+    assert await told(ada, "stop") == "Stopped. 2 items of yours will not be said."
+    assert await told(ada, "stop") == "Nothing of yours is being said or waits to be."
+    for answer in mine:
+        assert await last_word(answer) == "Stopped, as you asked."
+    assert SPOKEN in (await last_word(hers) or "")
+
+
+async def test_join_and_leave(guild: VoiceGuild, ada: Speaker) -> None:
+    assert (await told(ada, "leave")).startswith("I am not in a voice channel.")
+    assert (await told(ada, "join")).startswith(f"I am in <#{guild.lounge.id}>.")
+    assert where(guild) == guild.lounge.id
+    assert await told(ada, "leave") == f"I have left <#{guild.lounge.id}>."
+    assert where(guild) is None
+    assert (await told(ada, "join")).startswith("I am in"), "and may come again"
+
+
+async def test_join_needs_somewhere_to_go(guild: VoiceGuild) -> None:
+    outsider = guild.member("outsider")
+    assert await told(outsider, "join") == "Join a voice channel first, then use `/join` again."
+
+
+async def test_the_bot_is_not_taken_from_who_listens(
+    guild: VoiceGuild, ada: Speaker, grace: Speaker
+) -> None:
+    await told(ada, "join")
+    await grace.goes_to(guild.studio)
+    for command, options in (("join", {}), ("say", {"text": item_text(1, 1), "where": "voice"})):
+        words = await told(grace, command, **options)
+        assert words.startswith(f"I am with the people in <#{guild.lounge.id}> now.")
+    assert (await told(grace, "leave")).startswith("Others are still listening to me.")
+    answer = await grace.types("say", text=item_text(1, 0.5))
+    await eventually(lambda: answer.posted)
+    await ada.actor.leave_voice()
+    assert (await told(grace, "join")).startswith(f"I am in <#{guild.studio.id}>.")
+
+
+async def test_leave_waits_for_others(guild: VoiceGuild, ada: Speaker, grace: Speaker) -> None:
+    answer = await grace.says(1, 2.0)
+    await guild.call.begins()
+    assert (await told(ada, "leave")).startswith("Others are still listening to me.")
+    assert SPOKEN in (await last_word(answer) or "")
+    assert (await told(ada, "leave")).startswith("I have left")
+
+
+@pytest.mark.parametrize(
+    ("permission", "words"), [("connect", "I may not join"), ("speak", "I may not speak in")]
+)
+async def test_missing_permissions_are_a_sentence(
+    guild: VoiceGuild, ada: Speaker, permission: str, words: str
+) -> None:
+    await in_the_lounge(guild, guild.call.bot_id, **{permission: False})
+    assert (await told(ada, "join")).startswith(f"{words} <#{guild.lounge.id}>.")
+    answer = await ada.types("say", text=item_text(1, 0.5))
+    await eventually(lambda: answer.posted)
+    assert guild.bot_is_in is None
+
+
+async def test_leaves_when_everybody_has_left(
+    guild: VoiceGuild, ada: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guilds, "LEAVE_WHEN_ALONE_SECONDS", 0.3)
+    await told(ada, "join")
+    guild.server.bot.players._look_after.change_interval(seconds=0.1)
+    guild.server.bot.players._look_after.restart()
+    answer = await ada.says(1, 9.0)
+    await guild.call.begins()
+    await asyncio.sleep(0.5)
+    assert guild.bot_is_in == guild.lounge.id
+    await ada.actor.leave_voice()
+    await eventually(lambda: guild.bot_is_in is None)
+    assert await last_word(answer) == EVERYBODY_LEFT
+
+
+async def test_leaves_when_nobody_has_anything_to_say(guild: VoiceGuild, ada: Speaker) -> None:
+    players = guild.server.bot.players
+    players._idle_seconds = 0.4
+    await told(ada, "join")
+    players._look_after.change_interval(seconds=0.1)
+    players._look_after.restart()
+    await ada.says(1, 1.0)
+    await is_heard(guild)
+    await eventually(lambda: guild.bot_is_in is None)
+
+
+async def test_a_bot_that_stops_tells_who_waits(
+    guild: VoiceGuild, ada: Speaker, grace: Speaker
+) -> None:
+    answers = [await ada.says(1, 9.0), await grace.says(2, 9.0)]
+    await guild.call.begins()
+    await waits_for(answers[1], "Number 1")
+    await guild.server.bot.close()
+    for answer in answers:
+        assert answer.told.startswith("I have to restart now.")
+    await eventually(lambda: guild.bot_is_in is None)
+    assert not [task for task in asyncio.all_tasks() if "bot/playback" in repr(task)]
+
+
+async def test_a_voice_that_was_deleted_meanwhile_is_not_heard(
+    guild: VoiceGuild, ada: Speaker, grace: Speaker
+) -> None:
+    await grace.says(1, 1.5)
+    await guild.call.begins()
+    await guild.server.bot.library.forget(ada.actor.id)
+    assert (await told(ada, "say", text=item_text(2, 0.5))).startswith("You have no saved voice")
+    assert await is_heard(guild) == [1]
+
+
+async def test_a_muted_bot_waits_until_it_can_be_heard(guild: VoiceGuild, ada: Speaker) -> None:
+    await told(ada, "join")
+    place_bot(guild, guild.lounge, mute=True)
+    answer = await ada.says(1, 0.6)
+    await waits_for(answer, "Waiting for a moderator to let me speak")
+    assert not guild.call.packets
+    place_bot(guild, guild.lounge, mute=False)
+    assert await is_heard(guild) == [1]
+
+
+@pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")  # discord.py's
+@pytest.mark.parametrize("may_step_up", [True, False])
+async def test_a_stage_is_stepped_up_to_or_asked_for(
+    guild: VoiceGuild, ada: Speaker, *, may_step_up: bool
+) -> None:
+    stage = guild.handle.create_stage_channel("stage")
+    await ada.goes_to(stage)
+    channel = guild.channel.guild.get_channel(stage.id)
+    assert isinstance(channel, discord.StageChannel)
+    await channel.set_permissions(channel.guild.me, mute_members=may_step_up)
+    words = await told(ada, "join")
+    [request] = guild.server.requests("PATCH", "/voice-states/@me")
+    if may_step_up:
+        assert words.startswith(f"I am in <#{stage.id}>.")
+        assert request["suppress"] is False
+    else:
+        assert words.startswith(f"I asked to speak on the stage <#{stage.id}>;")
+        assert request["request_to_speak_timestamp"]
+        assert "suppress" not in request
+
+
+async def test_voice_channels_are_for_servers_only(guild: VoiceGuild) -> None:
+    commands = guild.server.bot.tree.get_commands()
+    voice = {"join", "leave", "queue", "skip", "stop"}
+    assert all(
+        getattr(command, "guild_only", False) for command in commands if command.name in voice
+    )

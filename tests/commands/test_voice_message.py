@@ -1,0 +1,155 @@
+"""`/say format: Voice message`: speech that Discord shows with a waveform and a play button.
+
+simcord keeps neither the waveform nor the duration that it is sent, and takes voice messages from
+anybody. So the first is asserted on the bot's requests, and refusals are injected.
+"""
+
+from __future__ import annotations
+
+import io
+from base64 import b64decode
+from typing import TYPE_CHECKING, Any
+
+import discord
+import pytest
+import soundfile
+from aiohttp import web
+
+from bot.audio.encode import SpeechFile
+from bot.interface import voice_message
+from tests.commands.test_say import LONG_TEXT
+
+if TYPE_CHECKING:
+    from tests.support.discord_server import Answer, Member, Server
+
+TEXT = "Hello there, all of you."
+NOTICE = "This is a test voice."
+FOLLOW_UP, CHANNEL = "/webhooks/*", "/channels/*/messages"
+
+NOT_ALLOWED = {"status": 403, "code": 50173}  # "Cannot send voice messages in this channel"
+
+
+@pytest.fixture
+async def answer(ada: Member, recording: bytes) -> Answer:
+    await ada.clones(recording, name="Ada")
+    return await ada.types("say", text=TEXT, format="voice-message")
+
+
+def voice_messages(server: Server) -> list[Any]:
+    """The bodies of the requests that were voice messages."""
+    return [body for body in server.requests("POST", "") if body and body.get("flags") == 8192]
+
+
+async def test_is_one_ogg_opus_file_with_its_length_and_its_waveform(
+    server: Server, answer: Answer
+) -> None:
+    [sent] = voice_messages(server)
+    assert set(sent) == {"flags", "attachments"}, "words would be refused"
+    [attachment] = sent["attachments"]
+    [file] = await answer.files()
+    heard = soundfile.info(io.BytesIO(file))
+    assert (heard.format, heard.subtype, heard.channels) == ("OGG", "OPUS", 1)
+    assert attachment["duration_secs"] == pytest.approx(heard.duration, abs=0.06)
+    drawn = b64decode(attachment["waveform"], validate=True)
+    assert 10 <= len(drawn) <= 256
+    assert max(drawn) == 255
+
+
+async def test_the_words_and_the_notice_follow(answer: Answer) -> None:
+    spoken, words = answer.posted
+    assert spoken.flags.voice
+    assert not spoken.content
+    assert words.content == f"**Ada** says: “{TEXT}”\n-# {NOTICE}"
+    assert not words.attachments
+    assert answer.private is None, "nothing private is left to read"
+
+
+async def test_goes_into_the_channel_if_the_command_takes_no_voice_message(
+    server: Server, ada: Member, recording: bytes
+) -> None:
+    await ada.clones(recording, name="Ada")
+    server.breaks("POST", FOLLOW_UP, status=400, code=50035)
+    answer = await ada.types("say", text=TEXT, format="voice-message")
+    [words] = answer.posted
+    assert words.content.endswith(NOTICE)
+    [spoken] = [message for message in server.channel.history() if message.flags.voice]
+    assert len(spoken.attachments) == 1
+
+
+@pytest.mark.parametrize(
+    "refusal", [NOT_ALLOWED, {"status": 400, "code": 50035}, {"status": 413, "code": 40005}]
+)
+async def test_is_an_ordinary_file_where_voice_messages_are_refused(
+    server: Server, ada: Member, recording: bytes, refusal: dict[str, int]
+) -> None:
+    await ada.clones(recording, name="Ada")
+    server.breaks("POST", FOLLOW_UP, **refusal)
+    server.breaks("POST", CHANNEL, **refusal)
+    answer = await ada.types("say", text=TEXT, format="voice-message")
+    [message] = answer.posted
+    assert not message.flags.voice
+    assert message.content == f"**Ada** says: “{TEXT}”\n-# {NOTICE}"
+    [attachment] = message.attachments
+    assert attachment.filename == "speech.ogg"
+
+
+async def test_several_files_are_no_voice_message(
+    server: Server, ada: Member, recording: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from simcord import interactions  # noqa: PLC0415 - patched for this test alone
+
+    build = interactions.base_payload
+
+    def with_small_limit(*arguments: object, **options: object) -> object:
+        record, payload = build(*arguments, **options)  # type: ignore[arg-type]
+        payload["attachment_size_limit"] = 100_000
+        return record, payload
+
+    await ada.clones(recording, name="Ada")
+    monkeypatch.setattr(interactions, "base_payload", with_small_limit)
+    answer = await ada.types("say", text=LONG_TEXT[:2_000], format="voice-message")
+    assert len(await answer.files()) > 1
+    assert not voice_messages(server)
+
+
+async def test_never_takes_the_place_of_the_private_message(
+    server: Server, ada: Member, recording: bytes
+) -> None:
+    """Discord would show the first follow-up to a message that still thinks to nobody else."""
+    await ada.clones(recording, name="Ada")
+    server.breaks("PATCH", "/webhooks/*", status=400, code=50035)
+    await ada.types("say", text=TEXT, format="voice-message")
+    [spoken] = [message for message in server.channel.history() if message.flags.voice]
+    assert not spoken.flags.ephemeral
+
+
+async def test_the_upload_is_marked_as_audio(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Discord ignores the length and the waveform of what is uploaded as anything else."""
+    received: dict[str, Any] = {}
+
+    async def account(_request: web.Request) -> web.Response:
+        return web.Response(body=b"{}", content_type="application/json")
+
+    async def take(request: web.Request) -> web.Response:
+        form = await request.post()
+        upload = form["files[0]"]
+        assert isinstance(upload, web.FileField)
+        received.update(type=upload.content_type, name=upload.filename, data=upload.file.read())
+        return web.Response(status=204)
+
+    app = web.Application()
+    app.add_routes([web.get("/users/@me", account), web.post("/channels/5/messages", take)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    monkeypatch.setattr(discord.http.Route, "BASE", f"http://127.0.0.1:{runner.addresses[0][1]}")
+    try:
+        async with discord.Client(intents=discord.Intents.default()) as client:
+            await client.http.static_login("token")
+            file = SpeechFile("speech.ogg", b"OggS and so on", 1.5)
+            routes = [voice_message.channel_message(5)]
+            assert await voice_message.send_voice_message(client, routes, file, b"\x10\xff")
+    finally:
+        await runner.cleanup()
+    assert received == {"type": "audio/ogg", "name": "speech.ogg", "data": file.data}

@@ -1,0 +1,86 @@
+"""`/say` in the demo's world, heard on the listen page."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from bot.demo.once import CONSENT_BUTTON
+from bot.demo.world import open_world
+from bot.settings import Settings
+from tests.demo.test_listen import RATE, decoded, listening, sounding
+from tests.support.recordings import as_file, speech
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    import aiohttp
+
+    from bot.demo.world import World
+
+TEXT = "Hello there. You can hear me now."
+
+pytestmark = pytest.mark.slow
+
+
+@asynccontextmanager
+async def demo_with_voice(tmp_path: Path) -> AsyncIterator[World]:
+    """The demo's world, in which you have made a voice."""
+    settings = Settings(_env_file=None, database_url=f"sqlite:///{tmp_path / 'demo.db'}")
+    async with open_world(settings) as world:
+        recording = ("me.m4a", as_file(speech(6.0), 24_000, "m4a"))
+        asked = await world.you.slash(
+            world.channel, "clone", audio=recording, text="Hello.", name="Me"
+        )
+        assert asked.response is not None
+        await world.you.click(asked.response, label=CONSENT_BUTTON)
+        yield world
+
+
+async def collect(stream: aiohttp.StreamReader, heard: bytearray) -> None:
+    async for data in stream.iter_any():
+        heard += data
+
+
+async def test_say_is_heard_by_whoever_listens(tmp_path: Path) -> None:
+    ogg = bytearray()
+    async with demo_with_voice(tmp_path) as world, listening(world.broadcast) as stream:
+        listener = asyncio.create_task(collect(stream, ogg))
+        answer = await world.you.slash(world.channel, "say", text=TEXT)
+        await asyncio.sleep(0.5)
+        listener.cancel()
+    assert answer.response is not None
+    assert answer.response.content.startswith("**Me** has spoken in")
+    assert "preview" in answer.response.content
+    heard = decoded(bytes(ogg))
+    (when,) = np.nonzero(sounding(heard))
+    assert len(when) * 0.02 > 1.0
+    assert (when[-1] - when[0]) * 0.02 < 6.0
+    assert np.abs(heard[-RATE // 5 :]).max() < 0.001, "silence again"
+
+
+async def test_the_bot_can_be_moved_and_disconnected(tmp_path: Path) -> None:
+    async with demo_with_voice(tmp_path) as world:
+        guild, bot_id = world.env.guild, world.env.backend.bot_user.id
+        other = guild.create_voice_channel("Studio")
+        await world.you.slash(world.channel, "join")
+        [voice] = world.bot.voice_clients
+
+        world.env.backend.set_voice_state(guild.id, bot_id, other.id)
+        await asyncio.sleep(0.2)
+        assert voice.channel == world.bot.get_channel(other.id)
+
+        world.env.backend.set_voice_state(guild.id, bot_id, None)
+        await asyncio.sleep(0.2)
+        assert world.bot.voice_clients == []
+
+        answer = await world.you.slash(world.channel, "say", text=TEXT)
+        assert answer.response is not None
+        assert "has spoken in" in answer.response.content
+        await world.you.slash(world.channel, "leave")
+        assert world.bot.voice_clients == []

@@ -1,0 +1,143 @@
+"""What people in a voice channel hear when the bot speaks, judged from the packets alone."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from tests.support.discord_server import open_server
+from tests.support.marked_speech import (
+    MarkedBackend,
+    marked,
+    passages,
+    repeated_seconds,
+    unheard_seconds,
+)
+from tests.support.voice_guild import open_voice
+from tests.support.voice_server.hearing import FRAME_SECONDS, SAMPLE_RATE
+from tests.support.voice_server.spectrum import likeness
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.support.voice_guild import VoiceGuild, VoiceWorld
+
+LONGEST_GAP = 0.06
+FIRST_PACKET_SECONDS = 0.3
+"""After the first chunk; the benchmark measures it closely, on a machine that does nothing else."""
+
+
+@pytest.fixture
+def backend() -> MarkedBackend:
+    return MarkedBackend()
+
+
+@pytest.fixture
+async def world(tmp_path: Path, backend: MarkedBackend) -> AsyncIterator[VoiceWorld]:
+    async with open_server(tmp_path, backend) as server, open_voice(server, guilds=3) as opened:
+        yield opened
+
+
+@pytest.fixture
+def guild(world: VoiceWorld) -> VoiceGuild:
+    return world.guilds[0]
+
+
+async def test_an_item_is_heard_whole_and_evenly(guild: VoiceGuild) -> None:
+    ada = await guild.speaker("ada")
+    await ada.says(1, 3.0)
+    heard = await guild.call.heard_until_quiet()
+    (passage,) = passages(heard)
+    assert passage.item == 1
+    assert passage.longest_gap < LONGEST_GAP
+    assert passage.marks[-1].place > 3.0 - 2 * FRAME_SECONDS, "the end was cut"
+    assert unheard_seconds(heard, 1, 3.0) == 0
+    assert repeated_seconds(heard, 1) <= FRAME_SECONDS
+    assert heard.pacing().median < 5
+    assert guild.call.unintelligible == 0
+
+
+async def test_what_is_heard_sounds_like_what_was_made(guild: VoiceGuild) -> None:
+    ada = await guild.speaker("ada")
+    await ada.says(2, 3.0)
+    heard = await guild.call.heard_until_quiet()
+    assert likeness(marked(2, 3.0, SAMPLE_RATE), heard.samples).score > 0.95
+
+
+async def test_it_begins_with_the_first_chunk(guild: VoiceGuild, backend: MarkedBackend) -> None:
+    async def slowly(_item: int, _place: float) -> None:
+        await asyncio.sleep(0.25)
+
+    ada = await guild.speaker("ada")
+    await ada.says(1, 1.0)
+    await guild.call.heard_until_quiet()
+    backend.on_chunk = slowly
+    now = time.time()
+    await ada.says(2, 2.0)
+    began = await guild.call.begins(since=now)
+    assert began - backend.first_chunks[2] < FIRST_PACKET_SECONDS
+
+
+async def test_a_bot_that_is_alone_with_bots_is_heard_unencrypted(guild: VoiceGuild) -> None:
+    guild.call.somebody_listens = False
+    ada = await guild.speaker("ada")
+    await ada.says(3, 1.0)
+    heard = await guild.call.heard_until_quiet()
+    assert unheard_seconds(heard, 3, 1.0) == 0
+
+
+async def test_items_follow_each_other_in_turn_without_a_hole(guild: VoiceGuild) -> None:
+    ada, grace, linus = [await guild.speaker(name) for name in ("ada", "grace", "linus")]
+    for item in (0, 1, 2):
+        await ada.says(item, 1.0)
+    await grace.says(10, 1.0)
+    await linus.says(20, 1.0)
+    heard = await guild.call.heard_until_quiet(quiet_seconds=1.0)
+    rows = passages(heard)
+    order = [row.item for row in rows]
+    assert sorted(order) == [0, 1, 2, 10, 20], "each is heard once, and in one piece"
+    assert [item for item in order if item < 10] == [0, 1, 2]
+    assert order[-1] == 2, "Ada's last waits for everybody's first"
+    for row in rows:
+        assert row.longest_gap < LONGEST_GAP
+        assert unheard_seconds(heard, row.item, 1.0) == 0
+    for before, after in itertools.pairwise(rows):
+        assert after.began - before.ended < 0.6
+
+
+async def test_a_slow_backend_makes_pauses_but_no_noise_and_no_burst(
+    guild: VoiceGuild, backend: MarkedBackend
+) -> None:
+    async def stumbling(_item: int, place: float) -> None:
+        await asyncio.sleep(0.8 if 0.9 < place < 1.3 else 0.1)
+
+    backend.on_chunk = stumbling
+    ada = await guild.speaker("ada")
+    await ada.says(4, 3.0)
+    heard = await guild.call.heard_until_quiet(quiet_seconds=1.5)
+    assert [row.item for row in passages(heard)] == [4], "something else was heard meanwhile"
+    assert unheard_seconds(heard, 4, 3.0) < FRAME_SECONDS
+    assert repeated_seconds(heard, 4) <= FRAME_SECONDS
+    everything = await guild.call.heard()
+    spoken = [frame.arrived for frame in everything.frames if not frame.is_end]
+    assert np.diff(spoken).max() < FRAME_SECONDS + LONGEST_GAP, "silence is sent while it waits"
+    for start in range(0, len(spoken) - 50, 50):
+        assert spoken[start + 50] - spoken[start] > 0.9, "it caught up in a burst"
+
+
+async def test_guilds_speak_at_once_without_disturbing_each_other(world: VoiceWorld) -> None:
+    speakers = [await guild.speaker(f"person{n}") for n, guild in enumerate(world.guilds)]
+    for number, speaker in enumerate(speakers):
+        await speaker.says(number, 2.0)
+    for number, guild in enumerate(world.guilds):
+        heard = await guild.call.heard_until_quiet()
+        (row,) = passages(heard)
+        assert row.item == number
+        assert row.longest_gap < LONGEST_GAP
+        assert unheard_seconds(heard, number, 2.0) == 0

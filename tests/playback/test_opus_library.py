@@ -1,0 +1,37 @@
+"""A fresh machine has no libopus of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import discord
+import pytest
+
+from bot.playback import opus_library
+from bot.playback.opus_library import OpusMissingError, load_opus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def _without_system_library(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = discord.opus._lib
+    monkeypatch.setattr(discord.opus, "_lib", None)
+    monkeypatch.setattr("ctypes.util.find_library", lambda _name: None)
+    yield
+    discord.opus._lib = before
+
+
+def test_the_one_inside_av_serves() -> None:
+    load_opus()
+    assert discord.opus.is_loaded()
+    encoder = discord.opus.Encoder()
+    packet = encoder.encode(bytes(encoder.FRAME_SIZE), encoder.SAMPLES_PER_FRAME)
+    assert 0 < len(packet) < encoder.FRAME_SIZE
+
+
+def test_without_any_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opus_library, "_inside_av", lambda: iter(()))
+    with pytest.raises(OpusMissingError, match="install it, or the Python package av"):
+        load_opus()

@@ -1,0 +1,124 @@
+"""Silence by UDP means something only where there were signs before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import discord
+import pytest
+
+from bot.playback.signs import KEEPALIVE, SECONDS_WITHOUT_SIGN, SignsOfLife
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REPORT = bytes(28)
+
+
+class Server:
+    """Stands where discord.py keeps its UDP socket."""
+
+    _runner = None
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.echoes = False
+        self.asked = 0
+        self._listener: Callable[[bytes], None] = lambda _packet: None
+
+    def add_socket_listener(self, listener: Callable[[bytes], None]) -> None:
+        self._listener = listener
+
+    def send_packet(self, packet: bytes) -> None:
+        self.asked += 1
+        if self.echoes:
+            self.sends(packet)
+
+    def sends(self, packet: bytes) -> None:
+        self._listener(packet)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    made = Server()
+    monkeypatch.setattr("time.perf_counter", lambda: made.now)
+    return made
+
+
+@pytest.fixture
+def signs(server: Server) -> SignsOfLife:
+    voice = discord.VoiceClient.__new__(discord.VoiceClient)
+    voice._connection = server  # type: ignore[assignment]
+    signs = SignsOfLife(voice)
+    signs.expect()
+    return signs
+
+
+def looks(server: Server, signs: SignsOfLife, seconds: float) -> float | None:
+    """Ten looks a second; what the last one says."""
+    lost = None
+    for _ in range(round(seconds * 10)):
+        server.now += 0.1
+        lost = signs.lost_since()
+    return lost
+
+
+async def test_a_server_that_never_says_anything_is_trusted(
+    server: Server, signs: SignsOfLife
+) -> None:
+    assert looks(server, signs, 60) is None
+    assert await signs.come()
+
+
+def test_it_is_asked_once_a_second(server: Server, signs: SignsOfLife) -> None:
+    looks(server, signs, 10)
+    assert server.asked == pytest.approx(10, abs=1)
+
+
+async def test_a_server_that_sent_keepalives_back_and_stops_is_lost(
+    server: Server, signs: SignsOfLife
+) -> None:
+    server.echoes = True
+    assert looks(server, signs, 2) is None
+    assert await signs.come()
+    server.echoes = False
+    last = signs.last
+    assert looks(server, signs, SECONDS_WITHOUT_SIGN - 0.5) is None
+    assert looks(server, signs, 1.0) == last
+
+
+async def test_an_item_that_nobody_answered_to_was_not_heard(
+    server: Server, signs: SignsOfLife, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However short it was."""
+
+    async def sleep(seconds: float) -> None:
+        server.now += seconds
+
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    server.sends(KEEPALIVE)
+    server.now += 600
+    signs.expect()
+    looks(server, signs, 0.5)
+    assert not await signs.come()
+    server.echoes = True
+    assert await signs.come()
+
+
+def test_reports_at_a_slow_pace_are_waited_for(server: Server, signs: SignsOfLife) -> None:
+    for _ in range(4):
+        looks(server, signs, 5)
+        server.sends(REPORT)
+    assert looks(server, signs, 14) is None
+    assert looks(server, signs, 3) is not None
+
+
+def test_what_came_while_nobody_asked_is_no_pace(server: Server, signs: SignsOfLife) -> None:
+    for _ in range(4):
+        looks(server, signs, 1)
+        server.sends(REPORT)
+    signs.expect_none()
+    server.now += 300
+    server.sends(REPORT)
+    signs.expect()
+    assert looks(server, signs, SECONDS_WITHOUT_SIGN + 1) is not None

@@ -1,0 +1,275 @@
+"""What discord.py's player reads: everything once, in order, with silence where nothing is yet."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.playback import source as sources
+from bot.playback.source import BYTES_PER_SECOND, FRAME_BYTES, SpeechSource
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SILENCE = bytes(FRAME_BYTES)
+LOUD = 10_000
+FADE = 240
+GENTLE = LOUD // FADE + 2
+"""The steepest step of a fade over 5 ms."""
+
+
+def sound(seconds: float, level: int = LOUD) -> bytes:
+    """Stereo as loud at its edges as anywhere."""
+    return np.full(round(seconds * 48_000) * 2, level, "<i2").tobytes()
+
+
+def numbered(start: int, count: int) -> bytes:
+    """Stereo samples that count upwards, so that a test sees which ones came out."""
+    return np.repeat(np.arange(start, start + count), 2).astype("<i2").tobytes()
+
+
+def left(pcm: bytes) -> NDArray[np.int16]:
+    return np.frombuffer(pcm, "<i2")[::2]
+
+
+def drain(source: SpeechSource) -> bytes:
+    """Read to the end."""
+    frames = []
+    while frame := source.read():
+        assert len(frame) == FRAME_BYTES
+        frames.append(frame)
+    return b"".join(frames)
+
+
+def steepest(pcm: bytes) -> int:
+    return int(np.abs(np.diff(left(pcm).astype(int), prepend=0, append=0)).max())
+
+
+def test_the_start_waits_for_a_little_more_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    source = SpeechSource()
+    assert source.read() == SILENCE
+    source.feed(sound(0.08))
+    assert source.read() == SILENCE
+    now += 0.04
+    assert source.read() != SILENCE, "a backend with small chunks must not be waited for"
+    assert source.underruns == 0
+
+
+def test_the_start_does_not_wait_if_there_is_enough() -> None:
+    source = SpeechSource()
+    source.feed(sound(0.2))
+    assert source.read() != SILENCE
+
+
+def test_the_end_is_not_cut() -> None:
+    source = SpeechSource()
+    source.feed(sound(0.333))
+    source.finish()
+    heard = drain(source)
+    assert len(heard) == -(-len(sound(0.333)) // FRAME_BYTES) * FRAME_BYTES
+    assert np.count_nonzero(left(heard)) == pytest.approx(0.333 * 48_000, abs=2)
+    assert source.drained
+    assert source.read() == b""
+
+
+def test_an_underrun_is_silence_and_then_speech_gathers_again() -> None:
+    source = SpeechSource()
+    source.feed(sound(0.25))
+    heard = [source.read() for _ in range(15)]
+    assert source.underruns == 1
+    assert heard[-1] == SILENCE
+    source.feed(sound(0.1))
+    assert source.read() == SILENCE, "it does not stutter along"
+    source.feed(sound(0.4))
+    assert source.read() != SILENCE
+
+
+def test_each_underrun_gathers_more() -> None:
+    source = SpeechSource()
+    gathered = []
+    for _ in range(6):
+        fed = 0
+        while source.read() == SILENCE:
+            source.feed(sound(0.02))
+            fed += 1
+        gathered.append(fed)
+        while source.read() != SILENCE:
+            pass
+    assert gathered == sorted(gathered)
+    assert gathered[-1] * 0.02 <= sources.MAX_PREBUFFER_SECONDS + 0.02
+
+
+def test_nothing_clicks() -> None:
+    source = SpeechSource()
+    source.feed(sound(0.31))
+    heard = [source.read() for _ in range(20)]  # runs dry
+    source.feed(sound(0.5))
+    heard += [source.read() for _ in range(5)]
+    source.finish()
+    heard.append(drain(source))
+    assert source.underruns == 1
+    assert steepest(b"".join(heard)) <= GENTLE
+
+
+def test_speech_that_goes_on_after_a_drop_begins_softly() -> None:
+    source = SpeechSource()
+    source.feed(sound(0.5))
+    for _ in range(5):
+        source.read()
+    source.hold()
+    source.go_back(0)
+    source.go_on()
+    source.finish()
+    assert steepest(drain(source)) <= GENTLE
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.integers(min_value=1, max_value=40_000).map(lambda count: ("feed", count)),
+            st.integers(min_value=1, max_value=30).map(lambda count: ("read", count)),
+        ),
+        max_size=20,
+    )
+)
+def test_every_sample_comes_out_once_and_in_order(steps: list[tuple[str, int]]) -> None:
+    """Whatever the reading pattern. Edges are faded, so a sample counts by where it comes out."""
+    source = SpeechSource()
+    fed, frames = 0, []
+    for step, count in steps:
+        if step == "feed":
+            source.feed(sound(count / 48_000))
+            fed += count
+        else:
+            frames += [source.read() for _ in range(count)]
+    source.finish()
+    frames.append(drain(source))
+    heard = left(b"".join(frames))
+    full = np.count_nonzero(heard == LOUD)
+    edges = 2 * FADE * (source.underruns + 1)
+    assert fed - edges <= full <= fed
+    assert source.position == fed * 4
+
+
+def test_reads_go_on_where_the_last_ended() -> None:
+    source = SpeechSource()
+    source.feed(numbered(0, 9_600))
+    source.feed(numbered(9_600, 9_600))
+    source.finish()
+    heard = left(drain(source))
+    assert np.array_equal(heard[FADE:-FADE], np.arange(FADE, 19_200 - FADE))
+
+
+def test_what_nobody_heard_is_said_again() -> None:
+    source = SpeechSource()
+    source.feed(numbered(0, 20_000))
+    source.finish()
+    for _ in range(3):
+        source.read()
+    heard_until = source.position
+    for _ in range(4):
+        source.read()
+    source.hold()
+    assert source.read() == SILENCE
+    source.go_back(heard_until)
+    source.go_on()
+    assert left(source.read())[-1] == heard_until // 4 + 959
+
+
+def test_an_item_that_ran_out_while_the_line_was_dead_is_not_over() -> None:
+    source = SpeechSource()
+    source.feed(sound(0.2))
+    source.finish()
+    for _ in range(10):
+        source.read()
+    was_drained = source.drained
+    source.hold()
+    source.go_back(0)
+    assert (was_drained, source.drained) == (True, False)
+    source.go_on()
+    assert source.read() != SILENCE
+
+
+def test_only_the_last_seconds_are_kept() -> None:
+    source = SpeechSource()
+    for _ in range(60):
+        source.feed(sound(0.5))
+        for _ in range(25):
+            source.read()
+    source.go_back(0)
+    kept = (source.length - source.position) / BYTES_PER_SECOND
+    assert sources.KEPT_SECONDS <= kept <= sources.KEPT_SECONDS + 2
+    assert len(source._pcm) <= (sources.KEPT_SECONDS + 2) * BYTES_PER_SECOND
+
+
+def test_what_is_taken_back_is_not_heard() -> None:
+    source = SpeechSource()
+    source.feed(sound(0.5))
+    source.feed(sound(1.0, level=LOUD // 2))
+    source.take_back(len(sound(1.0)))
+    source.feed(sound(0.5, level=LOUD // 4))
+    source.finish()
+    heard = left(drain(source))
+    assert LOUD // 2 not in heard[24_000 + 2 * FADE :]
+    assert np.count_nonzero(heard == LOUD // 4) > 20_000
+    assert len(heard) == 48_000
+
+
+def test_what_was_heard_cannot_be_taken_back() -> None:
+    source = SpeechSource()
+    source.feed(sound(1.0))
+    for _ in range(25):
+        source.read()
+    source.take_back(len(sound(1.0)))
+    assert source.length == pytest.approx(len(sound(0.505)), abs=4)
+
+
+def test_skipping_ends_softly_and_at_once() -> None:
+    source = SpeechSource()
+    source.feed(sound(5.0))
+    heard = [source.read() for _ in range(10)]
+    source.end()
+    rest = drain(source)
+    assert len(rest) <= FRAME_BYTES
+    whole = b"".join(heard) + rest
+    assert steepest(whole) <= GENTLE
+
+
+def test_skipping_while_nobody_could_hear_ends_at_once() -> None:
+    source = SpeechSource()
+    source.feed(sound(5.0))
+    source.read()
+    source.hold()
+    source.end()
+    assert source.read() == b""
+
+
+async def test_begun_waits_for_the_first_sound_or_the_end() -> None:
+    source = SpeechSource()
+    source.feed(b"")
+    assert not source._begun.is_set()
+    source.feed(sound(0.1))
+    await source.begun()
+    nothing = SpeechSource()
+    nothing.finish()
+    await nothing.begun()
+
+
+def test_a_read_takes_no_time() -> None:
+    source = SpeechSource()
+    source.feed(sound(10.0))
+    source.finish()
+    longest = 0.0
+    while True:
+        began = time.perf_counter()
+        if not source.read():
+            break
+        longest = max(longest, time.perf_counter() - began)
+    assert longest < 0.01

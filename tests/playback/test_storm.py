@@ -1,0 +1,20 @@
+"""A short storm; `python -m tests.playback.storm --minutes 10` is the long one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.playback.storm import storm
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.slow
+async def test_every_item_is_heard_or_its_owner_is_told(tmp_path: Path) -> None:
+    report = await storm(tmp_path, seconds=75.0, seed=1)
+    assert not report.lost, str(report)
+    assert report.heard > 30
+    assert report.faults.total() > 15

@@ -1,0 +1,234 @@
+"""Whatever voice does to the bot: each item is heard, or its owner is told, and life goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.discord_server import open_server
+from tests.support.marked_speech import MarkedBackend, passages, repeated_seconds, unheard_seconds
+from tests.support.voice_guild import SPOKEN, eventually, last_word, open_voice
+from tests.support.voice_server.faults import Faults
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.support.discord_server import Answer
+    from tests.support.voice_guild import Speaker, VoiceGuild
+
+SLOW = pytest.mark.slow
+
+LOST_SECONDS = 0.15
+"""What may be lost of an item that goes on after a drop: the bot looks ten times a second."""
+
+REPEATED_SECONDS = 1.0
+"""What may be said twice, as nobody knows to the frame what was still heard."""
+
+
+@pytest.fixture
+async def guild(tmp_path: Path) -> AsyncIterator[VoiceGuild]:
+    async with open_server(tmp_path, MarkedBackend()) as server, open_voice(server) as world:
+        yield world.guilds[0]
+
+
+@pytest.fixture
+async def ada(guild: VoiceGuild) -> Speaker:
+    return await guild.speaker("ada")
+
+
+async def says_and_is_interrupted(
+    guild: VoiceGuild, ada: Speaker, seconds: float, *, after: float = 1.0
+) -> Answer:
+    """Ada has item 1 said, and a part of it is heard."""
+    answer = await ada.says(1, seconds)
+    await guild.call.begins()
+    await asyncio.sleep(after)
+    return answer
+
+
+async def is_heard(
+    guild: VoiceGuild, answer: Answer, seconds: float, *, repeated: float = REPEATED_SECONDS
+) -> None:
+    """All of item 1 is heard, little of it twice, and Ada reads that it was."""
+    told = await last_word(answer)
+    heard = await guild.call.heard(seconds=0.2)
+    assert unheard_seconds(heard, 1, seconds) <= LOST_SECONDS, told
+    assert repeated_seconds(heard, 1) <= repeated
+    assert told is not None
+    assert SPOKEN in told
+
+
+async def all_is_well_again(guild: VoiceGuild, ada: Speaker) -> None:
+    """The bot does not stay "speaking", and says the next thing that it is asked to."""
+    await eventually(lambda: not guild.call.is_speaking)
+    now = time.time()
+    await ada.says(2, 1.0)
+    heard = await guild.call.heard_until_quiet(since=now)
+    assert [row.item for row in passages(heard)] == [2]
+    assert unheard_seconds(heard, 2, 1.0) <= LOST_SECONDS
+
+
+@pytest.mark.parametrize(
+    "code", [4006, *(pytest.param(code, marks=SLOW) for code in (1006, 4009, 4014, 4015, 4022))]
+)
+async def test_an_item_goes_on_after_a_dropped_connection(
+    guild: VoiceGuild, ada: Speaker, code: int
+) -> None:
+    """Discord still shows the bot in the channel: the drop is an accident."""
+    answer = await says_and_is_interrupted(guild, ada, 2.5)
+    await guild.call.close(code)
+    await is_heard(guild, answer, 2.5)
+    await all_is_well_again(guild, ada)
+
+
+@SLOW
+async def test_a_rate_limited_bot_stays_away_and_says_so(guild: VoiceGuild, ada: Speaker) -> None:
+    answer = await says_and_is_interrupted(guild, ada, 2.5)
+    await guild.call.close(4021)
+    assert "stay out" in (await last_word(answer) or "")
+    assert guild.bot_is_in is None
+    assert len(guild.call.sessions) == 1
+    await all_is_well_again(guild, ada)
+
+
+@SLOW
+async def test_a_call_that_ended_is_left_and_the_owner_is_told(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    """Code 4022 together with the news that the bot is in no channel any more."""
+    answer = await says_and_is_interrupted(guild, ada, 2.5)
+    await guild.kick_bot(code=4022)
+    assert "disconnected" in (await last_word(answer) or "")
+    await all_is_well_again(guild, ada)
+
+
+async def test_a_kicked_bot_stays_out_and_every_owner_is_told(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    grace = await guild.speaker("grace")
+    answer = await says_and_is_interrupted(guild, ada, 4.0)
+    waiting = await grace.says(3, 1.0)
+    await eventually(lambda: "in the queue" in waiting.told)
+    await guild.kick_bot()
+    assert "disconnected" in (await last_word(answer) or "")
+    assert "disconnected" in (await last_word(waiting) or "")
+    assert guild.bot_is_in is None
+    await all_is_well_again(guild, ada)
+
+
+async def test_an_item_goes_on_when_the_server_changes(guild: VoiceGuild, ada: Speaker) -> None:
+    answer = await says_and_is_interrupted(guild, ada, 2.5)
+    await guild.move_server()
+    await is_heard(guild, answer, 2.5)
+    await all_is_well_again(guild, ada)
+
+
+@SLOW
+async def test_an_item_goes_on_where_the_bot_is_dragged_to(guild: VoiceGuild, ada: Speaker) -> None:
+    answer = await says_and_is_interrupted(guild, ada, 2.5)
+    await guild.move_bot(guild.studio)
+    await is_heard(guild, answer, 2.5)
+    assert guild.bot_is_in == guild.studio.id
+    await ada.goes_to(guild.studio)
+    await all_is_well_again(guild, ada)
+
+
+@SLOW
+async def test_udp_silence_is_noticed(guild: VoiceGuild, ada: Speaker) -> None:
+    answer = await says_and_is_interrupted(guild, ada, 9.0, after=4.0)
+    guild.call.falls_silent()
+    await is_heard(guild, answer, 9.0, repeated=2.0)
+    await all_is_well_again(guild, ada)
+
+
+@SLOW
+async def test_a_ghost_comes_back_to_life(guild: VoiceGuild, ada: Speaker) -> None:
+    """Discord has dropped the bot and told it nothing, while it speaks."""
+    answer = await says_and_is_interrupted(guild, ada, 9.0, after=4.0)
+    guild.forget_bot()
+    await is_heard(guild, answer, 9.0, repeated=2.0)
+    assert guild.bot_is_in == guild.lounge.id
+    await all_is_well_again(guild, ada)
+
+
+@SLOW
+async def test_a_ghost_that_was_idle_speaks_when_it_is_asked_to(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    assert SPOKEN in (await last_word(await ada.says(2, 4.0)) or "")
+    guild.forget_bot()
+    told = await last_word(await ada.says(1, 2.0))
+    heard = await guild.call.heard(seconds=0.2)
+    assert told is not None
+    assert unheard_seconds(heard, 1, 2.0) <= LOST_SECONDS or SPOKEN not in told
+    await all_is_well_again(guild, ada)
+
+
+@SLOW
+async def test_a_voice_server_that_refuses_for_a_while(guild: VoiceGuild, ada: Speaker) -> None:
+    answer = await says_and_is_interrupted(guild, ada, 2.5)
+    guild.call.faults = Faults(refuses_connections=True)
+    await guild.call.close(1006)
+    await asyncio.sleep(2.0)
+    guild.call.faults = Faults()
+    await is_heard(guild, answer, 2.5)
+    await all_is_well_again(guild, ada)
+
+
+@SLOW
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Faults(closes_on_identify=4006),
+        Faults(loses_discovery=True),
+        Faults(loses_session_description=True),
+    ],
+    ids=["closes on identify", "loses discovery", "loses the session description"],
+)
+async def test_a_handshake_that_fails_quietly_is_tried_again(
+    guild: VoiceGuild, ada: Speaker, fault: Faults
+) -> None:
+    answer = await says_and_is_interrupted(guild, ada, 2.5)
+    guild.call.faults = fault
+    await guild.call.close(4006)
+    await eventually(lambda: len(guild.call.sessions) > 1)
+    await asyncio.sleep(0.2)
+    guild.call.faults = Faults()
+    await is_heard(guild, answer, 2.5)
+    await all_is_well_again(guild, ada)
+
+
+@SLOW
+async def test_a_server_that_never_comes_back_is_given_up(guild: VoiceGuild, ada: Speaker) -> None:
+    answer = await says_and_is_interrupted(guild, ada, 2.5)
+    guild.call.faults = Faults(refuses_connections=True)
+    await guild.call.close(1006)
+    assert "lost the connection" in (await last_word(answer) or "")
+    assert guild.bot_is_in is None
+    guild.call.faults = Faults()
+    await all_is_well_again(guild, ada)
+
+
+@SLOW
+async def test_the_end_of_an_item_is_not_lost_quietly(guild: VoiceGuild, ada: Speaker) -> None:
+    """The line breaks just before the end, where a lost clip looks like one that was heard."""
+    answer = await says_and_is_interrupted(guild, ada, 2.0, after=1.5)
+    await guild.call.close(1006)
+    await is_heard(guild, answer, 2.0)
+
+
+@SLOW
+async def test_some_lost_packets_are_no_reason_to_reconnect(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    guild.call.faults = Faults(drop_share=0.1)
+    await ada.says(1, 3.0)
+    heard = await guild.call.heard_until_quiet()
+    assert len(guild.call.sessions) == 1
+    assert heard.missing() > 0
+    assert [row.item for row in passages(heard)] == [1]
+    assert repeated_seconds(heard, 1) < 0.3, "but for what Opus makes up to hide the loss"

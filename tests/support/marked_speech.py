@@ -1,0 +1,171 @@
+"""Speech in which every 20 ms says which item it belongs to and how far into it one is.
+
+Two tones sound at once: a steady one, whose pitch is the item's number, and a rising one, whose
+pitch is the place in the item. So a test can tell from what was heard alone which items were said,
+in which order, what of them was missing and what was said twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backend.contract import PcmChunk
+from tests.support.scripted_backend import SAMPLE_RATE, ScriptedBackend
+from tests.support.voice_server.hearing import FRAME_SECONDS
+from tests.support.voice_server.spectrum import pitch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from numpy.typing import NDArray
+
+    from backend.contract import SpeechRequest
+    from tests.support.voice_server.hearing import Frame, Heard
+
+CHUNK_SECONDS = 0.32
+LOUDNESS = 0.2
+LOWEST_PLACE, HERTZ_PER_SECOND = 400.0, 250.0
+LOWEST_ITEM, HERTZ_PER_ITEM = 3_200.0, 80.0
+ITEMS = 60
+MAX_SECONDS = 9.0
+CLEAR = 0.4
+"""How loud both tones of a frame must be, of what they should be; torn frames are less."""
+
+_TEXT = re.compile(r"Item (\d+), (\d+) tenths")
+
+
+def item_text(item: int, seconds: float) -> str:
+    """What to type so that `MarkedBackend` says an item of that length, up to nine seconds."""
+    return f"Item {item}, {round(seconds * 10)} tenths of a second"
+
+
+def marked(item: int, seconds: float, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
+    """An item's sound, in -1..1. Numbers above 59 begin again at 0."""
+    times = np.arange(round(seconds * sample_rate)) / sample_rate
+    place = np.sin(2 * np.pi * (LOWEST_PLACE * times + HERTZ_PER_SECOND / 2 * times**2))
+    number = np.sin(2 * np.pi * (LOWEST_ITEM + HERTZ_PER_ITEM * (item % ITEMS)) * times)
+    return (LOUDNESS * (place + number)).astype(np.float32)
+
+
+class MarkedBackend(ScriptedBackend):
+    """Streams marked speech in chunks, faster than it is heard, or as slowly as a test wants.
+
+    Attributes:
+        on_chunk: Awaited before each chunk with the item and the chunk's place, in seconds.
+        first_chunks: When each item's first chunk left, as `time.time()`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_chunk: Callable[[int, float], Awaitable[None]] | None = None
+        self.first_chunks: dict[int, float] = {}
+
+    async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
+        match = _TEXT.search(request.text)
+        if match is None:
+            raise AssertionError("marked speech can only say what item_text() gives")
+        item, seconds = int(match[1]), int(match[2]) / 10
+        if self.on_speak is not None:
+            await self.on_speak(request)
+        self.spoken.append(request.text)
+        samples = (marked(item, seconds) * 32_767).astype("<i2")
+        step = round(CHUNK_SECONDS * SAMPLE_RATE)
+        for start in range(0, len(samples), step):
+            if self.on_chunk is not None:
+                await self.on_chunk(item, start / SAMPLE_RATE)
+            await asyncio.sleep(0)
+            self.first_chunks.setdefault(item, time.time())
+            yield PcmChunk(samples[start : start + step].tobytes(), SAMPLE_RATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What one frame says of itself.
+
+    Attributes:
+        item: Which item.
+        place: How far into it the middle of the frame is, in seconds.
+        frame: The frame.
+    """
+
+    item: int
+    place: float
+    frame: Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Frames of one item that were heard in a row."""
+
+    item: int
+    marks: tuple[Mark, ...]
+
+    @property
+    def began(self) -> float:
+        """When its first frame arrived, as `time.time()`."""
+        return self.marks[0].frame.arrived
+
+    @property
+    def ended(self) -> float:
+        """When its last frame arrived, as `time.time()`."""
+        return self.marks[-1].frame.arrived
+
+    @property
+    def longest_gap(self) -> float:
+        """The longest time without sound between its first and last frame, in seconds."""
+        arrivals = [mark.frame.arrived for mark in self.marks]
+        return max((float(gap) for gap in np.diff(arrivals)), default=FRAME_SECONDS) - FRAME_SECONDS
+
+
+def passages(heard: Heard) -> list[Passage]:
+    """The items in the order in which they were heard. Frames at torn edges are left out."""
+    marks = [mark for frame in heard.frames if (mark := _read(frame))]
+    return [Passage(item, tuple(row)) for item, row in groupby(marks, lambda mark: mark.item)]
+
+
+def unheard_seconds(heard: Heard, item: int, seconds: float) -> float:
+    """How much of an item was never heard, wherever in it and however often the rest was."""
+    places = [mark.place for row in passages(heard) if row.item == item for mark in row.marks]
+    steps = np.diff(np.sort(np.array([0.0, *places, seconds])))
+    return float(np.sum(np.maximum(0.0, steps - 2 * FRAME_SECONDS)))
+
+
+def repeated_seconds(heard: Heard, item: int) -> float:
+    """How much of an item was heard more than once."""
+    places = [mark.place for row in passages(heard) if row.item == item for mark in row.marks]
+    furthest = np.maximum.accumulate(np.array([-1.0, *places]))[:-1]
+    return float(np.sum(np.array(places) < furthest + FRAME_SECONDS / 4) * FRAME_SECONDS)
+
+
+@lru_cache(maxsize=10_000)
+def _read(frame: Frame) -> Mark | None:
+    """What a frame says of itself; None if it is silent or torn."""
+    if not frame.is_audible:
+        return None
+    highest_place = LOWEST_PLACE + HERTZ_PER_SECOND * (MAX_SECONDS + 0.2)
+    low = pitch(frame.samples, lowest=LOWEST_PLACE - 20, highest=highest_place)
+    high = pitch(frame.samples, lowest=highest_place + 40)
+    item = round((high - LOWEST_ITEM) / HERTZ_PER_ITEM)
+    off = abs(high - LOWEST_ITEM - item * HERTZ_PER_ITEM)
+    if off > HERTZ_PER_ITEM / 4 or not 0 <= item < ITEMS or not _is_clear(frame.samples, low, high):
+        return None
+    return Mark(item, (low - LOWEST_PLACE) / HERTZ_PER_SECOND, frame)
+
+
+def _is_clear(samples: NDArray[np.float32], *pitches: float) -> bool:
+    """Whether a frame holds these tones and little else."""
+    times = np.arange(len(samples)) / (len(samples) / FRAME_SECONDS)
+    window = np.hanning(len(samples))
+    found = [
+        abs(np.dot(samples * window, np.exp(-2j * np.pi * hertz * times))) for hertz in pitches
+    ]
+    loudest = LOUDNESS * window.sum() / 2
+    return bool(min(found) > CLEAR * loudest)

@@ -1,0 +1,31 @@
+"""A Discord voice server on loopback, to which discord.py's own `VoiceClient` connects.
+
+It speaks voice gateway v8 on a websocket, answers IP discovery, and takes RTP over UDP encrypted
+with `aead_xchacha20_poly1305_rtpsize`. While somebody listens, speech is end-to-end encrypted for
+that listener (DAVE), as Discord does it; a bot that is alone sends plain Opus. Every packet is kept
+with the time at which it arrived, so that a test can ask what was heard, and when.
+
+    region.py     the server: one thread with its own event loop, and the addresses it answers on
+    address.py    one of those addresses: the websocket and the UDP port
+    session.py    one websocket: hello, identify, ready, session description, heartbeats
+    call.py       what tests hold: one guild's call, its faults, and what was heard in it
+    dave.py       the listener's side of DAVE, and the group that Discord would manage
+    mls.py        the few MLS messages that Discord itself signs
+    rtp.py        packets, and their transport encryption
+    faults.py     what can go wrong, chosen by a test
+    hearing.py    from packets to sound: decoded frames, gaps, pacing
+    spectrum.py   which tones a sound holds, and how alike two sounds are
+
+What this cannot show:
+
+- The real network. Loopback neither jitters nor reorders, has no NAT and no bandwidth limit;
+  packets are lost only where a test asks for it.
+- Discord's own timing and rules: how soon a voice server answers or gives up on a client, its rate
+  limits, which close code it picks in which situation, regions, and how it moves calls.
+- What ears get. Discord's clients add a jitter buffer, concealment, automatic gain and a mixer;
+  here each frame is decoded as it was sent and judged by when it arrived.
+- DAVE beyond one listener. There is one epoch a connection, started by the listener's commit; real
+  groups change while people come and go, and Discord's own server may order those messages
+  otherwise. Keys are real, and a frame that the listener cannot decrypt is an error here.
+- Video, speaking to the bot, stage moderation, and more than one bot in a call.
+"""

@@ -1,0 +1,176 @@
+"""One guild's voice call, as a test sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.support.voice_server.address import Address
+from tests.support.voice_server.faults import Faults
+from tests.support.voice_server.hearing import Ear, Heard
+
+if TYPE_CHECKING:
+    from tests.support.voice_server.region import VoiceRegion
+    from tests.support.voice_server.rtp import Packet
+    from tests.support.voice_server.session import Session
+
+LISTENING_INTERVAL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What Discord told the bot, and what the voice server expects of it therefore."""
+
+    channel_id: int
+    session_id: str
+    token: str
+
+
+class Call:
+    """The voice server's side of one guild, which a test listens to and interferes with.
+
+    Attributes:
+        faults: What goes wrong from now on.
+        admission: Who may connect; None while the bot is in no voice channel.
+        somebody_listens: Whether anyone else is in the call; without, speech is not end-to-end
+            encrypted. Set by `listener_joins` and `listener_leaves`.
+        packets: The speech that arrived, in order of arrival, and was not forgotten.
+        sessions: The bot's connections, the oldest first.
+        sent_to_nobody: How many packets came for a connection that had ended.
+    """
+
+    def __init__(self, region: VoiceRegion, *, guild_id: int, bot_id: int) -> None:
+        self.guild_id = guild_id
+        self.bot_id = bot_id
+        self.faults = Faults()
+        self.admission: Admission | None = None
+        self.somebody_listens = True
+        self.packets: list[Packet] = []
+        self.sessions: list[Session] = []
+        self.sent_to_nobody = 0
+        self._region = region
+        self._addresses: list[Address] = []
+        self._chance = random.Random(guild_id)  # noqa: S311 - which packets get lost is no secret
+        self._ear = Ear(self.packets)
+
+    @property
+    def endpoint(self) -> str:
+        """The address that Discord hands out for this call at present."""
+        return self._addresses[-1].endpoint
+
+    @property
+    def is_speaking(self) -> bool:
+        """Whether the green ring shows: the bot is connected, and last said that it speaks."""
+        return self.is_connected and self.sessions[-1].speaking
+
+    @property
+    def unintelligible(self) -> int:
+        """How many packets were sent as plain Opus while somebody listened; nobody hears those."""
+        return self._ear.unintelligible
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the bot has a connection that stands, whatever the bot believes."""
+        return bool(self.sessions) and self.sessions[-1].is_open
+
+    async def heard(self, *, seconds: float = 0.0, since: float = 0.0) -> Heard:
+        """What was heard in this call.
+
+        Args:
+            seconds: Listen for that much longer first.
+            since: Leave out what arrived before that `time.time()`.
+        """
+        await asyncio.sleep(seconds)
+        return (await asyncio.to_thread(self._ear.catch_up)).since(since)
+
+    def forget(self, before: float) -> None:
+        """Drop what was heard before that `time.time()`, so that long tests stay small."""
+        self._ear.forget(before)
+
+    async def heard_until_quiet(
+        self, *, quiet_seconds: float = 0.4, within: float = 20.0, since: float = 0.0
+    ) -> Heard:
+        """What was heard until the bot fell silent; waits for it to begin.
+
+        Raises `AssertionError` if it does not begin, or does not end, `within` so many seconds.
+        """
+        deadline = time.time() + within
+        while time.time() < deadline:
+            heard = (await self.heard(seconds=LISTENING_INTERVAL_SECONDS, since=since)).audible()
+            if heard.frames and time.time() - heard.frames[-1].arrived > quiet_seconds:
+                return heard
+        heard = (await self.heard(since=since)).audible()
+        state = "does not stop speaking" if heard.frames else "says nothing"
+        raise AssertionError(f"After {within:g} seconds the bot still {state}.")
+
+    async def begins(self, *, within: float = 10.0, since: float = 0.0) -> float:
+        """Wait for the first sound since then; return when it arrived, as `time.time()`."""
+        deadline = time.time() + within
+        while time.time() < deadline:
+            heard = (await self.heard(seconds=LISTENING_INTERVAL_SECONDS, since=since)).audible()
+            if heard.frames:
+                return heard.frames[0].arrived
+        raise AssertionError(f"After {within:g} seconds the bot still says nothing.")
+
+    async def close(self, code: int) -> None:
+        """End the bot's present connection with a close code; 1006 cuts the line without one."""
+        await self._region.run(_close(self.sessions[-1], code))
+
+    def falls_silent(self) -> None:
+        """The bot's present connection is dead by UDP, both ways: "UDP silence"."""
+        self.sessions[-1].deaf = True
+
+    def stalls(self) -> None:
+        """The bot's present connection is dead by UDP, and heartbeats get no answer."""
+        self.sessions[-1].deaf = self.sessions[-1].dumb = True
+
+    async def listener_joins(self) -> None:
+        """Somebody comes to listen, so that speech is end-to-end encrypted from now on."""
+        self.somebody_listens = True
+        await self._update_group()
+
+    async def listener_leaves(self) -> None:
+        """The bot is alone, so that its speech is plain Opus from now on."""
+        self.somebody_listens = False
+        await self._update_group()
+
+    async def new_address(self) -> str:
+        """Serve the call at another address from now on; return its endpoint.
+
+        What is connected at the old address stays connected until either side ends it.
+        """
+        await self._region.run(self.open_address())
+        return self.endpoint
+
+    async def old_addresses_vanish(self) -> None:
+        """Every address but the newest stops answering."""
+        gone, self._addresses = self._addresses[:-1], self._addresses[-1:]
+        for address in gone:
+            await self._region.run(address.close())
+
+    def loses_packet(self) -> bool:
+        """Whether the packet that just arrived counts as lost on the way."""
+        return self._chance.random() < self.faults.drop_share
+
+    async def open_address(self) -> None:
+        """Answer at one more address; in the server's thread."""
+        address = Address(self)
+        await address.open()
+        self._addresses.append(address)
+
+    async def shut_down(self) -> None:
+        """End everything; in the server's thread."""
+        for address in self._addresses:
+            await address.close()
+
+    async def _update_group(self) -> None:
+        if self.is_connected:
+            await self._region.run(self.sessions[-1].update_group())
+
+
+async def _close(session: Session, code: int) -> None:
+    """Close a connection; in the server's thread."""
+    session.close(code)

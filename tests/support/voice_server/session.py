@@ -1,0 +1,218 @@
+"""One websocket of the voice gateway, from hello to goodbye."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import davey
+from aiohttp import WSMsgType, web
+
+from tests.support.voice_server import rtp
+from tests.support.voice_server.dave import Listener
+from tests.support.voice_server.mls import ExternalSender
+
+if TYPE_CHECKING:
+    from tests.support.voice_server.address import Address
+    from tests.support.voice_server.call import Call
+
+HEARTBEAT_MILLISECONDS = 5_000
+SECONDS_TO_CLOSE = 1.0
+CODE_NORMAL = 1000
+CODE_LOST = 1006
+CODE_WRONG_TOKEN = 4004
+CODE_NO_SESSION = 4006
+CODE_NO_DAVE = 4017
+LISTENER_ID = 42
+
+
+class Op(IntEnum):
+    """The opcodes of voice gateway v8 that matter here."""
+
+    IDENTIFY = 0
+    SELECT_PROTOCOL = 1
+    READY = 2
+    HEARTBEAT = 3
+    SESSION_DESCRIPTION = 4
+    SPEAKING = 5
+    HEARTBEAT_ACK = 6
+    RESUME = 7
+    HELLO = 8
+    RESUMED = 9
+    DAVE_PREPARE_EPOCH = 24
+    MLS_EXTERNAL_SENDER = 25
+    MLS_KEY_PACKAGE = 26
+    MLS_WELCOME = 30
+
+
+class Session:
+    """The bot's connection to a call.
+
+    Attributes:
+        number: Of this connection among all to the call, from 0.
+        ssrc: Marks the bot's packets.
+        key: Encrypts them in transit.
+        remote: Where the bot's UDP packets come from, once discovery has shown it.
+        listener: Who listens, once they share a DAVE group with the bot.
+        speaking: Whether the bot last said that it speaks.
+        deaf: Nothing that comes by UDP is heard here, and nothing is sent: "UDP silence".
+        dumb: Heartbeats get no answer here.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        address: Address,
+        socket: web.WebSocketResponse,
+        transport: asyncio.Transport | None,
+    ) -> None:
+        self.number = len(call.sessions)
+        self.ssrc = secrets.randbits(31)
+        self.key = secrets.token_bytes(rtp.KEY_BYTES)
+        self.remote: tuple[str, int] | None = None
+        self.listener: Listener | None = None
+        self.speaking = False
+        self.deaf = False
+        self.dumb = False
+        self._call = call
+        self._address = address
+        self._socket = socket
+        self._transport = transport
+        self._goodbye = asyncio.Event()
+        self._code = CODE_NORMAL
+        self._sent = 0
+        self._group_manager = ExternalSender()
+        self._key_package: bytes | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the websocket stands."""
+        return not self._socket.closed
+
+    async def run(self) -> None:
+        """Serve the websocket until either side closes it."""
+        await self._send(Op.HELLO, {"v": 8, "heartbeat_interval": HEARTBEAT_MILLISECONDS})
+        serving = asyncio.create_task(self._serve())
+        closing = asyncio.create_task(self._goodbye.wait())
+        await asyncio.wait({serving, closing}, return_when=asyncio.FIRST_COMPLETED)
+        serving.cancel()
+        closing.cancel()
+        await asyncio.wait({serving, closing})
+        # aiohttp waits for the bot's own close frame only while no other task reads.
+        await self._socket.close(code=self._code)
+        if not serving.cancelled():
+            serving.result()
+
+    def close(self, code: int) -> None:
+        """End the connection with a close code; 1006 cuts the line without one."""
+        if code != CODE_LOST:
+            self._code = code
+            self._goodbye.set()
+        elif self._transport is not None:
+            self._transport.abort()
+
+    async def update_group(self) -> None:
+        """Let the DAVE group be what the people in the call make it.
+
+        Somebody who listens takes the bot into their group; once they are gone, the bot is told
+        that a new group begins, in which it is alone.
+        """
+        if self._call.somebody_listens and self.listener is None and self._key_package is not None:
+            channel_id = self._call.admission.channel_id if self._call.admission else 0
+            listener = Listener(
+                self._group_manager,
+                user_id=LISTENER_ID,
+                bot_id=self._call.bot_id,
+                channel_id=channel_id,
+            )
+            welcome = listener.welcome(self._key_package)
+            self.listener = listener
+            self._key_package = None
+            await self._send_binary(Op.MLS_WELCOME, b"\0\0" + welcome)  # transition 0: at once
+        elif not self._call.somebody_listens and self.listener is not None:
+            self.listener = None
+            epoch = {"epoch": 1, "protocol_version": davey.DAVE_PROTOCOL_VERSION}
+            await self._send(Op.DAVE_PREPARE_EPOCH, epoch)
+
+    async def _serve(self) -> None:
+        async for message in self._socket:
+            if message.type is WSMsgType.TEXT:
+                received = json.loads(message.data)
+                await self._answer(received["op"], received["d"])
+            elif message.type is WSMsgType.BINARY and message.data[0] == Op.MLS_KEY_PACKAGE:
+                self._key_package = message.data[1:]
+                await self.update_group()
+
+    async def _answer(self, op: int, data: Any) -> None:
+        if op == Op.IDENTIFY:
+            await self._identified(data)
+        elif op == Op.RESUME:
+            if self._admits(data):
+                await self._send(Op.RESUMED, None)
+        elif op == Op.SELECT_PROTOCOL:
+            await self._protocol_selected(data)
+        elif op == Op.HEARTBEAT and not self.dumb:
+            await self._send(Op.HEARTBEAT_ACK, {"t": data["t"]})
+        elif op == Op.SPEAKING:
+            self.speaking = bool(data["speaking"])
+
+    def _admits(self, data: Any) -> bool:
+        admission = self._call.admission
+        code = self._call.faults.closes_on_identify
+        if code is None and (admission is None or data["session_id"] != admission.session_id):
+            code = CODE_NO_SESSION
+        elif code is None and admission is not None and data["token"] != admission.token:
+            code = CODE_WRONG_TOKEN
+        if code is not None:
+            self.close(code)
+        return code is None
+
+    async def _identified(self, data: Any) -> None:
+        if not self._admits(data):
+            return
+        if data.get("max_dave_protocol_version", 0) < davey.DAVE_PROTOCOL_VERSION:
+            self.close(CODE_NO_DAVE)
+            return
+        self._address.sessions[self.ssrc] = self
+        ready = {
+            "ssrc": self.ssrc,
+            "ip": self._address.host,
+            "port": self._address.udp_port,
+            "modes": [rtp.ENCRYPTION_MODE],
+        }
+        await self._send(Op.READY, ready)
+
+    async def _protocol_selected(self, data: Any) -> None:
+        if self._call.faults.loses_session_description:
+            return
+        if data["data"]["mode"] != rtp.ENCRYPTION_MODE:
+            raise AssertionError(f"the bot chose the encryption {data['data']['mode']}")
+        description = {
+            "mode": rtp.ENCRYPTION_MODE,
+            "secret_key": list(self.key),
+            "audio_codec": "opus",
+            "dave_protocol_version": davey.DAVE_PROTOCOL_VERSION,
+        }
+        await self._send(Op.SESSION_DESCRIPTION, description)
+        await self._send_binary(Op.MLS_EXTERNAL_SENDER, self._group_manager.package())
+
+    async def _send(self, op: Op, data: Any) -> None:
+        message = {"op": int(op), "d": data}
+        if op is not Op.HEARTBEAT_ACK:
+            self._sent += 1
+            message["seq"] = self._sent
+        await self._deliver(self._socket.send_str(json.dumps(message)))
+
+    async def _send_binary(self, op: Op, data: bytes) -> None:
+        self._sent += 1
+        head = self._sent.to_bytes(2, "big") + bytes([op])
+        await self._deliver(self._socket.send_bytes(head + data))
+
+    async def _deliver(self, sending: Any) -> None:
+        try:
+            await asyncio.wait_for(sending, SECONDS_TO_CLOSE)
+        except (ConnectionError, TimeoutError):
+            return  # the bot has hung up meanwhile
