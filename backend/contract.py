@@ -145,11 +145,14 @@ class PcmChunk:
         sample_rate: In Hz; the same for every chunk of one answer.
         restarts: The model lost its way and begins the answer anew with this chunk: whoever still
             holds the chunks before it should drop them.
+        first_sample: How many samples of the answer come before this chunk, since it began or last
+            restarted; None where the backend does not say.
     """
 
     pcm: bytes = field(repr=False)
     sample_rate: int
     restarts: bool = False
+    first_sample: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,15 +154,17 @@ class SpeechTicket(Ticket[PcmChunk]):
     ) -> None:
         super().__init__(caller, queue=queue, deadline=deadline)
         self.job = job
+        self._samples = 0
 
     def deliver_chunk(self, chunk: SpeechChunk, sample_rate: int) -> None:
         """Hand over a chunk of the engine's, whose samples have this rate in Hz."""
         if chunk.restarts:
-            self.seconds_spoken = 0.0
-        self.seconds_spoken += len(chunk.samples) / sample_rate
+            self._samples = 0
+        first, self._samples = self._samples, self._samples + len(chunk.samples)
+        self.seconds_spoken = self._samples / sample_rate
         if chunk.restarts or len(chunk.samples):
             pcm = (np.clip(chunk.samples, -1, 1) * 32_767).astype("<i2").tobytes()
-            self.deliver(PcmChunk(pcm, sample_rate, chunk.restarts))
+            self.deliver(PcmChunk(pcm, sample_rate, chunk.restarts, first))
 
 
 class PromptTicket(Ticket[bytes]):

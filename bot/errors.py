@@ -16,6 +16,7 @@ from backend.contract import (
     TextNotSpeakableError,
 )
 from bot.speech.remote_errors import (
+    BackendBrokenError,
     BackendDeniesError,
     BackendNotDeployedError,
     BackendQuotaError,
@@ -119,6 +120,14 @@ def _(_error: BackendDeniesError) -> str:
     return (
         "The voice engine does not let me in. Please tell an admin: "
         "the bot's Modal token has to be renewed."
+    )
+
+
+@explain.register
+def _(_error: BackendBrokenError) -> str:
+    return (
+        "The voice engine does not work as it is set up. "
+        "Please tell an admin: its log, and mine, say what is wrong."
     )
 
 

@@ -92,7 +92,7 @@ class ModalBackend:
     async def keep_awake(self, seconds: float) -> None:
         """Keep a container up from now on for that long. Raises what a call would."""
         await self._calls.check()
-        self._warmth.keep(seconds)
+        await self._warmth.keep(seconds)
 
     async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
         """Have a container learn the voice. Counts for the person who consented."""
@@ -113,8 +113,8 @@ class ModalBackend:
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
         """Speak one sentence, chunk by chunk. Closing the iterator stops the work."""
-        # If a container is lost, Modal gives the call to another one and its client goes on where
-        # the first one's chunks ended. They only fit together if both draw the same chances.
+        # If a container is lost, another one begins the call anew (see `modal_seam`). What they say
+        # only fits together if both draw the same chances.
         seed = secrets.randbits(31) if request.seed is None else request.seed
         ask = Ask(
             "stream_with_prompt",

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backend.contract import BackendUnavailableError, StreamBegins
+from backend.contract import BackendUnavailableError, SpeechError, StreamBegins
 from bot.speech.modal_failures import ends_call, translate
 from bot.speech.modal_service import detached
-from bot.speech.remote_errors import BackendUnreachableError, SpeechTimeoutError
+from bot.speech.remote_errors import (
+    BackendQuotaError,
+    BackendUnreachableError,
+    SpeechTimeoutError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -27,6 +31,8 @@ FIND_OUT_WITHIN_SECONDS = 600.0
 """A call that nobody wants any more may have to wait for a container before it names itself."""
 
 CANCEL_WITHIN_SECONDS = 60.0
+
+_MAY_PASS = (BackendUnreachableError, BackendQuotaError)
 
 END: Any = object()
 """What `RemoteCall.next` returns once the answer is complete."""
@@ -63,23 +69,24 @@ class RemoteCall:
 
         Every failure is a `SpeechError`.
         """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + within
         self._check_not_halted()
         fetch = self._fetching()
-        failed_looks = 0
-        while not fetch.done():
-            patience = min(LOOK_EVERY_SECONDS, deadline - loop.time())
+        watch = asyncio.create_task(self._watch())
+        try:
             await asyncio.wait(
-                {fetch, self._halted}, timeout=patience, return_when=asyncio.FIRST_COMPLETED
+                {fetch, self._halted, watch},
+                timeout=within,
+                return_when=asyncio.FIRST_COMPLETED,
             )
-            self._check_not_halted()
-            if fetch.done():
-                break
-            if loop.time() >= deadline:
-                raise SpeechTimeoutError(within)
-            failed_looks = 0 if await self._is_still_there(failed_looks) else failed_looks + 1
-        return self._take(fetch)
+        finally:
+            watch.cancel()
+            looked = await asyncio.gather(watch, return_exceptions=True)
+        self._check_not_halted()
+        if fetch.done():  # whatever else is wrong, the answer is here
+            return self._take(fetch)
+        if isinstance(looked[0], SpeechError):
+            raise looked[0]
+        raise SpeechTimeoutError(within)
 
     def halt(self) -> asyncio.Task[None]:
         """Have whoever waits for it give up, and leave it."""
@@ -148,13 +155,20 @@ class RemoteCall:
             self.call_id = answer.call_id
         return answer
 
-    async def _is_still_there(self, failed_looks: int) -> bool:
-        """Look whether Modal answers and the class is there; a single missed answer is forgiven."""
-        try:
-            await self._service.look_up(max_age=LOOK_EVERY_SECONDS)
-        except Exception as error:  # noqa: BLE001 - translated
-            failure = translate(error)
-            if isinstance(failure, BackendUnreachableError) and failed_looks == 0:
-                return False
-            raise failure from None
-        return True
+    async def _watch(self) -> None:
+        """Look now and then whether Modal answers and the class is there.
+
+        Raises what is wrong; what may pass is forgiven once.
+        """
+        forgiven = False
+        while True:
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            try:
+                await self._service.look_up(max_age=LOOK_EVERY_SECONDS)
+            except Exception as error:  # noqa: BLE001 - translated
+                failure = translate(error)
+                if forgiven or not isinstance(failure, _MAY_PASS):
+                    raise failure from None
+                forgiven = True
+            else:
+                forgiven = False

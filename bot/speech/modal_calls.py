@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -13,6 +12,7 @@ from backend.contract import BackendUnavailableError, PcmChunk, SpeechError, Str
 from bot.speech.modal_breaker import Breaker
 from bot.speech.modal_call import END, RemoteCall
 from bot.speech.modal_failures import translate
+from bot.speech.modal_seam import Seam
 from bot.speech.modal_turns import Turns
 from bot.speech.modal_waking import Wakefulness
 from bot.speech.remote_errors import (
@@ -116,6 +116,7 @@ class Calls:
     async def close(self) -> None:
         """Have everyone who waits give up, and every call stopped remotely if that goes quickly."""
         self._is_closing = True
+        self._turns.close()
         try:
             endings = self._endings | {call.halt() for call in self._under_way}
             if endings:
@@ -134,7 +135,7 @@ class Calls:
             await self._first_sign_of_life(call)
             loop = asyncio.get_running_loop()
             patience = ANSWER_WITHIN_SECONDS
-            restarts = False
+            seam = Seam()
             while True:
                 asked_at = loop.time()
                 part = await call.next(within=patience)
@@ -143,10 +144,9 @@ class Calls:
                 if part is END:
                     return
                 if isinstance(part, StreamBegins):  # another container took the call over
-                    restarts = True
+                    seam.begin_anew()
                 else:
-                    yield replace(part, restarts=True) if restarts else part
-                    restarts = False
+                    yield seam.fit(part)
 
     async def _only_answer(self, call: RemoteCall) -> Any:
         await call.next(within=BEGIN_WITHIN_SECONDS)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from grpclib.exceptions import StreamTerminatedError
 from modal import exception as modal_errors
 
-from backend.contract import GenerationFailedError, SpeechError
+from backend.contract import SpeechError
 from bot.speech.remote_errors import (
+    BackendBrokenError,
     BackendDeniesError,
     BackendNotDeployedError,
     BackendQuotaError,
@@ -76,4 +77,4 @@ def translate(error: BaseException) -> SpeechError:
     for kinds, meaning in _MEANINGS:
         if isinstance(error, kinds):
             return meaning(f"{type(error).__name__}: {error}")
-    return GenerationFailedError(f"the call failed with {type(error).__name__}")
+    return BackendBrokenError(f"the call failed with {type(error).__name__}")

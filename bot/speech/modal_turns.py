@@ -7,13 +7,14 @@ from collections import deque
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from backend.contract import BackendBusyError
+from backend.contract import BackendBusyError, BackendUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 MAX_WAITING = 128
 MAX_WAITING_PER_CALLER = 32
+MAX_WAITING_SECONDS = 300.0
 
 
 class Turns:
@@ -29,11 +30,20 @@ class Turns:
         self._free = places
         self._lines: dict[str, deque[asyncio.Future[None]]] = {}  # in turn; no line is empty
 
+    def close(self) -> None:
+        """Have everyone who waits give up."""
+        for line in self._lines.values():
+            for place in line:
+                if not place.done():
+                    place.set_exception(BackendUnavailableError("the bot is shutting down"))
+        self._lines.clear()
+
     @asynccontextmanager
     async def turn_of(self, caller: str) -> AsyncIterator[None]:
         """Hold a place while the block runs.
 
-        Raises `BackendBusyError` if too many wait already, or too many of this caller's.
+        Raises `BackendBusyError` if too many wait already, or too many of this caller's, or if the
+        turn does not come within `MAX_WAITING_SECONDS`.
         """
         await self._take(caller)
         try:
@@ -53,12 +63,15 @@ class Turns:
         line.append(place)
         self._lines[caller] = line
         try:
-            await place
-        except asyncio.CancelledError:
+            async with asyncio.timeout(MAX_WAITING_SECONDS):
+                await place
+        except (TimeoutError, asyncio.CancelledError) as error:
             if place.cancelled():
                 self._leave(caller, place)
             else:  # the place came at the same moment
                 self._give_back()
+            if isinstance(error, TimeoutError):
+                raise BackendBusyError from None
             raise
 
     def _leave(self, caller: str, place: asyncio.Future[None]) -> None:

@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 ASK_EVERY_SECONDS = 30.0
 """Well below the time after which an idle container is scaled down: 300 s, unless set otherwise."""
 
+CLEAR_WITHIN_SECONDS = 3.0
+
 
 class Warmth:
     """Asks a container until a time that is set last.
@@ -35,11 +37,21 @@ class Warmth:
         self._until = 0.0
         self._asking: asyncio.Task[None] | None = None
 
-    def keep(self, seconds: float) -> None:
-        """Begin, or change how long it goes on; counts from now."""
+    async def keep(self, seconds: float) -> None:
+        """Begin, or change how long it goes on; counts from now.
+
+        A container may take a minute to start, which is not waited for. Raises `SpeechError` if it
+        is clear within `CLEAR_WITHIN_SECONDS` that none does.
+        """
         self._until = monotonic() + seconds
         if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._keep_asking())
+            first = asyncio.create_task(self._ask_once())
+            self._asking = asyncio.create_task(self._keep_asking(first))
+            done, _ = await asyncio.wait({first}, timeout=CLEAR_WITHIN_SECONDS)
+            error = first.result() if done else None
+            if error is not None:
+                await self.close()
+                raise error
 
     async def close(self) -> None:
         """Stop asking."""
@@ -47,11 +59,25 @@ class Warmth:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
 
-    async def _keep_asking(self) -> None:
-        while monotonic() < self._until:
-            try:
-                await self._ask()
-            except SpeechError as error:
-                log.warning("the voice engine could not be kept awake", reason=str(error))
-            await asyncio.sleep(ASK_EVERY_SECONDS)
+    async def _keep_asking(self, asking: asyncio.Task[SpeechError | None]) -> None:
+        try:
+            while True:
+                error = await asking
+                if error is not None:
+                    log.warning("the voice engine could not be kept awake", reason=str(error))
+                await asyncio.sleep(ASK_EVERY_SECONDS)
+                if monotonic() >= self._until:
+                    break
+                asking = asyncio.create_task(self._ask_once())
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
         log.info("the voice engine may sleep again")
+
+    async def _ask_once(self) -> SpeechError | None:
+        """Ask; return what went wrong, if anything did."""
+        try:
+            await self._ask()
+        except SpeechError as error:
+            return error
+        return None

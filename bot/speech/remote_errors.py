@@ -35,6 +35,10 @@ class BackendQuotaError(BackendUnavailableError):
     """The account has used up what the service lets it use."""
 
 
+class BackendBrokenError(BackendUnavailableError):
+    """The backend is deployed, but fails in a way that only its operator can mend."""
+
+
 class SpeechTimeoutError(SpeechError):
     """The answer did not come in time."""
 
