@@ -83,8 +83,8 @@ async def test_a_server_that_sent_keepalives_back_and_stops_is_lost(
     assert await signs.come()
     server.echoes = False
     last = signs.last
-    assert looks(server, signs, SECONDS_WITHOUT_SIGN - 0.5) is None
-    assert looks(server, signs, 1.0) == last
+    assert looks(server, signs, SECONDS_WITHOUT_SIGN - 1.5) is None
+    assert looks(server, signs, 2.0) == last
 
 
 async def test_an_item_that_nobody_answered_to_was_not_heard(
