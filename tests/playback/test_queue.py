@@ -56,14 +56,6 @@ def test_who_was_away_has_saved_nothing_up() -> None:
     assert served(waiting)[1:] == [ADA, GRACE, ADA, GRACE, ADA]
 
 
-def test_items_that_overtook_each_other_on_the_way_are_put_right() -> None:
-    waiting = queue()
-    late, early = Item(ADA, 2), Item(ADA, 1)
-    waiting.push(ADA, late, asked=2)
-    waiting.push(ADA, early, asked=1)
-    assert [waiting.pop(), waiting.pop()] == [early, late]
-
-
 def test_a_member_who_takes_items_back_does_not_lose_the_turn() -> None:
     waiting = queue()
     items = [Item(ADA, number) for number in range(5)]
