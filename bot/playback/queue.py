@@ -26,7 +26,7 @@ class FairQueue(Generic[T]):
     """Serves members in rounds: one item of everybody who waits, then the next of each.
 
     Who comes new takes part in the round that is under way, so waits for at most one item of every
-    other member; a member's own items keep their order.
+    other member; who has had a turn in it waits for the next round. Own items keep their order.
 
     Args:
         limit: How many items fit in.
