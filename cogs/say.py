@@ -22,6 +22,7 @@ from bot.interface.options import (
 )
 from bot.interface.reply import Reply
 from bot.interface.speaking import WHERE_CHOICES, Where
+from bot.interface.turns import Turn, Turns
 from bot.playback.item import QueuedItem
 from bot.playback.recording import Recording
 from bot.text import MAX_TEXT_CHARACTERS, Sentence
@@ -62,6 +63,7 @@ class Say(commands.Cog):
 
     def __init__(self, bot: VoiceBot) -> None:
         self.bot = bot
+        self._turns = Turns()
 
     @app_commands.command(description="Say something with one of your voices")
     @app_commands.describe(
@@ -83,24 +85,33 @@ class Say(commands.Cog):
         format: str | None = None,  # noqa: A002 - the option's name in Discord
     ) -> None:
         """Speak sentence by sentence, and post one file, or be heard in the voice channel."""
-        async with Reply(interaction) as reply:
-            place = _place(interaction, where, file_wanted=format is not None)
-            if place is not Where.VOICE:
-                reply.claim_place()
-            saved = await self._voice(interaction.user.id, voice)
-            spoken = language or saved.language or AUTO_LANGUAGE
-            sentences = await self.bot.studio.script(
-                text, language=spoken, name_of=name_resolver(interaction)
-            )
-            line = Line(text, sentences, saved, spoken, counts_for(interaction))
-            reply_format = ReplyFormat(format) if format else ReplyFormat.OGG
-            if place is Where.VOICE:
-                await self._say_aloud(interaction, reply, line)
-            elif place is Where.FILE:
-                await self._post(reply, line, await self._speak(reply, line), reply_format)
-                await reply.finish()
-            else:
-                await self._say_both(interaction, reply, line, reply_format)
+        with self._turns.taken(interaction.user.id) as turn:
+            async with Reply(interaction) as reply:
+                place = _place(interaction, where, file_wanted=format is not None)
+                if place is not Where.VOICE:
+                    reply.claim_place()
+                if place is Where.FILE:
+                    turn.end()
+                line = await self._line(interaction, text, voice, language)
+                reply_format = ReplyFormat(format) if format else ReplyFormat.OGG
+                if place is Where.FILE:
+                    await self._post(reply, line, await self._speak(reply, line), reply_format)
+                    await reply.finish()
+                elif place is Where.VOICE:
+                    await self._say_aloud(interaction, reply, turn, line)
+                else:
+                    await self._say_both(interaction, reply, turn, line, reply_format)
+
+    async def _line(
+        self, interaction: Interaction, text: str, voice: str | None, language: str | None
+    ) -> Line:
+        """What is to be said, in a form that can be. Raises `Refusal` or a `SpeechError`."""
+        saved = await self._voice(interaction.user.id, voice)
+        spoken = language or saved.language or AUTO_LANGUAGE
+        sentences = await self.bot.studio.script(
+            text, language=spoken, name_of=name_resolver(interaction)
+        )
+        return Line(text, sentences, saved, spoken, counts_for(interaction))
 
     async def _speak(self, reply: Reply, line: Line) -> JoinedSpeech:
         """Make the speech for a file."""
@@ -126,21 +137,26 @@ class Say(commands.Cog):
             SpeechAttachment(speech, reply_format, self.bot.encoding_turns),
         )
 
-    async def _say_aloud(self, interaction: Interaction, reply: Reply, line: Line) -> None:
+    async def _say_aloud(
+        self, interaction: Interaction, reply: Reply, turn: Turn, line: Line
+    ) -> None:
         """Speak in the person's voice channel; only the person sees a message about it."""
         if not await self.bot.library.touch(line.voice):
             raise Refusal(VOICE_DELETED)
-        player = await self._join(interaction)
-        item = _queue(interaction, player, line, lambda: self._stream(line))
+        player, item = await self._queue(interaction, turn, line, lambda: self._stream(line))
         await self._follow(reply, player, item)
 
     async def _say_both(
-        self, interaction: Interaction, reply: Reply, line: Line, reply_format: ReplyFormat
+        self,
+        interaction: Interaction,
+        reply: Reply,
+        turn: Turn,
+        line: Line,
+        reply_format: ReplyFormat,
     ) -> None:
         """Speak in the voice channel, and post the same speech as a file as soon as it is made."""
-        player = await self._join(interaction)
         recording = Recording()
-        item = _queue(interaction, player, line, recording.follow)
+        player, item = await self._queue(interaction, turn, line, recording.follow)
         try:
             speech = await reply.work(
                 lambda progress: recording.record(
@@ -153,11 +169,29 @@ class Say(commands.Cog):
         finally:
             player.remove(item, Refusal(speaking.STOPPED_SPEAKING))
 
-    async def _join(self, interaction: Interaction) -> GuildPlayer:
-        """Be in the person's voice channel. Raises `Refusal`."""
+    async def _queue(
+        self,
+        interaction: Interaction,
+        turn: Turn,
+        line: Line,
+        speech: Callable[[], AsyncGenerator[SpeechChunk, None]],
+    ) -> tuple[GuildPlayer, QueuedItem]:
+        """Join the person's voice channel, and put something into its queue. Raises `Refusal`."""
+        await turn.comes()
         channel = speaking.channel_to_speak_in(interaction)
         await self.bot.players.join(channel)
-        return self.bot.players.of(channel.guild.id)
+        player = self.bot.players.of(channel.guild.id)
+        item = QueuedItem(
+            owner_id=interaction.user.id,
+            owner_name=interaction.user.display_name,
+            speaker=line.voice.name,
+            text=line.text,
+            sentences=len(line.sentences),
+            speech=speech,
+        )
+        player.add(item)
+        turn.end()
+        return player, item
 
     async def _follow(self, reply: Reply, player: GuildPlayer, item: QueuedItem) -> None:
         """Keep the private message up to date until the item was heard."""
@@ -191,26 +225,6 @@ def _place(interaction: Interaction, where: str | None, *, file_wanted: bool) ->
     if place is not Where.FILE:
         speaking.channel_to_speak_in(interaction)
     return place
-
-
-def _queue(
-    interaction: Interaction,
-    player: GuildPlayer,
-    line: Line,
-    speech: Callable[[], AsyncGenerator[SpeechChunk, None]],
-) -> QueuedItem:
-    """Put something into a guild's queue. Raises `Refusal` if it is full."""
-    item = QueuedItem(
-        owner_id=interaction.user.id,
-        owner_name=interaction.user.display_name,
-        speaker=line.voice.name,
-        text=line.text,
-        sentences=len(line.sentences),
-        speech=speech,
-        asked=interaction.id,
-    )
-    player.add(item)
-    return item
 
 
 async def setup(bot: VoiceBot) -> None:

@@ -24,6 +24,19 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 ROOT = Path(__file__).parents[1]
+EVERY_COMMAND = [
+    "/clone",
+    "/forget",
+    "/help",
+    "/join",
+    "/leave",
+    "/queue",
+    "/say",
+    "/skip",
+    "/stop",
+    "/voice",
+    "/warm",
+]
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -224,7 +237,7 @@ class TestAgainstDiscordsApi:
         settings = Settings(_env_file=None, database_url=f"sqlite:///{tmp_path}/t.db")
         async with create_bot(settings, serving=False) as bot:
             names = await bot.publish_commands("right", guild_id=guild_id)
-        assert sorted(names) == ["/clone", "/forget", "/help", "/say", "/voice", "/warm"]
+        assert sorted(names) == EVERY_COMMAND
         assert {f"/{command['name']}" for command in api} == set(names)
         assert not (tmp_path / "t.db").exists(), "publishing opens no database"
 

@@ -29,7 +29,6 @@ class QueuedItem:
         text: What the member typed.
         sentences: How many sentences that is.
         speech: Begins to make the speech; called once, shortly before it is needed.
-        asked: Orders a member's items; Discord's ids grow with time, so a command's id serves.
     """
 
     owner_id: int
@@ -38,7 +37,6 @@ class QueuedItem:
     text: str = field(repr=False)
     sentences: int
     speech: Callable[[], AsyncGenerator[SpeechChunk, None]] = field(repr=False)
-    asked: int = 0
     source: SpeechSource = field(default_factory=SpeechSource, init=False, repr=False)
     making: SpeechMaking = field(init=False, repr=False)
     _ended: asyncio.Event = field(default_factory=asyncio.Event, init=False, repr=False)

@@ -89,7 +89,7 @@ class GuildPlayer:
     def add(self, item: QueuedItem) -> None:
         """Put an item into the queue. Raises `Refusal` if it is full."""
         try:
-            self._queue.push(item.owner_id, item, asked=item.asked)
+            self._queue.push(item.owner_id, item)
         except QueueFullError as error:
             whose = "You have" if error.for_member else "This server has"
             raise Refusal(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import insort
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -28,7 +26,7 @@ class FairQueue(Generic[T]):
     """Serves members in rounds: one item of everybody who waits, then the next of each.
 
     Who comes new takes part in the round that is under way, so waits for at most one item of every
-    other member; a member's own items keep their order.
+    other member; who has had a turn in it waits for the next round. Own items keep their order.
 
     Args:
         limit: How many items fit in.
@@ -38,19 +36,13 @@ class FairQueue(Generic[T]):
     def __init__(self, *, limit: int, limit_per_member: int) -> None:
         self._limit = limit
         self._limit_per_member = limit_per_member
-        self._lines: dict[int, list[_Waiting[T]]] = {}
+        self._lines: dict[int, list[tuple[int, T]]] = {}
         self._turns: dict[int, int] = {}
         self._round = 0
         self._arrivals = 0
 
-    def push(self, member: int, item: T, *, asked: int = 0) -> None:
-        """Put an item into its member's line, or raise `QueueFullError`.
-
-        Args:
-            member: Whose it is.
-            item: The item.
-            asked: Orders items that were asked for earlier before others, whichever came in first.
-        """
+    def push(self, member: int, item: T) -> None:
+        """Put an item at the end of its member's line, or raise `QueueFullError`."""
         line = self._lines.setdefault(member, [])
         if len(line) >= self._limit_per_member:
             raise QueueFullError(for_member=True)
@@ -59,12 +51,12 @@ class FairQueue(Generic[T]):
         if not line:
             self._turns[member] = max(self._turns.get(member, 0), self._round)
         self._arrivals += 1
-        insort(line, _Waiting(asked, self._arrivals, item), key=_Waiting.order)
+        line.append((self._arrivals, item))
 
     def pop(self) -> T:
         """Take the item whose turn it is. There must be one."""
-        turn, _, _, member = min(self._order())
-        item = self._lines[member].pop(0).item
+        turn, _, member = min(self._order())
+        _, item = self._lines[member].pop(0)
         self._round = turn
         self._turns[member] = turn + 1
         self._forget_absent()
@@ -73,8 +65,8 @@ class FairQueue(Generic[T]):
     def remove(self, item: T) -> bool:
         """Take an item out; return whether it was still there."""
         for line in self._lines.values():
-            for place, waiting in enumerate(line):
-                if waiting.item is item:
+            for place, (_, waiting) in enumerate(line):
+                if waiting is item:
                     del line[place]
                     return True
         return False
@@ -84,8 +76,8 @@ class FairQueue(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         """Go through the items in the order in which `pop` would give them now."""
-        items = {waiting.arrival: waiting.item for line in self._lines.values() for waiting in line}
-        return iter([items[arrival] for _, _, arrival, _ in sorted(self._order())])
+        items = {arrival: item for line in self._lines.values() for arrival, item in line}
+        return iter([items[arrival] for _, arrival, _ in sorted(self._order())])
 
     def _forget_absent(self) -> None:
         """Let go of members who wait for nothing and would begin in this round anyway."""
@@ -96,19 +88,8 @@ class FairQueue(Generic[T]):
             if member in self._lines or turn > self._round
         }
 
-    def _order(self) -> Iterator[tuple[int, int, int, int]]:
-        """Round, time of asking, arrival and member of every item: what decides the order."""
+    def _order(self) -> Iterator[tuple[int, int, int]]:
+        """Round, arrival and member of every item: what decides the order."""
         for member, line in self._lines.items():
-            for place, waiting in enumerate(line, start=self._turns[member]):
-                yield place, waiting.asked, waiting.arrival, member
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting(Generic[T]):
-    asked: int
-    arrival: int
-    item: T
-
-    def order(self) -> tuple[int, int]:
-        """What comes first in its member's line."""
-        return self.asked, self.arrival
+            for place, (arrival, _) in enumerate(line, start=self._turns[member]):
+                yield place, arrival, member

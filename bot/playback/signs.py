@@ -24,9 +24,9 @@ SECONDS_WITHOUT_SIGN = 4.0
 SIGNS_TO_TRUST = 3
 """A server that sends no keep-alives back must have sent this many reports, at whatever pace."""
 
-RECENT_SECONDS = 1.5
 ANSWER_SECONDS = 1.0
-_LOOK_SECONDS = 0.1
+SECONDS_BETWEEN_TRIES = 0.2
+_LOOK_SECONDS = 0.01
 
 
 class SignsOfLife:
@@ -43,7 +43,6 @@ class SignsOfLife:
         self.last = 0.0
         self._count = 0
         self._expected = False
-        self._expected_since = 0.0
         self._longest_wait = 0.0
         self._answers = False
         self._asked = 0.0
@@ -56,7 +55,7 @@ class SignsOfLife:
 
     def expect(self) -> None:
         """From now on signs are asked for, and should come."""
-        self.last = self._expected_since = time.perf_counter()
+        self.last = time.perf_counter()
         self._expected = True
 
     def expect_none(self) -> None:
@@ -77,15 +76,19 @@ class SignsOfLife:
         return self.last if now - self.last > patience else None
 
     async def come(self) -> bool:
-        """Whether the server answers now; True at once if it just did, or never has."""
-        began = time.perf_counter()
+        """Whether the server answers now; True at once of one that never has.
+
+        Where it does, that takes as long as a packet's way there and back.
+        """
         if not self._answers:
             return True
+        began = time.perf_counter()
         while time.perf_counter() - began < ANSWER_SECONDS:
-            if self.last > max(began - RECENT_SECONDS, self._expected_since):
-                return True
-            self._ask()
+            if time.perf_counter() - self._asked >= SECONDS_BETWEEN_TRIES or self._asked < began:
+                self._ask()
             await asyncio.sleep(_LOOK_SECONDS)
+            if self.last > began:
+                return True
         return False
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ from backend.contract import (
 from bot.speech import modal_warmth
 from bot.speech.backend import SleepingBackend
 from bot.speech.modal_backend import ModalBackend
-from bot.speech.remote_errors import BackendNotDeployedError
+from bot.speech.remote_errors import BackendNotDeployedError, BackendQuotaError
 from tests.speech.fake_modal import FakeModal, answers
 
 if TYPE_CHECKING:
@@ -172,14 +172,24 @@ class TestKeepingAwake:
         self, modal: FakeModal, backend: ModalBackend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(modal_warmth, "ASK_EVERY_SECONDS", 0.02)
-        modal.scripts = [answers(RuntimeError()), answers({"ready": True})]
+        ready = {"ready": True}
+        modal.scripts = [answers(ready), answers(RuntimeError()), answers(ready)]
         await backend.keep_awake(3_600)
-        await asyncio.sleep(0.05)
-        assert len(modal.asked) >= 2
+        await asyncio.sleep(0.08)
+        assert len(modal.asked) >= 3
         await backend.close()
         asked = len(modal.asked)
         await asyncio.sleep(0.05)
         assert len(modal.asked) == asked
+
+    async def test_says_so_if_no_container_can_be_woken(
+        self, modal: FakeModal, backend: ModalBackend
+    ) -> None:
+        modal.scripts = [answers(modal_errors.ResourceExhaustedError("no money"))]
+        with pytest.raises(BackendQuotaError):
+            await backend.keep_awake(3_600)
+        await asyncio.sleep(0.05)
+        assert len(modal.asked) == 1, "nothing is asked any more"
 
     async def test_says_at_once_if_there_is_nothing_to_wake(
         self, modal: FakeModal, backend: ModalBackend

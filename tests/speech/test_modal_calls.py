@@ -13,7 +13,6 @@ from structlog.testing import capture_logs
 from backend.contract import (
     BackendBusyError,
     BackendUnavailableError,
-    GenerationFailedError,
     PcmChunk,
     SpeechError,
     StreamBegins,
@@ -22,6 +21,7 @@ from bot.speech import modal_call, modal_calls
 from bot.speech.modal_calls import Calls
 from bot.speech.modal_service import Ask
 from bot.speech.remote_errors import (
+    BackendBrokenError,
     BackendDeniesError,
     BackendNotDeployedError,
     BackendQuotaError,
@@ -179,7 +179,7 @@ class TestFailures:
             (modal_errors.RemoteError("Container terminated"), SpeechInterruptedError),
             (CRASH, SpeechInterruptedError),
             (BackendBusyError(12.0), BackendBusyError),
-            (RuntimeError("Private words."), GenerationFailedError),
+            (RuntimeError("Private words."), BackendBrokenError),
         ],
     )
     async def test_each_has_its_meaning_and_one_line_in_the_log(

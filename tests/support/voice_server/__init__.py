@@ -22,6 +22,8 @@ What this cannot show:
   packets are lost only where a test asks for it.
 - Discord's own timing and rules: how soon a voice server answers or gives up on a client, its rate
   limits, which close code it picks in which situation, regions, and how it moves calls.
+- What comes back by UDP. Here RTCP reports come each second, and 8-byte keep-alives are echoed, as
+  other Discord libraries expect; Discord promises neither, and when it falls silent is unknown.
 - What ears get. Discord's clients add a jitter buffer, concealment, automatic gain and a mixer;
   here each frame is decoded as it was sent and judged by when it arrived.
 - DAVE beyond one listener. There is one epoch a connection, started by the listener's commit; real
