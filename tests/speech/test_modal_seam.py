@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,7 +29,7 @@ def run(borders: Sequence[int], length: int = 1_000) -> list[PcmChunk]:
             RATE,
             first_sample=first,
         )
-        for first, last in zip(edges, edges[1:], strict=False)
+        for first, last in itertools.pairwise(edges)
     ]
 
 
