@@ -82,7 +82,7 @@ async def storm(folder: Path, *, seconds: float, seed: int, guilds: int = GUILDS
             weather = _Weather(guild, random.Random(f"{seed} {number}"), report)  # noqa: S311
             tasks.create_task(weather.rage(until=ends))
             for place, name in enumerate(SPEAKERS):
-                person = _Person(guild, await guild.speaker(name), place, report)
+                person = _Person(guild, await guild.speaker(name), place, weather, report)
                 chance = random.Random(f"{seed} {number} {name}")  # noqa: S311
                 tasks.create_task(person.talk(chance, until=ends))
     return report
@@ -91,8 +91,11 @@ async def storm(folder: Path, *, seconds: float, seed: int, guilds: int = GUILDS
 class _Person:
     """Has one thing said after the other, and sees to it that each is heard or explained."""
 
-    def __init__(self, guild: VoiceGuild, speaker: Speaker, place: int, report: Report) -> None:
+    def __init__(
+        self, guild: VoiceGuild, speaker: Speaker, place: int, weather: _Weather, report: Report
+    ) -> None:
         self._guild = guild
+        self._weather = weather
         self._speaker = speaker
         self._numbers = range(place, ITEMS, len(SPEAKERS))
         self._report = report
@@ -117,9 +120,12 @@ class _Person:
         elif told is not None and SPOKEN not in told:
             self._report.told[told] += 1
         else:
-            name = f"item {item} of {seconds:g} s in {self._guild.handle.name}"
-            moment = time.strftime("%H:%M:%S", time.localtime(asked))
-            self._report.lost.append(f"{name}, asked at {moment}: {missing:.2f} s; told: {told}")
+            self._report.lost.append(
+                f"{missing:.2f} s of item {item} of {seconds:g} s in {self._guild.handle.name}, "
+                f"asked at {asked:.1f}, told at {time.time():.1f}: {told}; "
+                f"{self._guild.call.unintelligible} packets were unintelligible so far; "
+                f"faults here: {', '.join(self._weather.since(asked))}"
+            )
         self._guild.call.forget(before=time.time() - END_WITHIN_SECONDS)
 
     def _channel(self) -> ChannelHandle:
@@ -135,6 +141,7 @@ class _Weather:
         self._guild = guild
         self._chance = chance
         self._report = report
+        self._log: list[tuple[float, str]] = []
         self._faults: dict[str, Callable[[], Awaitable[None]]] = {
             "dropped connections": self._drop,
             "kicks": guild.kick_bot,
@@ -155,7 +162,12 @@ class _Weather:
             (kind,) = self._chance.choices(list(self._faults), self._weights)
             if self._guild.bot_is_in is not None and self._guild.call.is_connected:
                 self._report.faults[kind] += 1
+                self._log.append((time.time(), kind))
                 await self._faults[kind]()
+
+    def since(self, moment: float) -> list[str]:
+        """What has gone wrong since then, or up to ten seconds before, and when."""
+        return [f"{kind} at {when:.1f}" for when, kind in self._log if when > moment - 10.0]
 
     async def _drop(self) -> None:
         await self._guild.call.close(self._chance.choice(CODES))
