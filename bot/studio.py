@@ -98,7 +98,7 @@ class Studio:
             async with asyncio.timeout(HEALTH_WITHIN_SECONDS):
                 await self._speech.health()
         except TimeoutError:
-            return "It is waking up."
+            return "It has not answered yet; it may be waking up."
         except SpeechError as error:
             return explain(error)
         return "It is ready."

@@ -75,6 +75,7 @@ class Connection:
         self._wanted: int | None = None
         self._line: Line | None = None
         self._expelled = False
+        self._servers_answer = False
         self._lock = asyncio.Lock()
 
     @property
@@ -215,7 +216,11 @@ class Connection:
             raise Refusal(CONNECTION_LOST) from error
         made: object = voice
         self._expelled = False
-        self._line = Line(voice, is_current=lambda: self.guild.voice_client is made)
+        self._line = Line(
+            voice,
+            is_current=lambda: self.guild.voice_client is made,
+            answers_expected=self._servers_answer,
+        )
         if not voice.is_connected():  # discord.py may give up without saying so
             await self._hang_up()
             raise Refusal(CONNECTION_LOST)
@@ -230,6 +235,8 @@ class Connection:
         """
         line, self._line = self._line, None
         if line is not None:
+            # A server that never answered is not asked for it twice: perhaps not all do.
+            self._servers_answer = line.has_answered
             line.hang_up()
         guild = self._client.get_guild(self._guild_id)
         if guild is None:

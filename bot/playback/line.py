@@ -100,14 +100,26 @@ class Line:
     Args:
         voice: A connection that has just been made.
         is_current: Whether discord.py still knows it as the guild's connection.
+        answers_expected: As for `SignsOfLife`.
     """
 
-    def __init__(self, voice: VoiceConnection, *, is_current: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        voice: VoiceConnection,
+        *,
+        is_current: Callable[[], bool],
+        answers_expected: bool = False,
+    ) -> None:
         self.voice = voice
         self._is_current = is_current
         self._player: _Player | None = None
-        self._signs = SignsOfLife(voice)
+        self._signs = SignsOfLife(voice, answers_expected=answers_expected)
         self._worn_out: Trouble | None = None  # a fault that does not go away
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether the server has sent a keep-alive back."""
+        return self._signs.has_answered
 
     @property
     def close_code(self) -> int | None:

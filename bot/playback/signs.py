@@ -34,17 +34,21 @@ class SignsOfLife:
 
     Args:
         voice: The connection; of anything but a `discord.VoiceClient` no signs are expected.
+        answers_expected: Whether keep-alives should be sent back from the beginning, because they
+            were on the line before.
 
     Attributes:
+        has_answered: Whether a keep-alive was sent back on this line.
         last: When the last sign came, or was first waited for, in the time of `time.perf_counter`.
     """
 
-    def __init__(self, voice: object) -> None:
+    def __init__(self, voice: object, *, answers_expected: bool = False) -> None:
         self.last = 0.0
+        self.has_answered = False
         self._count = 0
         self._expected = False
         self._longest_wait = 0.0
-        self._answers = False
+        self._answers_expected = answers_expected
         self._asked = 0.0
         self._state: VoiceConnectionState | None = None
         if isinstance(voice, discord.VoiceClient):  # which offers no public way to its UDP socket
@@ -52,6 +56,10 @@ class SignsOfLife:
             self._state.add_socket_listener(self._received)
             if self._state._runner is not None:  # noqa: SLF001
                 self._state._runner.add_done_callback(_take_note)  # noqa: SLF001
+
+    @property
+    def _should_answer(self) -> bool:
+        return self.has_answered or (self._answers_expected and self._state is not None)
 
     def expect(self) -> None:
         """From now on signs are asked for, and should come."""
@@ -67,7 +75,7 @@ class SignsOfLife:
         now = time.perf_counter()
         if now - self._asked >= SECONDS_BETWEEN_KEEPALIVES:
             self._ask()
-        if self._answers:
+        if self._should_answer:
             patience = SECONDS_WITHOUT_SIGN
         elif self._count >= SIGNS_TO_TRUST:
             patience = max(SECONDS_WITHOUT_SIGN, 3 * self._longest_wait)
@@ -80,7 +88,7 @@ class SignsOfLife:
 
         Where it does, that takes as long as a packet's way there and back.
         """
-        if not self._answers:
+        if not self._should_answer:
             return True
         began = time.perf_counter()
         while time.perf_counter() - began < ANSWER_SECONDS:
@@ -101,7 +109,7 @@ class SignsOfLife:
         now = time.perf_counter()
         if self._expected:
             self._longest_wait = max(self._longest_wait, now - self.last)
-        self._answers |= len(packet) == len(KEEPALIVE)
+        self.has_answered |= len(packet) == len(KEEPALIVE)
         self.last = now
         self._count += 1
 

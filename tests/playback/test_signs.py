@@ -54,9 +54,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 
 @pytest.fixture
 def signs(server: Server) -> SignsOfLife:
+    return signs_of(server, answers_expected=False)
+
+
+def signs_of(server: Server, *, answers_expected: bool) -> SignsOfLife:
     voice = discord.VoiceClient.__new__(discord.VoiceClient)
     voice._connection = server  # type: ignore[assignment]
-    signs = SignsOfLife(voice)
+    signs = SignsOfLife(voice, answers_expected=answers_expected)
     signs.expect()
     return signs
 
@@ -92,6 +96,14 @@ async def test_a_server_that_sent_keepalives_back_and_stops_is_lost(
     last = signs.last
     assert looks(server, signs, SECONDS_WITHOUT_SIGN - 1.5) is None
     assert looks(server, signs, 2.0) == last
+
+
+async def test_after_a_server_that_answered_the_next_is_expected_to(server: Server) -> None:
+    signs = signs_of(server, answers_expected=True)
+    assert looks(server, signs, SECONDS_WITHOUT_SIGN - 0.5) is None
+    assert not await signs.come()
+    assert looks(server, signs, 2.0) is not None
+    assert not signs.has_answered
 
 
 async def test_an_item_that_nobody_answered_to_was_not_heard(
