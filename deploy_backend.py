@@ -71,7 +71,9 @@ def huggingface_secret() -> modal.Secret:
 
 
 settings = read_settings()
-secret = huggingface_secret()
+# The settings go this way as well as in the image, so that a container has them whatever becomes of
+# the image's environment.
+secrets = [huggingface_secret(), modal.Secret.from_dict({**settings.as_environment()})]
 app = modal.App(APP_NAME)
 volume = modal.Volume.from_name(VOLUME_NAME, create_if_missing=True)
 image = (
@@ -117,7 +119,7 @@ image = (
     cpu=2.0,  # one drives the GPU, one decodes and listens
     memory=8_192,
     volumes={VOLUME_PATH: volume},
-    secrets=[secret],
+    secrets=secrets,
     timeout=300,
     startup_timeout=1_200,  # enough to download a model that is not on the volume
     scaledown_window=settings.scaledown_window,
@@ -275,12 +277,16 @@ class Qwen3TTSService:
                 yield chunk
 
     @modal.method()
-    async def transcribe(self, ref_audio: bytes | str) -> TranscriptAnswer:
+    async def transcribe(
+        self, ref_audio: bytes | str, *, consent: Consent | None = None
+    ) -> TranscriptAnswer:
         """Write down what a reference clip says: `text`, `language`, `language_confidence`.
+
+        This makes no voice, so it needs no consent; one that is given has to be complete.
 
         Raises `BackendUnavailableError` if nothing can listen.
         """
-        return await self._service.transcribe(ref_audio)
+        return await self._service.transcribe(ref_audio, consent=consent)
 
     @modal.method()
     async def detect_watermark(self, audio: bytes | str) -> WatermarkAnswer:
@@ -301,7 +307,7 @@ class Qwen3TTSService:
         return self._service.health()
 
 
-@app.function(image=image, cpu=4.0, volumes={VOLUME_PATH: volume}, secrets=[secret], timeout=3_600)
+@app.function(image=image, cpu=4.0, volumes={VOLUME_PATH: volume}, secrets=secrets, timeout=3_600)
 def download_weights() -> None:
     """Fill the volume with the weights of the speech model and the transcriber. Needs no GPU."""
     from backend.weights_download import download  # noqa: PLC0415 - heavy, and not local

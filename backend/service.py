@@ -188,11 +188,14 @@ class SpeechService:
         job = self._job(text, language, prompt, max_new_tokens, seed)
         return self._speaker.stream(job, caller)
 
-    async def transcribe(self, ref_audio: bytes | str) -> TranscriptAnswer:
+    async def transcribe(
+        self, ref_audio: bytes | str, *, consent: Consent | None = None
+    ) -> TranscriptAnswer:
         """Write down what a reference clip says. Takes what `load_reference` takes.
 
         Raises `BackendUnavailableError` if nothing can listen.
         """
+        read_consent(consent, is_required=False)
         heard = await self._hearing.hear(await load_reference(ref_audio, self._fetch))
         if heard is None:
             raise BackendUnavailableError("no transcriber is set up, or its weights are missing")
