@@ -23,7 +23,15 @@ from backend.contract import (
 )
 from tests.backend.conftest import buzz
 from tests.deploy.conftest import until
-from tests.deploy.service import APP_FILE, CONSENT, SAMPLE_RATE, recording, samples, service
+from tests.deploy.service import (
+    APP_FILE,
+    CONSENT,
+    SAMPLE_RATE,
+    recording,
+    samples,
+    seed_of_long_speech,
+    service,
+)
 from tests.support.recordings import as_file, speech
 
 if TYPE_CHECKING:
@@ -182,7 +190,8 @@ async def test_a_large_recording_can_be_spawned_and_its_large_answer_fetched(
 
 async def test_a_cancelled_stream_stops_the_work(deployed: Any, client: modal.Client) -> None:
     prompt = await make_prompt(deployed)
-    stream = deployed.stream_with_prompt.remote_gen.aio(TEXT, "English", prompt)
+    seed = await seed_of_long_speech(deployed, TEXT, prompt)
+    stream = deployed.stream_with_prompt.remote_gen.aio(TEXT, "English", prompt, seed=seed)
     begins = await anext(stream)
 
     await modal.FunctionCall.from_id(begins.call_id, client=client).cancel.aio()

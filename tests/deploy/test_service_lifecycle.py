@@ -8,7 +8,14 @@ import modal
 import pytest
 
 from backend.contract import ConsentMissingError, PcmChunk
-from tests.deploy.service import APP_FILE, CONSENT, recording, samples, service
+from tests.deploy.service import (
+    APP_FILE,
+    CONSENT,
+    recording,
+    samples,
+    seed_of_long_speech,
+    service,
+)
 
 if TYPE_CHECKING:
     from tests.support.modal_server import ModalServer
@@ -25,15 +32,6 @@ async def deployed(server: ModalServer, client: modal.Client, settings: dict[str
     return service(client)
 
 
-async def seed_of_long_speech(deployed: Any, prompt: bytes) -> int:
-    """Speech of a model with random weights may be over before anybody can break it off."""
-    speech = {
-        seed: await deployed.generate_with_prompt.remote.aio(TEXT, "English", prompt, seed=seed)
-        for seed in range(8)
-    }
-    return max(speech, key=lambda seed: len(speech[seed]))
-
-
 async def test_a_container_is_killed_in_the_middle_of_a_sentence_and_the_next_call_works(
     deployed: Any, server: ModalServer
 ) -> None:
@@ -41,7 +39,7 @@ async def test_a_container_is_killed_in_the_middle_of_a_sentence_and_the_next_ca
         recording(), "The words of the reference.", consent=CONSENT
     )
     prompt = answer["prompt"]
-    seed = await seed_of_long_speech(deployed, prompt)
+    seed = await seed_of_long_speech(deployed, TEXT, prompt)
     stream = deployed.stream_with_prompt.remote_gen.aio(TEXT, "English", prompt, seed=seed)
     await anext(stream)
     assert isinstance(await anext(stream), PcmChunk)
