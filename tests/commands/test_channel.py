@@ -15,6 +15,7 @@ from bot.playback import guilds
 from bot.playback.guilds import EVERYBODY_LEFT
 from tests.support.discord_server import open_server
 from tests.support.marked_speech import MarkedBackend, item_text, passages
+from tests.support.real_time import real_time
 from tests.support.voice_guild import SPOKEN, eventually, last_word, open_voice
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from tests.support.discord_server import Answer, Member
     from tests.support.voice_guild import Speaker, VoiceGuild
+
+pytestmark = real_time
 
 
 @pytest.fixture

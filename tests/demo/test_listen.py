@@ -20,11 +20,14 @@ from bot.demo.broadcast import SILENCE, Broadcast
 from bot.demo.listen import listen_page
 from bot.demo.ogg import ogg_opus_stream, padded
 from bot.playback.opus_library import load_opus
+from tests.support.real_time import real_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from numpy.typing import NDArray
+
+pytestmark = real_time
 
 RATE = 48_000
 FRAME = 960

@@ -18,6 +18,7 @@ from tests.support.marked_speech import (
     repeated_seconds,
     unheard_seconds,
 )
+from tests.support.real_time import real_time
 from tests.support.voice_guild import open_voice
 from tests.support.voice_server.hearing import FRAME_SECONDS, SAMPLE_RATE
 from tests.support.voice_server.spectrum import likeness
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.voice_guild import VoiceGuild, VoiceWorld
+
+pytestmark = real_time
 
 LONGEST_GAP = 0.06
 FIRST_PACKET_SECONDS = 0.3

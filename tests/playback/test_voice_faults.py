@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.discord_server import open_server
 from tests.support.marked_speech import MarkedBackend, passages, repeated_seconds, unheard_seconds
+from tests.support.real_time import real_time
 from tests.support.voice_guild import SPOKEN, eventually, last_word, open_voice
 from tests.support.voice_server.faults import Faults
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from tests.support.discord_server import Answer
     from tests.support.voice_guild import Speaker, VoiceGuild
+
+pytestmark = real_time
 
 SLOW = pytest.mark.slow
 

@@ -17,6 +17,7 @@ from simcord.env import Env
 from bot.playback.opus_library import load_opus
 from tests.support.discord_server import Server
 from tests.support.marked_speech import marked, passages, repeated_seconds, unheard_seconds
+from tests.support.real_time import real_time
 from tests.support.voice_guild import eventually, open_voice
 from tests.support.voice_server.address import RTCP_INTERVAL_SECONDS
 from tests.support.voice_server.faults import Faults
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.support.voice_guild import VoiceGuild, VoiceWorld
+
+pytestmark = real_time
 
 
 @pytest.fixture

@@ -1,0 +1,9 @@
+"""Tests that run in real time, where a machine that stalls for a moment can make any of them fail.
+
+They listen for gaps of some tens of milliseconds, so such a test is tried again, twice at the most.
+A defect fails it every time.
+"""
+
+import pytest
+
+real_time = pytest.mark.flaky(reruns=2)
