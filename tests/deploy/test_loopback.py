@@ -12,12 +12,15 @@ import pytest
 
 from tests.deploy.conftest import SMALL_APP, until
 from tests.support.modal_server import modal_server
+from tests.support.real_time import real_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
     from tests.support.modal_server import ModalServer
+
+pytestmark = real_time
 
 
 async def deployed(server: ModalServer, client: modal.Client, name: str, **env: str) -> Any:
