@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_PROMPT_SECONDS = 60.0
+_SPEECH_SECONDS = 180.0
+"""Deadlines of a call's two steps. With the fetching of a reference they stay below the 300 s after
+which Modal ends a call, so that its caller gets a reason instead."""
+
 
 def open_service(
     settings: DeploySettings, volume: Path, on_breakdown: Callable[[], Awaitable[None]]
@@ -53,7 +58,9 @@ def open_service(
         require_consent=settings.require_consent,
     )
     return SpeechService(
-        Speaker(engine, on_breakdown),
+        Speaker(
+            engine, on_breakdown, prompt_seconds=_PROMPT_SECONDS, speech_seconds=_SPEECH_SECONDS
+        ),
         engine.info(),
         watermarker=watermarker,
         hearing=Hearing(_transcriber_loader(settings.transcriber, volume)),

@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from backend.engine import Engine, SpeechJob
     from backend.scheduler import Load
 
-_PROMPT_SECONDS = 60.0
-_SPEECH_SECONDS = 180.0
-"""Deadlines of a call's two steps. With the fetching of a reference they stay below the 300 s after
-which Modal ends a call, so that its caller gets a reason instead."""
-
 _MAX_CRASHES = 3
 """A model that crashed so often in a row will not recover in this process."""
 
@@ -38,11 +33,22 @@ class Speaker:
     Args:
         engine: Nothing else may use it from now on.
         on_breakdown: Called when the model keeps crashing: the process should be replaced.
+        prompt_seconds: After which making a voice prompt fails; None for no such limit.
+        speech_seconds: The same for a sentence.
     """
 
-    def __init__(self, engine: Engine, on_breakdown: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        on_breakdown: Callable[[], Awaitable[None]],
+        *,
+        prompt_seconds: float | None = None,
+        speech_seconds: float | None = None,
+    ) -> None:
         self._scheduler = Scheduler(engine)
         self._on_breakdown = on_breakdown
+        self._prompt_seconds = prompt_seconds
+        self._speech_seconds = speech_seconds
         self._scheduler.start()
 
     async def close(self) -> None:
@@ -75,14 +81,15 @@ class Speaker:
         """Make a voice prompt; `Engine.make_prompt` describes the arguments."""
         async with self._noticing_breakdown():
             return await self._scheduler.prompt(
-                samples, transcript, consent, caller=_named(caller), deadline=_PROMPT_SECONDS
+                samples, transcript, consent, caller=_named(caller), deadline=self._prompt_seconds
             )
 
     async def stream(self, job: SpeechJob, caller: str = "") -> AsyncGenerator[PcmChunk, None]:
         """Speak, chunk by chunk as it is made. Closing it stops the work."""
         async with self._noticing_breakdown():
-            request = self._scheduler.request(job, caller=_named(caller), deadline=_SPEECH_SECONDS)
-            with request as chunks:
+            with self._scheduler.request(
+                job, caller=_named(caller), deadline=self._speech_seconds
+            ) as chunks:
                 async for chunk in chunks:
                     yield chunk
 

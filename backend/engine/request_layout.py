@@ -51,7 +51,6 @@ class RequestLayout:
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self._talker = model.talker
-        self._config = model.config
         self._codec_config = model.config.talker_config
         self._tokenizer = tokenizer
         self._control_tokens = frozenset(tokenizer.added_tokens_encoder.values())

@@ -104,12 +104,13 @@ def _load_transcriber(model: str) -> Transcriber | None:
 
 def _fetch(checkpoint: Checkpoint, weights_folder: Path) -> tuple[str, str | None]:
     """Make sure that the weights are here; return their folder and the commit they are of."""
+    from backend.stored_weights import folder_of  # noqa: PLC0415 - not the bot's
     from backend.weights import Weights, is_whole, load_path  # noqa: PLC0415 - heavy
 
     if checkpoint.folder is not None or checkpoint.revision is None:
         return str(checkpoint.folder), None
     weights = Weights(checkpoint.model_id, checkpoint.revision)
-    folder = weights_folder / checkpoint.model_id.replace("/", "--")
+    folder = folder_of(checkpoint.model_id, weights_folder)
     if not is_whole(folder, weights):
         _download(folder, weights, checkpoint.label)
     path = load_path(folder, weights)

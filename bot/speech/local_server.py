@@ -13,7 +13,6 @@ import signal
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,13 +36,9 @@ if TYPE_CHECKING:
 
     from backend.contract import BackendInfo, ConsentRecord, PcmChunk, ReferenceClip
     from backend.engine import Engine, SpeechJob
-    from backend.scheduler import SpeechTicket
     from backend.transcriber import Transcriber
 
 log = logging.getLogger(__name__)
-
-_MAX_CRASHES = 3
-"""A model that crashed so often in a row will not recover in this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +103,9 @@ class _Server:
 
     async def serve(self, loaded: LoadedEngine) -> None:
         """Answer calls. The bot makes none before it is told that the engine is ready."""
-        self._speaker = _Speaker(loaded)
+        self._desk = _Desk(loaded)
         self._line.send(Ready(loaded.info, loaded.details))
-        await self._speaker.has_broken.wait()
+        await self._desk.has_broken.wait()
         self._line.flush()
         os._exit(1)  # the bot starts another process when it next needs one
 
@@ -122,7 +117,7 @@ class _Server:
 
     async def _answer(self, call: Call) -> None:
         try:
-            async with aclosing(self._speaker.answer(call.wish)) as parts:
+            async with aclosing(self._desk.answer(call.wish)) as parts:
                 async for part in parts:
                     self._line.send(Answer(call.number, part))
             self._line.send(Answer(call.number, None))
@@ -135,7 +130,7 @@ class _Server:
             del self._calls[call.number]
 
 
-class _Speaker:
+class _Desk:
     """Puts the bot's wishes to the engine.
 
     Attributes:
@@ -144,13 +139,12 @@ class _Speaker:
 
     def __init__(self, loaded: LoadedEngine) -> None:
         from backend.hearing import Hearing  # noqa: PLC0415 - the bot's process needs none
-        from backend.scheduler import Scheduler  # noqa: PLC0415 - as above
+        from backend.speaker import Speaker  # noqa: PLC0415 - as above
 
         self.has_broken = asyncio.Event()
         self._model_id = loaded.info.model_id
         self._new_job = loaded.new_job
-        self._scheduler = Scheduler(loaded.engine)
-        self._scheduler.start()
+        self._speaker = Speaker(loaded.engine, self._break_down)
         transcriber = loaded.transcriber
         self._hearing = Hearing(None if transcriber is None else lambda: transcriber)
 
@@ -158,29 +152,22 @@ class _Speaker:
         self, wish: SpeechRequest | Prepare | CheckHealth
     ) -> AsyncGenerator[PcmChunk | PreparedVoice, None]:
         """Do what is wished for."""
-        try:
-            match wish:
-                case SpeechRequest():
-                    with self._request(wish) as chunks:
-                        async for chunk in chunks:
-                            yield chunk
-                case Prepare():
-                    yield await self._prepare(wish.clip, wish.consent)
-                case CheckHealth():
-                    self._scheduler.check()
-        except GenerationFailedError:
-            if self._scheduler.load().crashes_in_a_row >= _MAX_CRASHES:
-                self.has_broken.set()
-            raise
+        match wish:
+            case SpeechRequest():
+                async with aclosing(self._speak(wish)) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+            case Prepare():
+                yield await self._prepare(wish.clip, wish.consent)
+            case CheckHealth():
+                self._speaker.check_room()
 
-    def _request(self, request: SpeechRequest) -> SpeechTicket:
+    def _speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
         prompt = request.prompt
         if prompt.model_id != self._model_id:
             raise VoicePromptModelMismatchError(prompt.model_id, self._model_id)
         job = self._new_job(request.text, prompt.data, request.language, request.seed)
-        # A voice belongs to one person, so voices take turns where it is not said for whom it is.
-        caller = request.caller or blake2b(prompt.data).hexdigest()
-        return self._scheduler.request(job, caller=caller)
+        return self._speaker.stream(job, request.caller)
 
     async def _prepare(self, clip: ReferenceClip, consent: ConsentRecord | None) -> PreparedVoice:
         if clip.sample_rate != REFERENCE_SAMPLE_RATE or len(clip.pcm) % 2:
@@ -188,5 +175,8 @@ class _Speaker:
         samples = np.frombuffer(clip.pcm, "<i2").astype(np.float32) / np.float32(32_768)
         caller = "" if consent is None else str(consent.attested_by)
         transcript, heard = await self._hearing.listen(samples, clip.transcript)
-        data = await self._scheduler.prompt(samples, transcript, consent, caller=caller)
+        data = await self._speaker.make_prompt(samples, transcript, consent, caller)
         return PreparedVoice(VoicePrompt(data, self._model_id), heard)
+
+    async def _break_down(self) -> None:
+        self.has_broken.set()

@@ -60,6 +60,7 @@ class ModalBackend:
 
     async def start(self) -> None:
         """Begin to look whether the class is there, for the log; does not wait."""
+        self._calls.open()
         self._first_look = asyncio.create_task(self._look())
 
     async def close(self) -> None:

@@ -43,8 +43,17 @@ class Breaker:
         # This one goes to look. Should it never tell what it found, another may go after a while.
         self._closed_until = now + SECONDS_TO_LOOK
 
+    def gave_up_looking(self) -> None:
+        """A request that was let through has not waited for an answer: another may go at once."""
+        if self._closed_until is not None:
+            self._closed_until = self._clock()
+
+    def reached(self) -> None:
+        """The service's door answers, which does not mean yet that requests go well."""
+        self._closed_until = None
+
     def succeeded(self) -> None:
-        """The service has answered."""
+        """A request has gone well."""
         self._failures = 0
         self._pause = FIRST_PAUSE_SECONDS
         self._closed_until = None

@@ -113,22 +113,23 @@ class Calls:
                 is_repeated = True
                 await asyncio.sleep(_PAUSE_BEFORE_REPEATING)
 
+    def open(self) -> None:
+        """Take calls, again if it was closed."""
+        self._is_closing = False
+
     async def close(self) -> None:
         """Have everyone who waits give up, and every call stopped remotely if that goes quickly."""
         self._is_closing = True
         self._turns.close()
-        try:
-            endings = self._endings | {call.halt() for call in self._under_way}
-            if endings:
-                _, late = await asyncio.wait(endings, timeout=SECONDS_TO_CANCEL_AT_CLOSE)
-                for ending in late:
-                    ending.cancel()
-                await asyncio.gather(*late, return_exceptions=True)
-                if late:
-                    log.warning("calls may still run remotely", calls=len(late))
-            await self._service.close()
-        finally:
-            self._is_closing = False
+        endings = self._endings | {call.halt() for call in self._under_way}
+        if endings:
+            _, late = await asyncio.wait(endings, timeout=SECONDS_TO_CANCEL_AT_CLOSE)
+            for ending in late:
+                ending.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+            if late:
+                log.warning("calls may still run remotely", calls=len(late))
+        await self._service.close()
 
     async def _stream_once(self, ask: Ask) -> AsyncGenerator[PcmChunk, None]:
         async with self._call(self._service.stream, ask) as call:
@@ -162,6 +163,7 @@ class Calls:
             except SpeechTimeoutError as error:
                 raise (error if was_awake else WakingTimeoutError(error.seconds)) from None
             self._wakefulness.heard()
+            self._breaker.succeeded()
             return part
 
     @asynccontextmanager
@@ -201,9 +203,12 @@ class Calls:
         self._breaker.check()
         try:
             await self._service.look_up(max_age=LOOK_UP_AFTER_SECONDS)
+        except asyncio.CancelledError:
+            self._breaker.gave_up_looking()
+            raise
         except Exception as error:  # noqa: BLE001 - translated
             raise translate(error) from None
-        self._breaker.succeeded()
+        self._breaker.reached()
 
     def _note(self, error: SpeechError) -> None:
         """Learn from a failure what the next call should know."""
