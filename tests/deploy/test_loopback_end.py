@@ -23,7 +23,6 @@ import asyncio, os, pathlib, sys
 import modal
 from tests.deploy.conftest import SMALL_APP
 from tests.support.modal_server import modal_server
-from tests.support.modal_server.server import REPOSITORY
 
 async def main():
     with modal_server(pathlib.Path(sys.argv[1])) as server:
