@@ -1,59 +1,21 @@
+"""Many callers share one engine: who is served when, and what they can see."""
+
 from __future__ import annotations
 
 import asyncio
-import logging
-import threading
 import time
-from contextlib import aclosing, asynccontextmanager
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import aclosing
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from backend.contract import (
     BackendBusyError,
-    BackendUnavailableError,
     ConsentMissingError,
     GenerationFailedError,
-    SpeechError,
-    TextNotSpeakableError,
 )
-from backend.scheduler import Progress, Scheduler, SchedulerLimits
-from tests.backend.scripted_engine import CRASH_MESSAGE, ScriptedEngine, heard, job
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-    from backend.engine import Engine, SpeechJob
-
-REFERENCE = np.zeros(72_000, np.float32)
-
-
-@asynccontextmanager
-async def serving(engine: ScriptedEngine, **limits: Any) -> AsyncIterator[Scheduler]:
-    """A scheduler that gathers generously, so that a slow machine changes no test's batches."""
-    limits.setdefault("gather_seconds", 0.05)
-    scheduler = Scheduler(cast("Engine", engine), SchedulerLimits(**limits))
-    scheduler.start()
-    try:
-        yield scheduler
-    finally:
-        engine.release()
-        await scheduler.close()
-
-
-async def spoken(
-    scheduler: Scheduler, asked: SpeechJob, *, caller: str = "a", deadline: float | None = None
-) -> list[int]:
-    return heard([c async for c in scheduler.speak(asked, caller=caller, deadline=deadline)])
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - it is another thread that makes it true
-            await asyncio.sleep(0.001)
+from backend.scheduler import Progress, Scheduler
+from tests.backend.scheduling import REFERENCE, serving, spoken, until
+from tests.backend.scripted_engine import CRASH_MESSAGE, ScriptedEngine, job
 
 
 async def test_thirty_two_callers_each_hear_their_own_voice() -> None:
@@ -265,147 +227,6 @@ async def test_a_batch_that_everybody_left_ends() -> None:
     assert engine.spoken["99"] <= 2
 
 
-@pytest.mark.parametrize("kind", [RuntimeError, MemoryError, KeyError])
-async def test_a_crash_costs_its_batch_and_no_more(
-    kind: type[Exception], caplog: pytest.LogCaptureFixture
-) -> None:
-    engine = ScriptedEngine()
-    engine.crash_at["3 boom"] = kind(CRASH_MESSAGE)
-    async with serving(engine, rows=2) as scheduler:
-        answers = await asyncio.gather(
-            *(spoken(scheduler, job(3, name=name)) for name in ("fine", "boom", "later")),
-            return_exceptions=True,
-        )
-        assert [type(answer) for answer in answers] == [
-            GenerationFailedError,
-            GenerationFailedError,
-            list,
-        ]
-        assert answers[0] is not answers[1]
-        await asyncio.gather(
-            *(spoken(scheduler, job(3, name="boom")) for _ in range(2)), return_exceptions=True
-        )
-        assert scheduler.load().crashes_in_a_row == 1
-        assert await spoken(scheduler, job(1)) == [100]
-        assert scheduler.load().crashes_in_a_row == 0
-    assert "scripted_engine.py" in caplog.text
-    assert CRASH_MESSAGE not in caplog.text
-
-
-async def test_a_row_that_fails_takes_no_other_with_it() -> None:
-    engine = ScriptedEngine()
-    engine.errors["3 mute"] = TextNotSpeakableError("nothing to say")
-    async with serving(engine) as scheduler:
-        mute, fine = await asyncio.gather(
-            spoken(scheduler, job(3, name="mute")),
-            spoken(scheduler, job(3, name="fine")),
-            return_exceptions=True,
-        )
-
-    assert isinstance(mute, TextNotSpeakableError)
-    assert fine == [100] * 3
-
-
-async def test_speech_that_begins_anew_says_so() -> None:
-    engine = ScriptedEngine()
-    engine.restarts.add("3 again")
-    async with serving(engine) as scheduler:
-        with scheduler.request(job(3, name="again"), caller="a") as speech:
-            restarts = [chunk.restarts async for chunk in speech]
-
-            assert restarts == [False, True, False]
-            assert speech.progress.seconds_spoken == pytest.approx(0.02)
-
-
-async def test_a_stream_that_ends_too_soon_is_a_failure() -> None:
-    class Forgetful(ScriptedEngine):
-        def stream(self, jobs: Any, *, is_cancelled: Any) -> Any:
-            yield next(super().stream(jobs, is_cancelled=is_cancelled))
-
-    async with serving(Forgetful()) as scheduler:
-        with pytest.raises(GenerationFailedError):
-            await spoken(scheduler, job(3))
-
-
-async def test_a_turn_that_does_not_come_in_time_is_busy() -> None:
-    engine = ScriptedEngine(is_held=True)
-    async with serving(engine, batches=1, rows=1) as scheduler:
-        under_way = asyncio.ensure_future(spoken(scheduler, job(1)))
-        await until(lambda: len(engine.batches) == 1)
-
-        with pytest.raises(BackendBusyError):
-            await spoken(scheduler, job(1, name="late"), deadline=0.01)
-        assert scheduler.load().waiting == 0
-        engine.release()
-        assert await under_way == [100]
-    assert engine.batches == [["1"]]
-
-
-async def test_a_deadline_holds_though_nobody_listens() -> None:
-    async with serving(ScriptedEngine(is_held=True), gather_seconds=60) as scheduler:
-        with scheduler.request(job(1), caller="a", deadline=0.01) as speech:
-            await until(lambda: scheduler.load().waiting == 0)
-            with pytest.raises(BackendBusyError):
-                await anext(speech)
-
-
-async def test_speech_that_takes_too_long_is_ended() -> None:
-    engine = ScriptedEngine(is_held=True)
-    async with serving(engine, batches=1) as scheduler:
-        engine.allow(2)
-        with pytest.raises(GenerationFailedError):
-            await spoken(scheduler, job(90), deadline=0.2)
-        engine.allow(3)
-
-        assert await spoken(scheduler, job(1), deadline=60) == [100]
-    assert engine.spoken["90"] <= 3
-
-
-async def test_closing_fails_what_waits_and_what_runs() -> None:
-    engine = ScriptedEngine(is_held=True)
-    scheduler = Scheduler(cast("Engine", engine), SchedulerLimits(rows=1, batches=1))
-    scheduler.start()
-    running = asyncio.ensure_future(spoken(scheduler, job(5)))
-    await until(lambda: len(engine.batches) == 1)
-    waiting = asyncio.ensure_future(spoken(scheduler, job(5)))
-    prompt = asyncio.ensure_future(scheduler.prompt(REFERENCE, None, None, caller="a"))
-    await asyncio.sleep(0)
-    closing = asyncio.ensure_future(scheduler.close())
-
-    for task in (running, waiting, prompt):  # although the model is still in its step
-        with pytest.raises(BackendUnavailableError):
-            await asyncio.wait_for(task, 5)
-    engine.release()
-    await closing
-    with pytest.raises(BackendUnavailableError):
-        await spoken(scheduler, job(1))
-    assert not any(thread.name == "engine" for thread in threading.enumerate())
-
-
-async def test_an_idle_scheduler_closes_and_sleeps() -> None:
-    async with serving(ScriptedEngine()) as scheduler:
-        await spoken(scheduler, job(1))
-        before = time.process_time()
-        await asyncio.sleep(0.2)
-
-        assert time.process_time() - before < 0.02
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-async def test_whatever_ends_the_thread_nobody_waits_in_vain() -> None:
-    engine = ScriptedEngine()
-    engine.crash_at["1 end"] = SystemExit()
-    async with serving(engine, rows=1) as scheduler:
-        answers = await asyncio.gather(
-            *(spoken(scheduler, job(1, name=name)) for name in ("end", "next")),
-            return_exceptions=True,
-        )
-        with pytest.raises(BackendUnavailableError):
-            await spoken(scheduler, job(1))
-
-    assert [type(answer) for answer in answers] == [BackendUnavailableError] * 2
-
-
 async def test_progress_shows_the_queue_and_the_speech() -> None:
     engine = ScriptedEngine(is_held=True)
     async with serving(engine, rows=1, batches=1) as scheduler:
@@ -485,95 +306,3 @@ def test_callers_on_other_event_loops_are_served_and_a_closed_one_is_forgotten()
             )
 
     assert asyncio.run(here()) == [[1] * 3, [2] * 3, [3] * 3]
-
-
-@st.composite
-def plans(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """What some callers do: ask at some moment, and perhaps leave at another."""
-    step = st.fixed_dictionaries(
-        {
-            "caller": st.sampled_from("abc"),
-            "chunks": st.integers(1, 6),
-            "accident": st.sampled_from(["", "", "", "", "crash", "error"]),
-            "asks_after": st.integers(0, 12),
-            "leaves_after": st.none() | st.integers(0, 12),
-            "deadline": st.none() | st.just(0.0) | st.just(60.0),
-        }
-    )
-    return draw(st.lists(step, min_size=1, max_size=14))
-
-
-async def follow(scheduler: Scheduler, voice: int, plan: dict[str, Any]) -> str:
-    """Do as planned; return how it ended."""
-    for _ in range(plan["asks_after"]):
-        await asyncio.sleep(0)
-    asked = job(plan["chunks"], voice, f"{voice} {plan['accident']}")
-    speaking = asyncio.ensure_future(
-        spoken(scheduler, asked, caller=plan["caller"], deadline=plan["deadline"])
-    )
-    if plan["leaves_after"] is not None:
-        for _ in range(plan["leaves_after"]):
-            await asyncio.sleep(0)
-        speaking.cancel()
-    try:
-        levels = await speaking
-    except asyncio.CancelledError:
-        return "left"
-    except SpeechError as error:
-        return type(error).__name__
-    assert levels == [voice] * plan["chunks"]
-    return "spoken"
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    plans(),
-    st.integers(1, 4),
-    st.integers(1, 3),
-    st.integers(1, 5),
-    st.sampled_from([0.0, 0.0005]),
-)
-def test_whatever_happens_every_request_ends_once_and_properly(
-    planned: list[dict[str, Any]], rows: int, batches: int, waiting: int, patience: float
-) -> None:
-    engine = ScriptedEngine()
-    for voice, plan in enumerate(planned, start=1):
-        text = job(plan["chunks"], voice, f"{voice} {plan['accident']}").text
-        if plan["accident"] == "crash":
-            engine.crash_at[text] = RuntimeError(CRASH_MESSAGE)
-        elif plan["accident"] == "error":
-            engine.errors[text] = TextNotSpeakableError("nothing to say")
-
-    async def everything() -> list[str]:
-        limits = {
-            "rows": rows,
-            "batches": batches,
-            "waiting": waiting,
-            "waiting_per_caller": 3,
-            "patience_seconds": patience,
-            "gather_seconds": 0.0,
-        }
-        async with serving(engine, **limits) as scheduler:
-            async with asyncio.timeout(20):
-                endings = await asyncio.gather(
-                    *(follow(scheduler, voice, plan) for voice, plan in enumerate(planned, 1))
-                )
-                await until(lambda: scheduler.load().batches == 0)
-            load = scheduler.load()
-            assert (load.waiting, load.begun) == (0, 0)
-            return endings
-
-    logging.getLogger("backend.scheduler_worker").disabled = True
-    try:
-        endings = asyncio.run(everything())
-    finally:
-        logging.getLogger("backend.scheduler_worker").disabled = False
-    assert all(len(batch) <= rows for batch in engine.batches)
-    has_crash = any(plan["accident"] == "crash" for plan in planned)
-    for plan, ending in zip(planned, endings, strict=True):
-        possible = {"BackendBusyError"}  # the queue is small, and a deadline of nothing may pass
-        possible |= {"left"} if plan["leaves_after"] is not None else set()
-        possible |= {"GenerationFailedError"} if has_crash or plan["deadline"] == 0 else set()
-        possible |= {"TextNotSpeakableError"} if plan["accident"] == "error" else set()
-        possible |= {"spoken"} if not plan["accident"] else set()
-        assert ending in possible

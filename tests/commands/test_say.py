@@ -113,20 +113,11 @@ async def test_a_long_text_becomes_one_file_and_shows_how_far_it_is(
 
 
 async def test_a_file_over_the_upload_limit_becomes_parts(
-    ada: Member, recording: bytes, monkeypatch: pytest.MonkeyPatch
+    server: Server, ada: Member, recording: bytes
 ) -> None:
-    from simcord import interactions  # noqa: PLC0415 - patched for this test alone
-
-    build = interactions.base_payload
-
-    def with_small_limit(*arguments: object, **options: object) -> object:
-        record, payload = build(*arguments, **options)  # type: ignore[arg-type]
-        payload["attachment_size_limit"] = 1_000_000
-        return record, payload
-
     await ada.clones(recording, name="Ada")
-    monkeypatch.setattr(interactions, "base_payload", with_small_limit)
-    answer = await ada.types("say", text=LONG_TEXT[:2_000], format="wav")
+    with server.upload_limit(1_000_000):
+        answer = await ada.types("say", text=LONG_TEXT[:2_000], format="wav")
     files = await answer.files()
     assert len(files) > 1
     assert all(len(file) <= 1_000_000 for file in files)

@@ -94,20 +94,11 @@ async def test_is_an_ordinary_file_where_voice_messages_are_refused(
 
 
 async def test_several_files_are_no_voice_message(
-    server: Server, ada: Member, recording: bytes, monkeypatch: pytest.MonkeyPatch
+    server: Server, ada: Member, recording: bytes
 ) -> None:
-    from simcord import interactions  # noqa: PLC0415 - patched for this test alone
-
-    build = interactions.base_payload
-
-    def with_small_limit(*arguments: object, **options: object) -> object:
-        record, payload = build(*arguments, **options)  # type: ignore[arg-type]
-        payload["attachment_size_limit"] = 100_000
-        return record, payload
-
     await ada.clones(recording, name="Ada")
-    monkeypatch.setattr(interactions, "base_payload", with_small_limit)
-    answer = await ada.types("say", text=LONG_TEXT[:2_000], format="voice-message")
+    with server.upload_limit(100_000):
+        answer = await ada.types("say", text=LONG_TEXT[:2_000], format="voice-message")
     assert len(await answer.files()) > 1
     assert not voice_messages(server)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +10,10 @@ import modal
 import pytest
 
 from tests.deploy.conftest import SMALL_APP, until
-from tests.support.modal_server import modal_server
 from tests.support.real_time import real_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-    from pathlib import Path
 
     from tests.support.modal_server import ModalServer
 
@@ -239,19 +236,6 @@ async def test_a_container_sees_nothing_of_the_machines_environment(
     monkeypatch.setenv("DISCORD_TOKEN", "secret")
     assert await small.variable.remote.aio("DISCORD_TOKEN") is None
     assert await small.variable.remote.aio("GREETING") == "Hello"
-
-
-async def test_nothing_is_left_running(tmp_path: Path) -> None:
-    with modal_server(tmp_path) as server:
-        await server.deploy(SMALL_APP)
-        async with server.client() as client:
-            await looked_up(client, "small").nap.spawn.aio(60)
-            await until(lambda: any(each.running for each in server.containers))
-            [container] = server.containers
-    assert not server.containers
-    assert container.pid
-    with pytest.raises(ProcessLookupError):
-        os.kill(container.pid, 0)
 
 
 @pytest.mark.slow

@@ -49,6 +49,22 @@ def test_single_failures_do_not_open_it(breaker: Breaker) -> None:
     breaker.check()
 
 
+def test_a_look_that_finds_the_door_open_does_not_hide_that_calls_fail(breaker: Breaker) -> None:
+    for _ in range(3):
+        breaker.check()
+        breaker.reached()
+        breaker.failed()
+    assert pause_of(breaker) == pytest.approx(15)
+
+
+def test_a_look_that_was_given_up_keeps_nobody_waiting(breaker: Breaker, clock: Clock) -> None:
+    fails(breaker, 3)
+    clock.now += 15
+    breaker.check()
+    breaker.gave_up_looking()
+    breaker.check()
+
+
 def test_refuses_at_once_after_three_and_says_when_it_looks_again(
     breaker: Breaker, clock: Clock
 ) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
+from simcord import interactions
 from simcord.env import Env
 
 from bot.client import create_bot
@@ -131,6 +133,19 @@ class Server:
         await self.bot.close()
         self.bot = create_bot(self.bot.settings, speech=self.speech)
         await self.env.restart_bot(self.bot)
+
+    @contextmanager
+    def upload_limit(self, size: int) -> Iterator[None]:
+        """Let interactions say that files of at most so many bytes may be uploaded."""
+        build = interactions.base_payload
+
+        def with_limit(*arguments: Any, **options: Any) -> Any:
+            record, payload = build(*arguments, **options)
+            payload["attachment_size_limit"] = size
+            return record, payload
+
+        with patch.object(interactions, "base_payload", with_limit):
+            yield
 
     def breaks(self, method: str, path: str, *, status: int, code: int = 0, times: int = 1) -> None:
         """Discord answers the next requests of that kind with an error, even while work goes on."""

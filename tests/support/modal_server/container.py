@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 SECONDS_TO_END = 10.0
 """A container that was told to end and has nothing to do is killed after so long."""
 
+UNTIL_NOBODY_LISTENS = '("$@"; kill -9 0) & read -r _; kill -9 0'
+"""A shell's script: runs a command until its end, or until the shell's standard input ends.
+
+A test run that is killed cannot end its containers, but its pipes close.
+"""
+
 
 class Container:
     """A container, and what it is doing.
@@ -56,7 +62,7 @@ class Container:
 
     @property
     def pid(self) -> int | None:
-        """Its process, once there is one."""
+        """Its process and the group of those below it, once there is one."""
         return self._process.pid if self._process is not None else None
 
     @property
@@ -93,10 +99,11 @@ class Container:
 
     async def _run_process(self, folder: Path, environment: dict[str, str]) -> None:
         self._process = await asyncio.create_subprocess_exec(
+            *("sh", "-c", UNTIL_NOBODY_LISTENS, "sh"),
             *(sys.executable, "-m", "modal._container_entrypoint"),
             cwd=folder,
             env=environment,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,

@@ -1,0 +1,164 @@
+"""What fails, ends or comes too late costs nobody else anything."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from backend.contract import (
+    BackendBusyError,
+    BackendUnavailableError,
+    GenerationFailedError,
+    TextNotSpeakableError,
+)
+from backend.scheduler import Scheduler, SchedulerLimits
+from tests.backend.scheduling import REFERENCE, serving, spoken, until
+from tests.backend.scripted_engine import CRASH_MESSAGE, ScriptedEngine, job
+
+if TYPE_CHECKING:
+    from backend.engine import Engine
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, MemoryError, KeyError])
+async def test_a_crash_costs_its_batch_and_no_more(
+    kind: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = ScriptedEngine()
+    engine.crash_at["3 boom"] = kind(CRASH_MESSAGE)
+    async with serving(engine, rows=2) as scheduler:
+        answers = await asyncio.gather(
+            *(spoken(scheduler, job(3, name=name)) for name in ("fine", "boom", "later")),
+            return_exceptions=True,
+        )
+        assert [type(answer) for answer in answers] == [
+            GenerationFailedError,
+            GenerationFailedError,
+            list,
+        ]
+        assert answers[0] is not answers[1]
+        await asyncio.gather(
+            *(spoken(scheduler, job(3, name="boom")) for _ in range(2)), return_exceptions=True
+        )
+        assert scheduler.load().crashes_in_a_row == 1
+        assert await spoken(scheduler, job(1)) == [100]
+        assert scheduler.load().crashes_in_a_row == 0
+    assert "scripted_engine.py" in caplog.text
+    assert CRASH_MESSAGE not in caplog.text
+
+
+async def test_a_row_that_fails_takes_no_other_with_it() -> None:
+    engine = ScriptedEngine()
+    engine.errors["3 mute"] = TextNotSpeakableError("nothing to say")
+    async with serving(engine) as scheduler:
+        mute, fine = await asyncio.gather(
+            spoken(scheduler, job(3, name="mute")),
+            spoken(scheduler, job(3, name="fine")),
+            return_exceptions=True,
+        )
+
+    assert isinstance(mute, TextNotSpeakableError)
+    assert fine == [100] * 3
+
+
+async def test_speech_that_begins_anew_says_so() -> None:
+    engine = ScriptedEngine()
+    engine.restarts.add("3 again")
+    async with serving(engine) as scheduler:
+        with scheduler.request(job(3, name="again"), caller="a") as speech:
+            restarts = [chunk.restarts async for chunk in speech]
+
+            assert restarts == [False, True, False]
+            assert speech.progress.seconds_spoken == pytest.approx(0.02)
+
+
+async def test_a_stream_that_ends_too_soon_is_a_failure() -> None:
+    class Forgetful(ScriptedEngine):
+        def stream(self, jobs: Any, *, is_cancelled: Any) -> Any:
+            yield next(super().stream(jobs, is_cancelled=is_cancelled))
+
+    async with serving(Forgetful()) as scheduler:
+        with pytest.raises(GenerationFailedError):
+            await spoken(scheduler, job(3))
+
+
+async def test_a_turn_that_does_not_come_in_time_is_busy() -> None:
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine, batches=1, rows=1) as scheduler:
+        under_way = asyncio.ensure_future(spoken(scheduler, job(1)))
+        await until(lambda: len(engine.batches) == 1)
+
+        with pytest.raises(BackendBusyError):
+            await spoken(scheduler, job(1, name="late"), deadline=0.01)
+        assert scheduler.load().waiting == 0
+        engine.release()
+        assert await under_way == [100]
+    assert engine.batches == [["1"]]
+
+
+async def test_a_deadline_holds_though_nobody_listens() -> None:
+    async with serving(ScriptedEngine(is_held=True), gather_seconds=60) as scheduler:
+        with scheduler.request(job(1), caller="a", deadline=0.01) as speech:
+            await until(lambda: scheduler.load().waiting == 0)
+            with pytest.raises(BackendBusyError):
+                await anext(speech)
+
+
+async def test_speech_that_takes_too_long_is_ended() -> None:
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine, batches=1) as scheduler:
+        engine.allow(2)
+        with pytest.raises(GenerationFailedError):
+            await spoken(scheduler, job(90), deadline=0.2)
+        engine.allow(3)
+
+        assert await spoken(scheduler, job(1), deadline=60) == [100]
+    assert engine.spoken["90"] <= 3
+
+
+async def test_closing_fails_what_waits_and_what_runs() -> None:
+    engine = ScriptedEngine(is_held=True)
+    scheduler = Scheduler(cast("Engine", engine), SchedulerLimits(rows=1, batches=1))
+    scheduler.start()
+    running = asyncio.ensure_future(spoken(scheduler, job(5)))
+    await until(lambda: len(engine.batches) == 1)
+    waiting = asyncio.ensure_future(spoken(scheduler, job(5)))
+    prompt = asyncio.ensure_future(scheduler.prompt(REFERENCE, None, None, caller="a"))
+    await asyncio.sleep(0)
+    closing = asyncio.ensure_future(scheduler.close())
+
+    for task in (running, waiting, prompt):  # although the model is still in its step
+        with pytest.raises(BackendUnavailableError):
+            await asyncio.wait_for(task, 5)
+    engine.release()
+    await closing
+    with pytest.raises(BackendUnavailableError):
+        await spoken(scheduler, job(1))
+    assert not any(thread.name == "engine" for thread in threading.enumerate())
+
+
+async def test_an_idle_scheduler_closes_and_sleeps() -> None:
+    async with serving(ScriptedEngine()) as scheduler:
+        await spoken(scheduler, job(1))
+        before = time.process_time()
+        await asyncio.sleep(0.2)
+
+        assert time.process_time() - before < 0.02
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_whatever_ends_the_thread_nobody_waits_in_vain() -> None:
+    engine = ScriptedEngine()
+    engine.crash_at["1 end"] = SystemExit()
+    async with serving(engine, rows=1) as scheduler:
+        answers = await asyncio.gather(
+            *(spoken(scheduler, job(1, name=name)) for name in ("end", "next")),
+            return_exceptions=True,
+        )
+        with pytest.raises(BackendUnavailableError):
+            await spoken(scheduler, job(1))
+
+    assert [type(answer) for answer in answers] == [BackendUnavailableError] * 2
