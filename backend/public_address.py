@@ -15,16 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _NOT_PUBLIC = tuple(
-    ipaddress.IPv6Network(network)
+    ipaddress.ip_network(network)
     for network in (
         # addresses that lead on to an IPv4 one, which could be any
         "::/96",  # RFC 4291: compatible
         "::ffff:0:0/96",  # RFC 4291: mapped
+        "::ffff:0:0:0/96",  # RFC 2765: translated without state
         "64:ff9b::/96",  # RFC 6052: translated
         "64:ff9b:1::/48",  # RFC 8215: translated locally
         "2001::/32",  # RFC 4380: Teredo
         "2002::/16",  # RFC 3056: 6to4
-        # what Python takes for global
+        "192.88.99.0/24",  # RFC 7526: 6to4's relays
+        # what Python takes for global, or did until lately
+        "3fff::/20",  # RFC 9637: documentation
+        "5f00::/16",  # RFC 9602: segment routing
         "fec0::/10",  # RFC 3879: site-local
     )
 )

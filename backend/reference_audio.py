@@ -119,7 +119,7 @@ def _from_base64(text: str) -> bytes:
     if len(text) > _MAX_BASE64_CHARACTERS:
         raise ReferenceUnusableError(f"it has more than {MAX_AUDIO_BYTES >> 20} MiB")
     try:
-        return base64.b64decode(text.strip(), validate=True)
+        return base64.b64decode("".join(text.split()), validate=True)  # some break its lines
     except (binascii.Error, ValueError):
         raise ReferenceUnusableError("the text is neither base64 nor an https address") from None
 

@@ -82,7 +82,7 @@ async def test_bytes_base64_and_an_address_give_the_same() -> None:
         return WAV
 
     from_bytes = await load_reference(WAV, no_fetch)
-    from_base64 = await load_reference(base64.b64encode(WAV).decode() + "\n", no_fetch)
+    from_base64 = await load_reference(base64.encodebytes(WAV).decode(), no_fetch)
     from_address = await load_reference("https://clips.example/a.wav", fetch)
     assert addresses == ["https://clips.example/a.wav"]
     assert np.array_equal(from_bytes, from_base64)
