@@ -26,7 +26,10 @@ log = structlog.get_logger(__name__)
 CONNECT_SECONDS = 6.0
 """What discord.py may take for each part of a handshake; it may take twice as long in all."""
 
+JOIN_WITHIN_SECONDS = 10.0
 HEAL_WITHIN_SECONDS = 30.0
+"""How long connecting is tried again when somebody wants the bot, and when it lost a connection."""
+
 SETTLE_SECONDS = 1.5
 """Discord.py is given this long to get over a move by itself; it takes some 20 ms."""
 
@@ -34,6 +37,7 @@ LEAVE_SECONDS = 2.0
 KEY_SECONDS = 1.5
 LOOK_SECONDS = 0.02
 AUDIBLE_WITHIN_SECONDS = 120.0
+FIRST_SECONDS_BETWEEN_TRIES = 0.5
 MAX_SECONDS_BETWEEN_TRIES = 8.0
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#voice
@@ -47,6 +51,10 @@ FAILURES = (TimeoutError, discord.DiscordException, aiohttp.ClientError, OSError
 DISCONNECTED = "I was disconnected from the voice channel. Use `/say` again to have me back."
 RATE_LIMITED_SENTENCE = (
     "Discord asked me to stay out of voice channels for a moment. Please try again in a minute."
+)
+NO_CONNECTION = (
+    "I could not connect to the voice channel. "
+    "Please try again in a minute, or use `/say` with `where: file`."
 )
 CONNECTION_LOST = (
     "I lost the connection to the voice channel and could not get it back. "
@@ -75,6 +83,7 @@ class Connection:
         self._wanted: int | None = None
         self._line: Line | None = None
         self._expelled = False
+        self._connecting_since: float | None = None
         self._servers_answer = False
         self._lock = asyncio.Lock()
 
@@ -108,10 +117,8 @@ class Connection:
             if not self.is_well:
                 await self._settle()
             if self._wanted != channel.id or not self.is_well:
-                await self._hang_up()
-                self._wanted = None
-                await self._connect(channel)
                 self._wanted = channel.id
+                await self._connect_within(JOIN_WITHIN_SECONDS, else_say=NO_CONNECTION)
         return await stage.step_up(channel)
 
     async def line(self) -> Line:
@@ -120,12 +127,15 @@ class Connection:
         Raises `Refusal` if the bot was disconnected, or the line cannot be mended.
         """
         async with self._lock:
+            before = self._line, self._wanted
             if not self.is_well:
                 await self._settle()
             if not self.is_well:
-                await self._heal()
+                await self._connect_within(HEAL_WITHIN_SECONDS, else_say=CONNECTION_LOST)
             assert self._line is not None  # noqa: S101 - both raise otherwise
             self._follow()
+            if self.channel is not None and before != (self._line, self._wanted):
+                await stage.step_up(self.channel)
             return self._line
 
     async def until_audible(self, *, unless: Callable[[], bool]) -> None:
@@ -149,9 +159,12 @@ class Connection:
     def take_note_of_leaving(self) -> None:
         """Be told that Discord shows the bot in no channel: somebody may have disconnected it.
 
-        After an accident discord.py leaves the channel too, but the websocket was closed before.
+        After an accident discord.py leaves the channel too, but the websocket was closed before;
+        and it waits for `CONNECT_SECONDS` before it gives up connecting.
         """
-        if self._line is not None and self._line.close_code in ENDED_ON_PURPOSE:
+        if self._connecting_since is not None:
+            self._expelled = time.monotonic() - self._connecting_since < CONNECT_SECONDS
+        elif self._line is not None and self._line.close_code in ENDED_ON_PURPOSE:
             self._expelled = True
 
     async def leave(self) -> None:
@@ -176,57 +189,67 @@ class Connection:
         code = line.close_code
         if self._expelled or code == RATE_LIMITED:
             log.info("disconnected from voice", guild=self._guild_id, code=code)
-            await self._hang_up()
-            self._wanted = None
-            raise Refusal(RATE_LIMITED_SENTENCE if code == RATE_LIMITED else DISCONNECTED)
+            sentence = RATE_LIMITED_SENTENCE if code == RATE_LIMITED else DISCONNECTED
+            raise await self._give_up(sentence)
         log.warning("voice line lost", guild=self._guild_id, code=code)
         self._follow()
 
-    async def _heal(self) -> None:
-        """Connect anew, until it works or `HEAL_WITHIN_SECONDS` have gone by."""
-        deadline = time.monotonic() + HEAL_WITHIN_SECONDS
-        pause = 0.5
-        while True:
-            await self._hang_up()
-            channel = self.channel
-            if channel is None:
-                self._wanted = None
-                raise Refusal(DISCONNECTED)
-            try:
-                await self._connect(channel)
-                await stage.step_up(channel)
-            except Refusal:
-                if time.monotonic() + pause > deadline:
-                    self._wanted = None
-                    raise
-            else:
-                return
+    async def _connect_within(self, seconds: float, *, else_say: str) -> None:
+        """Connect to the channel that is wanted, trying again until so many seconds have gone by.
+
+        Raises `Refusal`, with that sentence if nothing is known but that it failed.
+        """
+        deadline = time.monotonic() + seconds
+        pause = FIRST_SECONDS_BETWEEN_TRIES
+        await self._hang_up()
+        while not await self._connect():
+            if time.monotonic() + pause > deadline:
+                raise await self._give_up(else_say)
             await asyncio.sleep(pause)
             pause = min(2 * pause, MAX_SECONDS_BETWEEN_TRIES)
 
-    async def _connect(self, channel: VocalChannel) -> None:
-        """Make a line to a channel. Raises `Refusal`, and is in no channel then."""
+    async def _connect(self) -> bool:
+        """Make a line to the channel that is wanted; return whether it stands.
+
+        Raises `Refusal` if there is no such channel, or the bot should stay out of it.
+        """
+        channel = self.channel
+        if channel is None:
+            raise await self._give_up(DISCONNECTED)
+        self._expelled = False
+        self._connecting_since = time.monotonic()
         try:
             voice: VoiceConnection = await channel.connect(
                 timeout=CONNECT_SECONDS, reconnect=False, self_deaf=True, cls=self._voice_class
             )
         except FAILURES as error:
             log.warning("no voice connection", guild=self._guild_id, reason=repr(error))
+            if isinstance(error, discord.ConnectionClosed) and error.code == RATE_LIMITED:
+                raise await self._give_up(RATE_LIMITED_SENTENCE) from error
+            if self._expelled:
+                raise await self._give_up(DISCONNECTED) from error
             await self._hang_up()
-            raise Refusal(CONNECTION_LOST) from error
+            return False
+        finally:
+            self._connecting_since = None
         made: object = voice
-        self._expelled = False
-        self._line = Line(
+        line = self._line = Line(
             voice,
             is_current=lambda: self.guild.voice_client is made,
             answers_expected=self._servers_answer,
         )
         if not voice.is_connected():  # discord.py may give up without saying so
             await self._hang_up()
-            raise Refusal(CONNECTION_LOST)
-        if isinstance(voice, discord.VoiceClient) and len(channel.voice_states) > 1:
-            # Until they share a key, the others cannot hear what is said.
-            await _until(lambda: voice.voice_privacy_code is not None, within=KEY_SECONDS)
+            return False
+        if len(channel.voice_states) > 1:
+            await _until(lambda: line.is_understood, within=KEY_SECONDS)
+        return True
+
+    async def _give_up(self, sentence: str) -> Refusal:
+        """Be in no channel, and want to be in none; return what to raise."""
+        await self._hang_up()
+        self._wanted = None
+        return Refusal(sentence)
 
     async def _hang_up(self) -> None:
         """End whatever connection there is, and wait until Discord shows the bot in no channel.

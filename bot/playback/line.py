@@ -122,6 +122,17 @@ class Line:
         return self._signs.has_answered
 
     @property
+    def is_understood(self) -> bool:
+        """Whether who else is in the call can decrypt what is said.
+
+        It takes a key that they share, but for stages, which are not end-to-end encrypted.
+        """
+        if not isinstance(self.voice, discord.VoiceClient):
+            return True
+        is_encrypted = self.voice._connection.dave_session is not None  # noqa: SLF001 - no public way
+        return not is_encrypted or self.voice.voice_privacy_code is not None
+
+    @property
     def close_code(self) -> int | None:
         """The code that the voice gateway's websocket was closed with, once it is."""
         websocket = _websocket(self.voice)

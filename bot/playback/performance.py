@@ -34,8 +34,10 @@ async def perform(source: SpeechSource, connection: Connection) -> None:
     Raises `Refusal` if the bot was disconnected, or the connection cannot be mended.
     """
     while not source.drained:
-        await connection.until_audible(unless=lambda: source.drained)
         line = await connection.line()
+        if not connection.is_audible:
+            await connection.until_audible(unless=lambda: source.drained)
+            continue  # the line may have broken meanwhile
         source.go_on()
         try:
             ended = line.play(source)
