@@ -13,7 +13,7 @@ import structlog
 from bot.errors import Refusal
 from bot.playback import stage
 from bot.playback.line import Fault, Line
-from bot.playback.opus_library import OpusMissingError, load_opus
+from bot.playback.opus_library import load_opus
 from bot.playback.permissions import VocalChannel, check_can_speak_in
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Connection:
         Returns a sentence that people should know, if there is one. Raises `Refusal`.
         """
         check_can_speak_in(channel)
-        _check_opus()
+        load_opus()
         async with self._lock:
             if not self.is_well:
                 await self._settle()
@@ -293,14 +293,3 @@ async def _until(condition: Callable[[], bool], *, within: float) -> None:
         if time.perf_counter() > deadline:
             return
         await asyncio.sleep(LOOK_SECONDS)
-
-
-def _check_opus() -> None:
-    try:
-        load_opus()
-    except OpusMissingError as error:
-        log.error("no libopus: install it, or the Python package av")  # noqa: TRY400 - no trace
-        raise Refusal(
-            "I can't speak in voice channels here: this machine lacks the Opus library. "
-            "Please tell an admin, and use `/say` with `where: file` meanwhile."
-        ) from error
