@@ -116,8 +116,9 @@ class Ear:
     """Decrypts and decodes a growing list of packets, each once.
 
     Attributes:
-        unintelligible: How many packets nobody could make sense of: they were sent as plain Opus
-            while somebody listened, which Discord's clients do not play.
+        unintelligible: How many packets not everybody could make sense of: they were sent as plain
+            Opus while somebody listened, which Discord's clients do not play, or encrypted for
+            others.
     """
 
     def __init__(self, packets: list[Packet]) -> None:
@@ -129,9 +130,9 @@ class Ear:
         self._lock = Lock()
 
     def catch_up(self) -> Heard:
-        """Decode what has arrived since the last time; return all that was heard.
+        """Decode what has arrived since the last time; return what everybody heard.
 
-        Raises `nacl.exceptions.CryptoError` or `ValueError` if a packet cannot be decrypted.
+        Raises `nacl.exceptions.CryptoError` if a packet was not encrypted for the server.
         """
         with self._lock:
             for packet in self._packets[self._taken :]:
@@ -149,9 +150,13 @@ class Ear:
     def _take(self, packet: Packet) -> None:
         payload = packet.frame()
         encrypted = is_encrypted(payload)
-        if encrypted and packet.listener is not None:
-            payload = packet.listener.decrypt(payload)
-        elif packet.for_somebody and payload != OPUS_SILENCE:
+        if encrypted and packet.listeners:
+            try:
+                payload, *_ = [listener.decrypt(payload) for listener in packet.listeners]
+            except ValueError:
+                self.unintelligible += 1
+                return
+        elif packet.is_secret and payload != OPUS_SILENCE:
             self.unintelligible += 1
             return
         if packet.connection not in self._decoders:
