@@ -216,12 +216,8 @@ class Connection:
         channel = self.channel
         if channel is None:
             raise await self._give_up(DISCONNECTED)
-        self._expelled = False
-        self._connecting_since = time.monotonic()
         try:
-            voice: VoiceConnection = await channel.connect(
-                timeout=CONNECT_SECONDS, reconnect=False, self_deaf=True, cls=self._voice_class
-            )
+            voice = await self._begin(channel)
         except FAILURES as error:
             log.warning("no voice connection", guild=self._guild_id, reason=repr(error))
             if isinstance(error, discord.ConnectionClosed) and error.code == RATE_LIMITED:
@@ -230,20 +226,32 @@ class Connection:
                 raise await self._give_up(DISCONNECTED) from error
             await self._hang_up()
             return False
-        finally:
-            self._connecting_since = None
         made: object = voice
         line = self._line = Line(
             voice,
             is_current=lambda: self.guild.voice_client is made,
             answers_expected=self._servers_answer,
         )
+        if self._expelled:
+            raise await self._give_up(DISCONNECTED)
         if not voice.is_connected():  # discord.py may give up without saying so
             await self._hang_up()
             return False
         if len(channel.voice_states) > 1:
             await _until(lambda: line.is_understood, within=KEY_SECONDS)
         return True
+
+    async def _begin(self, channel: VocalChannel) -> VoiceConnection:
+        """Have discord.py connect; somebody may disconnect the bot meanwhile."""
+        self._expelled = False
+        self._connecting_since = time.monotonic()
+        try:
+            voice: VoiceConnection = await channel.connect(
+                timeout=CONNECT_SECONDS, reconnect=False, self_deaf=True, cls=self._voice_class
+            )
+            return voice
+        finally:
+            self._connecting_since = None
 
     async def _give_up(self, sentence: str) -> Refusal:
         """Be in no channel, and want to be in none; return what to raise."""

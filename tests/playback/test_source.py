@@ -242,6 +242,15 @@ def test_skipping_ends_softly_and_at_once() -> None:
     assert steepest(whole) <= GENTLE
 
 
+def test_what_is_made_after_the_end_is_not_heard() -> None:
+    source = SpeechSource()
+    source.feed(sound(1.0))
+    source.read()
+    source.end()
+    source.feed(sound(1.0))
+    assert len(drain(source)) <= FRAME_BYTES
+
+
 def test_skipping_while_nobody_could_hear_ends_at_once() -> None:
     source = SpeechSource()
     source.feed(sound(5.0))

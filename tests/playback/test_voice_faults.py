@@ -205,6 +205,49 @@ async def test_a_handshake_that_fails_quietly_is_tried_again(
     await all_is_well_again(guild, ada)
 
 
+async def test_the_first_connection_is_tried_again_too(guild: VoiceGuild, ada: Speaker) -> None:
+    guild.call.faults = Faults(closes_on_identify=4006)
+    answer = await ada.says(1, 1.0)
+    await eventually(lambda: guild.call.sessions)
+    await asyncio.sleep(0.2)
+    guild.call.faults = Faults()
+    await is_heard(guild, answer, 1.0)
+
+
+@SLOW
+async def test_a_first_connection_that_never_comes_about_is_given_up(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    guild.call.faults = Faults(refuses_connections=True)
+    assert "could not connect" in (await last_word(await ada.says(1, 1.0)) or "")
+    assert guild.bot_is_in is None
+    guild.call.faults = Faults()
+    await all_is_well_again(guild, ada)
+
+
+async def test_a_bot_that_is_rate_limited_at_once_does_not_try_again(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    guild.call.faults = Faults(closes_on_identify=4021)
+    assert "stay out" in (await last_word(await ada.says(1, 1.0)) or "")
+    assert len(guild.call.sessions) == 1
+
+
+@SLOW
+async def test_a_bot_that_is_kicked_while_it_connects_anew_stays_out(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    answer = await says_and_is_interrupted(guild, ada, 2.5)
+    guild.call.faults = Faults(loses_discovery=True)
+    await guild.call.close(4006)
+    await eventually(lambda: len(guild.call.sessions) > 1)
+    guild.call.faults = Faults()
+    await guild.kick_bot()
+    assert "disconnected" in (await last_word(answer) or "")
+    assert guild.bot_is_in is None
+    await all_is_well_again(guild, ada)
+
+
 @SLOW
 async def test_a_server_that_never_comes_back_is_given_up(guild: VoiceGuild, ada: Speaker) -> None:
     answer = await says_and_is_interrupted(guild, ada, 2.5)
