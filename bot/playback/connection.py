@@ -6,12 +6,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import discord
 import structlog
 
 from bot.errors import Refusal
-from bot.playback import stage
+from bot.playback import handshake, stage
+from bot.playback.handshake import CONNECT_SECONDS, FAILURES, LEAVE_SECONDS
 from bot.playback.line import Fault, Line
 from bot.playback.opus_library import load_opus
 from bot.playback.permissions import VocalChannel, check_can_speak_in
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-CONNECT_SECONDS = 6.0
-"""What discord.py may take for each part of a handshake; it may take twice as long in all."""
-
 JOIN_WITHIN_SECONDS = 10.0
 HEAL_WITHIN_SECONDS = 30.0
 """How long connecting is tried again when somebody wants the bot, and when it lost a connection."""
@@ -33,7 +30,6 @@ HEAL_WITHIN_SECONDS = 30.0
 SETTLE_SECONDS = 1.5
 """Discord.py is given this long to get over a move by itself; it takes some 20 ms."""
 
-LEAVE_SECONDS = 2.0
 KEY_SECONDS = 1.5
 LOOK_SECONDS = 0.02
 AUDIBLE_WITHIN_SECONDS = 120.0
@@ -44,9 +40,6 @@ MAX_SECONDS_BETWEEN_TRIES = 8.0
 RATE_LIMITED = 4021
 ENDED_ON_PURPOSE = {None, 1000, 4014, 4022}
 """How the websocket was closed, if it is yet, when somebody disconnected the bot."""
-
-FAILURES = (TimeoutError, discord.DiscordException, aiohttp.ClientError, OSError)
-"""What connecting may raise."""
 
 DISCONNECTED = "I was disconnected from the voice channel. Use `/say` again to have me back."
 RATE_LIMITED_SENTENCE = (
@@ -133,7 +126,7 @@ class Connection:
             if not self.is_well:
                 await self._connect_within(HEAL_WITHIN_SECONDS, else_say=CONNECTION_LOST)
             assert self._line is not None  # noqa: S101 - both raise otherwise
-            self._follow()
+            self._follow(self._line.voice)
             if self.channel is not None and before != (self._line, self._wanted):
                 await stage.step_up(self.channel)
             return self._line
@@ -156,6 +149,13 @@ class Connection:
         state = self.guild.me.voice
         return state is None or not (state.mute or state.suppress)
 
+    async def give_up(self) -> Refusal:
+        """Leave, as nothing gets through by one line after the other; return what to raise."""
+        async with self._lock:
+            refusal = await self._give_up(CONNECTION_LOST)
+            self._servers_answer = False  # perhaps all is well, and servers answer no more
+            return refusal
+
     def take_note_of_leaving(self) -> None:
         """Be told that Discord shows the bot in no channel: somebody may have disconnected it.
 
@@ -173,10 +173,10 @@ class Connection:
         async with self._lock:
             await self._hang_up()
 
-    def _follow(self) -> None:
+    def _follow(self, voice: Any) -> None:
         """Take note of where a moderator has moved the bot."""
-        if self._line is not None and self._line.voice.channel is not None:
-            self._wanted = self._line.voice.channel.id
+        if voice is not None and voice.channel is not None:
+            self._wanted = voice.channel.id
 
     async def _settle(self) -> None:
         """Let discord.py get over a move; find out whether the bot was disconnected."""
@@ -192,7 +192,7 @@ class Connection:
             sentence = RATE_LIMITED_SENTENCE if code == RATE_LIMITED else DISCONNECTED
             raise await self._give_up(sentence)
         log.warning("voice line lost", guild=self._guild_id, code=code)
-        self._follow()
+        self._follow(line.voice)
 
     async def _connect_within(self, seconds: float, *, else_say: str) -> None:
         """Connect to the channel that is wanted, trying again until so many seconds have gone by.
@@ -224,6 +224,7 @@ class Connection:
                 raise await self._give_up(RATE_LIMITED_SENTENCE) from error
             if self._expelled:
                 raise await self._give_up(DISCONNECTED) from error
+            self._follow(self.guild.voice_client)
             await self._hang_up()
             return False
         made: object = voice
@@ -246,10 +247,7 @@ class Connection:
         self._expelled = False
         self._connecting_since = time.monotonic()
         try:
-            voice: VoiceConnection = await channel.connect(
-                timeout=CONNECT_SECONDS, reconnect=False, self_deaf=True, cls=self._voice_class
-            )
-            return voice
+            return await handshake.connect(channel, self._voice_class)
         finally:
             self._connecting_since = None
 
@@ -266,27 +264,18 @@ class Connection:
         """
         line, self._line = self._line, None
         if line is not None:
-            # A server that never answered is not asked for it twice: perhaps not all do.
-            self._servers_answer = line.has_answered
+            self._servers_answer = line.next_should_answer
             line.hang_up()
         guild = self._client.get_guild(self._guild_id)
         if guild is None:
             return
         voice: Any = guild.voice_client or (line.voice if line is not None else None)
         if voice is not None and (voice is guild.voice_client or voice.is_connected()):
-            await self._disconnect(voice)
+            await handshake.disconnect(voice)
         else:  # discord.py has left by itself, and does not wait for Discord's answer then
             await _until(lambda: guild.me.voice is None, within=LEAVE_SECONDS)
         if guild.me.voice is not None:
             await guild.change_voice_state(channel=None)
-
-    async def _disconnect(self, voice: Any) -> None:
-        try:
-            async with asyncio.timeout(LEAVE_SECONDS):
-                await voice.disconnect(force=True)
-        except FAILURES as error:
-            log.debug("voice connection not ended in order", reason=repr(error))
-            voice.cleanup()
 
 
 def _is_unsettled(line: Line) -> bool:

@@ -125,6 +125,10 @@ class Call:
         """The bot's present connection is dead by UDP, both ways: "UDP silence"."""
         self.sessions[-1].deaf = True
 
+    def speaks_again(self) -> None:
+        """A present connection that had fallen silent is alive again."""
+        self.sessions[-1].deaf = False
+
     def stalls(self) -> None:
         """The bot's present connection is dead by UDP, and heartbeats get no answer."""
         self.sessions[-1].deaf = self.sessions[-1].dumb = True

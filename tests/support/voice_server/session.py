@@ -212,6 +212,7 @@ class Session:
             "audio_codec": "opus",
             "dave_protocol_version": davey.DAVE_PROTOCOL_VERSION if self._call.has_dave else 0,
         }
+        self.deaf = self._call.faults.silent_from_the_start
         await self._send(Op.SESSION_DESCRIPTION, description)
         if self._call.has_dave:
             await self._send_binary(Op.MLS_EXTERNAL_SENDER, self._group_manager.package())

@@ -1,0 +1,75 @@
+"""How discord.py connects to a voice channel and leaves it, with what it leaves undone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import discord
+import structlog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bot.playback.line import VoiceConnection
+    from bot.playback.permissions import VocalChannel
+
+log = structlog.get_logger(__name__)
+
+CONNECT_SECONDS = 6.0
+"""What discord.py may take for each part of a handshake; it may take twice as long in all."""
+
+LEAVE_SECONDS = 2.0
+
+FAILURES = (TimeoutError, discord.DiscordException, aiohttp.ClientError, OSError)
+"""What connecting may raise."""
+
+
+async def connect(channel: VocalChannel, voice_class: Callable[..., Any]) -> VoiceConnection:
+    """Connect to a channel, in one try. Raises one of `FAILURES`.
+
+    When Discord moves the call or the bot meanwhile, discord.py begins anew in a task of its own,
+    and cancels the one that is waited for here. That second try loses its socket to the first one's
+    clearing up (discord.py 2.7.1, `voice_state.py`), so it counts as a failure.
+    """
+    try:
+        voice: VoiceConnection = await channel.connect(
+            timeout=CONNECT_SECONDS, reconnect=False, self_deaf=True, cls=voice_class
+        )
+    except asyncio.CancelledError:
+        here = asyncio.current_task()
+        if here is None or here.cancelling():
+            raise
+        raise discord.ClientException("the call was moved during the handshake") from None
+    return voice
+
+
+async def disconnect(voice: Any) -> None:
+    """Leave the channel, and wait until Discord shows it."""
+    try:
+        async with asyncio.timeout(LEAVE_SECONDS):
+            await voice.disconnect(force=True)
+    except FAILURES as error:
+        log.debug("voice connection not ended in order", reason=repr(error))
+        voice.cleanup()
+    _end_handshake(voice)
+
+
+def _end_handshake(voice: object) -> None:
+    """End a handshake that goes on though the connection is given up.
+
+    When it failed in the end, discord.py would leave the channel: with the next connection in it.
+    """
+    if not isinstance(voice, discord.VoiceClient):
+        return
+    connector = voice._connection._connector  # noqa: SLF001 - no public way
+    if connector is not None:
+        connector.cancel()
+        connector.add_done_callback(_take_note)
+
+
+def _take_note(connector: asyncio.Task[None]) -> None:
+    """Look at how a handshake ended that nobody waited for, lest asyncio complain."""
+    if not connector.cancelled():
+        connector.exception()
