@@ -104,14 +104,21 @@ def test_a_gap_in_the_answers_is_remembered(server: Server, signs: SignsOfLife) 
     server.echoes = False
     last = signs.last
     looks(server, signs, 1)
-    assert signs.gap_since is None, "it may last"
     server.sends(REPORT)
     server.echoes = True
     looks(server, signs, 1)
     assert signs.gap_since == signs.known_until == last
+
+
+def test_a_gap_is_forgotten_with_the_next_try(server: Server, signs: SignsOfLife) -> None:
+    server.echoes = True
+    looks(server, signs, 2)
+    server.echoes = False
+    looks(server, signs, 1)
+    server.echoes = True
     signs.expect()
     looks(server, signs, 1)
-    assert signs.gap_since is None, "what is said now arrives"
+    assert signs.gap_since is None
 
 
 def test_one_answer_that_gets_lost_is_no_gap(server: Server, signs: SignsOfLife) -> None:
