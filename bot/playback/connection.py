@@ -12,6 +12,7 @@ import structlog
 
 from bot.errors import Refusal
 from bot.playback import stage
+from bot.playback.expulsion import Expulsion
 from bot.playback.line import Fault, Line
 from bot.playback.opus_library import load_opus
 from bot.playback.permissions import VocalChannel, check_can_speak_in
@@ -40,10 +41,8 @@ AUDIBLE_WITHIN_SECONDS = 120.0
 FIRST_SECONDS_BETWEEN_TRIES = 0.5
 MAX_SECONDS_BETWEEN_TRIES = 8.0
 
-# https://discord.com/developers/docs/topics/opcodes-and-status-codes#voice
 RATE_LIMITED = 4021
-ENDED_ON_PURPOSE = {None, 1000, 4014, 4022}
-"""How the websocket was closed, if it is yet, when somebody disconnected the bot."""
+"""https://discord.com/developers/docs/topics/opcodes-and-status-codes#voice"""
 
 FAILURES = (TimeoutError, discord.DiscordException, aiohttp.ClientError, OSError)
 """What connecting may raise."""
@@ -82,8 +81,7 @@ class Connection:
         self._voice_class = voice_class
         self._wanted: int | None = None
         self._line: Line | None = None
-        self._expelled = False
-        self._connecting_since: float | None = None
+        self._expulsion = Expulsion(patience=CONNECT_SECONDS)
         self._servers_answer = False
         self._lock = asyncio.Lock()
 
@@ -156,16 +154,12 @@ class Connection:
         state = self.guild.me.voice
         return state is None or not (state.mute or state.suppress)
 
-    def take_note_of_leaving(self) -> None:
-        """Be told that Discord shows the bot in no channel: somebody may have disconnected it.
-
-        After an accident discord.py leaves the channel too, but the websocket was closed before;
-        and it waits for `CONNECT_SECONDS` before it gives up connecting.
-        """
-        if self._connecting_since is not None:
-            self._expelled = time.monotonic() - self._connecting_since < CONNECT_SECONDS
-        elif self._line is not None and self._line.close_code in ENDED_ON_PURPOSE:
-            self._expelled = True
+    def take_note(self, *, left: bool) -> None:
+        """Be told that Discord shows the bot in a channel, or in none."""
+        if left:
+            self._expulsion.is_shown_outside(self._line.close_code if self._line else None)
+        else:
+            self._expulsion.is_shown_inside()
 
     async def leave(self) -> None:
         """Leave the channel, if there is one, for good."""
@@ -187,7 +181,7 @@ class Connection:
         if self.is_well:
             return
         code = line.close_code
-        if self._expelled or code == RATE_LIMITED:
+        if self._expulsion.happened or code == RATE_LIMITED:
             log.info("disconnected from voice", guild=self._guild_id, code=code)
             sentence = RATE_LIMITED_SENTENCE if code == RATE_LIMITED else DISCONNECTED
             raise await self._give_up(sentence)
@@ -222,7 +216,7 @@ class Connection:
             log.warning("no voice connection", guild=self._guild_id, reason=repr(error))
             if isinstance(error, discord.ConnectionClosed) and error.code == RATE_LIMITED:
                 raise await self._give_up(RATE_LIMITED_SENTENCE) from error
-            if self._expelled:
+            if self._expulsion.happened:
                 raise await self._give_up(DISCONNECTED) from error
             await self._hang_up()
             return False
@@ -232,7 +226,7 @@ class Connection:
             is_current=lambda: self.guild.voice_client is made,
             answers_expected=self._servers_answer,
         )
-        if self._expelled:
+        if self._expulsion.happened:
             raise await self._give_up(DISCONNECTED)
         if not voice.is_connected():  # discord.py may give up without saying so
             await self._hang_up()
@@ -243,15 +237,11 @@ class Connection:
 
     async def _begin(self, channel: VocalChannel) -> VoiceConnection:
         """Have discord.py connect; somebody may disconnect the bot meanwhile."""
-        self._expelled = False
-        self._connecting_since = time.monotonic()
-        try:
+        with self._expulsion.while_connecting():
             voice: VoiceConnection = await channel.connect(
                 timeout=CONNECT_SECONDS, reconnect=False, self_deaf=True, cls=self._voice_class
             )
-            return voice
-        finally:
-            self._connecting_since = None
+        return voice
 
     async def _give_up(self, sentence: str) -> Refusal:
         """Be in no channel, and want to be in none; return what to raise."""
