@@ -6,7 +6,6 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import discord
 import structlog
 
@@ -43,9 +42,6 @@ MAX_SECONDS_BETWEEN_TRIES = 8.0
 
 RATE_LIMITED = 4021
 """https://discord.com/developers/docs/topics/opcodes-and-status-codes#voice"""
-
-FAILURES = (TimeoutError, discord.DiscordException, aiohttp.ClientError, OSError)
-"""What connecting may raise."""
 
 DISCONNECTED = "I was disconnected from the voice channel. Use `/say` again to have me back."
 RATE_LIMITED_SENTENCE = (
@@ -212,7 +208,7 @@ class Connection:
             raise await self._give_up(DISCONNECTED)
         try:
             voice = await self._begin(channel)
-        except FAILURES as error:
+        except stage.FAILURES as error:
             log.warning("no voice connection", guild=self._guild_id, reason=repr(error))
             if isinstance(error, discord.ConnectionClosed) and error.code == RATE_LIMITED:
                 raise await self._give_up(RATE_LIMITED_SENTENCE) from error
@@ -274,7 +270,7 @@ class Connection:
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
                 await voice.disconnect(force=True)
-        except FAILURES as error:
+        except stage.FAILURES as error:
             log.debug("voice connection not ended in order", reason=repr(error))
             voice.cleanup()
 
