@@ -11,7 +11,8 @@ import structlog
 
 from bot.errors import Refusal
 from bot.playback import handshake, stage
-from bot.playback.handshake import CONNECT_SECONDS, FAILURES, LEAVE_SECONDS
+from bot.playback.expulsion import Expulsion
+from bot.playback.handshake import CONNECT_SECONDS, LEAVE_SECONDS
 from bot.playback.line import Fault, Line
 from bot.playback.opus_library import load_opus
 from bot.playback.permissions import VocalChannel, check_can_speak_in
@@ -19,7 +20,6 @@ from bot.playback.permissions import VocalChannel, check_can_speak_in
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bot.playback.line import VoiceConnection
 
 log = structlog.get_logger(__name__)
 
@@ -36,10 +36,8 @@ AUDIBLE_WITHIN_SECONDS = 120.0
 FIRST_SECONDS_BETWEEN_TRIES = 0.5
 MAX_SECONDS_BETWEEN_TRIES = 8.0
 
-# https://discord.com/developers/docs/topics/opcodes-and-status-codes#voice
 RATE_LIMITED = 4021
-ENDED_ON_PURPOSE = {None, 1000, 4014, 4022}
-"""How the websocket was closed, if it is yet, when somebody disconnected the bot."""
+"""https://discord.com/developers/docs/topics/opcodes-and-status-codes#voice"""
 
 DISCONNECTED = "I was disconnected from the voice channel. Use `/say` again to have me back."
 RATE_LIMITED_SENTENCE = (
@@ -75,8 +73,7 @@ class Connection:
         self._voice_class = voice_class
         self._wanted: int | None = None
         self._line: Line | None = None
-        self._expelled = False
-        self._connecting_since: float | None = None
+        self._expulsion = Expulsion(patience=CONNECT_SECONDS)
         self._servers_answer = False
         self._lock = asyncio.Lock()
 
@@ -156,16 +153,12 @@ class Connection:
             self._servers_answer = False  # perhaps all is well, and servers answer no more
             return refusal
 
-    def take_note_of_leaving(self) -> None:
-        """Be told that Discord shows the bot in no channel: somebody may have disconnected it.
-
-        After an accident discord.py leaves the channel too, but the websocket was closed before;
-        and it waits for `CONNECT_SECONDS` before it gives up connecting.
-        """
-        if self._connecting_since is not None:
-            self._expelled = time.monotonic() - self._connecting_since < CONNECT_SECONDS
-        elif self._line is not None and self._line.close_code in ENDED_ON_PURPOSE:
-            self._expelled = True
+    def take_note(self, *, left: bool) -> None:
+        """Be told that Discord shows the bot in a channel, or in none."""
+        if left:
+            self._expulsion.is_shown_outside(self._line.close_code if self._line else None)
+        else:
+            self._expulsion.is_shown_inside()
 
     async def leave(self) -> None:
         """Leave the channel, if there is one, for good."""
@@ -187,7 +180,7 @@ class Connection:
         if self.is_well:
             return
         code = line.close_code
-        if self._expelled or code == RATE_LIMITED:
+        if self._expulsion.happened or code == RATE_LIMITED:
             log.info("disconnected from voice", guild=self._guild_id, code=code)
             sentence = RATE_LIMITED_SENTENCE if code == RATE_LIMITED else DISCONNECTED
             raise await self._give_up(sentence)
@@ -217,12 +210,13 @@ class Connection:
         if channel is None:
             raise await self._give_up(DISCONNECTED)
         try:
-            voice = await self._begin(channel)
-        except FAILURES as error:
+            with self._expulsion.while_connecting():
+                voice = await handshake.connect(channel, self._voice_class)
+        except stage.FAILURES as error:
             log.warning("no voice connection", guild=self._guild_id, reason=repr(error))
             if isinstance(error, discord.ConnectionClosed) and error.code == RATE_LIMITED:
                 raise await self._give_up(RATE_LIMITED_SENTENCE) from error
-            if self._expelled:
+            if self._expulsion.happened:
                 raise await self._give_up(DISCONNECTED) from error
             self._follow(self.guild.voice_client)
             await self._hang_up()
@@ -233,7 +227,7 @@ class Connection:
             is_current=lambda: self.guild.voice_client is made,
             answers_expected=self._servers_answer,
         )
-        if self._expelled:
+        if self._expulsion.happened:
             raise await self._give_up(DISCONNECTED)
         if not voice.is_connected():  # discord.py may give up without saying so
             await self._hang_up()
@@ -241,15 +235,6 @@ class Connection:
         if len(channel.voice_states) > 1:
             await _until(lambda: line.is_understood, within=KEY_SECONDS)
         return True
-
-    async def _begin(self, channel: VocalChannel) -> VoiceConnection:
-        """Have discord.py connect; somebody may disconnect the bot meanwhile."""
-        self._expelled = False
-        self._connecting_since = time.monotonic()
-        try:
-            return await handshake.connect(channel, self._voice_class)
-        finally:
-            self._connecting_since = None
 
     async def _give_up(self, sentence: str) -> Refusal:
         """Be in no channel, and want to be in none; return what to raise."""

@@ -87,8 +87,7 @@ class GuildPlayers:
         """Be told that the bot's own voice state has changed, or that it is in no channel now."""
         player = self.find(guild_id)
         if player is not None:
-            if left:
-                player.connection.take_note_of_leaving()
+            player.connection.take_note(left=left)
             player.wake()
 
     async def close(self) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import discord
 import structlog
+
+from bot.playback.stage import FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,12 +23,9 @@ CONNECT_SECONDS = 6.0
 
 LEAVE_SECONDS = 2.0
 
-FAILURES = (TimeoutError, discord.DiscordException, aiohttp.ClientError, OSError)
-"""What connecting may raise."""
-
 
 async def connect(channel: VocalChannel, voice_class: Callable[..., Any]) -> VoiceConnection:
-    """Connect to a channel, in one try. Raises one of `FAILURES`.
+    """Connect to a channel, in one try. Raises one of `stage.FAILURES`.
 
     When Discord moves the call or the bot meanwhile, discord.py begins anew in a task of its own,
     and cancels the one that is waited for here. That second try loses its socket to the first one's

@@ -9,7 +9,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 FAILURES = (discord.DiscordException, aiohttp.ClientError, OSError)
-"""What asking Discord may raise."""
+"""What asking Discord for something about voice may raise; a `TimeoutError` is an `OSError`."""
 
 
 async def step_up(channel: discord.VoiceChannel | discord.StageChannel) -> str | None:

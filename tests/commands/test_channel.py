@@ -178,12 +178,11 @@ async def test_a_full_queue_of_long_names_and_texts_can_be_shown(guild: VoiceGui
     speaker = await guild.speaker(name)
     for item in range(10):
         await speaker.types("say", text=f"{item_text(item, 9)}{' *_|' * 20}", where="voice")
-    await guild.call.begins()
-    page = (await speaker.types("queue")).private
-    assert page is not None
-    await eventually(lambda: page.components)
-    assert page.content.startswith("**Now**")
-    assert page.content.endswith("Page 1 of 2.")
+    player = guild.server.bot.players.of(guild.handle.id)
+    await eventually(lambda: len(player.items) == 10 and player.current)
+    answer = await speaker.types("queue")
+    await waits_for(answer, "Page 1 of 2.")
+    assert answer.told.startswith("**Now**")
 
 
 async def test_who_does_not_listen_has_no_vote(guild: VoiceGuild, ada: Speaker) -> None:
