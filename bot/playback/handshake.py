@@ -40,6 +40,8 @@ async def connect(channel: VocalChannel, voice_class: Callable[..., Any]) -> Voi
         if here is None or here.cancelling():
             raise
         raise discord.ClientException("the call was moved during the handshake") from None
+    if isinstance(voice, discord.VoiceClient):
+        _take_note_of(voice._connection._runner)  # noqa: SLF001 - no public way
     return voice
 
 
@@ -64,10 +66,15 @@ def _end_handshake(voice: object) -> None:
     connector = voice._connection._connector  # noqa: SLF001 - no public way
     if connector is not None:
         connector.cancel()
-        connector.add_done_callback(_take_note)
+    _take_note_of(connector)
 
 
-def _take_note(connector: asyncio.Task[None]) -> None:
-    """Look at how a handshake ended that nobody waited for, lest asyncio complain."""
-    if not connector.cancelled():
-        connector.exception()
+def _take_note_of(task: asyncio.Task[None] | None) -> None:
+    """Look at how a task of discord.py's ends that it leaves to nobody, lest asyncio complain."""
+
+    def look(ended: asyncio.Task[None]) -> None:
+        if not ended.cancelled():
+            ended.exception()
+
+    if task is not None:
+        task.add_done_callback(look)

@@ -70,8 +70,6 @@ class SignsOfLife:
         if isinstance(voice, discord.VoiceClient):  # which offers no public way to its UDP socket
             self._state = voice._connection  # noqa: SLF001
             self._state.add_socket_listener(self._received)
-            if self._state._runner is not None:  # noqa: SLF001
-                self._state._runner.add_done_callback(_take_note)  # noqa: SLF001
 
     @property
     def _should_answer(self) -> bool:
@@ -162,9 +160,3 @@ class SignsOfLife:
         if self._state is not None:
             with suppress(OSError):
                 self._state.send_packet(KEEPALIVE)
-
-
-def _take_note(poller: asyncio.Task[None]) -> None:
-    """Look at how discord.py's poller ended, which it leaves to nobody, lest asyncio complain."""
-    if not poller.cancelled():
-        poller.exception()

@@ -18,8 +18,6 @@ REPORT = bytes(28)
 class Server:
     """Stands where discord.py keeps its UDP socket."""
 
-    _runner = None
-
     def __init__(self) -> None:
         self.now = 1_000.0
         self.echoes = False

@@ -167,6 +167,18 @@ async def test_the_first_connection_is_tried_again_too(guild: VoiceGuild, ada: S
     await is_heard(guild, answer, 1.0)
 
 
+async def test_a_first_connection_goes_where_the_call_moves_meanwhile(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    guild.call.faults = Faults(loses_discovery=True)
+    answer = await ada.says(1, 1.0)
+    await eventually(lambda: guild.call.sessions)
+    await asyncio.sleep(0.2)
+    guild.call.faults = Faults()
+    await guild.move_server()
+    await is_heard(guild, answer, 1.0)
+
+
 @SLOW
 async def test_a_first_connection_that_never_comes_about_is_given_up(
     guild: VoiceGuild, ada: Speaker
