@@ -12,7 +12,7 @@ import structlog
 from bot.errors import Refusal
 from bot.playback import stage
 from bot.playback.expulsion import Expulsion
-from bot.playback.line import Fault, Line
+from bot.playback.line import Fault, Line, stop_connecting
 from bot.playback.opus_library import load_opus
 from bot.playback.permissions import VocalChannel, check_can_speak_in
 
@@ -232,11 +232,22 @@ class Connection:
         return True
 
     async def _begin(self, channel: VocalChannel) -> VoiceConnection:
-        """Have discord.py connect; somebody may disconnect the bot meanwhile."""
-        with self._expulsion.while_connecting():
-            voice: VoiceConnection = await channel.connect(
-                timeout=CONNECT_SECONDS, reconnect=False, self_deaf=True, cls=self._voice_class
-            )
+        """Have discord.py connect. Raises one of `stage.FAILURES`.
+
+        If the bot is moved meanwhile, discord.py cancels what is awaited here, and connects anew in
+        a task that nobody awaits; that would disturb the next try.
+        """
+        try:
+            with self._expulsion.while_connecting():
+                voice: VoiceConnection = await channel.connect(
+                    timeout=CONNECT_SECONDS, reconnect=False, self_deaf=True, cls=self._voice_class
+                )
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            stop_connecting(self.guild.voice_client)
+            raise ConnectionAbortedError("moved while connecting") from None
         return voice
 
     async def _give_up(self, sentence: str) -> Refusal:

@@ -208,6 +208,12 @@ class _Player:
         return now - self.last_read > SECONDS_WITHOUT_READS
 
 
+def stop_connecting(voice: object) -> None:
+    """End discord.py's task that connects, if there is one; it has no public way."""
+    if isinstance(voice, discord.VoiceClient) and voice._connection._connector is not None:  # noqa: SLF001
+        voice._connection._connector.cancel()  # noqa: SLF001
+
+
 def _websocket(voice: VoiceConnection) -> Any:
     """The voice gateway's websocket (`aiohttp.ClientWebSocketResponse`), if there is one."""
     if not isinstance(voice, discord.VoiceClient) or not voice.ws:

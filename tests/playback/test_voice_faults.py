@@ -233,6 +233,23 @@ async def test_a_bot_that_is_rate_limited_at_once_does_not_try_again(
     assert len(guild.call.sessions) == 1
 
 
+@pytest.mark.parametrize("moves", ["to another server", "to another channel"])
+async def test_a_bot_that_is_moved_while_it_connects_tries_again(
+    guild: VoiceGuild, ada: Speaker, moves: str
+) -> None:
+    """Discord.py gives up what it does then, and begins anew behind the back of who waits."""
+    guild.call.faults = Faults(loses_discovery=True)
+    answer = await ada.says(1, 1.0)
+    await eventually(lambda: guild.call.sessions)
+    await asyncio.sleep(0.1)
+    guild.call.faults = Faults()
+    if moves == "to another server":
+        await guild.move_server()
+    else:
+        await guild.move_bot(guild.studio)
+    await is_heard(guild, answer, 1.0)
+
+
 @SLOW
 async def test_a_bot_that_is_kicked_while_it_connects_anew_stays_out(
     guild: VoiceGuild, ada: Speaker
