@@ -167,18 +167,6 @@ async def test_the_first_connection_is_tried_again_too(guild: VoiceGuild, ada: S
     await is_heard(guild, answer, 1.0)
 
 
-async def test_a_first_connection_goes_where_the_call_moves_meanwhile(
-    guild: VoiceGuild, ada: Speaker
-) -> None:
-    guild.call.faults = Faults(loses_discovery=True)
-    answer = await ada.says(1, 1.0)
-    await eventually(lambda: guild.call.sessions)
-    await asyncio.sleep(0.2)
-    guild.call.faults = Faults()
-    await guild.move_server()
-    await is_heard(guild, answer, 1.0)
-
-
 @SLOW
 async def test_a_first_connection_that_never_comes_about_is_given_up(
     guild: VoiceGuild, ada: Speaker
@@ -196,6 +184,23 @@ async def test_a_bot_that_is_rate_limited_at_once_does_not_try_again(
     guild.call.faults = Faults(closes_on_identify=4021)
     assert "stay out" in (await last_word(await ada.says(1, 1.0)) or "")
     assert len(guild.call.sessions) == 1
+
+
+@pytest.mark.parametrize("moves", ["to another server", "to another channel"])
+async def test_a_bot_that_is_moved_while_it_connects_tries_again(
+    guild: VoiceGuild, ada: Speaker, moves: str
+) -> None:
+    """Discord.py gives up what it does then, and begins anew behind the back of who waits."""
+    guild.call.faults = Faults(loses_discovery=True)
+    answer = await ada.says(1, 1.0)
+    await eventually(lambda: guild.call.sessions)
+    await asyncio.sleep(0.1)
+    guild.call.faults = Faults()
+    if moves == "to another server":
+        await guild.move_server()
+    else:
+        await guild.move_bot(guild.studio)
+    await is_heard(guild, answer, 1.0)
 
 
 @SLOW
