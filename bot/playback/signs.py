@@ -2,7 +2,7 @@
 
 Discord's voice servers send reports, and send keep-alives back, as its own clients use them.
 Neither is promised anywhere. So silence means something only on a line that had signs before.
-There, speech is known to have arrived no further than to the last sign.
+Where keep-alives come back, speech is known to have arrived until the last of them, and no longer.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from discord.voice_state import VoiceConnectionState
 
 KEEPALIVE = bytes(8)
+DISCOVERY_BYTES = 74
+"""https://discord.com/developers/docs/topics/voice-connections#ip-discovery"""
+
 SECONDS_BETWEEN_KEEPALIVES = 0.2
 """After a drop, speech goes on from the last answer: this much is then said twice at the most."""
 
@@ -88,7 +91,7 @@ class SignsOfLife:
     def known_until(self) -> float | None:
         """Until when what was sent is known to have arrived; None if signs are too rare to tell."""
         if self._should_answer:
-            return self.last if self.gap_since is None else self.gap_since
+            return self._answered if self.gap_since is None else self.gap_since
         overdue = time.perf_counter() - self.last > OVERDUE * self._longest_wait
         return self.last if overdue and self._count >= SIGNS_TO_TRUST else None
 
@@ -128,7 +131,7 @@ class SignsOfLife:
             if time.perf_counter() - self._asked >= SECONDS_BETWEEN_TRIES or self._asked < began:
                 self._ask()
             await asyncio.sleep(_LOOK_SECONDS)
-            if self.last > began:
+            if self._answered > began:
                 return True
         return False
 
@@ -139,6 +142,8 @@ class SignsOfLife:
 
     def _received(self, packet: bytes) -> None:
         """Called by discord.py's socket reader thread."""
+        if len(packet) == DISCOVERY_BYTES:
+            return  # it belongs to a handshake, and says nothing of what was sent before
         now = time.perf_counter()
         if self._expected:
             self._longest_wait = max(self._longest_wait, now - self.last)

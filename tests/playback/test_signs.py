@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import discord
 import pytest
 
-from bot.playback.signs import KEEPALIVE, SECONDS_WITHOUT_SIGN, SignsOfLife
+from bot.playback.signs import DISCOVERY_BYTES, KEEPALIVE, SECONDS_WITHOUT_SIGN, SignsOfLife
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,7 @@ class Server:
     def __init__(self) -> None:
         self.now = 1_000.0
         self.echoes = False
+        self.shakes_hands = False
         self.asked = 0
         self._listener: Callable[[bytes], None] = lambda _packet: None
 
@@ -43,6 +44,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 
     async def sleep(seconds: float) -> None:
         made.now += seconds
+        if made.shakes_hands:
+            made.sends(bytes(DISCOVERY_BYTES))
         if made.echoes and made.asked:
             made.sends(KEEPALIVE)
 
@@ -91,8 +94,20 @@ def test_what_was_sent_is_known_to_have_arrived_until_the_last_answer(
     looks(server, signs, 2)
     server.echoes = False
     last = signs.last
-    looks(server, signs, 3)
+    looks(server, signs, 2)
+    server.sends(REPORT)
+    looks(server, signs, 1)
     assert signs.known_until == last
+
+
+async def test_a_new_handshake_is_no_answer(server: Server, signs: SignsOfLife) -> None:
+    """The server moves after an item's end: that says nothing of how it was heard."""
+    server.sends(KEEPALIVE)
+    last = signs.last
+    looks(server, signs, 2)
+    server.shakes_hands = True
+    assert not await signs.come()
+    assert signs.last == signs.known_until == last
 
 
 def test_a_gap_in_the_answers_is_remembered(server: Server, signs: SignsOfLife) -> None:

@@ -93,15 +93,19 @@ async def test_what_was_said_into_silence_is_said_again_once_it_is_over(
 
 
 @SLOW
-@pytest.mark.parametrize("breaks", [False, True], ids=["and lasts", "and the line breaks"])
+@pytest.mark.parametrize("then", ["lasts", "the line breaks", "the call moves"])
 async def test_a_silence_that_begins_just_before_the_end_is_noticed(
-    guild: VoiceGuild, ada: Speaker, *, breaks: bool
+    guild: VoiceGuild, ada: Speaker, then: str
 ) -> None:
+    """The call moves only once all was said, and the new server knows nothing of that."""
     answer = await says_and_is_interrupted(guild, ada, 3.0, after=2.2)
     guild.call.falls_silent()
-    if breaks:
+    if then == "the line breaks":
         await asyncio.sleep(0.7)
         await guild.call.close(1006)
+    elif then == "the call moves":
+        await asyncio.sleep(1.2)
+        await guild.move_server()
     await is_heard(guild, answer, 3.0)
     await all_is_well_again(guild, ada)
 

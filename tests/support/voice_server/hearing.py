@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 import av
+import nacl.exceptions
 import numpy as np
 
 from tests.support.voice_server.dave import is_encrypted
@@ -118,7 +119,8 @@ class Ear:
     Attributes:
         unintelligible: How many packets not everybody could make sense of: they were sent as plain
             Opus while somebody listened, which Discord's clients do not play, or encrypted for
-            others.
+            others, or with another key than the connection's: discord.py reads its SSRC and its key
+            one after the other, and a new session may begin in between.
     """
 
     def __init__(self, packets: list[Packet]) -> None:
@@ -130,10 +132,7 @@ class Ear:
         self._lock = Lock()
 
     def catch_up(self) -> Heard:
-        """Decode what has arrived since the last time; return what everybody heard.
-
-        Raises `nacl.exceptions.CryptoError` if a packet was not encrypted for the server.
-        """
+        """Decode what has arrived since the last time; return what everybody heard."""
         with self._lock:
             for packet in self._packets[self._taken :]:
                 self._taken += 1
@@ -148,7 +147,11 @@ class Ear:
             self._frames = [frame for frame in self._frames if frame.arrived >= before]
 
     def _take(self, packet: Packet) -> None:
-        payload = packet.frame()
+        try:
+            payload = packet.frame()
+        except nacl.exceptions.CryptoError:
+            self.unintelligible += 1
+            return
         encrypted = is_encrypted(payload)
         if encrypted and packet.listeners:
             try:
