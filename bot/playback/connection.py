@@ -214,6 +214,9 @@ class Connection:
                 raise await self._give_up(RATE_LIMITED_SENTENCE) from error
             if self._expulsion.happened:
                 raise await self._give_up(DISCONNECTED) from error
+            shown = self.guild.me.voice
+            if self._expulsion.has_arrived and shown is not None and shown.channel is not None:
+                self._wanted = shown.channel.id  # a moderator may have moved the bot meanwhile
             await self._hang_up()
             return False
         made: object = voice
@@ -234,8 +237,7 @@ class Connection:
     async def _begin(self, channel: VocalChannel) -> VoiceConnection:
         """Have discord.py connect. Raises one of `stage.FAILURES`.
 
-        If the bot is moved meanwhile, discord.py cancels what is awaited here, and connects anew in
-        a task that nobody awaits; that would disturb the next try.
+        If the bot is moved meanwhile, discord.py cancels what is awaited here, and begins anew.
         """
         try:
             with self._expulsion.while_connecting():
@@ -246,7 +248,6 @@ class Connection:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            stop_connecting(self.guild.voice_client)
             raise ConnectionAbortedError("moved while connecting") from None
         return voice
 
@@ -270,6 +271,7 @@ class Connection:
         if guild is None:
             return
         voice: Any = guild.voice_client or (line.voice if line is not None else None)
+        stop_connecting(voice)
         if voice is not None and (voice is guild.voice_client or voice.is_connected()):
             await self._disconnect(voice)
         else:  # discord.py has left by itself, and does not wait for Discord's answer then

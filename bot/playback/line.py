@@ -209,7 +209,11 @@ class _Player:
 
 
 def stop_connecting(voice: object) -> None:
-    """End discord.py's task that connects, if there is one; it has no public way."""
+    """End the task in which discord.py connects anew after a move; it has no public way.
+
+    Nobody awaits that task. Left alone, it would leave the channel when it gives up, whatever other
+    connection there is by then.
+    """
     if isinstance(voice, discord.VoiceClient) and voice._connection._connector is not None:  # noqa: SLF001
         voice._connection._connector.cancel()  # noqa: SLF001
 
