@@ -123,7 +123,7 @@ class Connection:
             if not self.is_well:
                 await self._connect_within(HEAL_WITHIN_SECONDS, else_say=CONNECTION_LOST)
             assert self._line is not None  # noqa: S101 - both raise otherwise
-            self._follow(self._line.voice)
+            self._follow()
             if self.channel is not None and before != (self._line, self._wanted):
                 await stage.step_up(self.channel)
             return self._line
@@ -166,10 +166,10 @@ class Connection:
         async with self._lock:
             await self._hang_up()
 
-    def _follow(self, voice: Any) -> None:
+    def _follow(self) -> None:
         """Take note of where a moderator has moved the bot."""
-        if voice is not None and voice.channel is not None:
-            self._wanted = voice.channel.id
+        if self._line is not None and self._line.voice.channel is not None:
+            self._wanted = self._line.voice.channel.id
 
     async def _settle(self) -> None:
         """Let discord.py get over a move; find out whether the bot was disconnected."""
@@ -185,7 +185,7 @@ class Connection:
             sentence = RATE_LIMITED_SENTENCE if code == RATE_LIMITED else DISCONNECTED
             raise await self._give_up(sentence)
         log.warning("voice line lost", guild=self._guild_id, code=code)
-        self._follow(line.voice)
+        self._follow()
 
     async def _connect_within(self, seconds: float, *, else_say: str) -> None:
         """Connect to the channel that is wanted, trying again until so many seconds have gone by.
@@ -218,7 +218,9 @@ class Connection:
                 raise await self._give_up(RATE_LIMITED_SENTENCE) from error
             if self._expulsion.happened:
                 raise await self._give_up(DISCONNECTED) from error
-            self._follow(self.guild.voice_client)
+            shown = self.guild.me.voice
+            if self._expulsion.has_arrived and shown is not None and shown.channel is not None:
+                self._wanted = shown.channel.id  # a moderator may have moved the bot meanwhile
             await self._hang_up()
             return False
         made: object = voice
@@ -255,6 +257,7 @@ class Connection:
         if guild is None:
             return
         voice: Any = guild.voice_client or (line.voice if line is not None else None)
+        handshake.abandon(voice)
         if voice is not None and (voice is guild.voice_client or voice.is_connected()):
             await handshake.disconnect(voice)
         else:  # discord.py has left by itself, and does not wait for Discord's answer then

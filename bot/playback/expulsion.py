@@ -22,18 +22,19 @@ class Expulsion:
 
     Attributes:
         happened: Somebody has disconnected the bot since it last began to connect.
+        has_arrived: Discord has shown it in a channel since then.
     """
 
     def __init__(self, *, patience: float) -> None:
         self.happened = False
+        self.has_arrived = False
         self._patience = patience
         self._connecting_since: float | None = None
-        self._has_arrived = False
 
     @contextmanager
     def while_connecting(self) -> Iterator[None]:
         """Discord.py connects in this block."""
-        self.happened = self._has_arrived = False
+        self.happened = self.has_arrived = False
         self._connecting_since = time.monotonic()
         try:
             yield
@@ -42,7 +43,7 @@ class Expulsion:
 
     def is_shown_inside(self) -> None:
         """Discord shows the bot in a channel."""
-        self._has_arrived = True
+        self.has_arrived = True
 
     def is_shown_outside(self, close_code: int | None) -> None:
         """Discord shows the bot in none.
@@ -53,5 +54,5 @@ class Expulsion:
         """
         if self._connecting_since is None:
             self.happened |= close_code in ENDED_ON_PURPOSE
-        elif self._has_arrived:  # else this is news of an earlier connection
+        elif self.has_arrived:  # else this is news of an earlier connection
             self.happened |= time.monotonic() - self._connecting_since < self._patience

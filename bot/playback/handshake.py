@@ -53,13 +53,13 @@ async def disconnect(voice: Any) -> None:
     except FAILURES as error:
         log.debug("voice connection not ended in order", reason=repr(error))
         voice.cleanup()
-    _end_handshake(voice)
 
 
-def _end_handshake(voice: object) -> None:
-    """End a handshake that goes on though the connection is given up.
+def abandon(voice: object) -> None:
+    """End the task in which discord.py connects anew after a move, if there is one.
 
-    When it failed in the end, discord.py would leave the channel: with the next connection in it.
+    Nobody awaits that task. Left alone, it would leave the channel when it gives up, whatever other
+    connection there is by then.
     """
     if not isinstance(voice, discord.VoiceClient):
         return

@@ -198,9 +198,26 @@ async def test_a_bot_that_is_moved_while_it_connects_tries_again(
     guild.call.faults = Faults()
     if moves == "to another server":
         await guild.move_server()
+        channel = guild.lounge
     else:
         await guild.move_bot(guild.studio)
+        channel = guild.studio
     await is_heard(guild, answer, 1.0)
+    assert guild.bot_is_in == channel.id
+
+
+@SLOW
+async def test_a_server_that_changes_again_before_it_was_reached(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    """What discord.py still tries then must not end the connection that is made meanwhile."""
+    answer = await says_and_is_interrupted(guild, ada, 9.0)
+    guild.call.faults = Faults(loses_discovery=True)
+    for _ in range(2):
+        await guild.move_server()
+        await asyncio.sleep(0.2)
+    guild.call.faults = Faults()
+    await is_heard(guild, answer, 9.0)
 
 
 @SLOW
