@@ -264,8 +264,9 @@ class Connection:
         """
         line, self._line = self._line, None
         if line is not None:
-            # A server that never answered is not asked for it twice: perhaps not all do.
-            self._servers_answer = line.has_answered
+            if line.server_answers is not None:
+                # A server that never answered is not asked for it twice: perhaps not all do.
+                self._servers_answer = line.server_answers
             line.hang_up()
         guild = self._client.get_guild(self._guild_id)
         if guild is None:

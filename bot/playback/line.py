@@ -117,9 +117,9 @@ class Line:
         self._worn_out: Trouble | None = None  # a fault that does not go away
 
     @property
-    def has_answered(self) -> bool:
-        """Whether the server has sent a keep-alive back."""
-        return self._signs.has_answered
+    def server_answers(self) -> bool | None:
+        """Whether the server sends keep-alives back; None if it was not asked on this line."""
+        return self._signs.has_answered if self._signs.was_asked else None
 
     @property
     def is_understood(self) -> bool:

@@ -58,6 +58,11 @@ class SignsOfLife:
                 self._state._runner.add_done_callback(_take_note)  # noqa: SLF001
 
     @property
+    def was_asked(self) -> bool:
+        """Whether a keep-alive was sent on this line."""
+        return self._asked > 0
+
+    @property
     def _should_answer(self) -> bool:
         return self.has_answered or (self._answers_expected and self._state is not None)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bot.playback import source as sources
 from bot.playback.source import BYTES_PER_SECOND, FRAME_BYTES, SpeechSource
+from tests.support.real_time import real_time
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -271,6 +272,7 @@ async def test_begun_waits_for_the_first_sound_or_the_end() -> None:
     await nothing.begun()
 
 
+@real_time
 def test_a_read_takes_no_time() -> None:
     source = SpeechSource()
     source.feed(sound(10.0))

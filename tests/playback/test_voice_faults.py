@@ -75,6 +75,14 @@ async def all_is_well_again(guild: VoiceGuild, ada: Speaker) -> None:
     assert unheard_seconds(heard, 2, 1.0) <= LOST_SECONDS
 
 
+async def drops_and_heals(guild: VoiceGuild) -> None:
+    """The connection breaks while nothing is said, and the bot makes another."""
+    before = len(guild.call.sessions)
+    await guild.call.close(4006)
+    await eventually(lambda: len(guild.call.sessions) > before)
+    await eventually(lambda: guild.server.bot.players.of(guild.handle.id).connection.is_well)
+
+
 @pytest.mark.parametrize(
     "code", [4006, *(pytest.param(code, marks=SLOW) for code in (1006, 4009, 4014, 4015, 4022))]
 )
@@ -146,6 +154,18 @@ async def test_udp_silence_is_noticed(guild: VoiceGuild, ada: Speaker) -> None:
     guild.call.falls_silent()
     await is_heard(guild, answer, 9.0, repeated=2.0)
     await all_is_well_again(guild, ada)
+
+
+@SLOW
+async def test_udp_silence_is_noticed_after_lines_on_which_nothing_was_said(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    """Such a line shows nothing, so what the one before has shown still counts."""
+    assert SPOKEN in (await last_word(await ada.says(2, 1.0)) or "")
+    await drops_and_heals(guild)
+    await drops_and_heals(guild)
+    guild.call.falls_silent()
+    await is_heard(guild, await ada.says(1, 2.0), 2.0)
 
 
 @SLOW
