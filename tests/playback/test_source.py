@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from bot.playback import source as sources
 from bot.playback.source import BYTES_PER_SECOND, FRAME_BYTES, SpeechSource
-from tests.support.real_time import real_time
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -272,15 +271,14 @@ async def test_begun_waits_for_the_first_sound_or_the_end() -> None:
     await nothing.begun()
 
 
-@real_time
 def test_a_read_takes_no_time() -> None:
     source = SpeechSource()
     source.feed(sound(10.0))
     source.finish()
-    longest = 0.0
+    took = []
     while True:
         began = time.perf_counter()
         if not source.read():
             break
-        longest = max(longest, time.perf_counter() - began)
-    assert longest < 0.01
+        took.append(time.perf_counter() - began)
+    assert np.quantile(took, 0.99) < 0.01, "but for a machine that stalls"
