@@ -44,6 +44,14 @@ async def ada(guild: VoiceGuild) -> Speaker:
     return await guild.speaker("ada")
 
 
+async def drops_and_heals(guild: VoiceGuild) -> None:
+    """The connection breaks while nothing is said, and the bot makes another."""
+    before = len(guild.call.sessions)
+    await guild.call.close(4006)
+    await eventually(lambda: len(guild.call.sessions) > before)
+    await eventually(lambda: guild.server.bot.players.of(guild.handle.id).connection.is_well)
+
+
 @SLOW
 async def test_udp_silence_is_noticed(guild: VoiceGuild, ada: Speaker) -> None:
     answer = await says_and_is_interrupted(guild, ada, 9.0, after=4.0)
@@ -131,6 +139,18 @@ async def test_a_server_that_stays_silent_is_given_up(guild: VoiceGuild, ada: Sp
     assert guild.bot_is_in is None
     guild.call.faults = Faults()
     await all_is_well_again(guild, ada)
+
+
+@SLOW
+async def test_udp_silence_is_noticed_after_lines_on_which_nothing_was_said(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    """Such a line shows nothing, so what the one before has shown still counts."""
+    assert SPOKEN in (await last_word(await ada.says(2, 1.0)) or "")
+    await drops_and_heals(guild)
+    await drops_and_heals(guild)
+    guild.call.falls_silent()
+    await is_heard(guild, await ada.says(1, 2.0), 2.0)
 
 
 @SLOW

@@ -158,8 +158,10 @@ class VoiceGuild:
         self.call.stalls()
 
     def send_voice_server(self) -> None:
-        """Tell the bot where the call is served, and with which token."""
-        state = self._voice_states[self.call.bot_id]
+        """Tell the bot where the call is served, and with which token, unless it has left."""
+        state = self._voice_states.get(self.call.bot_id)
+        if state is None:
+            return
         token = secrets.token_hex(8)
         self.call.admission = Admission(state.channel_id or 0, state.session_id, token)
         where = {
