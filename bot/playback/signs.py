@@ -37,7 +37,6 @@ OVERDUE = 1.5
 """A report is late after this many times the longest wait for one."""
 
 ANSWER_SECONDS = 1.0
-SECONDS_BETWEEN_TRIES = 0.2
 _LOOK_SECONDS = 0.01
 
 
@@ -128,7 +127,8 @@ class SignsOfLife:
             return True
         began = time.perf_counter()
         while time.perf_counter() - began < ANSWER_SECONDS:
-            if time.perf_counter() - self._asked >= SECONDS_BETWEEN_TRIES or self._asked < began:
+            waited = time.perf_counter() - self._asked
+            if waited >= SECONDS_BETWEEN_KEEPALIVES or self._asked < began:
                 self._ask()
             await asyncio.sleep(_LOOK_SECONDS)
             if self._answered > began:
