@@ -178,6 +178,7 @@ class Connection:
             return
         await _until(lambda: not _is_unsettled(line), within=SETTLE_SECONDS)
         if self.is_well:
+            await self._until_understood(line)
             return
         code = line.close_code
         if self._expulsion.happened or code == RATE_LIMITED:
@@ -234,9 +235,14 @@ class Connection:
         if not voice.is_connected():  # discord.py may give up without saying so
             await self._hang_up()
             return False
-        if len(channel.voice_states) > 1:
-            await _until(lambda: line.is_understood, within=KEY_SECONDS)
+        await self._until_understood(line)
         return True
+
+    async def _until_understood(self, line: Line) -> None:
+        """Wait until who else is there can decrypt what is said. Somebody alone has no key."""
+        channel = line.voice.channel
+        if channel is not None and len(channel.voice_states) > 1:
+            await _until(lambda: line.is_understood, within=KEY_SECONDS)
 
     async def _give_up(self, sentence: str) -> Refusal:
         """Be in no channel, and want to be in none; return what to raise."""
