@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backend.engine.predictor_layer import PredictorLayer, rms_norm
+from backend.engine.key_values import Stretch
+from backend.engine.transformer_layer import (
+    RmsNorm,
+    TransformerLayer,
+    causal_mask,
+    turning_sines,
+)
 
 if TYPE_CHECKING:
     from backend.engine.sampling import Sampling
@@ -31,16 +37,17 @@ class ResidualCodes:
         self._embeddings = list(predictor.get_input_embeddings())
         self._heads = list(predictor.lm_head)
         self._project = predictor.small_to_mtp_projection
-        self._layers = [PredictorLayer(layer) for layer in predictor.model.layers]
-        self._norm = predictor.model.norm
+        self._layers = [TransformerLayer(layer) for layer in predictor.model.layers]
+        self._norm = RmsNorm.of(predictor.model.norm)
         self._sampling = sampling
         self._positions = len(self._heads) + 1
         with torch.inference_mode():
             positions = torch.arange(self._positions, device=talker.device).unsqueeze(0)
             like = torch.empty(0, dtype=talker.dtype, device=talker.device)
             cosines, sines = predictor.model.rotary_emb(like, positions)
+            self._first_mask = causal_mask(2, 0, self._layers[0], like)
         self._cosines = cosines[0]
-        self._sines = sines[0]
+        self._sines = turning_sines(sines[0])
 
     def predict(
         self, hidden: torch.Tensor, first_codes: torch.Tensor, draws: torch.Tensor
@@ -83,6 +90,7 @@ class ResidualCodes:
         """
         start = end - state.shape[1]
         rotation = self._cosines[start:end], self._sines[start:end]
+        mask = None if start else self._first_mask  # later ones come one at a time and see all
         for layer, keys_values in zip(self._layers, memory, strict=True):
-            state = layer(state, keys_values, rotation, end)
-        return rms_norm(self._norm, state[:, -1])
+            state = layer(state, rotation, Stretch(keys_values, start, end), mask)
+        return self._norm(state[:, -1])

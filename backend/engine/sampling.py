@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 
 _SEEDS = 2**64
@@ -78,23 +78,20 @@ class Sampling:
         return codes.gather(-1, place).squeeze(-1)
 
 
-def draw(seeds: Sequence[int | None], attempt: int, shape: tuple[int, int]) -> torch.Tensor:
-    """Draw all the chance that some rows will need, each from its own seed.
+def draw(seed: int | None, attempt: int, shape: tuple[int, int]) -> torch.Tensor:
+    """Draw all the chance that a row may need.
 
-    Rows without a seed take fresh entropy from the system. That also holds for a process restored
-    from a memory snapshot, where torch's own random state would be the same every time.
+    Without a seed it is fresh entropy from the system. That also holds for a process restored from
+    a memory snapshot, where torch's own random state would be the same every time.
 
     Args:
-        seeds: One for each row.
+        seed: The same gives the same.
         attempt: A second attempt with the same seed draws differently.
         shape: The most frames, and the codes of a frame.
 
     Returns:
-        float32 `(rows, frames, codes)`, uniform in [0, 1).
+        float32 `(frames, codes)`, uniform in [0, 1).
     """
-    generators = [
-        np.random.default_rng() if seed is None else np.random.default_rng((seed % _SEEDS, attempt))
-        for seed in seeds
-    ]
-    draws = np.stack([each.random(shape, np.float32) for each in generators])
+    chosen = None if seed is None else (seed % _SEEDS, attempt)
+    draws = np.random.default_rng(chosen).random(shape, np.float32)
     return torch.from_numpy(np.minimum(draws, _LARGEST_DRAW))

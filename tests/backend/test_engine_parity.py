@@ -116,7 +116,7 @@ def jobs(
 def test_requests_are_laid_out_as_the_package_does(
     greedy_engine: Engine, jobs: list[SpeechJob], package_run: PackageRun
 ) -> None:
-    requests = [greedy_engine._row(number, job).request for number, job in enumerate(jobs)]
+    requests = [greedy_engine._lay_out(job).request for job in jobs]
     expected = package_run.talker_inputs
     for row, request in enumerate(requests):
         theirs = expected["inputs_embeds"][row][expected["attention_mask"][row] == 1]
@@ -161,12 +161,11 @@ def test_a_stream_of_pieces_equals_one_decode(greedy_engine: Engine, pieces: lis
     codes = [torch.randint(256, (length + 60, 16)) for length in references]
     with torch.inference_mode():
         whole = [decoder(each.T[None])[0, 0] for each in codes]
-    stream = CodecDecoder(decoder).open(
-        [each[:length] for each, length in zip(codes, references, strict=True)]
-    )
+    streaming = CodecDecoder(decoder)
+    rows = [streaming.open(each[:length]) for each, length in zip(codes, references, strict=True)]
     spoken_codes = torch.stack([each[-60:] for each in codes])
     joined = torch.cat(
-        [stream.decode(piece) for piece in torch.split(spoken_codes, pieces, dim=1)], dim=1
+        [streaming.decode(rows, piece) for piece in torch.split(spoken_codes, pieces, dim=1)], dim=1
     )
     for row, expected in zip(joined, whole, strict=True):
         torch.testing.assert_close(row, expected[-60 * 1_920 :], atol=1e-9, rtol=0)

@@ -1,0 +1,115 @@
+"""Keys and values that transformer layers remember, in memory that is laid out beforehand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+POSITIONS_AT_ONCE = 256
+"""Memory grows by so many positions, 20 s of speech, so that it rarely has to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Where a layer remembers the positions from `start` to `end`, the same in every row.
+
+    Attributes:
+        memory: `(2, rows, key_heads, positions, head_dim)`: keys, and values.
+        start: The first new position.
+        end: The position after the last new one.
+    """
+
+    memory: torch.Tensor
+    start: int
+    end: int
+
+    def remember(
+        self, keys: torch.Tensor, values: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Put in the new ones; give all up to the end."""
+        self.memory[0, :, :, self.start : self.end] = keys
+        self.memory[1, :, :, self.start : self.end] = values
+        return self.memory[0, :, :, : self.end], self.memory[1, :, :, : self.end]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnPlaces:
+    """Where a layer remembers one new position of each row, which differs from row to row.
+
+    Attributes:
+        memory: As in `Stretch`.
+        places: int64 `(rows, key_heads, 1, head_dim)`, each row's new position.
+        end: The position after the last of all rows.
+    """
+
+    memory: torch.Tensor
+    places: torch.Tensor
+    end: int
+
+    def remember(
+        self, keys: torch.Tensor, values: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Put in the new ones; give all up to the end."""
+        self.memory[0].scatter_(2, self.places, keys)
+        self.memory[1].scatter_(2, self.places, values)
+        return self.memory[0, :, :, : self.end], self.memory[1, :, :, : self.end]
+
+
+class KeyValues:
+    """What the talker's layers remember of all rows.
+
+    Args:
+        layers: How many layers there are.
+        key_heads: The keys of a position.
+        head_dim: The length of a key.
+        like: Gives the memory its type and device.
+
+    Attributes:
+        positions: How many positions of a row fit in now.
+        growths: How often it has been laid out anew, which moves it.
+    """
+
+    def __init__(self, layers: int, key_heads: int, head_dim: int, like: torch.Tensor) -> None:
+        self._memory = like.new_empty(layers, 2, 0, key_heads, 0, head_dim)
+        self.growths = 0
+
+    @property
+    def positions(self) -> int:
+        """How many positions of a row fit in."""
+        return self._memory.shape[4]
+
+    def reserve(self, rows: int, positions: int) -> None:
+        """Make room for so many rows and positions; what is remembered stays."""
+        _, _, old_rows, _, old_positions, _ = self._memory.shape
+        if rows <= old_rows and positions <= old_positions:
+            return
+        shape = list(self._memory.shape)
+        shape[2] = max(rows, old_rows)
+        shape[4] = max(-(-positions // POSITIONS_AT_ONCE) * POSITIONS_AT_ONCE, old_positions)
+        # Zeros, because attention multiplies what it must not see by zero, which NaN would survive.
+        grown = self._memory.new_zeros(shape)
+        grown[:, :, :old_rows, :, :old_positions] = self._memory
+        self._memory = grown
+        self.growths += 1
+
+    def move(self, source: int, target: int, positions: int) -> None:
+        """Copy a row's positions over another row's."""
+        if positions == 0:  # such a row may have no place yet
+            return
+        self._memory[:, :, target, :, :positions] = self._memory[:, :, source, :, :positions]
+
+    def stretches(self, row: int, start: int, end: int) -> list[Stretch]:
+        """Say for each layer where one row's new positions go."""
+        return [Stretch(layer[:, row : row + 1], start, end) for layer in self._memory]
+
+    def own_places(self, lengths: torch.Tensor, end: int) -> list[OwnPlaces]:
+        """Say for each layer where the new position of each of the first rows goes.
+
+        Args:
+            lengths: int64 `(rows,)`, how many positions each has.
+            end: More than the longest.
+        """
+        _, _, _, key_heads, _, head_dim = self._memory.shape
+        places = lengths.view(-1, 1, 1, 1).expand(-1, key_heads, 1, head_dim)
+        return [OwnPlaces(layer[:, : len(lengths)], places, end) for layer in self._memory]
