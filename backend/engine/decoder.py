@@ -112,7 +112,7 @@ class Decoder:
 
     @torch.inference_mode()
     def choose_first_codes(self) -> list[tuple[DecoderRow, int]]:
-        """Let rows join whose requests are read, and choose each row's first code of its next frame.
+        """Let rows join whose requests are read; give each row's first code of its next frame.
 
         It may be the end of speech, or `FAILED`: those rows have to leave.
         """

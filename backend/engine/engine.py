@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backend.contract import (
-    AUTO_LANGUAGE,
     MAX_SPOKEN_CHARACTERS,
     MAX_TRANSCRIPT_CHARACTERS,
     REFERENCE_SAMPLE_RATE,

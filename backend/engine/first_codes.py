@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from backend.engine.transformer_layer import Projection
+
 if TYPE_CHECKING:
     from backend.engine.sampling import Sampling
 
@@ -35,7 +37,7 @@ class FirstCodes:
     ) -> None:
         self.end_of_speech = end_of_speech
         self.vocabulary: int = talker.config.vocab_size
-        self._head = talker.codec_head
+        self._head = Projection.of(talker.codec_head)
         self._sampling = sampling
         self._penalty = repetition_penalty
         codes = torch.arange(self.vocabulary, device=talker.device)

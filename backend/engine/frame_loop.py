@@ -95,9 +95,10 @@ class _Row:
         """Pass on its next samples, unless there is something wrong with them."""
         self.frames.clear()
         self.chunks += 1
+        if not is_sound:
+            self.error = _not_numbers()
+            return
         try:
-            if not is_sound:
-                raise GenerationFailedError("the model's choices are not numbers")
             yield self._chunk(self.output.take(samples))
         except GenerationFailedError as error:
             self.error = error
@@ -177,7 +178,7 @@ class FrameLoop:
         return number
 
     def leave(self, number: int) -> None:
-        """Drop a job: it costs nothing more, and no chunk of it comes. One that is over stays so."""
+        """Drop a job: it costs nothing more, and no further chunk of it comes."""
         for row in self._rows.values():
             if row.number == number:
                 self._drop(row)
@@ -195,7 +196,7 @@ class FrameLoop:
             row = self._rows[decoding]
             row.tokens += 1
             if code == FAILED:
-                row.error = GenerationFailedError("the model's choices are not numbers")
+                row.error = _not_numbers()
             if code == self._end_of_speech or row.error is not None:
                 ended.append(row)
             elif row.tokens >= row.sentence.most_tokens:
@@ -266,3 +267,7 @@ class FrameLoop:
         if row.codec is None:
             row.codec = self._codec.open(row.sentence.request.reference_codes)
         return row.codec
+
+
+def _not_numbers() -> GenerationFailedError:
+    return GenerationFailedError("the model's choices are not numbers")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 POSITIONS_AT_ONCE = 256
 """Memory grows by so many positions, 20 s of speech, so that it rarely has to."""
@@ -15,12 +17,14 @@ class Stretch:
     """Where a layer remembers the positions from `start` to `end`, the same in every row.
 
     Attributes:
-        memory: `(2, rows, key_heads, positions, head_dim)`: keys, and values.
+        keys: `(rows, key_heads, positions, head_dim)`.
+        values: The same.
         start: The first new position.
         end: The position after the last new one.
     """
 
-    memory: torch.Tensor
+    keys: torch.Tensor
+    values: torch.Tensor
     start: int
     end: int
 
@@ -28,9 +32,9 @@ class Stretch:
         self, keys: torch.Tensor, values: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Put in the new ones; give all up to the end."""
-        self.memory[0, :, :, self.start : self.end] = keys
-        self.memory[1, :, :, self.start : self.end] = values
-        return self.memory[0, :, :, : self.end], self.memory[1, :, :, : self.end]
+        self.keys.narrow(2, self.start, self.end - self.start).copy_(keys)
+        self.values.narrow(2, self.start, self.end - self.start).copy_(values)
+        return self.keys.narrow(2, 0, self.end), self.values.narrow(2, 0, self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,14 @@ class OwnPlaces:
     """Where a layer remembers one new position of each row, which differs from row to row.
 
     Attributes:
-        memory: As in `Stretch`.
+        keys: As in `Stretch`.
+        values: As in `Stretch`.
         places: int64 `(rows, key_heads, 1, head_dim)`, each row's new position.
         end: The position after the last of all rows.
     """
 
-    memory: torch.Tensor
+    keys: torch.Tensor
+    values: torch.Tensor
     places: torch.Tensor
     end: int
 
@@ -51,9 +57,9 @@ class OwnPlaces:
         self, keys: torch.Tensor, values: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Put in the new ones; give all up to the end."""
-        self.memory[0].scatter_(2, self.places, keys)
-        self.memory[1].scatter_(2, self.places, values)
-        return self.memory[0, :, :, : self.end], self.memory[1, :, :, : self.end]
+        self.keys.scatter_(2, self.places, keys)
+        self.values.scatter_(2, self.places, values)
+        return self.keys.narrow(2, 0, self.end), self.values.narrow(2, 0, self.end)
 
 
 class KeyValues:
@@ -101,7 +107,9 @@ class KeyValues:
 
     def stretches(self, row: int, start: int, end: int) -> list[Stretch]:
         """Say for each layer where one row's new positions go."""
-        return [Stretch(layer[:, row : row + 1], start, end) for layer in self._memory]
+        return [
+            Stretch(keys, values, start, end) for keys, values in self._memory[:, :, row : row + 1]
+        ]
 
     def own_places(self, lengths: torch.Tensor, end: int) -> list[OwnPlaces]:
         """Say for each layer where the new position of each of the first rows goes.
@@ -112,4 +120,7 @@ class KeyValues:
         """
         _, _, _, key_heads, _, head_dim = self._memory.shape
         places = lengths.view(-1, 1, 1, 1).expand(-1, key_heads, 1, head_dim)
-        return [OwnPlaces(layer[:, : len(lengths)], places, end) for layer in self._memory]
+        return [
+            OwnPlaces(keys, values, places, end)
+            for keys, values in self._memory[:, :, : len(lengths)]
+        ]

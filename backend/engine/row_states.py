@@ -1,8 +1,8 @@
-"""What the decoder holds for each row besides keys and values, in tensors that stay where they are.
+"""What the decoder holds for each row besides keys and values, in tensors that stay in place.
 
-All rows of a batch are the first entries of the same tensors, and every step changes those in place:
-so a step is the same program over the same memory each time, and can be recorded once and replayed
-(`backend.engine.cuda_graphs`).
+Rows that speak are the first entries of the same tensors, and every step changes those where they
+are: so a step is the same program over the same memory each time, and can be recorded once and
+replayed (`backend.engine.cuda_graphs`).
 """
 
 from __future__ import annotations

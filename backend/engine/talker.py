@@ -72,7 +72,7 @@ class Talker:
         rotation = self._cosines[start:end], self._sines[start:end]
         mask = causal_mask(len(inputs), start, self._layers[0], self._like)
         places = memory.stretches(row, start, end)
-        return self._read(inputs.unsqueeze(0), rotation, places, mask)[0, -1]
+        return self._read(inputs, 1, rotation, places, mask)[-1]
 
     def read_step(
         self, inputs: torch.Tensor, memory: KeyValues, lengths: torch.Tensor, end: int
@@ -92,15 +92,16 @@ class Talker:
         is_later = torch.arange(end, device=lengths.device) > lengths.unsqueeze(1)
         mask = self._like.new_zeros(is_later.shape).masked_fill_(is_later, -torch.inf)
         places = memory.own_places(lengths, end)
-        return self._read(inputs.unsqueeze(1), rotation, places, mask[:, None, None])[:, 0]
+        return self._read(inputs, len(inputs), rotation, places, mask[:, None, None])
 
     def _read(
         self,
         state: torch.Tensor,
+        rows: int,
         rotation: tuple[torch.Tensor, torch.Tensor],
         places: Sequence[Stretch | OwnPlaces],
         mask: torch.Tensor,
     ) -> torch.Tensor:
         for layer, place in zip(self._layers, places, strict=True):
-            state = layer(state, rotation, place, mask)
+            state = layer(state, rows, rotation, place, mask)
         return self._norm(state)

@@ -41,14 +41,15 @@ class TransformerLayer:
         self._query_heads = attention.q_proj.out_features // self.head_dim
         self.queries_per_key = self._query_heads // self.key_heads
         self._scale = attention.scaling
-        self._project = _join(attention.q_proj, attention.k_proj, attention.v_proj)
-        self._gate_and_up = _join(mlp.gate_proj, mlp.up_proj)
+        self._heads = self._query_heads + 2 * self.key_heads
+        self._project = Projection.of(attention.q_proj, attention.k_proj, attention.v_proj)
+        self._gate_and_up = Projection.of(mlp.gate_proj, mlp.up_proj)
         norms = [attention.q_norm] * self._query_heads + [attention.k_norm] * self.key_heads
         with torch.no_grad():
             head_weights = torch.stack([each.weight for each in norms]).unsqueeze(1)
         self._head_norm = RmsNorm(head_weights, attention.q_norm.variance_epsilon)
-        self._out = attention.o_proj
-        self._down = mlp.down_proj
+        self._out = Projection.of(attention.o_proj)
+        self._down = Projection.of(mlp.down_proj)
         self._activation = mlp.act_fn
         self._first_norm = RmsNorm.of(layer.input_layernorm)
         self._second_norm = RmsNorm.of(layer.post_attention_layernorm)
@@ -56,6 +57,7 @@ class TransformerLayer:
     def __call__(
         self,
         state: torch.Tensor,
+        rows: int,
         rotation: tuple[torch.Tensor, torch.Tensor],
         place: Stretch | OwnPlaces,
         mask: torch.Tensor | None,
@@ -63,27 +65,35 @@ class TransformerLayer:
         """Run the layer over new positions.
 
         Args:
-            state: `(rows, positions, hidden)`.
+            state: `(rows * positions, hidden)`.
+            rows: How many rows there are.
             rotation: Cosines and `turning_sines` of the new positions, which broadcast to
                 `(rows, heads, positions, head_dim)`.
             place: Where their keys and values are remembered.
             mask: Added to the attention's scores: `(rows or 1, 1, queries, remembered)`, where the
                 queries are the positions, repeated `queries_per_key` times. None allows all.
         """
-        rows, positions, _ = state.shape
-        projected = functional.linear(self._first_norm(state), *self._project)
-        heads = projected.view(rows, positions, -1, self.head_dim).transpose(1, 2)
-        turned = self._turn(heads[:, : -self.key_heads], rotation)
-        keys, values = place.remember(turned[:, self._query_heads :], heads[:, -self.key_heads :])
-        queries = turned[:, : self._query_heads].reshape(rows, self.key_heads, -1, self.head_dim)
-        attended = functional.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=mask, scale=self._scale
+        heads = self._project(self._first_norm(state)).view(rows, -1, self._heads, self.head_dim)
+        heads = heads.transpose(1, 2)
+        turned = self._turn(heads.narrow(1, 0, self._query_heads + self.key_heads), rotation)
+        keys, values = place.remember(
+            turned.narrow(1, self._query_heads, self.key_heads),
+            heads.narrow(1, self._query_heads + self.key_heads, self.key_heads),
         )
-        attended = attended.reshape(rows, self._query_heads, positions, self.head_dim)
-        state = state + self._out(attended.transpose(1, 2).flatten(2))
-        gate, up = functional.linear(self._second_norm(state), *self._gate_and_up).chunk(2, dim=-1)
-        mixed: torch.Tensor = state + self._down(self._activation(gate) * up)
-        return mixed
+        queries = turned.narrow(1, 0, self._query_heads)
+        attended = functional.scaled_dot_product_attention(
+            queries.reshape(rows, self.key_heads, -1, self.head_dim),
+            keys,
+            values,
+            attn_mask=mask,
+            scale=self._scale,
+        )
+        attended = attended.reshape(queries.shape).transpose(1, 2)
+        state = state + self._out(attended.reshape(len(state), -1))
+        gate_and_up = self._gate_and_up(self._second_norm(state))
+        half = gate_and_up.shape[-1] // 2
+        gate, up = gate_and_up.narrow(-1, 0, half), gate_and_up.narrow(-1, half, half)
+        return state + self._down(self._activation(gate) * up)
 
     def _turn(
         self, heads: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]
@@ -92,6 +102,39 @@ class TransformerLayer:
         cosines, sines = rotation
         normed = self._head_norm(heads)
         return torch.addcmul(normed * cosines, normed.roll(self.head_dim // 2, -1), sines)
+
+
+class Projection:
+    """Linear layers of the same input as one matrix product.
+
+    Args:
+        weight: `(inputs, outputs)`.
+        bias: `(outputs,)`, or None.
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        self._weight = weight
+        self._bias = bias
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, *linears: Any) -> Projection:
+        """Join the package's linear layers, whose weights become views of the joint one."""
+        weight = linears[0].weight
+        if len(linears) > 1:
+            weight = torch.cat([each.weight for each in linears])
+            sizes = [each.out_features for each in linears]
+            for each, part in zip(linears, torch.split(weight, sizes), strict=True):
+                each.weight = nn.Parameter(part, requires_grad=False)
+        biases = [each.bias for each in linears if each.bias is not None]
+        return cls(weight.t(), torch.cat(biases) if biases else None)
+
+    def __call__(self, state: torch.Tensor) -> torch.Tensor:
+        """Project `(n, inputs)` to `(n, outputs)`."""
+        # Not `functional.linear`, which spends as long on its way to this as a small product takes.
+        if self._bias is None:
+            return torch.mm(state, self._weight)
+        return torch.addmm(self._bias, state, self._weight)
 
 
 class RmsNorm:
@@ -114,6 +157,7 @@ class RmsNorm:
         return cls(norm.weight, norm.variance_epsilon)
 
     def __call__(self, state: torch.Tensor) -> torch.Tensor:
+        """Norm the last dimension."""
         if state.is_cuda:  # which has one kernel for it
             return functional.rms_norm(state, state.shape[-1:], None, self._epsilon) * self._weight
         # On a CPU, torch's own takes eight operations, and 1.6 times as long as these four.
@@ -148,15 +192,3 @@ def causal_mask(
     """
     blocked = like.new_full((positions, before + positions), -torch.inf).triu(before + 1)
     return blocked.repeat(layer.queries_per_key, 1)[None, None]
-
-
-@torch.no_grad()
-def _join(*projections: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Join the weights and biases of projections of the same input, and let them share memory."""
-    weight = torch.cat([each.weight for each in projections])
-    ends = torch.tensor([each.out_features for each in projections]).cumsum(0).tolist()
-    for each, part in zip(projections, weight.tensor_split(ends[:-1]), strict=True):
-        each.weight = nn.Parameter(part, requires_grad=False)
-    if projections[0].bias is None:
-        return weight, None
-    return weight, torch.cat([each.bias for each in projections])
