@@ -18,6 +18,7 @@ from backend.contract import (
     TextNotSpeakableError,
 )
 from backend.engine.codec_stream import CodecDecoder
+from backend.engine.cuda_graphs import choose_recorder
 from backend.engine.decoder import Decoder, Model
 from backend.engine.first_codes import FirstCodes
 from backend.engine.frame_loop import FrameLoop, Sentence
@@ -70,10 +71,10 @@ class Engine:
         *,
         require_consent: bool,
         watermark: Watermarker | None,
+        cuda_graphs: bool,
     ) -> None:
         """Use `Engine.load`."""
         self._model = package_model.model
-        self._info = info
         self._require_consent = require_consent
         config = self._model.config.talker_config
         self._prompt_model = PromptModel(
@@ -87,6 +88,8 @@ class Engine:
         self._watermark = watermark
         self._codec = CodecDecoder(self._model.speech_tokenizer.model.decoder)
         self._parts = _speaking_parts(package_model, self._layout.text_pad)
+        self._recorder = choose_recorder(self._parts, is_wanted=cuda_graphs)
+        self._info = replace(info, cuda_graphs=self._recorder is not None)
 
     @classmethod
     def load(  # noqa: PLR0913 - each is a choice of its own
@@ -100,6 +103,7 @@ class Engine:
         dtype: str | None = None,
         attention: str | None = None,
         require_consent: bool = True,
+        cuda_graphs: bool = True,
     ) -> Engine:
         """Load a model, and log what was loaded onto what.
 
@@ -116,6 +120,7 @@ class Engine:
             attention: "flash_attention_2", "sdpa" or "eager"; None is the fastest that works.
             require_consent: Whether a voice prompt needs a consent record. False is for an
                 operator's own private use.
+            cuda_graphs: Whether a GPU's work is recorded and replayed, where that works.
 
         Raises `UnknownModelError` if `checkpoint` is none, and `BackendUnavailableError` if it
         cannot be loaded.
@@ -128,7 +133,13 @@ class Engine:
             dtype=dtype,
             attention=attention,
         )
-        return cls(package_model, info, require_consent=require_consent, watermark=watermark)
+        return cls(
+            package_model,
+            info,
+            require_consent=require_consent,
+            watermark=watermark,
+            cuda_graphs=cuda_graphs,
+        )
 
     def info(self) -> EngineInfo:
         """Say what is loaded, and on what."""
@@ -215,7 +226,7 @@ class Engine:
             raise ValueError(f"{rows} rows, but there may be one at least and at most {MAX_ROWS}")
         return FrameLoop(
             self._lay_out,
-            Decoder(self._parts, rows=rows, frames=MAX_NEW_TOKENS),
+            Decoder(self._parts, rows=rows, frames=MAX_NEW_TOKENS, recorder=self._recorder),
             self._codec,
             end_of_speech=self._parts.first_codes.end_of_speech,
             code_groups=self._parts.code_groups,

@@ -211,15 +211,11 @@ class FrameLoop:
 
     def _begin(self, number: int, sentence: Sentence, attempt: int) -> None:
         draws = draw(sentence.seed, attempt, (sentence.most_tokens, self._code_groups))
-        row = _Row(
-            number,
-            sentence,
-            attempt,
-            decoding=self._decoder.join(sentence.request, draws),
-            output=RowOutput(self._watermark),
-            restarts=attempt > 0,
+        output = RowOutput(self._watermark)
+        decoding = self._decoder.join(sentence.request, draws)
+        self._rows[decoding] = _Row(
+            number, sentence, attempt, decoding, output, restarts=attempt > 0
         )
-        self._rows[row.decoding] = row
 
     def _begin_anew(self, row: _Row) -> Iterator[SpeechChunk]:
         """Give a row that found no end another attempt, if it has one left."""
