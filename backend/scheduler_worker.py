@@ -98,14 +98,15 @@ class EngineWorker:
         if not tickets:
             return
         try:
-            loop = self._loop = self._loop or self._engine.open(self._rows)
+            if self._loop is None:
+                self._loop = self._engine.open(self._rows)
         except Exception as error:  # noqa: BLE001 - whatever the model does, the worker lives on
             self._note_crash(error)
             self._lose(tickets)
             return
         for ticket in tickets:
             try:
-                self._speaking[loop.join(ticket.job)] = ticket
+                self._speaking[self._loop.join(ticket.job)] = ticket
             except Exception as error:  # noqa: BLE001 - whatever the model does, the worker lives on
                 self._end(ticket, self._explain(error))
 
