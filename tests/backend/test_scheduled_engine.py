@@ -82,7 +82,7 @@ def check(heard: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
 async def test_thirty_two_callers_each_hear_their_own_sentence(
     engine: Engine, jobs: list[SpeechJob], expected: list[NDArray[np.float32]]
 ) -> None:
-    async with serving(engine, rows=8, batches=3, patience_seconds=0.05) as scheduler:
+    async with serving(engine, rows=8) as scheduler:
         heard = await asyncio.gather(
             *(spoken(scheduler, job, caller=str(number)) for number, job in enumerate(jobs))
         )
