@@ -55,7 +55,7 @@ def speak(
         when: Each row joins before the frame that its range starts with, and leaves before the one
             that it stops at. A row that needs several frames to be read starts to speak later.
     """
-    said: dict[str, list[torch.Tensor]] = {name: [] for name in rows}
+    said: dict[str, list[torch.Tensor]] = {name: [] for name in when}
     present: dict[str, DecoderRow] = {}
     for frame in range(max(each.stop for each in when.values())):
         for name, frames in when.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from tests.backend.conftest import load
 from tests.backend.decoding import Part, company, speak
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sized
     from pathlib import Path
 
     from backend.engine import Engine
@@ -24,52 +25,56 @@ FRAMES = 10
 NAMES = ("first", "second", "third", "fourth")
 
 
-@pytest.fixture(scope="module")
-def exact_engine(checkpoint: Path) -> Engine:
-    """One in double precision, where rounding tips no choice."""
-    return load(checkpoint, dtype="float64")
+class Choir:
+    """An engine in double precision, where rounding tips no choice, and rows for it.
+
+    Attributes:
+        rows: What each reads.
+        alone: What each says with nobody else there.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.rows = company(engine, NAMES)
+        self.alone = {name: self.speak({name: range(4 * FRAMES)})[name] for name in NAMES}
+
+    def speak(self, when: Mapping[str, range], **more: Part) -> dict[str, torch.Tensor]:
+        """Let rows join and leave as `speak` has it."""
+        return speak(decoder_of(self._engine), {**self.rows, **more}, when)
+
+    def long_row(self) -> Part:
+        """One that takes several frames to be read."""
+        request, draws = self.rows[NAMES[0]]
+        long = replace(request, inputs=request.inputs.repeat(16, 1))
+        assert 3 * PROMPT_POSITIONS < len(long.inputs) <= 4 * PROMPT_POSITIONS
+        return Part(long, draws)
+
+    def assert_as_alone(self, said: Mapping[str, torch.Tensor]) -> None:
+        for name, codes in said.items():
+            assert torch.equal(codes, self.alone[name][: len(codes)]), name
 
 
 @pytest.fixture(scope="module")
-def rows(exact_engine: Engine) -> dict[str, Part]:
-    return company(exact_engine, NAMES)
+def choir(checkpoint: Path) -> Choir:
+    return Choir(load(checkpoint, dtype="float64"))
 
 
-@pytest.fixture(scope="module")
-def alone(exact_engine: Engine, rows: dict[str, Part]) -> dict[str, torch.Tensor]:
-    """What each says with nobody else there."""
-    return {
-        name: speak(decoder_of(exact_engine), {name: part}, {name: range(4 * FRAMES)})[name]
-        for name, part in rows.items()
-    }
+def decoder_of(engine: Engine) -> Decoder:
+    return Decoder(engine._parts, rows=4, frames=64)
 
 
-def decoder_of(engine: Engine, *, rows: int = 4) -> Decoder:
-    return Decoder(engine._parts, rows=rows, frames=64)
-
-
-def assert_each_says_what_it_says_alone(
-    said: Mapping[str, torch.Tensor], alone: Mapping[str, torch.Tensor]
-) -> None:
-    for name, codes in said.items():
-        assert torch.equal(codes, alone[name][: len(codes)]), name
+def lengths(said: Mapping[str, Sized]) -> dict[str, int]:
+    return {name: len(each) for name, each in said.items()}
 
 
 @pytest.mark.parametrize("joins", range(FRAMES))
-def test_a_row_may_join_and_leave_at_every_frame(
-    exact_engine: Engine,
-    rows: dict[str, Part],
-    alone: dict[str, torch.Tensor],
-    joins: int,
-) -> None:
-    speaking, guest = (dict.fromkeys(NAMES[:3:2], range(FRAMES + 1)), NAMES[1])
+def test_a_row_may_join_and_leave_at_every_frame(choir: Choir, joins: int) -> None:
+    speaking = dict.fromkeys((NAMES[0], NAMES[2]), range(FRAMES + 1))
     for leaves in range(joins + 1, FRAMES + 1):
-        when = {**speaking, guest: range(joins, leaves)}
-        said = speak(decoder_of(exact_engine), rows, when)
-        assert {name: len(codes) for name, codes in said.items()} == {
-            name: len(frames) for name, frames in when.items()
-        }
-        assert_each_says_what_it_says_alone(said, alone)
+        when = {**speaking, NAMES[1]: range(joins, leaves)}
+        said = choir.speak(when)
+        assert lengths(said) == lengths(when)
+        choir.assert_as_alone(said)
 
 
 def visits() -> st.SearchStrategy[dict[str, range]]:
@@ -77,19 +82,14 @@ def visits() -> st.SearchStrategy[dict[str, range]]:
     return st.dictionaries(st.sampled_from(NAMES), frames, min_size=1)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(when=visits())
 def test_whoever_comes_and_goes_each_row_says_what_it_says_alone(
-    exact_engine: Engine,
-    rows: dict[str, Part],
-    alone: dict[str, torch.Tensor],
-    when: dict[str, range],
+    choir: Choir, when: dict[str, range]
 ) -> None:
-    said = speak(decoder_of(exact_engine), rows, when)
-    assert {name: len(codes) for name, codes in said.items()} == {
-        name: len(frames) for name, frames in when.items()
-    }
-    assert_each_says_what_it_says_alone(said, alone)
+    said = choir.speak(when)
+    assert lengths(said) == lengths(when)
+    choir.assert_as_alone(said)
 
 
 def test_in_single_precision_company_moves_a_state_by_rounding_only(engine: Engine) -> None:
@@ -111,48 +111,25 @@ def test_in_single_precision_company_moves_a_state_by_rounding_only(engine: Engi
         assert difference < 1e-4
 
 
-def test_long_requests_are_read_in_parts_while_others_speak(
-    exact_engine: Engine, rows: dict[str, Part], alone: dict[str, torch.Tensor]
-) -> None:
-    speaker, long = NAMES[0], "long"
-    request = rows[speaker].request
-    repeated = request.inputs.repeat(16, 1)
-    assert len(repeated) > 3 * PROMPT_POSITIONS
-    late = -(-len(repeated) // PROMPT_POSITIONS) - 1
-    parts = {**rows, long: Part(type(request)(repeated, *_rest(request)), rows[speaker].draws)}
-    when = {speaker: range(20), long: range(4, 20)}
-    said = speak(decoder_of(exact_engine), parts, when)
-    assert torch.equal(said[speaker], alone[speaker][:20])  # who was not held up
-    assert len(said[long]) == len(when[long]) - late
-    at_once = speak(decoder_of(exact_engine), parts, {long: range(20)})[long]
-    assert torch.equal(at_once[: len(said[long])], said[long])
+def test_long_requests_are_read_in_parts_while_others_speak(choir: Choir) -> None:
+    when = {NAMES[0]: range(20), "long": range(4, 20)}
+    said = choir.speak(when, long=choir.long_row())
+    assert lengths(said) == {NAMES[0]: 20, "long": 16 - 3}  # who was there is not held up
+    alone = choir.speak({"long": range(20)}, long=choir.long_row())["long"]
+    assert torch.equal(alone[:13], said.pop("long"))
+    choir.assert_as_alone(said)
 
 
-def _rest(request: object) -> tuple[torch.Tensor, torch.Tensor]:
-    return request.trailing_text, request.reference_codes  # type: ignore[attr-defined]
+def test_a_row_whose_request_is_half_read_may_leave(choir: Choir) -> None:
+    when = {NAMES[0]: range(12), "long": range(2, 4), NAMES[1]: range(3, 12)}
+    said = choir.speak(when, long=choir.long_row())
+    assert lengths(said) == {NAMES[0]: 12, NAMES[1]: 12 - 4}  # it is read once the other has left
+    choir.assert_as_alone(said)
 
 
-def test_a_row_whose_request_is_half_read_may_leave(
-    exact_engine: Engine, rows: dict[str, Part], alone: dict[str, torch.Tensor]
-) -> None:
-    speaker, late = NAMES[0], NAMES[1]
-    request = rows[speaker].request
-    half_read = type(request)(request.inputs.repeat(16, 1), *_rest(request))
-    parts = {**rows, "half read": Part(half_read, rows[speaker].draws)}
-    when = {speaker: range(12), "half read": range(2, 4), late: range(3, 12)}
-    said = speak(decoder_of(exact_engine), parts, when)
-    assert "half read" not in said
-    assert len(said[late]) == 12 - 4  # it was read once the other had left
-    assert_each_says_what_it_says_alone(said, alone)
-
-
-def test_a_row_that_leaves_while_another_is_half_read_disturbs_nobody(
-    exact_engine: Engine, rows: dict[str, Part], alone: dict[str, torch.Tensor]
-) -> None:
-    request = rows[NAMES[0]].request
-    long = Part(type(request)(request.inputs.repeat(16, 1), *_rest(request)), rows[NAMES[0]].draws)
-    parts = {**rows, "long": long}
+def test_who_leaves_while_another_is_half_read_disturbs_nobody(choir: Choir) -> None:
     when = {NAMES[0]: range(3), NAMES[1]: range(20), NAMES[2]: range(4), "long": range(2, 20)}
-    said = speak(decoder_of(exact_engine), parts, when)
-    expected = speak(decoder_of(exact_engine), parts, {"long": range(20)})["long"]
-    assert_each_says_what_it_says_alone(said, {**alone, "long": expected})
+    said = choir.speak(when, long=choir.long_row())
+    alone = choir.speak({"long": range(20)}, long=choir.long_row())["long"]
+    assert torch.equal(alone[:15], said.pop("long"))
+    choir.assert_as_alone(said)
