@@ -13,7 +13,7 @@ from backend.contract import GenerationFailedError, SpeechError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from backend.engine import Engine, FrameLoop, SpeechChunk
+    from backend.engine import Engine, SpeakingLoop, SpeechChunk
     from backend.scheduler_queue import RequestQueue
     from backend.scheduler_ticket import PromptTicket, SpeechTicket
 
@@ -33,7 +33,7 @@ class EngineWorker:
         self._engine = engine
         self._queue = queue
         self._rows = rows
-        self._loop: FrameLoop | None = None
+        self._loop: SpeakingLoop | None = None
         self._speaking: dict[int, SpeechTicket] = {}  # by their numbers in the loop
         self._frame_seconds_due = 0.0
         self._crashes_in_a_row = 0
@@ -143,7 +143,7 @@ class EngineWorker:
             del self._speaking[chunk.row]
             self._end(ticket, chunk.error)
 
-    def _drop_who_left(self, loop: FrameLoop) -> None:
+    def _drop_who_left(self, loop: SpeakingLoop) -> None:
         left = [number for number, ticket in self._speaking.items() if ticket.is_over]
         for number in left:
             loop.leave(number)

@@ -82,7 +82,7 @@ class CudaGraphRecorder:
 
 
 def _forgiving(recorder: Recorder) -> Recorder:
-    def record(step: Callable[[], None]) -> Callable[[], None]:
+    def record(step: Callable[[], None]) -> Callable[[], object]:
         try:
             return recorder(step)
         except Exception as error:  # noqa: BLE001 - as above

@@ -74,7 +74,7 @@ class Decoder:
     Args:
         model: Makes their frames.
         rows: The most at once.
-        frames: The most that one row may make.
+        frames: The most that one row may make, of which the last stands for its end.
         recorder: Records steps, to be replayed; None runs each anew.
     """
 

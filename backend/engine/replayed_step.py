@@ -11,7 +11,7 @@ from backend.engine.key_values import POSITIONS_AT_ONCE
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-Recorder = Callable[[Callable[[], None]], Callable[[], None]]
+Recorder = Callable[[Callable[[], None]], Callable[[], object]]
 """Turns a step into its replay, without any effect on what the step works on."""
 
 
@@ -36,7 +36,7 @@ class ReplayedStep:
     def __init__(self, step: Callable[[int, int], None], recorder: Recorder) -> None:
         self._step = step
         self._recorder = recorder
-        self._replays: dict[tuple[int, int], Callable[[], None]] = {}
+        self._replays: dict[tuple[int, int], Callable[[], object]] = {}
         self._layout: Hashable = None
 
     def __call__(self, rows: int, positions: int, layout: Hashable) -> None:

@@ -9,6 +9,7 @@ import torch
 
 from backend.contract import ConsentRecord
 from backend.engine import SpeechJob
+from backend.engine.decoder import Decoder
 from backend.engine.sampling import draw
 from tests.backend.conftest import TRANSCRIPT, buzz
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from backend.engine import Engine
-    from backend.engine.decoder import Decoder, DecoderRow
+    from backend.engine.decoder import DecoderRow
     from backend.engine.request_layout import LaidOutRequest
 
 CONSENT = ConsentRecord(1, datetime(2026, 1, 1, tzinfo=UTC), "2026-01")
@@ -68,3 +69,20 @@ def speak(
         for row, codes in decoder.make_frames():
             said[names[row]].append(codes)
     return {name: torch.stack(codes) for name, codes in said.items() if codes}
+
+
+def codes_until_the_end(
+    engine: Engine, jobs: Iterable[SpeechJob], frames: int
+) -> list[torch.Tensor]:
+    """What each job says until it ends, or has so many frames: `(frames, code_groups)`."""
+    decoder = Decoder(engine._parts, rows=8, frames=frames + 1)
+    draws = torch.zeros(frames + 1, engine._parts.code_groups)
+    rows = [decoder.join(engine._lay_out(job).request, draws) for job in jobs]
+    said: dict[DecoderRow, list[torch.Tensor]] = {row: [] for row in rows}
+    for _ in range(frames):
+        for row, code in decoder.choose_first_codes():
+            if code == engine._parts.first_codes.end_of_speech:
+                decoder.leave(row)
+        for row, codes in decoder.make_frames():
+            said[row].append(codes)
+    return [torch.stack(codes) for codes in said.values()]
