@@ -79,10 +79,12 @@ def codes_until_the_end(
     draws = torch.zeros(frames + 1, engine._parts.code_groups)
     rows = [decoder.join(engine._lay_out(job).request, draws) for job in jobs]
     said: dict[DecoderRow, list[torch.Tensor]] = {row: [] for row in rows}
-    for _ in range(frames):
+    under_way = set(rows)
+    while under_way:
         for row, code in decoder.choose_first_codes():
-            if code == engine._parts.first_codes.end_of_speech:
+            if code == engine._parts.first_codes.end_of_speech or len(said[row]) == frames:
                 decoder.leave(row)
+                under_way.remove(row)
         for row, codes in decoder.make_frames():
             said[row].append(codes)
     return [torch.stack(codes) for codes in said.values()]
