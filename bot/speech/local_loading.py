@@ -22,7 +22,7 @@ INSTALL_HINT = "Speaking on this machine needs more packages: pip install 'timbr
 NO_TRANSCRIBER = "none"
 
 SENTENCES_AT_ONCE = 4
-"""Of one text. The engine speaks them as a batch."""
+"""Of one text. The engine speaks them together."""
 
 log = logging.getLogger(__name__)
 
