@@ -1,4 +1,4 @@
-"""One loaded model that makes voice prompts and speaks batches of sentences."""
+"""One loaded model that makes voice prompts and speaks."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ class Engine:
         return write_voice_prompt(voice, self._prompt_model)
 
     def speak_batch(self, jobs: Sequence[SpeechJob]) -> list[NDArray[np.float32] | SpeechError]:
-        """Speak a batch, and return each job's whole speech, float32 `(n,)`, or what kept it."""
+        """Speak jobs together, and return each one's whole speech, float32 `(n,)`, or what kept it."""
         pieces: list[list[NDArray[np.float32]]] = [[] for _ in jobs]
         errors: dict[int, SpeechError] = {}
         for chunk in self.stream(jobs):
