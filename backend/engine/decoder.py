@@ -109,8 +109,11 @@ class Decoder:
     def leave(self, row: DecoderRow) -> None:
         """Drop a row. It costs nothing more."""
         if row.place is None:
+            if row.length:
+                self._memory.forget(len(self._speaking))
             self._waiting.remove(row)
             return
+        self._memory.forget(row.place)
         last = self._speaking.pop()
         if last is not row:
             self._memory.move(len(self._speaking), row.place, last.length)

@@ -67,6 +67,9 @@ class OwnPlaces:
 class KeyValues:
     """What the talker's layers remember of all rows.
 
+    What nobody remembers is zeros: attention multiplies by zero what a row must not see, and what
+    is not a number would survive that.
+
     Args:
         layers: How many layers there are.
         key_heads: The keys of a position.
@@ -96,17 +99,21 @@ class KeyValues:
         if positions > old_positions:
             wanted = max(positions, int(_GROWTH * old_positions))
             shape[4] = -(-wanted // POSITIONS_AT_ONCE) * POSITIONS_AT_ONCE
-        # Zeros, because attention multiplies what it must not see by zero, which NaN would survive.
         grown = self._memory.new_zeros(shape)
         grown[:, :, :old_rows, :, :old_positions] = self._memory
         self._memory = grown
         self.growths += 1
 
     def move(self, source: int, target: int, positions: int) -> None:
-        """Copy a row's positions over another row's."""
+        """Let a row's positions go to where nobody has any."""
         if positions == 0:  # such a row may have no place yet
             return
         self._memory[:, :, target, :, :positions] = self._memory[:, :, source, :, :positions]
+        self.forget(source)
+
+    def forget(self, row: int) -> None:
+        """Leave nothing of a row to whoever gets its place."""
+        self._memory[:, :, row] = 0
 
     def stretches(self, row: int, start: int, end: int) -> list[Stretch]:
         """Say for each layer where one row's new positions go."""
