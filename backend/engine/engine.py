@@ -182,7 +182,7 @@ class Engine:
         return write_voice_prompt(voice, self._prompt_model)
 
     def speak_batch(self, jobs: Sequence[SpeechJob]) -> list[NDArray[np.float32] | SpeechError]:
-        """Speak jobs together, and return each one's whole speech, float32 `(n,)`, or what kept it."""
+        """Speak jobs together; give each one's whole speech, float32 `(n,)`, or what kept it."""
         pieces: list[list[NDArray[np.float32]]] = [[] for _ in jobs]
         errors: dict[int, SpeechError] = {}
         for chunk in self.stream(jobs):

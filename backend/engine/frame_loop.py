@@ -91,7 +91,16 @@ class _Row:
         """How many frames its next chunk should have."""
         return FIRST_FRAMES if self.chunks < _SHORT_CHUNKS else FRAMES
 
-    def overdue(self) -> int:
+    def is_due(self, *, is_patient: bool) -> bool:
+        """Tell whether its next chunk should be heard now.
+
+        Args:
+            is_patient: It may wait for the time of a first chunk if its listener has enough.
+        """
+        spare = FIRST_FRAMES if is_patient and self.chunks >= _SHORT_CHUNKS else 0
+        return len(self.frames) >= self.chunk_frames() + spare
+
+    def urgency(self) -> int:
         """How many frames its next chunk is late; who was never heard, is so much more than others.
 
         Not by any number: then, while sentences keep coming, the others would never be heard again.
@@ -248,10 +257,12 @@ class FrameLoop:
     def _due(self) -> list[_Row]:
         """Choose the rows that are heard next: those that wait longest.
 
-        One call of the codec for each frame, so that nobody's next frame is held up by many.
+        One call of the codec for each frame, so that nobody's next frame is held up by many. While
+        somebody waits for a first chunk, those who are well ahead of their listeners wait longer.
         """
-        due = [row for row in self._rows.values() if len(row.frames) >= row.chunk_frames()]
-        due.sort(key=_Row.overdue, reverse=True)
+        somebody_waits = any(row.chunks == 0 for row in self._rows.values())
+        due = [row for row in self._rows.values() if row.is_due(is_patient=somebody_waits)]
+        due.sort(key=_Row.urgency, reverse=True)
         alike = [row for row in due if row.chunk_frames() == due[0].chunk_frames()]
         return alike[:CODEC_ROWS]
 
