@@ -80,7 +80,8 @@ class Sampling:
             probabilities = torch.softmax(likeliest / self.temperature, dim=-1)
             before = probabilities.cumsum(dim=-1) - probabilities
             kept = (before < self.top_p).sum(dim=-1, keepdim=True)
-            least = likeliest.gather(-1, kept - 1)
+            # At least one, also of logits that are no numbers: that row fails, but not the others.
+            least = likeliest.gather(-1, (kept - 1).clamp_(min=0))
         return logits.masked_fill(logits < least, -torch.inf)
 
 

@@ -247,6 +247,7 @@ def test_rounding_that_swaps_two_equally_likely_codes_changes_no_choice(top_p: f
         Sampling(do_sample=True, temperature=1.7, top_k=5, top_p=0.8),
         Sampling(do_sample=True, temperature=0.3, top_k=0, top_p=0.5),
         Sampling(do_sample=True, temperature=1.0, top_k=900, top_p=1.0),
+        Sampling(do_sample=True, temperature=1.0, top_k=50, top_p=0.0),
     ],
 )
 def test_codes_are_drawn_with_the_probabilities_of_transformers(sampling: Sampling) -> None:
@@ -260,3 +261,15 @@ def test_codes_are_drawn_with_the_probabilities_of_transformers(sampling: Sampli
     chosen = sampling.choose(logits.expand(len(grid), -1), grid)
     shares = torch.bincount(chosen, minlength=120) / len(grid)
     torch.testing.assert_close(shares, expected, atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.9])
+def test_a_row_without_numbers_leaves_the_others_their_choice(top_p: float) -> None:
+    sampling = Sampling(do_sample=True, temperature=0.9, top_k=50, top_p=top_p)
+    logits = torch.randn(3, 120, generator=torch.Generator().manual_seed(1))
+    draws = torch.tensor([0.2, 0.5, 0.8])
+    expected = sampling.choose(logits, draws)
+    logits[1, 7] = torch.nan
+    chosen = sampling.choose(logits, draws)
+    assert chosen[[0, 2]].tolist() == expected[[0, 2]].tolist()
+    assert 0 <= chosen[1] < 120
