@@ -88,7 +88,7 @@ class Decoder:
             entries, frames, model.code_groups, model.first_codes.vocabulary, model.text_pad
         )
         self._numbers = torch.arange(entries, device=model.text_pad.device)
-        self._replay = recorder and ReplayedStep(self._step, recorder)
+        self._replay = recorder and ReplayedStep(recorder)
         if recorder:  # what is recorded is lost when memory grows
             self._reserve(entries, _REPLAYED_POSITIONS)
         self._waiting: deque[DecoderRow] = deque()  # of which the first may be read in part
@@ -166,7 +166,9 @@ class Decoder:
             # What is read in part stands there: the next position may be overwritten, no other.
             self._reserve(rows, self._waiting[0].length + 1)
             self._states.lengths[count] = self._waiting[0].length
-        replay(rows, positions, (self._memory.growths, self._states.growths))
+        # The talker is shared with other decoders, any of which may have it lay out more.
+        parts = self._memory, self._states, self._model.talker
+        replay(self._step, rows, positions, tuple(part.growths for part in parts))
 
     def _step(self, count: int, end: int) -> None:
         """Move the first rows on by a frame: the same program every time, over the same memory."""
