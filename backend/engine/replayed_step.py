@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
 Recorder = Callable[[Callable[[], None]], Callable[[], object] | None]
-"""Turns a step into its replay, without any effect on what the step works on; gives None if it has to
-be run each time."""
+"""Turns a step into its replay, without any effect on what the step works on; gives None if it has
+to be run each time."""
 
 
 def rounded_rows(rows: int) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from backend.engine import SpeechJob
+from backend.engine import FrameLoop, SpeechJob
 from backend.engine.codec_stream import _REFERENCES
 from tests.backend.conftest import TRANSCRIPT, buzz
 
@@ -34,6 +34,7 @@ def test_a_minute_of_speech_holds_no_more_than_its_start(
 ) -> None:
     prompt = endless_engine.make_prompt(buzz(110), TRANSCRIPT, consent)
     loop = endless_engine.open(1)
+    assert isinstance(loop, FrameLoop)
     loop.join(SpeechJob("word " * 20, prompt, seed=1))  # which may take more than a minute
     memory = loop._decoder._memory
     memory.reserve(1, MINUTE + 100)
