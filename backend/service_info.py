@@ -12,7 +12,7 @@ from backend.contract import (
     MAX_TRANSCRIPT_CHARACTERS,
     MIN_REFERENCE_SECONDS,
 )
-from backend.engine.engine import MAX_NEW_TOKENS
+from backend.engine.speech_job import MAX_NEW_TOKENS
 from backend.reference_audio import MAX_AUDIO_BYTES
 from backend.service_answers import LimitsAnswer, ModelInfoAnswer
 from backend.speech_wish import MAX_TEXTS

@@ -11,7 +11,7 @@ from backend.contract import (
     TextNotSpeakableError,
 )
 from backend.engine import SpeechJob
-from backend.engine.engine import MAX_NEW_TOKENS
+from backend.engine.speech_job import MAX_NEW_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

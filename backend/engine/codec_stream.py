@@ -10,6 +10,8 @@ own `chunked_decode` puts 25 frames in front of each piece instead, which is not
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,9 @@ from backend.contract import REFERENCE_SAMPLE_RATE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+_REFERENCES = 16
+"""References that are remembered as heard, some 4 MB each with the published codec."""
 
 _CONVOLUTIONS = (Qwen3TTSTokenizerV2CausalConvNet, Qwen3TTSTokenizerV2CausalTransConvNet)
 
@@ -41,50 +46,65 @@ class CodecDecoder:
         self._decoder = decoder
         self.frames_per_second = REFERENCE_SAMPLE_RATE / int(decoder.total_upsample)
         self._settling_frames = _settling_frames(decoder)
+        self._after_reference: OrderedDict[bytes, CodecStream] = OrderedDict()
 
     @torch.inference_mode()
-    def open(self, references: Sequence[torch.Tensor]) -> CodecStream:
-        """Begin to decode a batch.
+    def open(self, reference: torch.Tensor) -> CodecStream:
+        """Begin to decode a row.
 
         Args:
-            references: For each row the frames it has heard before its speech, int64
-                `(frames, code_groups)`, which may be none.
+            reference: The frames that it has heard before its speech, int64 `(frames,
+                code_groups)`, which may be none. The latest are remembered: a text of several
+                sentences hears its reference once.
         """
-        return CodecStream(self._decoder, _join([self._memory_of(each) for each in references]))
-
-    def _memory_of(self, reference: torch.Tensor) -> _Memory:
-        memory = _empty_memory(self._decoder)
-        if len(reference):
-            stream = CodecStream(self._decoder, memory)
-            latents = stream.read(reference.unsqueeze(0))
-            # Nobody hears the reference, and convolutions look back a few frames only.
-            stream.sound(latents[:, -self._settling_frames :])
-        return memory
-
-
-class CodecStream:
-    """A batch of rows on its way from frames to speech. Made by `CodecDecoder.open`."""
-
-    def __init__(self, decoder: Any, memory: _Memory) -> None:
-        self._decoder = decoder
-        self._memory = memory
+        key = reference.cpu().numpy().tobytes()
+        stream = self._after_reference.pop(key, None) or self._hear(reference)
+        self._after_reference[key] = stream
+        if len(self._after_reference) > _REFERENCES:
+            self._after_reference.popitem(last=False)
+        return CodecStream(self._decoder, stream.memory)
 
     @torch.inference_mode()
-    def decode(self, codes: torch.Tensor) -> torch.Tensor:
-        """Decode the next frames of every row.
+    def decode(self, streams: Sequence[CodecStream], codes: torch.Tensor) -> torch.Tensor:
+        """Decode the next frames of several rows together.
 
         Args:
+            streams: One for each row.
             codes: int64 `(rows, frames, code_groups)`.
 
         Returns:
             `(rows, samples)`, in [-1, 1].
         """
-        return self.sound(self.read(codes))
+        joint = CodecStream(self._decoder, _join([each.memory for each in streams]))
+        samples = joint.decode(codes)
+        for row, stream in enumerate(streams):
+            stream.memory = joint.memory.row(row)
+        return samples
+
+    def _hear(self, reference: torch.Tensor) -> CodecStream:
+        stream = CodecStream(self._decoder, _empty_memory(self._decoder))
+        if len(reference):
+            latents = stream.read(reference.unsqueeze(0))
+            # Nobody hears the reference, and convolutions look back a few frames only.
+            stream.sound(latents[:, -self._settling_frames :])
+        return stream
+
+
+class CodecStream:
+    """A row, or several, on the way from frames to speech. Made by `CodecDecoder.open`.
+
+    Attributes:
+        memory: What the layers remember. Its tensors are replaced, never changed.
+    """
+
+    def __init__(self, decoder: Any, memory: CodecMemory) -> None:
+        self._decoder = decoder
+        self.memory = copy(memory)
 
     @torch.inference_mode()
-    def keep(self, rows: Sequence[int]) -> None:
-        """Drop every row but these, which then count from 0."""
-        self._memory.keep(rows)
+    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        """Decode the next frames of every row; as `CodecDecoder.decode` has it."""
+        return self.sound(self.read(codes))
 
     def read(self, codes: torch.Tensor) -> torch.Tensor:
         """Turn frames into latents, `(rows, frames, latent)`: the part that looks far back."""
@@ -94,7 +114,7 @@ class CodecStream:
         transformer = self._decoder.pre_transformer
         state = transformer.input_proj(hidden.transpose(1, 2))
         frames = torch.arange(codes.shape[1], device=codes.device)
-        positions = self._memory.heard.unsqueeze(1) + frames
+        positions = self.memory.heard.unsqueeze(1) + frames
         rotation = transformer.rotary_emb(state, positions)
         mask = self._attention_mask(frames).to(state.dtype)
         for layer in transformer.layers:
@@ -103,9 +123,9 @@ class CodecStream:
                 attention_mask=mask,
                 position_ids=positions,
                 position_embeddings=rotation,
-                past_key_values=self._memory,
+                past_key_values=self.memory,
             )
-        self._memory.heard = self._memory.heard + codes.shape[1]
+        self.memory.heard = self.memory.heard + codes.shape[1]
         return transformer.output_proj(transformer.norm(state))  # type: ignore[no-any-return]
 
     def sound(self, latents: torch.Tensor) -> torch.Tensor:
@@ -122,11 +142,11 @@ class CodecStream:
 
     def _attention_mask(self, frames: torch.Tensor) -> torch.Tensor:
         """Say what each new frame attends to: `(rows, 1, frames, remembered + frames)`."""
-        remembered = self._memory.window - 1
+        remembered = self.memory.window - 1
         offsets = torch.arange(-remembered, len(frames), device=frames.device)
         distance = frames.unsqueeze(1) - offsets
         in_window = (distance >= 0) & (distance <= remembered)
-        was_heard = offsets >= -self._memory.heard.unsqueeze(1)
+        was_heard = offsets >= -self.memory.heard.unsqueeze(1)
         allowed = in_window & was_heard.unsqueeze(1)
         mask = torch.zeros(allowed.shape, device=frames.device)
         return mask.masked_fill(~allowed, -torch.inf).unsqueeze(1)
@@ -148,17 +168,17 @@ class CodecStream:
         return mixed
 
     def _convolve(self, module: Any, hidden: torch.Tensor) -> torch.Tensor:
-        return module.conv(self._memory.extend(module, hidden))  # type: ignore[no-any-return]
+        return module.conv(self.memory.extend(module, hidden))  # type: ignore[no-any-return]
 
     def _raise(self, module: Any, hidden: torch.Tensor) -> torch.Tensor:
         stride = module.conv.stride[0]
-        raised = module.conv(self._memory.extend(module, hidden))
+        raised = module.conv(self.memory.extend(module, hidden))
         start = _inputs_to_remember(module) * stride
         return raised[..., start : start + hidden.shape[-1] * stride]  # type: ignore[no-any-return]
 
 
 @dataclass
-class _Memory:
+class CodecMemory:
     """What the layers remember of the left, for a batch of rows.
 
     Also serves the package's attention as its key and value cache, through `update`.
@@ -192,21 +212,28 @@ class _Memory:
         self.inputs[module] = extended[..., -remembered.shape[-1] :].clone()
         return extended
 
-    def keep(self, rows: Sequence[int]) -> None:
-        chosen = torch.tensor(rows, device=self.heard.device)
-        self.heard = self.heard[chosen]
-        self.keys_values = [each[chosen] for each in self.keys_values]
-        self.inputs = {module: each[chosen] for module, each in self.inputs.items()}
+    def row(self, number: int) -> CodecMemory:
+        """Take out what is remembered for one row."""
+        chosen = slice(number, number + 1)
+        return CodecMemory(
+            window=self.window,
+            heard=self.heard[chosen],
+            keys_values=[each[chosen] for each in self.keys_values],
+            inputs={module: each[chosen] for module, each in self.inputs.items()},
+        )
+
+    def __copy__(self) -> CodecMemory:
+        return CodecMemory(self.window, self.heard, list(self.keys_values), dict(self.inputs))
 
 
-def _empty_memory(decoder: Any) -> _Memory:
+def _empty_memory(decoder: Any) -> CodecMemory:
     """The memory of one row that has heard nothing, which to a causal layer is zeros."""
     config = decoder.config
     window = config.sliding_window
     attention = decoder.pre_transformer.layers[0].self_attn
     like = next(decoder.parameters())
     shape = (1, 2, config.num_key_value_heads, window - 1, attention.head_dim)
-    return _Memory(
+    return CodecMemory(
         window=window,
         heard=torch.zeros(1, dtype=torch.long, device=like.device),
         keys_values=[like.new_zeros(shape) for _ in decoder.pre_transformer.layers],
@@ -218,9 +245,11 @@ def _empty_memory(decoder: Any) -> _Memory:
     )
 
 
-def _join(memories: Sequence[_Memory]) -> _Memory:
+def _join(memories: Sequence[CodecMemory]) -> CodecMemory:
     first = memories[0]
-    return _Memory(
+    if len(memories) == 1:
+        return copy(first)
+    return CodecMemory(
         window=first.window,
         heard=torch.cat([each.heard for each in memories]),
         keys_values=[

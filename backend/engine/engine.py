@@ -1,14 +1,13 @@
-"""One loaded model that makes voice prompts and speaks batches of sentences."""
+"""One loaded model that makes voice prompts and speaks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from backend.contract import (
-    AUTO_LANGUAGE,
     MAX_SPOKEN_CHARACTERS,
     MAX_TRANSCRIPT_CHARACTERS,
     REFERENCE_SAMPLE_RATE,
@@ -16,14 +15,22 @@ from backend.contract import (
     LanguageNotSupportedError,
     ReferenceUnusableError,
     SpeechError,
-    SpeechRunsOnError,
     TextNotSpeakableError,
 )
-from backend.engine.batch import Row, SpeechChunk
+from backend.engine.codec_stream import CodecDecoder
+from backend.engine.cuda_graphs import choose_recorder
+from backend.engine.decoder import Decoder, Model
+from backend.engine.first_codes import FirstCodes
+from backend.engine.frame_loop import FrameLoop, Sentence
 from backend.engine.loading import EngineInfo, load_model
+from backend.engine.package_loop import PackageLoop, PackageSentence
 from backend.engine.reference import clone_voice
 from backend.engine.request_layout import RequestLayout
-from backend.engine.speaking import Speaker
+from backend.engine.residual_codes import ResidualCodes
+from backend.engine.sampling import Sampling
+from backend.engine.speech_chunk import SpeechChunk
+from backend.engine.speech_job import MAX_NEW_TOKENS, SpeechJob
+from backend.engine.talker import Talker
 from backend.models import find_checkpoint
 from backend.voice_prompt import PromptModel, read_voice_prompt, write_voice_prompt
 
@@ -31,16 +38,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
+    import torch
     from numpy.typing import NDArray
 
     from backend.contract import ConsentRecord
+    from backend.voice_prompt import ClonedVoice
     from backend.watermark import Watermarker
 
 MAX_ROWS = 64
-"""The most sentences of one batch."""
-
-MAX_NEW_TOKENS = 2_048
-"""The most frames of one sentence, 164 s. Longer speech drifts from the voice."""
+"""The most sentences that are spoken at once."""
 
 TOKENS_PER_TEXT_TOKEN = 12
 LEAST_TOKEN_LIMIT = 192
@@ -48,33 +54,14 @@ LEAST_TOKEN_LIMIT = 192
 this. Some 0.3 % of requests never end by themselves, and these bounds, which vLLM-Omni has too, are
 well beyond any speech that does."""
 
-_ATTEMPTS = 2
 _NOTHING = np.zeros(0, np.float32)
 
-
-@dataclass(frozen=True, slots=True)
-class SpeechJob:
-    """One sentence to be spoken: a row of a batch.
-
-    Attributes:
-        text: What to say, at most `MAX_SPOKEN_CHARACTERS`.
-        prompt: The voice, as `Engine.make_prompt` made it.
-        language: One of `EngineInfo.languages`.
-        seed: The same seed gives the same speech, whatever else is in the batch. (Rounding
-            depends on the size of the batch, and may tip a choice: in float32 one of many
-            thousands, in bfloat16 now and then.)
-        max_new_tokens: The most frames, which the length of the text limits further.
-    """
-
-    text: str = field(repr=False)
-    prompt: bytes = field(repr=False)
-    language: str = AUTO_LANGUAGE
-    seed: int | None = None
-    max_new_tokens: int = MAX_NEW_TOKENS
+SpeakingLoop = FrameLoop | PackageLoop
+"""What jobs join to be spoken: our loop, or the package's to compare with."""
 
 
 class Engine:
-    """A loaded model. For one thread at a time; streams may take turns.
+    """A loaded model. For one thread at a time; loops and streams may take turns.
 
     Attributes:
         sample_rate: Of all audio, in Hz.
@@ -82,17 +69,19 @@ class Engine:
 
     sample_rate = REFERENCE_SAMPLE_RATE
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as `load` has it
         self,
         package_model: Any,
         info: EngineInfo,
         *,
         require_consent: bool,
         watermark: Watermarker | None,
+        plain_package: bool,
+        cuda_graphs: bool,
     ) -> None:
         """Use `Engine.load`."""
+        self._package_model = package_model
         self._model = package_model.model
-        self._info = info
         self._require_consent = require_consent
         config = self._model.config.talker_config
         self._prompt_model = PromptModel(
@@ -103,9 +92,12 @@ class Engine:
             codebook_size=self._model.speech_tokenizer.config.decoder_config.codebook_size,
         )
         self._layout = RequestLayout(self._model, package_model.processor.tokenizer)
-        self._speaker = Speaker(
-            self._model, package_model.generate_defaults, self._layout.text_pad, watermark
-        )
+        self._watermark = watermark
+        self._is_plain = plain_package
+        self._codec = CodecDecoder(self._model.speech_tokenizer.model.decoder)
+        self._parts = _speaking_parts(package_model, self._layout.text_pad)
+        self._recorder = choose_recorder(self._parts, is_wanted=cuda_graphs and not plain_package)
+        self._info = replace(info, cuda_graphs=self._recorder is not None)
 
     @classmethod
     def load(  # noqa: PLR0913 - each is a choice of its own
@@ -119,6 +111,8 @@ class Engine:
         dtype: str | None = None,
         attention: str | None = None,
         require_consent: bool = True,
+        plain_package: bool = False,
+        cuda_graphs: bool = True,
     ) -> Engine:
         """Load a model, and log what was loaded onto what.
 
@@ -135,6 +129,8 @@ class Engine:
             attention: "flash_attention_2", "sdpa" or "eager"; None is the fastest that works.
             require_consent: Whether a voice prompt needs a consent record. False is for an
                 operator's own private use.
+            plain_package: Speak with the package's own loop, one sentence at a time: to compare.
+            cuda_graphs: Whether a GPU's work is recorded and replayed, where that works.
 
         Raises `UnknownModelError` if `checkpoint` is none, and `BackendUnavailableError` if it
         cannot be loaded.
@@ -147,7 +143,14 @@ class Engine:
             dtype=dtype,
             attention=attention,
         )
-        return cls(package_model, info, require_consent=require_consent, watermark=watermark)
+        return cls(
+            package_model,
+            info,
+            require_consent=require_consent,
+            watermark=watermark,
+            plain_package=plain_package,
+            cuda_graphs=cuda_graphs,
+        )
 
     def info(self) -> EngineInfo:
         """Say what is loaded, and on what."""
@@ -179,7 +182,7 @@ class Engine:
         return write_voice_prompt(voice, self._prompt_model)
 
     def speak_batch(self, jobs: Sequence[SpeechJob]) -> list[NDArray[np.float32] | SpeechError]:
-        """Speak a batch, and return each job's whole speech, float32 `(n,)`, or what kept it."""
+        """Speak jobs together; give each one's whole speech, float32 `(n,)`, or what kept it."""
         pieces: list[list[NDArray[np.float32]]] = [[] for _ in jobs]
         errors: dict[int, SpeechError] = {}
         for chunk in self.stream(jobs):
@@ -196,7 +199,7 @@ class Engine:
         *,
         is_cancelled: Callable[[int], bool] = lambda _row: False,
     ) -> Generator[SpeechChunk, None, None]:
-        """Speak a batch chunk by chunk, as it is made. Closing the generator stops the work.
+        """Speak jobs that come together, chunk by chunk. Closing the generator stops the work.
 
         Every job's chunks end with one that `is_last`, unless it was cancelled. A job's error ends
         that job alone. A job that finds no end is spoken anew once, beginning with a chunk that
@@ -204,24 +207,47 @@ class Engine:
 
         Args:
             jobs: At most `MAX_ROWS`. They may differ in voice, mode and language.
-            is_cancelled: Asked often, with a job's index. A cancelled job costs nothing more.
+            is_cancelled: Asked before each frame, with a job's index.
 
         Raises ValueError if there are too many jobs.
         """
-        if len(jobs) > MAX_ROWS:
-            raise ValueError(f"{len(jobs)} jobs, but a batch has at most {MAX_ROWS}")
-        rows = []
-        for number, job in enumerate(jobs):
+        loop = self.open(max(1, len(jobs)))
+        indices: dict[int, int] = {}
+        for index, job in enumerate(jobs):
             try:
-                rows.append(self._row(number, job))
+                indices[loop.join(job)] = index
             except SpeechError as error:
-                yield SpeechChunk(number, _NOTHING, is_last=True, error=error)
-        for attempt in range(_ATTEMPTS):
-            if rows:
-                rows = yield from self._speaker.speak(rows, attempt, is_cancelled)
-        for row in rows:
-            seconds = row.most_tokens / self._speaker.codec.frames_per_second
-            yield SpeechChunk(row.number, _NOTHING, is_last=True, error=SpeechRunsOnError(seconds))
+                yield SpeechChunk(index, _NOTHING, is_last=True, error=error)
+        while loop.rows:
+            for number, index in indices.items():
+                if is_cancelled(index):
+                    loop.leave(number)
+            for chunk in loop.step():
+                yield replace(chunk, row=indices[chunk.row])
+
+    def open(self, rows: int) -> SpeakingLoop:
+        """Begin to speak: jobs may join what this returns, and leave it, at any time.
+
+        Args:
+            rows: The most that are spoken at once, 1 to `MAX_ROWS`.
+
+        Raises ValueError if that is out of bounds.
+        """
+        if not 1 <= rows <= MAX_ROWS:
+            raise ValueError(f"{rows} rows, but there may be one at least and at most {MAX_ROWS}")
+        if self._is_plain:
+            return PackageLoop(
+                self._check, self._package_model, capacity=rows, watermark=self._watermark
+            )
+        return FrameLoop(
+            self._lay_out,
+            Decoder(self._parts, rows=rows, frames=MAX_NEW_TOKENS, recorder=self._recorder),
+            self._codec,
+            end_of_speech=self._parts.first_codes.end_of_speech,
+            code_groups=self._parts.code_groups,
+            capacity=rows,
+            watermark=self._watermark,
+        )
 
     def _checked_transcript(self, transcript: str | None) -> str | None:
         """Refuse at once what would make every later sentence fail."""
@@ -236,20 +262,49 @@ class Engine:
             raise ReferenceUnusableError("its transcript holds no words") from None
         return words.encode("utf-8", "ignore").decode("utf-8")
 
-    def _row(self, number: int, job: SpeechJob) -> Row:
+    def _lay_out(self, job: SpeechJob) -> Sentence:
         """Check a job and lay it out."""
+        voice, tokens = self._read(job)
+        request = self._layout.lay_out(tokens, voice, job.language)
+        return Sentence(request, job.seed, token_limit(len(tokens), job.max_new_tokens))
+
+    def _check(self, job: SpeechJob) -> PackageSentence:
+        """Check a job for the package, which lays it out itself."""
+        voice, tokens = self._read(job)
+        return PackageSentence(
+            self._layout.text_of(tokens),
+            job.language,
+            voice,
+            job.seed,
+            token_limit(len(tokens), job.max_new_tokens),
+        )
+
+    def _read(self, job: SpeechJob) -> tuple[ClonedVoice, list[int]]:
+        """Check a job; give its voice, and its text as tokens."""
         if len(job.text) > MAX_SPOKEN_CHARACTERS:
             raise TextNotSpeakableError("the text is too long for one call")
         if job.language not in self._info.languages:
             raise LanguageNotSupportedError(job.language, self._info.languages)
         voice = read_voice_prompt(job.prompt, self._prompt_model)
-        tokens = self._layout.tokenize(job.text)
-        return Row(
-            number,
-            self._layout.lay_out(tokens, voice, job.language),
-            job.seed,
-            most_tokens=token_limit(len(tokens), job.max_new_tokens),
-        )
+        return voice, self._layout.tokenize(job.text)
+
+
+def _speaking_parts(package_model: Any, text_pad: torch.Tensor) -> Model:
+    """Find the parts of a loaded model that make frames."""
+    defaults = package_model.generate_defaults
+    model, config = package_model.model, package_model.model.config.talker_config
+    return Model(
+        talker=Talker(model.talker),
+        first_codes=FirstCodes(
+            model.talker,
+            Sampling.from_defaults(defaults),
+            float(defaults.get("repetition_penalty") or 1.05),
+            config.codec_eos_token_id,
+        ),
+        residual_codes=ResidualCodes(model.talker, Sampling.from_defaults(defaults, "subtalker_")),
+        code_groups=config.num_code_groups,
+        text_pad=text_pad,
+    )
 
 
 def token_limit(text_tokens: int, asked: int) -> int:

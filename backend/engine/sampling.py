@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 
 _SEEDS = 2**64
@@ -62,39 +62,46 @@ class Sampling:
         """
         if not self.do_sample:
             return logits.argmax(dim=-1)
-        count = min(self.top_k or logits.shape[-1], logits.shape[-1])
-        values, codes = logits.float().topk(count, dim=-1)
-        probabilities = torch.softmax(values / self.temperature, dim=-1)
-        if self.top_p < 1:
-            before = probabilities.cumsum(dim=-1) - probabilities
-            probabilities = probabilities * (before < self.top_p)
+        logits = logits.float()
+        probabilities = torch.softmax(self._cut(logits) / self.temperature, dim=-1)
         # Summed up in the order of the codes, not of their likeliness: where two are all but
         # equally likely, the rounding of another batch size swaps their ranks, and the draw would
         # fall to the other one. Measured: 74 of 1,440,000 choices changed by rank, none by code.
-        codes, order = codes.sort(dim=-1)
-        summed = probabilities.gather(-1, order).cumsum(dim=-1)
+        # In double precision, because sums on a GPU may fall from one code to the next by rounding
+        # (https://github.com/pytorch/pytorch/issues/21780), and a draw into such a gap, seldom as
+        # it is, would choose a code that was ruled out.
+        summed = probabilities.cumsum(dim=-1, dtype=torch.float64)
         reached = summed <= draws.unsqueeze(-1) * summed[:, -1:]
-        place = reached.sum(dim=-1, keepdim=True).clamp(max=count - 1)
-        return codes.gather(-1, place).squeeze(-1)
+        return reached.sum(dim=-1).clamp_(max=logits.shape[-1] - 1)
+
+    def _cut(self, logits: torch.Tensor) -> torch.Tensor:
+        """Rule out all codes but the likeliest, by top-k and top-p."""
+        count = min(self.top_k or logits.shape[-1], logits.shape[-1])
+        likeliest = logits.topk(count, dim=-1).values
+        least = likeliest[:, -1:]
+        if self.top_p < 1:
+            probabilities = torch.softmax(likeliest / self.temperature, dim=-1)
+            before = probabilities.cumsum(dim=-1) - probabilities
+            kept = (before < self.top_p).sum(dim=-1, keepdim=True)
+            # At least one, also of logits that are no numbers: that row fails, but not the others.
+            least = likeliest.gather(-1, (kept - 1).clamp_(min=0))
+        return logits.masked_fill(logits < least, -torch.inf)
 
 
-def draw(seeds: Sequence[int | None], attempt: int, shape: tuple[int, int]) -> torch.Tensor:
-    """Draw all the chance that some rows will need, each from its own seed.
+def draw(seed: int | None, attempt: int, shape: tuple[int, int]) -> torch.Tensor:
+    """Draw all the chance that a row may need.
 
-    Rows without a seed take fresh entropy from the system. That also holds for a process restored
-    from a memory snapshot, where torch's own random state would be the same every time.
+    Without a seed it is fresh entropy from the system. That also holds for a process restored from
+    a memory snapshot, where torch's own random state would be the same every time.
 
     Args:
-        seeds: One for each row.
+        seed: The same gives the same.
         attempt: A second attempt with the same seed draws differently.
         shape: The most frames, and the codes of a frame.
 
     Returns:
-        float32 `(rows, frames, codes)`, uniform in [0, 1).
+        float32 `(frames, codes)`, uniform in [0, 1).
     """
-    generators = [
-        np.random.default_rng() if seed is None else np.random.default_rng((seed % _SEEDS, attempt))
-        for seed in seeds
-    ]
-    draws = np.stack([each.random(shape, np.float32) for each in generators])
+    chosen = None if seed is None else (seed % _SEEDS, attempt)
+    draws = np.random.default_rng(chosen).random(shape, np.float32)
     return torch.from_numpy(np.minimum(draws, _LARGEST_DRAW))

@@ -38,6 +38,6 @@ def test_its_stream_equals_one_decode(other_engine: Engine) -> None:
     codes = torch.randint(128, (1, 40, 8), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         whole = decoder(codes.transpose(1, 2))[0, 0]
-    stream = CodecDecoder(decoder).open([codes[0, :25]])
+    stream = CodecDecoder(decoder).open(codes[0, :25])
     pieces = [stream.decode(piece) for piece in torch.split(codes[:, 25:], 4, dim=1)]
     torch.testing.assert_close(torch.cat(pieces, dim=1)[0], whole[25 * 1_920 :], atol=1e-3, rtol=0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from backend.engine import Engine, SpeechJob
 from backend.engine.codec_stream import CodecDecoder
 from backend.engine.sampling import Sampling
 from tests.backend.conftest import TRANSCRIPT, buzz, spoken
+from tests.backend.decoding import codes_until_the_end
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +39,7 @@ TEXTS = [
     "A longer text than its reference has frames, so that some of it trails. It is two sentences.",
 ]
 LANGUAGES = ["English", "German", "French", "Auto"]
+WORDS = ["one", "morning", "the", "harbour", "lay", "still;", "nobody,", "spoke...", "12", "Möwen!"]
 TRANSCRIPTS = [TRANSCRIPT, None, TRANSCRIPT, None]
 
 
@@ -116,7 +120,7 @@ def jobs(
 def test_requests_are_laid_out_as_the_package_does(
     greedy_engine: Engine, jobs: list[SpeechJob], package_run: PackageRun
 ) -> None:
-    requests = [greedy_engine._row(number, job).request for number, job in enumerate(jobs)]
+    requests = [greedy_engine._lay_out(job).request for job in jobs]
     expected = package_run.talker_inputs
     for row, request in enumerate(requests):
         theirs = expected["inputs_embeds"][row][expected["attention_mask"][row] == 1]
@@ -137,6 +141,56 @@ def test_speech_is_what_the_package_makes(
         # Where it cuts the reference off, the package's rounding may leave a sample of it.
         assert len(theirs) - length in {0, 1}
         np.testing.assert_allclose(spoken(ours), theirs[-length:], atol=1e-3)
+
+
+@pytest.mark.slow
+def test_sixty_requests_get_the_codes_that_the_package_gives_them(
+    greedy_engine: Engine,
+    package: Any,
+    references: list[NDArray[np.float32]],
+    consent: ConsentRecord,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chance = random.Random(6)  # noqa: S311 - not for secrets
+    modes = list(product(references, TRANSCRIPTS[:2]))
+    items = [
+        package.create_voice_clone_prompt((clip, 24_000), *mode(words)) for clip, words in modes
+    ]
+    prompts = [greedy_engine.make_prompt(clip, words, consent) for clip, words in modes]
+    expected: list[torch.Tensor] = []
+    generate = package.model.generate
+
+    def see_codes(**inputs: Any) -> Any:
+        result = generate(**inputs)
+        expected.extend(result[0])
+        return result
+
+    monkeypatch.setattr(package.model, "generate", see_codes)
+    said: list[torch.Tensor] = []
+    for size in (*range(1, 9), 8, 8, 8):
+        texts = [" ".join(chance.choices(WORDS, k=chance.randint(1, 12))) for _ in range(size)]
+        languages = chance.choices(LANGUAGES, k=size)
+        voices = chance.choices(range(len(modes)), k=size)
+        package.generate_voice_clone(
+            texts,
+            languages,
+            voice_clone_prompt=[items[voice][0] for voice in voices],
+            max_new_tokens=FRAMES + 1,
+        )
+        jobs = [
+            SpeechJob(text, prompts[voice], language)
+            for text, voice, language in zip(texts, voices, languages, strict=True)
+        ]
+        said += codes_until_the_end(greedy_engine, jobs, FRAMES)
+    assert len(said) == len(expected) == 60
+    assert len({len(codes) for codes in expected}) > 5
+    for number, (ours, theirs) in enumerate(zip(said, expected, strict=True)):
+        assert torch.equal(ours, theirs), number
+
+
+def mode(words: str | None) -> tuple[str | None, bool]:
+    """The transcript, and whether the voice alone is taken, as the package has it."""
+    return words, words is None
 
 
 def test_prompts_are_what_the_package_makes(
@@ -161,12 +215,11 @@ def test_a_stream_of_pieces_equals_one_decode(greedy_engine: Engine, pieces: lis
     codes = [torch.randint(256, (length + 60, 16)) for length in references]
     with torch.inference_mode():
         whole = [decoder(each.T[None])[0, 0] for each in codes]
-    stream = CodecDecoder(decoder).open(
-        [each[:length] for each, length in zip(codes, references, strict=True)]
-    )
+    streaming = CodecDecoder(decoder)
+    rows = [streaming.open(each[:length]) for each, length in zip(codes, references, strict=True)]
     spoken_codes = torch.stack([each[-60:] for each in codes])
     joined = torch.cat(
-        [stream.decode(piece) for piece in torch.split(spoken_codes, pieces, dim=1)], dim=1
+        [streaming.decode(rows, piece) for piece in torch.split(spoken_codes, pieces, dim=1)], dim=1
     )
     for row, expected in zip(joined, whole, strict=True):
         torch.testing.assert_close(row, expected[-60 * 1_920 :], atol=1e-9, rtol=0)
@@ -194,6 +247,7 @@ def test_rounding_that_swaps_two_equally_likely_codes_changes_no_choice(top_p: f
         Sampling(do_sample=True, temperature=1.7, top_k=5, top_p=0.8),
         Sampling(do_sample=True, temperature=0.3, top_k=0, top_p=0.5),
         Sampling(do_sample=True, temperature=1.0, top_k=900, top_p=1.0),
+        Sampling(do_sample=True, temperature=1.0, top_k=50, top_p=0.0),
     ],
 )
 def test_codes_are_drawn_with_the_probabilities_of_transformers(sampling: Sampling) -> None:
@@ -207,3 +261,39 @@ def test_codes_are_drawn_with_the_probabilities_of_transformers(sampling: Sampli
     chosen = sampling.choose(logits.expand(len(grid), -1), grid)
     shares = torch.bincount(chosen, minlength=120) / len(grid)
     torch.testing.assert_close(shares, expected, atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.9])
+def test_a_row_without_numbers_leaves_the_others_their_choice(top_p: float) -> None:
+    sampling = Sampling(do_sample=True, temperature=0.9, top_k=50, top_p=top_p)
+    logits = torch.randn(3, 120, generator=torch.Generator().manual_seed(1))
+    draws = torch.tensor([0.2, 0.5, 0.8])
+    expected = sampling.choose(logits, draws)
+    logits[1, 7] = torch.nan
+    chosen = sampling.choose(logits, draws)
+    assert chosen[[0, 2]].tolist() == expected[[0, 2]].tolist()
+    assert 0 <= chosen[1] < 120
+
+
+def scan_as_a_gpu_does(each: torch.Tensor, dim: int, dtype: torch.dtype | None = None) -> Any:
+    """Sum up in parallel, so that each sum is rounded in its own order."""
+    assert dim == -1
+    summed = each.to(dtype or each.dtype)
+    step = 1
+    while step < each.shape[-1]:
+        summed = torch.cat([summed[:, :step], summed[:, step:] + summed[:, :-step]], dim=-1)
+        step *= 2
+    return summed
+
+
+def test_rounding_never_chooses_a_code_that_is_ruled_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampling = Sampling(do_sample=True, temperature=1.0, top_k=0, top_p=1.0)
+    logits = torch.randn(1, 300, generator=torch.Generator().manual_seed(1))
+    logits[
+        :, 200:299
+    ] = -torch.inf  # before the last, as control codes are before the end of speech
+    monkeypatch.setattr(torch.Tensor, "cumsum", scan_as_a_gpu_does)
+    until_there = torch.softmax(logits, dim=-1)[0, :200].sum().item()
+    draws = until_there + torch.arange(-20, 20) * 2**-24
+    chosen = sampling.choose(logits.expand(len(draws), -1), draws)
+    assert set(chosen.tolist()) == {199, 299}
