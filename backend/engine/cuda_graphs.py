@@ -19,7 +19,8 @@ from backend.engine.request_layout import LaidOutRequest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backend.engine.decoder import DecoderRow, Model
+    from backend.engine.decoder import DecoderRow
+    from backend.engine.model_parts import ModelParts
     from backend.engine.replayed_step import Recorder
 
 _CHECKED_ROWS = 3  # not a size that is recorded: one entry is computed and forgotten
@@ -33,18 +34,18 @@ _TOLERANCE = 0.02  # of a state's largest number: some roundings in bfloat16
 log = logging.getLogger(__name__)
 
 
-def choose_recorder(model: Model, *, is_wanted: bool) -> Recorder | None:
+def choose_recorder(parts: ModelParts, *, is_wanted: bool) -> Recorder | None:
     """Give what records steps on this device, if that is wanted and works here."""
-    if not is_wanted or model.text_pad.device.type != "cuda":
+    if not is_wanted or parts.text_pad.device.type != "cuda":
         return None
-    return checked_recorder(model, CudaGraphRecorder())
+    return checked_recorder(parts, CudaGraphRecorder())
 
 
-def checked_recorder(model: Model, recorder: Recorder) -> Recorder | None:
+def checked_recorder(parts: ModelParts, recorder: Recorder) -> Recorder | None:
     """Try a recorder on a short prompt; give it if what it replays is what was recorded.
 
     Args:
-        model: Makes the frames.
+        parts: Of a loaded model, which make the frames.
         recorder: To be tried.
 
     Returns:
@@ -52,8 +53,8 @@ def checked_recorder(model: Model, recorder: Recorder) -> Recorder | None:
         log: frames are made all the same, more slowly.
     """
     try:
-        expected = _states_after(model, _run_directly)
-        replayed = _states_after(model, recorder)
+        expected = _states_after(parts, _run_directly)
+        replayed = _states_after(parts, recorder)
     except Exception as error:  # noqa: BLE001 - whatever a driver does not like, speech goes on
         log.warning("CUDA graphs are off: recording failed with %s", type(error).__name__)
         return None
@@ -102,20 +103,20 @@ def _run_directly(_step: Callable[[], None]) -> None:
 
 
 @torch.inference_mode()
-def _states_after(model: Model, recorder: Recorder) -> torch.Tensor:
+def _states_after(parts: ModelParts, recorder: Recorder) -> torch.Tensor:
     """Let some rows speak; give the talker's states of all their frames, `(states, hidden)`.
 
     On the way a row leaves, which changes the number of rows, and one joins that has much text,
     which moves memory.
     """
     chance = torch.Generator().manual_seed(0)
-    decoder = Decoder(model, rows=_CHECKED_ROWS, frames=_CHECKED_FRAMES, recorder=recorder)
-    pad = model.text_pad
+    decoder = Decoder(parts, rows=_CHECKED_ROWS, frames=_CHECKED_FRAMES, recorder=recorder)
+    pad = parts.text_pad
 
     def join(text_tokens: int) -> DecoderRow:
         noise = torch.randn(_CHECKED_POSITIONS, pad.shape[1], generator=chance).to(pad)
-        draws = torch.rand(_CHECKED_FRAMES, model.code_groups, generator=chance)
-        no_codes = torch.zeros(0, model.code_groups, dtype=torch.long, device=pad.device)
+        draws = torch.rand(_CHECKED_FRAMES, parts.code_groups, generator=chance)
+        no_codes = torch.zeros(0, parts.code_groups, dtype=torch.long, device=pad.device)
         request = LaidOutRequest(noise * pad.std() + pad, pad.expand(text_tokens, -1), no_codes)
         return decoder.join(request, draws)
 

@@ -11,6 +11,14 @@ if TYPE_CHECKING:
 POSITIONS_AT_ONCE = 256
 """Memory holds a multiple of so many positions, 20 s of speech."""
 
+MOST_ROWS = 16
+"""Rows beyond which a GPU gains little, and each one's speech gets slow."""
+
+_LONG_ROW = 2_880
+"""Positions that a row takes while memory grows from 1,152 to 1,728, which is room for a long
+reference and 80 s of speech."""
+
+_SHARE = 0.8  # of a GPU's free memory; the codec and the products of layers need some too
 _GROWTH = 1.5  # at the least, so that the longest sentence has it grow a few times only
 
 
@@ -88,6 +96,21 @@ class KeyValues:
     def positions(self) -> int:
         """How many positions of a row fit in."""
         return self._memory.shape[4]
+
+    def fitting_rows(self, free_bytes: int) -> int:
+        """Tell how many rows a GPU has room for, each as long as a long sentence makes it.
+
+        Args:
+            free_bytes: Its memory that nothing has taken.
+
+        Returns:
+            A power of two, as the rows that are replayed are rounded up to one; at the most
+            `MOST_ROWS`.
+        """
+        layers, both, _, key_heads, _, head_dim = self._memory.shape
+        position = layers * both * key_heads * head_dim * self._memory.element_size()
+        fitting = int(_SHARE * free_bytes / (_LONG_ROW * position))
+        return min(MOST_ROWS, 1 << max(0, fitting.bit_length() - 1))
 
     def reserve(self, rows: int, positions: int) -> None:
         """Make room for so many rows and positions; what is remembered stays."""

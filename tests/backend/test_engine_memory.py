@@ -10,6 +10,7 @@ import torch
 
 from backend.engine import FrameLoop, SpeechJob
 from backend.engine.codec_stream import _REFERENCES
+from backend.engine.key_values import KeyValues
 from tests.backend.conftest import TRANSCRIPT, buzz
 
 if TYPE_CHECKING:
@@ -65,3 +66,20 @@ def test_one_sentence_after_the_other_holds_no_more_than_the_first_few(
             list(loop.step())
         held.append(held_bytes())
     assert held[2] - held[0] < SLACK_BYTES
+
+
+@pytest.mark.parametrize(
+    ("free_gigabytes", "dtype", "rows"),
+    [
+        (19, torch.bfloat16, 16),
+        (10, torch.float32, 8),
+        (2, torch.float32, 2),
+        (0, torch.float32, 1),
+    ],
+)
+def test_a_small_gpu_speaks_fewer_sentences_at_once(
+    free_gigabytes: int, dtype: torch.dtype, rows: int
+) -> None:
+    # The published checkpoints' 28 layers with 8 key heads of 128.
+    memory = KeyValues(28, 8, 128, torch.empty(0, dtype=dtype))
+    assert memory.fitting_rows(free_gigabytes * 10**9) == rows
