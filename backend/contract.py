@@ -177,7 +177,7 @@ class BackendInfo:
         clones: False where the speech only resembles the reference.
         notice: A sentence that every reply must carry, or None.
         sentences_at_once: How many sentences of one text to ask for at once. More than one pays
-            where they are spoken as a batch.
+            where they are spoken together.
     """
 
     name: str

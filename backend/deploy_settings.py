@@ -20,6 +20,7 @@ DEFAULT_TRANSCRIBER = "mobiuslabsgmbh/faster-whisper-large-v3-turbo"
 
 _NO_TRANSCRIBER = "none"
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+_ENGINES = ("timbre", "reference")
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off")
 
@@ -45,6 +46,8 @@ class DeploySettings:
         require_consent: `REQUIRE_CONSENT`: whether a voice needs its owner's consent.
         transcriber: `TRANSCRIBER_MODEL`: a Whisper model converted for CTranslate2, by its
             repository on the hub or its folder in the container; None for no transcriber.
+        plain_package: `ENGINE`: whether qwen-tts speaks with its own loop, to compare with ours.
+        cuda_graphs: `CUDA_GRAPHS`: whether the GPU's work is recorded and replayed.
     """
 
     model_id: str = DEFAULT_MODEL_ID
@@ -54,6 +57,8 @@ class DeploySettings:
     max_containers: int = 1
     require_consent: bool = True
     transcriber: str | None = DEFAULT_TRANSCRIBER
+    plain_package: bool = False
+    cuda_graphs: bool = True
 
     def as_environment(self) -> dict[str, str]:
         """Give the variables that `read_deploy_settings` reads these settings from."""
@@ -65,6 +70,8 @@ class DeploySettings:
             "MAX_CONTAINERS": str(self.max_containers),
             "REQUIRE_CONSENT": str(int(self.require_consent)),
             "TRANSCRIBER_MODEL": self.transcriber or _NO_TRANSCRIBER,
+            "ENGINE": _ENGINES[self.plain_package],
+            "CUDA_GRAPHS": str(int(self.cuda_graphs)),
         }
 
 
@@ -93,6 +100,8 @@ def read_deploy_settings(environment: Mapping[str, str]) -> DeploySettings:
         ),
         require_consent=_switch(given, "REQUIRE_CONSENT", defaults.require_consent),
         transcriber=_transcriber(given.get("TRANSCRIBER_MODEL") or defaults.transcriber),
+        plain_package=_plain_package(given.get("ENGINE") or _ENGINES[defaults.plain_package]),
+        cuda_graphs=_switch(given, "CUDA_GRAPHS", defaults.cuda_graphs),
     )
     if settings.min_containers > settings.max_containers:
         raise DeploySettingsError("MIN_CONTAINERS must not exceed MAX_CONTAINERS.")
@@ -147,3 +156,9 @@ def _transcriber(value: str | None) -> str | None:
         "TRANSCRIBER_MODEL must be a repository on the hub such as Systran/faster-whisper-small, "
         "the full path of a folder in the container, or none."
     )
+
+
+def _plain_package(value: str) -> bool:
+    if value not in _ENGINES:
+        raise DeploySettingsError(f"ENGINE must be {' or '.join(_ENGINES)}.")
+    return value == "reference"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
-from itertools import chain, zip_longest
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator
 
 T = TypeVar("T")
 
@@ -19,7 +18,8 @@ class QueueFullError(Exception):
 class FairQueue(Generic[T]):
     """Serves its callers in turn; each caller's own items stay in the order they came.
 
-    A caller who joins is served after at most one item of every other caller.
+    It is the turn of whoever has the fewest items under way. Among equals, a caller who joins is
+    served after at most one item of every other caller.
 
     Args:
         limit: How many items fit in.
@@ -39,14 +39,16 @@ class FairQueue(Generic[T]):
         line.append(item)
         self._lines[caller] = line
 
-    def pop(self, *, passing_over: Collection[str] = ()) -> T:
-        """Take the item whose turn it is.
+    def next_caller(self, under_way: Counter[str]) -> str | None:
+        """Say whose turn it is; None if the queue is empty.
 
         Args:
-            passing_over: Callers who keep their places, but are not served this time. There must be
-                another one.
+            under_way: How many items of each caller have been taken, and are not done.
         """
-        caller = next(caller for caller in self._lines if caller not in passing_over)
+        return min(self._lines, key=lambda caller: under_way[caller], default=None)
+
+    def pop(self, caller: str) -> T:
+        """Take a caller's first item; there must be one. Its next turn comes after the others'."""
         line = self._lines.pop(caller)
         item = line.popleft()
         if line:
@@ -63,11 +65,20 @@ class FairQueue(Generic[T]):
             del self._lines[caller]
         return True
 
+    def in_order(self, under_way: Counter[str]) -> Iterator[T]:
+        """Go through the items in the order of their turns, if nothing under way were done before.
+
+        Args:
+            under_way: As for `next_caller`.
+        """
+        rest: FairQueue[T] = FairQueue(limit=self._limit, limit_per_caller=self._limit_per_caller)
+        for owner, line in self._lines.items():
+            for item in line:
+                rest.push(owner, item)
+        taken = under_way.copy()
+        while (caller := rest.next_caller(taken)) is not None:
+            yield rest.pop(caller)
+            taken[caller] += 1
+
     def __len__(self) -> int:
         return sum(map(len, self._lines.values()))
-
-    def __iter__(self) -> Iterator[T]:
-        """Go through the items in the order in which `pop` would give them now."""
-        nothing = object()
-        rounds = zip_longest(*self._lines.values(), fillvalue=nothing)
-        return (item for item in chain.from_iterable(rounds) if item is not nothing)  # type: ignore[misc]

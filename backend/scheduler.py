@@ -1,9 +1,9 @@
-"""Many callers, one engine: requests become batches, and rows leave when they are done.
+"""Many callers, one engine: sentences join at the next codec frame, and leave when they are done.
 
 A loaded model serves one thread and is cheapest per sentence when it speaks many at once. So a
-worker thread owns it; what callers ask for waits a few milliseconds for company, in a queue that is
-bounded and fair between callers. Two batches may take turns, so a short sentence does not wait for
-the end of a long one.
+worker thread owns it, and goes round frame by frame: whatever has come meanwhile joins those who
+speak, whatever is ready is handed out, whoever left is dropped. Where there is no row for a request
+it waits, in a queue that is bounded and fair between callers.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ class Load:
     Attributes:
         waiting: Requests that have not begun.
         begun: Requests that the engine works on.
-        batches: Batches under way.
         seconds_per_request: Of the engine's time, lately; None before the first request ended.
         crashes_in_a_row: Calls of the model that crashed since one last went well. If this grows,
             the process should be replaced.
@@ -46,7 +45,6 @@ class Load:
 
     waiting: int
     begun: int
-    batches: int
     seconds_per_request: float | None
     crashes_in_a_row: int
 
@@ -65,8 +63,9 @@ class Scheduler:
     """
 
     def __init__(self, engine: Engine, limits: SchedulerLimits | None = None) -> None:
-        self._queue = RequestQueue(limits or SchedulerLimits())
-        self._worker = EngineWorker(engine, self._queue)
+        limits = limits or SchedulerLimits()
+        self._queue = RequestQueue(limits)
+        self._worker = EngineWorker(engine, self._queue, rows=limits.rows)
 
     def start(self) -> None:
         """Begin to serve. Called once."""
@@ -91,7 +90,6 @@ class Scheduler:
         return Load(
             waiting=waiting,
             begun=begun,
-            batches=self._worker.batches,
             seconds_per_request=self._queue.seconds_per_request(),
             crashes_in_a_row=self._worker.crashes_in_a_row,
         )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
-import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from backend.scheduler_ticket import PromptTicket, SpeechTicket
 if TYPE_CHECKING:
     from backend.scheduler_ticket import Ticket
 
-_RECENT_ENDS = 32
+_RECENT = 32
 _CLOSED = "the engine is shutting down"
 
 
@@ -24,29 +24,24 @@ class SchedulerLimits:
     """How much may be under way at once.
 
     Attributes:
-        rows: The sentences of one batch.
-        batches: The batches that take turns. With more than one, a short sentence need not wait for
-            the end of a long one.
-        batches_in_need: How many there may be for callers who have waited `need_seconds`, while
-            others keep the engine busy for minutes.
+        rows: The sentences that are spoken together; at least one.
         waiting: The requests of a kind (speech, voice prompts) that may wait; one more is refused.
         waiting_per_caller: How many of them may belong to one caller.
-        gather_seconds: How long an idle engine waits for the first request to get company.
-        patience_seconds: How long a caller who is not being served waits for the batch under way to
-            end, before another begins beside it. Two batches cost nearly twice the time of one, so
-            what comes in one wave should end up in one batch.
-        need_seconds: How long a caller who is not being served waits at the most, unless there are
-            `batches_in_need` already.
     """
 
     rows: int = 16
-    batches: int = 2
-    batches_in_need: int = 4
     waiting: int = 64
     waiting_per_caller: int = 16
-    gather_seconds: float = 0.004
-    patience_seconds: float = 0.1
-    need_seconds: float = 3.0
+
+    @property
+    def rows_for_newcomers(self) -> int:
+        """The rows that only a caller of whom nothing is being spoken may take.
+
+        A quarter, so that a few can join at the next frame though others speak for minutes. It is
+        rounded up, so that even of two rows one caller never takes both. Of a single row it takes
+        nothing away: whoever has it can have no second one.
+        """
+        return math.ceil(self.rows / 4)
 
 
 class RequestQueue:
@@ -66,7 +61,7 @@ class RequestQueue:
             PromptTicket: self._prompts,
         }
         self._begun: set[Ticket[Any]] = set()
-        self._ends = deque([0.0], maxlen=_RECENT_ENDS + 1)  # the engine's busy time as each ended
+        self._recent_seconds: deque[float] = deque(maxlen=_RECENT)  # of the engine's time
         self._is_closed = False
         self._changed = threading.Condition()
 
@@ -101,7 +96,8 @@ class RequestQueue:
     def ahead_of(self, ticket: Ticket[Any]) -> int:
         """Count the requests that are taken before this one, as of now; 0 if it waits no more."""
         with self._changed:
-            line = self._lines[type(ticket)]
+            kind = type(ticket)
+            line = self._lines[kind].in_order(self._under_way(kind))
             return next((ahead for ahead, other in enumerate(line) if other is ticket), 0)
 
     def retry_after(self) -> float | None:
@@ -119,92 +115,65 @@ class RequestQueue:
         """Fail every request, and refuse what comes."""
         with self._changed:
             self._is_closed = True
-            for ticket in (*self._speeches, *self._prompts, *self._begun):
+            lines = self._lines.values()
+            waiting = (ticket for line in lines for ticket in line.in_order(Counter()))
+            for ticket in (*waiting, *self._begun):
                 ticket.fail(BackendUnavailableError(_CLOSED))
             self._changed.notify()
 
-    def wait_for_work(self, *, batches: int) -> bool:
-        """Sleep until there is something to do; return False once closed.
-
-        Args:
-            batches: How many batches are under way.
-        """
+    def wait_for_work(self) -> bool:
+        """Sleep until there is something to do; return False once closed."""
         with self._changed:
-            while not (self._is_closed or batches or self._prompts):
-                delay = self._seconds_until_due(batches=0)
-                if delay is not None and delay <= 0:
-                    break
-                self._changed.wait(delay)
+            self._changed.wait_for(
+                lambda: self._is_closed or self._begun or self._speeches or self._prompts
+            )
             return not self._is_closed
 
     def take_prompt(self) -> PromptTicket | None:
         """Take the voice prompt that is made next."""
         with self._changed:
-            if self._is_closed or not self._prompts:
+            caller = self._prompts.next_caller(Counter())
+            if self._is_closed or caller is None:
                 return None
-            ticket = self._prompts.pop()
+            ticket = self._prompts.pop(caller)
             self._begin(ticket)
             return ticket
 
-    def take_batch(self, *, batches: int) -> list[SpeechTicket]:
-        """Take the sentences that should be begun now, of callers who are not being served.
-
-        Args:
-            batches: How many batches are under way.
-        """
+    def take_speeches(self) -> list[SpeechTicket]:
+        """Take the sentences that join now, for which there are rows."""
+        tickets = []
         with self._changed:
-            delay = self._seconds_until_due(batches=batches)
-            if self._is_closed or delay is None or delay > 0:
-                return []
-            served = self._served_callers()
-            rows = min(len(self._eligible()), self._limits.rows)
-            tickets = [self._speeches.pop(passing_over=served) for _ in range(rows)]
-            for ticket in tickets:
+            while not self._is_closed and (caller := self._next_speaker()) is not None:
+                ticket = self._speeches.pop(caller)
                 self._begin(ticket)
-            return tickets
+                tickets.append(ticket)
+        return tickets
 
-    def end(self, ticket: Ticket[Any], *, busy_seconds: float) -> None:
-        """Note that the engine is done with a ticket.
-
-        Args:
-            ticket: Which one.
-            busy_seconds: What the engine has worked in all, since it began.
-        """
+    def end(self, ticket: Ticket[Any]) -> None:
+        """Note that the engine is done with a ticket."""
         with self._changed:
-            if ticket in self._begun:
-                self._begun.remove(ticket)
-                self._ends.append(busy_seconds)
+            self._begun.remove(ticket)
+            self._recent_seconds.append(ticket.engine_seconds)
 
     def seconds_per_request(self) -> float | None:
         """Give the engine's time for one request, lately; None before anything ended."""
-        ended = len(self._ends) - 1
-        return (self._ends[-1] - self._ends[0]) / ended if ended else None
+        with self._changed:
+            recent = self._recent_seconds
+            return sum(recent) / len(recent) if recent else None
 
     def _begin(self, ticket: Ticket[Any]) -> None:
         ticket.has_begun = True
         self._begun.add(ticket)
 
-    def _served_callers(self) -> set[str]:
-        begun = (ticket for ticket in self._begun if isinstance(ticket, SpeechTicket))
-        return {ticket.caller for ticket in begun if not ticket.is_over}
-
-    def _eligible(self) -> list[SpeechTicket]:
-        """List what may be begun: whoever has sentences in a batch waits until they are spoken."""
-        served = self._served_callers()
-        return [ticket for ticket in self._speeches if ticket.caller not in served]
-
-    def _seconds_until_due(self, *, batches: int) -> float | None:
-        """Say when the next batch should begin: 0 or less is now, None is not foreseen."""
-        eligible = self._eligible()
-        limits = self._limits
-        if not eligible or batches >= max(limits.batches, limits.batches_in_need):
+    def _next_speaker(self) -> str | None:
+        """Say whose sentence joins next; None if there is none, or no row for it."""
+        rows = self._under_way(SpeechTicket)
+        caller = self._speeches.next_caller(rows)
+        if caller is None:
             return None
-        if not batches and len(eligible) >= limits.rows:
-            return 0.0
-        if not batches:
-            delay = limits.gather_seconds
-        elif batches < limits.batches:
-            delay = limits.patience_seconds
-        else:
-            delay = limits.need_seconds
-        return min(ticket.arrived for ticket in eligible) + delay - time.monotonic()
+        kept_free = self._limits.rows_for_newcomers if rows[caller] else 0
+        return caller if rows.total() < self._limits.rows - kept_free else None
+
+    def _under_way(self, kind: type[Ticket[Any]]) -> Counter[str]:
+        """Count the requests of a kind that have begun, by their callers."""
+        return Counter(ticket.caller for ticket in self._begun if isinstance(ticket, kind))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -45,7 +44,7 @@ class Ticket(Generic[Result]):
     Used once, in `with`: entering puts it into the queue, or raises `BackendBusyError` or
     `BackendUnavailableError`; leaving stops what is still to be done. Inside, one task reads the
     results with `async for`. They wait in the ticket for a slow reader, so that one never holds up
-    the others of a batch; how many there can be is bounded by the work itself.
+    the others; how many there can be is bounded by the work itself.
 
     Must be made in a running event loop. `deliver`, `finish` and `fail` may be called from any
     thread; what comes after the first end is ignored.
@@ -56,18 +55,19 @@ class Ticket(Generic[Result]):
         deadline: The seconds after which it fails; None for no such limit.
 
     Attributes:
-        arrived: When it was put into the queue, on the clock of `time.monotonic`.
         has_begun: Whether the engine works on it, or has.
         is_over: Whether it came to any end, so that nothing more needs to be done for it.
         seconds_spoken: How much speech was made for it so far.
+        engine_seconds: What it cost of the engine's time so far. Requests that are worked on
+            together share the time.
     """
 
     def __init__(self, caller: str, *, queue: RequestQueue, deadline: float | None) -> None:
         self.caller = caller
-        self.arrived = time.monotonic()
         self.has_begun = False
         self.is_over = False
         self.seconds_spoken = 0.0
+        self.engine_seconds = 0.0
         self._queue = queue
         self._results: asyncio.Queue[Result | SpeechError | None] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
@@ -93,7 +93,6 @@ class Ticket(Generic[Result]):
         self._end(error)
 
     def __enter__(self) -> Self:
-        self.arrived = time.monotonic()
         self._queue.put(self)
         if self._deadline is not None:
             self._timer = self._loop.call_later(self._deadline, self._expire)

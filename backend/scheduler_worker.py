@@ -1,4 +1,4 @@
-"""The one thread that touches the engine: it begins batches, and moves them along in turn."""
+"""The one thread that touches the engine: it moves all that is spoken on, frame by frame."""
 
 from __future__ import annotations
 
@@ -6,60 +6,39 @@ import logging
 import threading
 import time
 import traceback
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backend.contract import GenerationFailedError, SpeechError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from backend.engine import Engine, SpeechChunk
+    from backend.engine import Engine, SpeakingLoop, SpeechChunk
     from backend.scheduler_queue import RequestQueue
-    from backend.scheduler_ticket import SpeechTicket
+    from backend.scheduler_ticket import PromptTicket, SpeechTicket
 
 log = logging.getLogger(__name__)
-
-_CRASHED = "the model failed"
-
-
-@dataclass(eq=False, slots=True)
-class _Batch:
-    """Sentences that the engine speaks together.
-
-    Attributes:
-        tickets: One for each row.
-        chunks: The engine's stream.
-        seconds: Its part of the engine's time. The batch with the least goes on next, so a new one
-            begins with as much as the least of the others has.
-    """
-
-    tickets: list[SpeechTicket]
-    chunks: Iterator[SpeechChunk]
-    seconds: float
 
 
 class EngineWorker:
     """A thread that owns an engine and works off a queue until that is closed.
 
     Args:
-        engine: Nothing else may use it from now on. Its streams are read in turn.
+        engine: Nothing else may use it from now on.
         queue: Where the work comes from.
+        rows: How many sentences the engine speaks together, at the most.
     """
 
-    def __init__(self, engine: Engine, queue: RequestQueue) -> None:
+    def __init__(self, engine: Engine, queue: RequestQueue, *, rows: int) -> None:
         self._engine = engine
         self._queue = queue
-        self._batches: list[_Batch] = []
-        self._busy_seconds = 0.0
+        self._rows = rows
+        self._loop: SpeakingLoop | None = None
+        self._speaking: dict[int, SpeechTicket] = {}  # by their numbers in the loop
+        self._frame_seconds_due = 0.0
         self._crashes_in_a_row = 0
         # A daemon: a step of the model that never ends must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-
-    @property
-    def batches(self) -> int:
-        """How many batches are under way."""
-        return len(self._batches)
 
     @property
     def crashes_in_a_row(self) -> int:
@@ -78,86 +57,123 @@ class EngineWorker:
 
     def _run(self) -> None:
         try:
-            while self._queue.wait_for_work(batches=len(self._batches)):
+            while self._queue.wait_for_work():
                 self._make_prompt()
-                self._begin_batch()
-                self._advance_batch()
+                self._let_join()
+                self._speak_a_frame()
         finally:
             self._queue.close()  # whatever ends this thread, nobody waits for it in vain
 
     def _make_prompt(self) -> None:
+        """Make a voice prompt, if one waits and those who speak can spare the time."""
+        # A prompt of a long clip holds everybody up for several frames. After it, frames get as
+        # much time as it took: so they have half of the time, however many prompts wait, and a
+        # model that makes a frame in half of the 80 ms for which it is heard keeps up meanwhile.
+        if self._speaking and self._frame_seconds_due > 0:
+            return
         ticket = self._queue.take_prompt()
         if ticket is None:
             return
         began = time.monotonic()
+        answer = self._answer(ticket)
+        ticket.engine_seconds = self._frame_seconds_due = time.monotonic() - began
+        self._queue.end(ticket)
+        if isinstance(answer, SpeechError):
+            ticket.fail(answer)
+        else:
+            ticket.deliver(answer)
+            ticket.finish()
+
+    def _answer(self, ticket: PromptTicket) -> bytes | SpeechError:
         try:
             prompt = self._engine.make_prompt(ticket.reference, ticket.transcript, ticket.consent)
-            self._crashes_in_a_row = 0
-            ticket.deliver(prompt)
-            ticket.finish()
-        except SpeechError as error:
-            ticket.fail(error)
         except Exception as error:  # noqa: BLE001 - whatever the model does, the worker lives on
-            self._note_crash(error)
-            ticket.fail(GenerationFailedError(_CRASHED))
-        self._busy_seconds += time.monotonic() - began
-        self._queue.end(ticket, busy_seconds=self._busy_seconds)
+            return self._explain(error)
+        self._crashes_in_a_row = 0
+        return prompt
 
-    def _begin_batch(self) -> None:
-        tickets = self._queue.take_batch(batches=len(self._batches))
-        if tickets:
-            seconds = min((batch.seconds for batch in self._batches), default=0.0)
-            self._batches.append(_Batch(tickets, self._stream(tickets), seconds))
-
-    def _stream(self, tickets: list[SpeechTicket]) -> Iterator[SpeechChunk]:
-        jobs = [ticket.job for ticket in tickets]
-        yield from self._engine.stream(jobs, is_cancelled=lambda row: tickets[row].is_over)
-
-    def _advance_batch(self) -> None:
-        if not self._batches:
+    def _let_join(self) -> None:
+        """Let the sentences whose turn it is be spoken from the next frame on."""
+        tickets = self._queue.take_speeches()
+        if not tickets:
             return
-        batch = min(self._batches, key=lambda batch: batch.seconds)
         try:
-            chunk = self._next_chunk(batch)
-            if chunk is not None:
-                self._hand_out(batch, chunk)
+            if self._loop is None:
+                self._loop = self._engine.open(self._rows)
         except Exception as error:  # noqa: BLE001 - whatever the model does, the worker lives on
             self._note_crash(error)
-            self._end_batch(batch, _CRASHED)
+            self._lose(tickets)
             return
-        if chunk is None:
-            self._end_batch(batch, "the model stopped before the end")
+        for ticket in tickets:
+            try:
+                self._speaking[self._loop.join(ticket.job)] = ticket
+            except Exception as error:  # noqa: BLE001 - whatever the model does, the worker lives on
+                self._end(ticket, self._explain(error))
 
-    def _next_chunk(self, batch: _Batch) -> SpeechChunk | None:
+    def _speak_a_frame(self) -> None:
+        """Move every sentence on by a frame, and drop those whose callers left."""
+        if self._loop is None:
+            return
+        try:
+            chunks = self._loop.step()
+            while (chunk := self._next_chunk(chunks)) is not None:
+                self._hand_out(chunk)
+            self._drop_who_left(self._loop)
+        except Exception as error:  # noqa: BLE001 - whatever the model does, the worker lives on
+            self._note_crash(error)
+            self._loop = None  # and its memory is free before another is opened
+            lost, self._speaking = self._speaking, {}
+            self._lose(lost.values())
+
+    def _next_chunk(self, chunks: Iterator[SpeechChunk]) -> SpeechChunk | None:
         began = time.monotonic()
         try:
-            return next(batch.chunks, None)
+            return next(chunks, None)
         finally:
             seconds = time.monotonic() - began
-            batch.seconds += seconds
-            self._busy_seconds += seconds
+            self._frame_seconds_due -= seconds
+            for ticket in self._speaking.values():
+                ticket.engine_seconds += seconds / len(self._speaking)
 
-    def _hand_out(self, batch: _Batch, chunk: SpeechChunk) -> None:
+    def _hand_out(self, chunk: SpeechChunk) -> None:
         self._crashes_in_a_row = 0
-        ticket = batch.tickets[chunk.row]
+        ticket = self._speaking[chunk.row]
         ticket.deliver_chunk(chunk, self._engine.sample_rate)
-        if chunk.is_last or ticket.is_over:
-            # Before its caller hears of it, who may ask for the next estimate at once.
-            self._queue.end(ticket, busy_seconds=self._busy_seconds)
-        if chunk.error is not None:
-            ticket.fail(chunk.error)
-        elif chunk.is_last:
-            ticket.finish()
+        if chunk.is_last:
+            del self._speaking[chunk.row]
+            self._end(ticket, chunk.error)
 
-    def _end_batch(self, batch: _Batch, problem: str) -> None:
-        """Forget a batch; rows that are not over fail."""
-        for ticket in batch.tickets:
-            ticket.fail(GenerationFailedError(problem))
-            self._queue.end(ticket, busy_seconds=self._busy_seconds)
-        self._batches.remove(batch)
+    def _drop_who_left(self, loop: SpeakingLoop) -> None:
+        left = [number for number, ticket in self._speaking.items() if ticket.is_over]
+        for number in left:
+            loop.leave(number)
+            self._queue.end(self._speaking.pop(number))
+
+    def _lose(self, tickets: Iterable[SpeechTicket]) -> None:
+        for ticket in tickets:
+            self._end(ticket, _crashed())
+
+    def _end(self, ticket: SpeechTicket, error: SpeechError | None) -> None:
+        # Before its caller hears of it, who may ask for the next estimate at once.
+        self._queue.end(ticket)
+        if error is None:
+            ticket.finish()
+        else:
+            ticket.fail(error)
+
+    def _explain(self, error: Exception) -> SpeechError:
+        """Turn what a request ended with into what its caller is told."""
+        if isinstance(error, SpeechError):
+            return error
+        self._note_crash(error)
+        return _crashed()
 
     def _note_crash(self, error: Exception) -> None:
         """Log where the model failed, but not its message, which may quote what was to be said."""
         self._crashes_in_a_row += 1
         where = "".join(traceback.format_tb(error.__traceback__))
         log.error("the model failed with %s at\n%s", type(error).__name__, where)
+
+
+def _crashed() -> GenerationFailedError:
+    return GenerationFailedError("the model failed")

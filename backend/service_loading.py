@@ -56,6 +56,8 @@ def open_service(
         revision=revision,
         device=device,
         require_consent=settings.require_consent,
+        plain_package=settings.plain_package,
+        cuda_graphs=settings.cuda_graphs,
     )
     return SpeechService(
         Speaker(

@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     model_id: str = "Qwen/Qwen3-TTS-12Hz-1.7B-Base"
     weights_folder: Path = Path("data/weights")
     transcriber_model: str = ""
+    engine: Literal["timbre", "reference"] = "timbre"
+    cuda_graphs: bool = True
     require_consent: bool = True
     max_modal_calls: Annotated[int, Field(ge=1, le=1000)] = 10
     max_voices_per_user: Annotated[int, Field(ge=1, le=1000)] = 50

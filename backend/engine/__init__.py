@@ -11,13 +11,15 @@ Nothing outside of this package imports `qwen_tts`. Inside, from the request to 
 - `codec_stream`: codec frames into samples, piece by piece.
 - `row_output`: samples checked and marked on their way out.
 - `frame_loop`: the loop over all that, which rows join and leave.
+- `cuda_graphs`, `replayed_step`: on a GPU, a step that is recorded once and replayed.
+- `package_loop`: the plain package in the place of that loop, to compare with.
 - `engine`: the API.
 """
 
-from backend.engine.engine import Engine
+from backend.engine.engine import Engine, SpeakingLoop
 from backend.engine.frame_loop import FrameLoop
 from backend.engine.loading import EngineInfo
 from backend.engine.speech_chunk import SpeechChunk
 from backend.engine.speech_job import SpeechJob
 
-__all__ = ["Engine", "EngineInfo", "FrameLoop", "SpeechChunk", "SpeechJob"]
+__all__ = ["Engine", "EngineInfo", "FrameLoop", "SpeakingLoop", "SpeechChunk", "SpeechJob"]

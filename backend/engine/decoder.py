@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from backend.engine.replayed_step import ReplayedStep, rounded_positions, rounded_rows
 from backend.engine.row_states import RowStates
 
 if TYPE_CHECKING:
     from backend.engine.first_codes import FirstCodes
+    from backend.engine.replayed_step import Recorder
     from backend.engine.request_layout import LaidOutRequest
     from backend.engine.residual_codes import ResidualCodes
     from backend.engine.talker import Talker
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 PROMPT_POSITIONS = 256
 """Positions of joining rows that are read before each frame. A request has some 20 to 400; more of
 them at once would hold up those who are being heard."""
+
+_REPLAYED_POSITIONS = 512  # a long reference, and ten seconds of speech
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +74,23 @@ class Decoder:
     Args:
         model: Makes their frames.
         rows: The most at once.
-        frames: The most that one row may make.
+        frames: The most that one row may make, of which the last stands for its end.
+        recorder: Records steps, to be replayed; None runs each anew.
     """
 
-    def __init__(self, model: Model, *, rows: int, frames: int) -> None:
+    def __init__(
+        self, model: Model, *, rows: int, frames: int, recorder: Recorder | None = None
+    ) -> None:
         self._model = model
         self._memory = model.talker.new_memory()
+        entries = rounded_rows(rows)
         self._states = RowStates(
-            rows, frames, model.code_groups, model.first_codes.vocabulary, model.text_pad
+            entries, frames, model.code_groups, model.first_codes.vocabulary, model.text_pad
         )
-        self._numbers = torch.arange(rows, device=model.text_pad.device)
+        self._numbers = torch.arange(entries, device=model.text_pad.device)
+        self._replay = recorder and ReplayedStep(self._step, recorder)
+        if recorder:  # what is recorded is lost when memory grows
+            self._reserve(entries, _REPLAYED_POSITIONS)
         self._waiting: deque[DecoderRow] = deque()  # of which the first may be read in part
         self._speaking: list[DecoderRow] = []  # in the order of their places
 
@@ -131,11 +142,28 @@ class Decoder:
         if not count:
             return []
         end = max(row.length for row in self._speaking) + 1
-        self._reserve(count, end)
-        self._step(count, end)
+        if self._replay is None:
+            self._reserve(count, end)
+            self._step(count, end)
+        else:
+            self._replay_step(self._replay, count, end)
         for row in self._speaking:
             row.length += 1
         return list(zip(self._speaking, self._states.codes[:count].clone(), strict=True))
+
+    def states_of_rows(self) -> torch.Tensor:
+        """Give the talker's last states of the rows that speak, `(rows, hidden)`."""
+        return self._states.hidden[: len(self._speaking)].clone()
+
+    def _replay_step(self, replay: ReplayedStep, count: int, end: int) -> None:
+        rows, positions = rounded_rows(count), rounded_positions(end)
+        self._reserve(rows, positions)
+        self._states.vacate(count, rows)
+        if self._waiting and count < rows:
+            # What is read in part stands there: the next position may be overwritten, no other.
+            self._reserve(rows, self._waiting[0].length + 1)
+            self._states.lengths[count] = self._waiting[0].length
+        replay(rows, positions, (self._memory.growths, self._states.growths))
 
     def _step(self, count: int, end: int) -> None:
         """Move the first rows on by a frame: the same program every time, over the same memory."""

@@ -1,4 +1,4 @@
-"""One loaded model that makes voice prompts and speaks batches of sentences."""
+"""One loaded model that makes voice prompts and speaks."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from backend.contract import (
     TextNotSpeakableError,
 )
 from backend.engine.codec_stream import CodecDecoder
+from backend.engine.cuda_graphs import choose_recorder
 from backend.engine.decoder import Decoder, Model
 from backend.engine.first_codes import FirstCodes
 from backend.engine.frame_loop import FrameLoop, Sentence
 from backend.engine.loading import EngineInfo, load_model
+from backend.engine.package_loop import PackageLoop, PackageSentence
 from backend.engine.reference import clone_voice
 from backend.engine.request_layout import RequestLayout
 from backend.engine.residual_codes import ResidualCodes
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.contract import ConsentRecord
+    from backend.voice_prompt import ClonedVoice
     from backend.watermark import Watermarker
 
 MAX_ROWS = 64
@@ -53,6 +56,9 @@ well beyond any speech that does."""
 
 _NOTHING = np.zeros(0, np.float32)
 
+SpeakingLoop = FrameLoop | PackageLoop
+"""What jobs join to be spoken: our loop, or the package's to compare with."""
+
 
 class Engine:
     """A loaded model. For one thread at a time; loops and streams may take turns.
@@ -63,17 +69,19 @@ class Engine:
 
     sample_rate = REFERENCE_SAMPLE_RATE
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as `load` has it
         self,
         package_model: Any,
         info: EngineInfo,
         *,
         require_consent: bool,
         watermark: Watermarker | None,
+        plain_package: bool,
+        cuda_graphs: bool,
     ) -> None:
         """Use `Engine.load`."""
+        self._package_model = package_model
         self._model = package_model.model
-        self._info = info
         self._require_consent = require_consent
         config = self._model.config.talker_config
         self._prompt_model = PromptModel(
@@ -85,8 +93,11 @@ class Engine:
         )
         self._layout = RequestLayout(self._model, package_model.processor.tokenizer)
         self._watermark = watermark
+        self._is_plain = plain_package
         self._codec = CodecDecoder(self._model.speech_tokenizer.model.decoder)
         self._parts = _speaking_parts(package_model, self._layout.text_pad)
+        self._recorder = choose_recorder(self._parts, is_wanted=cuda_graphs and not plain_package)
+        self._info = replace(info, cuda_graphs=self._recorder is not None)
 
     @classmethod
     def load(  # noqa: PLR0913 - each is a choice of its own
@@ -100,6 +111,8 @@ class Engine:
         dtype: str | None = None,
         attention: str | None = None,
         require_consent: bool = True,
+        plain_package: bool = False,
+        cuda_graphs: bool = True,
     ) -> Engine:
         """Load a model, and log what was loaded onto what.
 
@@ -116,6 +129,8 @@ class Engine:
             attention: "flash_attention_2", "sdpa" or "eager"; None is the fastest that works.
             require_consent: Whether a voice prompt needs a consent record. False is for an
                 operator's own private use.
+            plain_package: Speak with the package's own loop, one sentence at a time: to compare.
+            cuda_graphs: Whether a GPU's work is recorded and replayed, where that works.
 
         Raises `UnknownModelError` if `checkpoint` is none, and `BackendUnavailableError` if it
         cannot be loaded.
@@ -128,7 +143,14 @@ class Engine:
             dtype=dtype,
             attention=attention,
         )
-        return cls(package_model, info, require_consent=require_consent, watermark=watermark)
+        return cls(
+            package_model,
+            info,
+            require_consent=require_consent,
+            watermark=watermark,
+            plain_package=plain_package,
+            cuda_graphs=cuda_graphs,
+        )
 
     def info(self) -> EngineInfo:
         """Say what is loaded, and on what."""
@@ -160,7 +182,7 @@ class Engine:
         return write_voice_prompt(voice, self._prompt_model)
 
     def speak_batch(self, jobs: Sequence[SpeechJob]) -> list[NDArray[np.float32] | SpeechError]:
-        """Speak a batch, and return each job's whole speech, float32 `(n,)`, or what kept it."""
+        """Speak jobs together; give each one's whole speech, float32 `(n,)`, or what kept it."""
         pieces: list[list[NDArray[np.float32]]] = [[] for _ in jobs]
         errors: dict[int, SpeechError] = {}
         for chunk in self.stream(jobs):
@@ -203,7 +225,7 @@ class Engine:
             for chunk in loop.step():
                 yield replace(chunk, row=indices[chunk.row])
 
-    def open(self, rows: int) -> FrameLoop:
+    def open(self, rows: int) -> SpeakingLoop:
         """Begin to speak: jobs may join what this returns, and leave it, at any time.
 
         Args:
@@ -213,9 +235,13 @@ class Engine:
         """
         if not 1 <= rows <= MAX_ROWS:
             raise ValueError(f"{rows} rows, but there may be one at least and at most {MAX_ROWS}")
+        if self._is_plain:
+            return PackageLoop(
+                self._check, self._package_model, capacity=rows, watermark=self._watermark
+            )
         return FrameLoop(
             self._lay_out,
-            Decoder(self._parts, rows=rows, frames=MAX_NEW_TOKENS),
+            Decoder(self._parts, rows=rows, frames=MAX_NEW_TOKENS, recorder=self._recorder),
             self._codec,
             end_of_speech=self._parts.first_codes.end_of_speech,
             code_groups=self._parts.code_groups,
@@ -238,17 +264,29 @@ class Engine:
 
     def _lay_out(self, job: SpeechJob) -> Sentence:
         """Check a job and lay it out."""
+        voice, tokens = self._read(job)
+        request = self._layout.lay_out(tokens, voice, job.language)
+        return Sentence(request, job.seed, token_limit(len(tokens), job.max_new_tokens))
+
+    def _check(self, job: SpeechJob) -> PackageSentence:
+        """Check a job for the package, which lays it out itself."""
+        voice, tokens = self._read(job)
+        return PackageSentence(
+            self._layout.text_of(tokens),
+            job.language,
+            voice,
+            job.seed,
+            token_limit(len(tokens), job.max_new_tokens),
+        )
+
+    def _read(self, job: SpeechJob) -> tuple[ClonedVoice, list[int]]:
+        """Check a job; give its voice, and its text as tokens."""
         if len(job.text) > MAX_SPOKEN_CHARACTERS:
             raise TextNotSpeakableError("the text is too long for one call")
         if job.language not in self._info.languages:
             raise LanguageNotSupportedError(job.language, self._info.languages)
         voice = read_voice_prompt(job.prompt, self._prompt_model)
-        tokens = self._layout.tokenize(job.text)
-        return Sentence(
-            self._layout.lay_out(tokens, voice, job.language),
-            job.seed,
-            most_tokens=token_limit(len(tokens), job.max_new_tokens),
-        )
+        return voice, self._layout.tokenize(job.text)
 
 
 def _speaking_parts(package_model: Any, text_pad: torch.Tensor) -> Model:

@@ -64,4 +64,4 @@ class FirstCodes:
         logits = torch.where(had, penalised, logits)
         is_too_early = (frames < _LEAST_TOKENS).unsqueeze(1)
         logits.masked_fill_(self._is_never_said | (is_too_early & self._is_end), -torch.inf)
-        return self._sampling.choose(logits, draws).where(is_sound, FAILED)
+        return self._sampling.choose(logits, draws).masked_fill_(~is_sound, FAILED)

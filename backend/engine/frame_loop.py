@@ -91,6 +91,15 @@ class _Row:
         """How many more frames its next chunk needs."""
         return (FIRST_FRAMES if self.chunks < _SHORT_CHUNKS else FRAMES) - len(self.frames)
 
+    def is_due(self, *, is_patient: bool) -> bool:
+        """Tell whether its next chunk should be heard now.
+
+        Args:
+            is_patient: It may wait for the time of a first chunk if its listener has enough.
+        """
+        spare = FIRST_FRAMES if is_patient and self.chunks >= _SHORT_CHUNKS else 0
+        return self.missing_frames() + spare <= 0
+
     def take(self, samples: NDArray[np.float32], *, is_sound: bool) -> Iterator[SpeechChunk]:
         """Pass on its next samples, unless there is something wrong with them."""
         self.frames.clear()
@@ -211,15 +220,11 @@ class FrameLoop:
 
     def _begin(self, number: int, sentence: Sentence, attempt: int) -> None:
         draws = draw(sentence.seed, attempt, (sentence.most_tokens, self._code_groups))
-        row = _Row(
-            number,
-            sentence,
-            attempt,
-            decoding=self._decoder.join(sentence.request, draws),
-            output=RowOutput(self._watermark),
-            restarts=attempt > 0,
+        output = RowOutput(self._watermark)
+        decoding = self._decoder.join(sentence.request, draws)
+        self._rows[decoding] = _Row(
+            number, sentence, attempt, decoding, output, restarts=attempt > 0
         )
-        self._rows[row.decoding] = row
 
     def _begin_anew(self, row: _Row) -> Iterator[SpeechChunk]:
         """Give a row that found no end another attempt, if it has one left."""
@@ -243,9 +248,11 @@ class FrameLoop:
     def _due(self) -> list[_Row]:
         """Choose the rows that are heard next: who never was goes first, then who waits longest.
 
-        One call of the codec for each frame, so that nobody's next frame is held up by many.
+        One call of the codec for each frame, so that nobody's next frame is held up by many. While
+        somebody waits for a first chunk, those who are well ahead of their listeners wait longer.
         """
-        due = [row for row in self._rows.values() if row.missing_frames() <= 0]
+        somebody_waits = any(row.chunks == 0 for row in self._rows.values())
+        due = [row for row in self._rows.values() if row.is_due(is_patient=somebody_waits)]
         if not due:
             return []
         most_urgent = min(due, key=lambda row: (row.chunks > 0, row.missing_frames()))

@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     import torch
 
 POSITIONS_AT_ONCE = 256
-"""Memory grows by so many positions, 20 s of speech, so that it rarely has to."""
+"""Memory holds a multiple of so many positions, 20 s of speech."""
+
+_GROWTH = 1.5  # at the least, so that the longest sentence has it grow a few times only
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,6 @@ class KeyValues:
         like: Gives the memory its type and device.
 
     Attributes:
-        positions: How many positions of a row fit in now.
         growths: How often it has been laid out anew, which moves it.
     """
 
@@ -92,7 +93,9 @@ class KeyValues:
             return
         shape = list(self._memory.shape)
         shape[2] = max(rows, old_rows)
-        shape[4] = max(-(-positions // POSITIONS_AT_ONCE) * POSITIONS_AT_ONCE, old_positions)
+        if positions > old_positions:
+            wanted = max(positions, int(_GROWTH * old_positions))
+            shape[4] = -(-wanted // POSITIONS_AT_ONCE) * POSITIONS_AT_ONCE
         # Zeros, because attention multiplies what it must not see by zero, which NaN would survive.
         grown = self._memory.new_zeros(shape)
         grown[:, :, :old_rows, :, :old_positions] = self._memory

@@ -39,6 +39,7 @@ class EngineInfo:
         load_seconds: How long loading took.
         languages: The subset of `backend.contract.LANGUAGES` it speaks.
         versions: Of the packages it stands on.
+        cuda_graphs: Whether a GPU's work is recorded and replayed.
     """
 
     model_id: str
@@ -52,6 +53,7 @@ class EngineInfo:
     load_seconds: float
     languages: tuple[str, ...]
     versions: dict[str, str]
+    cuda_graphs: bool = False
 
 
 def load_model(  # noqa: PLR0913 - each is a choice of its own

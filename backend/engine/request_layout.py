@@ -80,6 +80,11 @@ class RequestLayout:
             raise TextNotSpeakableError("there is nothing to say")
         return spoken
 
+    def text_of(self, tokens: list[int]) -> str:
+        """Turn tokens back into text."""
+        text: str = self._tokenizer.decode(tokens)
+        return text
+
     @torch.inference_mode()
     def lay_out(self, tokens: list[int], voice: ClonedVoice, language: str) -> LaidOutRequest:
         """Lay out one request.

@@ -76,7 +76,7 @@ class ResidualCodes:
             embedded.append(embedding(codes[-1]))
             state = embedded[-1]
         is_sound = torch.stack(all_logits, dim=1).isfinite().flatten(1).all(dim=1, keepdim=True)
-        frames = torch.stack(codes, dim=1).where(is_sound, -1)
+        frames = torch.stack(codes, dim=1).masked_fill_(~is_sound, -1)
         return frames, torch.stack(embedded, dim=1).sum(dim=1)
 
     def _new_memory(self, rows: int) -> list[list[torch.Tensor]]:

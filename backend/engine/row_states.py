@@ -78,6 +78,11 @@ class RowStates:
         self.frames[row] = 0
         self.had[row] = False
 
+    def vacate(self, start: int, end: int) -> None:
+        """Make entries that no row has fit to be computed, whatever comes of it."""
+        for state in (self.lengths, self.frames, self.last_text, self.first_codes):
+            state[start:end] = 0
+
     def move(self, source: int, target: int) -> None:
         """Copy a row over another."""
         for state in (

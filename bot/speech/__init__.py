@@ -28,6 +28,8 @@ def open_backend(settings: Settings) -> SpeechBackend:
                     settings.weights_folder,
                     transcriber_model=settings.transcriber_model,
                     require_consent=settings.require_consent,
+                    plain_package=settings.engine == "reference",
+                    cuda_graphs=settings.cuda_graphs,
                 )
             )
         case "modal":

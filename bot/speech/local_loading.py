@@ -22,13 +22,19 @@ INSTALL_HINT = "Speaking on this machine needs more packages: pip install 'timbr
 NO_TRANSCRIBER = "none"
 
 SENTENCES_AT_ONCE = 4
-"""Of one text. The engine speaks them as a batch."""
+"""Of one text. The engine speaks them together."""
 
 log = logging.getLogger(__name__)
 
 
-def load_engine(
-    model_id: str, weights_folder: Path, *, transcriber_model: str, require_consent: bool
+def load_engine(  # noqa: PLR0913 - the operator's choices
+    model_id: str,
+    weights_folder: Path,
+    *,
+    transcriber_model: str,
+    require_consent: bool,
+    plain_package: bool,
+    cuda_graphs: bool,
 ) -> LoadedEngine:
     """Load a model onto this machine's GPU, or else its processor.
 
@@ -38,6 +44,8 @@ def load_engine(
         transcriber_model: What hears reference clips: a Whisper model that faster-whisper knows, or
             the folder of one; "" is a choice that suits the device, "none" goes without.
         require_consent: Whether a voice prompt needs a consent record.
+        plain_package: Whether qwen-tts speaks with its own loop, to compare with ours.
+        cuda_graphs: Whether a GPU's work is recorded and replayed.
 
     Raises `BackendUnavailableError` with a sentence for the operator.
     """
@@ -48,7 +56,13 @@ def load_engine(
     except UnknownModelError as error:
         raise BackendUnavailableError(f"{error}.") from error
     try:
-        loaded = _load(checkpoint, weights_folder, require_consent=require_consent)
+        loaded = _load(
+            checkpoint,
+            weights_folder,
+            require_consent=require_consent,
+            plain_package=plain_package,
+            cuda_graphs=cuda_graphs,
+        )
         transcriber = _load_transcriber(transcriber_model)
     except ModuleNotFoundError as error:
         raise BackendUnavailableError(f"{INSTALL_HINT} ({error.name} is missing)") from error
@@ -56,7 +70,14 @@ def load_engine(
     return replace(loaded, transcriber=transcriber, details={**loaded.details, "hearing": hears})
 
 
-def _load(checkpoint: Checkpoint, weights_folder: Path, *, require_consent: bool) -> LoadedEngine:
+def _load(
+    checkpoint: Checkpoint,
+    weights_folder: Path,
+    *,
+    require_consent: bool,
+    plain_package: bool,
+    cuda_graphs: bool,
+) -> LoadedEngine:
     location, revision = _fetch(checkpoint, weights_folder)
 
     # After the download, because these alone take many seconds.
@@ -73,6 +94,8 @@ def _load(checkpoint: Checkpoint, weights_folder: Path, *, require_consent: bool
         revision=revision,
         device=device,
         require_consent=require_consent,
+        plain_package=plain_package,
+        cuda_graphs=cuda_graphs,
     )
     loaded = engine.info()
     info = BackendInfo(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 SENTENCES_AT_ONCE = 4
-"""Of one text. A container speaks them as a batch."""
+"""Of one text. A container speaks them together."""
 
 _OUR_OWN = ""
 """Whom the calls count for that nobody asked for."""

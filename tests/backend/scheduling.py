@@ -12,6 +12,7 @@ from backend.scheduler import Scheduler, SchedulerLimits
 from tests.backend.scripted_engine import ScriptedEngine, heard
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from collections.abc import AsyncIterator, Callable
 
     from backend.engine import Engine, SpeechJob
@@ -21,8 +22,7 @@ REFERENCE = np.zeros(72_000, np.float32)
 
 @asynccontextmanager
 async def serving(engine: ScriptedEngine, **limits: Any) -> AsyncIterator[Scheduler]:
-    """A scheduler that gathers generously, so that a slow machine changes no test's batches."""
-    limits.setdefault("gather_seconds", 0.05)
+    """A scheduler that uses its engine as the engine's contract wants it."""
     scheduler = Scheduler(cast("Engine", engine), SchedulerLimits(**limits))
     scheduler.start()
     try:
@@ -30,12 +30,18 @@ async def serving(engine: ScriptedEngine, **limits: Any) -> AsyncIterator[Schedu
     finally:
         engine.release()
         await scheduler.close()
+    assert engine.misuses == []
 
 
 async def spoken(
     scheduler: Scheduler, asked: SpeechJob, *, caller: str = "a", deadline: float | None = None
 ) -> list[int]:
     return heard([c async for c in scheduler.speak(asked, caller=caller, deadline=deadline)])
+
+
+def speaking(scheduler: Scheduler, asked: SpeechJob, *, caller: str = "a") -> Future[list[int]]:
+    """Have it spoken while the test goes on."""
+    return asyncio.ensure_future(spoken(scheduler, asked, caller=caller))
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -68,6 +68,8 @@ def test_the_transcriber_can_be_another_or_none(setting: str, transcriber: str |
         ("MAX_CONTAINERS", "1000"),
         ("MAX_CONTAINERS", "\N{ARABIC-INDIC DIGIT ONE}"),
         ("REQUIRE_CONSENT", "maybe"),
+        ("ENGINE", "fast"),
+        ("CUDA_GRAPHS", "perhaps"),
         ("TRANSCRIBER_MODEL", "whisper"),
         ("TRANSCRIBER_MODEL", "a/b/c"),
         ("TRANSCRIBER_MODEL", "../../etc"),
@@ -93,6 +95,8 @@ def test_there_cannot_be_more_warm_containers_than_containers() -> None:
         max_containers=st.integers(3, 100),
         require_consent=st.booleans(),
         transcriber=st.sampled_from([None, DEFAULT_TRANSCRIBER, "/vol/models/whisper"]),
+        plain_package=st.booleans(),
+        cuda_graphs=st.booleans(),
     )
 )
 def test_a_container_reads_the_very_settings_that_were_deployed(settings: DeploySettings) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from backend.engine import Engine, SpeechJob
 from backend.engine.codec_stream import CodecDecoder
 from backend.engine.sampling import Sampling
 from tests.backend.conftest import TRANSCRIPT, buzz, spoken
+from tests.backend.decoding import codes_until_the_end
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +39,7 @@ TEXTS = [
     "A longer text than its reference has frames, so that some of it trails. It is two sentences.",
 ]
 LANGUAGES = ["English", "German", "French", "Auto"]
+WORDS = ["one", "morning", "the", "harbour", "lay", "still;", "nobody,", "spoke...", "12", "Möwen!"]
 TRANSCRIPTS = [TRANSCRIPT, None, TRANSCRIPT, None]
 
 
@@ -137,6 +141,56 @@ def test_speech_is_what_the_package_makes(
         # Where it cuts the reference off, the package's rounding may leave a sample of it.
         assert len(theirs) - length in {0, 1}
         np.testing.assert_allclose(spoken(ours), theirs[-length:], atol=1e-3)
+
+
+@pytest.mark.slow
+def test_sixty_requests_get_the_codes_that_the_package_gives_them(
+    greedy_engine: Engine,
+    package: Any,
+    references: list[NDArray[np.float32]],
+    consent: ConsentRecord,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chance = random.Random(6)  # noqa: S311 - not for secrets
+    modes = list(product(references, TRANSCRIPTS[:2]))
+    items = [
+        package.create_voice_clone_prompt((clip, 24_000), *mode(words)) for clip, words in modes
+    ]
+    prompts = [greedy_engine.make_prompt(clip, words, consent) for clip, words in modes]
+    expected: list[torch.Tensor] = []
+    generate = package.model.generate
+
+    def see_codes(**inputs: Any) -> Any:
+        result = generate(**inputs)
+        expected.extend(result[0])
+        return result
+
+    monkeypatch.setattr(package.model, "generate", see_codes)
+    said: list[torch.Tensor] = []
+    for size in (*range(1, 9), 8, 8, 8):
+        texts = [" ".join(chance.choices(WORDS, k=chance.randint(1, 12))) for _ in range(size)]
+        languages = chance.choices(LANGUAGES, k=size)
+        voices = chance.choices(range(len(modes)), k=size)
+        package.generate_voice_clone(
+            texts,
+            languages,
+            voice_clone_prompt=[items[voice][0] for voice in voices],
+            max_new_tokens=FRAMES + 1,
+        )
+        jobs = [
+            SpeechJob(text, prompts[voice], language)
+            for text, voice, language in zip(texts, voices, languages, strict=True)
+        ]
+        said += codes_until_the_end(greedy_engine, jobs, FRAMES)
+    assert len(said) == len(expected) == 60
+    assert len({len(codes) for codes in expected}) > 5
+    for number, (ours, theirs) in enumerate(zip(said, expected, strict=True)):
+        assert torch.equal(ours, theirs), number
+
+
+def mode(words: str | None) -> tuple[str | None, bool]:
+    """The transcript, and whether the voice alone is taken, as the package has it."""
+    return words, words is None
 
 
 def test_prompts_are_what_the_package_makes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from backend.engine import Engine, SpeechJob
 from backend.engine.codec_stream import CodecDecoder
 from backend.engine.residual_codes import ResidualCodes
 from backend.watermark import Watermarker
-from tests.backend.conftest import load, spoken
+from tests.backend.conftest import buzz, load, spoken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from backend.contract import ConsentRecord
     from backend.engine import SpeechChunk
 
 FRAME = 1_920
@@ -141,6 +142,22 @@ def test_a_chunk_comes_every_few_frames(engine: Engine, jobs: list[SpeechJob]) -
     first, second, *middle, rest, nothing = lengths
     assert (first, second, set(middle), nothing) == (4, 4, {8}, 0)
     assert 0 < rest <= 8
+
+
+def test_who_has_not_been_heard_goes_first_and_nobody_waits_long(
+    endless_engine: Engine, consent: ConsentRecord
+) -> None:
+    prompt = endless_engine.make_prompt(buzz(110), None, consent)
+    loop = endless_engine.open(12)
+    speaking = {loop.join(SpeechJob(f"Speaker {number}.", prompt)) for number in range(8)}
+    for _ in range(30):
+        deque(loop.step(), maxlen=0)
+    newcomer = loop.join(SpeechJob("A newcomer.", prompt))
+    heard = [chunk for _ in range(40) for chunk in loop.step()]
+    rows = [chunk.row for chunk in heard]
+    assert rows[0] == newcomer
+    assert rows.index(newcomer) < min(map(rows.index, speaking))
+    assert max(len(chunk.samples) for chunk in heard) <= 14 * FRAME
 
 
 def test_rows_that_end_early_are_delivered_at_once(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TypeVar
 
 import pytest
 from hypothesis import settings
@@ -9,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from backend.fair_queue import FairQueue, QueueFullError
 
+T = TypeVar("T")
 LIMIT = 12
 LIMIT_PER_CALLER = 5
 
@@ -21,18 +23,39 @@ def queue_of(*items: str) -> FairQueue[str]:
     return queue
 
 
+def pop_all(queue: FairQueue[T], under_way: Counter[str]) -> list[T]:
+    """Take everything out, while nothing gets done."""
+    under_way = under_way.copy()
+    items = []
+    while (caller := queue.next_caller(under_way)) is not None:
+        items.append(queue.pop(caller))
+        under_way[caller] += 1
+    return items
+
+
 def test_callers_take_turns() -> None:
     queue = queue_of("a1", "a2", "a3", "b1", "c1", "c2")
 
-    assert [queue.pop() for _ in range(6)] == ["a1", "b1", "c1", "a2", "c2", "a3"]
+    assert pop_all(queue, Counter()) == ["a1", "b1", "c1", "a2", "c2", "a3"]
 
 
 def test_a_newcomer_waits_for_one_item_of_each_other_at_most() -> None:
     queue = queue_of("a1", "a2", "a3", "b1", "b2")
-    assert queue.pop() == "a1"
+    assert queue.pop("a") == "a1"
     queue.push("c", "c1")
 
-    assert [queue.pop() for _ in range(3)] == ["b1", "a2", "c1"]
+    done = Counter[str]()
+    assert [queue.pop(queue.next_caller(done) or "") for _ in range(3)] == ["b1", "a2", "c1"]
+
+
+def test_who_has_the_least_under_way_comes_first() -> None:
+    queue = queue_of("a1", "a2", "b1", "b2", "c1", "c2")
+
+    assert pop_all(queue, Counter(a=2, b=1)) == ["c1", "b1", "c2", "a1", "b2", "a2"]
+
+
+def test_an_empty_queue_is_nobodys_turn() -> None:
+    assert queue_of().next_caller(Counter()) is None
 
 
 def test_one_caller_cannot_fill_it() -> None:
@@ -50,8 +73,8 @@ class AnyOrder(RuleBasedStateMachine):
         super().__init__()
         self.queue: FairQueue[int] = FairQueue(limit=LIMIT, limit_per_caller=LIMIT_PER_CALLER)
         self.lines: dict[str, list[int]] = {}
+        self.under_way: Counter[str] = Counter()
         self.count = 0
-        self.served_since_joining: dict[str, Counter[str]] = {}
 
     @rule(caller=st.sampled_from("abcd"))
     def push(self, caller: str) -> None:
@@ -63,24 +86,22 @@ class AnyOrder(RuleBasedStateMachine):
                 self.queue.push(caller, self.count)
             return
         self.queue.push(caller, self.count)
-        if not line:
-            self.served_since_joining[caller] = Counter()
         self.lines.setdefault(caller, []).append(self.count)
 
     @precondition(lambda self: len(self.queue) > 0)
     @rule()
     def pop(self) -> None:
-        expected = next(iter(self.queue))
-        item = self.queue.pop()
-        caller = next(name for name, line in self.lines.items() if item in line)
+        caller = self.queue.next_caller(self.under_way)
+        assert caller is not None
+        waiting = [name for name, line in self.lines.items() if line]
 
-        assert item == expected
-        assert item == self.lines[caller].pop(0)
-        assert all(times <= 1 for times in self.served_since_joining[caller].values())
-        self.served_since_joining[caller] = Counter()
-        for other, served in self.served_since_joining.items():
-            if other != caller and self.lines[other]:
-                served[caller] += 1
+        assert self.under_way[caller] == min(self.under_way[name] for name in waiting)
+        assert self.queue.pop(caller) == self.lines[caller].pop(0)
+        self.under_way[caller] += 1
+
+    @rule(caller=st.sampled_from("abcd"))
+    def get_one_done(self, caller: str) -> None:
+        self.under_way[caller] = max(0, self.under_way[caller] - 1)
 
     @rule(caller=st.sampled_from("abcd"), choice=st.integers(0, 9))
     def remove(self, caller: str, choice: int) -> None:
@@ -94,8 +115,13 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def holds_what_was_put_in(self) -> None:
-        assert sorted(self.queue) == sorted(item for line in self.lines.values() for item in line)
-        assert len(self.queue) == len(list(self.queue))
+        items = list(self.queue.in_order(self.under_way))
+        assert sorted(items) == sorted(item for line in self.lines.values() for item in line)
+        assert len(self.queue) == len(items)
+
+    def teardown(self) -> None:
+        foreseen = list(self.queue.in_order(self.under_way))
+        assert pop_all(self.queue, self.under_way) == foreseen
 
 
 TestAnyOrder = AnyOrder.TestCase

@@ -82,7 +82,7 @@ def check(heard: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
 async def test_thirty_two_callers_each_hear_their_own_sentence(
     engine: Engine, jobs: list[SpeechJob], expected: list[NDArray[np.float32]]
 ) -> None:
-    async with serving(engine, rows=8, batches=3, patience_seconds=0.05) as scheduler:
+    async with serving(engine, rows=8) as scheduler:
         heard = await asyncio.gather(
             *(spoken(scheduler, job, caller=str(number)) for number, job in enumerate(jobs))
         )
@@ -110,7 +110,7 @@ async def test_leaving_takes_nothing_from_the_others(
         check(speech, meant)
 
 
-async def test_a_crash_of_the_model_costs_one_batch(
+async def test_a_crash_of_the_model_costs_who_was_speaking_only(
     engine: Engine,
     jobs: list[SpeechJob],
     expected: list[NDArray[np.float32]],
@@ -121,7 +121,7 @@ async def test_a_crash_of_the_model_costs_one_batch(
 
     async with serving(engine, rows=4) as scheduler:
         with monkeypatch.context() as broken:
-            broken.setattr(engine._speaker.codec, "open", run_out_of_memory)
+            broken.setattr(engine._codec, "open", run_out_of_memory)
             lost = await asyncio.gather(
                 *(spoken(scheduler, job) for job in jobs[:4]), return_exceptions=True
             )

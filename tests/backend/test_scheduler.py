@@ -1,21 +1,22 @@
-"""Many callers share one engine: who is served when, and what they can see."""
+"""Many callers share one engine: what each of them hears, and can see."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from contextlib import aclosing
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 
-from backend.contract import (
-    BackendBusyError,
-    ConsentMissingError,
-    GenerationFailedError,
-)
+from backend.contract import BackendBusyError, ConsentMissingError, GenerationFailedError
 from backend.scheduler import Progress, Scheduler
-from tests.backend.scheduling import REFERENCE, serving, spoken, until
+from tests.backend.scheduling import REFERENCE, serving, speaking, spoken, until
 from tests.backend.scripted_engine import CRASH_MESSAGE, ScriptedEngine, job
+
+if TYPE_CHECKING:
+    from tests.backend.scripted_engine import ScriptedChunk, ScriptedJob
 
 
 async def test_thirty_two_callers_each_hear_their_own_voice() -> None:
@@ -29,135 +30,89 @@ async def test_thirty_two_callers_each_hear_their_own_voice() -> None:
         )
 
     assert answers == [[voice] * (1 + voice % 7) for voice in range(1, 33)]
-    assert len(engine.threads) == 1
-    assert [len(batch) for batch in engine.batches] == [8, 8, 8, 8]
+    assert max(map(len, engine.frames)) == 8
 
 
-async def test_what_comes_together_is_spoken_together_and_short_rows_leave_early() -> None:
+async def test_what_comes_while_others_speak_joins_at_the_next_frame() -> None:
     engine = ScriptedEngine(is_held=True)
     async with serving(engine) as scheduler:
-        long = asyncio.ensure_future(spoken(scheduler, job(9)))
-        short = asyncio.ensure_future(spoken(scheduler, job(2)))
-        engine.allow(2)
+        long = speaking(scheduler, job(60))
+        await until(lambda: engine.steps == 1)
+        engine.allow(9)
+        await until(lambda: engine.steps == 10)
+        short = speaking(scheduler, job(2))
+        await asyncio.sleep(0)
+        engine.allow(3)
 
         assert await short == [100] * 2
+        await until(lambda: engine.steps == 13)
+        assert engine.frames[9:] == [["60"], ["60", "2"], ["60", "2"], ["60"]]
         assert not long.done()
         engine.release()
-        engine.allow(9)
-        assert await long == [100] * 9
-    assert engine.batches == [["9", "2"]]
-
-
-async def test_one_callers_many_sentences_do_not_hold_up_another() -> None:
-    engine = ScriptedEngine()
-    async with serving(engine, rows=2) as scheduler:
-        many = [spoken(scheduler, job(1, name=f"a{n}"), caller="a") for n in range(8)]
-        one = spoken(scheduler, job(1, name="b"), caller="b")
-        await asyncio.gather(*many, one)
-
-    assert "1 b" in engine.batches[0]
-
-
-async def test_a_short_sentence_passes_a_long_one() -> None:
-    engine = ScriptedEngine(is_held=True)
-    async with serving(engine, patience_seconds=0.01, rows=1) as scheduler:
-        long = asyncio.ensure_future(spoken(scheduler, job(60), caller="a"))
-        engine.allow(1)
-        await until(lambda: engine.spoken["60"] == 1)
-        short = asyncio.ensure_future(spoken(scheduler, job(3), caller="b"))
-        await asyncio.sleep(0.02)
-        engine.allow(20)
-
-        assert await short == [100] * 3
-        assert 1 < engine.spoken["60"] < 22  # it went on meanwhile
-        engine.allow(60)
         assert await long == [100] * 60
 
 
-async def test_callers_who_speak_for_ever_do_not_keep_out_another() -> None:
-    engine = ScriptedEngine(step_seconds=0.001)
-    async with serving(engine, patience_seconds=0.01, need_seconds=0.1, rows=1) as scheduler:
-        endless = [
-            asyncio.ensure_future(spoken(scheduler, job(100_000, name=caller), caller=caller))
-            for caller in ("a", "b")
-        ]
-        await until(lambda: engine.spoken["100000 a"] > 0 and engine.spoken["100000 b"] > 0)
-        began = time.monotonic()
-        assert await spoken(scheduler, job(3), caller="c") == [100] * 3
-        assert time.monotonic() - began < 3
-        for task in endless:
-            task.cancel()
-        await asyncio.gather(*endless, return_exceptions=True)
+async def test_a_chunk_is_heard_before_the_rest_of_its_frame_is_made() -> None:
+    is_heard = threading.Event()
+
+    class Halting(ScriptedEngine):
+        def chunk(self, number: int, job: ScriptedJob, *, is_last: bool) -> ScriptedChunk:
+            if job.text == "2 second":
+                assert is_heard.wait(5)
+            return super().chunk(number, job, is_last=is_last)
+
+    engine = Halting(is_held=True)
+    async with serving(engine) as scheduler:
+        first = speaking(scheduler, job(2, name="first"))
+        await until(lambda: engine.steps == 1)
+        second = speaking(scheduler, job(2, name="second"))
+        await asyncio.sleep(0)
+        engine.release()
+
+        assert await first == [100] * 2
+        assert engine.frames == [["2 first"], ["2 first", "2 second"]]
+        is_heard.set()
+        assert await second == [100] * 2
 
 
-async def test_who_is_served_already_gets_no_second_batch() -> None:
+async def test_who_leaves_costs_nothing_more_and_takes_nothing_from_the_others() -> None:
     engine = ScriptedEngine(is_held=True)
-    async with serving(engine, patience_seconds=0, gather_seconds=0, rows=1) as scheduler:
-        many = [
-            asyncio.ensure_future(spoken(scheduler, job(30, name=name), caller="a"))
-            for name in "xyz"
-        ]
-        await until(lambda: engine.batches == [["30 x"]])
-        engine.allow(5)
-        await until(lambda: engine.spoken["30 x"] == 5)
-        assert engine.batches == [["30 x"]]
-
-        one = asyncio.ensure_future(spoken(scheduler, job(1, name="b"), caller="b"))
-        await asyncio.sleep(0.01)
+    async with serving(engine) as scheduler:
+        left = speaking(scheduler, job(40, name="left"))
+        kept = speaking(scheduler, job(20, name="kept"))
+        await until(lambda: engine.steps == 1)
         engine.allow(3)
-        assert await one == [100]
-        assert engine.batches == [["30 x"], ["1 b"]]
-        engine.allow(100)
-        await asyncio.gather(*many)
+        await until(lambda: engine.steps == 4)
+        left.cancel()
+        await asyncio.sleep(0)
+        engine.release()
+
+        assert await kept == [100] * 20
+    assert engine.spoken["40 left"] == 4  # the frame under way was the last
 
 
-async def test_batches_get_equal_parts_of_the_time() -> None:
-    engine = ScriptedEngine(step_seconds=0.001)
-    async with serving(engine, patience_seconds=0, gather_seconds=0) as scheduler:
-        long = asyncio.ensure_future(spoken(scheduler, job(2_000), caller="a"))
-        await until(lambda: engine.spoken["2000"] > 100)
-        before = engine.spoken["2000"]
-        await spoken(scheduler, job(40), caller="b")
-
-        assert 20 < engine.spoken["2000"] - before < 80
-        long.cancel()
-
-
-async def test_a_full_batch_waits_for_nobody() -> None:
-    async with serving(ScriptedEngine(), rows=2, gather_seconds=60) as scheduler:
-        both = (spoken(scheduler, job(1, voice), caller="a") for voice in (1, 2))
-
-        assert await asyncio.wait_for(asyncio.gather(*both), 5) == [[1], [2]]
-
-
-async def test_what_can_wait_a_little_gets_no_batch_of_its_own() -> None:
+async def test_a_row_that_somebody_left_is_free_at_the_next_frame() -> None:
     engine = ScriptedEngine(is_held=True)
-    async with serving(engine, patience_seconds=30) as scheduler:
-        first = asyncio.ensure_future(spoken(scheduler, job(4)))
-        await until(lambda: engine.batches == [["4"]])
-        later = []
-        for name in "xyz":
-            asked = spoken(scheduler, job(1, name=name), caller=name)
-            later.append(asyncio.ensure_future(asked))
-            engine.allow(1)
-            await asyncio.sleep(0.005)
+    async with serving(engine, rows=1) as scheduler:
+        left = speaking(scheduler, job(99))
+        await until(lambda: engine.steps == 1)
+        next_one = speaking(scheduler, job(1, name="next"))
+        left.cancel()
+        await asyncio.sleep(0)
         engine.allow(2)
-        await asyncio.gather(first, *later)
 
-    assert engine.batches == [["4"], ["1 x", "1 y", "1 z"]]
+        assert await next_one == [100]
+    assert engine.frames[:2] == [["99"], ["1 next"]]
 
 
 async def test_a_full_queue_refuses_and_a_cancelled_request_makes_room() -> None:
     engine = ScriptedEngine(is_held=True)
-    limits = {"rows": 1, "batches": 1, "waiting": 3, "waiting_per_caller": 2}
-    async with serving(engine, **limits) as scheduler:
+    async with serving(engine, rows=1, waiting=3, waiting_per_caller=2) as scheduler:
         engine.allow(1)
         await spoken(scheduler, job(1))  # something to estimate from
-        under_way = asyncio.ensure_future(spoken(scheduler, job(1)))
-        await until(lambda: len(engine.batches) == 2)
-        waiting = [
-            asyncio.ensure_future(spoken(scheduler, job(1), caller=caller)) for caller in "aab"
-        ]
+        under_way = speaking(scheduler, job(1))
+        await until(lambda: engine.steps == 2)
+        waiting = [speaking(scheduler, job(1), caller=caller) for caller in "aab"]
         await asyncio.sleep(0)
         assert scheduler.load().waiting == 3
         with pytest.raises(BackendBusyError) as refusal:
@@ -169,82 +124,57 @@ async def test_a_full_queue_refuses_and_a_cancelled_request_makes_room() -> None
         await asyncio.sleep(0)
         with pytest.raises(BackendBusyError):  # its own part is full
             await spoken(scheduler, job(1), caller="a")
-        waiting.append(asyncio.ensure_future(spoken(scheduler, job(1), caller="c")))
+        waiting.append(speaking(scheduler, job(1), caller="c"))
         engine.allow(4)
         assert await asyncio.gather(under_way, *waiting) == [[100]] * 4
 
 
 async def test_without_experience_busy_promises_nothing() -> None:
-    async with serving(ScriptedEngine(is_held=True), waiting=1) as scheduler:
-        waiting = asyncio.ensure_future(spoken(scheduler, job(1)))
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine, rows=1, waiting=1) as scheduler:
+        under_way = speaking(scheduler, job(1))
+        await until(lambda: engine.steps == 1)
+        waiting = speaking(scheduler, job(1))
         await asyncio.sleep(0)
         with pytest.raises(BackendBusyError) as refusal:
             await spoken(scheduler, job(1), caller="b")
         assert refusal.value.retry_after is None
+        under_way.cancel()
         waiting.cancel()
 
 
-async def test_a_cancelled_row_stops_and_its_neighbours_do_not() -> None:
-    engine = ScriptedEngine(is_held=True)
-    async with serving(engine) as scheduler:
-        left = asyncio.ensure_future(spoken(scheduler, job(40, name="left")))
-        kept = asyncio.ensure_future(spoken(scheduler, job(20, name="kept")))
-        engine.allow(3)
-        await until(lambda: engine.spoken["20 kept"] == 3)
-        left.cancel()
-        await asyncio.sleep(0)
-        engine.allow(17)
+async def test_those_who_speak_together_share_the_cost() -> None:
+    engine = ScriptedEngine(step_seconds=0.002)
+    async with serving(engine, rows=16) as scheduler:
+        await asyncio.gather(
+            *(
+                spoken(scheduler, job(chunks, name=caller), caller=caller)
+                for caller, chunks in zip("abcdefgh", range(2, 34, 4), strict=True)
+            )
+        )
+        took = sum(seconds for _, seconds in engine.seconds)
+        pace = scheduler.load().seconds_per_request
 
-        assert await kept == [100] * 20
-    assert engine.spoken["40 left"] == 3
-
-
-async def test_who_stopped_may_ask_again_at_once() -> None:
-    engine = ScriptedEngine(is_held=True)
-    async with serving(engine, patience_seconds=0) as scheduler:
-        with scheduler.request(job(50, name="stopped"), caller="a"):
-            other = asyncio.ensure_future(spoken(scheduler, job(50, name="other"), caller="b"))
-            await until(lambda: engine.batches == [["50 stopped", "50 other"]])
-        again = asyncio.ensure_future(spoken(scheduler, job(1, name="again"), caller="a"))
-        await asyncio.sleep(0)
-        engine.allow(10)
-
-        assert await again == [100]
-        assert not other.done()
-        other.cancel()
-
-
-async def test_a_batch_that_everybody_left_ends() -> None:
-    engine = ScriptedEngine(is_held=True)
-    async with serving(engine, batches=1) as scheduler:
-        async with aclosing(scheduler.speak(job(99), caller="a")) as chunks:
-            engine.allow(1)
-            async for _ in chunks:
-                break
-        engine.allow(2)
-
-        assert await spoken(scheduler, job(1)) == [100]
-    assert engine.spoken["99"] <= 2
+        assert pace == pytest.approx(took / 8, rel=0.5)
 
 
 async def test_progress_shows_the_queue_and_the_speech() -> None:
     engine = ScriptedEngine(is_held=True)
-    async with serving(engine, rows=1, batches=1) as scheduler:
-        with (
-            scheduler.request(job(3), caller="a") as first,
-            scheduler.request(job(1), caller="a") as second,
-            scheduler.request(job(1), caller="a") as third,
-            scheduler.request(job(1), caller="b") as other,
-        ):
-            await until(lambda: len(engine.batches) == 1)
-            assert [ticket.progress.ahead for ticket in (other, second, third)] == [0, 1, 2]
-            assert not second.progress.has_begun
-            load = scheduler.load()
-            assert (load.waiting, load.begun, load.batches) == (3, 1, 1)
-            engine.allow(2)
-            await anext(first)
-            await anext(first)
-            assert first.progress == Progress(ahead=0, has_begun=True, seconds_spoken=0.02)
+    async with serving(engine, rows=1) as scheduler:
+        with scheduler.request(job(3), caller="a") as first:
+            await until(lambda: engine.steps == 1)
+            with (
+                scheduler.request(job(1), caller="a") as second,
+                scheduler.request(job(1), caller="a") as third,
+                scheduler.request(job(1), caller="b") as other,
+            ):
+                assert [ticket.progress.ahead for ticket in (other, second, third)] == [0, 1, 2]
+                assert not second.progress.has_begun
+                assert (scheduler.load().waiting, scheduler.load().begun) == (3, 1)
+                engine.allow(2)
+                await anext(first)
+                await anext(first)
+                assert first.progress == Progress(ahead=0, has_begun=True, seconds_spoken=0.02)
 
 
 async def test_voice_prompts_are_made_while_others_speak() -> None:
@@ -252,8 +182,8 @@ async def test_voice_prompts_are_made_while_others_speak() -> None:
     engine.errors["refused"] = ConsentMissingError("a voice needs consent")
     engine.crash_at["broken"] = RuntimeError(CRASH_MESSAGE)
     async with serving(engine) as scheduler:
-        speech = asyncio.ensure_future(spoken(scheduler, job(50)))
-        await until(lambda: len(engine.batches) == 1)
+        speech = speaking(scheduler, job(50))
+        await until(lambda: engine.steps == 1)
         prompts = asyncio.gather(
             *(
                 scheduler.prompt(REFERENCE, transcript, None, caller="a")
@@ -261,6 +191,7 @@ async def test_voice_prompts_are_made_while_others_speak() -> None:
             ),
             return_exceptions=True,
         )
+        await asyncio.sleep(0)
         engine.allow(20)
         made, refused, broken = await prompts
 
@@ -268,15 +199,42 @@ async def test_voice_prompts_are_made_while_others_speak() -> None:
         assert isinstance(refused, ConsentMissingError)
         assert isinstance(broken, GenerationFailedError)
         assert not speech.done()
-        engine.allow(50)
+        engine.release()
         assert await speech == [100] * 50
+
+
+async def test_however_many_voice_prompts_wait_speech_has_half_of_the_time() -> None:
+    engine = ScriptedEngine(step_seconds=0.002, prompt_seconds=0.02)
+    async with serving(engine) as scheduler:
+        speech = speaking(scheduler, job(10_000))
+        await until(lambda: engine.spoken["10000"] > 0)
+        await asyncio.gather(
+            *(scheduler.prompt(REFERENCE, None, None, caller=caller) for caller in "abcd")
+        )
+        speech.cancel()
+
+    prompts = [place for place, (kind, _) in enumerate(engine.seconds) if kind == "prompt"]
+    assert len(prompts) == 4
+    for first, second in pairwise(prompts):
+        prompt, *frames = [seconds for _, seconds in engine.seconds[first:second]]
+        assert sum(frames) > prompt / 2
+        assert sum(frames[:-1]) < prompt * 2, "the next prompt waited for nothing"
+
+
+async def test_when_nobody_speaks_voice_prompts_wait_for_nothing() -> None:
+    engine = ScriptedEngine(prompt_seconds=0.001)
+    async with serving(engine) as scheduler, asyncio.timeout(5):
+        await asyncio.gather(
+            *(scheduler.prompt(REFERENCE, None, None, caller=caller) for caller in "abcd")
+        )
+        assert await spoken(scheduler, job(1)) == [100]
 
 
 async def test_the_event_loop_never_waits_for_the_model() -> None:
     engine = ScriptedEngine(is_held=True)
-    async with serving(engine) as scheduler:
-        speech = asyncio.ensure_future(spoken(scheduler, job(1)))
-        await until(lambda: len(engine.batches) == 1)
+    async with serving(engine, rows=1) as scheduler:
+        speech = speaking(scheduler, job(1))
+        await until(lambda: engine.steps == 1)
         began = time.monotonic()
         for _ in range(10):  # every entrance, while the model is in a step
             with scheduler.request(job(1), caller="b") as ticket:

@@ -6,17 +6,17 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.contract import (
-    SpeechError,
-    TextNotSpeakableError,
-)
-from tests.backend.scheduling import serving, spoken, until
-from tests.backend.scripted_engine import CRASH_MESSAGE, ScriptedEngine, job
+from backend.contract import SpeechError, TextNotSpeakableError
+from tests.backend.scheduling import serving, until
+from tests.backend.scripted_engine import CHUNK_SAMPLES, CRASH_MESSAGE, ScriptedEngine, heard, job
 
 if TYPE_CHECKING:
+    from backend.contract import PcmChunk
+    from backend.engine import SpeechJob
     from backend.scheduler import Scheduler
 
 
@@ -27,7 +27,7 @@ def plans(draw: st.DrawFn) -> list[dict[str, Any]]:
         {
             "caller": st.sampled_from("abc"),
             "chunks": st.integers(1, 6),
-            "accident": st.sampled_from(["", "", "", "", "crash", "error"]),
+            "accident": st.sampled_from(["", "", "", "", "crash", "crash at join", "error"]),
             "asks_after": st.integers(0, 12),
             "leaves_after": st.none() | st.integers(0, 12),
             "deadline": st.none() | st.just(0.0) | st.just(60.0),
@@ -36,64 +36,84 @@ def plans(draw: st.DrawFn) -> list[dict[str, Any]]:
     return draw(st.lists(step, min_size=1, max_size=14))
 
 
-async def follow(scheduler: Scheduler, voice: int, plan: dict[str, Any]) -> str:
-    """Do as planned; return how it ended."""
-    for _ in range(plan["asks_after"]):
-        await asyncio.sleep(0)
-    asked = job(plan["chunks"], voice, f"{voice} {plan['accident']}")
-    speaking = asyncio.ensure_future(
-        spoken(scheduler, asked, caller=plan["caller"], deadline=plan["deadline"])
-    )
-    if plan["leaves_after"] is not None:
-        for _ in range(plan["leaves_after"]):
+class Callers:
+    """Callers who do as planned.
+
+    Args:
+        planned: What each does; its place in the list is its voice, from 1 on.
+
+    Attributes:
+        engine: Has the accidents that are planned.
+        asked: What each caller asked for, in order.
+    """
+
+    def __init__(self, planned: list[dict[str, Any]]) -> None:
+        self.engine = ScriptedEngine()
+        self.asked: dict[str, list[str]] = {}
+        self._plans = dict(enumerate(planned, start=1))
+        for voice, plan in self._plans.items():
+            text = self._job(voice).text
+            if plan["accident"] == "crash":
+                self.engine.crash_at[text] = RuntimeError(CRASH_MESSAGE)
+            elif plan["accident"] == "crash at join":
+                self.engine.crash_at_join[text] = MemoryError(CRASH_MESSAGE)
+            elif plan["accident"] == "error":
+                self.engine.errors[text] = TextNotSpeakableError("nothing to say")
+
+    async def ask(self, scheduler: Scheduler) -> list[str]:
+        """Do all that is planned; return how each request ended."""
+        return await asyncio.gather(*(self._follow(scheduler, voice) for voice in self._plans))
+
+    async def _follow(self, scheduler: Scheduler, voice: int) -> str:
+        plan = self._plans[voice]
+        for _ in range(plan["asks_after"]):
             await asyncio.sleep(0)
-        speaking.cancel()
-    try:
-        levels = await speaking
-    except asyncio.CancelledError:
-        return "left"
-    except SpeechError as error:
-        return type(error).__name__
-    assert levels == [voice] * plan["chunks"]
-    return "spoken"
+        listening = asyncio.ensure_future(self._listen(scheduler, voice))
+        if plan["leaves_after"] is not None:
+            for _ in range(plan["leaves_after"]):
+                await asyncio.sleep(0)
+            listening.cancel()
+        try:
+            chunks = await listening
+        except asyncio.CancelledError:
+            return "left"
+        except SpeechError as error:
+            return type(error).__name__
+        assert heard(chunks) == [voice] * plan["chunks"]
+        assert [chunk.first_sample for chunk in chunks] == [
+            number * CHUNK_SAMPLES for number in range(plan["chunks"])
+        ]
+        return "spoken"
+
+    async def _listen(self, scheduler: Scheduler, voice: int) -> list[PcmChunk]:
+        plan = self._plans[voice]
+        asked = self._job(voice)
+        with scheduler.request(asked, caller=plan["caller"], deadline=plan["deadline"]) as speech:
+            self.asked.setdefault(plan["caller"], []).append(asked.text)
+            chunks = [chunk async for chunk in speech]
+            with pytest.raises(TimeoutError):  # nothing comes after the end
+                await asyncio.wait_for(anext(speech), 0)
+            return chunks
+
+    def _job(self, voice: int) -> SpeechJob:
+        plan = self._plans[voice]
+        return job(plan["chunks"], voice, f"{voice} {plan['accident']}")
 
 
-@settings(deadline=None, max_examples=60)
-@given(
-    plans(),
-    st.integers(1, 4),
-    st.integers(1, 3),
-    st.integers(1, 5),
-    st.sampled_from([0.0, 0.0005]),
-)
+@settings(deadline=None, max_examples=80)
+@given(plans(), st.integers(1, 4), st.integers(1, 5))
 def test_whatever_happens_every_request_ends_once_and_properly(
-    planned: list[dict[str, Any]], rows: int, batches: int, waiting: int, patience: float
+    planned: list[dict[str, Any]], rows: int, waiting: int
 ) -> None:
-    engine = ScriptedEngine()
-    for voice, plan in enumerate(planned, start=1):
-        text = job(plan["chunks"], voice, f"{voice} {plan['accident']}").text
-        if plan["accident"] == "crash":
-            engine.crash_at[text] = RuntimeError(CRASH_MESSAGE)
-        elif plan["accident"] == "error":
-            engine.errors[text] = TextNotSpeakableError("nothing to say")
+    callers = Callers(planned)
 
     async def everything() -> list[str]:
-        limits = {
-            "rows": rows,
-            "batches": batches,
-            "waiting": waiting,
-            "waiting_per_caller": 3,
-            "patience_seconds": patience,
-            "gather_seconds": 0.0,
-        }
-        async with serving(engine, **limits) as scheduler:
+        limits = {"rows": rows, "waiting": waiting, "waiting_per_caller": 3}
+        async with serving(callers.engine, **limits) as scheduler:
             async with asyncio.timeout(20):
-                endings = await asyncio.gather(
-                    *(follow(scheduler, voice, plan) for voice, plan in enumerate(planned, 1))
-                )
-                await until(lambda: scheduler.load().batches == 0)
-            load = scheduler.load()
-            assert (load.waiting, load.begun) == (0, 0)
+                endings = await callers.ask(scheduler)
+                await until(lambda: scheduler.load().begun == 0)
+            assert scheduler.load().waiting == 0
             return endings
 
     logging.getLogger("backend.scheduler_worker").disabled = True
@@ -101,12 +121,14 @@ def test_whatever_happens_every_request_ends_once_and_properly(
         endings = asyncio.run(everything())
     finally:
         logging.getLogger("backend.scheduler_worker").disabled = False
-    assert all(len(batch) <= rows for batch in engine.batches)
-    has_crash = any(plan["accident"] == "crash" for plan in planned)
+    for asked in callers.asked.values():
+        joined = [text for text in callers.engine.joined if text in asked]
+        assert joined == [text for text in asked if text in joined], "out of order"
+    can_crash = any(plan["accident"].startswith("crash") for plan in planned)
     for plan, ending in zip(planned, endings, strict=True):
         possible = {"BackendBusyError"}  # the queue is small, and a deadline of nothing may pass
         possible |= {"left"} if plan["leaves_after"] is not None else set()
-        possible |= {"GenerationFailedError"} if has_crash or plan["deadline"] == 0 else set()
+        possible |= {"GenerationFailedError"} if can_crash or plan["deadline"] == 0 else set()
         possible |= {"TextNotSpeakableError"} if plan["accident"] == "error" else set()
         possible |= {"spoken"} if not plan["accident"] else set()
         assert ending in possible

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -16,7 +16,7 @@ from backend.contract import (
     TextNotSpeakableError,
 )
 from backend.scheduler import Scheduler, SchedulerLimits
-from tests.backend.scheduling import REFERENCE, serving, spoken, until
+from tests.backend.scheduling import REFERENCE, serving, speaking, spoken, until
 from tests.backend.scripted_engine import CRASH_MESSAGE, ScriptedEngine, job
 
 if TYPE_CHECKING:
@@ -24,30 +24,72 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, MemoryError, KeyError])
-async def test_a_crash_costs_its_batch_and_no_more(
+async def test_a_crash_costs_what_is_being_spoken_and_no_more(
     kind: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
-    engine = ScriptedEngine()
+    engine = ScriptedEngine(is_held=True)
     engine.crash_at["3 boom"] = kind(CRASH_MESSAGE)
     async with serving(engine, rows=2) as scheduler:
-        answers = await asyncio.gather(
-            *(spoken(scheduler, job(3, name=name)) for name in ("fine", "boom", "later")),
-            return_exceptions=True,
-        )
-        assert [type(answer) for answer in answers] == [
-            GenerationFailedError,
-            GenerationFailedError,
-            list,
-        ]
+        fine = speaking(scheduler, job(9, name="fine"), caller="a")
+        await until(lambda: engine.steps == 1)
+        boom = speaking(scheduler, job(3, name="boom"), caller="b")
+        later = speaking(scheduler, job(3, name="later"), caller="c")
+        await asyncio.sleep(0)
+        engine.release()
+        answers = await asyncio.gather(fine, boom, later, return_exceptions=True)
+
+        assert [repr(answer) for answer in answers[:2]] == [
+            "GenerationFailedError('the model failed')"
+        ] * 2
         assert answers[0] is not answers[1]
-        await asyncio.gather(
-            *(spoken(scheduler, job(3, name="boom")) for _ in range(2)), return_exceptions=True
-        )
-        assert scheduler.load().crashes_in_a_row == 1
-        assert await spoken(scheduler, job(1)) == [100]
-        assert scheduler.load().crashes_in_a_row == 0
+        assert answers[2] == [100] * 3
     assert "scripted_engine.py" in caplog.text
     assert CRASH_MESSAGE not in caplog.text
+
+
+async def test_crashes_are_counted_until_something_goes_well() -> None:
+    engine = ScriptedEngine()
+    engine.crash_at["1 in a frame"] = RuntimeError(CRASH_MESSAGE)
+    engine.crash_at_join["1 at joining"] = RuntimeError(CRASH_MESSAGE)
+    async with serving(engine) as scheduler:
+        for count, name in enumerate(("in a frame", "at joining", "in a frame"), start=1):
+            with pytest.raises(GenerationFailedError):
+                await spoken(scheduler, job(1, name=name))
+            assert scheduler.load().crashes_in_a_row == count
+        assert await spoken(scheduler, job(1)) == [100]
+        assert scheduler.load().crashes_in_a_row == 0
+
+
+async def test_while_nothing_can_be_opened_who_was_to_join_fails() -> None:
+    engine = ScriptedEngine()
+    engine.crash_at_open = MemoryError(CRASH_MESSAGE)
+    async with serving(engine) as scheduler:
+        for count in (1, 2):
+            with pytest.raises(GenerationFailedError, match="the model failed"):
+                await spoken(scheduler, job(1))
+            assert scheduler.load().crashes_in_a_row == count
+        engine.crash_at_open = None
+
+        assert await spoken(scheduler, job(1)) == [100]
+
+
+@pytest.mark.parametrize("is_crash", [True, False])
+async def test_who_cannot_join_takes_nothing_from_those_who_speak(*, is_crash: bool) -> None:
+    engine = ScriptedEngine(is_held=True)
+    if is_crash:
+        engine.crash_at_join["1 mute"] = RuntimeError(CRASH_MESSAGE)
+    else:
+        engine.errors_at_join["1 mute"] = TextNotSpeakableError("nothing to say")
+    async with serving(engine) as scheduler:
+        fine = speaking(scheduler, job(9))
+        await until(lambda: engine.steps == 1)
+        mute = speaking(scheduler, job(1, name="mute"))
+        await asyncio.sleep(0)
+        engine.release()
+
+        with pytest.raises(GenerationFailedError if is_crash else TextNotSpeakableError):
+            await mute
+        assert await fine == [100] * 9
 
 
 async def test_a_row_that_fails_takes_no_other_with_it() -> None:
@@ -75,41 +117,35 @@ async def test_speech_that_begins_anew_says_so() -> None:
             assert speech.progress.seconds_spoken == pytest.approx(0.02)
 
 
-async def test_a_stream_that_ends_too_soon_is_a_failure() -> None:
-    class Forgetful(ScriptedEngine):
-        def stream(self, jobs: Any, *, is_cancelled: Any) -> Any:
-            yield next(super().stream(jobs, is_cancelled=is_cancelled))
-
-    async with serving(Forgetful()) as scheduler:
-        with pytest.raises(GenerationFailedError):
-            await spoken(scheduler, job(3))
-
-
 async def test_a_turn_that_does_not_come_in_time_is_busy() -> None:
     engine = ScriptedEngine(is_held=True)
-    async with serving(engine, batches=1, rows=1) as scheduler:
-        under_way = asyncio.ensure_future(spoken(scheduler, job(1)))
-        await until(lambda: len(engine.batches) == 1)
+    async with serving(engine, rows=1) as scheduler:
+        under_way = speaking(scheduler, job(1))
+        await until(lambda: engine.steps == 1)
 
         with pytest.raises(BackendBusyError):
             await spoken(scheduler, job(1, name="late"), deadline=0.01)
         assert scheduler.load().waiting == 0
         engine.release()
         assert await under_way == [100]
-    assert engine.batches == [["1"]]
+    assert engine.joined == ["1"]
 
 
 async def test_a_deadline_holds_though_nobody_listens() -> None:
-    async with serving(ScriptedEngine(is_held=True), gather_seconds=60) as scheduler:
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine, rows=1) as scheduler:
+        under_way = speaking(scheduler, job(1))
+        await until(lambda: engine.steps == 1)
         with scheduler.request(job(1), caller="a", deadline=0.01) as speech:
             await until(lambda: scheduler.load().waiting == 0)
             with pytest.raises(BackendBusyError):
                 await anext(speech)
+        under_way.cancel()
 
 
 async def test_speech_that_takes_too_long_is_ended() -> None:
     engine = ScriptedEngine(is_held=True)
-    async with serving(engine, batches=1) as scheduler:
+    async with serving(engine) as scheduler:
         engine.allow(2)
         with pytest.raises(GenerationFailedError):
             await spoken(scheduler, job(90), deadline=0.2)
@@ -121,11 +157,11 @@ async def test_speech_that_takes_too_long_is_ended() -> None:
 
 async def test_closing_fails_what_waits_and_what_runs() -> None:
     engine = ScriptedEngine(is_held=True)
-    scheduler = Scheduler(cast("Engine", engine), SchedulerLimits(rows=1, batches=1))
+    scheduler = Scheduler(cast("Engine", engine), SchedulerLimits(rows=1))
     scheduler.start()
-    running = asyncio.ensure_future(spoken(scheduler, job(5)))
-    await until(lambda: len(engine.batches) == 1)
-    waiting = asyncio.ensure_future(spoken(scheduler, job(5)))
+    running = speaking(scheduler, job(5))
+    await until(lambda: engine.steps == 1)
+    waiting = speaking(scheduler, job(5))
     prompt = asyncio.ensure_future(scheduler.prompt(REFERENCE, None, None, caller="a"))
     await asyncio.sleep(0)
     closing = asyncio.ensure_future(scheduler.close())

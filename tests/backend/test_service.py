@@ -361,11 +361,11 @@ async def test_a_model_that_keeps_crashing_asks_to_be_replaced(
 ) -> None:
     prompt = await make_prompt(service)
 
-    def crash(*_: object, **__: object) -> None:
+    def crash(*_: object) -> None:
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(marking_engine, "stream", crash)
+        patch.setattr(marking_engine._codec, "decode", crash)
         for expected in (0, 0, 1):
             with pytest.raises(GenerationFailedError):
                 await speak(service, prompt)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from backend.contract import BackendInfo, BackendUnavailableError
 from bot.speech.local_server import LoadedEngine
 from tests.backend.scripted_engine import CRASH_MESSAGE, ScriptedEngine, ScriptedJob
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from backend.engine import Engine, SpeechJob
     from tests.backend.scripted_engine import ScriptedChunk
 
@@ -23,10 +21,10 @@ NO_WEIGHTS = "There are no weights, and no network to get them from."
 class SlowEngine(ScriptedEngine):
     """Crashes over the word "crash"."""
 
-    def stream(self, jobs: Any, *, is_cancelled: Any) -> Iterator[ScriptedChunk]:
-        crashing = [job.text for job in jobs if job.text.endswith("crash")]
-        self.crash_at.update(dict.fromkeys(crashing, RuntimeError(CRASH_MESSAGE)))
-        yield from super().stream(jobs, is_cancelled=is_cancelled)
+    def chunk(self, number: int, job: ScriptedJob, *, is_last: bool) -> ScriptedChunk:
+        if job.text.endswith("crash"):
+            raise RuntimeError(CRASH_MESSAGE)
+        return super().chunk(number, job, is_last=is_last)
 
 
 def load() -> LoadedEngine:

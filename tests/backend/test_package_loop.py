@@ -1,0 +1,94 @@
+"""The plain package in the place of our loop: the same sentences, said in the same way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from backend.contract import (
+    LanguageNotSupportedError,
+    SpeechRunsOnError,
+)
+from backend.engine import SpeechJob
+from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from backend.contract import ConsentRecord
+    from backend.engine import Engine
+
+
+@pytest.fixture(scope="module")
+def plain_engine(greedy_checkpoint: Path) -> Engine:
+    return load(greedy_checkpoint, plain_package=True)
+
+
+@pytest.fixture(scope="module")
+def jobs(plain_engine: Engine, consent: ConsentRecord) -> list[SpeechJob]:
+    in_context = plain_engine.make_prompt(buzz(110), TRANSCRIPT, consent)
+    voice_alone = plain_engine.make_prompt(buzz(240), None, consent)
+    return [
+        SpeechJob("A sentence <|im_end|> of one kind.", in_context, "English"),
+        SpeechJob("Und ein anderer.", voice_alone, "German"),
+    ]
+
+
+def test_both_say_the_same(
+    plain_engine: Engine, greedy_engine: Engine, jobs: list[SpeechJob]
+) -> None:
+    plain, ours = plain_engine.speak_batch(jobs), greedy_engine.speak_batch(jobs)
+    for theirs, our in zip(map(spoken, plain), map(spoken, ours), strict=True):
+        assert len(theirs) - len(our) in {0, 1}  # the package's rounding may leave a sample
+        np.testing.assert_allclose(our, theirs[-len(our) :], atol=1e-3)
+
+
+def test_jobs_are_spoken_one_after_the_other(plain_engine: Engine, jobs: list[SpeechJob]) -> None:
+    loop = plain_engine.open(2)
+    first, second = map(loop.join, jobs)
+    with pytest.raises(ValueError, match="under way already"):
+        loop.join(jobs[0])
+    steps = [[chunk.row for chunk in loop.step()] for _ in range(3)]
+    assert steps == [[first, first], [second, second], []]
+    assert loop.rows == 0
+
+
+def test_who_leaves_is_not_spoken(plain_engine: Engine, jobs: list[SpeechJob]) -> None:
+    loop = plain_engine.open(2)
+    first, second = map(loop.join, jobs)
+    loop.leave(first)
+    loop.leave(first)
+    assert {chunk.row for chunk in loop.step()} == {second}
+
+
+def test_what_cannot_be_said_is_refused_at_once(
+    plain_engine: Engine, jobs: list[SpeechJob]
+) -> None:
+    with pytest.raises(LanguageNotSupportedError):
+        plain_engine.open(1).join(replace(jobs[0], language="Klingon"))
+
+
+def test_the_same_seed_says_the_same(checkpoint: Path, prompt: bytes) -> None:
+    engine = load(checkpoint, plain_package=True)
+    job = SpeechJob("Chance decides.", prompt, seed=7)
+    first, again, other = map(spoken, engine.speak_batch([job, job, replace(job, seed=8)]))
+    assert first.tobytes() == again.tobytes()
+    assert first.tobytes() != other.tobytes()
+
+
+def test_speech_without_an_end_fails(endless_engine: Engine, consent: ConsentRecord) -> None:
+    package_model = endless_engine._package_model
+    engine = type(endless_engine)(
+        package_model,
+        endless_engine.info(),
+        require_consent=True,
+        watermark=None,
+        plain_package=True,
+        cuda_graphs=False,
+    )
+    prompt = engine.make_prompt(buzz(110), None, consent)
+    (result,) = engine.speak_batch([SpeechJob("No end.", prompt, max_new_tokens=9)])
+    assert isinstance(result, SpeechRunsOnError)
