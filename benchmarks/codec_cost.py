@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,8 +10,9 @@ import torch
 from benchmarks.measuring import compare, seconds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
+    from benchmarks.checkpoints import Plan
     from benchmarks.engine_parts import EngineParts
     from benchmarks.timed_package import TimedPackage
 
@@ -21,38 +23,35 @@ FRAMES_PER_SECOND = 12.5
 
 
 def measure_codec(
-    ours: EngineParts, package: TimedPackage, lengths: Sequence[int], repeats: int
+    ours: EngineParts, package: TimedPackage, plan: Plan
 ) -> dict[str, dict[str, float]]:
     """Compare the milliseconds for a frame, at several lengths of speech.
 
     The other sides are the package's own decode, which takes 300 frames at a time and repeats 25 of
     them, and its decoder over all frames at once; "ratio" is to the cheaper of the two.
-
-    Args:
-        ours: Streams.
-        package: Decodes at once.
-        lengths: In seconds.
-        repeats: How often each is measured.
     """
-    return {str(seconds): _at_length(ours, package, seconds, repeats) for seconds in lengths}
+    return {
+        str(seconds): _at_length(ours, package, plan, seconds) for seconds in plan.codec_seconds
+    }
 
 
 def _at_length(
-    ours: EngineParts, package: TimedPackage, seconds: int, repeats: int
+    ours: EngineParts, package: TimedPackage, plan: Plan, seconds: int
 ) -> dict[str, float]:
     frames = round(seconds * FRAMES_PER_SECOND)
     codes = ours.random_codes(frames)
-    cost = compare(
-        repeats,
-        {
-            "streamed_ms": lambda: seconds_of(lambda: _stream(ours, codes)),
-            "package_ms": lambda: seconds_of(lambda: package.decode(codes)),
-            "one_pass_ms": lambda: seconds_of(lambda: package.decode_in_one_pass(codes)),
-        },
+    ways: dict[str, Callable[[], object]] = {
+        "streamed_ms": lambda: _stream(ours, codes),
+        "package_ms": lambda: package.decode(codes),
+    }
+    if seconds <= plan.one_pass_seconds:
+        ways["one_pass_ms"] = lambda: package.decode_in_one_pass(codes)
+    seconds_of_way = compare(
+        plan.codec_repeats, {name: partial(seconds_of, way) for name, way in ways.items()}
     )
-    cost = {name: taken / frames * 1_000 for name, taken in cost.items()}
-    cheapest = min(cost["package_ms"], cost["one_pass_ms"])
-    return {**cost, "ratio": cost["streamed_ms"] / cheapest}
+    streamed, *others = [taken / frames * 1_000 for taken in seconds_of_way.values()]
+    cost = dict(zip(ways, [streamed, *others], strict=True))
+    return {**cost, "ratio": streamed / min(others)}
 
 
 def _stream(ours: EngineParts, codes: torch.Tensor) -> None:

@@ -65,13 +65,14 @@ class EngineParts:
         self.codebook_size: int = model.speech_tokenizer.config.decoder_config.codebook_size
         self._codec = engine._codec  # noqa: SLF001 - as above
         self._parts = engine._parts  # noqa: SLF001 - as above
+        self._recorder = engine._recorder  # noqa: SLF001 - as above
 
     @torch.inference_mode()
     def run_language(self, text: str, frames: int) -> LanguageRun:
         """Make the first so many codec frames of a text, or all if it has fewer."""
         laps = [time.perf_counter()]
         request = self._lay_out(text)
-        decoder = Decoder(self._parts, rows=1, frames=frames + 1)
+        decoder = Decoder(self._parts, rows=1, frames=frames + 1, recorder=self._recorder)
         decoder.join(request, draw(SEED, 0, (frames + 1, self.code_groups)))
         codes = decoder.choose_first_codes()
         while not codes:
