@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from backend.contract import REFERENCE_SAMPLE_RATE, GenerationFailedError, SpeechError
-from backend.scheduler import Scheduler
+from backend.scheduler import Scheduler, SchedulerLimits
 from backend.wav import write_wav
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Speaker:
         prompt_seconds: float | None = None,
         speech_seconds: float | None = None,
     ) -> None:
-        self._scheduler = Scheduler(engine)
+        self._scheduler = Scheduler(engine, SchedulerLimits(rows=engine.rows))
         self._on_breakdown = on_breakdown
         self._prompt_seconds = prompt_seconds
         self._speech_seconds = speech_seconds

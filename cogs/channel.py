@@ -13,6 +13,7 @@ from bot.errors import Refusal
 from bot.interface import speaking, wording
 from bot.interface.pages import Pages
 from bot.interface.reply import Reply
+from bot.playback.item import QueuedItem
 from bot.playback.permissions import (
     VocalChannel,
     listeners_in,
@@ -24,6 +25,7 @@ from bot.playback.player import GuildPlayer
 
 NOT_HERE = "I am not in a voice channel. Join one yourself, then use `/say` or `/join`."
 NOTHING_TO_END = "I am not saying anything."
+VOTED_OUT = "The listeners voted to skip this."
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,9 @@ class Channel(commands.Cog):
         """Called by discord.py whenever somebody joins, leaves, or is moved or muted."""
         if member == member.guild.me:
             self.bot.players.take_note(member.guild.id, left=after.channel is None)
+        player = self.bot.players.find(member.guild.id)
+        if player is not None and player.votes and player.current is not None:
+            _skip_if_voted(player, player.current)  # with fewer listeners, fewer votes suffice
 
     @app_commands.command(description="Bring me into your voice channel")
     @app_commands.guild_only()
@@ -108,12 +113,13 @@ class Channel(commands.Cog):
                 scene.player.remove(item, Refusal("Skipped, as you asked."))
             elif may_silence(scene.member, scene.channel):
                 scene.player.remove(item, Refusal(f"{name} skipped this."))
-            elif (missing := _votes_missing(scene)) > 0:
-                votes = "vote" if missing == 1 else "votes"
-                await reply.show(f"Your vote counts. {missing} more {votes} and I skip this.")
-                return
             else:
-                scene.player.remove(item, Refusal("The listeners voted to skip this."))
+                _vote(scene)
+                missing = _skip_if_voted(scene.player, item)
+                if missing > 0:
+                    votes = "vote" if missing == 1 else "votes"
+                    await reply.show(f"Your vote counts. {missing} more {votes} and I skip this.")
+                    return
             await reply.show("Skipped.")
 
     @app_commands.command(description="Stop speaking, and forget what waits: yours, or everything")
@@ -147,16 +153,21 @@ class Channel(commands.Cog):
         return Scene(player, channel, interaction.user)
 
 
-def _votes_missing(scene: Scene) -> int:
-    """Count the member's vote; return how many more it takes: over half of those who listen.
-
-    Raises `Refusal` if the member does not listen.
-    """
-    listeners = set(listeners_in(scene.channel))
-    if scene.member.id not in listeners:
+def _vote(scene: Scene) -> None:
+    """Count the member's vote to skip the current item. Raises `Refusal` if they do not listen."""
+    if scene.member.id not in listeners_in(scene.channel):
         raise Refusal(f"Only who listens in {scene.channel.mention} can vote to skip.")
     scene.player.votes.add(scene.member.id)
-    return len(listeners) // 2 + 1 - len(scene.player.votes & listeners)
+
+
+def _skip_if_voted(player: GuildPlayer, item: QueuedItem) -> int:
+    """Skip an item once over half of those who listen want that; return how many votes it lacks."""
+    channel = player.connection.channel
+    listeners = set(listeners_in(channel)) if channel is not None else set()
+    missing = len(listeners) // 2 + 1 - len(player.votes & listeners)
+    if missing <= 0:
+        player.remove(item, Refusal(VOTED_OUT))
+    return missing
 
 
 async def setup(bot: VoiceBot) -> None:

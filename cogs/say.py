@@ -40,7 +40,7 @@ VOICE_DELETED = "That voice was deleted meanwhile, so nothing was posted."
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Utterance:
     """What is to be said.
 
     Attributes:
@@ -92,58 +92,62 @@ class Say(commands.Cog):
                     reply.claim_place()
                 if place is Where.FILE:
                     turn.end()
-                line = await self._line(interaction, text, voice, language)
+                utterance = await self._utterance(interaction, text, voice, language)
                 reply_format = ReplyFormat(format) if format else ReplyFormat.OGG
                 if place is Where.FILE:
-                    await self._post(reply, line, await self._speak(reply, line), reply_format)
+                    await self._post(
+                        reply, utterance, await self._speak(reply, utterance), reply_format
+                    )
                     await reply.finish()
                 elif place is Where.VOICE:
-                    await self._say_aloud(interaction, reply, turn, line)
+                    await self._say_aloud(interaction, reply, turn, utterance)
                 else:
-                    await self._say_both(interaction, reply, turn, line, reply_format)
+                    await self._say_both(interaction, reply, turn, utterance, reply_format)
 
-    async def _line(
+    async def _utterance(
         self, interaction: Interaction, text: str, voice: str | None, language: str | None
-    ) -> Line:
+    ) -> Utterance:
         """What is to be said, in a form that can be. Raises `Refusal` or a `SpeechError`."""
         saved = await self._voice(interaction.user.id, voice)
         spoken = language or saved.language or AUTO_LANGUAGE
         sentences = await self.bot.studio.script(
             text, language=spoken, name_of=name_resolver(interaction)
         )
-        return Line(text, sentences, saved, spoken, counts_for(interaction))
+        return Utterance(text, sentences, saved, spoken, counts_for(interaction))
 
-    async def _speak(self, reply: Reply, line: Line) -> JoinedSpeech:
+    async def _speak(self, reply: Reply, utterance: Utterance) -> JoinedSpeech:
         """Make the speech for a file."""
         return await reply.work(
             lambda progress: self.bot.studio.speak_saved(
-                line.sentences,
-                line.voice,
-                language=line.language,
-                caller=line.caller,
+                utterance.sentences,
+                utterance.voice,
+                language=utterance.language,
+                caller=utterance.caller,
                 on_sentence=progress.sentence,
             )
         )
 
     async def _post(
-        self, reply: Reply, line: Line, speech: JoinedSpeech, reply_format: ReplyFormat
+        self, reply: Reply, utterance: Utterance, speech: JoinedSpeech, reply_format: ReplyFormat
     ) -> None:
         """Post speech where all can see it."""
-        if not await self.bot.library.touch(line.voice):
+        if not await self.bot.library.touch(utterance.voice):
             raise Refusal(VOICE_DELETED)
-        name = wording.voice_name(line.voice.name)
+        name = wording.voice_name(utterance.voice.name)
         await reply.post(
-            wording.spoken_message(name, line.text, notice=self.bot.studio.backend.notice),
+            wording.spoken_message(name, utterance.text, notice=self.bot.studio.backend.notice),
             SpeechAttachment(speech, reply_format, self.bot.encoding_turns),
         )
 
     async def _say_aloud(
-        self, interaction: Interaction, reply: Reply, turn: Turn, line: Line
+        self, interaction: Interaction, reply: Reply, turn: Turn, utterance: Utterance
     ) -> None:
         """Speak in the person's voice channel; only the person sees a message about it."""
-        if not await self.bot.library.touch(line.voice):
+        if not await self.bot.library.touch(utterance.voice):
             raise Refusal(VOICE_DELETED)
-        player, item = await self._queue(interaction, turn, line, lambda: self._stream(line))
+        player, item = await self._queue(
+            interaction, turn, utterance, lambda: self._stream(utterance)
+        )
         await self._follow(reply, player, item)
 
     async def _say_both(
@@ -151,20 +155,20 @@ class Say(commands.Cog):
         interaction: Interaction,
         reply: Reply,
         turn: Turn,
-        line: Line,
+        utterance: Utterance,
         reply_format: ReplyFormat,
     ) -> None:
         """Speak in the voice channel, and post the same speech as a file as soon as it is made."""
         recording = Recording()
-        player, item = await self._queue(interaction, turn, line, recording.follow)
+        player, item = await self._queue(interaction, turn, utterance, recording.follow)
         try:
             speech = await reply.work(
                 lambda progress: recording.record(
-                    self._stream(line),
-                    on_sentence=lambda number: progress.sentence(number, len(line.sentences)),
+                    self._stream(utterance),
+                    on_sentence=lambda number: progress.sentence(number, len(utterance.sentences)),
                 )
             )
-            await self._post(reply, line, speech, reply_format)
+            await self._post(reply, utterance, speech, reply_format)
             await self._follow(reply, player, item)
         finally:
             player.remove(item, Refusal(speaking.STOPPED_SPEAKING))
@@ -173,7 +177,7 @@ class Say(commands.Cog):
         self,
         interaction: Interaction,
         turn: Turn,
-        line: Line,
+        utterance: Utterance,
         speech: Callable[[], AsyncGenerator[SpeechChunk, None]],
     ) -> tuple[GuildPlayer, QueuedItem]:
         """Join the person's voice channel, and put something into its queue. Raises `Refusal`."""
@@ -184,9 +188,9 @@ class Say(commands.Cog):
         item = QueuedItem(
             owner_id=interaction.user.id,
             owner_name=interaction.user.display_name,
-            speaker=line.voice.name,
-            text=line.text,
-            sentences=len(line.sentences),
+            speaker=utterance.voice.name,
+            text=utterance.text,
+            sentences=len(utterance.sentences),
             speech=speech,
         )
         player.add(item)
@@ -203,9 +207,12 @@ class Say(commands.Cog):
         channel = player.connection.channel
         await reply.show(speaking.heard_message(item.speaker, channel, notice=notice))
 
-    def _stream(self, line: Line) -> AsyncGenerator[SpeechChunk, None]:
+    def _stream(self, utterance: Utterance) -> AsyncGenerator[SpeechChunk, None]:
         return self.bot.studio.stream(
-            line.sentences, line.voice, language=line.language, caller=line.caller
+            utterance.sentences,
+            utterance.voice,
+            language=utterance.language,
+            caller=utterance.caller,
         )
 
     async def _voice(self, owner_id: int, name: str | None) -> SavedVoice:

@@ -18,36 +18,15 @@ from backend.engine.replayed_step import ReplayedStep, rounded_positions, rounde
 from backend.engine.row_states import RowStates
 
 if TYPE_CHECKING:
-    from backend.engine.first_codes import FirstCodes
+    from backend.engine.model_parts import ModelParts
     from backend.engine.replayed_step import Recorder
     from backend.engine.request_layout import LaidOutRequest
-    from backend.engine.residual_codes import ResidualCodes
-    from backend.engine.talker import Talker
 
 PROMPT_POSITIONS = 256
 """Positions of joining rows that are read before each frame. A request has some 20 to 400; more of
 them at once would hold up those who are being heard."""
 
 _REPLAYED_POSITIONS = 512  # a long reference, and ten seconds of speech
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """The parts of a loaded model that make frames.
-
-    Attributes:
-        talker: Reads.
-        first_codes: Chooses the first code of each frame.
-        residual_codes: Chooses the others.
-        code_groups: The codes of a frame.
-        text_pad: `(1, hidden)`, what is added to frames when the text is used up.
-    """
-
-    talker: Talker
-    first_codes: FirstCodes
-    residual_codes: ResidualCodes
-    code_groups: int
-    text_pad: torch.Tensor
 
 
 @dataclass(eq=False, slots=True)
@@ -72,23 +51,23 @@ class Decoder:
     """Rows under way. For one thread.
 
     Args:
-        model: Makes their frames.
+        parts: Of a loaded model, which make their frames.
         rows: The most at once.
         frames: The most that one row may make, of which the last stands for its end.
         recorder: Records steps, to be replayed; None runs each anew.
     """
 
     def __init__(
-        self, model: Model, *, rows: int, frames: int, recorder: Recorder | None = None
+        self, parts: ModelParts, *, rows: int, frames: int, recorder: Recorder | None = None
     ) -> None:
-        self._model = model
-        self._memory = model.talker.new_memory()
+        self._parts = parts
+        self._memory = parts.talker.new_memory()
         entries = rounded_rows(rows)
         self._states = RowStates(
-            entries, frames, model.code_groups, model.first_codes.vocabulary, model.text_pad
+            entries, frames, parts.code_groups, parts.first_codes.vocabulary, parts.text_pad
         )
-        self._numbers = torch.arange(entries, device=model.text_pad.device)
-        self._replay = recorder and ReplayedStep(self._step, recorder)
+        self._numbers = torch.arange(entries, device=parts.text_pad.device)
+        self._replay = recorder and ReplayedStep(recorder)
         if recorder:  # what is recorded is lost when memory grows
             self._reserve(entries, _REPLAYED_POSITIONS)
         self._waiting: deque[DecoderRow] = deque()  # of which the first may be read in part
@@ -109,8 +88,11 @@ class Decoder:
     def leave(self, row: DecoderRow) -> None:
         """Drop a row. It costs nothing more."""
         if row.place is None:
+            if row.length:
+                self._memory.forget(len(self._speaking))
             self._waiting.remove(row)
             return
+        self._memory.forget(row.place)
         last = self._speaking.pop()
         if last is not row:
             self._memory.move(len(self._speaking), row.place, last.length)
@@ -163,21 +145,23 @@ class Decoder:
             # What is read in part stands there: the next position may be overwritten, no other.
             self._reserve(rows, self._waiting[0].length + 1)
             self._states.lengths[count] = self._waiting[0].length
-        replay(rows, positions, (self._memory.growths, self._states.growths))
+        # The talker is shared with other decoders, any of which may have it lay out more.
+        parts = self._memory, self._states, self._parts.talker
+        replay(self._step, rows, positions, tuple(part.growths for part in parts))
 
     def _step(self, count: int, end: int) -> None:
         """Move the first rows on by a frame: the same program every time, over the same memory."""
         states, rows = self._states, self._numbers[:count]
         draws = states.draws[rows, states.frames[:count], 1:]
         first_codes = states.first_codes[:count]
-        codes, embedded = self._model.residual_codes.predict(
+        codes, embedded = self._parts.residual_codes.predict(
             states.hidden[:count], first_codes, draws
         )
         states.codes[:count] = codes
         states.had[:count].scatter_(1, first_codes.unsqueeze(1), value=True)
         inputs = embedded + states.next_text(rows)
         lengths = states.lengths[:count]
-        states.hidden[:count] = self._model.talker.read_step(inputs, self._memory, lengths, end)
+        states.hidden[:count] = self._parts.talker.read_step(inputs, self._memory, lengths, end)
         lengths += 1
         states.frames[:count] += 1
         self._choose(slice(count))
@@ -187,7 +171,7 @@ class Decoder:
         states = self._states
         frames = states.frames[places]
         draws = states.draws[self._numbers[places], frames, 0]
-        states.first_codes[places] = self._model.first_codes.choose(
+        states.first_codes[places] = self._parts.first_codes.choose(
             states.hidden[places], states.had[places], frames, draws
         )
 
@@ -199,7 +183,7 @@ class Decoder:
             part = row.request.inputs[row.length : row.length + budget]
             place = len(self._speaking)
             self._reserve(place + 1, row.length + len(part))
-            hidden = self._model.talker.read_stretch(part, self._memory, place, row.length)
+            hidden = self._parts.talker.read_stretch(part, self._memory, place, row.length)
             row.length += len(part)
             budget -= len(part)
             if row.length == len(row.request.inputs):
@@ -212,5 +196,5 @@ class Decoder:
         self._choose(slice(place, place + 1))
 
     def _reserve(self, rows: int, positions: int) -> None:
-        self._memory.reserve(rows, positions)
-        self._model.talker.reserve(self._memory.positions)
+        self._memory.reserve(rounded_rows(rows), positions)
+        self._parts.talker.reserve(self._memory.positions)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from backend.contract import (
     MAX_SPOKEN_CHARACTERS,
@@ -19,18 +21,16 @@ from backend.contract import (
 )
 from backend.engine.codec_stream import CodecDecoder
 from backend.engine.cuda_graphs import choose_recorder
-from backend.engine.decoder import Decoder, Model
-from backend.engine.first_codes import FirstCodes
+from backend.engine.decoder import Decoder
 from backend.engine.frame_loop import FrameLoop, Sentence
+from backend.engine.key_values import MOST_ROWS
 from backend.engine.loading import EngineInfo, load_model
+from backend.engine.model_parts import ModelParts
 from backend.engine.package_loop import PackageLoop, PackageSentence
 from backend.engine.reference import clone_voice
 from backend.engine.request_layout import RequestLayout
-from backend.engine.residual_codes import ResidualCodes
-from backend.engine.sampling import Sampling
 from backend.engine.speech_chunk import SpeechChunk
 from backend.engine.speech_job import MAX_NEW_TOKENS, SpeechJob
-from backend.engine.talker import Talker
 from backend.models import find_checkpoint
 from backend.voice_prompt import PromptModel, read_voice_prompt, write_voice_prompt
 
@@ -38,12 +38,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
-    import torch
     from numpy.typing import NDArray
 
     from backend.contract import ConsentRecord
     from backend.voice_prompt import ClonedVoice
     from backend.watermark import Watermarker
+
+log = logging.getLogger(__name__)
 
 MAX_ROWS = 64
 """The most sentences that are spoken at once."""
@@ -65,6 +66,7 @@ class Engine:
 
     Attributes:
         sample_rate: Of all audio, in Hz.
+        rows: How many jobs should be spoken at once at the most: as many as there is memory for.
     """
 
     sample_rate = REFERENCE_SAMPLE_RATE
@@ -95,8 +97,9 @@ class Engine:
         self._watermark = watermark
         self._is_plain = plain_package
         self._codec = CodecDecoder(self._model.speech_tokenizer.model.decoder)
-        self._parts = _speaking_parts(package_model, self._layout.text_pad)
+        self._parts = ModelParts.of(package_model, self._layout.text_pad)
         self._recorder = choose_recorder(self._parts, is_wanted=cuda_graphs and not plain_package)
+        self.rows = _fitting_rows(self._parts)
         self._info = replace(info, cuda_graphs=self._recorder is not None)
 
     @classmethod
@@ -289,22 +292,16 @@ class Engine:
         return voice, self._layout.tokenize(job.text)
 
 
-def _speaking_parts(package_model: Any, text_pad: torch.Tensor) -> Model:
-    """Find the parts of a loaded model that make frames."""
-    defaults = package_model.generate_defaults
-    model, config = package_model.model, package_model.model.config.talker_config
-    return Model(
-        talker=Talker(model.talker),
-        first_codes=FirstCodes(
-            model.talker,
-            Sampling.from_defaults(defaults),
-            float(defaults.get("repetition_penalty") or 1.05),
-            config.codec_eos_token_id,
-        ),
-        residual_codes=ResidualCodes(model.talker, Sampling.from_defaults(defaults, "subtalker_")),
-        code_groups=config.num_code_groups,
-        text_pad=text_pad,
+def _fitting_rows(parts: ModelParts) -> int:
+    device = parts.text_pad.device
+    if device.type != "cuda":
+        return MOST_ROWS
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    rows = parts.talker.new_memory().fitting_rows(free_bytes)
+    log.info(
+        "%.1f GB of memory are free: %d sentences may be spoken at once", free_bytes / 1e9, rows
     )
+    return rows
 
 
 def token_limit(text_tokens: int, asked: int) -> int:

@@ -87,9 +87,9 @@ class _Row:
     restarts: bool = False
     error: SpeechError | None = None
 
-    def missing_frames(self) -> int:
-        """How many more frames its next chunk needs."""
-        return (FIRST_FRAMES if self.chunks < _SHORT_CHUNKS else FRAMES) - len(self.frames)
+    def chunk_frames(self) -> int:
+        """How many frames its next chunk should have."""
+        return FIRST_FRAMES if self.chunks < _SHORT_CHUNKS else FRAMES
 
     def is_due(self, *, is_patient: bool) -> bool:
         """Tell whether its next chunk should be heard now.
@@ -98,11 +98,20 @@ class _Row:
             is_patient: It may wait for the time of a first chunk if its listener has enough.
         """
         spare = FIRST_FRAMES if is_patient and self.chunks >= _SHORT_CHUNKS else 0
-        return self.missing_frames() + spare <= 0
+        return len(self.frames) >= self.chunk_frames() + spare
 
-    def take(self, samples: NDArray[np.float32], *, is_sound: bool) -> Iterator[SpeechChunk]:
-        """Pass on its next samples, unless there is something wrong with them."""
-        self.frames.clear()
+    def urgency(self) -> int:
+        """How many frames its next chunk is late; who was never heard, is so much more than others.
+
+        Not by any number: then, while sentences keep coming, the others would never be heard again.
+        """
+        return len(self.frames) - self.chunk_frames() + (0 if self.chunks else FRAMES)
+
+    def take(
+        self, frames: int, samples: NDArray[np.float32], *, is_sound: bool
+    ) -> Iterator[SpeechChunk]:
+        """Pass on the samples of its first frames, unless there is something wrong with them."""
+        del self.frames[:frames]
         self.chunks += 1
         if not is_sound:
             self.error = _not_numbers()
@@ -246,29 +255,27 @@ class FrameLoop:
         self._decoder.leave(row.decoding)
 
     def _due(self) -> list[_Row]:
-        """Choose the rows that are heard next: who never was goes first, then who waits longest.
+        """Choose the rows that are heard next: those that wait longest.
 
         One call of the codec for each frame, so that nobody's next frame is held up by many. While
         somebody waits for a first chunk, those who are well ahead of their listeners wait longer.
         """
         somebody_waits = any(row.chunks == 0 for row in self._rows.values())
         due = [row for row in self._rows.values() if row.is_due(is_patient=somebody_waits)]
-        if not due:
-            return []
-        most_urgent = min(due, key=lambda row: (row.chunks > 0, row.missing_frames()))
-        alike = [row for row in due if len(row.frames) == len(most_urgent.frames)]
-        alike.sort(key=lambda row: row.chunks > 0)
+        due.sort(key=_Row.urgency, reverse=True)
+        alike = [row for row in due if row.chunk_frames() == due[0].chunk_frames()]
         return alike[:CODEC_ROWS]
 
     def _decode(self, rows: Sequence[_Row]) -> Iterator[SpeechChunk]:
-        """Make the frames of rows heard, of which each has as many."""
+        """Make the first frames of rows heard, as many as each of them has."""
         if not rows:
             return
-        codes = torch.stack([torch.stack(row.frames) for row in rows])
+        count = min(len(row.frames) for row in rows)
+        codes = torch.stack([torch.stack(row.frames[:count]) for row in rows])
         samples = self._codec.decode([self._codec_of(row) for row in rows], codes.clamp(min=0))
         are_sound = (codes >= 0).flatten(1).all(dim=1).tolist()
         for row, wave, is_sound in zip(rows, samples.float().cpu().numpy(), are_sound, strict=True):
-            yield from row.take(wave, is_sound=is_sound)
+            yield from row.take(count, wave, is_sound=is_sound)
 
     def _codec_of(self, row: _Row) -> CodecStream:
         if row.codec is None:

@@ -11,6 +11,14 @@ if TYPE_CHECKING:
 POSITIONS_AT_ONCE = 256
 """Memory holds a multiple of so many positions, 20 s of speech."""
 
+MOST_ROWS = 16
+"""Rows beyond which a GPU gains little, and each one's speech gets slow."""
+
+_LONG_ROW = 2_880
+"""Positions that a row takes while memory grows from 1,152 to 1,728, which is room for a long
+reference and 80 s of speech."""
+
+_SHARE = 0.8  # of a GPU's free memory; the codec and the products of layers need some too
 _GROWTH = 1.5  # at the least, so that the longest sentence has it grow a few times only
 
 
@@ -67,6 +75,9 @@ class OwnPlaces:
 class KeyValues:
     """What the talker's layers remember of all rows.
 
+    What nobody remembers is zeros: attention multiplies by zero what a row must not see, and what
+    is not a number would survive that.
+
     Args:
         layers: How many layers there are.
         key_heads: The keys of a position.
@@ -86,6 +97,21 @@ class KeyValues:
         """How many positions of a row fit in."""
         return self._memory.shape[4]
 
+    def fitting_rows(self, free_bytes: int) -> int:
+        """Tell how many rows a GPU has room for, each as long as a long sentence makes it.
+
+        Args:
+            free_bytes: Its memory that nothing has taken.
+
+        Returns:
+            A power of two, as the rows that are replayed are rounded up to one; at the most
+            `MOST_ROWS`.
+        """
+        layers, both, _, key_heads, _, head_dim = self._memory.shape
+        position = layers * both * key_heads * head_dim * self._memory.element_size()
+        fitting = int(_SHARE * free_bytes / (_LONG_ROW * position))
+        return min(MOST_ROWS, 1 << max(0, fitting.bit_length() - 1))
+
     def reserve(self, rows: int, positions: int) -> None:
         """Make room for so many rows and positions; what is remembered stays."""
         _, _, old_rows, _, old_positions, _ = self._memory.shape
@@ -96,17 +122,21 @@ class KeyValues:
         if positions > old_positions:
             wanted = max(positions, int(_GROWTH * old_positions))
             shape[4] = -(-wanted // POSITIONS_AT_ONCE) * POSITIONS_AT_ONCE
-        # Zeros, because attention multiplies what it must not see by zero, which NaN would survive.
         grown = self._memory.new_zeros(shape)
         grown[:, :, :old_rows, :, :old_positions] = self._memory
         self._memory = grown
         self.growths += 1
 
     def move(self, source: int, target: int, positions: int) -> None:
-        """Copy a row's positions over another row's."""
+        """Let a row's positions go to where nobody has any."""
         if positions == 0:  # such a row may have no place yet
             return
         self._memory[:, :, target, :, :positions] = self._memory[:, :, source, :, :positions]
+        self.forget(source)
+
+    def forget(self, row: int) -> None:
+        """Leave nothing of a row to whoever gets its place."""
+        self._memory[:, :, row] = 0
 
     def stretches(self, row: int, start: int, end: int) -> list[Stretch]:
         """Say for each layer where one row's new positions go."""

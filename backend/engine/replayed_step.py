@@ -11,8 +11,9 @@ from backend.engine.key_values import POSITIONS_AT_ONCE
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-Recorder = Callable[[Callable[[], None]], Callable[[], object]]
-"""Turns a step into its replay, without any effect on what the step works on."""
+Recorder = Callable[[Callable[[], None]], Callable[[], object] | None]
+"""Turns a step into its replay, without any effect on what the step works on; gives None if it has
+to be run each time."""
 
 
 def rounded_rows(rows: int) -> int:
@@ -26,23 +27,29 @@ def rounded_positions(positions: int) -> int:
 
 
 class ReplayedStep:
-    """Records a step for each size when that is first needed.
+    """Records a step for each size when that is needed again.
+
+    The first time it is run, because recording takes kernels and libraries that are loaded:
+    https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 
     Args:
-        step: Does the work for a number of rows and positions.
         recorder: Records it.
     """
 
-    def __init__(self, step: Callable[[int, int], None], recorder: Recorder) -> None:
-        self._step = step
+    def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._replays: dict[tuple[int, int], Callable[[], object]] = {}
+        self._sizes: set[tuple[int, int]] = set()
+        self._replays: dict[tuple[int, int], Callable[[], object] | None] = {}
         self._layout: Hashable = None
 
-    def __call__(self, rows: int, positions: int, layout: Hashable) -> None:
+    def __call__(
+        self, step: Callable[[int, int], None], rows: int, positions: int, layout: Hashable
+    ) -> None:
         """Do the work.
 
         Args:
+            step: Does it for a number of rows and positions; the same each time. It is not kept: it
+                belongs to who keeps this, whose memory is free as soon as nobody else holds it.
             rows: As `rounded_rows` gives it.
             positions: As `rounded_positions` gives it.
             layout: Differs once the memory that the step works on has moved.
@@ -51,6 +58,14 @@ class ReplayedStep:
             self._replays.clear()
             self._layout = layout
         size = rows, positions
+        if size not in self._sizes:
+            self._sizes.add(size)
+            step(*size)
+            return
         if size not in self._replays:
-            self._replays[size] = self._recorder(partial(self._step, *size))
-        self._replays[size]()
+            self._replays[size] = self._recorder(partial(step, *size))
+        replay = self._replays[size]
+        if replay is None:
+            step(*size)
+        else:
+            replay()

@@ -67,7 +67,10 @@ class Sampling:
         # Summed up in the order of the codes, not of their likeliness: where two are all but
         # equally likely, the rounding of another batch size swaps their ranks, and the draw would
         # fall to the other one. Measured: 74 of 1,440,000 choices changed by rank, none by code.
-        summed = probabilities.cumsum(dim=-1)
+        # In double precision, because sums on a GPU may fall from one code to the next by rounding
+        # (https://github.com/pytorch/pytorch/issues/21780), and a draw into such a gap, seldom as
+        # it is, would choose a code that was ruled out.
+        summed = probabilities.cumsum(dim=-1, dtype=torch.float64)
         reached = summed <= draws.unsqueeze(-1) * summed[:, -1:]
         return reached.sum(dim=-1).clamp_(max=logits.shape[-1] - 1)
 
@@ -80,7 +83,8 @@ class Sampling:
             probabilities = torch.softmax(likeliest / self.temperature, dim=-1)
             before = probabilities.cumsum(dim=-1) - probabilities
             kept = (before < self.top_p).sum(dim=-1, keepdim=True)
-            least = likeliest.gather(-1, kept - 1)
+            # At least one, also of logits that are no numbers: that row fails, but not the others.
+            least = likeliest.gather(-1, (kept - 1).clamp_(min=0))
         return logits.masked_fill(logits < least, -torch.inf)
 
 

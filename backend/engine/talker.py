@@ -26,6 +26,9 @@ class Talker:
     Args:
         model: The package's `Qwen3TTSTalkerForConditionalGeneration`.
 
+    Attributes:
+        growths: How often its tables of angles have been laid out anew, which moves them.
+
     Raises ValueError if it looks back over a sliding window, as no published checkpoint does.
     """
 
@@ -37,6 +40,7 @@ class Talker:
         self._rotary = model.model.rotary_emb
         self._like = torch.empty(0, dtype=model.dtype, device=model.device)
         self._cosines = self._sines = self._like
+        self.growths = 0
 
     def new_memory(self) -> KeyValues:
         """Make memory for rows, without room yet."""
@@ -53,6 +57,7 @@ class Talker:
         cosines, sines = self._rotary(self._like, places)
         self._cosines = cosines[0, 0]
         self._sines = turning_sines(sines[0, 0])
+        self.growths += 1
 
     def read_stretch(
         self, inputs: torch.Tensor, memory: KeyValues, row: int, start: int

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from bot.playback.player import GuildPlayer, Place
 
 STOPPED_SPEAKING = "Stopped, as you asked."
-ITEMS_PER_PAGE = 10
+ITEMS_PER_PAGE = 5
+"""So many fit into a message, 2,000 characters, even if every character of theirs is escaped."""
 
 _LOOK_SECONDS = 0.5
 _EXCERPT_CHARACTERS = 80

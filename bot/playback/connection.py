@@ -6,47 +6,46 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import discord
 import structlog
 
 from bot.errors import Refusal
-from bot.playback import stage
+from bot.playback import handshake, stage
+from bot.playback.expulsion import Expulsion
+from bot.playback.handshake import CONNECT_SECONDS, LEAVE_SECONDS
 from bot.playback.line import Fault, Line
-from bot.playback.opus_library import OpusMissingError, load_opus
+from bot.playback.opus_library import load_opus
 from bot.playback.permissions import VocalChannel, check_can_speak_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bot.playback.line import VoiceConnection
 
 log = structlog.get_logger(__name__)
 
-CONNECT_SECONDS = 6.0
-"""What discord.py may take for each part of a handshake; it may take twice as long in all."""
-
+JOIN_WITHIN_SECONDS = 10.0
 HEAL_WITHIN_SECONDS = 30.0
+"""How long connecting is tried again when somebody wants the bot, and when it lost a connection."""
+
 SETTLE_SECONDS = 1.5
 """Discord.py is given this long to get over a move by itself; it takes some 20 ms."""
 
-LEAVE_SECONDS = 2.0
 KEY_SECONDS = 1.5
 LOOK_SECONDS = 0.02
 AUDIBLE_WITHIN_SECONDS = 120.0
+FIRST_SECONDS_BETWEEN_TRIES = 0.5
 MAX_SECONDS_BETWEEN_TRIES = 8.0
 
-# https://discord.com/developers/docs/topics/opcodes-and-status-codes#voice
 RATE_LIMITED = 4021
-ENDED_ON_PURPOSE = {None, 1000, 4014, 4022}
-"""How the websocket was closed, if it is yet, when somebody disconnected the bot."""
-
-FAILURES = (TimeoutError, discord.DiscordException, aiohttp.ClientError, OSError)
-"""What connecting may raise."""
+"""https://discord.com/developers/docs/topics/opcodes-and-status-codes#voice"""
 
 DISCONNECTED = "I was disconnected from the voice channel. Use `/say` again to have me back."
 RATE_LIMITED_SENTENCE = (
     "Discord asked me to stay out of voice channels for a moment. Please try again in a minute."
+)
+NO_CONNECTION = (
+    "I could not connect to the voice channel. "
+    "Please try again in a minute, or use `/say` with `where: file`."
 )
 CONNECTION_LOST = (
     "I lost the connection to the voice channel and could not get it back. "
@@ -74,7 +73,7 @@ class Connection:
         self._voice_class = voice_class
         self._wanted: int | None = None
         self._line: Line | None = None
-        self._expelled = False
+        self._expulsion = Expulsion(patience=CONNECT_SECONDS)
         self._servers_answer = False
         self._lock = asyncio.Lock()
 
@@ -103,15 +102,13 @@ class Connection:
         Returns a sentence that people should know, if there is one. Raises `Refusal`.
         """
         check_can_speak_in(channel)
-        _check_opus()
+        load_opus()
         async with self._lock:
             if not self.is_well:
                 await self._settle()
             if self._wanted != channel.id or not self.is_well:
-                await self._hang_up()
-                self._wanted = None
-                await self._connect(channel)
                 self._wanted = channel.id
+                await self._connect_within(JOIN_WITHIN_SECONDS, else_say=NO_CONNECTION)
         return await stage.step_up(channel)
 
     async def line(self) -> Line:
@@ -120,12 +117,15 @@ class Connection:
         Raises `Refusal` if the bot was disconnected, or the line cannot be mended.
         """
         async with self._lock:
+            before = self._line, self._wanted
             if not self.is_well:
                 await self._settle()
             if not self.is_well:
-                await self._heal()
+                await self._connect_within(HEAL_WITHIN_SECONDS, else_say=CONNECTION_LOST)
             assert self._line is not None  # noqa: S101 - both raise otherwise
             self._follow()
+            if self.channel is not None and before != (self._line, self._wanted):
+                await stage.step_up(self.channel)
             return self._line
 
     async def until_audible(self, *, unless: Callable[[], bool]) -> None:
@@ -146,13 +146,19 @@ class Connection:
         state = self.guild.me.voice
         return state is None or not (state.mute or state.suppress)
 
-    def take_note_of_leaving(self) -> None:
-        """Be told that Discord shows the bot in no channel: somebody may have disconnected it.
+    async def give_up(self) -> Refusal:
+        """Leave, as nothing gets through by one line after the other; return what to raise."""
+        async with self._lock:
+            refusal = await self._give_up(CONNECTION_LOST)
+            self._servers_answer = False  # perhaps all is well, and servers answer no more
+            return refusal
 
-        After an accident discord.py leaves the channel too, but the websocket was closed before.
-        """
-        if self._line is not None and self._line.close_code in ENDED_ON_PURPOSE:
-            self._expelled = True
+    def take_note(self, *, left: bool) -> None:
+        """Be told that Discord shows the bot in a channel, or in none."""
+        if left:
+            self._expulsion.is_shown_outside(self._line.close_code if self._line else None)
+        else:
+            self._expulsion.is_shown_inside()
 
     async def leave(self) -> None:
         """Leave the channel, if there is one, for good."""
@@ -172,61 +178,77 @@ class Connection:
             return
         await _until(lambda: not _is_unsettled(line), within=SETTLE_SECONDS)
         if self.is_well:
+            await self._until_understood(line)
             return
         code = line.close_code
-        if self._expelled or code == RATE_LIMITED:
+        if self._expulsion.happened or code == RATE_LIMITED:
             log.info("disconnected from voice", guild=self._guild_id, code=code)
-            await self._hang_up()
-            self._wanted = None
-            raise Refusal(RATE_LIMITED_SENTENCE if code == RATE_LIMITED else DISCONNECTED)
+            sentence = RATE_LIMITED_SENTENCE if code == RATE_LIMITED else DISCONNECTED
+            raise await self._give_up(sentence)
         log.warning("voice line lost", guild=self._guild_id, code=code)
         self._follow()
 
-    async def _heal(self) -> None:
-        """Connect anew, until it works or `HEAL_WITHIN_SECONDS` have gone by."""
-        deadline = time.monotonic() + HEAL_WITHIN_SECONDS
-        pause = 0.5
-        while True:
-            await self._hang_up()
-            channel = self.channel
-            if channel is None:
-                self._wanted = None
-                raise Refusal(DISCONNECTED)
-            try:
-                await self._connect(channel)
-                await stage.step_up(channel)
-            except Refusal:
-                if time.monotonic() + pause > deadline:
-                    self._wanted = None
-                    raise
-            else:
-                return
+    async def _connect_within(self, seconds: float, *, else_say: str) -> None:
+        """Connect to the channel that is wanted, trying again until so many seconds have gone by.
+
+        Raises `Refusal`, with that sentence if nothing is known but that it failed.
+        """
+        deadline = time.monotonic() + seconds
+        pause = FIRST_SECONDS_BETWEEN_TRIES
+        await self._hang_up()
+        while not await self._connect():
+            if time.monotonic() + pause > deadline:
+                raise await self._give_up(else_say)
             await asyncio.sleep(pause)
             pause = min(2 * pause, MAX_SECONDS_BETWEEN_TRIES)
 
-    async def _connect(self, channel: VocalChannel) -> None:
-        """Make a line to a channel. Raises `Refusal`, and is in no channel then."""
+    async def _connect(self) -> bool:
+        """Make a line to the channel that is wanted; return whether it stands.
+
+        Raises `Refusal` if there is no such channel, or the bot should stay out of it.
+        """
+        channel = self.channel
+        if channel is None:
+            raise await self._give_up(DISCONNECTED)
         try:
-            voice: VoiceConnection = await channel.connect(
-                timeout=CONNECT_SECONDS, reconnect=False, self_deaf=True, cls=self._voice_class
-            )
-        except FAILURES as error:
+            with self._expulsion.while_connecting():
+                voice = await handshake.connect(channel, self._voice_class)
+        except stage.FAILURES as error:
             log.warning("no voice connection", guild=self._guild_id, reason=repr(error))
+            if isinstance(error, discord.ConnectionClosed) and error.code == RATE_LIMITED:
+                raise await self._give_up(RATE_LIMITED_SENTENCE) from error
+            if self._expulsion.happened:
+                raise await self._give_up(DISCONNECTED) from error
+            shown = self.guild.me.voice
+            if self._expulsion.has_arrived and shown is not None and shown.channel is not None:
+                self._wanted = shown.channel.id  # a moderator may have moved the bot meanwhile
             await self._hang_up()
-            raise Refusal(CONNECTION_LOST) from error
+            return False
         made: object = voice
-        self._expelled = False
-        self._line = Line(
+        line = self._line = Line(
             voice,
             is_current=lambda: self.guild.voice_client is made,
             answers_expected=self._servers_answer,
         )
+        if self._expulsion.happened:
+            raise await self._give_up(DISCONNECTED)
         if not voice.is_connected():  # discord.py may give up without saying so
             await self._hang_up()
-            raise Refusal(CONNECTION_LOST)
-        if isinstance(voice, discord.VoiceClient) and len(channel.voice_states) > 1:
-            # Until they share a key, the others cannot hear what is said.
-            await _until(lambda: voice.voice_privacy_code is not None, within=KEY_SECONDS)
+            return False
+        await self._until_understood(line)
+        return True
+
+    async def _until_understood(self, line: Line) -> None:
+        """Wait until who else is there can decrypt what is said. Somebody alone has no key."""
+        channel = line.voice.channel
+        if channel is not None and len(channel.voice_states) > 1:
+            await _until(lambda: line.is_understood, within=KEY_SECONDS)
+
+    async def _give_up(self, sentence: str) -> Refusal:
+        """Be in no channel, and want to be in none; return what to raise."""
+        await self._hang_up()
+        self._wanted = None
+        return Refusal(sentence)
 
     async def _hang_up(self) -> None:
         """End whatever connection there is, and wait until Discord shows the bot in no channel.
@@ -235,27 +257,19 @@ class Connection:
         """
         line, self._line = self._line, None
         if line is not None:
-            # A server that never answered is not asked for it twice: perhaps not all do.
-            self._servers_answer = line.has_answered
+            self._servers_answer = line.next_should_answer
             line.hang_up()
         guild = self._client.get_guild(self._guild_id)
         if guild is None:
             return
         voice: Any = guild.voice_client or (line.voice if line is not None else None)
+        handshake.abandon(voice)
         if voice is not None and (voice is guild.voice_client or voice.is_connected()):
-            await self._disconnect(voice)
+            await handshake.disconnect(voice)
         else:  # discord.py has left by itself, and does not wait for Discord's answer then
             await _until(lambda: guild.me.voice is None, within=LEAVE_SECONDS)
         if guild.me.voice is not None:
             await guild.change_voice_state(channel=None)
-
-    async def _disconnect(self, voice: Any) -> None:
-        try:
-            async with asyncio.timeout(LEAVE_SECONDS):
-                await voice.disconnect(force=True)
-        except FAILURES as error:
-            log.debug("voice connection not ended in order", reason=repr(error))
-            voice.cleanup()
 
 
 def _is_unsettled(line: Line) -> bool:
@@ -270,14 +284,3 @@ async def _until(condition: Callable[[], bool], *, within: float) -> None:
         if time.perf_counter() > deadline:
             return
         await asyncio.sleep(LOOK_SECONDS)
-
-
-def _check_opus() -> None:
-    try:
-        load_opus()
-    except OpusMissingError as error:
-        log.error("no libopus: install it, or the Python package av")  # noqa: TRY400 - no trace
-        raise Refusal(
-            "I can't speak in voice channels here: this machine lacks the Opus library. "
-            "Please tell an admin, and use `/say` with `where: file` meanwhile."
-        ) from error

@@ -61,13 +61,7 @@ class GuildPlayers:
 
     def of(self, guild_id: int) -> GuildPlayer:
         """A guild's player."""
-        kept = self._kept.get(guild_id)
-        if kept is None:
-            connection = Connection(self._client, guild_id, voice_class=self._voice_class)
-            kept = self._kept[guild_id] = _Kept(GuildPlayer(connection))
-            if not self._look_after.is_running():
-                self._look_after.start()
-        return kept.player
+        return self._keep(guild_id).player
 
     def find(self, guild_id: int | None) -> GuildPlayer | None:
         """A guild's player, if the bot is in one of its voice channels, or still has work there."""
@@ -81,18 +75,19 @@ class GuildPlayers:
         """
         if self._closed:
             raise Refusal(RESTARTING)
-        player = self.of(channel.guild.id)
-        remark = await player.connection.join(channel)
-        player.quiet_since = time.monotonic()
-        self._kept[channel.guild.id].alone_since = None
+        kept = self._keep(channel.guild.id)
+        remark = await kept.player.connection.join(channel)
+        if self._closed:
+            raise Refusal(RESTARTING)
+        kept.player.quiet_since = time.monotonic()
+        kept.alone_since = None
         return remark
 
     def take_note(self, guild_id: int, *, left: bool) -> None:
         """Be told that the bot's own voice state has changed, or that it is in no channel now."""
         player = self.find(guild_id)
         if player is not None:
-            if left:
-                player.connection.take_note_of_leaving()
+            player.connection.take_note(left=left)
             player.wake()
 
     async def close(self) -> None:
@@ -104,6 +99,15 @@ class GuildPlayers:
             await asyncio.wait([looking_after])
         await _close_all((kept.player, RESTARTING) for kept in self._kept.values())
         self._kept.clear()
+
+    def _keep(self, guild_id: int) -> _Kept:
+        kept = self._kept.get(guild_id)
+        if kept is None:
+            connection = Connection(self._client, guild_id, voice_class=self._voice_class)
+            kept = self._kept[guild_id] = _Kept(GuildPlayer(connection))
+            if not self._look_after.is_running():
+                self._look_after.start()
+        return kept
 
     @tasks.loop(seconds=LOOK_SECONDS)
     async def _look_after(self) -> None:

@@ -117,9 +117,30 @@ class Line:
         self._worn_out: Trouble | None = None  # a fault that does not go away
 
     @property
-    def has_answered(self) -> bool:
-        """Whether the server has sent a keep-alive back."""
-        return self._signs.has_answered
+    def next_should_answer(self) -> bool:
+        """Whether the server of the next line, too, should send keep-alives back."""
+        return self._signs.next_should_answer
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether speech was lost since `play`, though it gets through again."""
+        return self._signs.gap_since is not None
+
+    @property
+    def known_until(self) -> float | None:
+        """Until when speech is known to have arrived; None if that does not show."""
+        return self._signs.known_until
+
+    @property
+    def is_understood(self) -> bool:
+        """Whether who else is in the call can decrypt what is said.
+
+        It takes a key that they share, but for stages, which are not end-to-end encrypted.
+        """
+        if not isinstance(self.voice, discord.VoiceClient):
+            return True
+        is_encrypted = self.voice._connection.dave_session is not None  # noqa: SLF001 - no public way
+        return not is_encrypted or self.voice.voice_privacy_code is not None
 
     @property
     def close_code(self) -> int | None:

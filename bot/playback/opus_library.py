@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import discord
 import structlog
 
+from bot.errors import Refusal
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -18,15 +20,16 @@ log = structlog.get_logger(__name__)
 # (auditwheel, delvewheel), inside it on macOS (delocate).
 _LIBRARIES_OF_AV = ("../av.libs/*opus*", ".dylibs/*opus*")
 
-
-class OpusMissingError(Exception):
-    """No libopus was found, so that nothing can be said in voice channels."""
+MISSING = (
+    "I can't speak in voice channels here: this machine lacks the Opus library. "
+    "Please tell an admin, and use `/say` with `where: file` meanwhile."
+)
 
 
 def load_opus() -> None:
     """Load the system's libopus, or else the one inside the `av` wheel. Costs a few milliseconds.
 
-    discord.py's own wheels bring one for Windows alone. Raises `OpusMissingError`.
+    discord.py's own wheels bring one for Windows alone. Raises `Refusal` if there is none.
     """
     try:
         discord.opus.Encoder.get_opus_version()  # loads the system's library on the way
@@ -42,7 +45,8 @@ def _load_from_wheel() -> None:
             log.debug("not a usable libopus", library=library.name, reason=repr(error))
         else:
             return
-    raise OpusMissingError("libopus is missing: install it, or the Python package av")
+    log.error("no libopus: install it, or the Python package av")
+    raise Refusal(MISSING)
 
 
 def _inside_av() -> Iterator[Path]:

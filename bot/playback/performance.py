@@ -27,16 +27,26 @@ REMEMBERED_LOOKS = 120
 LOSS_WORTH_REPEATING_SECONDS = 0.25
 """If less than this was lost at the very end, nobody is kept waiting for it."""
 
+MAX_FUTILE_TRIES = 4
+"""If nothing is heard by this many lines in a row, the connection is given up."""
+
 
 async def perform(source: SpeechSource, connection: Connection) -> None:
     """Play a source until it is drained, and go back to where it was heard after each drop.
 
     Raises `Refusal` if the bot was disconnected, or the connection cannot be mended.
     """
+    futile_tries = 0
     while not source.drained:
-        await connection.until_audible(unless=lambda: source.drained)
+        if futile_tries == MAX_FUTILE_TRIES:
+            raise await connection.give_up()
         line = await connection.line()
+        if not connection.is_audible:
+            await connection.until_audible(unless=lambda: source.drained)
+            continue  # the line may have broken meanwhile
         source.go_on()
+        began_at = source.position
+        futile_tries += 1
         try:
             ended = line.play(source)
         except discord.ClientException as error:  # the connection broke this very moment
@@ -47,13 +57,15 @@ async def perform(source: SpeechSource, connection: Connection) -> None:
             await watch.until_over()
         finally:
             line.stop()
+        if source.position > began_at:
+            futile_tries = 0
 
 
 class _Watch:
     """Looks at a line ten times a second while speech goes through it.
 
     Each look remembers how far the speech had come. When trouble shows, the source goes back to
-    where it was when all was well for the last time.
+    where it was when all was well for the last time, or to what is known to have arrived.
     """
 
     def __init__(
@@ -71,16 +83,17 @@ class _Watch:
         trouble: Trouble | None = None
         while not await self._player_ends(within=LOOK_SECONDS):
             trouble = self._line.trouble()
-            if trouble is not None or not self._connection.is_audible:
+            if trouble is not None or self._line.was_interrupted or not self._connection.is_audible:
                 break
             self._times.append(time.perf_counter())
             self._positions.append(self._source.position)
         if self._ended.is_set():
             trouble = await self._trouble_at_the_end()
-            if trouble is None and self._source.drained:
+            if trouble is None and self._source.drained and not self._line.was_interrupted:
                 return
         since = trouble.since if trouble is not None else None
-        self._go_back(self._times[-1] if since is None else since)
+        bounds = (self._times[-1], since, self._line.known_until)
+        self._go_back(min(moment for moment in bounds if moment is not None))
 
     async def _trouble_at_the_end(self) -> Trouble | None:
         """What kept the last seconds from being heard, if anything did."""

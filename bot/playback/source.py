@@ -87,8 +87,10 @@ class SpeechSource(discord.AudioSource):
         return self._held
 
     def feed(self, pcm: bytes) -> None:
-        """Add 48 kHz stereo s16le samples at the end."""
+        """Add 48 kHz stereo s16le samples at the end; nothing once it is finished."""
         with self._lock:
+            if self._finished:
+                return
             self._forget_old()
             self._pcm += pcm
         if pcm and self._first_fed is None:

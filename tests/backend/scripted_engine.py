@@ -71,6 +71,7 @@ class ScriptedEngine:
     """
 
     sample_rate = 24_000
+    rows = 16
 
     def __init__(
         self, *, is_held: bool = False, step_seconds: float = 0.0, prompt_seconds: float = 0.0

@@ -133,3 +133,27 @@ def test_who_leaves_while_another_is_half_read_disturbs_nobody(choir: Choir) -> 
     alone = choir.speak({"long": range(20)}, long=choir.long_row())["long"]
     assert torch.equal(alone[:15], said.pop("long"))
     choir.assert_as_alone(said)
+
+
+def test_a_row_that_leaves_half_read_leaves_nothing_behind(choir: Choir) -> None:
+    request, draws = choir.long_row()
+    not_numbers = Part(replace(request, inputs=request.inputs * torch.nan), draws)
+    when = {NAMES[0]: range(12), "long": range(2, 4), NAMES[1]: range(4, 12), "again": range(5, 7)}
+    said = choir.speak(when, long=not_numbers, again=not_numbers)
+    assert lengths(said) == {NAMES[0]: 12, NAMES[1]: 8}
+    choir.assert_as_alone(said)
+
+
+def test_who_moves_up_leaves_nothing_behind(choir: Choir) -> None:
+    request, draws = choir.long_row()
+    not_numbers = Part(replace(request, inputs=request.inputs * torch.nan), draws)
+    when = {
+        NAMES[0]: range(20),
+        NAMES[1]: range(3),
+        "long": range(2, 5),  # has moved to the place of the one before
+        NAMES[2]: range(5, 20),
+        NAMES[3]: range(5, 20),
+    }
+    said = choir.speak(when, long=not_numbers)
+    assert lengths(said) == {NAMES[0]: 20, NAMES[1]: 3, NAMES[2]: 15, NAMES[3]: 15}
+    choir.assert_as_alone(said)

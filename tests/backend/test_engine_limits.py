@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from backend.contract import (
 from backend.engine import Engine, SpeechJob
 from backend.engine.engine import MAX_ROWS, token_limit
 from backend.engine.row_output import RowOutput
+from backend.voice_prompt import read_voice_prompt, write_voice_prompt
 from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
 from tests.support.miniature import CONTROL_TOKENS
 
@@ -190,6 +192,25 @@ def damaged(checkpoint: Path, part: str, value: float) -> Engine:
             engine._model.speech_tokenizer.model.get_parameter(part).fill_(value)
         )
     return engine
+
+
+def test_a_voice_that_overflows_harms_nobody_who_gets_its_row(
+    checkpoint: Path, consent: ConsentRecord
+) -> None:
+    engine = load(checkpoint, dtype="bfloat16")
+    in_context = engine.make_prompt(buzz(110), TRANSCRIPT, consent)
+    voice = read_voice_prompt(in_context, engine._prompt_model)
+    loud = replace(voice, speaker_embedding=voice.speaker_embedding * 0 + np.finfo(np.float32).max)
+    overflowing = write_voice_prompt(loud, engine._prompt_model)
+    short = engine.make_prompt(buzz(240), None, consent)
+    loop = engine.open(2)
+    loop.join(SpeechJob(TEXT, in_context, seed=1, max_new_tokens=99))  # keeps its row
+    loop.join(SpeechJob(TEXT, overflowing))
+    assert isinstance(only(list(loop.step())).error, GenerationFailedError)
+    number = loop.join(SpeechJob(TEXT, short, seed=2, max_new_tokens=9))
+    chunks = [chunk for _ in range(8) for chunk in loop.step() if chunk.row == number]
+    assert chunks
+    assert all(chunk.error is None for chunk in chunks)
 
 
 def test_a_sound_that_never_changes_is_no_speech() -> None:

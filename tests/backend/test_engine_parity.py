@@ -247,6 +247,7 @@ def test_rounding_that_swaps_two_equally_likely_codes_changes_no_choice(top_p: f
         Sampling(do_sample=True, temperature=1.7, top_k=5, top_p=0.8),
         Sampling(do_sample=True, temperature=0.3, top_k=0, top_p=0.5),
         Sampling(do_sample=True, temperature=1.0, top_k=900, top_p=1.0),
+        Sampling(do_sample=True, temperature=1.0, top_k=50, top_p=0.0),
     ],
 )
 def test_codes_are_drawn_with_the_probabilities_of_transformers(sampling: Sampling) -> None:
@@ -260,3 +261,39 @@ def test_codes_are_drawn_with_the_probabilities_of_transformers(sampling: Sampli
     chosen = sampling.choose(logits.expand(len(grid), -1), grid)
     shares = torch.bincount(chosen, minlength=120) / len(grid)
     torch.testing.assert_close(shares, expected, atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("top_p", [1.0, 0.9])
+def test_a_row_without_numbers_leaves_the_others_their_choice(top_p: float) -> None:
+    sampling = Sampling(do_sample=True, temperature=0.9, top_k=50, top_p=top_p)
+    logits = torch.randn(3, 120, generator=torch.Generator().manual_seed(1))
+    draws = torch.tensor([0.2, 0.5, 0.8])
+    expected = sampling.choose(logits, draws)
+    logits[1, 7] = torch.nan
+    chosen = sampling.choose(logits, draws)
+    assert chosen[[0, 2]].tolist() == expected[[0, 2]].tolist()
+    assert 0 <= chosen[1] < 120
+
+
+def scan_as_a_gpu_does(each: torch.Tensor, dim: int, dtype: torch.dtype | None = None) -> Any:
+    """Sum up in parallel, so that each sum is rounded in its own order."""
+    assert dim == -1
+    summed = each.to(dtype or each.dtype)
+    step = 1
+    while step < each.shape[-1]:
+        summed = torch.cat([summed[:, :step], summed[:, step:] + summed[:, :-step]], dim=-1)
+        step *= 2
+    return summed
+
+
+def test_rounding_never_chooses_a_code_that_is_ruled_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampling = Sampling(do_sample=True, temperature=1.0, top_k=0, top_p=1.0)
+    logits = torch.randn(1, 300, generator=torch.Generator().manual_seed(1))
+    logits[
+        :, 200:299
+    ] = -torch.inf  # before the last, as control codes are before the end of speech
+    monkeypatch.setattr(torch.Tensor, "cumsum", scan_as_a_gpu_does)
+    until_there = torch.softmax(logits, dim=-1)[0, :200].sum().item()
+    draws = until_there + torch.arange(-20, 20) * 2**-24
+    chosen = sampling.choose(logits.expand(len(draws), -1), draws)
+    assert set(chosen.tolist()) == {199, 299}

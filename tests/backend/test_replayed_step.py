@@ -7,7 +7,11 @@ and a step that looked at a value on its way could not be recorded at all.
 
 from __future__ import annotations
 
+import gc
 import logging
+import weakref
+from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from backend.engine import Engine
+    from backend.engine.decoder import DecoderRow
 
 WHEN = {"first": range(25), "early": range(2, 9), "short": range(4, 12), "late": range(7, 25)}
 
@@ -74,6 +79,60 @@ def test_it_is_recorded_anew_when_memory_has_moved(other_engine: Engine) -> None
     expected = speak(Decoder(other_engine._parts, rows=2, frames=64), rows, when)
     assert all(torch.equal(said[name], expected[name]) for name in when)
     assert recorder.recorded == 3  # for one row, for two, and again for one
+
+
+def test_it_is_recorded_anew_when_another_decoder_has_moved_what_they_share(
+    other_engine: Engine,
+) -> None:
+    rows = company(other_engine, ["one", "other"])
+    expected = speak(decoder_of(other_engine), rows, {"one": range(12)})["one"]
+    decoder = decoder_of(other_engine, Recorder())
+    row = decoder.join(*rows["one"])
+    said = next_frames(decoder, 6)[row]
+
+    talker = other_engine._parts.talker
+    before = talker._cosines
+    request, draws = rows["other"]
+    times = -(-(len(before) + 1) // len(request.inputs))
+    long = replace(request, inputs=request.inputs.repeat(times, 1))
+    other = decoder_of(other_engine)
+    other.join(long, draws)
+    next_frames(other, times)
+    assert talker._cosines is not before
+    before.fill_(torch.nan)  # on a GPU it now belongs to somebody else
+
+    said += next_frames(decoder, 6)[row]
+    assert torch.equal(torch.stack(said), expected)
+
+
+@pytest.mark.parametrize("recorder", [None, Recorder(), lambda _step: None])
+def test_who_drops_a_decoder_has_its_memory_back_at_once(
+    other_engine: Engine, recorder: Any
+) -> None:
+    rows = company(other_engine, ["only"])
+    decoder = decoder_of(other_engine, recorder)
+    memory = weakref.ref(decoder._memory)
+    decoder.join(*rows["only"])
+    next_frames(decoder, 4)
+    gc.disable()
+    try:
+        del decoder
+        assert memory() is None
+    finally:
+        gc.enable()
+
+
+def decoder_of(engine: Engine, recorder: Any = None) -> Decoder:
+    return Decoder(engine._parts, rows=4, frames=64, recorder=recorder)
+
+
+def next_frames(decoder: Decoder, frames: int) -> dict[DecoderRow, list[torch.Tensor]]:
+    said: dict[DecoderRow, list[torch.Tensor]] = defaultdict(list)
+    for _ in range(frames):
+        decoder.choose_first_codes()
+        for row, codes in decoder.make_frames():
+            said[row].append(codes)
+    return said
 
 
 def test_a_recorder_that_works_is_used(
@@ -129,6 +188,20 @@ def test_a_recorder_that_replays_something_else_is_not_used(
         return replay
 
     assert checked_recorder(other_engine._parts, forgetful) is None
+    assert "CUDA graphs are off: replayed states differ" in caplog.text
+
+
+def test_a_recorder_that_goes_on_in_memory_that_has_moved_is_not_used(
+    other_engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    record, recorded = Recorder(), {}
+
+    def stale(step: Any) -> Callable[[], object]:
+        if step.args not in recorded:
+            recorded[step.args] = record(step)
+        return recorded[step.args]
+
+    assert checked_recorder(other_engine._parts, stale) is None
     assert "CUDA graphs are off: replayed states differ" in caplog.text
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import discord
 import pytest
 
 from bot.playback import guilds
@@ -17,14 +16,12 @@ from tests.support.discord_server import open_server
 from tests.support.marked_speech import MarkedBackend, item_text, passages
 from tests.support.real_time import real_time
 from tests.support.voice_guild import SPOKEN, eventually, last_word, open_voice
+from tests.support.voice_words import told, waits_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from simcord.builders import ChannelHandle
-
-    from tests.support.discord_server import Answer, Member
     from tests.support.voice_guild import Speaker, VoiceGuild
 
 pytestmark = real_time
@@ -51,18 +48,6 @@ async def grace(guild: VoiceGuild) -> Speaker:
     return await guild.speaker("grace")
 
 
-async def told(member: Member, command: str, **options: Any) -> str:
-    """What a member reads in answer to a command."""
-    words = await last_word(await member.types(command, **options), within=10)
-    assert words is not None
-    return words
-
-
-async def waits_for(answer: Answer, words: str) -> None:
-    """Wait until a member reads something while the bot is at work."""
-    await eventually(lambda: words in answer.told)
-
-
 async def is_heard(guild: VoiceGuild) -> list[int]:
     return [passage.item for passage in passages(await guild.call.heard_until_quiet())]
 
@@ -76,12 +61,6 @@ async def in_the_lounge(guild: VoiceGuild, who: int, **permissions: Any) -> None
     target = guild.channel.guild.get_member(who)
     assert target is not None
     await guild.channel.set_permissions(target, **permissions)
-
-
-def place_bot(guild: VoiceGuild, channel: ChannelHandle, **flags: bool) -> None:
-    """Discord shows the bot in a channel, muted or in a stage's audience."""
-    backend = guild.server.env.backend
-    backend.set_voice_state(guild.handle.id, guild.call.bot_id, channel.id, **flags)
 
 
 async def test_say_joins_and_speaks_where_the_member_is(guild: VoiceGuild, ada: Speaker) -> None:
@@ -180,6 +159,30 @@ async def test_own_items_are_skipped_at_once_others_by_vote(
     await waits_for(await ada.says(2, 9.0), "Speaking")
     assert await told(ada, "skip") == "Skipped."
     assert await told(ada, "skip") == "I am not saying anything."
+
+
+async def test_a_vote_is_won_when_those_who_did_not_vote_leave(
+    guild: VoiceGuild, ada: Speaker, grace: Speaker
+) -> None:
+    linus, alan = [await guild.speaker(name) for name in ("linus", "alan")]
+    answer = await ada.says(1, 9.0)
+    await guild.call.begins()
+    await told(grace, "skip")
+    assert await told(linus, "skip") == "Your vote counts. 1 more vote and I skip this."
+    await alan.actor.leave_voice()
+    assert await last_word(answer) == "The listeners voted to skip this."
+
+
+async def test_a_full_queue_of_long_names_and_texts_can_be_shown(guild: VoiceGuild) -> None:
+    name = "*_~|`<>[]()#" * 2 + "12345678"
+    speaker = await guild.speaker(name)
+    for item in range(10):
+        await speaker.types("say", text=f"{item_text(item, 9)}{' *_|' * 20}", where="voice")
+    player = guild.server.bot.players.of(guild.handle.id)
+    await eventually(lambda: len(player.items) == 10 and player.current)
+    answer = await speaker.types("queue")
+    await waits_for(answer, "Page 1 of 2.")
+    assert answer.told.startswith("**Now**")
 
 
 async def test_who_does_not_listen_has_no_vote(guild: VoiceGuild, ada: Speaker) -> None:
@@ -318,33 +321,12 @@ async def test_a_voice_that_was_deleted_meanwhile_is_not_heard(
 
 async def test_a_muted_bot_waits_until_it_can_be_heard(guild: VoiceGuild, ada: Speaker) -> None:
     await told(ada, "join")
-    place_bot(guild, guild.lounge, mute=True)
+    guild.moderate_bot(mute=True)
     answer = await ada.says(1, 0.6)
     await waits_for(answer, "Waiting for a moderator to let me speak")
     assert not guild.call.packets
-    place_bot(guild, guild.lounge, mute=False)
+    guild.moderate_bot(mute=False)
     assert await is_heard(guild) == [1]
-
-
-@pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")  # discord.py's
-@pytest.mark.parametrize("may_step_up", [True, False])
-async def test_a_stage_is_stepped_up_to_or_asked_for(
-    guild: VoiceGuild, ada: Speaker, *, may_step_up: bool
-) -> None:
-    stage = guild.handle.create_stage_channel("stage")
-    await ada.goes_to(stage)
-    channel = guild.channel.guild.get_channel(stage.id)
-    assert isinstance(channel, discord.StageChannel)
-    await channel.set_permissions(channel.guild.me, mute_members=may_step_up)
-    words = await told(ada, "join")
-    [request] = guild.server.requests("PATCH", "/voice-states/@me")
-    if may_step_up:
-        assert words.startswith(f"I am in <#{stage.id}>.")
-        assert request["suppress"] is False
-    else:
-        assert words.startswith(f"I asked to speak on the stage <#{stage.id}>;")
-        assert request["request_to_speak_timestamp"]
-        assert "suppress" not in request
 
 
 async def test_voice_channels_are_for_servers_only(guild: VoiceGuild) -> None:

@@ -148,12 +148,14 @@ class _Weather:
             "moves to another server": guild.move_server,
             "moves to another channel": self._drag,
             "UDP silences": self._silence,
+            "UDP silences that end": self._silence_for_a_while,
             "ghosts": self._ghost,
             "refusals": lambda: self._for_a_while(Faults(refuses_connections=True)),
             "refused sessions": lambda: self._for_a_while(Faults(closes_on_identify=4006)),
             "lost discoveries": lambda: self._for_a_while(Faults(loses_discovery=True)),
+            "comings and goings": self._people_change,
         }
-        self._weights = [6, 1, 3, 2, 1, 1, 2, 2, 2]
+        self._weights = [6, 1, 3, 2, 1, 1, 1, 2, 2, 2, 3]
 
     async def rage(self, *, until: float) -> None:
         """One fault after another, whenever the bot is connected."""
@@ -178,8 +180,18 @@ class _Weather:
         (elsewhere,) = (channel for channel in channels if channel.id != here)
         await self._guild.move_bot(elsewhere)
 
+    async def _people_change(self) -> None:
+        """Somebody more listens from now on, or one fewer, so that everybody's keys change."""
+        call = self._guild.call
+        await (call.listener_leaves() if call.listeners > 1 else call.listener_joins())
+
     async def _silence(self) -> None:
         self._guild.call.falls_silent()
+
+    async def _silence_for_a_while(self) -> None:
+        self._guild.call.falls_silent()
+        await asyncio.sleep(self._chance.uniform(1.5, 5.0))
+        self._guild.call.speaks_again()
 
     async def _ghost(self) -> None:
         self._guild.forget_bot()

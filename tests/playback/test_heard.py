@@ -88,7 +88,7 @@ async def test_it_begins_with_the_first_chunk(guild: VoiceGuild, backend: Marked
 
 
 async def test_a_bot_that_is_alone_with_bots_is_heard_unencrypted(guild: VoiceGuild) -> None:
-    guild.call.somebody_listens = False
+    guild.call.listeners = 0
     ada = await guild.speaker("ada")
     await ada.says(3, 1.0)
     heard = await guild.call.heard_until_quiet()

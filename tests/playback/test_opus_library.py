@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import discord
 import pytest
+from structlog.testing import capture_logs
 
+from bot.errors import Refusal
 from bot.playback import opus_library
-from bot.playback.opus_library import OpusMissingError, load_opus
+from bot.playback.opus_library import load_opus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +33,10 @@ def test_the_one_inside_av_serves() -> None:
     assert 0 < len(packet) < encoder.FRAME_SIZE
 
 
-def test_without_any_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_any_people_are_told_and_the_log_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(opus_library, "_inside_av", lambda: iter(()))
-    with pytest.raises(OpusMissingError, match="install it, or the Python package av"):
+    with capture_logs() as logs, pytest.raises(Refusal, match="lacks the Opus library"):
         load_opus()
+    assert any("install it" in line["event"] for line in logs)

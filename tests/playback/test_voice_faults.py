@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.discord_server import open_server
-from tests.support.marked_speech import MarkedBackend, passages, repeated_seconds, unheard_seconds
+from tests.support.interrupted_speech import (
+    all_is_well_again,
+    is_heard,
+    says_and_is_interrupted,
+)
+from tests.support.marked_speech import MarkedBackend, passages, repeated_seconds
 from tests.support.real_time import real_time
-from tests.support.voice_guild import SPOKEN, eventually, last_word, open_voice
+from tests.support.voice_guild import eventually, last_word, open_voice
 from tests.support.voice_server.faults import Faults
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.support.discord_server import Answer
     from tests.support.voice_guild import Speaker, VoiceGuild
 
 pytestmark = real_time
 
 SLOW = pytest.mark.slow
-
-LOST_SECONDS = 0.15
-"""What may be lost of an item that goes on after a drop: the bot looks ten times a second."""
-
-REPEATED_SECONDS = 1.0
-"""What may be said twice, as nobody knows to the frame what was still heard."""
 
 
 @pytest.fixture
@@ -41,38 +38,6 @@ async def guild(tmp_path: Path) -> AsyncIterator[VoiceGuild]:
 @pytest.fixture
 async def ada(guild: VoiceGuild) -> Speaker:
     return await guild.speaker("ada")
-
-
-async def says_and_is_interrupted(
-    guild: VoiceGuild, ada: Speaker, seconds: float, *, after: float = 1.0
-) -> Answer:
-    """Ada has item 1 said, and a part of it is heard."""
-    answer = await ada.says(1, seconds)
-    await guild.call.begins()
-    await asyncio.sleep(after)
-    return answer
-
-
-async def is_heard(
-    guild: VoiceGuild, answer: Answer, seconds: float, *, repeated: float = REPEATED_SECONDS
-) -> None:
-    """All of item 1 is heard, little of it twice, and Ada reads that it was."""
-    told = await last_word(answer)
-    heard = await guild.call.heard(seconds=0.2)
-    assert unheard_seconds(heard, 1, seconds) <= LOST_SECONDS, told
-    assert repeated_seconds(heard, 1) <= repeated
-    assert told is not None
-    assert SPOKEN in told
-
-
-async def all_is_well_again(guild: VoiceGuild, ada: Speaker) -> None:
-    """The bot does not stay "speaking", and says the next thing that it is asked to."""
-    await eventually(lambda: not guild.call.is_speaking)
-    now = time.time()
-    await ada.says(2, 1.0)
-    heard = await guild.call.heard_until_quiet(since=now)
-    assert [row.item for row in passages(heard)] == [2]
-    assert unheard_seconds(heard, 2, 1.0) <= LOST_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -141,33 +106,21 @@ async def test_an_item_goes_on_where_the_bot_is_dragged_to(guild: VoiceGuild, ad
 
 
 @SLOW
-async def test_udp_silence_is_noticed(guild: VoiceGuild, ada: Speaker) -> None:
-    answer = await says_and_is_interrupted(guild, ada, 9.0, after=4.0)
-    guild.call.falls_silent()
-    await is_heard(guild, answer, 9.0, repeated=2.0)
-    await all_is_well_again(guild, ada)
-
-
-@SLOW
-async def test_a_ghost_comes_back_to_life(guild: VoiceGuild, ada: Speaker) -> None:
-    """Discord has dropped the bot and told it nothing, while it speaks."""
-    answer = await says_and_is_interrupted(guild, ada, 9.0, after=4.0)
-    guild.forget_bot()
-    await is_heard(guild, answer, 9.0, repeated=2.0)
-    assert guild.bot_is_in == guild.lounge.id
-    await all_is_well_again(guild, ada)
-
-
-@SLOW
-async def test_a_ghost_that_was_idle_speaks_when_it_is_asked_to(
-    guild: VoiceGuild, ada: Speaker
+@pytest.mark.parametrize("dragged", [False, True], ids=["moved", "dragged"])
+async def test_a_call_that_moves_during_a_handshake_is_followed(
+    guild: VoiceGuild, ada: Speaker, *, dragged: bool
 ) -> None:
-    assert SPOKEN in (await last_word(await ada.says(2, 4.0)) or "")
-    guild.forget_bot()
-    told = await last_word(await ada.says(1, 2.0))
-    heard = await guild.call.heard(seconds=0.2)
-    assert told is not None
-    assert unheard_seconds(heard, 1, 2.0) <= LOST_SECONDS or SPOKEN not in told
+    """Discord.py begins anew then, and cancels what it was doing, with whoever waits for it."""
+    answer = await says_and_is_interrupted(guild, ada, 3.0)
+    guild.call.faults = Faults(loses_discovery=True)
+    await guild.call.close(1006)
+    await eventually(lambda: len(guild.call.sessions) > 1)
+    await asyncio.sleep(0.2)
+    guild.call.faults = Faults()
+    await (guild.move_bot(guild.studio) if dragged else guild.move_server())
+    await is_heard(guild, answer, 3.0)
+    if dragged:
+        await ada.goes_to(guild.studio)
     await all_is_well_again(guild, ada)
 
 
@@ -202,6 +155,83 @@ async def test_a_handshake_that_fails_quietly_is_tried_again(
     await asyncio.sleep(0.2)
     guild.call.faults = Faults()
     await is_heard(guild, answer, 2.5)
+    await all_is_well_again(guild, ada)
+
+
+async def test_the_first_connection_is_tried_again_too(guild: VoiceGuild, ada: Speaker) -> None:
+    guild.call.faults = Faults(closes_on_identify=4006)
+    answer = await ada.says(1, 1.0)
+    await eventually(lambda: guild.call.sessions)
+    await asyncio.sleep(0.2)
+    guild.call.faults = Faults()
+    await is_heard(guild, answer, 1.0)
+
+
+@SLOW
+async def test_a_first_connection_that_never_comes_about_is_given_up(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    guild.call.faults = Faults(refuses_connections=True)
+    assert "could not connect" in (await last_word(await ada.says(1, 1.0)) or "")
+    assert guild.bot_is_in is None
+    guild.call.faults = Faults()
+    await all_is_well_again(guild, ada)
+
+
+async def test_a_bot_that_is_rate_limited_at_once_does_not_try_again(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    guild.call.faults = Faults(closes_on_identify=4021)
+    assert "stay out" in (await last_word(await ada.says(1, 1.0)) or "")
+    assert len(guild.call.sessions) == 1
+
+
+@pytest.mark.parametrize("moves", ["to another server", "to another channel"])
+async def test_a_bot_that_is_moved_while_it_connects_tries_again(
+    guild: VoiceGuild, ada: Speaker, moves: str
+) -> None:
+    """Discord.py gives up what it does then, and begins anew behind the back of who waits."""
+    guild.call.faults = Faults(loses_discovery=True)
+    answer = await ada.says(1, 1.0)
+    await eventually(lambda: guild.call.sessions)
+    await asyncio.sleep(0.1)
+    guild.call.faults = Faults()
+    if moves == "to another server":
+        await guild.move_server()
+        channel = guild.lounge
+    else:
+        await guild.move_bot(guild.studio)
+        channel = guild.studio
+    await is_heard(guild, answer, 1.0)
+    assert guild.bot_is_in == channel.id
+
+
+@SLOW
+async def test_a_server_that_changes_again_before_it_was_reached(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    """What discord.py still tries then must not end the connection that is made meanwhile."""
+    answer = await says_and_is_interrupted(guild, ada, 9.0)
+    guild.call.faults = Faults(loses_discovery=True)
+    for _ in range(2):
+        await guild.move_server()
+        await asyncio.sleep(0.2)
+    guild.call.faults = Faults()
+    await is_heard(guild, answer, 9.0)
+
+
+@SLOW
+async def test_a_bot_that_is_kicked_while_it_connects_anew_stays_out(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    answer = await says_and_is_interrupted(guild, ada, 2.5)
+    guild.call.faults = Faults(loses_discovery=True)
+    await guild.call.close(4006)
+    await eventually(lambda: len(guild.call.sessions) > 1)
+    guild.call.faults = Faults()
+    await guild.kick_bot()
+    assert "disconnected" in (await last_word(answer) or "")
+    assert guild.bot_is_in is None
     await all_is_well_again(guild, ada)
 
 

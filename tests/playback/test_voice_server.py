@@ -56,7 +56,7 @@ def guild(world: VoiceWorld) -> VoiceGuild:
 async def plays(guild: VoiceGuild, seconds: float, *, item: int = 0) -> discord.VoiceClient:
     """Connect as any bot would, and begin to play marked speech."""
     client = await guild.channel.connect(cls=discord.VoiceClient, timeout=1.5)
-    if guild.call.somebody_listens:
+    if guild.call.listeners:
         await eventually(lambda: client.voice_privacy_code)
     play(client, seconds, item=item)
     return client
@@ -71,7 +71,7 @@ def play(client: discord.VoiceClient, seconds: float, *, item: int = 0) -> None:
 async def test_what_a_stock_client_plays_is_heard(
     guild: VoiceGuild, somebody_listens: bool
 ) -> None:
-    guild.call.somebody_listens = somebody_listens
+    guild.call.listeners = int(somebody_listens)
     client = await plays(guild, 1.2)
     assert guild.bot_is_in == guild.lounge.id
     heard = await guild.call.heard_until_quiet()
@@ -92,7 +92,7 @@ async def test_nobody_hears_what_is_sent_before_encryption_is_ready(guild: Voice
 
 
 async def test_a_listener_comes_and_goes(guild: VoiceGuild) -> None:
-    guild.call.somebody_listens = False
+    guild.call.listeners = 0
     client = await plays(guild, 1.0)
     await guild.call.begins()
     await guild.call.listener_joins()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from simcord import _dpy_internals, _runtime
+from simcord.enums import ChannelType
 
 from backend.contract import VoicePrompt
 from tests.support.discord_server import Answer, Member, Server
@@ -134,7 +135,8 @@ class VoiceGuild:
     async def move_bot(self, channel: ChannelHandle) -> None:
         """A moderator drags the bot into another voice channel, which another server serves."""
         await self.call.new_address()
-        self._place_bot(channel.id)
+        self.call.has_dave = not self._is_stage(channel.id)
+        self._place_bot(channel.id, suppress=self._is_stage(channel.id))
         self.send_voice_server()
         await self.call.close(4014)
 
@@ -145,6 +147,10 @@ class VoiceGuild:
         await asyncio.sleep(GATEWAY_SECONDS)
         await self.call.old_addresses_vanish()
 
+    def moderate_bot(self, **flags: bool) -> None:
+        """A moderator mutes the bot, or sends it into a stage's audience, or lets it speak."""
+        self._place_bot(self.bot_is_in, **flags)
+
     def forget_bot(self) -> None:
         """Discord drops the bot from the call and tells it nothing: the bot becomes a ghost."""
         self._voice_states.pop(self.call.bot_id, None)
@@ -152,8 +158,10 @@ class VoiceGuild:
         self.call.stalls()
 
     def send_voice_server(self) -> None:
-        """Tell the bot where the call is served, and with which token."""
-        state = self._voice_states[self.call.bot_id]
+        """Tell the bot where the call is served, and with which token, unless it has left."""
+        state = self._voice_states.get(self.call.bot_id)
+        if state is None:
+            return
         token = secrets.token_hex(8)
         self.call.admission = Admission(state.channel_id or 0, state.session_id, token)
         where = {
@@ -166,14 +174,21 @@ class VoiceGuild:
     def answer_voice_request(self, channel_id: int | None, **flags: bool) -> None:
         """Do what Discord does when the bot asks to be in a voice channel, or in none.
 
-        Who is in that channel already is told no new server.
+        Who is in that channel already is told no new server. Who comes to a stage is in its
+        audience.
         """
         before = self.bot_is_in
+        if channel_id is not None and channel_id != before:
+            flags["suppress"] = self._is_stage(channel_id)
+            self.call.has_dave = not self._is_stage(channel_id)
         self._place_bot(channel_id, **flags)
         if channel_id is None:
             self.call.admission = None
         elif channel_id != before:
             self.send_voice_server()
+
+    def _is_stage(self, channel_id: int) -> bool:
+        return self.server.env.backend.get_channel(channel_id).type == ChannelType.STAGE_VOICE
 
     def _place_bot(self, channel_id: int | None, **flags: bool) -> None:
         backend = self.server.env.backend

@@ -1,15 +1,15 @@
 """A Discord voice server on loopback, to which discord.py's own `VoiceClient` connects.
 
 It speaks voice gateway v8 on a websocket, answers IP discovery, and takes RTP over UDP encrypted
-with `aead_xchacha20_poly1305_rtpsize`. While somebody listens, speech is end-to-end encrypted for
-that listener (DAVE), as Discord does it; a bot that is alone sends plain Opus. Every packet is kept
-with the time at which it arrived, so that a test can ask what was heard, and when.
+with `aead_xchacha20_poly1305_rtpsize`. While people listen, speech is end-to-end encrypted for them
+(DAVE), as Discord does it, but not on stages; a bot that is alone sends plain Opus. Every packet is
+kept with the time at which it arrived, so that a test can ask what was heard, and when.
 
     region.py     the server: one thread with its own event loop, and the addresses it answers on
     address.py    one of those addresses: the websocket and the UDP port
     session.py    one websocket: hello, identify, ready, session description, heartbeats
     call.py       what tests hold: one guild's call, its faults, and what was heard in it
-    dave.py       the listener's side of DAVE, and the group that Discord would manage
+    dave.py       the listeners' side of DAVE, and the group that Discord would manage
     mls.py        the few MLS messages that Discord itself signs
     rtp.py        packets, and their transport encryption
     faults.py     what can go wrong, chosen by a test
@@ -26,8 +26,8 @@ What this cannot show:
   other Discord libraries expect; Discord promises neither, and when it falls silent is unknown.
 - What ears get. Discord's clients add a jitter buffer, concealment, automatic gain and a mixer;
   here each frame is decoded as it was sent and judged by when it arrived.
-- DAVE beyond one listener. There is one epoch a connection, started by the listener's commit; real
-  groups change while people come and go, and Discord's own server may order those messages
-  otherwise. Keys are real, and a frame that the listener cannot decrypt is an error here.
-- Video, speaking to the bot, stage moderation, and more than one bot in a call.
+- Which member's commit Discord takes. Here it is always a listener's, and the others follow at
+  once; a real group takes a moment, in which not everybody can decrypt. Discord's own server may
+  order those messages otherwise. Keys are real.
+- Video, speaking to the bot, and more than one bot in a call.
 """

@@ -127,8 +127,8 @@ class Address:
                     connection=session.number,
                     data=data,
                     key=session.key,
-                    for_somebody=self._call.somebody_listens,
-                    listener=session.listener,
+                    is_secret=self._call.has_dave and self._call.listeners > 0,
+                    listeners=session.group.addressed if session.group else (),
                 )
             )
 

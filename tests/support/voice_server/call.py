@@ -35,8 +35,9 @@ class Call:
     Attributes:
         faults: What goes wrong from now on.
         admission: Who may connect; None while the bot is in no voice channel.
-        somebody_listens: Whether anyone else is in the call; without, speech is not end-to-end
-            encrypted. Set by `listener_joins` and `listener_leaves`.
+        listeners: How many others are in the call; without any, speech is not end-to-end
+            encrypted. Changed by `listener_joins` and `listener_leaves` while the bot is there.
+        has_dave: Whether the call is end-to-end encrypted at all; a stage's is not.
         packets: The speech that arrived, in order of arrival, and was not forgotten.
         sessions: The bot's connections, the oldest first.
         sent_to_nobody: How many packets came for a connection that had ended.
@@ -47,7 +48,8 @@ class Call:
         self.bot_id = bot_id
         self.faults = Faults()
         self.admission: Admission | None = None
-        self.somebody_listens = True
+        self.listeners = 1
+        self.has_dave = True
         self.packets: list[Packet] = []
         self.sessions: list[Session] = []
         self.sent_to_nobody = 0
@@ -68,7 +70,7 @@ class Call:
 
     @property
     def unintelligible(self) -> int:
-        """How many packets were sent as plain Opus while somebody listened; nobody hears those."""
+        """How many packets were not encrypted for everybody who listened."""
         return self._ear.unintelligible
 
     @property
@@ -123,18 +125,22 @@ class Call:
         """The bot's present connection is dead by UDP, both ways: "UDP silence"."""
         self.sessions[-1].deaf = True
 
+    def speaks_again(self) -> None:
+        """A present connection that had fallen silent is alive again."""
+        self.sessions[-1].deaf = False
+
     def stalls(self) -> None:
         """The bot's present connection is dead by UDP, and heartbeats get no answer."""
         self.sessions[-1].deaf = self.sessions[-1].dumb = True
 
     async def listener_joins(self) -> None:
-        """Somebody comes to listen, so that speech is end-to-end encrypted from now on."""
-        self.somebody_listens = True
+        """Somebody, or somebody more, comes to listen."""
+        self.listeners += 1
         await self._update_group()
 
     async def listener_leaves(self) -> None:
-        """The bot is alone, so that its speech is plain Opus from now on."""
-        self.somebody_listens = False
+        """Who has listened the longest goes."""
+        self.listeners -= 1
         await self._update_group()
 
     async def new_address(self) -> str:

@@ -1,48 +1,123 @@
-"""A listener in a call: the other member of the DAVE group, for whom the bot encrypts."""
+"""The people in a call who hear the bot: the DAVE group for which it encrypts."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import davey
 
-from tests.support.voice_server.mls import vector
-
-if TYPE_CHECKING:
-    from tests.support.voice_server.mls import ExternalSender
+from tests.support.voice_server.mls import ExternalSender, vector
 
 E2EE_MARKER = b"\xfa\xfa"
+FIRST_LISTENER_ID = 42
+
+
+class Change(NamedTuple):
+    """What the bot is told when somebody else comes or goes.
+
+    Attributes:
+        proposals: What is proposed, for opcode 27.
+        commit: A listener's, for opcode 29. The bot makes one too, but is never the first here.
+    """
+
+    proposals: bytes
+    commit: bytes
 
 
 class Listener:
-    """Someone who hears the bot, with a DAVE session of their own.
-
-    The group begins anew with every connection of the bot, and so does the listener.
-    """
+    """Someone who hears the bot, with a DAVE session of their own."""
 
     def __init__(
         self, gateway: ExternalSender, *, user_id: int, bot_id: int, channel_id: int
     ) -> None:
+        self.session = davey.DaveSession(davey.DAVE_PROTOCOL_VERSION, user_id, channel_id)
+        self.session.set_external_sender(gateway.package())
+        self._bot_id = bot_id
+
+    def decrypt(self, frame: bytes) -> bytes:
+        """Return the Opus packet in an end-to-end encrypted frame of the bot.
+
+        Raises `ValueError` if it was encrypted for others alone.
+        """
+        return self.session.decrypt(self._bot_id, davey.MediaType.audio, frame)
+
+
+class Group:
+    """A DAVE group with the bot in it, as Discord would manage it.
+
+    It begins anew with every connection of the bot. Each coming and going begins an epoch of it.
+
+    Attributes:
+        listeners: Who else is in it, the longest there first; they commit every change.
+        addressed: Those of them for whom the bot encrypts by now.
+    """
+
+    def __init__(self, gateway: ExternalSender, *, bot_id: int, channel_id: int) -> None:
         self._gateway = gateway
         self._bot_id = bot_id
         self._channel_id = channel_id
-        self._session = davey.DaveSession(davey.DAVE_PROTOCOL_VERSION, user_id, channel_id)
-        self._session.set_external_sender(gateway.package())
+        self._next_id = FIRST_LISTENER_ID
+        self.listeners = [self._someone()]
+        self.addressed = tuple(self.listeners)
 
-    def welcome(self, key_package: bytes) -> bytes:
-        """Take the bot into the group; return the MLS welcome that it needs (opcode 30)."""
-        proposal = self._gateway.propose_to_add(key_package, group_id=self._channel_id)
-        added = self._session.process_proposals(
-            davey.ProposalsOperationType.append, vector(proposal), [self._bot_id]
-        )
-        if added is None or added.welcome is None:
-            raise AssertionError("the listener's DAVE library made no commit")
-        self._session.process_commit(added.commit)
+    def take_in_bot(self, key_package: bytes) -> bytes:
+        """Begin the group; return the MLS welcome that the bot needs (opcode 30)."""
+        _, added = self._change(self._gateway.propose_to_add(key_package, self._channel_id, 0))
+        assert added.welcome is not None
         return added.welcome
 
-    def decrypt(self, frame: bytes) -> bytes:
-        """Return the Opus packet in an end-to-end encrypted frame of the bot."""
-        return self._session.decrypt(self._bot_id, davey.MediaType.audio, frame)
+    def join(self) -> Change:
+        """Somebody more comes to listen."""
+        newcomer = self._someone()
+        key_package = newcomer.session.get_serialized_key_package()
+        change, added = self._change(
+            self._gateway.propose_to_add(key_package, self._channel_id, self._epoch)
+        )
+        assert added.welcome is not None
+        newcomer.session.process_welcome(added.welcome)
+        self.listeners.append(newcomer)
+        return change
+
+    def leave(self) -> Change:
+        """Who has been there the longest goes; somebody must be left."""
+        epoch = self._epoch
+        gone = self.listeners.pop(0)
+        self.addressed = tuple(listener for listener in self.addressed if listener is not gone)
+        leaf = gone.session.own_leaf_index
+        assert leaf is not None
+        change, _ = self._change(self._gateway.propose_to_remove(leaf, self._channel_id, epoch))
+        return change
+
+    def bot_has_followed(self) -> None:
+        """The bot has made the last change too, and encrypts for everybody."""
+        self.addressed = tuple(self.listeners)
+
+    @property
+    def _epoch(self) -> int:
+        return self.listeners[0].session.epoch or 0
+
+    def _change(self, proposal: bytes) -> tuple[Change, davey.CommitWelcome]:
+        """Have a proposal committed by the first of the listeners, and the others follow."""
+        proposals = vector(proposal)
+        made = [
+            listener.session.process_proposals(davey.ProposalsOperationType.append, proposals)
+            for listener in self.listeners
+        ]
+        first = made[0]
+        if first is None:
+            raise AssertionError("the listener's DAVE library made no commit")
+        for listener in self.listeners:
+            listener.session.process_commit(first.commit)
+        return Change(proposals, first.commit), first
+
+    def _someone(self) -> Listener:
+        self._next_id += 1
+        return Listener(
+            self._gateway,
+            user_id=self._next_id,
+            bot_id=self._bot_id,
+            channel_id=self._channel_id,
+        )
 
 
 def is_encrypted(frame: bytes) -> bool:

@@ -17,6 +17,7 @@ class Faults:
         closes_on_identify: The close code that every identify or resume is answered with.
         loses_discovery: IP discovery gets no answer.
         loses_session_description: A chosen protocol gets no answer.
+        silent_from_the_start: A connection is dead by UDP as soon as it stands.
         drop_share: The share of speech packets that get lost, from 0 to 1.
     """
 
@@ -24,4 +25,5 @@ class Faults:
     closes_on_identify: int | None = None
     loses_discovery: bool = False
     loses_session_description: bool = False
+    silent_from_the_start: bool = False
     drop_share: float = 0.0

@@ -7,6 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 import av
+import nacl.exceptions
 import numpy as np
 
 from tests.support.voice_server.dave import is_encrypted
@@ -116,8 +117,10 @@ class Ear:
     """Decrypts and decodes a growing list of packets, each once.
 
     Attributes:
-        unintelligible: How many packets nobody could make sense of: they were sent as plain Opus
-            while somebody listened, which Discord's clients do not play.
+        unintelligible: How many packets not everybody could make sense of: they were sent as plain
+            Opus while somebody listened, which Discord's clients do not play, or encrypted for
+            others, or with another key than the connection's: discord.py reads its SSRC and its key
+            one after the other, and a new session may begin in between.
     """
 
     def __init__(self, packets: list[Packet]) -> None:
@@ -129,10 +132,7 @@ class Ear:
         self._lock = Lock()
 
     def catch_up(self) -> Heard:
-        """Decode what has arrived since the last time; return all that was heard.
-
-        Raises `nacl.exceptions.CryptoError` or `ValueError` if a packet cannot be decrypted.
-        """
+        """Decode what has arrived since the last time; return what everybody heard."""
         with self._lock:
             for packet in self._packets[self._taken :]:
                 self._taken += 1
@@ -147,11 +147,19 @@ class Ear:
             self._frames = [frame for frame in self._frames if frame.arrived >= before]
 
     def _take(self, packet: Packet) -> None:
-        payload = packet.frame()
+        try:
+            payload = packet.frame()
+        except nacl.exceptions.CryptoError:
+            self.unintelligible += 1
+            return
         encrypted = is_encrypted(payload)
-        if encrypted and packet.listener is not None:
-            payload = packet.listener.decrypt(payload)
-        elif packet.for_somebody and payload != OPUS_SILENCE:
+        if encrypted and packet.listeners:
+            try:
+                payload, *_ = [listener.decrypt(payload) for listener in packet.listeners]
+            except ValueError:
+                self.unintelligible += 1
+                return
+        elif packet.is_secret and payload != OPUS_SILENCE:
             self.unintelligible += 1
             return
         if packet.connection not in self._decoders:

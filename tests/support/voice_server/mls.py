@@ -17,6 +17,7 @@ WIRE_FORMAT_PUBLIC_MESSAGE = 1
 SENDER_EXTERNAL = 2
 CONTENT_PROPOSAL = 2
 PROPOSAL_ADD = 1
+PROPOSAL_REMOVE = 3
 CREDENTIAL_BASIC = 1
 
 
@@ -34,7 +35,7 @@ class ExternalSender:
         credential = struct.pack(">H", CREDENTIAL_BASIC) + vector(b"loopback voice gateway")
         return vector(point) + credential
 
-    def propose_to_add(self, key_package: bytes, *, group_id: int, epoch: int = 0) -> bytes:
+    def propose_to_add(self, key_package: bytes, group_id: int, epoch: int) -> bytes:
         """A signed proposal to add someone: an `MLSMessage`, as sent with opcode 27.
 
         Args:
@@ -42,14 +43,21 @@ class ExternalSender:
             group_id: The voice channel's id.
             epoch: The group's current one; a group that has not begun is in epoch 0.
         """
+        return self._signed(struct.pack(">H", PROPOSAL_ADD) + key_package, group_id, epoch)
+
+    def propose_to_remove(self, leaf: int, group_id: int, epoch: int) -> bytes:
+        """The same to remove someone, told by their place in the group's tree."""
+        return self._signed(struct.pack(">HI", PROPOSAL_REMOVE, leaf), group_id, epoch)
+
+    def _signed(self, proposal: bytes, group_id: int, epoch: int) -> bytes:
         content = b"".join(
             [
                 vector(struct.pack(">Q", group_id)),
                 struct.pack(">Q", epoch),
                 struct.pack(">BI", SENDER_EXTERNAL, 0),
                 vector(b""),  # authenticated data
-                struct.pack(">BH", CONTENT_PROPOSAL, PROPOSAL_ADD),
-                key_package,
+                struct.pack(">B", CONTENT_PROPOSAL),
+                proposal,
             ]
         )
         head = struct.pack(">HH", MLS_1_0, WIRE_FORMAT_PUBLIC_MESSAGE)

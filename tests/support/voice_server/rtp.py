@@ -34,16 +34,16 @@ class Packet(NamedTuple):
         connection: The number of the bot's connection to this call, from 0.
         data: The whole packet, still encrypted.
         key: The transport key of that connection.
-        for_somebody: Whether somebody listened.
-        listener: They, once they shared a DAVE group with the bot.
+        is_secret: Whether it had to be end-to-end encrypted, as somebody listened.
+        listeners: Those for whom the bot encrypted then, as far as the server knew.
     """
 
     arrived: float
     connection: int
     data: bytes
     key: bytes
-    for_somebody: bool
-    listener: Listener | None
+    is_secret: bool
+    listeners: tuple[Listener, ...]
 
     @property
     def sequence(self) -> int:

@@ -12,7 +12,7 @@ import davey
 from aiohttp import WSMsgType, web
 
 from tests.support.voice_server import rtp
-from tests.support.voice_server.dave import Listener
+from tests.support.voice_server.dave import Group
 from tests.support.voice_server.mls import ExternalSender
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ CODE_LOST = 1006
 CODE_WRONG_TOKEN = 4004
 CODE_NO_SESSION = 4006
 CODE_NO_DAVE = 4017
-LISTENER_ID = 42
 
 
 class Op(IntEnum):
@@ -42,9 +41,13 @@ class Op(IntEnum):
     RESUME = 7
     HELLO = 8
     RESUMED = 9
+    DAVE_EXECUTE_TRANSITION = 22
+    DAVE_TRANSITION_READY = 23
     DAVE_PREPARE_EPOCH = 24
     MLS_EXTERNAL_SENDER = 25
     MLS_KEY_PACKAGE = 26
+    MLS_PROPOSALS = 27
+    MLS_ANNOUNCE_COMMIT = 29
     MLS_WELCOME = 30
 
 
@@ -56,7 +59,7 @@ class Session:
         ssrc: Marks the bot's packets.
         key: Encrypts them in transit.
         remote: Where the bot's UDP packets come from, once discovery has shown it.
-        listener: Who listens, once they share a DAVE group with the bot.
+        group: The bot's DAVE group, once somebody listens.
         speaking: Whether the bot last said that it speaks.
         deaf: Nothing that comes by UDP is heard here, and nothing is sent: "UDP silence".
         dumb: Heartbeats get no answer here.
@@ -73,7 +76,7 @@ class Session:
         self.ssrc = secrets.randbits(31)
         self.key = secrets.token_bytes(rtp.KEY_BYTES)
         self.remote: tuple[str, int] | None = None
-        self.listener: Listener | None = None
+        self.group: Group | None = None
         self.speaking = False
         self.deaf = False
         self.dumb = False
@@ -86,6 +89,7 @@ class Session:
         self._sent = 0
         self._group_manager = ExternalSender()
         self._key_package: bytes | None = None
+        self._transitions = 0
 
     @property
     def is_open(self) -> bool:
@@ -117,25 +121,33 @@ class Session:
     async def update_group(self) -> None:
         """Let the DAVE group be what the people in the call make it.
 
-        Somebody who listens takes the bot into their group; once they are gone, the bot is told
-        that a new group begins, in which it is alone.
+        Who listens first takes the bot into a group. Once all are gone, the bot is told that a new
+        one begins, in which it is alone.
         """
-        if self._call.somebody_listens and self.listener is None and self._key_package is not None:
-            channel_id = self._call.admission.channel_id if self._call.admission else 0
-            listener = Listener(
+        wanted = self._call.listeners
+        if self.group is None and wanted and self._key_package is not None:
+            self.group = Group(
                 self._group_manager,
-                user_id=LISTENER_ID,
                 bot_id=self._call.bot_id,
-                channel_id=channel_id,
+                channel_id=self._call.admission.channel_id if self._call.admission else 0,
             )
-            welcome = listener.welcome(self._key_package)
-            self.listener = listener
+            welcome = self.group.take_in_bot(self._key_package)
             self._key_package = None
             await self._send_binary(Op.MLS_WELCOME, b"\0\0" + welcome)  # transition 0: at once
-        elif not self._call.somebody_listens and self.listener is not None:
-            self.listener = None
+        if self.group is not None and not wanted:
+            self.group = None
             epoch = {"epoch": 1, "protocol_version": davey.DAVE_PROTOCOL_VERSION}
             await self._send(Op.DAVE_PREPARE_EPOCH, epoch)
+        while self.group is not None and len(self.group.listeners) != wanted:
+            await self._change_group(self.group, comes=len(self.group.listeners) < wanted)
+
+    async def _change_group(self, group: Group, *, comes: bool) -> None:
+        """Take one listener in, or let one go."""
+        change = group.join() if comes else group.leave()
+        self._transitions += 1
+        await self._send_binary(Op.MLS_PROPOSALS, b"\0" + change.proposals)
+        number = self._transitions.to_bytes(2, "big")
+        await self._send_binary(Op.MLS_ANNOUNCE_COMMIT, number + change.commit)
 
     async def _serve(self) -> None:
         async for message in self._socket:
@@ -156,6 +168,10 @@ class Session:
             await self._protocol_selected(data)
         elif op == Op.HEARTBEAT and not self.dumb:
             await self._send(Op.HEARTBEAT_ACK, {"t": data["t"]})
+        elif op == Op.DAVE_TRANSITION_READY:
+            if self.group is not None and data["transition_id"] == self._transitions:
+                self.group.bot_has_followed()
+            await self._send(Op.DAVE_EXECUTE_TRANSITION, {"transition_id": data["transition_id"]})
         elif op == Op.SPEAKING:
             self.speaking = bool(data["speaking"])
 
@@ -194,10 +210,12 @@ class Session:
             "mode": rtp.ENCRYPTION_MODE,
             "secret_key": list(self.key),
             "audio_codec": "opus",
-            "dave_protocol_version": davey.DAVE_PROTOCOL_VERSION,
+            "dave_protocol_version": davey.DAVE_PROTOCOL_VERSION if self._call.has_dave else 0,
         }
+        self.deaf = self._call.faults.silent_from_the_start
         await self._send(Op.SESSION_DESCRIPTION, description)
-        await self._send_binary(Op.MLS_EXTERNAL_SENDER, self._group_manager.package())
+        if self._call.has_dave:
+            await self._send_binary(Op.MLS_EXTERNAL_SENDER, self._group_manager.package())
 
     async def _send(self, op: Op, data: Any) -> None:
         message = {"op": int(op), "d": data}

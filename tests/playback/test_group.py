@@ -1,0 +1,77 @@
+"""People come and go while the bot speaks: each time, everybody's keys change (DAVE epochs)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.discord_server import open_server
+from tests.support.marked_speech import MarkedBackend, passages, repeated_seconds, unheard_seconds
+from tests.support.real_time import real_time
+from tests.support.voice_guild import SPOKEN, last_word, open_voice
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.support.voice_guild import VoiceGuild
+
+pytestmark = real_time
+
+TORN_SECONDS = 0.1
+"""Packets under way may be encrypted with the keys before, and Opus needs a moment after a loss."""
+
+
+@pytest.fixture
+async def guild(tmp_path: Path) -> AsyncIterator[VoiceGuild]:
+    async with open_server(tmp_path, MarkedBackend()) as server, open_voice(server) as world:
+        yield world.guilds[0]
+
+
+async def test_everybody_hears_all_of_it_while_people_come_and_go(guild: VoiceGuild) -> None:
+    call = guild.call
+    ada = await guild.speaker("ada")
+    answer = await ada.says(1, 4.0)
+    await call.begins()
+    for happens in (
+        call.listener_joins,
+        call.listener_joins,
+        call.listener_leaves,
+        call.listener_joins,
+        call.listener_leaves,
+        call.listener_leaves,
+    ):
+        await asyncio.sleep(0.5)
+        await happens()
+    assert SPOKEN in (await last_word(answer) or "")
+    heard = await call.heard(seconds=0.2)
+    (passage,) = passages(heard)
+    assert unheard_seconds(heard, 1, 4.0) <= TORN_SECONDS
+    assert repeated_seconds(heard, 1) <= TORN_SECONDS
+    assert passage.longest_gap <= TORN_SECONDS
+    assert len(call.sessions) == 1, "nobody had to connect anew"
+    assert {frame.is_encrypted for frame in heard.audible().frames} == {True}
+
+
+async def test_three_who_are_there_already_all_hear_it(guild: VoiceGuild) -> None:
+    guild.call.listeners = 3
+    ada = await guild.speaker("ada")
+    assert SPOKEN in (await last_word(await ada.says(1, 1.0)) or "")
+    heard = await guild.call.heard(seconds=0.2)
+    assert len(guild.call.packets[-1].listeners) == 3
+    assert unheard_seconds(heard, 1, 1.0) <= TORN_SECONDS
+
+
+async def test_an_item_goes_on_after_a_drop_for_everybody(guild: VoiceGuild) -> None:
+    guild.call.listeners = 3
+    ada = await guild.speaker("ada")
+    answer = await ada.says(1, 3.0)
+    await guild.call.begins()
+    await asyncio.sleep(0.5)
+    await guild.call.close(4006)
+    await asyncio.sleep(0.2)
+    await guild.call.listener_leaves()
+    assert SPOKEN in (await last_word(answer) or "")
+    assert unheard_seconds(await guild.call.heard(seconds=0.2), 1, 3.0) <= 0.15

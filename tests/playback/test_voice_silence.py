@@ -1,0 +1,176 @@
+"""UDP falls silent, and nothing says so: what was said into the silence is said again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.discord_server import open_server
+from tests.support.interrupted_speech import (
+    LOST_SECONDS,
+    all_is_well_again,
+    is_heard,
+    says_and_is_interrupted,
+)
+from tests.support.marked_speech import MarkedBackend, unheard_seconds
+from tests.support.real_time import real_time
+from tests.support.voice_guild import SPOKEN, eventually, last_word, open_voice
+from tests.support.voice_server.faults import Faults
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.support.voice_guild import Speaker, VoiceGuild
+
+pytestmark = real_time
+
+SLOW = pytest.mark.slow
+
+GONE_BACK_SECONDS = 3.5
+"""A frame from after a silence, heard before the bot goes back, makes all that follows a repeat."""
+
+
+@pytest.fixture
+async def guild(tmp_path: Path) -> AsyncIterator[VoiceGuild]:
+    async with open_server(tmp_path, MarkedBackend()) as server, open_voice(server) as world:
+        yield world.guilds[0]
+
+
+@pytest.fixture
+async def ada(guild: VoiceGuild) -> Speaker:
+    return await guild.speaker("ada")
+
+
+async def drops_and_heals(guild: VoiceGuild) -> None:
+    """The connection breaks while nothing is said, and the bot makes another."""
+    before = len(guild.call.sessions)
+    await guild.call.close(4006)
+    await eventually(lambda: len(guild.call.sessions) > before)
+    await eventually(lambda: guild.server.bot.players.of(guild.handle.id).connection.is_well)
+
+
+@SLOW
+async def test_udp_silence_is_noticed(guild: VoiceGuild, ada: Speaker) -> None:
+    answer = await says_and_is_interrupted(guild, ada, 9.0, after=4.0)
+    guild.call.falls_silent()
+    await is_heard(guild, answer, 9.0, repeated=2.0)
+    await all_is_well_again(guild, ada)
+
+
+@SLOW
+@pytest.mark.parametrize("lost", [0.5, 2.5])
+async def test_what_was_said_into_silence_is_said_again_after_a_drop(
+    guild: VoiceGuild, ada: Speaker, lost: float
+) -> None:
+    """The line breaks before its silence has lasted long enough to count as a fault."""
+    answer = await says_and_is_interrupted(guild, ada, 6.0, after=2.0)
+    guild.call.falls_silent()
+    await asyncio.sleep(lost)
+    await guild.call.close(1006)
+    await is_heard(guild, answer, 6.0)
+    await all_is_well_again(guild, ada)
+
+
+@SLOW
+async def test_what_was_said_into_silence_is_said_again_after_a_move(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    """The new server answers within milliseconds, as if nothing had been wrong."""
+    answer = await says_and_is_interrupted(guild, ada, 6.0, after=2.0)
+    guild.call.falls_silent()
+    await asyncio.sleep(2.5)
+    await guild.move_server()
+    await is_heard(guild, answer, 6.0, repeated=GONE_BACK_SECONDS)
+    await all_is_well_again(guild, ada)
+
+
+@SLOW
+async def test_what_was_said_into_silence_is_said_again_once_it_is_over(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    answer = await says_and_is_interrupted(guild, ada, 6.0, after=2.0)
+    guild.call.falls_silent()
+    await asyncio.sleep(2.5)
+    guild.call.speaks_again()
+    await is_heard(guild, answer, 6.0, repeated=GONE_BACK_SECONDS)
+    assert len(guild.call.sessions) == 1, "there is no need to connect anew"
+    await all_is_well_again(guild, ada)
+
+
+@SLOW
+@pytest.mark.parametrize("then", ["lasts", "the line breaks", "the call moves"])
+async def test_a_silence_that_begins_just_before_the_end_is_noticed(
+    guild: VoiceGuild, ada: Speaker, then: str
+) -> None:
+    """The call moves only once all was said, and the new server knows nothing of that."""
+    answer = await says_and_is_interrupted(guild, ada, 3.0, after=2.2)
+    guild.call.falls_silent()
+    if then == "the line breaks":
+        await asyncio.sleep(0.7)
+        await guild.call.close(1006)
+    elif then == "the call moves":
+        await asyncio.sleep(1.2)
+        await guild.move_server()
+    await is_heard(guild, answer, 3.0)
+    await all_is_well_again(guild, ada)
+
+
+@SLOW
+async def test_a_silence_that_follows_another_is_noticed(guild: VoiceGuild, ada: Speaker) -> None:
+    """The next two connections are dead from the start, so that nothing was ever heard there."""
+    answer = await says_and_is_interrupted(guild, ada, 5.0, after=2.0)
+    guild.call.faults = Faults(silent_from_the_start=True)
+    await guild.call.close(1006)
+    await eventually(lambda: len(guild.call.sessions) > 3, within=20.0)
+    guild.call.faults = Faults()
+    await is_heard(guild, answer, 5.0)
+    await all_is_well_again(guild, ada)
+
+
+@SLOW
+async def test_a_server_that_stays_silent_is_given_up(guild: VoiceGuild, ada: Speaker) -> None:
+    answer = await says_and_is_interrupted(guild, ada, 3.0)
+    guild.call.faults = Faults(silent_from_the_start=True)
+    await guild.call.close(1006)
+    assert "lost the connection" in (await last_word(answer) or "")
+    assert guild.bot_is_in is None
+    guild.call.faults = Faults()
+    await all_is_well_again(guild, ada)
+
+
+@SLOW
+async def test_udp_silence_is_noticed_after_lines_on_which_nothing_was_said(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    """Such a line shows nothing, so what the one before has shown still counts."""
+    assert SPOKEN in (await last_word(await ada.says(2, 1.0)) or "")
+    await drops_and_heals(guild)
+    await drops_and_heals(guild)
+    guild.call.falls_silent()
+    await is_heard(guild, await ada.says(1, 2.0), 2.0)
+
+
+@SLOW
+async def test_a_ghost_comes_back_to_life(guild: VoiceGuild, ada: Speaker) -> None:
+    """Discord has dropped the bot and told it nothing, while it speaks."""
+    answer = await says_and_is_interrupted(guild, ada, 9.0, after=4.0)
+    guild.forget_bot()
+    await is_heard(guild, answer, 9.0, repeated=2.0)
+    assert guild.bot_is_in == guild.lounge.id
+    await all_is_well_again(guild, ada)
+
+
+@SLOW
+async def test_a_ghost_that_was_idle_speaks_when_it_is_asked_to(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    assert SPOKEN in (await last_word(await ada.says(2, 4.0)) or "")
+    guild.forget_bot()
+    told = await last_word(await ada.says(1, 2.0))
+    heard = await guild.call.heard(seconds=0.2)
+    assert told is not None
+    assert unheard_seconds(heard, 1, 2.0) <= LOST_SECONDS or SPOKEN not in told
+    await all_is_well_again(guild, ada)

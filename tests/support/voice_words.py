@@ -1,0 +1,22 @@
+"""What a member reads while others speak: commands are typed at once, and their answers awaited."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.support.voice_guild import eventually, last_word
+
+if TYPE_CHECKING:
+    from tests.support.discord_server import Answer, Member
+
+
+async def told(member: Member, command: str, **options: Any) -> str:
+    """What a member reads in answer to a command."""
+    words = await last_word(await member.types(command, **options), within=10)
+    assert words is not None
+    return words
+
+
+async def waits_for(answer: Answer, words: str) -> None:
+    """Wait until a member reads something while the bot is at work."""
+    await eventually(lambda: words in answer.told)
