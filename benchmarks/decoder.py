@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchmarks.checkpoints import PLANS
-from benchmarks.decoder_run import measure
+from benchmarks.decoding.checkpoints import PLANS
+from benchmarks.decoding.memory_limit import gpu_limits
+from benchmarks.decoding.run import measure
 from benchmarks.measuring import describe_machine, table
-from benchmarks.memory_limit import gpu_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

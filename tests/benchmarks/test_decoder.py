@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from benchmarks.checkpoints import PLANS
 from benchmarks.decoder import TARGETS, Target, judge
-from benchmarks.memory_limit import gpu_limits, parts_of, published_talker
-from benchmarks.random_arrivals import draw_callers
+from benchmarks.decoding.checkpoints import PLANS
+from benchmarks.decoding.memory_limit import gpu_limits, parts_of, published_talker
+from benchmarks.decoding.random_arrivals import draw_callers
 
 
 def test_a_frame_reads_the_talker_once_and_the_code_predictor_fifteen_times() -> None:

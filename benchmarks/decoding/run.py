@@ -13,16 +13,16 @@ from typing import Any
 import torch
 
 from backend.engine import Engine
-from benchmarks.checkpoints import Plan, plan_for, prepare
-from benchmarks.codec_cost import measure_codec
-from benchmarks.engine_parts import EngineParts
-from benchmarks.first_chunk import measure_first_chunk, measure_in_company
+from benchmarks.decoding.checkpoints import Plan, plan_for, prepare
+from benchmarks.decoding.codec_cost import measure_codec
+from benchmarks.decoding.engine_parts import EngineParts
+from benchmarks.decoding.first_chunk import measure_first_chunk, measure_in_company
+from benchmarks.decoding.memory_limit import parts_of
+from benchmarks.decoding.random_arrivals import measure_arrivals
+from benchmarks.decoding.read_rate import read_rates
+from benchmarks.decoding.timed_package import TimedPackage
 from benchmarks.measuring import compare
-from benchmarks.memory_limit import parts_of
 from benchmarks.our_service import CONSENT, OurService
-from benchmarks.random_arrivals import measure_arrivals
-from benchmarks.read_rate import read_rates
-from benchmarks.timed_package import TimedPackage
 from tests.support.recordings import SENTENCES, speech
 
 TEXT = SENTENCES[0]
@@ -35,7 +35,7 @@ def measure(model: str) -> dict[str, Any]:
     """Measure one model, in a process of its own.
 
     Args:
-        model: A name of `benchmarks.checkpoints.PLANS`, or a checkpoint's folder.
+        model: A name of `benchmarks.decoding.checkpoints.PLANS`, or a checkpoint's folder.
 
     Returns:
         Sub-objects for what `benchmarks.decoder` prints.

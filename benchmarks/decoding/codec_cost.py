@@ -12,9 +12,9 @@ from benchmarks.measuring import compare, seconds_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from benchmarks.checkpoints import Plan
-    from benchmarks.engine_parts import EngineParts
-    from benchmarks.timed_package import TimedPackage
+    from benchmarks.decoding.checkpoints import Plan
+    from benchmarks.decoding.engine_parts import EngineParts
+    from benchmarks.decoding.timed_package import TimedPackage
 
 PIECE_FRAMES = 8
 """As the engine streams them, once a row is under way."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks.measuring import compare, seconds_of
 
 if TYPE_CHECKING:
-    from benchmarks.engine_parts import EngineParts
+    from benchmarks.decoding.engine_parts import EngineParts
     from benchmarks.our_service import OurService
 
 FIRST_FRAMES = 4

@@ -17,8 +17,8 @@ from tests.support.recordings import SENTENCES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmarks.decoding.timed_package import TimedPackage
     from benchmarks.our_service import OurService
-    from benchmarks.timed_package import TimedPackage
 
 FRAMES_PER_SECOND = 12.5
 SENTENCES_EACH = 2
