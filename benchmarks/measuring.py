@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -27,6 +28,13 @@ def compare(repeats: int, contestants: Mapping[str, Callable[[], float]]) -> dic
         for name, measure in contestants.items():
             measured[name].append(measure())
     return {name: median(values) for name, values in measured.items()}
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Measure how long something takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def describe_machine() -> str:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from statistics import fmean
+from typing import TYPE_CHECKING, TypeVar
 
 from backend.contract import ConsentRecord
 from backend.engine import Engine, SpeechJob
 from backend.scheduler import Scheduler, SchedulerLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Coroutine, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-_CONSENT = ConsentRecord(0, datetime(2026, 1, 1, tzinfo=UTC), "benchmark")
+CONSENT = ConsentRecord(0, datetime(2026, 1, 1, tzinfo=UTC), "benchmark")
 _CALLER = "benchmark"
+
+Result = TypeVar("Result")
 
 
 class OurService:
@@ -31,46 +35,53 @@ class OurService:
     """
 
     def __init__(self, engine: Engine, reference: NDArray[np.float32], transcript: str) -> None:
-        self._prompt = engine.make_prompt(reference, transcript, _CONSENT)
+        self._prompt = engine.make_prompt(reference, transcript, CONSENT)
         self._scheduler = Scheduler(engine, SchedulerLimits(waiting_per_caller=64))
         self._scheduler.start()
         self._runner = asyncio.Runner()
 
     def close(self) -> None:
         """End the scheduler."""
-        self._runner.run(self._scheduler.close())
+        self.run(self._scheduler.close())
         self._runner.close()
 
     def speak_concurrently(self, texts: Sequence[str]) -> float:
         """Speak texts that arrive together; return the seconds of speech for a second of time."""
         began = time.perf_counter()
-        seconds = sum(self._runner.run(self._speak_all(texts)))
+        seconds = sum(self.run(self._speak_all(texts)))
         return seconds / (time.perf_counter() - began)
 
     def seconds_to_first_chunk(self, texts: Sequence[str]) -> float:
         """Ask for one text at a time; return the mean time until speech can begin to play."""
-        began = time.perf_counter()
-        for text in texts:
-            self._runner.run(self._begin(text))
-        return (time.perf_counter() - began) / len(texts)
+        return fmean(self.run(self.time_to_first_chunk(text)) for text in texts)
 
     def speak_one_by_one(self, texts: Sequence[str]) -> float:
         """Ask for one text at a time; return the seconds of speech for a second of time."""
         began = time.perf_counter()
-        seconds = sum(self._runner.run(self._speak(text)) for text in texts)
+        seconds = sum(self.run(self._speak(text)) for text in texts)
         return seconds / (time.perf_counter() - began)
+
+    def run(self, work: Coroutine[object, object, Result]) -> Result:
+        """Do something on the event loop, and wait for it."""
+        return self._runner.run(work)
+
+    async def listen(self, text: str, caller: str = _CALLER) -> AsyncGenerator[float, None]:
+        """Ask for a text; give the seconds of speech so far, with each chunk. Closing stops it."""
+        job = SpeechJob(text, self._prompt)
+        with self._scheduler.request(job, caller=caller) as chunks:
+            async for _ in chunks:
+                yield chunks.seconds_spoken
+
+    async def time_to_first_chunk(self, text: str, caller: str = _CALLER) -> float:
+        """Ask for a text, and leave at its first chunk; return the seconds until that came."""
+        began = time.perf_counter()
+        async with aclosing(self.listen(text, caller)) as speech:
+            await anext(speech)
+            return time.perf_counter() - began
 
     async def _speak_all(self, texts: Sequence[str]) -> list[float]:
         return await asyncio.gather(*map(self._speak, texts))
 
     async def _speak(self, text: str) -> float:
-        job = SpeechJob(text, self._prompt)
-        with self._scheduler.request(job, caller=_CALLER) as chunks:
-            async for _ in chunks:
-                pass
-            return chunks.seconds_spoken
-
-    async def _begin(self, text: str) -> None:
-        job = SpeechJob(text, self._prompt)
-        with self._scheduler.request(job, caller=_CALLER) as chunks:
-            await anext(chunks)
+        async with aclosing(self.listen(text)) as speech:
+            return max([seconds async for seconds in speech])

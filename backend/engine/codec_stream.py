@@ -22,6 +22,7 @@ from qwen_tts.core.tokenizer_12hz.modeling_qwen3_tts_tokenizer_v2 import (
 )
 
 from backend.contract import REFERENCE_SAMPLE_RATE
+from backend.engine.codec_layers import CodecLayers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +44,7 @@ class CodecDecoder:
     """
 
     def __init__(self, decoder: Any) -> None:
-        self._decoder = decoder
+        self._layers = CodecLayers(decoder)
         self.frames_per_second = REFERENCE_SAMPLE_RATE / int(decoder.total_upsample)
         self._settling_frames = _settling_frames(decoder)
         self._after_reference: OrderedDict[bytes, CodecStream] = OrderedDict()
@@ -62,7 +63,7 @@ class CodecDecoder:
         self._after_reference[key] = stream
         if len(self._after_reference) > _REFERENCES:
             self._after_reference.popitem(last=False)
-        return CodecStream(self._decoder, stream.memory)
+        return CodecStream(self._layers, stream.memory)
 
     @torch.inference_mode()
     def decode(self, streams: Sequence[CodecStream], codes: torch.Tensor) -> torch.Tensor:
@@ -75,14 +76,14 @@ class CodecDecoder:
         Returns:
             `(rows, samples)`, in [-1, 1].
         """
-        joint = CodecStream(self._decoder, _join([each.memory for each in streams]))
+        joint = CodecStream(self._layers, _join([each.memory for each in streams]))
         samples = joint.decode(codes)
         for row, stream in enumerate(streams):
             stream.memory = joint.memory.row(row)
         return samples
 
     def _hear(self, reference: torch.Tensor) -> CodecStream:
-        stream = CodecStream(self._decoder, _empty_memory(self._decoder))
+        stream = CodecStream(self._layers, _empty_memory(self._layers.decoder))
         if len(reference):
             latents = stream.read(reference.unsqueeze(0))
             # Nobody hears the reference, and convolutions look back a few frames only.
@@ -97,8 +98,9 @@ class CodecStream:
         memory: What the layers remember. Its tensors are replaced, never changed.
     """
 
-    def __init__(self, decoder: Any, memory: CodecMemory) -> None:
-        self._decoder = decoder
+    def __init__(self, layers: CodecLayers, memory: CodecMemory) -> None:
+        self._layers = layers
+        self._decoder = layers.decoder
         self.memory = copy(memory)
 
     @torch.inference_mode()
@@ -108,9 +110,7 @@ class CodecStream:
 
     def read(self, codes: torch.Tensor) -> torch.Tensor:
         """Turn frames into latents, `(rows, frames, latent)`: the part that looks far back."""
-        hidden = self._convolve(
-            self._decoder.pre_conv, self._decoder.quantizer.decode(codes.transpose(1, 2))
-        )
+        hidden = self._convolve(self._decoder.pre_conv, self._layers.embed(codes))
         transformer = self._decoder.pre_transformer
         state = transformer.input_proj(hidden.transpose(1, 2))
         frames = torch.arange(codes.shape[1], device=codes.device)
@@ -133,11 +133,11 @@ class CodecStream:
         hidden = latents.transpose(1, 2)
         for raising, block in self._decoder.upsample:
             hidden = self._mix(block, self._raise(raising, hidden))
-        first, *blocks, activation, last = self._decoder.decoder
+        first, *blocks, snake, last = self._decoder.decoder
         hidden = self._convolve(first, hidden)
         for block in blocks:
             hidden = self._raise_in_block(block, hidden)
-        samples = self._convolve(last, activation(hidden)).clamp(min=-1, max=1)
+        samples = self._convolve(last, self._layers.activate(snake, hidden)).clamp(min=-1, max=1)
         return samples.squeeze(1)
 
     def _attention_mask(self, frames: torch.Tensor) -> torch.Tensor:
@@ -153,11 +153,11 @@ class CodecStream:
 
     def _raise_in_block(self, block: Any, hidden: torch.Tensor) -> torch.Tensor:
         """`Qwen3TTSTokenizerV2DecoderDecoderBlock.forward`, with memory."""
-        activation, raising, *units = block.block
-        hidden = self._raise(raising, activation(hidden))
+        snake, raising, *units = block.block
+        hidden = self._raise(raising, self._layers.activate(snake, hidden))
         for unit in units:
-            inner = self._convolve(unit.conv1, unit.act1(hidden))
-            hidden = hidden + self._convolve(unit.conv2, unit.act2(inner))
+            inner = self._convolve(unit.conv1, self._layers.activate(unit.act1, hidden))
+            hidden = hidden + self._convolve(unit.conv2, self._layers.activate(unit.act2, inner))
         return hidden
 
     def _mix(self, block: Any, hidden: torch.Tensor) -> torch.Tensor:

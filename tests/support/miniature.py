@@ -54,14 +54,20 @@ class MiniatureSizes:
     talker_heads: int = 4
     talker_key_value_heads: int = 2
     head_dim: int = 16
+    intermediate_size: int = 128
     predictor_hidden_size: int = 64
     predictor_layers: int = 2
     predictor_heads: int = 4
     predictor_key_value_heads: int = 2
+    predictor_intermediate_size: int = 128
     code_groups: int = 16
     codebook_size: int = 256
     codec_hidden_size: int = 32
     codec_layers: int = 2
+    codec_heads: int = 2
+    codec_head_dim: int = 16
+    codec_codebook_dim: int = 32
+    codec_latent_size: int = 32
     codec_sliding_window: int = 12
     decoder_channels: int = 64
     end_of_speech_scale: float = 2.5
@@ -139,7 +145,7 @@ def _talker_config(sizes: MiniatureSizes, tokenizer: Qwen2TokenizerFast) -> Qwen
         **shared,
         "vocab_size": sizes.codebook_size + CODEC_CONTROL_IDS,
         "hidden_size": sizes.hidden_size,
-        "intermediate_size": 2 * sizes.hidden_size,
+        "intermediate_size": sizes.intermediate_size,
         "num_hidden_layers": sizes.talker_layers,
         "num_attention_heads": sizes.talker_heads,
         "num_key_value_heads": sizes.talker_key_value_heads,
@@ -165,7 +171,7 @@ def _talker_config(sizes: MiniatureSizes, tokenizer: Qwen2TokenizerFast) -> Qwen
             **shared,
             "vocab_size": sizes.codebook_size,
             "hidden_size": sizes.predictor_hidden_size,
-            "intermediate_size": 2 * sizes.predictor_hidden_size,
+            "intermediate_size": sizes.predictor_intermediate_size,
             "num_hidden_layers": sizes.predictor_layers,
             "num_attention_heads": sizes.predictor_heads,
             "num_key_value_heads": sizes.predictor_key_value_heads,
@@ -219,12 +225,12 @@ def _codec_config(sizes: MiniatureSizes) -> Qwen3TTSTokenizerV2Config:
     }
     decoder = {
         "codebook_size": sizes.codebook_size,
-        "codebook_dim": 32,
+        "codebook_dim": sizes.codec_codebook_dim,
         "hidden_size": width,
-        "latent_dim": width,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 2,
-        "head_dim": width // 2,
+        "latent_dim": sizes.codec_latent_size,
+        "num_attention_heads": sizes.codec_heads,
+        "num_key_value_heads": sizes.codec_heads,
+        "head_dim": sizes.codec_head_dim,
         "sliding_window": sizes.codec_sliding_window,
         "intermediate_size": 2 * width,
         "num_hidden_layers": sizes.codec_layers,

@@ -1,0 +1,179 @@
+"""Measure the decode loop against its targets: `python -m benchmarks.decoder`.
+
+The other side is the plain qwen-tts package, with the same weights in the same process, in turn. On
+the miniature the matrix products take next to no time, so what is compared is everything around
+them; on random weights of the published 0.6B model's shape, reading the weights is most of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from benchmarks.decoding.checkpoints import PLANS
+from benchmarks.decoding.memory_limit import gpu_limits
+from benchmarks.decoding.run import measure
+from benchmarks.measuring import describe_machine, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a figure should be.
+
+    Attributes:
+        model: On which it is measured.
+        figure: Its place in the report, such as "callers.8.ratio".
+        limit: What it is compared with.
+        is_least: Whether it should be at least that; otherwise it is the most.
+    """
+
+    model: str
+    figure: str
+    limit: float
+    is_least: bool = False
+
+
+TARGETS = (
+    Target("miniature", "one_request.language_ratio", 2.5, is_least=True),
+    Target("true-shape", "one_request.language_ratio", 1.35, is_least=True),
+    Target("true-shape", "limit.share.matvec", 0.8, is_least=True),
+    Target("miniature", "callers.8.ratio", 6.0, is_least=True),
+    Target("miniature", "callers.16.ratio", 8.0, is_least=True),
+    # A twentieth is for measuring: the first chunk and its parts are measured one after the other.
+    Target("miniature", "first_chunk.ratio", 1.05),
+    Target("true-shape", "first_chunk.ratio", 1.05),
+    Target("miniature", "first_chunk_in_company.ratio", 2.0),
+    *(
+        Target(model, f"codec.{seconds}.ratio", 1.3)
+        for model, plan in PLANS.items()
+        for seconds in plan.codec_seconds
+    ),
+)
+
+
+def main() -> None:
+    """Measure, and print tables; with --json, then one JSON object."""
+    options = _options()
+    models = {model: _in_new_process(model) for model in options.model}
+    report = {
+        "machine": f"{describe_machine()}, torch {torch.__version__}",
+        "models": models,
+        "targets": judge(models, TARGETS),
+        "gpu_limits": gpu_limits(),
+    }
+    print(_summary(report))  # noqa: T201 - what it is for
+    if options.json:
+        print(json.dumps(report))  # noqa: T201 - as above
+
+
+def judge(models: Mapping[str, Any], targets: Sequence[Target]) -> list[dict[str, Any]]:
+    """Compare what was measured with its targets; those of other models are left out.
+
+    Args:
+        models: The figures of each model.
+        targets: What they should be.
+
+    Returns:
+        Each target with its "value", and whether it is "met".
+    """
+    verdicts = []
+    for target in targets:
+        if target.model in models:
+            value = dict(flatten(models[target.model]))[target.figure]
+            is_met = value >= target.limit if target.is_least else value <= target.limit
+            verdicts.append({**asdict(target), "value": value, "met": is_met})
+    return verdicts
+
+
+def flatten(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Go through the numbers of a nested report, each with its place: "callers.8.ratio"."""
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{name}.")
+        elif isinstance(value, float):
+            yield f"{prefix}{name}", value
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.decoder", description=__doc__)
+    parser.add_argument(
+        "--model",
+        nargs="+",
+        default=list(PLANS),
+        help=f"{' or '.join(PLANS)} (random weights, made on the spot), or a checkpoint's folder "
+        "(default: both of the former)",
+    )
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    return parser.parse_args()
+
+
+def _in_new_process(model: str) -> dict[str, Any]:
+    """Measure in a process of its own, which has its own threads and gives its memory back."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as process:
+        return process.submit(measure, model).result()
+
+
+def _summary(report: dict[str, Any]) -> str:
+    sections = [report["machine"]]
+    for name, figures in report["models"].items():
+        rows = [[figure, f"{value:.2f}"] for figure, value in flatten(figures)]
+        sections += [f"{name}: {figures['setting']}", table(["figure", "value"], rows)]
+        if "limit" in figures:
+            sections.append(_arithmetic(figures["limit"]))
+    sections += [_gpu_table(report["gpu_limits"]), _verdicts(report["targets"])]
+    return "\n\n".join(sections)
+
+
+def _arithmetic(limit: dict[str, Any]) -> str:
+    """Show what a frame reads, and how long that takes at each measured rate."""
+    size = limit["gigabytes_per_frame"]
+    read = "\n".join(
+        f"{part['times']:>4} x {part['megabytes']:8.1f} MB  {part['name']}"
+        for part in limit["parts"]
+    )
+    taken = "\n".join(
+        f"{size:.2f} GB / {rate:.1f} GB/s ({name}) = {size / rate * 1_000:.0f} ms a frame, "
+        f"{limit['share'][name]:.0%} of the {limit['frame_ms']:.0f} ms it takes"
+        for name, rate in limit["gigabytes_per_second"].items()
+    )
+    return f"A frame reads\n{read}\n{taken}"
+
+
+def _gpu_table(limits: Sequence[dict[str, Any]]) -> str:
+    """Show what GPUs could do at the most: reckoned, not measured."""
+    rows = [
+        [
+            limit["checkpoint"],
+            limit["gpu"],
+            limit["dtype"],
+            f"{limit['gigabytes_per_frame']:.2f} GB",
+            f"{limit['milliseconds_per_frame']:.1f} ms",
+            f"{limit['times_real_time']:.0f}",
+        ]
+        for limit in limits
+    ]
+    heading = ["checkpoint", "GPU", "numbers", "read a frame", "at least", "times real time"]
+    return table(heading, rows)
+
+
+def _verdicts(targets: Sequence[dict[str, Any]]) -> str:
+    return "\n".join(
+        f"{'met    ' if target['met'] else 'not met'}  {target['model']} {target['figure']}: "
+        f"{target['value']:.2f}, wanted at {'least' if target['is_least'] else 'most'} "
+        f"{target['limit']:g}"
+        for target in targets
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""The checkpoints that the decoder is measured on, and how much of each measurement they bear.
+
+Their speech never ends by itself, so that both sides can be asked for exactly as many frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tests.support.miniature import build_miniature
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_ENDLESS = {"end_of_speech_scale": 0.0}
+
+_MINIATURE = {**_ENDLESS, "talker_layers": 4, "predictor_layers": 5}
+"""As many residual layers as the published checkpoints have."""
+
+_TRUE_SHAPE = {
+    **_ENDLESS,
+    "hidden_size": 1_024,
+    "text_hidden_size": 2_048,
+    "talker_layers": 28,
+    "talker_heads": 16,
+    "talker_key_value_heads": 8,
+    "head_dim": 128,
+    "intermediate_size": 3_072,
+    "predictor_hidden_size": 1_024,
+    "predictor_layers": 5,
+    "predictor_heads": 16,
+    "predictor_key_value_heads": 8,
+    "predictor_intermediate_size": 3_072,
+    "codebook_size": 2_048,
+    "codec_hidden_size": 512,
+    "codec_layers": 8,
+    "codec_heads": 16,
+    "codec_head_dim": 64,
+    "codec_codebook_dim": 512,
+    "codec_latent_size": 1_024,
+    "codec_sliding_window": 72,
+    "decoder_channels": 1_536,
+}
+"""Talker, code predictor and codec decoder of Qwen3-TTS-12Hz-0.6B-Base, by its config.json. What a
+frame does not pass through stays small: the text embedding has the miniature's 273 tokens instead
+of 151,936, and the codec's encoder is the miniature's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is measured on a checkpoint.
+
+    Attributes:
+        sizes: What `build_miniature` makes it from; None for a folder that is there already.
+        threads: How many torch computes with; None leaves that to torch.
+        reference_seconds: Of the voice's reference clip.
+        frames: Of each request.
+        repeats: Of each measurement.
+        codec_seconds: Lengths of speech to decode.
+        codec_repeats: Of each of them.
+        one_pass_seconds: The longest of them that is also decoded in one pass, whose memory grows
+            with it: with the published codec by 0.2 GB a second.
+        has_company: Whether callers who speak at the same time are measured.
+        has_limit: Whether memory bandwidth is what limits it.
+    """
+
+    sizes: Mapping[str, Any] | None
+    threads: int | None
+    reference_seconds: float
+    frames: int
+    repeats: int
+    codec_seconds: tuple[int, ...]
+    codec_repeats: int
+    one_pass_seconds: int
+    has_company: bool
+    has_limit: bool
+
+
+PLANS = {
+    "miniature": Plan(
+        sizes=_MINIATURE,
+        threads=1,
+        reference_seconds=10.0,
+        frames=48,
+        repeats=5,
+        codec_seconds=(5, 20, 60),
+        codec_repeats=3,
+        one_pass_seconds=60,
+        has_company=True,
+        has_limit=False,
+    ),
+    "true-shape": Plan(
+        sizes=_TRUE_SHAPE,
+        threads=2,
+        reference_seconds=3.0,
+        frames=16,
+        repeats=3,
+        codec_seconds=(5, 20, 60),
+        codec_repeats=1,
+        one_pass_seconds=5,
+        has_company=False,
+        has_limit=True,
+    ),
+}
+
+_FOLDER = Plan(
+    sizes=None,
+    threads=None,
+    reference_seconds=10.0,
+    frames=48,
+    repeats=3,
+    codec_seconds=(5, 20, 60),
+    codec_repeats=1,
+    one_pass_seconds=20,
+    has_company=True,
+    has_limit=True,
+)
+
+
+def plan_for(model: str) -> Plan:
+    """Say what is measured on a model: a name of `PLANS`, or a checkpoint's folder."""
+    return PLANS.get(model, _FOLDER)
+
+
+def prepare(model: str, folder: Path) -> str:
+    """Make the model ready in `folder`, with torch's threads set; return its checkpoint."""
+    plan = plan_for(model)
+    if plan.threads is not None:
+        torch.set_num_threads(plan.threads)
+    if plan.sizes is None:
+        return model
+    return str(build_miniature(folder / model, **plan.sizes))

@@ -1,0 +1,102 @@
+"""How long it takes until a request is heard: alone, and while others speak."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from itertools import count
+from statistics import median
+from typing import TYPE_CHECKING
+
+from benchmarks.measuring import compare, seconds_of
+
+if TYPE_CHECKING:
+    from benchmarks.decoding.engine_parts import EngineParts
+    from benchmarks.our_service import OurService
+
+FIRST_FRAMES = 4
+"""Of the first chunk: the target speaks of so many."""
+
+OTHERS = 7
+"""Callers who speak while another one comes."""
+
+_FRAMES = 8
+_NEWCOMERS = 5
+
+
+def measure_first_chunk(ours: EngineParts, text: str, repeats: int) -> dict[str, float]:
+    """Compare the time until the first chunk with that of its parts.
+
+    Args:
+        ours: Idle.
+        text: What is asked for.
+        repeats: How often each is measured.
+
+    Returns:
+        Milliseconds, and as "ratio" what the first chunk takes beside its prompt, divided by four
+        frames and one call of the codec. "new_reference_ms" comes on top for a voice that is not
+        among the latest.
+    """
+    codes = ours.random_codes(FIRST_FRAMES)
+    turns = count(1)  # so that no reference has been heard before
+    ours.run(text, FIRST_FRAMES)
+    cost = compare(
+        repeats,
+        {
+            "first_chunk_ms": lambda: ours.run(text, FIRST_FRAMES)[1],
+            "prompt_ms": lambda: ours.run_language(text, 1).prompt_seconds,
+            "frame_ms": lambda: median(ours.run_language(text, _FRAMES).frame_seconds),
+            "codec_ms": lambda: seconds_of(lambda: ours.open_codec().decode(codes)),
+            "new_reference_ms": lambda: seconds_of(lambda: ours.hear_reference(text, next(turns))),
+        },
+    )
+    cost = {name: seconds * 1_000 for name, seconds in cost.items()}
+    needed = FIRST_FRAMES * cost["frame_ms"] + cost["codec_ms"]
+    return {**cost, "ratio": (cost["first_chunk_ms"] - cost["prompt_ms"]) / needed}
+
+
+def measure_in_company(service: OurService, text: str, repeats: int) -> dict[str, float]:
+    """Compare the milliseconds until a request is heard: alone, and while seven others speak.
+
+    Args:
+        service: Idle.
+        text: What everybody asks for.
+        repeats: How often it is measured, with several newcomers each time.
+    """
+
+    def alone() -> float:
+        return service.run(_newcomers(service, text))
+
+    def in_company() -> float:
+        return service.run(_beside_others(service, text))
+
+    cost = compare(repeats, {"idle_ms": alone, "in_company_ms": in_company})
+    return {**cost, "ratio": cost["in_company_ms"] / cost["idle_ms"]}
+
+
+async def _newcomers(service: OurService, text: str) -> float:
+    """Let callers come one after the other; return the median time until they were heard."""
+    seconds = [await service.time_to_first_chunk(text, "newcomer") for _ in range(_NEWCOMERS)]
+    return median(seconds) * 1_000
+
+
+async def _beside_others(service: OurService, text: str) -> float:
+    begun = [asyncio.Event() for _ in range(OTHERS)]
+    others = [
+        asyncio.create_task(_speak_on(service, text, f"other {number}", event))
+        for number, event in enumerate(begun)
+    ]
+    await asyncio.gather(*(event.wait() for event in begun))
+    milliseconds = await _newcomers(service, text)
+    for other in others:
+        if other.done():
+            raise RuntimeError("the others were through too soon")
+        other.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    return milliseconds
+
+
+async def _speak_on(service: OurService, text: str, caller: str, begun: asyncio.Event) -> None:
+    async with aclosing(service.listen(text, caller)) as speech:
+        async for _ in speech:
+            begun.set()

@@ -1,0 +1,139 @@
+"""How fast a machine could speak, if reading the weights were all that it had to do.
+
+One request at a time does a multiplication or two with each weight that it reads, so memory sets
+the limit: the bytes that a frame reads, divided by the rate at which they can be read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from qwen_tts.core.models.configuration_qwen3_tts import Qwen3TTSTalkerConfig
+from qwen_tts.core.models.modeling_qwen3_tts import Qwen3TTSTalkerForConditionalGeneration
+
+from backend.models import choose_number_format
+
+FRAME_MILLISECONDS = 80.0
+"""Of speech."""
+
+_MILLISECONDS = 1_000
+_GIGA = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Weights that a frame reads.
+
+    Attributes:
+        name: Which.
+        times: How often a frame reads them.
+        size: Their bytes.
+    """
+
+    name: str
+    times: int
+    size: int
+
+    @property
+    def bytes_per_frame(self) -> int:
+        """What a frame reads of them in all."""
+        return self.times * self.size
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU, by its maker's data sheet.
+
+    Attributes:
+        name: As people call it.
+        gigabytes_per_second: What its memory gives.
+        compute_capability: Of CUDA.
+    """
+
+    name: str
+    gigabytes_per_second: float
+    compute_capability: tuple[int, int]
+
+
+GPUS = (
+    Gpu("T4", 320, (7, 5)),
+    Gpu("L4", 300, (8, 9)),
+    Gpu("A10", 600, (8, 6)),
+    Gpu("L40S", 864, (8, 9)),
+    Gpu("H100", 3_350, (9, 0)),
+)
+
+_LAYERS = {
+    "num_hidden_layers": 28,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "num_code_groups": 16,
+    "text_vocab_size": 1,  # a frame does not read it
+    "code_predictor_config": {"head_dim": 128, "num_code_groups": 16},
+}
+PUBLISHED = {
+    "0.6B": {**_LAYERS, "hidden_size": 1_024, "intermediate_size": 3_072},
+    "1.7B": {**_LAYERS, "hidden_size": 2_048, "intermediate_size": 6_144},
+}
+"""The talkers of the published checkpoints. What is not named here is as the package has it."""
+
+
+def parts_of(talker: Any, bytes_per_number: int | None = None) -> list[Part]:
+    """List what each frame reads.
+
+    Left out are the embeddings, of which it reads a few rows, and the keys and values of earlier
+    positions: with the published sizes they are a hundredth of the rest after 300 positions.
+
+    Args:
+        talker: The package's `Qwen3TTSTalkerForConditionalGeneration`.
+        bytes_per_number: None is as it is loaded.
+    """
+    predictor = talker.code_predictor
+    steps = len(predictor.lm_head)
+
+    def part(name: str, times: int, *modules: torch.nn.Module) -> Part:
+        weights = [weight for module in modules for weight in module.parameters()]
+        size = sum(each.numel() * (bytes_per_number or each.element_size()) for each in weights)
+        return Part(name, times, size)
+
+    parts = [
+        part("talker", 1, talker.model.layers, talker.model.norm),
+        part("its head", 1, talker.codec_head),
+        part("projection to the code predictor", steps, predictor.small_to_mtp_projection),
+        part("code predictor", steps, predictor.model.layers, predictor.model.norm),
+        part("its heads, each once", 1, predictor.lm_head),
+    ]
+    return [each for each in parts if each.size]
+
+
+def published_talker(name: str) -> Any:
+    """The modules of a published checkpoint, without weights."""
+    with torch.device("meta"):
+        return Qwen3TTSTalkerForConditionalGeneration(Qwen3TTSTalkerConfig(**PUBLISHED[name]))
+
+
+def gpu_limits() -> list[dict[str, Any]]:
+    """Work out the least milliseconds for a frame of one request, for every GPU and checkpoint."""
+    limits = []
+    for name in PUBLISHED:
+        talker = published_talker(name)
+        for gpu in GPUS:
+            dtype = choose_number_format(gpu.compute_capability).dtype
+            size = sum(
+                part.bytes_per_frame for part in parts_of(talker, getattr(torch, dtype).itemsize)
+            )
+            milliseconds = size / (gpu.gigabytes_per_second * _GIGA) * _MILLISECONDS
+            limits.append(
+                {
+                    "checkpoint": name,
+                    "gpu": gpu.name,
+                    "dtype": dtype,
+                    "gigabytes_per_frame": size / _GIGA,
+                    "milliseconds_per_frame": milliseconds,
+                    "times_real_time": FRAME_MILLISECONDS / milliseconds,
+                }
+            )
+    return limits

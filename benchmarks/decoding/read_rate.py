@@ -1,0 +1,56 @@
+"""How fast this machine reads from memory, with the threads that torch computes with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+
+from benchmarks.measuring import seconds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_READ_BYTES = 2**30
+"""Far beyond any cache."""
+
+_ATTEMPTS = 7
+_GIGA = 1e9
+
+
+@torch.inference_mode()
+def read_rates(talker: Any) -> dict[str, float]:
+    """Measure how many gigabytes are read in a second, as the best of several attempts.
+
+    Args:
+        talker: The weights for "matvec".
+
+    Returns:
+        "sum" and "max" go through a gigabyte of numbers; "matvec" multiplies every matrix of the
+        layers, of the talker's and the code predictor's, with one vector.
+    """
+    numbers = torch.ones(_READ_BYTES // 4, device=talker.device)
+    matrices = [
+        weight
+        for layers in (talker.model.layers, talker.code_predictor.model.layers)
+        for weight in layers.parameters()
+        if weight.dim() == 2  # noqa: PLR2004 - a matrix
+    ]
+    vectors = {weight.shape[1]: weight.new_ones(1, weight.shape[1]) for weight in matrices}
+
+    def multiply() -> None:
+        for weight in matrices:
+            product = functional.linear(vectors[weight.shape[1]], weight)
+        product.sum().item()
+
+    return {
+        "sum": _rate(lambda: numbers.sum().item(), [numbers]),
+        "max": _rate(lambda: numbers.max().item(), [numbers]),
+        "matvec": _rate(multiply, matrices),
+    }
+
+
+def _rate(read: Callable[[], object], tensors: Sequence[torch.Tensor]) -> float:
+    seconds = min(seconds_of(read) for _ in range(_ATTEMPTS))
+    return sum(each.nbytes for each in tensors) / seconds / _GIGA

@@ -1,0 +1,71 @@
+"""The plain package, asked for exactly so many frames, with the time of its parts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from benchmarks.plain_service import PlainService
+
+
+@dataclass(frozen=True, slots=True)
+class PackageRun:
+    """One call of `generate_voice_clone`.
+
+    Attributes:
+        frames: What it spoke.
+        language_seconds: What the codec frames took, the reading of the prompt included.
+        seconds: All of it, the codec included.
+    """
+
+    frames: int
+    language_seconds: float
+    seconds: float
+
+
+class TimedPackage(PlainService):
+    """`generate_voice_clone`, with a clock around its language-model part.
+
+    Takes the same arguments as `PlainService`.
+    """
+
+    def __init__(self, checkpoint: str, **options: Any) -> None:
+        super().__init__(checkpoint, **options)
+        self._frames = 0
+        self._language_seconds = 0.0
+        self._generate_frames = self._model.model.generate
+        self._model.model.generate = self._generate_timed
+
+    def run(self, text: str, frames: int) -> PackageRun:
+        """Speak the first so many frames of a text, or all of it if it has fewer."""
+        with self._lock:
+            began = time.perf_counter()
+            # The package has a frame's first code a step before the rest of it: the last token
+            # it is allowed makes no frame.
+            self._model.generate_voice_clone(
+                text,
+                language="Auto",
+                max_new_tokens=frames + 1,
+                voice_clone_prompt=self._prompt,
+            )
+            seconds = time.perf_counter() - began
+            return PackageRun(self._frames, self._language_seconds, seconds)
+
+    def decode(self, codes: torch.Tensor) -> None:
+        """Turn frames into speech as the package does: int64 `(1, frames, code_groups)`."""
+        self._model.model.speech_tokenizer.decode([{"audio_codes": codes[0]}])
+
+    @torch.inference_mode()
+    def decode_in_one_pass(self, codes: torch.Tensor) -> None:
+        """Turn frames into speech at once, however many there are."""
+        self._model.model.speech_tokenizer.model.decoder(codes.transpose(1, 2)).cpu()
+
+    def _generate_timed(self, **inputs: Any) -> Any:
+        began = time.perf_counter()
+        result = self._generate_frames(**inputs)
+        self._language_seconds = time.perf_counter() - began
+        self._frames = len(result[0][0])
+        return result
