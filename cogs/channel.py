@@ -25,6 +25,8 @@ from bot.playback.player import GuildPlayer
 
 NOT_HERE = "I am not in a voice channel. Join one yourself, then use `/say` or `/join`."
 NOTHING_TO_END = "I am not saying anything."
+SPEAKING_FOR_OTHERS = "I am still speaking for others."
+OTHERS_LISTEN = "Others are still listening to me."
 VOTED_OUT = "The listeners voted to skip this."
 
 
@@ -77,14 +79,13 @@ class Channel(commands.Cog):
             scene = self._scene(interaction)
             others_wait = any(item.owner_id != scene.member.id for item in scene.player.items)
             is_here = scene.member.id in people_in(scene.channel)
-            if not may_move(scene.member, scene.channel) and (
-                others_wait or (people_in(scene.channel) and not is_here)
-            ):
+            others_listen = people_in(scene.channel) and not is_here
+            if not may_move(scene.member, scene.channel) and (others_wait or others_listen):
                 raise Refusal(
-                    "Others are still listening to me. Wait until they are done, or ask somebody "
-                    "who has the permission Move Members."
+                    f"{SPEAKING_FOR_OTHERS if others_wait else OTHERS_LISTEN} Wait until they are "
+                    "done, or ask somebody who has the permission Move Members."
                 )
-            reason = f"{wording.as_text(scene.member.display_name)} sent me out of the channel."
+            reason = f"{wording.as_text(scene.member.display_name)} used `/leave`."
             await scene.player.close(Refusal(reason))
             await reply.show(f"I have left {scene.channel.mention}.")
 

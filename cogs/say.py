@@ -71,7 +71,7 @@ class Say(commands.Cog):
         voice="Which of your voices; without it, the one you used last",
         where="Where it is heard; without it, in your voice channel if I can speak there",
         language="The language of the text; without it, the one the voice was made with",
-        format="The kind of file",
+        format="Post a file of this kind",
     )
     @app_commands.choices(language=LANGUAGE_CHOICES, format=FORMAT_CHOICES, where=WHERE_CHOICES)
     @app_commands.autocomplete(voice=suggest_voices)

@@ -27,6 +27,8 @@ Timbre demo: the real bot on a simulated Discord. Nothing leaves this machine.
   3. Open the listen page, press Listen there, and type /say to speak with the voice again.
      With "where: file" the speech is posted instead. /help shows the rest.
 
+  The page does one thing at a time: while a long text is spoken, other commands have to wait.
+
 Voices are kept in {database} and are there again next time. Ctrl-C ends the demo.
 """
 
@@ -39,8 +41,9 @@ voice should say. Under *+3 more*, give it a `name` to keep it.
 there: open {listen} and press *Listen* first. With `where` set to file, under *+4 more*, the \
 speech is posted here instead. `/help` shows the rest.
 
-This page shows an answer when it is complete, so a long text takes a while here; Discord itself \
-shows the progress, with a button that stops it.
+This page does one thing at a time, and shows an answer when it is complete: while a long text is \
+spoken, `/queue`, `/skip` and `/stop` have to wait. Discord itself shows the progress, with a \
+button that stops it, and takes commands at any time.
 """
 
 

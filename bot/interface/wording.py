@@ -174,9 +174,17 @@ def help_page(backend: BackendInfo, state: str) -> discord.Embed:
     page.add_field(
         name="Use it",
         value=(
-            "`/say` speaks with your saved voice, up to 5,000 characters, as a voice message or an "
-            "Ogg, MP3, WAV or FLAC file. `/voice list`, `info`, `rename` and `delete` look after "
-            "your voices."
+            "`/say` speaks with your saved voice, up to 5,000 characters: live if you are in a "
+            "voice channel, else as a voice message or an Ogg, MP3, WAV or FLAC file. `/voice list`, "
+            "`info`, `rename`, `transcript` and `delete` look after your voices."
+        ),
+        inline=False,
+    )
+    page.add_field(
+        name="In a voice channel",
+        value=(
+            "I come by myself, or with `/join`, and go with `/leave`. `/queue` shows what comes "
+            "next, `/skip` and `/stop` end it. With `where` set to file, `/say` posts a file."
         ),
         inline=False,
     )

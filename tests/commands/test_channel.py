@@ -251,7 +251,7 @@ async def test_the_bot_is_not_taken_from_who_listens(
 async def test_leave_waits_for_others(guild: VoiceGuild, ada: Speaker, grace: Speaker) -> None:
     answer = await grace.says(1, 2.0)
     await guild.call.begins()
-    assert (await told(ada, "leave")).startswith("Others are still listening to me.")
+    assert (await told(ada, "leave")).startswith("I am still speaking for others.")
     assert SPOKEN in (await last_word(answer) or "")
     assert (await told(ada, "leave")).startswith("I have left")
 
