@@ -175,8 +175,8 @@ def help_page(backend: BackendInfo, state: str) -> discord.Embed:
         name="Use it",
         value=(
             "`/say` speaks with your saved voice, up to 5,000 characters: live if you are in a "
-            "voice channel, else as a voice message or an Ogg, MP3, WAV or FLAC file. `/voice list`, "
-            "`info`, `rename`, `transcript` and `delete` look after your voices."
+            "voice channel, else as a voice message or an Ogg, MP3, WAV or FLAC file. "
+            "`/voice list`, `info`, `rename`, `transcript` and `delete` look after your voices."
         ),
         inline=False,
     )
