@@ -27,6 +27,9 @@ REMEMBERED_LOOKS = 120
 LOSS_WORTH_REPEATING_SECONDS = 0.25
 """If less than this was lost at the very end, nobody is kept waiting for it."""
 
+PROGRESS_SECONDS = 0.25
+"""A line by which less was heard got nothing through: before the first look nothing is known."""
+
 MAX_FUTILE_TRIES = 4
 """If nothing is heard by this many lines in a row, the connection is given up."""
 
@@ -57,7 +60,7 @@ async def perform(source: SpeechSource, connection: Connection) -> None:
             await watch.until_over()
         finally:
             line.stop()
-        if source.position > began_at:
+        if (source.position - began_at) / BYTES_PER_SECOND > PROGRESS_SECONDS:
             futile_tries = 0
 
 
