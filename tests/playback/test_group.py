@@ -5,29 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import pytest
-
-from tests.support.discord_server import open_server
-from tests.support.marked_speech import MarkedBackend, passages, repeated_seconds, unheard_seconds
+from tests.support.marked_speech import passages, repeated_seconds, unheard_seconds
 from tests.support.real_time import real_time
-from tests.support.voice_guild import SPOKEN, last_word, open_voice
+from tests.support.voice_guild import SPOKEN, last_word
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
     from tests.support.voice_guild import VoiceGuild
 
 pytestmark = real_time
 
 TORN_SECONDS = 0.1
 """Packets under way may be encrypted with the keys before, and Opus needs a moment after a loss."""
-
-
-@pytest.fixture
-async def guild(tmp_path: Path) -> AsyncIterator[VoiceGuild]:
-    async with open_server(tmp_path, MarkedBackend()) as server, open_voice(server) as world:
-        yield world.guilds[0]
 
 
 async def test_everybody_hears_all_of_it_while_people_come_and_go(guild: VoiceGuild) -> None:

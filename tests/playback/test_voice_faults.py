@@ -7,37 +7,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.discord_server import open_server
 from tests.support.interrupted_speech import (
     all_is_well_again,
     is_heard,
     says_and_is_interrupted,
 )
-from tests.support.marked_speech import MarkedBackend, passages, repeated_seconds
+from tests.support.marked_speech import passages, repeated_seconds
 from tests.support.real_time import real_time
-from tests.support.voice_guild import eventually, last_word, open_voice
+from tests.support.voice_guild import eventually, last_word
 from tests.support.voice_server.faults import Faults
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
     from tests.support.voice_guild import Speaker, VoiceGuild
 
 pytestmark = real_time
 
 SLOW = pytest.mark.slow
-
-
-@pytest.fixture
-async def guild(tmp_path: Path) -> AsyncIterator[VoiceGuild]:
-    async with open_server(tmp_path, MarkedBackend()) as server, open_voice(server) as world:
-        yield world.guilds[0]
-
-
-@pytest.fixture
-async def ada(guild: VoiceGuild) -> Speaker:
-    return await guild.speaker("ada")
 
 
 @pytest.mark.parametrize(

@@ -7,22 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.discord_server import open_server
 from tests.support.interrupted_speech import (
     LOST_SECONDS,
     all_is_well_again,
     is_heard,
     says_and_is_interrupted,
 )
-from tests.support.marked_speech import MarkedBackend, unheard_seconds
+from tests.support.marked_speech import unheard_seconds
 from tests.support.real_time import real_time
-from tests.support.voice_guild import SPOKEN, eventually, last_word, open_voice
+from tests.support.voice_guild import SPOKEN, eventually, last_word
 from tests.support.voice_server.faults import Faults
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
     from tests.support.voice_guild import Speaker, VoiceGuild
 
 pytestmark = real_time
@@ -31,17 +27,6 @@ SLOW = pytest.mark.slow
 
 GONE_BACK_SECONDS = 3.5
 """A frame from after a silence, heard before the bot goes back, makes all that follows a repeat."""
-
-
-@pytest.fixture
-async def guild(tmp_path: Path) -> AsyncIterator[VoiceGuild]:
-    async with open_server(tmp_path, MarkedBackend()) as server, open_voice(server) as world:
-        yield world.guilds[0]
-
-
-@pytest.fixture
-async def ada(guild: VoiceGuild) -> Speaker:
-    return await guild.speaker("ada")
 
 
 async def drops_and_heals(guild: VoiceGuild) -> None:
