@@ -99,7 +99,8 @@ def test_it_is_recorded_anew_when_another_decoder_has_moved_what_they_share(
     other.join(long, draws)
     next_frames(other, times)
     assert talker._cosines is not before
-    before.fill_(torch.nan)  # on a GPU it now belongs to somebody else
+    with torch.inference_mode():
+        before.fill_(torch.nan)  # on a GPU it now belongs to somebody else
 
     said += next_frames(decoder, 6)[row]
     assert torch.equal(torch.stack(said), expected)
