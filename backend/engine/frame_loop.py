@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
@@ -26,19 +27,23 @@ if TYPE_CHECKING:
     from backend.engine.speech_job import SpeechJob
     from backend.watermark import Watermarker
 
-FIRST_FRAMES = 4
-"""Frames of a row's first two chunks, 0.32 s of speech: the sooner it can be heard. The watermark
-holds back 0.2 s of the first, so players begin with the second."""
+FIRST_FRAMES = (4, 4, 8, 12)
+"""Frames of a row's first chunks. The first two are 0.32 s of speech each: the sooner it can be
+heard. The watermark holds back 0.2 s of the first, so players begin with the second; who then gets
+the others, and makes a frame in two thirds of the time that it lasts, never waits for more."""
 
-FRAMES = 8
-"""Frames from chunk to chunk: 0.64 s of speech. Fewer would cost more calls of the codec."""
+FRAMES = 16
+"""Frames of all later chunks, 1.28 s of speech. Fewer would cost more calls of the codec; on a CPU
+each of them takes as long as eight frames, beside its frames."""
 
-CODEC_ROWS = 4
-"""Rows that the codec decodes at once. Its time grows with them, and meanwhile nobody's next frame
-is made; measured on a CPU, eight rows take 1.8 times as long as four."""
+CODEC_FRAMES = 32
+"""Frames that the codec decodes at once, of all rows together. Its time grows with them, and
+meanwhile nobody's next frame is made."""
 
 _ATTEMPTS = 2
 _SHORT_CHUNKS = 2
+_SPARE_FRAMES = 4  # that who is well ahead of the listener can wait
+_HEAD_START = 8  # in frames, before all others, of a row that was never heard
 _NOTHING = np.zeros(0, np.float32)
 
 
@@ -89,7 +94,7 @@ class _Row:
 
     def chunk_frames(self) -> int:
         """How many frames its next chunk should have."""
-        return FIRST_FRAMES if self.chunks < _SHORT_CHUNKS else FRAMES
+        return FIRST_FRAMES[self.chunks] if self.chunks < len(FIRST_FRAMES) else FRAMES
 
     def is_due(self, *, is_patient: bool) -> bool:
         """Tell whether its next chunk should be heard now.
@@ -97,7 +102,7 @@ class _Row:
         Args:
             is_patient: It may wait for the time of a first chunk if its listener has enough.
         """
-        spare = FIRST_FRAMES if is_patient and self.chunks >= _SHORT_CHUNKS else 0
+        spare = _SPARE_FRAMES if is_patient and self.chunks >= _SHORT_CHUNKS else 0
         return len(self.frames) >= self.chunk_frames() + spare
 
     def urgency(self) -> int:
@@ -105,7 +110,7 @@ class _Row:
 
         Not by any number: then, while sentences keep coming, the others would never be heard again.
         """
-        return len(self.frames) - self.chunk_frames() + (0 if self.chunks else FRAMES)
+        return len(self.frames) - self.chunk_frames() + (0 if self.chunks else _HEAD_START)
 
     def take(
         self, frames: int, samples: NDArray[np.float32], *, is_sound: bool
@@ -257,14 +262,18 @@ class FrameLoop:
     def _due(self) -> list[_Row]:
         """Choose the rows that are heard next: those that wait longest.
 
-        One call of the codec for each frame, so that nobody's next frame is held up by many. While
-        somebody waits for a first chunk, those who are well ahead of their listeners wait longer.
+        One call of the codec for each frame, so that nobody's next frame is held up by many, but
+        of so many rows that the codec keeps up with all. While somebody waits for a first chunk,
+        those who are well ahead of their listeners wait longer.
         """
         somebody_waits = any(row.chunks == 0 for row in self._rows.values())
         due = [row for row in self._rows.values() if row.is_due(is_patient=somebody_waits)]
+        if not due:
+            return []
         due.sort(key=_Row.urgency, reverse=True)
-        alike = [row for row in due if row.chunk_frames() == due[0].chunk_frames()]
-        return alike[:CODEC_ROWS]
+        frames = due[0].chunk_frames()
+        at_once = max(CODEC_FRAMES // frames, math.ceil(self.rows / FRAMES))
+        return [row for row in due if row.chunk_frames() == frames][:at_once]
 
     def _decode(self, rows: Sequence[_Row]) -> Iterator[SpeechChunk]:
         """Make the first frames of rows heard, as many as each of them has."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from backend.engine.frame_loop import FIRST_FRAMES, FRAMES
 from benchmarks.measuring import compare, seconds_of
 
 if TYPE_CHECKING:
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from benchmarks.decoding.checkpoints import Plan
     from benchmarks.decoding.engine_parts import EngineParts
     from benchmarks.decoding.timed_package import TimedPackage
-
-PIECE_FRAMES = 8
-"""As the engine streams them, once a row is under way."""
 
 FRAMES_PER_SECOND = 12.5
 
@@ -55,6 +53,9 @@ def _at_length(
 
 
 def _stream(ours: EngineParts, codes: torch.Tensor) -> None:
+    """Decode in the chunks in which the engine does."""
     stream = ours.open_codec()
-    for piece in torch.split(codes, PIECE_FRAMES, dim=1):
-        stream.decode(piece).cpu()
+    first, rest = codes.tensor_split([sum(FIRST_FRAMES)], dim=1)
+    chunks = *torch.split(first, list(FIRST_FRAMES), dim=1), *torch.split(rest, FRAMES, dim=1)
+    for chunk in chunks:
+        stream.decode(chunk).cpu()

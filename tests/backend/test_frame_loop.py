@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import torch
 
-from backend.engine.frame_loop import CODEC_ROWS, FRAMES, FrameLoop, Sentence
+from backend.engine.frame_loop import CODEC_FRAMES, FRAMES, FrameLoop, Sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 CODE_GROUPS = 2
 END = 1
 FRAME_SAMPLES = 10
+HELD_BACK = 2.6
+"""Frames that the watermark keeps to itself: `backend.watermark`."""
 
 
 class ScriptedDecoder:
@@ -47,7 +49,7 @@ class ScriptedCodec:
     """Like `backend.engine.codec_stream.CodecDecoder`.
 
     Attributes:
-        calls: How many rows it had decoded in each call.
+        calls: The frames of all rows in each call.
     """
 
     frames_per_second = 12.5
@@ -59,7 +61,7 @@ class ScriptedCodec:
         return object()
 
     def decode(self, streams: list[object], codes: torch.Tensor) -> torch.Tensor:
-        self.calls.append(len(streams))
+        self.calls.append(codes.shape[0] * codes.shape[1])
         assert len(streams) == len(codes)
         return torch.linspace(-1, 1, codes.shape[1] * FRAME_SAMPLES).expand(len(codes), -1)
 
@@ -71,6 +73,8 @@ class Stage:
         codec: Its.
         gaps: For each row, the frames until it was first heard, and from then on between chunks.
         heard: For each row, how many frames.
+        paces: For each row and chunk, from the third on: how long a frame may take, as a part of
+            the time that it lasts, if whoever plays from the second chunk on is not to wait.
     """
 
     def __init__(self) -> None:
@@ -88,6 +92,7 @@ class Stage:
         self._frame = 0
         self.gaps: defaultdict[int, list[int]] = defaultdict(list)
         self.heard: defaultdict[int, int] = defaultdict(int)
+        self.paces: defaultdict[int, list[float]] = defaultdict(list)
 
     @property
     def rows(self) -> int:
@@ -101,10 +106,13 @@ class Stage:
     def step(self) -> None:
         self._frame += 1
         for chunk in self._loop.step():
-            self.heard[chunk.row] += len(chunk.samples) // FRAME_SAMPLES
+            row, gaps = chunk.row, self.gaps[chunk.row]
             if not chunk.is_last:
-                self.gaps[chunk.row].append(self._frame - self._last[chunk.row])
-                self._last[chunk.row] = self._frame
+                gaps.append(self._frame - self._last[row])
+                self._last[row] = self._frame
+            if len(gaps) > 2:
+                self.paces[row].append((self.heard[row] - HELD_BACK) / sum(gaps[2:]))
+            self.heard[row] += len(chunk.samples) // FRAME_SAMPLES
 
     @staticmethod
     def _lay_out(frames: int) -> Sentence:
@@ -119,17 +127,37 @@ def joins_one_by_one(rows: int) -> Iterator[bool]:
     yield from (False for _ in range(200))
 
 
-@pytest.mark.parametrize(("rows", "longest_gap"), [(8, 8), (16, 16), (64, 24)])
-def test_whoever_speaks_is_heard_every_few_frames(rows: int, longest_gap: int) -> None:
+@pytest.mark.parametrize(
+    ("rows", "longest_gap", "pace"), [(1, 16, 0.65), (8, 16, 0.65), (16, 16, 0.4), (64, 24, 0.28)]
+)
+def test_whoever_speaks_is_heard_every_few_frames(rows: int, longest_gap: int, pace: float) -> None:
     stage = Stage()
     for joins in joins_one_by_one(rows):
         if joins:
             stage.join(1_000)
         stage.step()
     assert max(gap for gaps in stage.gaps.values() for gap in gaps) <= longest_gap
-    assert max(stage.codec.calls) <= CODEC_ROWS
-    if rows == 16:  # as many as the codec can follow at its pace
-        assert {gaps[-1] for gaps in stage.gaps.values()} == {FRAMES}
+    assert {gaps[-1] for gaps in stage.gaps.values()} == {FRAMES}
+    assert min(pace for paces in stage.paces.values() for pace in paces) > pace
+
+
+@pytest.mark.parametrize("rows", [1, 8, 16])
+def test_nobodys_next_frame_waits_for_many_others_sound(rows: int) -> None:
+    stage = Stage()
+    for _ in range(rows):
+        stage.join(1_000)
+    for _ in range(200):
+        stage.step()
+    assert max(stage.codec.calls) <= 1.25 * CODEC_FRAMES  # some are a frame or two late
+
+
+def test_all_who_begin_together_are_heard_soon() -> None:
+    stage = Stage()
+    for _ in range(16):
+        stage.join(1_000)
+    for _ in range(5):
+        stage.step()
+    assert {gaps[0] for gaps in stage.gaps.values()} == {4, 5}
 
 
 def test_a_newcomer_is_heard_first() -> None:
