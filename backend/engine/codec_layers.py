@@ -6,7 +6,12 @@ from typing import Any
 
 import torch
 from qwen_tts.core.tokenizer_12hz.modeling_qwen3_tts_tokenizer_v2 import SnakeBeta
+from torch import nn
 from torch.nn import functional
+
+_FEW_CHANNELS = 64
+"""On a CPU, a convolution of at most so many is faster as a matrix product: with those that look
+far back, of a few frames, up to three times."""
 
 
 class CodecLayers:
@@ -37,6 +42,11 @@ class CodecLayers:
         self._waves = {
             module: _wave(module) for module in decoder.modules() if isinstance(module, SnakeBeta)
         }
+        self._products = {
+            module: product
+            for module in decoder.modules()
+            if isinstance(module, nn.Conv1d) and (product := _as_product(module))
+        }
 
     def embed(self, codes: torch.Tensor) -> torch.Tensor:
         """`quantizer.decode`: look frames up, and add up their codes.
@@ -53,9 +63,17 @@ class CodecLayers:
 
     def activate(self, module: Any, hidden: torch.Tensor) -> torch.Tensor:
         """`SnakeBeta.forward`: add a wave of its own to each channel."""
-        frequency, height = self._waves[module]
-        wave = (hidden * frequency).sin_()
-        return torch.addcmul(hidden, wave * height, wave)
+        frequency, root_of_height = self._waves[module]
+        return (hidden * frequency).sin_().mul_(root_of_height).square_().add_(hidden)
+
+    def convolve(self, module: nn.Conv1d, hidden: torch.Tensor) -> torch.Tensor:
+        """`Conv1d.forward`: `(rows, channels, length)` to as much less as it looks back."""
+        if module not in self._products:
+            return module(hidden)  # type: ignore[no-any-return]
+        bias, weight = self._products[module]
+        (kernel,), (dilation,) = module.kernel_size, module.dilation
+        windows = hidden.unfold(-1, hidden.shape[-1] - (kernel - 1) * dilation, dilation)
+        return torch.baddbmm(bias, weight.expand(len(hidden), -1, -1), windows.flatten(1, 2))
 
 
 def _projected_codes(layer: Any, projection: Any) -> torch.Tensor:
@@ -67,7 +85,16 @@ def _projected_codes(layer: Any, projection: Any) -> torch.Tensor:
     return projected
 
 
+def _as_product(module: nn.Conv1d) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Give bias and weight of a matrix product that does the same, if that is faster."""
+    is_plain = module.groups == 1 and module.stride == (1,)
+    is_small = module.in_channels <= _FEW_CHANNELS and module.weight.device.type == "cpu"
+    if module.bias is None or not is_plain or not is_small:
+        return None
+    return module.bias.unsqueeze(1), module.weight.flatten(1)
+
+
 def _wave(module: SnakeBeta) -> tuple[torch.Tensor, torch.Tensor]:
     frequency = module.alpha.exp().unsqueeze(1)
     height = 1 / (module.beta.exp().unsqueeze(1) + module.no_div_by_zero)
-    return frequency, height
+    return frequency, height.sqrt()

@@ -157,7 +157,8 @@ class CodecStream:
         hidden = self._raise(raising, self._layers.activate(snake, hidden))
         for unit in units:
             inner = self._convolve(unit.conv1, self._layers.activate(unit.act1, hidden))
-            hidden = hidden + self._convolve(unit.conv2, self._layers.activate(unit.act2, inner))
+            inner = self._convolve(unit.conv2, self._layers.activate(unit.act2, inner))
+            hidden = inner.add_(hidden)
         return hidden
 
     def _mix(self, block: Any, hidden: torch.Tensor) -> torch.Tensor:
@@ -168,7 +169,7 @@ class CodecStream:
         return mixed
 
     def _convolve(self, module: Any, hidden: torch.Tensor) -> torch.Tensor:
-        return module.conv(self.memory.extend(module, hidden))  # type: ignore[no-any-return]
+        return self._layers.convolve(module.conv, self.memory.extend(module, hidden))
 
     def _raise(self, module: Any, hidden: torch.Tensor) -> torch.Tensor:
         stride = module.conv.stride[0]

@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 
 FIRST_FRAMES = (4, 4, 8, 12)
 """Frames of a row's first chunks. The first two are 0.32 s of speech each: the sooner it can be
-heard. The watermark holds back 0.2 s of the first, so players begin with the second; who then gets
-the others, and makes a frame in two thirds of the time that it lasts, never waits for more."""
+heard. The watermark holds back 0.2 s of the first, so players begin with the second; if a frame is
+made in six tenths of the time that it lasts, they never wait for more."""
 
-FRAMES = 16
-"""Frames of all later chunks, 1.28 s of speech. Fewer would cost more calls of the codec; on a CPU
-each of them takes as long as eight frames, beside its frames."""
+FRAMES = 20
+"""Frames of all later chunks, 1.6 s of speech. Fewer would cost more calls of the codec; on a CPU
+each takes as long as five to eight frames, beside its frames."""
 
-CODEC_FRAMES = 32
+CODEC_FRAMES = 40
 """Frames that the codec decodes at once, of all rows together. Its time grows with them, and
 meanwhile nobody's next frame is made."""
 

@@ -15,12 +15,15 @@ BYTES_PER_SECOND = DISCORD_SAMPLE_RATE * 2 * 2
 FRAME_BYTES = discord.opus.Encoder.FRAME_SIZE
 """20 ms of 48 kHz stereo s16le: what Discord takes at a time."""
 
-PREBUFFER_SECONDS = 0.2
+PREBUFFER_SECONDS = 0.12
+"""What is gathered before speech begins: less than this seldom lasts until the next chunk comes."""
+
 MAX_PREBUFFER_SECONDS = 1.6
 """Each time that speech runs dry, twice as much is gathered before it goes on, up to this."""
 
-START_WITHIN_SECONDS = 0.03
-"""The first sound waits no longer than this for more to come."""
+START_WITHIN_SECONDS = 0.15
+"""The first sound waits no longer than this for more to come. The engine's first chunk is 0.1 s, of
+which the watermark has held back the rest; its second follows four frames later."""
 
 KEPT_SECONDS = 8.0
 """How much of what was read is kept, to be said again if it turns out that nobody heard it."""

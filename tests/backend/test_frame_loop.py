@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from backend.engine.frame_loop import CODEC_FRAMES, FRAMES, FrameLoop, Sentence
+from bot.playback.source import BYTES_PER_SECOND, SpeechSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 CODE_GROUPS = 2
 END = 1
 FRAME_SAMPLES = 10
-HELD_BACK = 2.6
-"""Frames that the watermark keeps to itself: `backend.watermark`."""
+FRAME_SECONDS = 0.08
+HELD_BACK = 2.68
+"""Frames that the watermark keeps to itself: `MarkingStream.DELAY_SECONDS`."""
 
 
 class ScriptedDecoder:
@@ -128,7 +130,7 @@ def joins_one_by_one(rows: int) -> Iterator[bool]:
 
 
 @pytest.mark.parametrize(
-    ("rows", "longest_gap", "pace"), [(1, 16, 0.65), (8, 16, 0.65), (16, 16, 0.4), (64, 24, 0.28)]
+    ("rows", "longest_gap", "pace"), [(1, 20, 0.6), (8, 20, 0.6), (16, 20, 0.4), (64, 28, 0.28)]
 )
 def test_whoever_speaks_is_heard_every_few_frames(rows: int, longest_gap: int, pace: float) -> None:
     stage = Stage()
@@ -139,6 +141,27 @@ def test_whoever_speaks_is_heard_every_few_frames(rows: int, longest_gap: int, p
     assert max(gap for gaps in stage.gaps.values() for gap in gaps) <= longest_gap
     assert {gaps[-1] for gaps in stage.gaps.values()} == {FRAMES}
     assert min(pace for paces in stage.paces.values() for pace in paces) > pace
+
+
+@pytest.mark.parametrize("pace", [0.1, 0.3, 0.55])
+def test_what_is_played_while_it_is_made_has_no_hole(
+    pace: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    stage, source = Stage(), SpeechSource()
+    row = stage.join(120)
+    fed = 0
+    for frame in range(120):
+        while now < frame * pace * FRAME_SECONDS:
+            source.read()
+            now += 0.02
+        stage.step()
+        ready = max(0, stage.heard[row] - HELD_BACK) * FRAME_SECONDS
+        source.feed(bytes(round(ready * 48_000) * 4 - fed))
+        fed = max(fed, round(ready * 48_000) * 4)
+    assert source.underruns == 0
+    assert source.position > 0.8 * (now - 20 * pace * FRAME_SECONDS) * BYTES_PER_SECOND
 
 
 @pytest.mark.parametrize("rows", [1, 8, 16])
