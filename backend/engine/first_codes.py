@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backend.engine.transformer_layer import Projection
+from backend.engine.projection import Projection
 
 if TYPE_CHECKING:
     from backend.engine.sampling import Sampling

@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from backend.engine.key_values import Stretch
-from backend.engine.transformer_layer import (
-    Projection,
-    RmsNorm,
-    TransformerLayer,
-    causal_mask,
-    turning_sines,
-)
+from backend.engine.projection import Projection
+from backend.engine.transformer_layer import RmsNorm, TransformerLayer, causal_mask, turning_sines
 
 if TYPE_CHECKING:
     from backend.engine.sampling import Sampling

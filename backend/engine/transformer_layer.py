@@ -12,8 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 from torch.nn import functional
+
+from backend.engine.projection import Projection
 
 if TYPE_CHECKING:
     from backend.engine.key_values import OwnPlaces, Stretch
@@ -102,39 +103,6 @@ class TransformerLayer:
         cosines, sines = rotation
         normed = self._head_norm(heads)
         return torch.addcmul(normed * cosines, normed.roll(self.head_dim // 2, -1), sines)
-
-
-class Projection:
-    """Linear layers of the same input as one matrix product.
-
-    Args:
-        weight: `(inputs, outputs)`.
-        bias: `(outputs,)`, or None.
-    """
-
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-        self._weight = weight
-        self._bias = bias
-
-    @classmethod
-    @torch.no_grad()
-    def of(cls, *linears: Any) -> Projection:
-        """Join the package's linear layers, whose weights become views of the joint one."""
-        weight = linears[0].weight
-        if len(linears) > 1:
-            weight = torch.cat([each.weight for each in linears])
-            sizes = [each.out_features for each in linears]
-            for each, part in zip(linears, torch.split(weight, sizes), strict=True):
-                each.weight = nn.Parameter(part, requires_grad=False)
-        biases = [each.bias for each in linears if each.bias is not None]
-        return cls(weight.t(), torch.cat(biases) if biases else None)
-
-    def __call__(self, state: torch.Tensor) -> torch.Tensor:
-        """Project `(n, inputs)` to `(n, outputs)`."""
-        # Not `functional.linear`, which spends as long on its way to this as a small product takes.
-        if self._bias is None:
-            return torch.mm(state, self._weight)
-        return torch.addmm(self._bias, state, self._weight)
 
 
 class RmsNorm:

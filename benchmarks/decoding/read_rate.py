@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
+from backend.engine.projection import Projection
 from benchmarks.measuring import seconds_of
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ def read_rates(talker: Any) -> dict[str, float]:
     """Measure how many gigabytes are read in a second, as the best of several attempts.
 
     Args:
-        talker: The weights for "matvec".
+        talker: Its layers' matrices are multiplied, and those of its code predictor.
 
     Returns:
-        "sum" and "max" go through a gigabyte of numbers; "matvec" multiplies every matrix of the
-        layers, of the talker's and the code predictor's, with one vector.
+        "sum" and "max" go through a gigabyte of numbers. "linear" multiplies every matrix with one
+        vector as torch does, "matvec" with a part of the outputs for each thread.
     """
     numbers = torch.ones(_READ_BYTES // 4, device=talker.device)
     matrices = [
@@ -37,17 +38,24 @@ def read_rates(talker: Any) -> dict[str, float]:
         for weight in layers.parameters()
         if weight.dim() == 2  # noqa: PLR2004 - a matrix
     ]
-    vectors = {weight.shape[1]: weight.new_ones(1, weight.shape[1]) for weight in matrices}
+    in_parts = [Projection(weight.t(), None) for weight in matrices]
+    vectors = [weight.new_ones(1, weight.shape[1]) for weight in matrices]
 
     def multiply() -> None:
-        for weight in matrices:
-            product = functional.linear(vectors[weight.shape[1]], weight)
+        for weight, vector in zip(matrices, vectors, strict=True):
+            product = functional.linear(vector, weight)
+        product.sum().item()
+
+    def multiply_parts() -> None:
+        for project, vector in zip(in_parts, vectors, strict=True):
+            product = project(vector)
         product.sum().item()
 
     return {
         "sum": _rate(lambda: numbers.sum().item(), [numbers]),
         "max": _rate(lambda: numbers.max().item(), [numbers]),
-        "matvec": _rate(multiply, matrices),
+        "linear": _rate(multiply, matrices),
+        "matvec": _rate(multiply_parts, matrices),
     }
 
 
