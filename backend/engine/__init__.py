@@ -6,8 +6,8 @@ Nothing outside of this package imports `qwen_tts`. Inside, from the request to 
 - `reference`: a reference clip into a cloned voice.
 - `request_layout`: a text and a voice into what the talker reads.
 - `decoder`: codec frames, row by row and step by step, from the talker's layers (`talker`,
-  `transformer_layer`, `projection`, `key_values`, `row_states`) and the choice of codes (`first_codes`,
-  `residual_codes`, `sampling`).
+  `transformer_layer`, `projection`, `key_values`, `row_states`) and the choice of codes
+  (`first_codes`, `residual_codes`, `sampling`).
 - `codec_stream`: codec frames into samples, piece by piece, by its layers (`codec_layers`).
 - `row_output`: samples checked and marked on their way out.
 - `frame_loop`: the loop over all that, which rows join and leave.
