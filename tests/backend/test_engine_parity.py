@@ -18,10 +18,10 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from backend.engine import Engine, SpeechJob
+from backend.engine import Engine, SpeechJob, projection
 from backend.engine.codec_stream import CodecDecoder
 from backend.engine.sampling import Sampling
-from tests.backend.conftest import TRANSCRIPT, buzz, spoken
+from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
 from tests.backend.decoding import codes_until_the_end
 
 if TYPE_CHECKING:
@@ -141,6 +141,20 @@ def test_speech_is_what_the_package_makes(
         # Where it cuts the reference off, the package's rounding may leave a sample of it.
         assert len(theirs) - length in {0, 1}
         np.testing.assert_allclose(spoken(ours), theirs[-length:], atol=1e-3)
+
+
+def test_several_threads_make_the_same_speech(
+    greedy_checkpoint: Path,
+    greedy_engine: Engine,
+    jobs: list[SpeechJob],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(projection, "_WORTH_SPLITTING", 1)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    engine = load(greedy_checkpoint)
+    assert engine._parts.first_codes._head._parts is not None
+    for ours, theirs in zip(engine.speak_batch(jobs), greedy_engine.speak_batch(jobs), strict=True):
+        np.testing.assert_allclose(spoken(ours), spoken(theirs), atol=1e-3)
 
 
 @pytest.mark.slow
