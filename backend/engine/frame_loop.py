@@ -42,8 +42,8 @@ meanwhile nobody's next frame is made."""
 
 _ATTEMPTS = 2
 _SHORT_CHUNKS = 2
-_SPARE_FRAMES = 4  # that who is well ahead of the listener can wait
-_HEAD_START = 8  # in frames, before all others, of a row that was never heard
+_SPARE_FRAMES = 4  # for which a row can wait that is well ahead of its listener
+_HEAD_START = 8  # frames by which a row that was never heard goes before others
 _NOTHING = np.zeros(0, np.float32)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 _WORTH_SPLITTING = 2**18
-"""Numbers of a matrix from which on a second thread is worth its while."""
+"""A matrix of so many numbers is worth a second thread."""
 
 
 class Projection:
@@ -64,7 +64,8 @@ class Projection:
 
 def _number_of_parts(weight: torch.Tensor) -> int:
     """Say into how many parts its outputs are split: as many as there are threads, if possible."""
-    if weight.device.type != "cpu" or weight.numel() < _WORTH_SPLITTING:
+    is_measured = weight.device.type == "cpu" and weight.dtype == torch.float32
+    if not is_measured or weight.numel() < _WORTH_SPLITTING:
         return 1
     threads = range(torch.get_num_threads(), 0, -1)
     return next(each for each in threads if weight.shape[1] % each == 0)

@@ -31,13 +31,13 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 def test_it_gives_what_the_linear_layers_give(
     threads: int, outputs: tuple[int, ...], rows: int, bias: bool
 ) -> None:
-    linears = [nn.Linear(640, each, bias=bias).double() for each in outputs]
-    state = torch.randn(rows, 640, dtype=torch.double)
+    linears = [nn.Linear(640, each, bias=bias) for each in outputs]
+    state = torch.randn(rows, 640)
     expected = torch.cat([linear(state) for linear in linears], dim=1)
     projection = Projection.of(*linears)
-    torch.testing.assert_close(projection(state), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(projection(state), expected, rtol=0, atol=1e-5)
     again = torch.cat([linear(state) for linear in linears], dim=1)
-    torch.testing.assert_close(again, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(again, expected, rtol=0, atol=1e-5)
     parts = 1 if projection._parts is None else len(projection._parts)
     assert parts == {1: (1, 1, 1), 2: (2, 2, 1), 3: (2, 2, 3)}[threads][OUTPUTS.index(outputs)]
 
