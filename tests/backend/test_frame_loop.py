@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from backend.engine.frame_loop import CODEC_FRAMES, FRAMES, FrameLoop, Sentence
+from backend.watermark import MarkingStream
 from bot.playback.source import BYTES_PER_SECOND, SpeechSource
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ CODE_GROUPS = 2
 END = 1
 FRAME_SAMPLES = 10
 FRAME_SECONDS = 0.08
-HELD_BACK = 2.68
-"""Frames that the watermark keeps to itself: `MarkingStream.DELAY_SECONDS`."""
+HELD_BACK = MarkingStream.DELAY_SECONDS / FRAME_SECONDS
+"""Frames that the watermark keeps to itself."""
 
 
 class ScriptedDecoder:
@@ -130,9 +131,11 @@ def joins_one_by_one(rows: int) -> Iterator[bool]:
 
 
 @pytest.mark.parametrize(
-    ("rows", "longest_gap", "pace"), [(1, 20, 0.6), (8, 20, 0.6), (16, 20, 0.4), (64, 28, 0.28)]
+    ("rows", "longest_gap", "slowest"), [(1, 20, 0.6), (8, 20, 0.6), (16, 20, 0.4), (64, 28, 0.28)]
 )
-def test_whoever_speaks_is_heard_every_few_frames(rows: int, longest_gap: int, pace: float) -> None:
+def test_whoever_speaks_is_heard_every_few_frames(
+    rows: int, longest_gap: int, slowest: float
+) -> None:
     stage = Stage()
     for joins in joins_one_by_one(rows):
         if joins:
@@ -140,7 +143,7 @@ def test_whoever_speaks_is_heard_every_few_frames(rows: int, longest_gap: int, p
         stage.step()
     assert max(gap for gaps in stage.gaps.values() for gap in gaps) <= longest_gap
     assert {gaps[-1] for gaps in stage.gaps.values()} == {FRAMES}
-    assert min(pace for paces in stage.paces.values() for pace in paces) > pace
+    assert min(pace for paces in stage.paces.values() for pace in paces) > slowest
 
 
 @pytest.mark.parametrize("pace", [0.1, 0.3, 0.55])
@@ -158,8 +161,9 @@ def test_what_is_played_while_it_is_made_has_no_hole(
             now += 0.02
         stage.step()
         ready = max(0, stage.heard[row] - HELD_BACK) * FRAME_SECONDS
-        source.feed(bytes(round(ready * 48_000) * 4 - fed))
-        fed = max(fed, round(ready * 48_000) * 4)
+        length = round(ready * BYTES_PER_SECOND / 4) * 4
+        source.feed(bytes(length - fed))
+        fed = length
     assert source.underruns == 0
     assert source.position > 0.8 * (now - 20 * pace * FRAME_SECONDS) * BYTES_PER_SECOND
 
