@@ -21,23 +21,23 @@ import modal
 import modal.experimental
 
 from backend.contract import SpeechError, StreamBegins
-from backend.deploy_settings import DeploySettingsError, read_deploy_settings
+from backend.settings import DeploySettingsError, read_deploy_settings
 from backend.smoke_test import SAMPLE, RecordingError, find_recording
-from backend.stored_weights import all_are_whole, from_hub
+from backend.weights.folders import all_are_whole, from_hub
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from backend.consent import Consent
-    from backend.contract import PcmChunk
-    from backend.deploy_settings import DeploySettings
-    from backend.service_answers import (
+    from backend.answers import (
         HealthAnswer,
         ModelInfoAnswer,
         TranscriptAnswer,
         VoicePromptAnswer,
         WatermarkAnswer,
     )
+    from backend.consent import Consent
+    from backend.contract import PcmChunk
+    from backend.settings import DeploySettings
 
 log = logging.getLogger(__name__)
 environment = os.environ  # noqa: TID251 - the settings of a deployment
@@ -161,7 +161,7 @@ class Qwen3TTSService:
         logging.getLogger("backend").setLevel(logging.INFO)
         if all_are_whole(settings, models_folder()):
             environment["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported, below
-        from backend.service_loading import open_service  # noqa: PLC0415 - heavy, and not local
+        from backend.loading import open_service  # noqa: PLC0415 - heavy, and not local
 
         self._service = open_service(settings, models_folder(), on_breakdown=replace_container)
 
@@ -310,7 +310,7 @@ class Qwen3TTSService:
 @app.function(image=image, cpu=4.0, volumes={VOLUME_PATH: volume}, secrets=secrets, timeout=3_600)
 def download_weights() -> None:
     """Fill the volume with the weights of the speech model and the transcriber. Needs no GPU."""
-    from backend.weights_download import download  # noqa: PLC0415 - heavy, and not local
+    from backend.weights.download import download  # noqa: PLC0415 - heavy, and not local
 
     for repo_id in from_hub(settings):
         download(repo_id, models_folder(), token=environment.get("HF_TOKEN"), say=say)

@@ -39,6 +39,9 @@ MAX_TRANSCRIPT_CHARACTERS = 1_000
 MAX_SPOKEN_CHARACTERS = 600
 """The longest text of one `speak` call: a long sentence. Longer texts are split by the caller."""
 
+MAX_NEW_TOKENS = 2_048
+"""The most codec frames of one request, 164 s of speech. Longer speech drifts from the voice."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConsentRecord:
@@ -119,14 +122,17 @@ class PreparedVoice:
 
 @dataclass(frozen=True, slots=True)
 class SpeechRequest:
-    """One sentence to be spoken.
+    """A request to speak one sentence. The same type from the slash command to the engine.
 
     Attributes:
         text: What to say, already cleaned; at most `MAX_SPOKEN_CHARACTERS`.
         prompt: The voice to say it with.
         language: One of `LANGUAGES`.
-        seed: Makes the speech reproducible where the model samples.
-        caller: Whose turn it takes where callers take turns: "server/person", or only a person.
+        seed: The same seed gives the same speech, whoever else speaks at the time. (Rounding
+            depends on the batch size and may tip a choice: in float32 one of many thousands, in
+            bfloat16 now and then.) None draws from the system's entropy.
+        caller: Who is served fairly: "server/person", or only a person; "" is a caller of its own.
+        max_new_tokens: The most codec frames of 80 ms; the length of the text limits them further.
     """
 
     text: str = field(repr=False)
@@ -134,6 +140,7 @@ class SpeechRequest:
     language: str = AUTO_LANGUAGE
     seed: int | None = None
     caller: str = ""
+    max_new_tokens: int = MAX_NEW_TOKENS
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from backend.consent import read_consent
-from backend.contract import (
-    MAX_TRANSCRIPT_CHARACTERS,
-    REFERENCE_SAMPLE_RATE,
-    BackendUnavailableError,
-    ReferenceUnusableError,
-    VoicePromptInvalidError,
-)
-from backend.reference_audio import decode_audio, load_reference, read_audio_file
-from backend.service_answers import (
+from backend.answers import (
     HealthAnswer,
     HeardAnswer,
     ModelInfoAnswer,
@@ -27,21 +18,31 @@ from backend.service_answers import (
     VoicePromptAnswer,
     WatermarkAnswer,
 )
+from backend.consent import read_consent
+from backend.contract import (
+    MAX_TRANSCRIPT_CHARACTERS,
+    REFERENCE_SAMPLE_RATE,
+    BackendUnavailableError,
+    ReferenceUnusableError,
+    VoicePrompt,
+    VoicePromptInvalidError,
+)
+from backend.reference.audio import decode_audio, load_reference, read_audio_file
 from backend.service_info import model_info
 from backend.speech_wish import WishRules
 from backend.voice_prompt import MAX_PROMPT_BYTES
-from backend.watermark import DETECTION_THRESHOLD
+from backend.watermark.watermark import DETECTION_THRESHOLD
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from backend.consent import Consent
-    from backend.contract import Heard, PcmChunk
-    from backend.engine import EngineInfo, SpeechJob
-    from backend.hearing import Hearing
-    from backend.reference_audio import FetchAudio
+    from backend.contract import Heard, PcmChunk, SpeechRequest
+    from backend.engine.interface import EngineInfo
+    from backend.reference.audio import FetchAudio
+    from backend.reference.transcript import Hearing
     from backend.speaker import Speaker
-    from backend.watermark import Watermarker
+    from backend.watermark.watermark import Watermarker
 
 MAX_CHECKED_SECONDS = 180.0
 """The longest recording to be searched for a watermark; the longest speech has 164 s."""
@@ -143,8 +144,9 @@ class SpeechService:
         self._speaker.check_room()
         samples = await load_reference(ref_audio, self._fetch)
         transcript, heard = await self._hearing.listen(samples, given)
+        prompt = await self._speaker.make_prompt(samples, transcript, record, caller)
         return VoicePromptAnswer(
-            prompt=await self._speaker.make_prompt(samples, transcript, record, caller),
+            prompt=prompt.data,
             model_id=self._info.model_id,
             mode="x-vector" if transcript is None else "in-context",
             transcript=transcript,
@@ -238,10 +240,12 @@ class SpeechService:
 
     def _job(
         self, text: str, language: str, prompt: bytes, max_new_tokens: int, seed: int | None
-    ) -> SpeechJob:
+    ) -> SpeechRequest:
         if not isinstance(prompt, bytes) or len(prompt) > MAX_PROMPT_BYTES:
             raise VoicePromptInvalidError(f"it is not bytes, {MAX_PROMPT_BYTES} at most")
-        return self._rules.check(text, language, max_new_tokens, seed).with_voice(prompt)
+        return self._rules.check(text, language, max_new_tokens, seed).with_voice(
+            VoicePrompt(prompt, self._info.model_id)
+        )
 
     def _search(self, file: bytes) -> WatermarkAnswer:
         samples = decode_audio(file, MAX_CHECKED_SECONDS)

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from backend.answers import LimitsAnswer, ModelInfoAnswer
 from backend.contract import (
+    MAX_NEW_TOKENS,
     MAX_REFERENCE_SECONDS,
     MAX_SPOKEN_CHARACTERS,
     MAX_TRANSCRIPT_CHARACTERS,
     MIN_REFERENCE_SECONDS,
 )
-from backend.engine.speech_job import MAX_NEW_TOKENS
-from backend.reference_audio import MAX_AUDIO_BYTES
-from backend.service_answers import LimitsAnswer, ModelInfoAnswer
+from backend.reference.audio import MAX_AUDIO_BYTES
 from backend.speech_wish import MAX_TEXTS
 
 if TYPE_CHECKING:
-    from backend.engine import EngineInfo
+    from backend.engine.interface import EngineInfo
 
 LIMITS = LimitsAnswer(
     min_reference_seconds=MIN_REFERENCE_SECONDS,

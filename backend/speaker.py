@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from backend.contract import REFERENCE_SAMPLE_RATE, GenerationFailedError, SpeechError
-from backend.scheduler import Scheduler, SchedulerLimits
-from backend.wav import write_wav
+from backend.reference.wav import write_wav
+from backend.scheduling.scheduler import Scheduler, SchedulerLimits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from backend.contract import ConsentRecord, PcmChunk
-    from backend.engine import Engine, SpeechJob
-    from backend.scheduler import Load
+    from backend.contract import ConsentRecord, PcmChunk, SpeechRequest, VoicePrompt
+    from backend.engine.engine import Engine
+    from backend.scheduling.scheduler import Load
 
 _MAX_CRASHES = 3
 """A model that crashed so often in a row will not recover in this process."""
@@ -77,14 +77,14 @@ class Speaker:
         transcript: str | None,
         consent: ConsentRecord | None,
         caller: str = "",
-    ) -> bytes:
+    ) -> VoicePrompt:
         """Make a voice prompt; `Engine.make_prompt` describes the arguments."""
         async with self._noticing_breakdown():
             return await self._scheduler.prompt(
                 samples, transcript, consent, caller=_named(caller), deadline=self._prompt_seconds
             )
 
-    async def stream(self, job: SpeechJob, caller: str = "") -> AsyncGenerator[PcmChunk, None]:
+    async def stream(self, job: SpeechRequest, caller: str = "") -> AsyncGenerator[PcmChunk, None]:
         """Speak, chunk by chunk as it is made. Closing it stops the work."""
         async with self._noticing_breakdown():
             with self._scheduler.request(
@@ -93,7 +93,7 @@ class Speaker:
                 async for chunk in chunks:
                     yield chunk
 
-    async def speak(self, job: SpeechJob, caller: str = "") -> bytes:
+    async def speak(self, job: SpeechRequest, caller: str = "") -> bytes:
         """Speak, and return a WAV file: mono, 16-bit, 24 kHz."""
         pcm = bytearray()
         async with aclosing(self.stream(job, caller)) as chunks:
@@ -103,7 +103,7 @@ class Speaker:
                 pcm += chunk.pcm
         return write_wav(bytes(pcm), REFERENCE_SAMPLE_RATE)
 
-    async def speak_all(self, jobs: Sequence[SpeechJob]) -> list[bytes]:
+    async def speak_all(self, jobs: Sequence[SpeechRequest]) -> list[bytes]:
         """Speak all of one caller's jobs, as WAV files, or fail as the first of them that fails."""
         caller = _named("")
         tasks = [asyncio.create_task(self.speak(job, caller)) for job in jobs]

@@ -6,15 +6,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from backend.contract import (
+    MAX_NEW_TOKENS,
     MAX_SPOKEN_CHARACTERS,
     LanguageNotSupportedError,
+    SpeechRequest,
     TextNotSpeakableError,
 )
-from backend.engine import SpeechJob
-from backend.engine.speech_job import MAX_NEW_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from backend.contract import VoicePrompt
 
 MAX_TEXTS = 16
 """The most texts of one call."""
@@ -39,9 +41,11 @@ class Wish:
     max_new_tokens: int
     seed: int | None
 
-    def with_voice(self, prompt: bytes) -> SpeechJob:
+    def with_voice(self, prompt: VoicePrompt) -> SpeechRequest:
         """Make it a job for the engine."""
-        return SpeechJob(self.text, prompt, self.language, self.seed, self.max_new_tokens)
+        return SpeechRequest(
+            self.text, prompt, self.language, self.seed, max_new_tokens=self.max_new_tokens
+        )
 
 
 @dataclass(frozen=True, slots=True)

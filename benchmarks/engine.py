@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from backend.contract import REFERENCE_SAMPLE_RATE
-from backend.engine import Engine
-from backend.watermark import Watermarker
+from backend.engine.engine import Engine
+from backend.watermark.watermark import Watermarker
 from benchmarks.measuring import compare, describe_machine, table
 from benchmarks.our_service import OurService
 from benchmarks.plain_service import PlainService

@@ -9,15 +9,16 @@ from datetime import UTC, datetime
 from statistics import fmean
 from typing import TYPE_CHECKING, TypeVar
 
-from backend.contract import ConsentRecord
-from backend.engine import Engine, SpeechJob
-from backend.scheduler import Scheduler, SchedulerLimits
+from backend.contract import ConsentRecord, SpeechRequest
+from backend.scheduling.scheduler import Scheduler, SchedulerLimits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Coroutine, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from backend.engine.engine import Engine
 
 CONSENT = ConsentRecord(0, datetime(2026, 1, 1, tzinfo=UTC), "benchmark")
 _CALLER = "benchmark"
@@ -67,7 +68,7 @@ class OurService:
 
     async def listen(self, text: str, caller: str = _CALLER) -> AsyncGenerator[float, None]:
         """Ask for a text; give the seconds of speech so far, with each chunk. Closing stops it."""
-        job = SpeechJob(text, self._prompt)
+        job = SpeechRequest(text, self._prompt)
         with self._scheduler.request(job, caller=caller) as chunks:
             async for _ in chunks:
                 yield chunks.seconds_spoken

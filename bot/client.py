@@ -11,7 +11,7 @@ from discord.ext import commands
 
 from bot.audio.reference import ReferenceReader
 from bot.interface.command_tree import TimbreCommandTree
-from bot.playback.guilds import GuildPlayers
+from bot.playback.players import GuildPlayers
 from bot.speech import open_backend
 from bot.studio import Studio
 from bot.voices.database import open_database

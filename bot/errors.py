@@ -15,7 +15,7 @@ from backend.contract import (
     SpeechError,
     TextNotSpeakableError,
 )
-from bot.speech.remote_errors import (
+from bot.speech.errors import (
     BackendBrokenError,
     BackendDeniesError,
     BackendNotDeployedError,

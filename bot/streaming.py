@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from backend.contract import GenerationFailedError, SpeechRequest
-from bot.audio.stream_joining import StreamJoiner
-from bot.speech.ahead import speak_ahead
+from bot.audio.pauses import StreamJoiner
+from bot.prefetch import speak_ahead
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence

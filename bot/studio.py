@@ -24,7 +24,7 @@ from bot import text as texts
 from bot.audio import clip as clips
 from bot.audio.joining import SpeechJoiner
 from bot.errors import Refusal, explain
-from bot.speech.ahead import speak_ahead
+from bot.prefetch import speak_ahead
 from bot.speech.backend import SleepingBackend
 from bot.streaming import stream_speech
 

@@ -13,7 +13,6 @@ from bot.errors import Refusal
 from bot.interface import speaking, wording
 from bot.interface.pages import Pages
 from bot.interface.reply import Reply
-from bot.playback.item import QueuedItem
 from bot.playback.permissions import (
     VocalChannel,
     listeners_in,
@@ -22,6 +21,7 @@ from bot.playback.permissions import (
     people_in,
 )
 from bot.playback.player import GuildPlayer
+from bot.playback.queue import QueuedItem
 
 NOT_HERE = "I am not in a voice channel. Join one yourself, then use `/say` or `/join`."
 NOTHING_TO_END = "I am not saying anything."

@@ -16,7 +16,7 @@ from bot.client import Interaction, VoiceBot
 from bot.errors import Refusal
 from bot.interface import wording
 from bot.interface.attachments import ReplyFormat, SpeechAttachment
-from bot.interface.last_resort import DISCORD_FAILURES
+from bot.interface.errors import DISCORD_FAILURES
 from bot.interface.options import LANGUAGE_CHOICES, counts_for, name_resolver
 from bot.interface.questions import ask_for_consent
 from bot.interface.reply import Reply

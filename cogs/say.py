@@ -23,7 +23,7 @@ from bot.interface.options import (
 from bot.interface.reply import Reply
 from bot.interface.speaking import WHERE_CHOICES, Where
 from bot.interface.turns import Turn, Turns
-from bot.playback.item import QueuedItem
+from bot.playback.queue import QueuedItem
 from bot.playback.recording import Recording
 from bot.text import MAX_TEXT_CHARACTERS, Sentence
 from bot.voices.names import MAX_NAME_CHARACTERS

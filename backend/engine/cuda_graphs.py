@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from backend.engine.decoder import Decoder
-from backend.engine.request_layout import LaidOutRequest
+from backend.engine.batch import Decoder
+from backend.engine.prompt_embeds import LaidOutRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backend.engine.decoder import DecoderRow
+    from backend.engine.batch import DecoderRow
     from backend.engine.model_parts import ModelParts
     from backend.engine.replayed_step import Recorder
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from backend.contract import (
+    MAX_NEW_TOKENS,
     MAX_SPOKEN_CHARACTERS,
     MAX_TRANSCRIPT_CHARACTERS,
     REFERENCE_SAMPLE_RATE,
@@ -17,22 +18,23 @@ from backend.contract import (
     LanguageNotSupportedError,
     ReferenceUnusableError,
     SpeechError,
+    SpeechRequest,
     TextNotSpeakableError,
+    VoicePrompt,
 )
-from backend.engine.codec_stream import CodecDecoder
+from backend.engine.batch import Decoder
+from backend.engine.clone import clone_voice
+from backend.engine.codec import CodecDecoder
 from backend.engine.cuda_graphs import choose_recorder
-from backend.engine.decoder import Decoder
-from backend.engine.frame_loop import FrameLoop, Sentence
-from backend.engine.key_values import MOST_ROWS
-from backend.engine.loading import EngineInfo, load_model
+from backend.engine.generation import FrameLoop, Sentence
+from backend.engine.interface import EngineInfo, SpeechChunk
+from backend.engine.kv_cache import MOST_ROWS
+from backend.engine.loading import load_model
 from backend.engine.model_parts import ModelParts
 from backend.engine.package_loop import PackageLoop, PackageSentence
-from backend.engine.reference import clone_voice
-from backend.engine.request_layout import RequestLayout
-from backend.engine.speech_chunk import SpeechChunk
-from backend.engine.speech_job import MAX_NEW_TOKENS, SpeechJob
-from backend.models import find_checkpoint
+from backend.engine.prompt_embeds import RequestLayout
 from backend.voice_prompt import PromptModel, read_voice_prompt, write_voice_prompt
+from backend.weights.checkpoints import find_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 
     from backend.contract import ConsentRecord
     from backend.voice_prompt import ClonedVoice
-    from backend.watermark import Watermarker
+    from backend.watermark.watermark import Watermarker
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +166,7 @@ class Engine:
         samples: NDArray[np.float32],
         transcript: str | None,
         consent: ConsentRecord | None,
-    ) -> bytes:
+    ) -> VoicePrompt:
         """Make a voice prompt from a reference clip.
 
         Args:
@@ -174,7 +176,7 @@ class Engine:
             consent: Who attested that the voice may be cloned.
 
         Returns:
-            What `backend.voice_prompt` reads: a safetensors file of some kilobytes.
+            Some kilobytes, which `backend.voice_prompt` reads.
 
         Raises `ConsentMissingError`, or `ReferenceUnusableError` if the clip cannot serve.
         """
@@ -182,9 +184,9 @@ class Engine:
             raise ConsentMissingError("a voice prompt needs a consent record")
         words = self._checked_transcript(transcript)
         voice = clone_voice(self._model, samples, words, consent)
-        return write_voice_prompt(voice, self._prompt_model)
+        return VoicePrompt(write_voice_prompt(voice, self._prompt_model), self._info.model_id)
 
-    def speak_batch(self, jobs: Sequence[SpeechJob]) -> list[NDArray[np.float32] | SpeechError]:
+    def speak_batch(self, jobs: Sequence[SpeechRequest]) -> list[NDArray[np.float32] | SpeechError]:
         """Speak jobs together; give each one's whole speech, float32 `(n,)`, or what kept it."""
         pieces: list[list[NDArray[np.float32]]] = [[] for _ in jobs]
         errors: dict[int, SpeechError] = {}
@@ -198,7 +200,7 @@ class Engine:
 
     def stream(
         self,
-        jobs: Sequence[SpeechJob],
+        jobs: Sequence[SpeechRequest],
         *,
         is_cancelled: Callable[[int], bool] = lambda _row: False,
     ) -> Generator[SpeechChunk, None, None]:
@@ -265,13 +267,13 @@ class Engine:
             raise ReferenceUnusableError("its transcript holds no words") from None
         return words.encode("utf-8", "ignore").decode("utf-8")
 
-    def _lay_out(self, job: SpeechJob) -> Sentence:
+    def _lay_out(self, job: SpeechRequest) -> Sentence:
         """Check a job and lay it out."""
         voice, tokens = self._read(job)
         request = self._layout.lay_out(tokens, voice, job.language)
         return Sentence(request, job.seed, token_limit(len(tokens), job.max_new_tokens))
 
-    def _check(self, job: SpeechJob) -> PackageSentence:
+    def _check(self, job: SpeechRequest) -> PackageSentence:
         """Check a job for the package, which lays it out itself."""
         voice, tokens = self._read(job)
         return PackageSentence(
@@ -282,13 +284,13 @@ class Engine:
             token_limit(len(tokens), job.max_new_tokens),
         )
 
-    def _read(self, job: SpeechJob) -> tuple[ClonedVoice, list[int]]:
+    def _read(self, job: SpeechRequest) -> tuple[ClonedVoice, list[int]]:
         """Check a job; give its voice, and its text as tokens."""
         if len(job.text) > MAX_SPOKEN_CHARACTERS:
             raise TextNotSpeakableError("the text is too long for one call")
         if job.language not in self._info.languages:
             raise LanguageNotSupportedError(job.language, self._info.languages)
-        voice = read_voice_prompt(job.prompt, self._prompt_model)
+        voice = read_voice_prompt(job.prompt.data, self._prompt_model)
         return voice, self._layout.tokenize(job.text)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import logging
 import time
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,45 +14,13 @@ from qwen_tts import Qwen3TTSModel
 from safetensors import SafetensorError, safe_open
 
 from backend.contract import AUTO_LANGUAGE, LANGUAGES, BackendUnavailableError
-from backend.models import NumberFormat, choose_number_format
+from backend.engine.interface import EngineInfo
+from backend.weights.checkpoints import NumberFormat, choose_number_format
 
 log = logging.getLogger(__name__)
 
 _PACKAGES = ("qwen-tts", "torch", "transformers")
 _CODEC = "qwen3_tts_tokenizer_12hz"
-
-
-@dataclass(frozen=True, slots=True)
-class EngineInfo:
-    """What is loaded, and on what.
-
-    Attributes:
-        model_id: Names the weights; voice prompts are tied to it.
-        revision: The commit of the weights on the hub, if they come from there.
-        device: "cuda:0" or "cpu".
-        device_name: The GPU's name, or "CPU".
-        dtype: What it computes with, "bfloat16" or "float32".
-        dtype_reason: Why.
-        attention: "flash_attention_2", "sdpa" or "eager".
-        memory_bytes: What the weights take.
-        load_seconds: How long loading took.
-        languages: The subset of `backend.contract.LANGUAGES` it speaks.
-        versions: Of the packages it stands on.
-        cuda_graphs: Whether a GPU's work is recorded and replayed.
-    """
-
-    model_id: str
-    revision: str | None
-    device: str
-    device_name: str
-    dtype: str
-    dtype_reason: str
-    attention: str
-    memory_bytes: int
-    load_seconds: float
-    languages: tuple[str, ...]
-    versions: dict[str, str]
-    cuda_graphs: bool = False
 
 
 def load_model(  # noqa: PLR0913 - each is a choice of its own

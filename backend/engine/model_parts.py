@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from backend.engine.code_predictor import ResidualCodes
 from backend.engine.first_codes import FirstCodes
-from backend.engine.residual_codes import ResidualCodes
 from backend.engine.sampling import Sampling
 from backend.engine.talker import Talker
 

@@ -16,17 +16,17 @@ import torch
 from qwen_tts import VoiceClonePromptItem
 
 from backend.contract import GenerationFailedError, SpeechRunsOnError
+from backend.engine.interface import SpeechChunk
 from backend.engine.row_output import RowOutput
-from backend.engine.speech_chunk import SpeechChunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from backend.engine.speech_job import SpeechJob
+    from backend.contract import SpeechRequest
     from backend.voice_prompt import ClonedVoice
-    from backend.watermark import Watermarker
+    from backend.watermark.watermark import Watermarker
 
 FRAME_SAMPLES = 1_920
 
@@ -69,7 +69,7 @@ class PackageLoop:
 
     def __init__(
         self,
-        check: Callable[[SpeechJob], PackageSentence],
+        check: Callable[[SpeechRequest], PackageSentence],
         package_model: Any,
         *,
         capacity: int,
@@ -87,7 +87,7 @@ class PackageLoop:
         """How many jobs have joined and are not over."""
         return len(self._sentences)
 
-    def join(self, job: SpeechJob) -> int:
+    def join(self, job: SpeechRequest) -> int:
         """As `FrameLoop.join`."""
         if self.rows >= self.capacity:
             raise ValueError(f"{self.rows} jobs are under way already")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from backend.engine.key_values import POSITIONS_AT_ONCE
+from backend.engine.kv_cache import POSITIONS_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

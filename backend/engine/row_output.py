@@ -11,7 +11,7 @@ from backend.contract import REFERENCE_SAMPLE_RATE, GenerationFailedError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from backend.watermark import Watermarker
+    from backend.watermark.watermark import Watermarker
 
 _SILENT_LEVEL = 10 ** (-60 / 20)  # of full scale
 

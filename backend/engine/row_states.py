@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from backend.engine.request_layout import LaidOutRequest
+    from backend.engine.prompt_embeds import LaidOutRequest
 
 _TEXT_AT_ONCE = 128
 

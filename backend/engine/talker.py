@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backend.engine.key_values import KeyValues
-from backend.engine.transformer_layer import (
+from backend.engine.kv_cache import KeyValues
+from backend.engine.layers import (
     RmsNorm,
     TransformerLayer,
     causal_mask,
@@ -17,7 +17,7 @@ from backend.engine.transformer_layer import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backend.engine.key_values import OwnPlaces, Stretch
+    from backend.engine.kv_cache import OwnPlaces, Stretch
 
 
 class Talker:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from backend.engine.frame_loop import FIRST_FRAMES, FRAMES
+from backend.engine.generation import FIRST_FRAMES, FRAMES
 from benchmarks.measuring import compare, seconds_of
 
 if TYPE_CHECKING:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from backend.engine import SpeechJob
-from backend.engine.decoder import Decoder
+from backend.contract import SpeechRequest
+from backend.engine.batch import Decoder
 from backend.engine.sampling import draw
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from backend.engine import Engine
-    from backend.engine.codec_stream import CodecStream
+    from backend.engine.codec import CodecStream
+    from backend.engine.engine import Engine
 
 SEED = 1
 """The same chance each time, so that each time is as long."""
@@ -90,7 +90,7 @@ class EngineParts:
         """Speak the first so many frames of a text, or all; return how many, and the seconds."""
         began = time.perf_counter()
         loop = self._engine.open(1)
-        loop.join(SpeechJob(text, self._prompt, seed=SEED))
+        loop.join(SpeechRequest(text, self._prompt, seed=SEED))
         samples = 0
         while loop.rows and samples < frames * SAMPLES_A_FRAME:
             samples += sum(len(chunk.samples) for chunk in loop.step())
@@ -113,5 +113,5 @@ class EngineParts:
         self._codec.open(self._lay_out(text).reference_codes.roll(turn, 0))
 
     def _lay_out(self, text: str) -> Any:
-        job = SpeechJob(text, self._prompt)
+        job = SpeechRequest(text, self._prompt)
         return self._engine._lay_out(job).request  # noqa: SLF001 - as above

@@ -13,7 +13,7 @@ import torch
 from qwen_tts.core.models.configuration_qwen3_tts import Qwen3TTSTalkerConfig
 from qwen_tts.core.models.modeling_qwen3_tts import Qwen3TTSTalkerForConditionalGeneration
 
-from backend.models import choose_number_format
+from backend.weights.checkpoints import choose_number_format
 
 FRAME_MILLISECONDS = 80.0
 """Of speech."""

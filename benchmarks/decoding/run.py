@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from backend.engine import Engine
+from backend.engine.engine import Engine
 from benchmarks.decoding.checkpoints import Plan, plan_for, prepare
 from benchmarks.decoding.codec_cost import measure_codec
 from benchmarks.decoding.engine_parts import EngineParts

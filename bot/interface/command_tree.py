@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from discord import app_commands
 
-from bot.interface.last_resort import answer_error
+from bot.interface.errors import answer_error
 
 if TYPE_CHECKING:
     import discord

@@ -13,7 +13,7 @@ import structlog
 from bot.errors import Refusal
 from bot.interface import voice_message
 from bot.interface.attachments import ReplyFormat
-from bot.interface.last_resort import DISCORD_FAILURES
+from bot.interface.errors import DISCORD_FAILURES
 
 if TYPE_CHECKING:
     from discord.http import Route

@@ -8,7 +8,7 @@ from typing import Any
 
 import discord
 
-from bot.interface.last_resort import DISCORD_FAILURES, TimbreView
+from bot.interface.errors import DISCORD_FAILURES, TimbreView
 
 Render = Callable[[int], Awaitable[tuple[str, int]]]
 """Takes a page number from 0; gives the page's text and how many pages there are now."""

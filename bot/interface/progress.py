@@ -10,7 +10,7 @@ import discord
 import structlog
 
 from bot.interface import wording
-from bot.interface.last_resort import DISCORD_FAILURES, TimbreView
+from bot.interface.errors import DISCORD_FAILURES, TimbreView
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

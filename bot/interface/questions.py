@@ -6,7 +6,7 @@ from typing import Any
 
 import discord
 
-from bot.interface.last_resort import TimbreView
+from bot.interface.errors import TimbreView
 from bot.voices.consent import CONSENT_STATEMENT
 
 ANSWER_WITHIN_SECONDS = 300.0

@@ -14,7 +14,8 @@ import structlog
 
 from backend.contract import LanguageNotSupportedError, SpeechError, TextNotSpeakableError
 from bot.errors import Refusal, explain
-from bot.interface import delivery, last_resort
+from bot.interface import delivery
+from bot.interface import errors as last_resort
 from bot.interface.progress import Progress, ProgressView
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from bot.playback.permissions import VocalChannel, check_can_speak_in, people_in
 if TYPE_CHECKING:
     from bot.client import VoiceBot
     from bot.interface.progress import Progress
-    from bot.playback.item import QueuedItem
     from bot.playback.player import GuildPlayer, Place
+    from bot.playback.queue import QueuedItem
 
 STOPPED_SPEAKING = "Stopped, as you asked."
 ITEMS_PER_PAGE = 5

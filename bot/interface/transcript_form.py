@@ -8,7 +8,7 @@ import discord
 
 from backend.contract import MAX_TRANSCRIPT_CHARACTERS
 from bot.errors import Refusal
-from bot.interface.last_resort import answer_error
+from bot.interface.errors import answer_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -24,7 +24,7 @@ import discord
 import structlog
 from discord.http import Route
 
-from bot.interface.last_resort import DISCORD_FAILURES
+from bot.interface.errors import DISCORD_FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,11 +11,11 @@ import structlog
 
 from bot.errors import Refusal
 from bot.playback import handshake, stage
-from bot.playback.expulsion import Expulsion
 from bot.playback.handshake import CONNECT_SECONDS, LEAVE_SECONDS
-from bot.playback.line import Fault, Line
-from bot.playback.opus_library import load_opus
+from bot.playback.kick import Expulsion
+from bot.playback.opus import load_opus
 from bot.playback.permissions import VocalChannel, check_can_speak_in
+from bot.playback.voice_link import Fault, Line
 
 if TYPE_CHECKING:
     from collections.abc import Callable

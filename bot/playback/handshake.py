@@ -13,8 +13,8 @@ from bot.playback.stage import FAILURES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bot.playback.line import VoiceConnection
     from bot.playback.permissions import VocalChannel
+    from bot.playback.voice_link import VoiceConnection
 
 log = structlog.get_logger(__name__)
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bot.errors import Refusal
-from bot.playback.performance import perform
-from bot.playback.queue import FairQueue, QueueFullError
+from bot.fair_queue import FairQueue, QueueFullError
+from bot.playback.playout import perform
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from bot.playback.connection import Connection
-    from bot.playback.item import QueuedItem
+    from bot.playback.queue import QueuedItem
 
 log = structlog.get_logger(__name__)
 

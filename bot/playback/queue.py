@@ -1,95 +1,82 @@
-"""What waits to be said in one guild: members take turns, however much each of them has put in."""
+"""One thing to be said in a voice channel: who wants it, what it is, and how far it has come."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bot.playback.producer import SpeechMaking
+from bot.playback.source import BYTES_PER_SECOND, SpeechSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncGenerator, Callable
 
-T = TypeVar("T")
+    from bot.streaming import SpeechChunk
+
+SECONDS_PER_CHARACTER = 0.065
+"""What people who read aloud need, pauses included; an estimate until the speech is made."""
 
 
-class QueueFullError(Exception):
-    """Nothing more fits in.
+@dataclass(eq=False)
+class QueuedItem:
+    """Something that a member wants to be said.
 
     Attributes:
-        for_member: Whether it is the member's own part that is full.
+        owner_id: The member's Discord id.
+        owner_name: What the member is called, as it was typed.
+        speaker: The voice's name, as it was typed.
+        text: What the member typed.
+        sentences: How many sentences that is.
+        speech: Begins to make the speech; called once, shortly before it is needed.
     """
 
-    def __init__(self, *, for_member: bool) -> None:
-        super().__init__(for_member)
-        self.for_member = for_member
+    owner_id: int
+    owner_name: str
+    speaker: str
+    text: str = field(repr=False)
+    sentences: int
+    speech: Callable[[], AsyncGenerator[SpeechChunk, None]] = field(repr=False)
+    source: SpeechSource = field(default_factory=SpeechSource, init=False, repr=False)
+    making: SpeechMaking = field(init=False, repr=False)
+    _ended: asyncio.Event = field(default_factory=asyncio.Event, init=False, repr=False)
+    _error: Exception | None = field(default=None, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        """Get the speech ready to be made."""
+        self.making = SpeechMaking(self.speech, self.source)
 
-class FairQueue(Generic[T]):
-    """Serves members in rounds: one item of everybody who waits, then the next of each.
+    @property
+    def has_ended(self) -> bool:
+        """Whether it was heard, or never will be."""
+        return self._ended.is_set()
 
-    Who comes new takes part in the round that is under way, so waits for at most one item of every
-    other member; who has had a turn in it waits for the next round. Own items keep their order.
+    @property
+    def seconds(self) -> float:
+        """How long it takes to say: an estimate while it is being made."""
+        made = self.source.length / BYTES_PER_SECOND
+        if self.source.finished:
+            return made
+        return max(made, len(self.text) * SECONDS_PER_CHARACTER)
 
-    Args:
-        limit: How many items fit in.
-        limit_per_member: How many of them may belong to one member.
-    """
+    @property
+    def seconds_left(self) -> float:
+        """How much of it has not been heard yet."""
+        return max(0.0, self.seconds - self.source.position / BYTES_PER_SECOND)
 
-    def __init__(self, *, limit: int, limit_per_member: int) -> None:
-        self._limit = limit
-        self._limit_per_member = limit_per_member
-        self._lines: dict[int, list[tuple[int, T]]] = {}
-        self._turns: dict[int, int] = {}
-        self._round = 0
-        self._arrivals = 0
+    @property
+    def sentence(self) -> int:
+        """Which sentence, from 1, is being heard."""
+        return self.making.sentence_at(self.source.position)
 
-    def push(self, member: int, item: T) -> None:
-        """Put an item at the end of its member's line, or raise `QueueFullError`."""
-        line = self._lines.setdefault(member, [])
-        if len(line) >= self._limit_per_member:
-            raise QueueFullError(for_member=True)
-        if len(self) >= self._limit:
-            raise QueueFullError(for_member=False)
-        if not line:
-            self._turns[member] = max(self._turns.get(member, 0), self._round)
-        self._arrivals += 1
-        line.append((self._arrivals, item))
+    def end(self, error: Exception | None = None) -> None:
+        """Say that it was heard, or why it was not. Only the first call counts."""
+        if not self.has_ended:
+            self._error = error
+            self._ended.set()
 
-    def pop(self) -> T:
-        """Take the item whose turn it is. There must be one."""
-        turn, _, member = min(self._order())
-        _, item = self._lines[member].pop(0)
-        self._round = turn
-        self._turns[member] = turn + 1
-        self._forget_absent()
-        return item
-
-    def remove(self, item: T) -> bool:
-        """Take an item out; return whether it was still there."""
-        for line in self._lines.values():
-            for place, (_, waiting) in enumerate(line):
-                if waiting is item:
-                    del line[place]
-                    return True
-        return False
-
-    def __len__(self) -> int:
-        return sum(map(len, self._lines.values()))
-
-    def __iter__(self) -> Iterator[T]:
-        """Go through the items in the order in which `pop` would give them now."""
-        items = {arrival: item for line in self._lines.values() for arrival, item in line}
-        return iter([items[arrival] for _, arrival, _ in sorted(self._order())])
-
-    def _forget_absent(self) -> None:
-        """Let go of members who wait for nothing and would begin in this round anyway."""
-        self._lines = {member: line for member, line in self._lines.items() if line}
-        self._turns = {
-            member: turn
-            for member, turn in self._turns.items()
-            if member in self._lines or turn > self._round
-        }
-
-    def _order(self) -> Iterator[tuple[int, int, int]]:
-        """Round, arrival and member of every item: what decides the order."""
-        for member, line in self._lines.items():
-            for place, (arrival, _) in enumerate(line, start=self._turns[member]):
-                yield place, arrival, member
+    async def heard(self) -> None:
+        """Wait until it was heard; raise what `end` was given if it was not."""
+        await self._ended.wait()
+        if self._error is not None:
+            raise self._error

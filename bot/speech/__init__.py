@@ -14,12 +14,12 @@ def open_backend(settings: Settings) -> SpeechBackend:
     """Build the speech backend that the settings name; it is started by the caller."""
     match settings.speech_backend:
         case "preview":
-            from bot.speech.preview_backend import PreviewBackend  # noqa: PLC0415 - optional extra
+            from bot.speech.preview.backend import PreviewBackend  # noqa: PLC0415 - optional extra
 
             return PreviewBackend()
         case "local":
-            from bot.speech.local_backend import LocalBackend  # noqa: PLC0415 - as above
-            from bot.speech.local_loading import load_engine  # noqa: PLC0415 - as above
+            from bot.speech.local.backend import LocalBackend  # noqa: PLC0415 - as above
+            from bot.speech.local.loading import load_engine  # noqa: PLC0415 - as above
 
             return LocalBackend(
                 partial(
@@ -33,8 +33,8 @@ def open_backend(settings: Settings) -> SpeechBackend:
                 )
             )
         case "modal":
-            from bot.speech.modal_backend import ModalBackend  # noqa: PLC0415 - half a second
-            from bot.speech.modal_service import ModalService  # noqa: PLC0415 - as above
+            from bot.speech.modal.backend import ModalBackend  # noqa: PLC0415 - half a second
+            from bot.speech.modal.client import ModalService  # noqa: PLC0415 - as above
 
             return ModalBackend(
                 ModalService(settings.modal_token()),

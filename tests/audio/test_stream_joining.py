@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.audio.joining import MARGIN_SECONDS, SENTENCE_PAUSE_SECONDS, JoinedSpeech, SpeechJoiner
-from bot.audio.stream_joining import StreamJoiner
+from bot.audio.pauses import StreamJoiner
 from tests.audio.test_joining import LOUD, RATE, heard, pauses, quiet, sentence, voice
 
 Sentences = list[tuple[bytes, bool]]

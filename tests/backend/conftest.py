@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from backend.engine import Engine
+    from backend.engine.engine import Engine
+
 
 TRANSCRIPT = "The words of the reference."
 
@@ -124,6 +125,6 @@ def make_checkpoint(factory: pytest.TempPathFactory, name: str, **sizes: Any) ->
 
 
 def load(checkpoint: Path, **options: Any) -> Engine:
-    from backend.engine import Engine  # noqa: PLC0415 - seconds of importing
+    from backend.engine.engine import Engine  # noqa: PLC0415 - seconds of importing
 
     return Engine.load(checkpoint, **{"watermark": None, "device": "cpu", **options})

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from backend.contract import ConsentRecord
-from backend.engine import SpeechJob
-from backend.engine.decoder import Decoder
+from backend.contract import ConsentRecord, SpeechRequest
+from backend.engine.batch import Decoder
 from backend.engine.sampling import draw
 from tests.backend.conftest import TRANSCRIPT, buzz
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from backend.engine import Engine
-    from backend.engine.decoder import DecoderRow
-    from backend.engine.request_layout import LaidOutRequest
+    from backend.engine.batch import DecoderRow
+    from backend.engine.engine import Engine
+    from backend.engine.prompt_embeds import LaidOutRequest
 
 CONSENT = ConsentRecord(1, datetime(2026, 1, 1, tzinfo=UTC), "2026-01")
 PITCHES = (100, 140, 190, 240)
@@ -37,7 +36,7 @@ def company(engine: Engine, names: Iterable[str], *, frames: int = 64) -> dict[s
     for number, name in enumerate(names):
         reference = buzz(PITCHES[number % len(PITCHES)], seconds=3 + number % 3)
         prompt = engine.make_prompt(reference, None if number % 2 else TRANSCRIPT, CONSENT)
-        job = SpeechJob(f"Sentence {name} " * (1 + 2 * number), prompt, seed=number)
+        job = SpeechRequest(f"Sentence {name} " * (1 + 2 * number), prompt, seed=number)
         shape = frames, engine._parts.code_groups
         rows[name] = Part(engine._lay_out(job).request, draw(number, 0, shape))
     return rows
@@ -72,7 +71,7 @@ def speak(
 
 
 def codes_until_the_end(
-    engine: Engine, jobs: Iterable[SpeechJob], frames: int
+    engine: Engine, jobs: Iterable[SpeechRequest], frames: int
 ) -> list[torch.Tensor]:
     """What each job says until it ends, or has so many frames: `(frames, code_groups)`."""
     decoder = Decoder(engine._parts, rows=8, frames=frames + 1)

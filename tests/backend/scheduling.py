@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from backend.scheduler import Scheduler, SchedulerLimits
+from backend.scheduling.scheduler import Scheduler, SchedulerLimits
 from tests.backend.scripted_engine import ScriptedEngine, heard
 
 if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import AsyncIterator, Callable
 
-    from backend.engine import Engine, SpeechJob
+    from backend.contract import SpeechRequest
+    from backend.engine.engine import Engine
 
 REFERENCE = np.zeros(72_000, np.float32)
 
@@ -34,12 +35,12 @@ async def serving(engine: ScriptedEngine, **limits: Any) -> AsyncIterator[Schedu
 
 
 async def spoken(
-    scheduler: Scheduler, asked: SpeechJob, *, caller: str = "a", deadline: float | None = None
+    scheduler: Scheduler, asked: SpeechRequest, *, caller: str = "a", deadline: float | None = None
 ) -> list[int]:
     return heard([c async for c in scheduler.speak(asked, caller=caller, deadline=deadline)])
 
 
-def speaking(scheduler: Scheduler, asked: SpeechJob, *, caller: str = "a") -> Future[list[int]]:
+def speaking(scheduler: Scheduler, asked: SpeechRequest, *, caller: str = "a") -> Future[list[int]]:
     """Have it spoken while the test goes on."""
     return asyncio.ensure_future(spoken(scheduler, asked, caller=caller))
 

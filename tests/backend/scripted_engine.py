@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from backend.contract import ConsentRecord, PcmChunk, SpeechError
-    from backend.engine import SpeechJob
+    from backend.contract import ConsentRecord, PcmChunk, SpeechError, SpeechRequest
 
 CHUNK_SAMPLES = 240
 CRASH_MESSAGE = "out of memory while saying something private"
@@ -30,7 +29,7 @@ CRASH_MESSAGE = "out of memory while saying something private"
 
 @dataclass(frozen=True, slots=True)
 class ScriptedJob:
-    """Like `backend.engine.SpeechJob`."""
+    """Like `backend.engine.SpeechRequest`."""
 
     text: str
     prompt: bytes
@@ -222,10 +221,10 @@ def _fresh(error: BaseException) -> BaseException:
     return copy(error)
 
 
-def job(chunks: int, voice: int = 100, name: str = "") -> SpeechJob:
+def job(chunks: int, voice: int = 100, name: str = "") -> SpeechRequest:
     """A sentence that makes so many chunks of the level `voice`."""
     scripted = ScriptedJob(text=f"{chunks} {name}".strip(), prompt=b"%d" % voice)
-    return cast("SpeechJob", scripted)
+    return cast("SpeechRequest", scripted)
 
 
 def heard(chunks: Sequence[PcmChunk]) -> list[int]:

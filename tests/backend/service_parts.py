@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, cast
 import soundfile
 
 from backend.contract import REFERENCE_SAMPLE_RATE
-from backend.hearing import Hearing
+from backend.reference.transcriber import Transcriber, Transcription
+from backend.reference.transcript import Hearing
 from backend.service import SpeechService
 from backend.speaker import Speaker
-from backend.transcriber import Transcriber, Transcription
 from tests.backend.conftest import buzz
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from backend.engine import Engine
-    from backend.watermark import Watermarker
+    from backend.engine.engine import Engine
+    from backend.watermark.watermark import Watermarker
 
 STATEMENT = "This is my own voice, and it may be cloned."
 

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.engine.decoder import PROMPT_POSITIONS, Decoder
+from backend.engine.batch import PROMPT_POSITIONS, Decoder
 from tests.backend.conftest import load
 from tests.backend.decoding import Part, company, speak
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sized
     from pathlib import Path
 
-    from backend.engine import Engine
+    from backend.engine.engine import Engine
+
 
 FRAMES = 10
 NAMES = ("first", "second", "third", "fourth")

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.deploy_settings import (
+from backend.settings import (
     DEFAULT_TRANSCRIBER,
     DeploySettings,
     DeploySettingsError,
     read_deploy_settings,
 )
-from backend.models import DEFAULT_MODEL_ID, SMALL_MODEL_ID
+from backend.weights.checkpoints import DEFAULT_MODEL_ID, SMALL_MODEL_ID
 
 
 @pytest.mark.parametrize("environment", [{}, {"MODEL_ID": "", "GPU": " ", "MIN_CONTAINERS": ""}])

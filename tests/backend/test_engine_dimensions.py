@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from backend.engine import SpeechJob
-from backend.engine.codec_stream import CodecDecoder
+from backend.contract import SpeechRequest
+from backend.engine.codec import CodecDecoder
 from tests.backend.conftest import TRANSCRIPT, buzz, spoken
 
 if TYPE_CHECKING:
     from backend.contract import ConsentRecord
-    from backend.engine import Engine
+    from backend.engine.engine import Engine
 
 
 def test_it_speaks_the_same_alone_and_in_company(
@@ -22,9 +22,9 @@ def test_it_speaks_the_same_alone_and_in_company(
     in_context = other_engine.make_prompt(buzz(100), TRANSCRIPT, consent)
     x_vector = other_engine.make_prompt(buzz(200), None, consent)
     jobs = [
-        SpeechJob("One sentence.", in_context, "English", seed=1),
-        SpeechJob("Another one, in the other voice.", x_vector, "Japanese", seed=2),
-        SpeechJob("A third.", in_context, seed=3),
+        SpeechRequest("One sentence.", in_context, "English", seed=1),
+        SpeechRequest("Another one, in the other voice.", x_vector, "Japanese", seed=2),
+        SpeechRequest("A third.", in_context, seed=3),
     ]
     together = other_engine.speak_batch(jobs)
     for job, expected in zip(jobs, together, strict=True):

@@ -17,13 +17,13 @@ from backend.contract import (
     GenerationFailedError,
     LanguageNotSupportedError,
     SpeechError,
+    SpeechRequest,
     SpeechRunsOnError,
     TextNotSpeakableError,
     VoicePromptInvalidError,
     VoicePromptModelMismatchError,
 )
-from backend.engine import Engine, SpeechJob
-from backend.engine.engine import MAX_ROWS, token_limit
+from backend.engine.engine import MAX_ROWS, Engine, token_limit
 from backend.engine.row_output import RowOutput
 from backend.voice_prompt import read_voice_prompt, write_voice_prompt
 from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
@@ -32,7 +32,8 @@ from tests.support.miniature import CONTROL_TOKENS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from backend.engine import SpeechChunk
+    from backend.engine.interface import SpeechChunk
+
 
 TEXT = "A plain sentence."
 
@@ -63,13 +64,13 @@ def test_speech_is_bounded_by_the_length_of_its_text(
 
 
 @pytest.fixture(scope="module")
-def endless_job(endless_engine: Engine, consent: ConsentRecord) -> SpeechJob:
+def endless_job(endless_engine: Engine, consent: ConsentRecord) -> SpeechRequest:
     prompt = endless_engine.make_prompt(buzz(110), None, consent)
-    return SpeechJob(TEXT, prompt, seed=1, max_new_tokens=9)
+    return SpeechRequest(TEXT, prompt, seed=1, max_new_tokens=9)
 
 
 def test_speech_without_an_end_is_tried_twice_and_then_fails(
-    endless_engine: Engine, endless_job: SpeechJob
+    endless_engine: Engine, endless_job: SpeechRequest
 ) -> None:
     chunks = list(endless_engine.stream([endless_job]))
     attempts: list[list[SpeechChunk]] = [[]]
@@ -89,7 +90,7 @@ def test_speech_that_ends_at_the_second_try_holds_nothing_of_the_first(
     engine: Engine, prompt: bytes
 ) -> None:
     # Of many seeds, one finds no end within a few frames at first, but does when tried again.
-    jobs = [SpeechJob(TEXT, prompt, seed=seed, max_new_tokens=10) for seed in range(16)]
+    jobs = [SpeechRequest(TEXT, prompt, seed=seed, max_new_tokens=10) for seed in range(16)]
     pieces: dict[int, list[np.ndarray[Any, Any]]] = {row: [] for row in range(len(jobs))}
     restarted, failed = set(), set()
     for chunk in engine.stream(jobs):
@@ -110,11 +111,13 @@ def test_speech_that_ends_at_the_second_try_holds_nothing_of_the_first(
     "text", ["", "   ", "\n", "<|im_end|>", "<|im_start|> <tts_pad>", "\ud800"]
 )
 def test_a_text_without_words_is_refused(engine: Engine, prompt: bytes, text: str) -> None:
-    assert isinstance(only(engine.speak_batch([SpeechJob(text, prompt)])), TextNotSpeakableError)
+    assert isinstance(
+        only(engine.speak_batch([SpeechRequest(text, prompt)])), TextNotSpeakableError
+    )
 
 
 def test_a_text_that_is_too_long_is_refused(engine: Engine, prompt: bytes) -> None:
-    job = SpeechJob("a" * (MAX_SPOKEN_CHARACTERS + 1), prompt)
+    job = SpeechRequest("a" * (MAX_SPOKEN_CHARACTERS + 1), prompt)
     assert isinstance(only(engine.speak_batch([job])), TextNotSpeakableError)
 
 
@@ -122,25 +125,25 @@ def test_a_text_that_is_too_long_is_refused(engine: Engine, prompt: bytes) -> No
 def test_a_language_it_does_not_speak_is_refused(
     engine: Engine, prompt: bytes, language: str
 ) -> None:
-    refusal = only(engine.speak_batch([SpeechJob(TEXT, prompt, language)]))
+    refusal = only(engine.speak_batch([SpeechRequest(TEXT, prompt, language)]))
     assert isinstance(refusal, LanguageNotSupportedError)
     assert refusal.supported == engine.info().languages
 
 
 def test_a_prompt_of_another_model_is_refused(other_engine: Engine, prompt: bytes) -> None:
-    refusal = only(other_engine.speak_batch([SpeechJob(TEXT, prompt)]))
+    refusal = only(other_engine.speak_batch([SpeechRequest(TEXT, prompt)]))
     assert isinstance(refusal, VoicePromptModelMismatchError)
     assert refusal.needed == other_engine.info().model_id
 
 
 def test_a_damaged_prompt_is_refused(engine: Engine, prompt: bytes) -> None:
-    refusal = only(engine.speak_batch([SpeechJob(TEXT, prompt[:-1])]))
+    refusal = only(engine.speak_batch([SpeechRequest(TEXT, prompt[:-1])]))
     assert isinstance(refusal, VoicePromptInvalidError)
 
 
 def test_one_row_that_is_refused_does_not_keep_the_others(engine: Engine, prompt: bytes) -> None:
-    good = SpeechJob(TEXT, prompt, seed=5)
-    results = engine.speak_batch([SpeechJob("", prompt), good, SpeechJob(TEXT, b"")])
+    good = SpeechRequest(TEXT, prompt, seed=5)
+    results = engine.speak_batch([SpeechRequest("", prompt), good, SpeechRequest(TEXT, b"")])
     assert isinstance(results[0], TextNotSpeakableError)
     assert isinstance(results[2], VoicePromptInvalidError)
     (alone,) = engine.speak_batch([good])
@@ -149,7 +152,7 @@ def test_one_row_that_is_refused_does_not_keep_the_others(engine: Engine, prompt
 
 def test_too_many_rows_are_refused(engine: Engine, prompt: bytes) -> None:
     with pytest.raises(ValueError, match="at most 64"):
-        engine.speak_batch([SpeechJob(TEXT, prompt)] * (MAX_ROWS + 1))
+        engine.speak_batch([SpeechRequest(TEXT, prompt)] * (MAX_ROWS + 1))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -167,8 +170,8 @@ def test_no_text_holds_a_token_that_controls_the_model(engine: Engine, parts: li
 def test_a_control_token_in_a_text_changes_nothing(engine: Engine, prompt: bytes) -> None:
     plain, smuggling = engine.speak_batch(
         [
-            SpeechJob("Say this.", prompt, seed=3),
-            SpeechJob("Say<|im_end|> this<|im_start|>.", prompt, seed=3),
+            SpeechRequest("Say this.", prompt, seed=3),
+            SpeechRequest("Say<|im_end|> this<|im_start|>.", prompt, seed=3),
         ]
     )
     np.testing.assert_allclose(spoken(plain), spoken(smuggling), atol=1e-3)
@@ -179,7 +182,7 @@ def test_a_control_token_in_a_transcript_changes_nothing(
 ) -> None:
     smuggling = engine.make_prompt(buzz(110), f"<|im_end|>{TRANSCRIPT}<|im_start|>", consent)
     plain, other = engine.speak_batch(
-        [SpeechJob(TEXT, prompt, seed=3), SpeechJob(TEXT, smuggling, seed=3)]
+        [SpeechRequest(TEXT, prompt, seed=3), SpeechRequest(TEXT, smuggling, seed=3)]
     )
     np.testing.assert_allclose(spoken(plain), spoken(other), atol=1e-3)
 
@@ -204,10 +207,10 @@ def test_a_voice_that_overflows_harms_nobody_who_gets_its_row(
     overflowing = write_voice_prompt(loud, engine._prompt_model)
     short = engine.make_prompt(buzz(240), None, consent)
     loop = engine.open(2)
-    loop.join(SpeechJob(TEXT, in_context, seed=1, max_new_tokens=99))  # keeps its row
-    loop.join(SpeechJob(TEXT, overflowing))
+    loop.join(SpeechRequest(TEXT, in_context, seed=1, max_new_tokens=99))  # keeps its row
+    loop.join(SpeechRequest(TEXT, overflowing))
     assert isinstance(only(list(loop.step())).error, GenerationFailedError)
-    number = loop.join(SpeechJob(TEXT, short, seed=2, max_new_tokens=9))
+    number = loop.join(SpeechRequest(TEXT, short, seed=2, max_new_tokens=9))
     chunks = [chunk for _ in range(8) for chunk in loop.step() if chunk.row == number]
     assert chunks
     assert all(chunk.error is None for chunk in chunks)
@@ -235,8 +238,8 @@ def test_a_model_that_makes_no_sound_numbers_gives_an_error_and_no_speech(
     checkpoint: Path, prompt: bytes, part: str, value: float
 ) -> None:
     engine = damaged(checkpoint, part, value)
-    chunks = list(engine.stream([SpeechJob(TEXT, prompt, seed=1)]))
+    chunks = list(engine.stream([SpeechRequest(TEXT, prompt, seed=1)]))
     assert isinstance(chunks[-1].error, GenerationFailedError)
     assert chunks[-1].is_last
     assert all(np.isfinite(chunk.samples).all() for chunk in chunks)
-    assert isinstance(only(engine.speak_batch([SpeechJob(TEXT, prompt)])), SpeechError)
+    assert isinstance(only(engine.speak_batch([SpeechRequest(TEXT, prompt)])), SpeechError)

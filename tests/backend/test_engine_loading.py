@@ -13,16 +13,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from backend.contract import LANGUAGES, BackendUnavailableError
-from backend.engine import SpeechJob, loading
-from backend.models import NumberFormat, UnknownModelError, find_checkpoint
+from backend.contract import LANGUAGES, BackendUnavailableError, SpeechRequest
+from backend.engine import loading
+from backend.weights.checkpoints import NumberFormat, UnknownModelError, find_checkpoint
 from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from backend.contract import ConsentRecord
-    from backend.engine import Engine
+    from backend.engine.engine import Engine
 
 BFLOAT16 = NumberFormat("bfloat16", "")
 FLOAT32 = NumberFormat("float32", "")
@@ -72,7 +72,7 @@ def test_it_speaks_with_whatever_was_chosen(
     engine = load(checkpoint, **choice)
     assert (engine.info().dtype, engine.info().attention) == reported
     prompts = [engine.make_prompt(buzz(110), words, consent) for words in (TRANSCRIPT, None)]
-    jobs = [SpeechJob("Hello.", prompt, seed=2) for prompt in prompts]
+    jobs = [SpeechRequest("Hello.", prompt, seed=2) for prompt in prompts]
     for speech in engine.speak_batch(jobs):
         assert 0.01 < spoken(speech).std() < 1
 

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from backend.engine import FrameLoop, SpeechJob
-from backend.engine.codec_stream import _REFERENCES
-from backend.engine.key_values import KeyValues
+from backend.contract import SpeechRequest
+from backend.engine.codec import _REFERENCES
+from backend.engine.generation import FrameLoop
+from backend.engine.kv_cache import KeyValues
 from tests.backend.conftest import TRANSCRIPT, buzz
 
 if TYPE_CHECKING:
     from backend.contract import ConsentRecord
-    from backend.engine import Engine
+    from backend.engine.engine import Engine
 
 MINUTE = 750  # frames
 SLACK_BYTES = 64 * 1_024  # frames that wait for the codec; the memory that grew is megabytes
@@ -36,7 +37,7 @@ def test_a_minute_of_speech_holds_no_more_than_its_start(
     prompt = endless_engine.make_prompt(buzz(110), TRANSCRIPT, consent)
     loop = endless_engine.open(1)
     assert isinstance(loop, FrameLoop)
-    loop.join(SpeechJob("word " * 20, prompt, seed=1))  # which may take more than a minute
+    loop.join(SpeechRequest("word " * 20, prompt, seed=1))  # which may take more than a minute
     memory = loop._decoder._memory
     memory.reserve(1, MINUTE + 100)
     held = []
@@ -59,7 +60,7 @@ def test_one_sentence_after_the_other_holds_no_more_than_the_first_few(
     held = []
     for _ in range(3):
         for seed, prompt in enumerate(prompts):
-            loop.join(SpeechJob("A sentence.", prompt, seed=seed, max_new_tokens=9))
+            loop.join(SpeechRequest("A sentence.", prompt, seed=seed, max_new_tokens=9))
             while loop.rows == loop.capacity:
                 list(loop.step())
         while loop.rows:

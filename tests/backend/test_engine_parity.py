@@ -18,8 +18,9 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from backend.engine import Engine, SpeechJob, projection
-from backend.engine.codec_stream import CodecDecoder
+from backend.contract import SpeechRequest
+from backend.engine import projection
+from backend.engine.codec import CodecDecoder
 from backend.engine.sampling import Sampling
 from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
 from tests.backend.decoding import codes_until_the_end
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.contract import ConsentRecord
+    from backend.engine.engine import Engine
 
 FRAMES = 30
 TEXTS = [
@@ -106,19 +108,19 @@ def package_run(package: Any, references: list[NDArray[np.float32]]) -> PackageR
 @pytest.fixture(scope="module")
 def jobs(
     greedy_engine: Engine, references: list[NDArray[np.float32]], consent: ConsentRecord
-) -> list[SpeechJob]:
+) -> list[SpeechRequest]:
     prompts = [
         greedy_engine.make_prompt(reference, words, consent)
         for reference, words in zip(references, TRANSCRIPTS, strict=True)
     ]
     return [
-        SpeechJob(text, prompt, language, max_new_tokens=FRAMES + 1)
+        SpeechRequest(text, prompt, language, max_new_tokens=FRAMES + 1)
         for text, prompt, language in zip(TEXTS, prompts, LANGUAGES, strict=True)
     ]
 
 
 def test_requests_are_laid_out_as_the_package_does(
-    greedy_engine: Engine, jobs: list[SpeechJob], package_run: PackageRun
+    greedy_engine: Engine, jobs: list[SpeechRequest], package_run: PackageRun
 ) -> None:
     requests = [greedy_engine._lay_out(job).request for job in jobs]
     expected = package_run.talker_inputs
@@ -132,7 +134,7 @@ def test_requests_are_laid_out_as_the_package_does(
 
 
 def test_speech_is_what_the_package_makes(
-    greedy_engine: Engine, jobs: list[SpeechJob], package_run: PackageRun
+    greedy_engine: Engine, jobs: list[SpeechRequest], package_run: PackageRun
 ) -> None:
     assert len({len(codes) for codes in package_run.codes}) == len(jobs)  # rows end apart
     for ours, theirs in zip(greedy_engine.speak_batch(jobs), package_run.speech, strict=True):
@@ -146,7 +148,7 @@ def test_speech_is_what_the_package_makes(
 def test_several_threads_make_the_same_speech(
     greedy_checkpoint: Path,
     greedy_engine: Engine,
-    jobs: list[SpeechJob],
+    jobs: list[SpeechRequest],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(projection, "_WORTH_SPLITTING", 1)
@@ -192,7 +194,7 @@ def test_sixty_requests_get_the_codes_that_the_package_gives_them(
             max_new_tokens=FRAMES + 1,
         )
         jobs = [
-            SpeechJob(text, prompts[voice], language)
+            SpeechRequest(text, prompts[voice], language)
             for text, voice, language in zip(texts, voices, languages, strict=True)
         ]
         said += codes_until_the_end(greedy_engine, jobs, FRAMES)
@@ -210,7 +212,7 @@ def mode(words: str | None) -> tuple[str | None, bool]:
 def test_prompts_are_what_the_package_makes(
     greedy_engine: Engine, package: Any, references: list[NDArray[np.float32]]
 ) -> None:
-    from backend.engine.reference import clone_voice  # noqa: PLC0415
+    from backend.engine.clone import clone_voice  # noqa: PLC0415
 
     (item,) = package.create_voice_clone_prompt((references[0], 24_000), TRANSCRIPT)
     voice = clone_voice(greedy_engine._model, references[0], TRANSCRIPT, None)

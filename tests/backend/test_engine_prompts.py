@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from backend.engine import Engine
+    from backend.engine.engine import Engine
 
 
 def held(engine: Engine, prompt: bytes) -> ClonedVoice:

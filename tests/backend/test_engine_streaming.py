@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from backend.engine import Engine, SpeechJob
-from backend.engine.codec_stream import CodecDecoder
-from backend.engine.residual_codes import ResidualCodes
-from backend.watermark import Watermarker
+from backend.contract import SpeechRequest
+from backend.engine.code_predictor import ResidualCodes
+from backend.engine.codec import CodecDecoder
+from backend.engine.engine import Engine
+from backend.watermark.watermark import Watermarker
 from tests.backend.conftest import buzz, load, spoken
 
 if TYPE_CHECKING:
@@ -25,25 +26,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.contract import ConsentRecord
-    from backend.engine import SpeechChunk
+    from backend.engine.interface import SpeechChunk
 
 FRAME = 1_920
 TOLERANCE = 1e-3  # of full scale: float32 through the codec, in batches of different sizes
 
 
 @pytest.fixture(scope="module")
-def jobs(prompt: bytes, x_vector_prompt: bytes) -> list[SpeechJob]:
+def jobs(prompt: bytes, x_vector_prompt: bytes) -> list[SpeechRequest]:
     """Sentences in two voices and two languages."""
     return [
-        SpeechJob("The first of them.", prompt, "English", seed=1),
-        SpeechJob("Und die zweite hier.", x_vector_prompt, "German", seed=2),
-        SpeechJob("A third, a little longer than the others are.", x_vector_prompt, seed=3),
-        SpeechJob("And the fourth.", prompt, seed=4),
+        SpeechRequest("The first of them.", prompt, "English", seed=1),
+        SpeechRequest("Und die zweite hier.", x_vector_prompt, "German", seed=2),
+        SpeechRequest("A third, a little longer than the others are.", x_vector_prompt, seed=3),
+        SpeechRequest("And the fourth.", prompt, seed=4),
     ]
 
 
 @pytest.fixture(scope="module")
-def speeches(engine: Engine, jobs: list[SpeechJob]) -> list[NDArray[np.float32]]:
+def speeches(engine: Engine, jobs: list[SpeechRequest]) -> list[NDArray[np.float32]]:
     """What each job sounds like; all differ in length."""
     speeches = [spoken(speech) for speech in engine.speak_batch(jobs)]
     assert len({len(speech) for speech in speeches}) == len(jobs)
@@ -81,7 +82,7 @@ def assert_same(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> None:
 
 
 def test_a_row_sounds_the_same_alone_and_in_company(
-    engine: Engine, jobs: list[SpeechJob], speeches: list[NDArray[np.float32]]
+    engine: Engine, jobs: list[SpeechRequest], speeches: list[NDArray[np.float32]]
 ) -> None:
     for job, expected in zip(jobs, speeches, strict=True):
         (alone,) = engine.speak_batch([job])
@@ -89,7 +90,7 @@ def test_a_row_sounds_the_same_alone_and_in_company(
 
 
 def test_a_stream_adds_up_to_the_batch(
-    engine: Engine, jobs: list[SpeechJob], speeches: list[NDArray[np.float32]]
+    engine: Engine, jobs: list[SpeechRequest], speeches: list[NDArray[np.float32]]
 ) -> None:
     streamed = joined(engine.stream(jobs))
     for row, expected in enumerate(speeches):
@@ -97,7 +98,7 @@ def test_a_stream_adds_up_to_the_batch(
 
 
 def test_streams_may_take_turns(
-    engine: Engine, jobs: list[SpeechJob], speeches: list[NDArray[np.float32]]
+    engine: Engine, jobs: list[SpeechRequest], speeches: list[NDArray[np.float32]]
 ) -> None:
     streams = {row: engine.stream([job]) for row, job in enumerate(jobs)}
     said: dict[int, list[NDArray[np.float32]]] = defaultdict(list)
@@ -113,7 +114,7 @@ def test_streams_may_take_turns(
 
 
 def test_the_same_seed_says_the_same_and_another_does_not(
-    engine: Engine, jobs: list[SpeechJob]
+    engine: Engine, jobs: list[SpeechRequest]
 ) -> None:
     job = jobs[0]
     first, again, other = map(spoken, engine.speak_batch([job, job, replace(job, seed=-8)]))
@@ -121,14 +122,16 @@ def test_the_same_seed_says_the_same_and_another_does_not(
     assert first.tobytes() != other.tobytes()
 
 
-def test_without_a_seed_it_never_says_the_same_twice(engine: Engine, jobs: list[SpeechJob]) -> None:
+def test_without_a_seed_it_never_says_the_same_twice(
+    engine: Engine, jobs: list[SpeechRequest]
+) -> None:
     unseeded = replace(jobs[0], seed=None)
     first, again = (next(engine.stream([unseeded])).samples for _ in range(2))
     assert first.tobytes() != again.tobytes()
 
 
 def test_speech_is_heard_long_before_it_is_complete(
-    engine: Engine, jobs: list[SpeechJob], steps: list[int]
+    engine: Engine, jobs: list[SpeechRequest], steps: list[int]
 ) -> None:
     stream = engine.stream(jobs[:1])
     chunk = next(stream)
@@ -137,7 +140,7 @@ def test_speech_is_heard_long_before_it_is_complete(
     stream.close()
 
 
-def test_a_chunk_comes_every_few_frames(engine: Engine, jobs: list[SpeechJob]) -> None:
+def test_a_chunk_comes_every_few_frames(engine: Engine, jobs: list[SpeechRequest]) -> None:
     lengths = [len(chunk.samples) // FRAME for chunk in engine.stream(jobs[2:3])]
     *begin, rest, nothing = lengths
     assert (begin, nothing) == ([4, 4, 8, 12, 20, 20], 0)
@@ -149,10 +152,10 @@ def test_who_has_not_been_heard_goes_first_and_nobody_waits_long(
 ) -> None:
     prompt = endless_engine.make_prompt(buzz(110), None, consent)
     loop = endless_engine.open(12)
-    speaking = {loop.join(SpeechJob(f"Speaker {number}.", prompt)) for number in range(8)}
+    speaking = {loop.join(SpeechRequest(f"Speaker {number}.", prompt)) for number in range(8)}
     for _ in range(34):  # by now all have been heard up to their 28th frame
         deque(loop.step(), maxlen=0)
-    newcomer = loop.join(SpeechJob("A newcomer.", prompt))
+    newcomer = loop.join(SpeechRequest("A newcomer.", prompt))
     heard = [chunk for _ in range(40) for chunk in loop.step()]
     rows = [chunk.row for chunk in heard]
     assert rows[0] == newcomer
@@ -162,7 +165,7 @@ def test_who_has_not_been_heard_goes_first_and_nobody_waits_long(
 
 def test_rows_that_end_early_are_delivered_at_once(
     engine: Engine,
-    jobs: list[SpeechJob],
+    jobs: list[SpeechRequest],
     speeches: list[NDArray[np.float32]],
     steps: list[int],
 ) -> None:
@@ -173,7 +176,7 @@ def test_rows_that_end_early_are_delivered_at_once(
 
 def test_rows_that_are_over_cost_nothing_more(
     engine: Engine,
-    jobs: list[SpeechJob],
+    jobs: list[SpeechRequest],
     speeches: list[NDArray[np.float32]],
     steps: list[int],
 ) -> None:
@@ -183,7 +186,7 @@ def test_rows_that_are_over_cost_nothing_more(
 
 def test_a_cancelled_row_costs_nothing_more_and_the_others_go_on(
     engine: Engine,
-    jobs: list[SpeechJob],
+    jobs: list[SpeechRequest],
     speeches: list[NDArray[np.float32]],
     steps: list[int],
 ) -> None:
@@ -202,7 +205,7 @@ def test_a_cancelled_row_costs_nothing_more_and_the_others_go_on(
 
 
 def test_when_all_are_cancelled_the_stream_ends(
-    engine: Engine, jobs: list[SpeechJob], steps: list[int]
+    engine: Engine, jobs: list[SpeechRequest], steps: list[int]
 ) -> None:
     assert list(engine.stream(jobs, is_cancelled=lambda _row: True)) == []
     assert steps == []
@@ -227,7 +230,7 @@ def test_a_minute_in_a_chunk_costs_what_it_did_at_the_start(engine: Engine) -> N
 
 
 def test_every_waveform_is_marked(
-    checkpoint: Path, jobs: list[SpeechJob], speeches: list[NDArray[np.float32]]
+    checkpoint: Path, jobs: list[SpeechRequest], speeches: list[NDArray[np.float32]]
 ) -> None:
     watermarker = Watermarker()
     marking_engine = load(checkpoint, watermark=watermarker)

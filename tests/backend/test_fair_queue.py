@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from backend.fair_queue import FairQueue, QueueFullError
+from backend.scheduling.fair_queue import FairQueue, QueueFullError
 
 T = TypeVar("T")
 LIMIT = 12

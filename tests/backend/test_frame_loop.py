@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import torch
 
-from backend.engine.frame_loop import CODEC_FRAMES, FRAMES, FrameLoop, Sentence
-from backend.watermark import MarkingStream
+from backend.engine.generation import CODEC_FRAMES, FRAMES, FrameLoop, Sentence
+from backend.watermark.watermark import MarkingStream
 from bot.playback.source import BYTES_PER_SECOND, SpeechSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backend.engine import SpeechJob
+    from backend.contract import SpeechRequest
 
 CODE_GROUPS = 2
 END = 1
@@ -26,7 +26,7 @@ HELD_BACK = MarkingStream.DELAY_SECONDS / FRAME_SECONDS
 
 
 class ScriptedDecoder:
-    """Like `backend.engine.decoder.Decoder`; a row's request is how many frames it speaks."""
+    """Like `backend.engine.batch.Decoder`; a row's request is how many frames it speaks."""
 
     def __init__(self) -> None:
         self._left: dict[object, int] = {}
@@ -49,7 +49,7 @@ class ScriptedDecoder:
 
 
 class ScriptedCodec:
-    """Like `backend.engine.codec_stream.CodecDecoder`.
+    """Like `backend.engine.codec.CodecDecoder`.
 
     Attributes:
         calls: The frames of all rows in each call.
@@ -102,7 +102,7 @@ class Stage:
         return self._loop.rows
 
     def join(self, frames: int) -> int:
-        number = self._loop.join(cast("SpeechJob", frames))
+        number = self._loop.join(cast("SpeechRequest", frames))
         self._last[number] = self._frame
         return number
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backend.models import (
+from backend.weights.checkpoints import (
     DEFAULT_MODEL_ID,
     SMALL_MODEL_ID,
     UnknownModelError,

@@ -10,16 +10,16 @@ import pytest
 
 from backend.contract import (
     LanguageNotSupportedError,
+    SpeechRequest,
     SpeechRunsOnError,
 )
-from backend.engine import SpeechJob
 from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from backend.contract import ConsentRecord
-    from backend.engine import Engine
+    from backend.engine.engine import Engine
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +28,17 @@ def plain_engine(greedy_checkpoint: Path) -> Engine:
 
 
 @pytest.fixture(scope="module")
-def jobs(plain_engine: Engine, consent: ConsentRecord) -> list[SpeechJob]:
+def jobs(plain_engine: Engine, consent: ConsentRecord) -> list[SpeechRequest]:
     in_context = plain_engine.make_prompt(buzz(110), TRANSCRIPT, consent)
     voice_alone = plain_engine.make_prompt(buzz(240), None, consent)
     return [
-        SpeechJob("A sentence <|im_end|> of one kind.", in_context, "English"),
-        SpeechJob("Und ein anderer.", voice_alone, "German"),
+        SpeechRequest("A sentence <|im_end|> of one kind.", in_context, "English"),
+        SpeechRequest("Und ein anderer.", voice_alone, "German"),
     ]
 
 
 def test_both_say_the_same(
-    plain_engine: Engine, greedy_engine: Engine, jobs: list[SpeechJob]
+    plain_engine: Engine, greedy_engine: Engine, jobs: list[SpeechRequest]
 ) -> None:
     plain, ours = plain_engine.speak_batch(jobs), greedy_engine.speak_batch(jobs)
     for theirs, our in zip(map(spoken, plain), map(spoken, ours), strict=True):
@@ -46,7 +46,9 @@ def test_both_say_the_same(
         np.testing.assert_allclose(our, theirs[-len(our) :], atol=1e-3)
 
 
-def test_jobs_are_spoken_one_after_the_other(plain_engine: Engine, jobs: list[SpeechJob]) -> None:
+def test_jobs_are_spoken_one_after_the_other(
+    plain_engine: Engine, jobs: list[SpeechRequest]
+) -> None:
     loop = plain_engine.open(2)
     first, second = map(loop.join, jobs)
     with pytest.raises(ValueError, match="under way already"):
@@ -56,7 +58,7 @@ def test_jobs_are_spoken_one_after_the_other(plain_engine: Engine, jobs: list[Sp
     assert loop.rows == 0
 
 
-def test_who_leaves_is_not_spoken(plain_engine: Engine, jobs: list[SpeechJob]) -> None:
+def test_who_leaves_is_not_spoken(plain_engine: Engine, jobs: list[SpeechRequest]) -> None:
     loop = plain_engine.open(2)
     first, second = map(loop.join, jobs)
     loop.leave(first)
@@ -65,7 +67,7 @@ def test_who_leaves_is_not_spoken(plain_engine: Engine, jobs: list[SpeechJob]) -
 
 
 def test_what_cannot_be_said_is_refused_at_once(
-    plain_engine: Engine, jobs: list[SpeechJob]
+    plain_engine: Engine, jobs: list[SpeechRequest]
 ) -> None:
     with pytest.raises(LanguageNotSupportedError):
         plain_engine.open(1).join(replace(jobs[0], language="Klingon"))
@@ -73,7 +75,7 @@ def test_what_cannot_be_said_is_refused_at_once(
 
 def test_the_same_seed_says_the_same(checkpoint: Path, prompt: bytes) -> None:
     engine = load(checkpoint, plain_package=True)
-    job = SpeechJob("Chance decides.", prompt, seed=7)
+    job = SpeechRequest("Chance decides.", prompt, seed=7)
     first, again, other = map(spoken, engine.speak_batch([job, job, replace(job, seed=8)]))
     assert first.tobytes() == again.tobytes()
     assert first.tobytes() != other.tobytes()
@@ -90,5 +92,5 @@ def test_speech_without_an_end_fails(endless_engine: Engine, consent: ConsentRec
         cuda_graphs=False,
     )
     prompt = engine.make_prompt(buzz(110), None, consent)
-    (result,) = engine.speak_batch([SpeechJob("No end.", prompt, max_new_tokens=9)])
+    (result,) = engine.speak_batch([SpeechRequest("No end.", prompt, max_new_tokens=9)])
     assert isinstance(result, SpeechRunsOnError)

@@ -21,7 +21,7 @@ from backend.contract import (
     REFERENCE_SAMPLE_RATE,
     ReferenceUnusableError,
 )
-from backend.reference_audio import MAX_AUDIO_BYTES, decode_audio, load_reference
+from backend.reference.audio import MAX_AUDIO_BYTES, decode_audio, load_reference
 from tests.backend.conftest import buzz
 from tests.support.recordings import as_file
 

@@ -18,9 +18,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import TestServer
 
 from backend.contract import ReferenceUnusableError
-from backend.public_address import PublicResolver, is_public
-from backend.reference_audio import MAX_AUDIO_BYTES
-from backend.reference_fetch import MAX_REDIRECTS, fetch_audio
+from backend.reference.audio import MAX_AUDIO_BYTES
+from backend.reference.fetch import MAX_REDIRECTS, fetch_audio
+from backend.reference.public_address import PublicResolver, is_public
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

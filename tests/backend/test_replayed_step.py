@@ -18,15 +18,15 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from backend.engine.batch import Decoder
 from backend.engine.cuda_graphs import checked_recorder, choose_recorder
-from backend.engine.decoder import Decoder
 from tests.backend.decoding import company, speak
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backend.engine import Engine
-    from backend.engine.decoder import DecoderRow
+    from backend.engine.batch import DecoderRow
+    from backend.engine.engine import Engine
 
 WHEN = {"first": range(25), "early": range(2, 9), "short": range(4, 12), "late": range(7, 25)}
 

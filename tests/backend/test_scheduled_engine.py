@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from backend.contract import GenerationFailedError
-from backend.engine import Engine, SpeechJob
-from backend.scheduler import Scheduler, SchedulerLimits
+from backend.contract import GenerationFailedError, SpeechRequest
+from backend.engine.engine import Engine
+from backend.scheduling.scheduler import Scheduler, SchedulerLimits
 from tests.support.miniature import build_miniature
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 
 @pytest.fixture(scope="module")
-def jobs(engine: Engine) -> list[SpeechJob]:
+def jobs(engine: Engine) -> list[SpeechRequest]:
     """Thirty-two sentences in four voices, of which two come with a transcript."""
     prompts = [
         engine.make_prompt(reference(pitch), transcript, None)
@@ -47,11 +47,13 @@ def jobs(engine: Engine) -> list[SpeechJob]:
             (330, None),
         )
     ]
-    return [SpeechJob(text, prompts[number % 4], seed=number) for number, text in enumerate(TEXTS)]
+    return [
+        SpeechRequest(text, prompts[number % 4], seed=number) for number, text in enumerate(TEXTS)
+    ]
 
 
 @pytest.fixture(scope="module")
-def expected(engine: Engine, jobs: list[SpeechJob]) -> list[NDArray[np.float32]]:
+def expected(engine: Engine, jobs: list[SpeechRequest]) -> list[NDArray[np.float32]]:
     """What each sentence sounds like; all differ."""
     speeches = [speech for speech in engine.speak_batch(jobs) if isinstance(speech, np.ndarray)]
     assert len({speech.tobytes() for speech in speeches}) == len(jobs)
@@ -66,7 +68,9 @@ async def serving(engine: Engine, **limits: Any) -> AsyncIterator[Scheduler]:
     await scheduler.close()
 
 
-async def spoken(scheduler: Scheduler, job: SpeechJob, caller: str = "a") -> NDArray[np.float32]:
+async def spoken(
+    scheduler: Scheduler, job: SpeechRequest, caller: str = "a"
+) -> NDArray[np.float32]:
     pcm = b""
     async for chunk in scheduler.speak(job, caller=caller):
         pcm = chunk.pcm if chunk.restarts else pcm + chunk.pcm
@@ -80,7 +84,7 @@ def check(heard: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
 
 
 async def test_thirty_two_callers_each_hear_their_own_sentence(
-    engine: Engine, jobs: list[SpeechJob], expected: list[NDArray[np.float32]]
+    engine: Engine, jobs: list[SpeechRequest], expected: list[NDArray[np.float32]]
 ) -> None:
     async with serving(engine, rows=8) as scheduler:
         heard = await asyncio.gather(
@@ -92,9 +96,9 @@ async def test_thirty_two_callers_each_hear_their_own_sentence(
 
 
 async def test_leaving_takes_nothing_from_the_others(
-    engine: Engine, jobs: list[SpeechJob], expected: list[NDArray[np.float32]]
+    engine: Engine, jobs: list[SpeechRequest], expected: list[NDArray[np.float32]]
 ) -> None:
-    async def leave(job: SpeechJob) -> None:
+    async def leave(job: SpeechRequest) -> None:
         async with aclosing(scheduler.speak(job, caller="leaving")) as chunks:
             await anext(chunks)
 
@@ -112,7 +116,7 @@ async def test_leaving_takes_nothing_from_the_others(
 
 async def test_a_crash_of_the_model_costs_who_was_speaking_only(
     engine: Engine,
-    jobs: list[SpeechJob],
+    jobs: list[SpeechRequest],
     expected: list[NDArray[np.float32]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.contract import BackendBusyError, ConsentMissingError, GenerationFailedError
-from backend.scheduler import Progress, Scheduler
+from backend.scheduling.scheduler import Progress, Scheduler
 from tests.backend.scheduling import REFERENCE, serving, speaking, spoken, until
 from tests.backend.scripted_engine import CRASH_MESSAGE, ScriptedEngine, job
 

@@ -15,9 +15,8 @@ from tests.backend.scheduling import serving, until
 from tests.backend.scripted_engine import CHUNK_SAMPLES, CRASH_MESSAGE, ScriptedEngine, heard, job
 
 if TYPE_CHECKING:
-    from backend.contract import PcmChunk
-    from backend.engine import SpeechJob
-    from backend.scheduler import Scheduler
+    from backend.contract import PcmChunk, SpeechRequest
+    from backend.scheduling.scheduler import Scheduler
 
 
 @st.composite
@@ -95,7 +94,7 @@ class Callers:
                 await asyncio.wait_for(anext(speech), 0)
             return chunks
 
-    def _job(self, voice: int) -> SpeechJob:
+    def _job(self, voice: int) -> SpeechRequest:
         plan = self._plans[voice]
         return job(plan["chunks"], voice, f"{voice} {plan['accident']}")
 
@@ -116,11 +115,11 @@ def test_whatever_happens_every_request_ends_once_and_properly(
             assert scheduler.load().waiting == 0
             return endings
 
-    logging.getLogger("backend.scheduler_worker").disabled = True
+    logging.getLogger("backend.scheduling.worker").disabled = True
     try:
         endings = asyncio.run(everything())
     finally:
-        logging.getLogger("backend.scheduler_worker").disabled = False
+        logging.getLogger("backend.scheduling.worker").disabled = False
     for asked in callers.asked.values():
         joined = [text for text in callers.engine.joined if text in asked]
         assert joined == [text for text in asked if text in joined], "out of order"

@@ -15,12 +15,12 @@ from backend.contract import (
     GenerationFailedError,
     TextNotSpeakableError,
 )
-from backend.scheduler import Scheduler, SchedulerLimits
+from backend.scheduling.scheduler import Scheduler, SchedulerLimits
 from tests.backend.scheduling import REFERENCE, serving, speaking, spoken, until
 from tests.backend.scripted_engine import CRASH_MESSAGE, ScriptedEngine, job
 
 if TYPE_CHECKING:
-    from backend.engine import Engine
+    from backend.engine.engine import Engine
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, MemoryError, KeyError])

@@ -15,7 +15,7 @@ from tests.backend.scheduling import serving, speaking, until
 from tests.backend.scripted_engine import ScriptedEngine, job
 
 if TYPE_CHECKING:
-    from backend.scheduler import Scheduler, SpeechTicket
+    from backend.scheduling.scheduler import Scheduler, SpeechTicket
 
 ENDLESS = 100_000
 

@@ -26,9 +26,9 @@ from backend.contract import (
     VoicePromptInvalidError,
     VoicePromptModelMismatchError,
 )
-from backend.hearing import Hearing
+from backend.reference.transcriber import Transcriber
+from backend.reference.transcript import Hearing
 from backend.speech_wish import MAX_TEXTS
-from backend.transcriber import Transcriber
 from backend.voice_prompt import read_voice_prompt
 from tests.backend.conftest import buzz, load
 from tests.backend.service_parts import STATEMENT, Ears, Outside, clip, make_service, samples_of
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backend.contract import PcmChunk
-    from backend.engine import Engine
+    from backend.engine.engine import Engine
     from backend.service import SpeechService
     from backend.voice_prompt import ClonedVoice
-    from backend.watermark import Watermarker
+    from backend.watermark.watermark import Watermarker
 
 ROUNDING = 0.001
 """How far samples may be off because they were computed in a batch of another size."""
@@ -54,7 +54,7 @@ SEED = 1
 
 @pytest.fixture(scope="module")
 def watermarker() -> Watermarker:
-    from backend.watermark import Watermarker  # noqa: PLC0415 - seconds of importing
+    from backend.watermark.watermark import Watermarker  # noqa: PLC0415 - seconds of importing
 
     return Watermarker()
 

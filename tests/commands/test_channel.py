@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bot.playback import guilds
-from bot.playback.guilds import EVERYBODY_LEFT
+from bot.playback import players as guilds
+from bot.playback.players import EVERYBODY_LEFT
 from tests.support.discord_server import open_server
 from tests.support.marked_speech import MarkedBackend, item_text, passages
 from tests.support.real_time import real_time

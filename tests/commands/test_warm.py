@@ -8,7 +8,7 @@ import discord
 import pytest
 from simcord import SetupError
 
-from bot.speech.remote_errors import BackendNotDeployedError
+from bot.speech.errors import BackendNotDeployedError
 from tests.support.discord_server import Member, open_server
 from tests.support.scripted_backend import ScriptedBackend
 

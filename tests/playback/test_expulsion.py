@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.playback.expulsion import Expulsion
+from bot.playback.kick import Expulsion
 
 PATIENCE = 6.0
 

@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from bot.errors import Refusal
-from bot.playback import opus_library
-from bot.playback.opus_library import load_opus
+from bot.playback import opus as opus_library
+from bot.playback.opus import load_opus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

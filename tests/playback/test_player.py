@@ -10,11 +10,11 @@ import pytest
 
 from backend.contract import GenerationFailedError
 from bot.errors import Refusal
-from bot.playback.item import QueuedItem
-from bot.playback.line import Fault, Trouble
-from bot.playback.making import AHEAD_SECONDS
-from bot.playback.performance import MAX_FUTILE_TRIES
 from bot.playback.player import MAX_WAITING_PER_MEMBER, GuildPlayer
+from bot.playback.playout import MAX_FUTILE_TRIES
+from bot.playback.producer import AHEAD_SECONDS
+from bot.playback.queue import QueuedItem
+from bot.playback.voice_link import Fault, Trouble
 from bot.streaming import SpeechChunk
 
 if TYPE_CHECKING:

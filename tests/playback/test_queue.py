@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.playback.queue import FairQueue, QueueFullError
+from bot.fair_queue import FairQueue, QueueFullError
 
 ADA, GRACE, LINUS = 1, 2, 3
 

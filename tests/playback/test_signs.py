@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import discord
 import pytest
 
-from bot.playback.signs import DISCOVERY_BYTES, KEEPALIVE, SECONDS_WITHOUT_SIGN, SignsOfLife
+from bot.playback.liveness import DISCOVERY_BYTES, KEEPALIVE, SECONDS_WITHOUT_SIGN, SignsOfLife
 
 if TYPE_CHECKING:
     from collections.abc import Callable

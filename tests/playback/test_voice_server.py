@@ -14,7 +14,7 @@ import pytest
 from discord.ext import commands
 from simcord.env import Env
 
-from bot.playback.opus_library import load_opus
+from bot.playback.opus import load_opus
 from tests.support.discord_server import Server
 from tests.support.marked_speech import marked, passages, repeated_seconds, unheard_seconds
 from tests.support.real_time import real_time

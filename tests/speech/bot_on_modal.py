@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from simcord import _dpy_internals
 
-from bot.speech.modal_backend import ModalBackend
-from bot.speech.modal_service import ModalService
+from bot.speech.modal.backend import ModalBackend
+from bot.speech.modal.client import ModalService
 from tests.support.discord_server import open_server
 from tests.support.modal_server.faults import TOKEN_ID, TOKEN_SECRET
 

@@ -10,7 +10,7 @@ from backend.contract import StreamBegins
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from bot.speech.modal_service import Ask
+    from bot.speech.modal.client import Ask
 
     Script = Callable[[], AsyncGenerator[Any, None]]
 

@@ -7,11 +7,12 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from backend.contract import BackendInfo, BackendUnavailableError
-from bot.speech.local_server import LoadedEngine
+from bot.speech.worker.process import LoadedEngine
 from tests.backend.scripted_engine import CRASH_MESSAGE, ScriptedEngine, ScriptedJob
 
 if TYPE_CHECKING:
-    from backend.engine import Engine, SpeechJob
+    from backend.contract import SpeechRequest
+    from backend.engine.engine import Engine
     from tests.backend.scripted_engine import ScriptedChunk
 
 INFO = BackendInfo(name="Scripted engine", model_id="scripted/1", languages=("Auto", "English"))
@@ -31,7 +32,7 @@ def load() -> LoadedEngine:
     return LoadedEngine(
         cast("Engine", SlowEngine(step_seconds=0.005)),
         None,
-        cast("type[SpeechJob]", ScriptedJob),
+        cast("type[SpeechRequest]", ScriptedJob),
         INFO,
         {"device": "none"},
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.contract import GenerationFailedError, SpeechRequest, VoicePrompt
-from bot.speech.ahead import speak_ahead
+from bot.prefetch import speak_ahead
 from tests.support.scripted_backend import ScriptedBackend
 
 if TYPE_CHECKING:

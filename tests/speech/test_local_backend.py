@@ -26,7 +26,7 @@ from backend.contract import (
     VoicePrompt,
     VoicePromptModelMismatchError,
 )
-from bot.speech.local_backend import LocalBackend
+from bot.speech.local.backend import LocalBackend
 from tests.backend.scripted_engine import heard
 from tests.speech import local_engines
 from tests.speech.local_engines import INFO, NO_WEIGHTS
@@ -35,7 +35,7 @@ from tests.speech.voices import CONSENT
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from bot.speech.local_server import LoadEngine
+    from bot.speech.worker.process import LoadEngine
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -202,7 +202,7 @@ async def test_nothing_is_said_before_the_start() -> None:
 async def test_the_engine_dies_with_the_bot() -> None:
     program = (
         "import asyncio, multiprocessing, os, signal\n"
-        "from bot.speech.local_backend import LocalBackend\n"
+        "from bot.speech.local.backend import LocalBackend\n"
         "from tests.speech import local_engines\n"
         "async def main():\n"
         "    await LocalBackend(local_engines.load).start()\n"

@@ -18,7 +18,7 @@ from backend.contract import (
     SpeechRequest,
     VoicePrompt,
 )
-from backend.watermark import Watermarker
+from backend.watermark.watermark import Watermarker
 from bot.settings import Settings
 from bot.speech import open_backend
 from tests.speech.voices import CONSENT

@@ -23,16 +23,16 @@ from backend.contract import (
     VoicePrompt,
     VoicePromptModelMismatchError,
 )
-from bot.speech import modal_warmth
 from bot.speech.backend import SleepingBackend
-from bot.speech.modal_backend import ModalBackend
-from bot.speech.remote_errors import BackendNotDeployedError, BackendQuotaError
+from bot.speech.errors import BackendNotDeployedError, BackendQuotaError
+from bot.speech.modal import keep_warm as modal_warmth
+from bot.speech.modal.backend import ModalBackend
 from tests.speech.fake_modal import FakeModal, answers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from bot.speech.modal_service import ModalService
+    from bot.speech.modal.client import ModalService
 
 CONSENT = ConsentRecord(7, datetime(2026, 11, 1, tzinfo=UTC), "2026-11")
 CHUNK = PcmChunk(b"\x01\x00", 24_000)

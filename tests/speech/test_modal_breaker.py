@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bot.errors import explain
-from bot.speech.modal_breaker import SECONDS_TO_LOOK, Breaker
-from bot.speech.remote_errors import BackendUnreachableError
+from bot.speech.errors import BackendUnreachableError
+from bot.speech.modal.breaker import SECONDS_TO_LOOK, Breaker
 
 
 class Clock:

@@ -17,10 +17,7 @@ from backend.contract import (
     SpeechError,
     StreamBegins,
 )
-from bot.speech import modal_call, modal_calls
-from bot.speech.modal_calls import Calls
-from bot.speech.modal_service import Ask
-from bot.speech.remote_errors import (
+from bot.speech.errors import (
     BackendBrokenError,
     BackendDeniesError,
     BackendNotDeployedError,
@@ -31,10 +28,14 @@ from bot.speech.remote_errors import (
     SpeechTimeoutError,
     WakingTimeoutError,
 )
+from bot.speech.modal import call as modal_call
+from bot.speech.modal import calls as modal_calls
+from bot.speech.modal.calls import Calls
+from bot.speech.modal.client import Ask
 from tests.speech.fake_modal import FakeModal, answers, fails, waits
 
 if TYPE_CHECKING:
-    from bot.speech.modal_service import ModalService
+    from bot.speech.modal.client import ModalService
     from tests.speech.fake_modal import Script
 
 SPEAK = Ask("stream_with_prompt", ("Private words.",))
@@ -353,7 +354,7 @@ async def test_two_guilds_share_the_places() -> None:
 
 
 async def test_waking_is_known_while_a_container_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.speech.modal_waking.NOTICE_SECONDS", 0.0)
+    monkeypatch.setattr("bot.speech.modal.cold_start.NOTICE_SECONDS", 0.0)
     awake = asyncio.Event()
     calls = calls_of(FakeModal(waits(awake, answers(ONE))))
     assert calls.waking() is None

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.contract import PcmChunk
-from bot.speech.modal_seam import Seam
-from bot.speech.remote_errors import SpeechInterruptedError
+from bot.speech.errors import SpeechInterruptedError
+from bot.speech.modal.seam import Seam
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.contract import BackendBusyError
-from bot.speech.modal_turns import MAX_WAITING_PER_CALLER, Turns
+from bot.speech.modal.fair_share import MAX_WAITING_PER_CALLER, Turns
 
 
 class Crowd:

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from structlog.testing import capture_logs
 
-from bot.speech import modal_service
+from bot.speech.modal import client as modal_service
 from tests.speech.bot_on_modal import LIGHT_APP, open_bot
 from tests.support.modal_server import modal_server
 from tests.support.real_time import real_time

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.speech.backend import Waking
-from bot.speech.modal_waking import Wakefulness
+from bot.speech.modal.cold_start import Wakefulness
 from tests.speech.test_modal_breaker import Clock
 
 

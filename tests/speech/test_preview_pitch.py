@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bot.speech.preview_pitch import FRAME_SECONDS, track_pitch
+from bot.speech.preview.pitch import FRAME_SECONDS, track_pitch
 
 RATE = 16_000
 

@@ -15,7 +15,7 @@ from backend.contract import (
     VoicePromptInvalidError,
     VoicePromptModelMismatchError,
 )
-from bot.speech.preview_prompt import (
+from bot.speech.preview.prompt import (
     MAX_PITCH,
     MAX_TRACT_RATIO,
     MIN_PITCH,

@@ -12,7 +12,7 @@ from backend.contract import (
     LanguageNotSupportedError,
     TextNotSpeakableError,
 )
-from bot.speech.preview_text import PREVIEW_LANGUAGES, check_readable
+from bot.speech.preview.text import PREVIEW_LANGUAGES, check_readable
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Speech by Qwen3-TTS on this machine."""

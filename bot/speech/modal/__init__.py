@@ -1,0 +1,1 @@
+"""Speech by the class that deploy_backend.py puts on Modal."""

@@ -1,0 +1,80 @@
+"""What Modal's errors mean to the bot."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from grpclib.exceptions import StreamTerminatedError
+from modal import exception as modal_errors
+
+from backend.contract import SpeechError
+from bot.speech.errors import (
+    BackendBrokenError,
+    BackendDeniesError,
+    BackendNotDeployedError,
+    BackendQuotaError,
+    BackendUnreachableError,
+    SpeechInterruptedError,
+    SpeechStoppedError,
+    SpeechTimeoutError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MODAL_STOPS_CALLS_AFTER = 300.0
+"""The `timeout` that the class is deployed with, in seconds."""
+
+_UNREACHABLE = (
+    modal_errors.ConnectionError,
+    modal_errors.ServiceError,
+    modal_errors.InternalError,
+    modal_errors.ClientClosed,
+    StreamTerminatedError,
+    OSError,
+    asyncio.CancelledError,  # the client ends its requests so when it is closed
+)
+
+_MEANINGS: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], SpeechError]], ...] = (
+    # An app that was stopped is a conflict; either way there is nothing to call.
+    ((modal_errors.NotFoundError, modal_errors.ConflictError), BackendNotDeployedError),
+    ((modal_errors.AuthError, modal_errors.PermissionDeniedError), BackendDeniesError),
+    ((modal_errors.ResourceExhaustedError,), BackendQuotaError),
+    (_UNREACHABLE, BackendUnreachableError),
+    ((modal_errors.InternalFailure,), SpeechInterruptedError),
+)
+
+
+_ENDS_CALL = (
+    SpeechError,
+    modal_errors.RemoteError,
+    modal_errors.InternalFailure,
+    modal_errors.TimeoutError,
+    modal_errors.NotFoundError,
+)
+
+
+def ends_call(error: BaseException) -> bool:
+    """Whether nothing runs remotely any more once a call has failed like this."""
+    return isinstance(error, _ENDS_CALL)
+
+
+def translate(error: BaseException) -> SpeechError:
+    """Put an error of Modal's client, or of the remote method, into the bot's terms.
+
+    Only what Modal itself says of a request is kept as a reason: other errors may quote a text.
+    """
+    if isinstance(error, SpeechError):
+        return error
+    if isinstance(error, modal_errors.TimeoutError):
+        return SpeechTimeoutError(MODAL_STOPS_CALLS_AFTER)
+    if isinstance(error, modal_errors.RemoteError):
+        # A call that was cancelled and one whose container died are told apart by Modal's words.
+        was_stopped = "cancel" in str(error).lower()
+        kind = SpeechStoppedError if was_stopped else SpeechInterruptedError
+        return kind(f"Modal ended the call ({type(error).__name__})")
+    for kinds, meaning in _MEANINGS:
+        if isinstance(error, kinds):
+            return meaning(f"{type(error).__name__}: {error}")
+    return BackendBrokenError(f"the call failed with {type(error).__name__}")

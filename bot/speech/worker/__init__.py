@@ -1,0 +1,1 @@
+"""A process of its own for models that run on this machine."""
