@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
 AUTO_LANGUAGE = "Auto"
@@ -41,6 +42,9 @@ MAX_SPOKEN_CHARACTERS = 600
 
 MAX_NEW_TOKENS = 2_048
 """The most codec frames of one request, 164 s of speech. Longer speech drifts from the voice."""
+
+_HIGHEST_SEED = 2**63 - 1
+_LONGEST_LANGUAGE_NAME = 20  # of one that is not spoken: the caller may have sent anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +186,6 @@ class BackendInfo:
         model_id: Names the model that prompts are made for; prompts of another model are rebuilt.
         languages: The subset of `LANGUAGES` it speaks.
         clones: False where the speech only resembles the reference.
-        notice: A sentence that every reply must carry, or None.
         sentences_at_once: How many sentences of one text to ask for at once. More than one pays
             where they are spoken together.
     """
@@ -191,7 +194,6 @@ class BackendInfo:
     model_id: str
     languages: tuple[str, ...]
     clones: bool = True
-    notice: str | None = None
     sentences_at_once: int = 1
 
 
@@ -271,3 +273,28 @@ class SpeechRunsOnError(GenerationFailedError):
 
     def __str__(self) -> str:
         return f"the speech had not ended after {self.seconds:.0f} s"
+
+
+def check_request(request: SpeechRequest, languages: Sequence[str]) -> None:
+    """Check what a request asks for, all but its voice prompt.
+
+    The engine does so for every request; whoever wants to refuse earlier calls the same function.
+
+    Args:
+        request: What was asked for.
+        languages: What the model speaks.
+
+    Raises `TextNotSpeakableError` or `LanguageNotSupportedError`, and ValueError for a number out
+    of its range.
+    """
+    if not isinstance(request.text, str) or not request.text.strip():
+        raise TextNotSpeakableError("there is nothing to say")
+    if len(request.text) > MAX_SPOKEN_CHARACTERS:
+        raise TextNotSpeakableError(f"one text has at most {MAX_SPOKEN_CHARACTERS} characters")
+    if request.language not in languages:
+        named = str(request.language)[:_LONGEST_LANGUAGE_NAME]
+        raise LanguageNotSupportedError(named, tuple(languages))
+    if not 1 <= request.max_new_tokens <= MAX_NEW_TOKENS:
+        raise ValueError(f"max_new_tokens must be from 1 to {MAX_NEW_TOKENS}")
+    if request.seed is not None and not 0 <= request.seed <= _HIGHEST_SEED:
+        raise ValueError(f"seed must be from 0 to {_HIGHEST_SEED}")

@@ -1,131 +1,131 @@
-"""What a person is told when something cannot be done."""
+"""Why something is not possible, and what a person should know: as codes with values.
+
+The words for each are in `bot/interface/wording.py`, the one place with sentences for people.
+"""
 
 from __future__ import annotations
 
-from functools import singledispatch
+from dataclasses import dataclass, field
+from enum import StrEnum
 
-from backend.contract import (
-    AUTO_LANGUAGE,
-    BackendBusyError,
-    BackendUnavailableError,
-    ConsentMissingError,
-    GenerationFailedError,
-    LanguageNotSupportedError,
-    ReferenceUnusableError,
-    SpeechError,
-    TextNotSpeakableError,
-)
-from bot.speech.errors import (
-    BackendBrokenError,
-    BackendDeniesError,
-    BackendNotDeployedError,
-    BackendQuotaError,
-    BackendUnreachableError,
-    SpeechInterruptedError,
-    SpeechStoppedError,
-    SpeechTimeoutError,
-    WakingTimeoutError,
-)
+Value = str | int | float
+"""What a code may carry. Whatever a person typed is escaped where it is shown, not here."""
+
+
+class Reason(StrEnum):
+    """Why something that was asked for is not possible; comments name the values it carries."""
+
+    # Texts
+    TEXT_TOO_LONG = "text too long"  # characters, limit
+    NOTHING_TO_SAY = "nothing to say"
+
+    # Recordings
+    UPLOAD_EMPTY = "upload empty"
+    UPLOAD_TOO_LARGE = "upload too large"  # megabytes: the limit
+    UPLOAD_NOT_FETCHED = "upload not fetched"
+    NOT_A_RECORDING = "not a recording"
+    RECORDING_WITHOUT_SOUND = "recording without sound"
+    RECORDING_TOO_SLOW = "recording too slow to read"
+    RECORDING_DAMAGED = "recording damaged"
+    RECORDING_SILENT = "recording silent"
+    NO_SPEECH = "no speech"
+    TOO_LITTLE_SPEECH = "too little speech"  # seconds, minimum
+    TOO_LITTLE_SPEECH_IN_LONG_RECORDING = "too little speech in a long recording"  # minutes
+    SPEECH_TOO_SCATTERED = "speech too scattered"  # minimum
+    TOO_LONG_FOR_TRANSCRIPT = "recording too long for its transcript"  # seconds, maximum
+    MUCH_TOO_LONG_FOR_TRANSCRIPT = "recording much too long for its transcript"  # minutes, maximum
+    TOO_MANY_UPLOADS = "too many uploads"
+
+    # Saved voices
+    NAME_EMPTY = "name empty"
+    NAME_TOO_LONG = "name too long"  # limit
+    NAME_HIDES_CHARACTERS = "name hides characters"
+    NAME_INVISIBLE = "name invisible"
+    NAME_TAKEN = "name taken"
+    NO_SUCH_VOICE = "no such voice"
+    NO_VOICE_YET = "no voice yet"
+    TOO_MANY_VOICES = "too many voices"  # limit
+    CONSENT_NEEDED = "consent needed"
+    CONSENT_REFUSED = "consent refused"
+    VOICE_DELETED = "voice deleted"
+    CLIP_DAMAGED = "clip damaged"
+    TRANSCRIPT_EMPTY = "transcript empty"
+    VOICE_KEPT = "voice kept"  # name
+    EVERYTHING_KEPT = "everything kept"
+
+    # Commands
+    TOO_MANY_COMMANDS = "too many commands"  # count
+    STOPPED = "stopped"
+    RESTARTING = "restarting"
+    NEVER_SLEEPS = "backend never sleeps"
+    MAY_NOT_POST = "may not post"
+
+    # Voice channels
+    JOIN_FIRST = "join a voice channel first"
+    JOIN_FIRST_OR_FILE = "join a voice channel first, or take a file"
+    IN_ANOTHER_CHANNEL = "in another channel"  # channel: its mention
+    NOT_IN_A_CHANNEL = "not in a voice channel"
+    MAY_NOT_JOIN = "may not join"  # channel
+    MAY_NOT_SPEAK = "may not speak"  # channel
+    MAY_NOT_SPEAK_ON_STAGE = "may not speak on the stage"  # channel
+    CHANNEL_FULL = "channel full"  # channel
+    NO_OPUS = "no libopus"
+    NO_LONGER_IN_GUILD = "no longer in the guild"
+    REMOVED_FROM_GUILD = "removed from the guild"
+    EVERYBODY_LEFT = "everybody left"
+    DISCONNECTED = "disconnected"
+    VOICE_RATE_LIMITED = "rate limited by the voice gateway"
+    NO_VOICE_CONNECTION = "no voice connection"
+    VOICE_CONNECTION_LOST = "voice connection lost"
+    CANNOT_BE_HEARD = "cannot be heard"
+    PLAYER_FAILED = "player failed"
+    PLAYER_RESTARTING = "player restarting"
+    OWN_QUEUE_FULL = "own queue full"
+    QUEUE_FULL = "queue full"
+    NOTHING_PLAYING = "nothing playing"
+    NOTHING_OF_YOURS_PLAYING = "nothing of yours playing"
+    OTHERS_WAIT = "others wait to be heard"
+    OTHERS_LISTEN = "others listen"
+    ONLY_LISTENERS_VOTE = "only listeners vote"  # channel
+    SPEECH_STOPPED = "speech stopped"
+    SKIPPED = "skipped"
+    SKIPPED_BY = "skipped by somebody"  # name
+    SKIPPED_BY_VOTE = "skipped by vote"
+    ALL_STOPPED_BY = "everything stopped by somebody"  # name
+    SENT_AWAY_BY = "sent away by somebody"  # name
+
+
+class Remark(StrEnum):
+    """What a person should know though all goes well; comments name the values it carries."""
+
+    RECORDING_SHORTENED = "recording shortened"  # seconds, used
+    LONG_RECORDING_SHORTENED = "long recording shortened"  # minutes, used
+    RECORDING_CLIPS = "recording clips"
+    RECORDING_NOISY = "recording noisy"
+    STAGE_INVITATION_NEEDED = "stage invitation needed"  # channel
+    ASKED_TO_SPEAK_ON_STAGE = "asked to speak on the stage"  # channel
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A remark with its values, as data: `wording.note` has the words."""
+
+    remark: Remark
+    values: dict[str, Value] = field(default_factory=dict)
 
 
 class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a fault
     """Something that was asked for is not possible, for a reason the person can act on.
 
-    Its text is a whole sentence or two, shown to the person as it is: it names the problem and the
-    remedy, and quotes nothing from an upload.
+    Args:
+        reason: Why.
+        values: What the reason's sentence names; nothing from inside an upload.
     """
 
+    def __init__(self, reason: Reason, **values: Value) -> None:
+        super().__init__(reason, values)
+        self.reason = reason
+        self.values = values
 
-_SENTENCES: dict[type[SpeechError], str] = {
-    SpeechError: (
-        "The voice engine could not do that. Please try again; if it keeps failing, tell an admin."
-    ),
-    TextNotSpeakableError: (
-        "I can't say part of that text aloud. Try plain words and shorter sentences."
-    ),
-    ConsentMissingError: (
-        "I need your consent before I clone a voice. Use `/clone` and confirm the statement."
-    ),
-    ReferenceUnusableError: (
-        "I couldn't make a voice from this recording. "
-        "Try another one: a single speaker, close to the microphone, without music."
-    ),
-    BackendUnavailableError: (
-        "The voice engine is not reachable right now. Nothing is lost; please try again later."
-    ),
-    GenerationFailedError: "The voice engine gave no usable speech this time. Please try again.",
-    BackendNotDeployedError: (
-        "The voice engine is not set up yet. Please tell an admin: it has to be deployed to Modal. "
-        "I find it by myself once it is there."
-    ),
-    BackendDeniesError: (
-        "The voice engine does not let me in. Please tell an admin: "
-        "the bot's Modal token has to be renewed."
-    ),
-    BackendBrokenError: (
-        "The voice engine does not work as it is set up. "
-        "Please tell an admin: its log, and mine, say what is wrong."
-    ),
-    BackendQuotaError: (
-        "The voice engine has reached its quota for now. "
-        "Please try again later, or ask an admin to raise it."
-    ),
-    SpeechTimeoutError: (
-        "That took the voice engine too long, so I stopped it. "
-        "Please try again; a shorter text may help."
-    ),
-    WakingTimeoutError: (
-        "The voice engine did not wake up in time. Please try again in a minute; "
-        "if that fails too, tell an admin."
-    ),
-    SpeechInterruptedError: (
-        "The voice engine broke down while it worked on that. "
-        "Another one starts by itself: please try again in a minute."
-    ),
-    SpeechStoppedError: (
-        "Someone stopped that at the voice engine before it was done. Please try again."
-    ),
-}
-"""What is told of errors that carry nothing worth telling. A kind that is not here is told as the
-next more general one."""
-
-
-@singledispatch
-def explain(error: Refusal | SpeechError) -> str:
-    """Put an expected failure into a sentence for the person who met it."""
-    raise TypeError(f"no sentence for {type(error).__name__}")
-
-
-@explain.register
-def _(error: SpeechError) -> str:
-    return next(_SENTENCES[kind] for kind in type(error).__mro__ if kind in _SENTENCES)
-
-
-@explain.register
-def _(error: Refusal) -> str:
-    return str(error)
-
-
-@explain.register
-def _(error: LanguageNotSupportedError) -> str:
-    spoken = ", ".join(name for name in error.supported if name != AUTO_LANGUAGE)
-    return f"I can't speak {error.language} here yet. This voice engine speaks {spoken}."
-
-
-@explain.register
-def _(error: BackendBusyError) -> str:
-    if error.retry_after is None:
-        return "Many people are speaking right now. Please try again in a moment."
-    seconds = max(5, round(error.retry_after))
-    return f"Many people are speaking right now. Please try again in about {seconds} s."
-
-
-@explain.register
-def _(error: BackendUnreachableError) -> str:
-    if error.retry_after is None:
-        return "I can't reach the voice engine right now. Please try again in a minute."
-    seconds = max(5, round(error.retry_after))
-    return (
-        "I can't reach the voice engine right now. "
-        f"I look for it again in about {seconds} s; please try again then."
-    )
+    def __str__(self) -> str:
+        return str(self.reason)

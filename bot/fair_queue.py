@@ -1,12 +1,14 @@
-"""What waits to be said in one guild: members take turns, however much each of them has put in."""
+"""A bounded queue that serves its callers round by round, however much each has put in."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+C = TypeVar("C", bound=Hashable)
 T = TypeVar("T")
 
 
@@ -14,51 +16,51 @@ class QueueFullError(Exception):
     """Nothing more fits in.
 
     Attributes:
-        for_member: Whether it is the member's own part that is full.
+        for_caller: Whether it is the caller's own part that is full.
     """
 
-    def __init__(self, *, for_member: bool) -> None:
-        super().__init__(for_member)
-        self.for_member = for_member
+    def __init__(self, *, for_caller: bool) -> None:
+        super().__init__(for_caller)
+        self.for_caller = for_caller
 
 
-class FairQueue(Generic[T]):
-    """Serves members in rounds: one item of everybody who waits, then the next of each.
+class FairQueue(Generic[C, T]):
+    """Serves callers in rounds: one item of everybody who waits, then the next of each.
 
     Who comes new takes part in the round that is under way, so waits for at most one item of every
-    other member; who has had a turn in it waits for the next round. Own items keep their order.
+    other caller; who has had a turn in it waits for the next round. Own items keep their order.
 
     Args:
         limit: How many items fit in.
-        limit_per_member: How many of them may belong to one member.
+        limit_per_caller: How many of them may belong to one caller.
     """
 
-    def __init__(self, *, limit: int, limit_per_member: int) -> None:
+    def __init__(self, *, limit: int, limit_per_caller: int) -> None:
         self._limit = limit
-        self._limit_per_member = limit_per_member
-        self._lines: dict[int, list[tuple[int, T]]] = {}
-        self._turns: dict[int, int] = {}
+        self._limit_per_caller = limit_per_caller
+        self._lines: dict[C, list[tuple[int, T]]] = {}
+        self._turns: dict[C, int] = {}
         self._round = 0
         self._arrivals = 0
 
-    def push(self, member: int, item: T) -> None:
-        """Put an item at the end of its member's line, or raise `QueueFullError`."""
-        line = self._lines.setdefault(member, [])
-        if len(line) >= self._limit_per_member:
-            raise QueueFullError(for_member=True)
+    def push(self, caller: C, item: T) -> None:
+        """Put an item at the end of its caller's line, or raise `QueueFullError`."""
+        line = self._lines.setdefault(caller, [])
+        if len(line) >= self._limit_per_caller:
+            raise QueueFullError(for_caller=True)
         if len(self) >= self._limit:
-            raise QueueFullError(for_member=False)
+            raise QueueFullError(for_caller=False)
         if not line:
-            self._turns[member] = max(self._turns.get(member, 0), self._round)
+            self._turns[caller] = max(self._turns.get(caller, 0), self._round)
         self._arrivals += 1
         line.append((self._arrivals, item))
 
     def pop(self) -> T:
         """Take the item whose turn it is. There must be one."""
-        turn, _, member = min(self._order())
-        _, item = self._lines[member].pop(0)
+        turn, _, caller = min(self._order(), key=lambda place: place[:2])
+        _, item = self._lines[caller].pop(0)
         self._round = turn
-        self._turns[member] = turn + 1
+        self._turns[caller] = turn + 1
         self._forget_absent()
         return item
 
@@ -77,19 +79,21 @@ class FairQueue(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         """Go through the items in the order in which `pop` would give them now."""
         items = {arrival: item for line in self._lines.values() for arrival, item in line}
-        return iter([items[arrival] for _, arrival, _ in sorted(self._order())])
+        return iter(
+            [items[arrival] for _, arrival, _ in sorted(self._order(), key=lambda place: place[:2])]
+        )
 
     def _forget_absent(self) -> None:
-        """Let go of members who wait for nothing and would begin in this round anyway."""
-        self._lines = {member: line for member, line in self._lines.items() if line}
+        """Let go of callers who wait for nothing and would begin in this round anyway."""
+        self._lines = {caller: line for caller, line in self._lines.items() if line}
         self._turns = {
-            member: turn
-            for member, turn in self._turns.items()
-            if member in self._lines or turn > self._round
+            caller: turn
+            for caller, turn in self._turns.items()
+            if caller in self._lines or turn > self._round
         }
 
-    def _order(self) -> Iterator[tuple[int, int, int]]:
-        """Round, arrival and member of every item: what decides the order."""
-        for member, line in self._lines.items():
-            for place, (arrival, _) in enumerate(line, start=self._turns[member]):
-                yield place, arrival, member
+    def _order(self) -> Iterator[tuple[int, int, C]]:
+        """Round, arrival and caller of every item: what decides the order."""
+        for caller, line in self._lines.items():
+            for place, (arrival, _) in enumerate(line, start=self._turns[caller]):
+                yield place, arrival, caller

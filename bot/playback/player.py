@@ -63,8 +63,8 @@ class GuildPlayer:
         self._current: QueuedItem | None = None
         self.votes: set[int] = set()
         self.quiet_since = time.monotonic()
-        self._queue: FairQueue[QueuedItem] = FairQueue(
-            limit=MAX_WAITING, limit_per_member=MAX_WAITING_PER_MEMBER
+        self._queue: FairQueue[int, QueuedItem] = FairQueue(
+            limit=MAX_WAITING, limit_per_caller=MAX_WAITING_PER_MEMBER
         )
         self._task: asyncio.Task[None] | None = None
         self._stopping: set[asyncio.Task[None]] = set()
@@ -91,7 +91,7 @@ class GuildPlayer:
         try:
             self._queue.push(item.owner_id, item)
         except QueueFullError as error:
-            whose = "You have" if error.for_member else "This server has"
+            whose = "You have" if error.for_caller else "This server has"
             raise Refusal(
                 f"{whose} as much in the queue as I take. Wait until some of it was heard, "
                 "or use `/say` with `where: file`."
