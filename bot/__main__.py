@@ -15,7 +15,7 @@ import aiohttp
 import discord
 
 from backend.contract import BackendUnavailableError
-from bot.client import create_bot
+from bot.client import VoiceBot
 from bot.log import configure_logging
 from bot.settings import Settings, SettingsError, load_settings
 from bot.voices.database import DatabaseUnusableError
@@ -87,7 +87,7 @@ async def _run(settings: Settings, _options: argparse.Namespace) -> int:
     token = settings.require_token()
     terminated = _cancelled_by_sigterm()
     try:
-        async with create_bot(settings) as bot:
+        async with VoiceBot(settings) as bot:
             await bot.open_studio()  # before the login: what fails here is the operator's to mend
             await bot.start(token)
     except asyncio.CancelledError:
@@ -100,7 +100,7 @@ async def _sync(settings: Settings, options: argparse.Namespace) -> int:
     configure_logging(settings)
     token = settings.require_token()
     try:
-        async with create_bot(settings, serving=False) as bot:
+        async with VoiceBot(settings) as bot:
             names = await bot.publish_commands(token, guild_id=options.guild, remove=options.remove)
     except discord.Forbidden:
         return _fail(

@@ -18,7 +18,7 @@ import simcord
 from simcord.backend.models import User
 from simcord.builders import UserHandle
 
-from bot.client import create_bot
+from bot.client import VoiceBot
 from bot.demo.broadcast import Broadcast
 from bot.demo.voice import BroadcastVoice
 from bot.demo.voice_states import answer_voice_requests, let_playback_go_on
@@ -65,7 +65,7 @@ class World:
 async def open_world(settings: Settings) -> AsyncIterator[World]:
     """Start the bot on a simulated server with its commands published; stop it afterwards."""
     broadcast = Broadcast()
-    bot = create_bot(
+    bot = VoiceBot(
         settings.model_copy(update={"speech_backend": "preview"}),
         voice_class=partial(BroadcastVoice, broadcast=broadcast),
     )
