@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from backend.contract import BackendUnavailableError, Heard, VoicePrompt
+from bot.interface.wording import PREVIEW_NOTICE
 
 if TYPE_CHECKING:
     from tests.support.discord_server import Member, Server
@@ -203,5 +204,5 @@ async def test_help_says_what_is_kept_and_how_to_delete_it(ada: Member) -> None:
     assert "`/forget`" in shown["Delete it"]
     assert (
         shown["Voice engine"]
-        == "Scripted voices. Languages: English. This is a test voice. It is ready."
+        == f"Scripted voices. Languages: English. {PREVIEW_NOTICE} It is ready."
     )
