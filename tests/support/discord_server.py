@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from simcord.builders import ChannelHandle
     from simcord.results import InteractionResult, ResponseMessage
 
-    from bot.client import VoiceBot
     from bot.speech.backend import SpeechBackend
 
 SETTLE_SECONDS = 60.0
