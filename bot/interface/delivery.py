@@ -14,8 +14,7 @@ import aiohttp
 import discord
 import structlog
 
-from bot.audio.encode import AudioFormat, encode_speech
-from bot.audio.waveform import waveform
+from bot.audio.encode import AudioFormat, encode_speech, waveform
 from bot.errors import Reason, Refusal
 from bot.interface import voice_message
 

@@ -12,7 +12,7 @@ from backend.contract import MAX_TRANSCRIPT_CHARACTERS
 from bot.errors import Reason, Refusal
 from bot.interface.delivery import DISCORD_FAILURES
 from bot.interface.errors import answer_error
-from bot.voices.consent import CONSENT_STATEMENT
+from bot.voices.records import CONSENT_STATEMENT
 
 Render = Callable[[int], Awaitable[tuple[str, int]]]
 """Takes a page number from 0; gives the page's text and how many pages there are now."""

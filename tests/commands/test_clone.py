@@ -18,7 +18,7 @@ from backend.contract import (
     ReferenceUnusableError,
 )
 from bot.interface.wording import PREVIEW_NOTICE
-from bot.voices.consent import CONSENT_STATEMENT, CONSENT_VERSION
+from bot.voices.records import CONSENT_STATEMENT, CONSENT_VERSION
 from tests.support.discord_server import CONFIRM
 from tests.support.recordings import as_file, speech
 
