@@ -135,8 +135,10 @@ class VoiceBot(commands.AutoShardedBot):
 
     async def close(self) -> None:
         """Tell everyone who waits, then close Discord's sessions, the backend and the library."""
-        await _within(SECONDS_TO_END_COMMANDS, self.replies.cancel_all(Reason.RESTARTING))
-        await _within(SECONDS_TO_LEAVE_CHANNELS, self.players.close())
+        commands_end = self.replies.cancel_all(Reason.RESTARTING)
+        await _within(SECONDS_TO_END_COMMANDS, commands_end, otherwise="commands were cut off")
+        channels_end = self.players.close()
+        await _within(SECONDS_TO_LEAVE_CHANNELS, channels_end, otherwise="channels were not left")
         await super().close()
         if self._speech is not None:
             await self._speech.close()
@@ -154,10 +156,10 @@ Interaction = discord.Interaction[VoiceBot]
 """An interaction as our commands receive it."""
 
 
-async def _within(seconds: float, ending: Coroutine[Any, Any, None]) -> None:
-    """Wait for a part of the shutdown, but only for so long."""
+async def _within(seconds: float, ending: Coroutine[Any, Any, None], *, otherwise: str) -> None:
+    """Wait for a part of the shutdown, but only for so long; then log what that means."""
     try:
         async with asyncio.timeout(seconds):
             await ending
     except TimeoutError:
-        log.warning("cut off by the shutdown", what=ending.__qualname__)
+        log.warning(otherwise)

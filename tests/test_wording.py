@@ -47,8 +47,10 @@ def sources(*rooms: str) -> Iterator[tuple[Path, ast.Module]]:
 
 def code_of(node: ast.AST) -> Reason | Remark | None:
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-        kind = {"Reason": Reason, "Remark": Remark}.get(node.value.id)
-        return kind[node.attr] if kind is not None else None
+        if node.value.id == "Reason":
+            return Reason[node.attr]
+        if node.value.id == "Remark":
+            return Remark[node.attr]
     return None
 
 
@@ -62,23 +64,47 @@ def values_of(call: ast.Call) -> frozenset[str]:
     return frozenset(values)
 
 
+def given_values(tree: ast.AST) -> dict[int, frozenset[str]]:
+    """By the identity of the node that names a code: the values that it is given.
+
+    The node is an argument of `Refusal` or `Note`, or was assigned to a variable that is.
+    """
+    given: dict[int, frozenset[str]] = {}
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        nodes = list(ast.walk(function))
+        for call in nodes:
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+                continue
+            if call.func.id not in {"Refusal", "Note"} or not call.args:
+                continue
+            codes = [call.args[0]]
+            if isinstance(codes[0], ast.Name):
+                codes += assigned_to(codes[0].id, nodes)
+            given |= {id(node): values_of(call) for code in codes for node in ast.walk(code)}
+    return given
+
+
+def assigned_to(variable: str, nodes: list[ast.AST]) -> list[ast.expr]:
+    return [
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Assign)
+        and any(isinstance(target, ast.Name) and target.id == variable for target in node.targets)
+    ]
+
+
 def uses() -> list[Use]:
     found = []
     for file, tree in sources("bot", "cogs"):
-        if file.name in {"errors.py", "wording.py"} and file.parent.name in {"bot", "interface"}:
+        if str(file) in {"bot/errors.py", "bot/interface/wording.py"}:
             continue
-        with_values = {
-            id(call.args[0]): values_of(call)
-            for call in ast.walk(tree)
-            if isinstance(call, ast.Call)
-            and isinstance(call.func, ast.Name)
-            and call.func.id in {"Refusal", "Note"}
-            and call.args
-        }
+        given = given_values(tree)
         for node in ast.walk(tree):
             code = code_of(node)
             if code is not None:
-                values = with_values.get(id(node), frozenset[str]())
+                values = given.get(id(node), frozenset[str]())
                 found.append(Use(f"{file}:{getattr(node, 'lineno', 0)}", code, values))
     return found
 

@@ -288,7 +288,7 @@ _SPEECH_ERRORS: dict[type[SpeechError], str] = {
         "Someone stopped that at the voice engine before it was done. Please try again."
     ),
 }
-"""Sentences for kinds of errors. A kind that is not here has the sentence of its nearest base class."""
+"""Sentences for kinds of errors; any other kind has the sentence of its nearest base class."""
 
 
 def explain(error: Refusal | SpeechError) -> str:
@@ -302,13 +302,12 @@ def explain(error: Refusal | SpeechError) -> str:
         case contract.BackendBusyError():
             when = "in a moment" if error.retry_after is None else _soon(error.retry_after)
             return f"Many people are speaking right now. Please try again {when}."
-        case errors.BackendUnreachableError(retry_after=None):
-            return "I can't reach the voice engine right now. Please try again in a minute."
-        case errors.BackendUnreachableError(retry_after=seconds):
-            return (
-                "I can't reach the voice engine right now. "
-                f"I look for it again {_soon(seconds)}; please try again then."
-            )
+        case errors.BackendUnreachableError():
+            sentence = "I can't reach the voice engine right now."
+            if error.retry_after is None:
+                return f"{sentence} Please try again in a minute."
+            when = _soon(error.retry_after)
+            return f"{sentence} I look for it again {when}; please try again then."
         case _:
             kinds = type(error).__mro__
             return next(_SPEECH_ERRORS[kind] for kind in kinds if kind in _SPEECH_ERRORS)
