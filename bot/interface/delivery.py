@@ -7,6 +7,7 @@ import io
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,8 @@ log = structlog.get_logger(__name__)
 
 Interaction = discord.Interaction[Any]
 
-Send = Callable[[str, Sequence["SpeechFile"]], Awaitable[object]]
-"""Sends one message: its words and its files."""
+Sender = tuple[str, Callable[..., Awaitable[object]]]
+"""A way to send a message: a mention to begin it with, and discord.py's method."""
 
 DISCORD_FAILURES = (discord.HTTPException, aiohttp.ClientError, OSError)
 """What a request to Discord may raise: its refusals, and a connection that breaks."""
@@ -174,55 +175,40 @@ async def _send_voice_message(
     return False
 
 
-def _senders(interaction: Interaction, *, follow_up_first: bool) -> list[Send]:
+def _senders(interaction: Interaction, *, follow_up_first: bool) -> list[Sender]:
     """The ways to post speech, best first.
 
     A follow-up to the command is best, if it may be public; else it comes last. Ordinary messages
     work when the interaction's token has ended, after 15 minutes. They mention whoever asked, since
     nothing else ties them to the command.
     """
-
-    async def follow_up(content: str, files: Sequence[SpeechFile]) -> None:
-        await interaction.followup.send(content, files=_uploads(files), suppress_embeds=True)
-
-    ordinary = [
-        _ordinary_message(target, interaction.user)
-        for target in (interaction.channel, interaction.user)
+    person = interaction.user
+    mentions = discord.AllowedMentions(users=[person], everyone=False, roles=False)
+    follow_up: Sender = ("", interaction.followup.send)
+    ordinary: list[Sender] = [
+        (f"{person.mention} ", partial(target.send, allowed_mentions=mentions))
+        for target in (interaction.channel, person)
         if isinstance(target, discord.abc.Messageable)
     ]
     return [follow_up, *ordinary] if follow_up_first else [*ordinary, follow_up]
 
 
-def _ordinary_message(
-    target: discord.abc.Messageable, person: discord.User | discord.Member
-) -> Send:
-    mentions = discord.AllowedMentions(users=[person], everyone=False, roles=False)
-
-    async def send(content: str, files: Sequence[SpeechFile]) -> None:
-        await target.send(
-            f"{person.mention} {content}".strip(),
-            files=_uploads(files),
-            allowed_mentions=mentions,
-            suppress_embeds=True,
-        )
-
-    return send
-
-
 async def _post_groups(
-    senders: Sequence[Send], content: str, files: Sequence[SpeechFile], limit: int
+    senders: Sequence[Sender], content: str, files: Sequence[SpeechFile], limit: int
 ) -> None:
     for number, group in enumerate(_groups(files, min(limit, SAFE_TOTAL_LIMIT))):
         await _post(senders, content if number == 0 else "", group)
 
 
-async def _post(senders: Sequence[Send], content: str, files: Sequence[SpeechFile]) -> None:
+async def _post(senders: Sequence[Sender], content: str, files: Sequence[SpeechFile]) -> None:
     """Send one message in the first way that works. Raises `Refusal` if none does."""
-    for send in senders:
+    for mention, send in senders:
+        # discord.py closes files after a request, so each try needs its own.
+        uploads = [discord.File(io.BytesIO(file.data), filename=file.name) for file in files]
         try:
-            await send(content, files)
+            await send(f"{mention}{content}".strip(), files=uploads, suppress_embeds=True)
         except DISCORD_FAILURES as error:
-            if isinstance(error, discord.HTTPException) and _is_too_large(error):
+            if _is_too_large(error):
                 raise
             log.warning("speech refused here", reason=repr(error))
         else:
@@ -249,11 +235,7 @@ def _token_ended(error: BaseException) -> bool:
     }
 
 
-def _is_too_large(error: discord.HTTPException) -> bool:
-    too_large = error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    return too_large or error.code == REQUEST_TOO_LARGE
-
-
-def _uploads(files: Sequence[SpeechFile]) -> list[discord.File]:
-    """Wrap files for one request; discord.py closes them, so each try needs its own."""
-    return [discord.File(io.BytesIO(file.data), filename=file.name) for file in files]
+def _is_too_large(error: BaseException) -> bool:
+    return isinstance(error, discord.HTTPException) and (
+        error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or error.code == REQUEST_TOO_LARGE
+    )
