@@ -138,7 +138,7 @@ async def _until_terminated(work: Coroutine[Any, Any, int]) -> int:
         terminated.set()
         task.cancel()
 
-    with suppress(NotImplementedError):  # Windows has no such signal
+    with suppress(NotImplementedError, RuntimeError):  # on Windows, and outside of the main thread
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
     try:
         return await task
