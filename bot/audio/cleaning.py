@@ -81,8 +81,8 @@ def best_stretch(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tup
 
     def spoken(start: int, end: int) -> tuple[float, float, float]:
         """The speech in a stretch: its seconds, its level in dBFS, its percentage of clipping."""
-        count, power, clipped = sums[:, end] - sums[:, start]
-        return count * WINDOW_SECONDS, _decibels(power / count), 100 * clipped / count
+        count, squares, clipped = sums[:, end] - sums[:, start]
+        return count * WINDOW_SECONDS, _decibels(squares / count), 100 * clipped / count
 
     usual_level = float(np.median([spoken(*part)[1] for part in parts]))
 

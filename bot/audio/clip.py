@@ -45,7 +45,7 @@ def from_flac(data: bytes) -> bytes:
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             layout = (file.format, file.samplerate, file.channels)
-            samples = file.read(_MAX_SAMPLES + 1, dtype="int16")
+            samples: NDArray[np.int16] = file.read(_MAX_SAMPLES + 1, dtype="int16")
     except soundfile.SoundFileError as error:
         raise Refusal(Reason.CLIP_DAMAGED) from error
     if layout != ("FLAC", REFERENCE_SAMPLE_RATE, 1) or len(samples) > _MAX_SAMPLES:

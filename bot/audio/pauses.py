@@ -99,7 +99,7 @@ class PauseJoiner:
 
     def _begin_sentence(self) -> None:
         self._sounds = False
-        self._part = _NOTHING  # less than a frame
+        self._part: Samples = _NOTHING  # less than a frame
         self._quiet = _NOTHING  # near-silence that is held back
         self._passed = 0  # samples of near-silence that were returned since the last sound
         self._held = _NOTHING  # the last samples, which are faded if nothing follows

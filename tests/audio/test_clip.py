@@ -53,7 +53,7 @@ def test_clips_have_a_longest_length() -> None:
 
 
 @pytest.mark.parametrize("kind", ["nothing", "text", "half", "wav", "stereo", "44.1 kHz", "long"])
-def test_what_to_flac_did_not_write_is_told(kind: str) -> None:
+def test_what_to_flac_did_not_write_is_refused(kind: str) -> None:
     voice = speech(4.0)
     stereo = io.BytesIO()
     soundfile.write(stereo, np.stack([voice, voice], axis=1), 24_000, format="FLAC")

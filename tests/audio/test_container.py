@@ -37,7 +37,7 @@ def test_each_kind_is_known_by_its_first_16_bytes(suffix: str) -> None:
 
 @pytest.mark.parametrize("tag_bytes", [0, 100, 1_000_000])
 @pytest.mark.parametrize("suffix", ["flac", "aac", "mp3"])
-def test_tags_in_front_are_looked_behind(suffix: str, tag_bytes: int) -> None:
+def test_tags_in_front_are_skipped(suffix: str, tag_bytes: int) -> None:
     recording = as_file(speech(1.0), 24_000, suffix, "-id3v2_version", "0", "-write_xing", "0")[:64]
     if suffix != "mp3":
         recording = as_file(speech(1.0), 24_000, suffix)[:64]
@@ -47,12 +47,12 @@ def test_tags_in_front_are_looked_behind(suffix: str, tag_bytes: int) -> None:
     assert container.offset == 2 * len(tag)
 
 
-def test_an_mp3_whose_tag_is_not_here_to_its_end_passes() -> None:
+def test_a_file_that_ends_within_its_tag_is_taken_for_an_mp3() -> None:
     assert identify(id3_tag(1_000_000)[:16]).demuxer == "mp3"
 
 
 @pytest.mark.parametrize("family", [b"RIFF", b"RIFX", b"RF64", b"BW64"])
-def test_the_relatives_of_wav_are_wav(family: bytes) -> None:
+def test_every_family_of_wav_is_read_as_wav(family: bytes) -> None:
     assert identify(family + struct.pack("<I", 99) + b"WAVEfmt ").demuxer == "wav"
 
 

@@ -206,6 +206,6 @@ def test_a_decoder_may_neither_write_files_nor_fill_the_memory(
 
 @only_linux
 @pytest.mark.parametrize("script", ["import time; time.sleep(60)", "while True: pass"])
-def test_a_decoder_ends_in_time_even_if_nobody_watches(script: str) -> None:
+def test_a_decoder_ends_in_time_without_its_parent(script: str) -> None:
     done = run_with_limits(script, seconds=1)
     assert done.returncode in decoding._ENDED_BY_LIMIT

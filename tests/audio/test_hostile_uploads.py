@@ -1,4 +1,4 @@
-"""Nothing that is uploaded makes the bot fetch, read, hang, grow, leave things behind or babble."""
+"""No upload makes the bot open other files, hang, fill the memory, leave files behind or echo it."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ async def test_a_short_recording_is_used_whole_and_without_remarks(
     assert audio.samples.dtype == np.float32
 
 
-async def test_silence_around_the_speech_goes_and_a_breath_of_it_stays(
+async def test_silence_around_the_speech_is_cut_but_for_a_margin(
     reader: ReferenceReader,
 ) -> None:
     recording = np.concatenate([silence(5), speech(6.0), silence(9)])
@@ -102,7 +102,7 @@ async def test_speech_may_be_spread_over_half_a_minute(reader: ReferenceReader) 
     assert 3 < audio.speech_seconds < 4
 
 
-async def test_crumbs_of_speech_in_a_long_recording_are_not_enough(
+async def test_scattered_speech_in_a_long_recording_is_not_enough(
     reader: ReferenceReader,
 ) -> None:
     crumb = (speech(1.5), silence(25))
@@ -156,7 +156,7 @@ async def test_three_minutes_are_heard_and_no_more(reader: ReferenceReader) -> N
         await reader.read(sound(silence(181), voice), transcript_given=False)
 
 
-async def test_flaws_are_named_and_forgiven(reader: ReferenceReader) -> None:
+async def test_flaws_are_noted_and_not_refused(reader: ReferenceReader) -> None:
     voice = speech(8.0)
     noise = np.random.default_rng(0).normal(scale=0.05, size=len(voice)).astype(np.float32)
     noisy = await reader.read(sound(voice * np.float32(0.4) + noise), transcript_given=True)

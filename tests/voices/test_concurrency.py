@@ -1,4 +1,4 @@
-"""Many people at once: each is served or told why not, and no lock is ever seen."""
+"""Many people at once: each is served or refused, and nobody meets a locked database."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_one_prompt_made_twice_is_kept_once(library: VoiceLibrary) -> None
     assert (await library.find(ANA, "me")).prompt_models == (OTHER_MODEL, MODEL)
 
 
-async def test_calls_that_are_given_up_leave_everything_usable(library: VoiceLibrary) -> None:
+async def test_cancelled_calls_leave_everything_usable(library: VoiceLibrary) -> None:
     await library.record_consent(ANA, guild_id=None)
     calls = [asyncio.ensure_future(save(library, ANA, f"voice {n}")) for n in range(30)]
     for number, call in enumerate(calls):
@@ -104,7 +104,7 @@ async def test_calls_that_are_given_up_leave_everything_usable(library: VoiceLib
     await save(library, ANA, "the next one")
 
 
-async def test_a_call_that_is_given_up_is_done_before_the_database_closes(
+async def test_a_cancelled_call_ends_before_the_database_closes(
     database_url: str,
 ) -> None:
     library = VoiceLibrary(await open_database(database_url))

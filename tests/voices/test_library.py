@@ -88,7 +88,7 @@ async def test_without_consent_nothing_is_saved(library: VoiceLibrary) -> None:
     assert (await library.page(ANA)).total == 0
 
 
-async def test_another_wording_of_the_statement_is_agreed_to_anew(
+async def test_a_new_wording_of_the_statement_needs_a_new_consent(
     library: VoiceLibrary,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -127,7 +127,7 @@ async def test_the_name_is_checked_before_any_work_is_done(library: VoiceLibrary
         await library.check_can_save(ANA, "x" * 33)
 
 
-async def test_a_full_shelf_takes_a_voice_again_after_one_is_deleted(database_url: str) -> None:
+async def test_the_limit_leaves_room_again_after_a_voice_is_deleted(database_url: str) -> None:
     library = VoiceLibrary(await open_database(database_url), max_voices_per_user=2)
     try:
         await save(library, ANA, "one")
@@ -146,7 +146,7 @@ async def test_a_full_shelf_takes_a_voice_again_after_one_is_deleted(database_ur
 
 
 @pytest.mark.parametrize("name", ["nobody", "", "half\ud800", "nul\0l", "x" * 6_000, "'; --"])
-async def test_a_voice_that_is_not_there_is_answered_kindly(
+async def test_an_unknown_voice_is_refused(
     library: VoiceLibrary,
     name: str,
 ) -> None:
@@ -249,7 +249,7 @@ async def test_what_arrives_for_a_deleted_voice_never_reaches_the_next_one(
     assert await library.find(ANA, "Grandma") == successor
 
 
-async def test_deleting_twice_is_told(library: VoiceLibrary) -> None:
+async def test_deleting_twice_is_refused(library: VoiceLibrary) -> None:
     voice = await save(library, ANA, "Grandma")
     await library.delete(voice)
 
@@ -257,7 +257,7 @@ async def test_deleting_twice_is_told(library: VoiceLibrary) -> None:
         await library.delete(voice)
 
 
-async def test_a_clock_that_hides_its_time_zone_is_a_defect(
+async def test_a_time_without_its_zone_is_an_error(
     database_url: str,
     clock: Clock,
 ) -> None:

@@ -31,7 +31,7 @@ async def test_to_others_the_voice_does_not_exist(library: VoiceLibrary) -> None
     assert await library.find(ANA, "Grandma") == voice
 
 
-async def test_knowing_a_voices_number_is_of_no_use(library: VoiceLibrary) -> None:
+async def test_a_voices_id_is_of_no_use_to_others(library: VoiceLibrary) -> None:
     voice = await save(library, ANA, "Grandma")
     claimed = replace(voice, owner_id=BEN)
 
