@@ -54,6 +54,7 @@ class PauseJoiner:
         self._sentence_pause = _count(SENTENCE_PAUSE_SECONDS, sample_rate) - 2 * self._margin
         self._paragraph_pause = _count(PARAGRAPH_PAUSE_SECONDS, sample_rate) - 2 * self._margin
         self.had_sound = False
+        self._part: Samples = _NOTHING  # less than a frame
         self._loudest = 0.0
         self._anything_sounded = False
         self._last_pause = 0  # after the last sentence with sound, without margins
@@ -99,7 +100,7 @@ class PauseJoiner:
 
     def _begin_sentence(self) -> None:
         self._sounds = False
-        self._part: Samples = _NOTHING  # less than a frame
+        self._part = _NOTHING
         self._quiet = _NOTHING  # near-silence that is held back
         self._passed = 0  # samples of near-silence that were returned since the last sound
         self._held = _NOTHING  # the last samples, which are faded if nothing follows

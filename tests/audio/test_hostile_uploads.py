@@ -1,4 +1,4 @@
-"""No upload makes the bot open other files, hang, fill the memory, leave files behind or echo it."""
+"""No upload makes the bot open other files, hang, fill its memory, leave files or quote it."""
 
 from __future__ import annotations
 
