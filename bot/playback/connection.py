@@ -140,7 +140,7 @@ class Connection:
             return refusal
 
     def own_voice_state_changed(self, *, left: bool) -> None:
-        """Take in that Discord shows the bot in a channel, or in none."""
+        """Record that Discord shows the bot in a channel, or in none if it has left."""
         if left:
             self._kick.shown_in_no_channel(self._link.close_code if self._link else None)
         else:
@@ -153,7 +153,7 @@ class Connection:
             await self._disconnect()
 
     def _follow_move(self) -> None:
-        """Want the channel that a moderator has moved the bot to."""
+        """Stay in the channel that a moderator has moved the bot to, if one has."""
         if self._link is not None and self._link.client.channel is not None:
             self._wanted = self._link.client.channel.id
 
@@ -232,13 +232,13 @@ class Connection:
             await _until(lambda: link.is_decryptable, within=KEY_SECONDS)
 
     async def _give_up(self, reason: Reason) -> Refusal:
-        """Leave the channel and no longer want it; return what to raise."""
+        """Leave the channel for good; return what to raise."""
         await self._disconnect()
         self._wanted = None
         return Refusal(reason)
 
     async def _disconnect(self) -> None:
-        """End whatever connection there is, and wait until Discord shows the bot in no channel.
+        """End the connection, if there is one, and wait until Discord shows the bot in no channel.
 
         Without the wait, the late event that the bot has left would end the next connection.
         """
@@ -260,9 +260,9 @@ class Connection:
 
 
 class KickDetector:
-    """Tells a bot that somebody disconnected from one whose connection failed.
+    """Decides whether somebody disconnected the bot, or its connection failed.
 
-    Discord shows the bot in no channel in both cases, so other events decide.
+    Discord shows the bot in no channel in both cases, so the events before that decide.
 
     Args:
         patience: After how many seconds discord.py gives up connecting, and leaves by itself.
@@ -289,11 +289,11 @@ class KickDetector:
             self._connecting_since = None
 
     def shown_in_channel(self) -> None:
-        """Take in that Discord shows the bot in a channel."""
+        """Record that Discord shows the bot in a channel."""
         self.has_arrived = True
 
     def shown_in_no_channel(self, close_code: int | None) -> None:
-        """Take in that Discord shows the bot in no channel.
+        """Record that Discord shows the bot in no channel.
 
         Args:
             close_code: The close code of the connection's websocket; None while it is open, or if

@@ -95,9 +95,9 @@ class GuildPlayer:
         return next((position for position in self.positions() if position.entry is entry), None)
 
     def remove(self, entry: QueueEntry, reason: Exception) -> None:
-        """Remove an entry, even while it is played; whoever waits for it gets the reason.
+        """Remove an entry, even while it is played. Its `heard` raises the reason.
 
-        Nothing happens if it has ended.
+        Nothing happens if it has ended already.
         """
         if entry.has_ended:
             return

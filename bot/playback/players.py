@@ -82,7 +82,7 @@ class GuildPlayers:
         return note
 
     def own_voice_state_changed(self, guild_id: int, *, left: bool) -> None:
-        """Take in that the bot's own voice state has changed, or that it is in no channel now."""
+        """Record that Discord shows the bot in a channel of a guild, or in none if it has left."""
         player = self.find(guild_id)
         if player is not None:
             player.connection.own_voice_state_changed(left=left)
@@ -129,7 +129,7 @@ class GuildPlayers:
 
 
 async def _close_all(players: Iterable[tuple[GuildPlayer, Reason]]) -> None:
-    """Close players; whoever waits for an entry gets a `Refusal` with the reason."""
+    """Close players; their entries end with a `Refusal` for the given reason."""
     results = await asyncio.gather(
         *(player.close(Refusal(reason)) for player, reason in players), return_exceptions=True
     )

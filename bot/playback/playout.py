@@ -28,10 +28,10 @@ LOSS_WORTH_REPEATING_SECONDS = 0.25
 """If less than this was lost at the very end, it is not repeated."""
 
 PROGRESS_SECONDS = 0.25
-"""A link over which less than this was played got nothing through: the first check comes later."""
+"""A link that played no more than this counts as futile: so early, nothing shows what arrived."""
 
 MAX_FUTILE_TRIES = 4
-"""After this many links in a row that got nothing through, the connection is given up."""
+"""After this many futile links in a row, the connection is given up."""
 
 
 async def play_out(source: SpeechSource, connection: Connection) -> None:

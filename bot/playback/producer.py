@@ -81,7 +81,7 @@ class Producer:
         try:
             async with aclosing(self._speech()) as chunks:
                 await self._pull(chunks)
-        except Exception as error:  # noqa: BLE001 - raised to whoever waits for the queue entry
+        except Exception as error:  # noqa: BLE001 - raised by `QueueEntry.heard`
             self.error = error
         finally:
             self._source.finish()

@@ -17,7 +17,7 @@ FRAME_BYTES = discord.opus.Encoder.FRAME_SIZE
 """20 ms of 48 kHz stereo s16le: one Opus frame."""
 
 PREBUFFER_SECONDS = 0.12
-"""Speech starts once this much is buffered. Less often runs out before the next chunk comes."""
+"""Speech starts once this much is buffered. With less, it often runs out before the next chunk."""
 
 MAX_PREBUFFER_SECONDS = 1.6
 """The prebuffer doubles with each underrun, up to this."""
@@ -27,7 +27,7 @@ START_WITHIN_SECONDS = 0.15
 0.1 s, of which the watermark holds some back; its second chunk follows four frames later."""
 
 KEPT_SECONDS = 8.0
-"""How much speech is kept after it was read, to repeat it if it turns out that nobody heard it."""
+"""How much speech is kept after it was read, to repeat it if it was not heard."""
 
 _FADE_BYTES = BYTES_PER_SECOND // 200
 _SILENCE = bytes(FRAME_BYTES)
@@ -100,7 +100,7 @@ class SpeechSource(discord.AudioSource):
         self._readable.set()
 
     def stop(self) -> None:
-        """Discard whatever was not read yet, and finish."""
+        """Discard what was not read yet, and finish."""
         with self._lock:
             del self._pcm[self._next + (0 if self._paused else _FADE_BYTES) :]
             self._paused = False

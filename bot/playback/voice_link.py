@@ -248,7 +248,7 @@ async def disconnect(client: Any) -> None:
 def cancel_reconnect(client: object) -> None:
     """Cancel the task in which discord.py reconnects after a move, if there is one.
 
-    Nobody awaits that task. When it fails, it would leave the channel, even if there is another
+    That task is never awaited. When it fails, it leaves the channel, even if there is another
     connection by then.
     """
     if not isinstance(client, discord.VoiceClient):

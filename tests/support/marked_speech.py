@@ -56,7 +56,7 @@ def marked(item: int, seconds: float, sample_rate: int = SAMPLE_RATE) -> NDArray
 
 
 class MarkedBackend(ScriptedBackend):
-    """Streams marked speech in chunks, faster than real time unless a test slows it down.
+    """Streams marked speech in chunks, faster than real time, unless a test slows it down.
 
     Attributes:
         on_chunk: Awaited before each chunk, with the item and the chunk's offset in seconds.
