@@ -1,4 +1,4 @@
-"""A fresh machine has no libopus of its own."""
+"""Loading libopus on a machine whose system has none."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import discord
 import pytest
 from structlog.testing import capture_logs
 
-from bot.errors import Refusal
-from bot.playback import opus as opus_library
+from bot.errors import Reason, Refusal
+from bot.playback import opus
 from bot.playback.opus import load_opus
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def _without_system_library(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     discord.opus._lib = before
 
 
-def test_the_one_inside_av_serves() -> None:
+def test_the_library_inside_av_is_loaded() -> None:
     load_opus()
     assert discord.opus.is_loaded()
     encoder = discord.opus.Encoder()
@@ -33,10 +33,11 @@ def test_the_one_inside_av_serves() -> None:
     assert 0 < len(packet) < encoder.FRAME_SIZE
 
 
-def test_without_any_people_are_told_and_the_log_says_what_to_install(
+def test_without_any_library_people_are_told_and_the_log_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(opus_library, "_inside_av", lambda: iter(()))
-    with capture_logs() as logs, pytest.raises(Refusal, match="lacks the Opus library"):
+    monkeypatch.setattr(opus, "_inside_av", lambda: iter(()))
+    with capture_logs() as logs, pytest.raises(Refusal) as refused:
         load_opus()
+    assert refused.value.reason is Reason.NO_OPUS
     assert any("install it" in line["event"] for line in logs)

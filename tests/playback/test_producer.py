@@ -1,4 +1,4 @@
-"""24 kHz mono becomes 48 kHz stereo, and nobody hears the seams."""
+"""Upsampling: 24 kHz mono becomes 48 kHz stereo, and no edge between chunks can be heard."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.playback.resampling import Upsampler
+from bot.playback.producer import Upsampler
 
 RANDOM = np.random.default_rng(4)
 NOISE = (RANDOM.standard_normal(12_000) * 6_000).clip(-32_768, 32_767).astype("<i2").tobytes()
@@ -19,7 +19,7 @@ def resampled(pcm: bytes, cuts: list[int], sample_rate: int = 24_000) -> bytes:
     upsampler = Upsampler(sample_rate)
     edges = [0, *sorted(2 * cut for cut in cuts), len(pcm)]
     parts = [upsampler.push(pcm[start:end]) for start, end in pairwise(edges)]
-    return b"".join([*parts, upsampler.flush()])
+    return b"".join([*parts, upsampler.push(b"", last=True)])
 
 
 @given(st.lists(st.integers(min_value=0, max_value=len(NOISE) // 2), max_size=30))
