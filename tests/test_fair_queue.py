@@ -1,4 +1,4 @@
-"""Whose turn it is: one person's many items do not bury another's one."""
+"""One caller's many items do not hold up another caller's single one."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Item:
     number: int = 0
 
 
-def queue(limit: int = 100, limit_per_member: int = 100) -> FairQueue[Item]:
-    return FairQueue(limit=limit, limit_per_member=limit_per_member)
+def queue(limit: int = 100, limit_per_caller: int = 100) -> FairQueue[int, Item]:
+    return FairQueue(limit=limit, limit_per_caller=limit_per_caller)
 
 
-def served(waiting: FairQueue[Item]) -> list[int]:
+def served(waiting: FairQueue[int, Item]) -> list[int]:
     return [waiting.pop().owner for _ in range(len(waiting))]
 
 
-def test_one_item_waits_behind_one_of_ten() -> None:
+def test_a_single_item_waits_for_one_of_ten() -> None:
     waiting = queue()
     for _ in range(10):
         waiting.push(ADA, Item(ADA))
@@ -36,7 +36,7 @@ def test_one_item_waits_behind_one_of_ten() -> None:
     assert served(waiting)[:3] == [ADA, GRACE, ADA]
 
 
-def test_who_was_just_served_lets_a_newcomer_go_first() -> None:
+def test_a_new_caller_goes_before_one_that_was_just_served() -> None:
     waiting = queue()
     for _ in range(3):
         waiting.push(ADA, Item(ADA))
@@ -45,7 +45,7 @@ def test_who_was_just_served_lets_a_newcomer_go_first() -> None:
     assert served(waiting) == [GRACE, ADA, ADA]
 
 
-def test_who_was_away_has_saved_nothing_up() -> None:
+def test_an_absent_caller_saves_nothing_up() -> None:
     waiting = queue()
     for _ in range(5):
         waiting.push(ADA, Item(ADA))
@@ -56,7 +56,7 @@ def test_who_was_away_has_saved_nothing_up() -> None:
     assert served(waiting)[1:] == [ADA, GRACE, ADA, GRACE, ADA]
 
 
-def test_a_member_who_takes_items_back_does_not_lose_the_turn() -> None:
+def test_removing_items_does_not_make_their_caller_wait_longer() -> None:
     waiting = queue()
     items = [Item(ADA, number) for number in range(5)]
     for item in items:
@@ -68,7 +68,7 @@ def test_a_member_who_takes_items_back_does_not_lose_the_turn() -> None:
     assert served(waiting)[:2].count(ADA) == 1
 
 
-def test_what_is_gone_cannot_be_removed() -> None:
+def test_a_popped_item_cannot_be_removed() -> None:
     waiting = queue()
     item = Item(ADA)
     waiting.push(ADA, item)
@@ -77,32 +77,32 @@ def test_what_is_gone_cannot_be_removed() -> None:
 
 
 def test_limits() -> None:
-    waiting = queue(limit=3, limit_per_member=2)
+    waiting = queue(limit=3, limit_per_caller=2)
     waiting.push(ADA, Item(ADA))
     waiting.push(ADA, Item(ADA))
     with pytest.raises(QueueFullError) as full:
         waiting.push(ADA, Item(ADA))
-    assert full.value.for_member
+    assert full.value.for_caller
     waiting.push(GRACE, Item(GRACE))
     with pytest.raises(QueueFullError) as full:
         waiting.push(LINUS, Item(LINUS))
-    assert not full.value.for_member
+    assert not full.value.for_caller
 
 
-members = st.integers(min_value=1, max_value=4)
+callers = st.integers(min_value=1, max_value=4)
 
 
-@given(st.lists(st.one_of(members, st.just("pop"), st.just("remove"))))
+@given(st.lists(st.one_of(callers, st.just("pop"), st.just("remove"))))
 def test_any_order_of_events_is_fair(events: list[int | str]) -> None:
-    """A newcomer waits for at most one item of each other member, anybody else for at most two."""
+    """A new caller waits for at most one item of each other caller, any caller for at most two."""
     waiting = queue()
     inside: list[Item] = []
     served_before: set[int] = set()
-    ahead: dict[int, Counter[int]] = {}  # what was served since a member began to wait
+    served_since: dict[int, Counter[int]] = {}  # what was served since a caller began to wait
     for number, event in enumerate(events):
         if isinstance(event, int):
             if not any(item.owner == event for item in inside):
-                ahead[event] = Counter()
+                served_since[event] = Counter()
             item = Item(event, number)
             inside.append(item)
             waiting.push(event, item)
@@ -116,10 +116,10 @@ def test_any_order_of_events_is_fair(events: list[int | str]) -> None:
             inside.remove(item)
             assert all(item.number < other.number for other in inside if other.owner == item.owner)
             most = 2 if item.owner in served_before else 1
-            assert max(ahead[item.owner].values(), default=0) <= most
+            assert max(served_since[item.owner].values(), default=0) <= most
             served_before.add(item.owner)
-            for others in ahead.values():
+            for others in served_since.values():
                 others[item.owner] += 1
-            ahead[item.owner] = Counter()
+            served_since[item.owner] = Counter()
         assert len(waiting) == len(inside)
         assert {id(item) for item in waiting} == {id(item) for item in inside}
