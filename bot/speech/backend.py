@@ -1,4 +1,4 @@
-"""The protocol that every source of speech follows."""
+"""The protocol that every source of speech implements."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class SpeechBackend(Protocol):
-    """Makes voices from reference clips, and speech from voices.
+    """Makes voice prompts from reference clips, and speech from voice prompts.
 
-    Calls may come from many tasks at once and never block the event loop. Every failure is a
-    `backend.contract.SpeechError`; anything else is a defect.
+    Many tasks may call it at once, and no call blocks the event loop. Every failure is a
+    `backend.contract.SpeechError`; anything else is a bug.
     """
 
     async def start(self) -> None:
@@ -38,13 +38,13 @@ class SpeechBackend(Protocol):
         """Return if the backend could speak now; else raise the error that a request would get."""
 
     async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
-        """Make the prompt for a voice, and say what was heard in the clip if the backend listens.
+        """Make the prompt for a voice, with a transcript of the clip if the backend has one.
 
-        Raises `ReferenceUnusableError` if the clip cannot serve.
+        Raises `ReferenceUnusableError` if no voice can be made from the clip.
         """
 
     def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
-        """Speak one sentence, chunk by chunk as it is made.
+        """Speak one sentence, chunk by chunk as it is generated.
 
         Closing the iterator early stops the work. Raises `VoicePromptModelMismatchError` for a
         prompt of another model, `LanguageNotSupportedError`, `TextNotSpeakableError`.
@@ -53,8 +53,8 @@ class SpeechBackend(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Waking:
-    """A backend that was asleep is getting ready to speak.
+class ColdStart:
+    """A backend that was scaled to zero is starting.
 
     Attributes:
         seconds: For how long already.
@@ -67,13 +67,13 @@ class Waking:
 
 @runtime_checkable
 class SleepingBackend(SpeechBackend, Protocol):
-    """A backend that sleeps while nobody speaks, and takes a while to wake up."""
+    """A backend that scales to zero while nobody speaks, so that the next call is a cold start."""
 
-    def waking(self) -> Waking | None:
-        """Say how far the waking is that somebody waits for, or None if nobody does."""
+    def cold_start(self) -> ColdStart | None:
+        """Describe the cold start that a call waits for now, or return None."""
 
     async def keep_awake(self, seconds: float) -> None:
-        """Wake up, and do not sleep for that long from now.
+        """Start the backend, and keep it up for this long from now.
 
-        Returns before it is awake. Raises the error that a request would get.
+        Does not wait for the start. Raises the error that a request would get.
         """

@@ -1,4 +1,4 @@
-"""What the preview voice can read aloud: English, in Latin letters."""
+"""Which texts the preview voice can speak: English, in Latin letters."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _LANGUAGE_OF_SCRIPT = {
 
 
 def check_readable(text: str, language: str) -> None:
-    """Return if the preview voice can read a text.
+    """Return if the preview voice can speak a text.
 
-    Raises `LanguageNotSupportedError` for another language, asked for or plain from most of the
-    letters, and `TextNotSpeakableError` for a text without letters or digits, or a longer one than
-    `MAX_SPOKEN_CHARACTERS`.
+    Raises `LanguageNotSupportedError` if another language is requested, or if most letters are of
+    another language's script. Raises `TextNotSpeakableError` for a text without letters or digits,
+    or one longer than `MAX_SPOKEN_CHARACTERS`.
     """
     if language not in PREVIEW_LANGUAGES:
         raise LanguageNotSupportedError(language, PREVIEW_LANGUAGES)
@@ -48,7 +48,7 @@ def check_readable(text: str, language: str) -> None:
 def _language_of(text: str) -> str:
     """Name the language that most of the letters suggest.
 
-    Japanese mixes kana with Chinese characters, so kana decides between the two.
+    Japanese mixes kana with Chinese characters, so any kana means Japanese.
     """
     plain = unicodedata.normalize("NFKC", text)
     letters = Counter(_script_language(letter) for letter in plain if letter.isalpha())
@@ -61,6 +61,6 @@ def _language_of(text: str) -> str:
 
 
 def _script_language(letter: str) -> str:
-    """Name the language of a letter's script; a script's own name where no language is known."""
+    """Name the language of a letter's script, or the script if no language is known for it."""
     script = unicodedata.name(letter, "another").partition(" ")[0]
     return _LANGUAGE_OF_SCRIPT.get(script, script.capitalize())
