@@ -21,7 +21,7 @@ from backend.contract import (
 from backend.watermark.watermark import Watermarker
 from bot.settings import Settings
 from bot.speech import open_backend
-from tests.speech.voices import CONSENT
+from tests.speech.preview.voices import CONSENT
 from tests.support.miniature import build_miniature
 from tests.support.recordings import SENTENCES, speech
 

@@ -1,4 +1,4 @@
-"""The deployed class, as a test makes it behave."""
+"""A stand-in for the deployed class whose behaviour a test scripts."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from backend.contract import StreamBegins
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from bot.speech.modal.client import Ask
+    from bot.speech.modal.client import MethodCall
 
     Script = Callable[[], AsyncGenerator[Any, None]]
 
 
 class FakeModal:
-    """Stands in for `ModalService`: the calls follow scripts, one after the other.
+    """Stands in for `ModalService`: each call follows the next script.
 
     Attributes:
-        scripts: What the next calls answer; the last one goes for all that follow.
-        unreachable: What looking up raises, while it is set.
-        fails_once: What looking up raises the next time.
-        asked: Every call, in order.
-        cancelled: The ids of the calls that were stopped.
+        scripts: What the next calls answer; the last script is used again and again.
+        unreachable: What every look-up raises.
+        fails_once: What the next look-up raises.
+        calls: Every call, in order.
+        cancelled: The ids of cancelled calls.
         lookups: How often the class was looked up.
     """
 
@@ -31,7 +31,7 @@ class FakeModal:
         self.scripts = list(scripts)
         self.unreachable: Exception | None = None
         self.fails_once: Exception | None = None
-        self.asked: list[Ask] = []
+        self.calls: list[MethodCall] = []
         self.cancelled: list[str] = []
         self.lookups = 0
         self.forgotten = False
@@ -46,8 +46,8 @@ class FakeModal:
     def forget(self) -> None:
         self.forgotten = True
 
-    async def stream(self, ask: Ask) -> AsyncGenerator[Any, None]:
-        self.asked.append(ask)
+    async def stream(self, call: MethodCall) -> AsyncGenerator[Any, None]:
+        self.calls.append(call)
         script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
         async for item in script():
             yield item
@@ -63,7 +63,7 @@ class FakeModal:
 
 
 def answers(*items: Any, call_id: str = "fc-1") -> Script:
-    """A call that begins, and then gives these; what is an exception is raised."""
+    """A call that gives these items; it raises exceptions, and waits for events."""
 
     async def script() -> AsyncGenerator[Any, None]:
         yield StreamBegins(call_id)

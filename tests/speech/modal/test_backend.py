@@ -1,4 +1,4 @@
-"""The backend's side of the contract: what it sends, and what it makes of the answers."""
+"""What the backend sends to Modal, and what it makes of the answers."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from backend.contract import (
 )
 from bot.speech.backend import SleepingBackend
 from bot.speech.errors import BackendNotDeployedError, BackendQuotaError
-from bot.speech.modal import keep_warm as modal_warmth
+from bot.speech.modal import cold_start
 from bot.speech.modal.backend import ModalBackend
-from tests.speech.fake_modal import FakeModal, answers
+from tests.speech.modal.fake_modal import FakeModal, answers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 CONSENT = ConsentRecord(7, datetime(2026, 11, 1, tzinfo=UTC), "2026-11")
 CHUNK = PcmChunk(b"\x01\x00", 24_000)
-LEARNED: dict[str, Any] = {
+PREPARED: dict[str, Any] = {
     "prompt": b"safe tensors",
     "model_id": "Qwen/Qwen3-TTS-12Hz-0.6B-Base",
     "mode": "in-context",
@@ -47,7 +47,7 @@ LEARNED: dict[str, Any] = {
 
 def backend_on(modal: FakeModal) -> ModalBackend:
     model_id = "Qwen/Qwen3-TTS-12Hz-1.7B-Base"
-    return ModalBackend(cast("ModalService", modal), model_id=model_id, places=4)
+    return ModalBackend(cast("ModalService", modal), model_id=model_id, slots=4)
 
 
 @pytest.fixture
@@ -71,24 +71,24 @@ async def spoken(backend: ModalBackend, request: SpeechRequest) -> list[PcmChunk
 async def test_a_recording_goes_out_as_a_wav_with_its_consent_and_comes_back_as_a_voice(
     modal: FakeModal, backend: ModalBackend
 ) -> None:
-    modal.scripts = [answers(LEARNED)]
+    modal.scripts = [answers(PREPARED)]
     clip = ReferenceClip(b"\x01\x02" * 24_000 * 4, transcript="The birch canoe.")
     voice = await backend.prepare_voice(clip, CONSENT)
     assert voice == PreparedVoice(
         VoicePrompt(b"safe tensors", "Qwen/Qwen3-TTS-12Hz-0.6B-Base"),
         Heard("The birch canoe.", "English"),
     )
-    [ask] = modal.asked
-    wav, transcript = ask.args
+    [call] = modal.calls
+    wav, transcript = call.args
     assert isinstance(wav, bytes)
     with wave.open(io.BytesIO(wav)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (24_000, 1, 2)
         assert file.readframes(10**9) == clip.pcm
     assert transcript == "The birch canoe."
-    assert ask.options == {"consent": CONSENT, "caller": "7"}
+    assert call.options == {"consent": CONSENT, "caller": "7"}
 
 
-async def test_what_is_really_deployed_is_learned_from_answers(
+async def test_the_deployed_model_is_known_from_answers(
     modal: FakeModal, backend: ModalBackend
 ) -> None:
     assert backend.info().name == "Qwen3-TTS-12Hz-1.7B-Base on Modal"
@@ -97,20 +97,20 @@ async def test_what_is_really_deployed_is_learned_from_answers(
         await spoken(backend, SpeechRequest("Hello.", VoicePrompt(b"p", "a")))
     assert backend.info().model_id == "Qwen/Qwen3-TTS-0.6B"
 
-    modal.scripts = [answers({**LEARNED, "heard": None})]
+    modal.scripts = [answers({**PREPARED, "heard": None})]
     voice = await backend.prepare_voice(ReferenceClip(b"\x00\x00" * 80_000), CONSENT)
     assert voice.heard is None
-    assert backend.info().model_id == LEARNED["model_id"]
+    assert backend.info().model_id == PREPARED["model_id"]
 
 
-async def test_a_sentence_goes_out_with_a_seed_and_whom_it_counts_for(
+async def test_a_sentence_goes_out_with_a_seed_and_its_caller(
     modal: FakeModal, backend: ModalBackend
 ) -> None:
     modal.scripts = [answers(CHUNK)]
     prompt = VoicePrompt(b"prompt", "model")
     await spoken(backend, SpeechRequest("Hello.", prompt, "English", caller="guild 5"))
     await spoken(backend, SpeechRequest("Hello.", prompt, "English", seed=3))
-    first, second = modal.asked
+    first, second = modal.calls
     assert first.args == ("Hello.", "English", b"prompt")
     assert first.options["caller"] == "guild 5"
     assert isinstance(first.options["seed"], int)
@@ -134,67 +134,67 @@ async def test_starts_while_nothing_is_deployed_and_says_so_in_the_log() -> None
     await backend.close()
 
 
-async def test_knowing_how_it_is_wakes_nothing_up(modal: FakeModal, backend: ModalBackend) -> None:
+async def test_health_and_info_start_no_container(modal: FakeModal, backend: ModalBackend) -> None:
     await backend.health()
     backend.info()
-    assert not modal.asked
+    assert not modal.calls
 
 
-class TestKeepingAwake:
-    async def test_asks_a_container_again_and_again(
+class TestKeepingWarm:
+    async def test_calls_a_container_again_and_again(
         self, modal: FakeModal, backend: ModalBackend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         assert isinstance(backend, SleepingBackend)
-        monkeypatch.setattr(modal_warmth, "ASK_EVERY_SECONDS", 0.02)
+        monkeypatch.setattr(cold_start, "PING_EVERY_SECONDS", 0.02)
         modal.scripts = [answers({"ready": True})]
         await backend.keep_awake(0.15)
         await asyncio.sleep(0.25)
-        asked = len(modal.asked)
-        assert 3 <= asked <= 8
-        assert {ask.method for ask in modal.asked} == {"health"}
+        calls = len(modal.calls)
+        assert 3 <= calls <= 8
+        assert {call.name for call in modal.calls} == {"health"}
         await asyncio.sleep(0.05)
-        assert len(modal.asked) == asked, "the time is over"
+        assert len(modal.calls) == calls, "the time is over"
 
-    async def test_again_sets_another_end(
+    async def test_a_second_time_replaces_the_end(
         self, modal: FakeModal, backend: ModalBackend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(modal_warmth, "ASK_EVERY_SECONDS", 0.02)
+        monkeypatch.setattr(cold_start, "PING_EVERY_SECONDS", 0.02)
         modal.scripts = [answers({"ready": True})]
         await backend.keep_awake(3_600)
         await asyncio.sleep(0.03)
         await backend.keep_awake(0.05)
         await asyncio.sleep(0.1)
-        asked = len(modal.asked)
+        calls = len(modal.calls)
         await asyncio.sleep(0.06)
-        assert len(modal.asked) == asked
+        assert len(modal.calls) == calls
 
     async def test_goes_on_after_a_failure_and_ends_with_the_bot(
         self, modal: FakeModal, backend: ModalBackend, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(modal_warmth, "ASK_EVERY_SECONDS", 0.02)
+        monkeypatch.setattr(cold_start, "PING_EVERY_SECONDS", 0.02)
         ready = {"ready": True}
         modal.scripts = [answers(ready), answers(RuntimeError()), answers(ready)]
         await backend.keep_awake(3_600)
         await asyncio.sleep(0.08)
-        assert len(modal.asked) >= 3
+        assert len(modal.calls) >= 3
         await backend.close()
-        asked = len(modal.asked)
+        calls = len(modal.calls)
         await asyncio.sleep(0.05)
-        assert len(modal.asked) == asked
+        assert len(modal.calls) == calls
 
-    async def test_says_so_if_no_container_can_be_woken(
+    async def test_fails_if_no_container_can_start(
         self, modal: FakeModal, backend: ModalBackend
     ) -> None:
         modal.scripts = [answers(modal_errors.ResourceExhaustedError("no money"))]
         with pytest.raises(BackendQuotaError):
             await backend.keep_awake(3_600)
         await asyncio.sleep(0.05)
-        assert len(modal.asked) == 1, "nothing is asked any more"
+        assert len(modal.calls) == 1, "there are no more calls"
 
-    async def test_says_at_once_if_there_is_nothing_to_wake(
+    async def test_fails_at_once_if_nothing_is_deployed(
         self, modal: FakeModal, backend: ModalBackend
     ) -> None:
         modal.unreachable = modal_errors.NotFoundError("no such app")
         with pytest.raises(BackendNotDeployedError):
             await backend.keep_awake(60)
-        assert not modal.asked
+        assert not modal.calls

@@ -1,12 +1,12 @@
-"""Modal is left alone while it does not answer, and found again by itself."""
+"""The circuit breaker opens while Modal does not answer, and closes by itself."""
 
 from __future__ import annotations
 
 import pytest
 
-from bot.errors import explain
+from bot.interface.wording import explain
 from bot.speech.errors import BackendUnreachableError
-from bot.speech.modal.breaker import SECONDS_TO_LOOK, Breaker
+from bot.speech.modal.breaker import PROBE_SECONDS, CircuitBreaker
 
 
 class Clock:
@@ -25,31 +25,31 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def breaker(clock: Clock) -> Breaker:
-    return Breaker(clock)
+def breaker(clock: Clock) -> CircuitBreaker:
+    return CircuitBreaker(clock)
 
 
-def fails(breaker: Breaker, times: int) -> None:
+def fails(breaker: CircuitBreaker, times: int) -> None:
     for _ in range(times):
         breaker.check()
         breaker.failed()
 
 
-def pause_of(breaker: Breaker) -> float:
+def pause_of(breaker: CircuitBreaker) -> float:
     with pytest.raises(BackendUnreachableError) as caught:
         breaker.check()
     assert caught.value.retry_after is not None
     return caught.value.retry_after
 
 
-def test_single_failures_do_not_open_it(breaker: Breaker) -> None:
+def test_single_failures_do_not_open_it(breaker: CircuitBreaker) -> None:
     fails(breaker, 2)
     breaker.succeeded()
     fails(breaker, 2)
     breaker.check()
 
 
-def test_a_look_that_finds_the_door_open_does_not_hide_that_calls_fail(breaker: Breaker) -> None:
+def test_a_successful_look_up_does_not_hide_that_calls_fail(breaker: CircuitBreaker) -> None:
     for _ in range(3):
         breaker.check()
         breaker.reached()
@@ -57,16 +57,18 @@ def test_a_look_that_finds_the_door_open_does_not_hide_that_calls_fail(breaker: 
     assert pause_of(breaker) == pytest.approx(15)
 
 
-def test_a_look_that_was_given_up_keeps_nobody_waiting(breaker: Breaker, clock: Clock) -> None:
+def test_a_cancelled_probe_lets_the_next_request_through(
+    breaker: CircuitBreaker, clock: Clock
+) -> None:
     fails(breaker, 3)
     clock.now += 15
     breaker.check()
-    breaker.gave_up_looking()
+    breaker.probe_cancelled()
     breaker.check()
 
 
-def test_refuses_at_once_after_three_and_says_when_it_looks_again(
-    breaker: Breaker, clock: Clock
+def test_opens_after_three_failures_and_says_for_how_long(
+    breaker: CircuitBreaker, clock: Clock
 ) -> None:
     fails(breaker, 3)
     assert pause_of(breaker) == pytest.approx(15)
@@ -77,17 +79,21 @@ def test_refuses_at_once_after_three_and_says_when_it_looks_again(
     assert "I look for it again in about 10 s; please try again then." in explain(caught.value)
 
 
-def test_after_the_pause_one_goes_to_look_and_opens_the_way(breaker: Breaker, clock: Clock) -> None:
+def test_after_the_pause_one_probe_is_let_through_and_its_success_closes_it(
+    breaker: CircuitBreaker, clock: Clock
+) -> None:
     fails(breaker, 3)
     clock.now += 16
     breaker.check()
-    assert pause_of(breaker) > 0, "the others wait for what the first one finds"
+    assert pause_of(breaker) > 0, "the others wait for the probe"
     breaker.succeeded()
     fails(breaker, 2)
     breaker.check()
 
 
-def test_the_pause_grows_while_nobody_answers_up_to_a_limit(breaker: Breaker, clock: Clock) -> None:
+def test_the_pause_doubles_up_to_a_limit_while_probes_fail(
+    breaker: CircuitBreaker, clock: Clock
+) -> None:
     fails(breaker, 3)
     pauses = []
     for _ in range(5):
@@ -97,11 +103,11 @@ def test_the_pause_grows_while_nobody_answers_up_to_a_limit(breaker: Breaker, cl
     assert pauses == pytest.approx([30, 60, 120, 120, 120])
 
 
-def test_one_that_went_to_look_and_was_stopped_blocks_nobody_for_ever(
-    breaker: Breaker, clock: Clock
+def test_a_probe_that_never_reports_back_does_not_block_for_ever(
+    breaker: CircuitBreaker, clock: Clock
 ) -> None:
     fails(breaker, 3)
     clock.now += 16
     breaker.check()
-    clock.now += SECONDS_TO_LOOK + 1
+    clock.now += PROBE_SECONDS + 1
     breaker.check()

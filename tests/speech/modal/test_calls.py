@@ -1,4 +1,4 @@
-"""Calls end in an answer or a reason, within a time, and leave nothing running."""
+"""Every call ends in an answer or an error, in time, and leaves nothing running."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from bot.speech.errors import (
 from bot.speech.modal import call as modal_call
 from bot.speech.modal import calls as modal_calls
 from bot.speech.modal.calls import Calls
-from bot.speech.modal.client import Ask
-from tests.speech.fake_modal import FakeModal, answers, fails, waits
+from bot.speech.modal.client import MethodCall
+from tests.speech.modal.fake_modal import FakeModal, answers, fails, waits
 
 if TYPE_CHECKING:
     from bot.speech.modal.client import ModalService
-    from tests.speech.fake_modal import Script
+    from tests.speech.modal.fake_modal import Script
 
-SPEAK = Ask("stream_with_prompt", ("Private words.",))
+SPEAK = MethodCall("stream_with_prompt", ("Private words.",))
 ONE, TWO, THREE = (PcmChunk(bytes([n, 0]), 24_000) for n in (1, 2, 3))
 CRASH = modal_errors.InternalFailure("the container is gone")
 
@@ -46,11 +46,11 @@ CRASH = modal_errors.InternalFailure("the container is gone")
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(modal_calls, "_PAUSE_BEFORE_REPEATING", 0.0)
-    monkeypatch.setattr(modal_call, "LOOK_EVERY_SECONDS", 0.02)
+    monkeypatch.setattr(modal_call, "LOOK_UP_EVERY_SECONDS", 0.02)
 
 
-def calls_of(modal: FakeModal, places: int = 10) -> Calls:
-    return Calls(cast("ModalService", modal), places=places)
+def calls_of(modal: FakeModal, slots: int = 10) -> Calls:
+    return Calls(cast("ModalService", modal), slots=slots)
 
 
 async def spoken(calls: Calls, caller: str = "guild") -> list[PcmChunk]:
@@ -71,7 +71,7 @@ async def until_cancelled(modal: FakeModal, *call_ids: str) -> None:
 
 
 class TestAnswers:
-    async def test_come_as_they_are_made(self) -> None:
+    async def test_arrive_as_they_are_generated(self) -> None:
         later = asyncio.Event()
         modal = FakeModal(answers(ONE, later, TWO))
         async with aclosing(calls_of(modal).stream(SPEAK, caller="guild")) as chunks:
@@ -81,7 +81,7 @@ class TestAnswers:
         await asyncio.sleep(0)
         assert not modal.cancelled
 
-    async def test_of_a_call_that_another_container_took_over_begin_anew(self) -> None:
+    async def test_restart_if_another_container_took_the_call_over(self) -> None:
         modal = FakeModal(answers(ONE, TWO, StreamBegins("fc-1"), THREE, ONE))
         chunks = await spoken(calls_of(modal))
         assert [(chunk.pcm[0], chunk.restarts) for chunk in chunks] == [
@@ -92,15 +92,15 @@ class TestAnswers:
         ]
 
 
-class TestStopping:
-    async def test_in_the_middle_stops_the_work(self) -> None:
+class TestCancelling:
+    async def test_in_the_middle_cancels_the_remote_call(self) -> None:
         modal = FakeModal(answers(ONE, asyncio.Event()))
         stream = calls_of(modal).stream(SPEAK, caller="guild")
         await anext(stream)
         await stream.aclose()
         await until_cancelled(modal, "fc-1")
 
-    async def test_while_waiting_stops_the_work(self) -> None:
+    async def test_while_waiting_cancels_the_remote_call(self) -> None:
         modal = FakeModal(answers(ONE, asyncio.Event()))
         task = asyncio.create_task(spoken(calls_of(modal)))
         await asyncio.sleep(0.01)
@@ -109,37 +109,37 @@ class TestStopping:
             await task
         await until_cancelled(modal, "fc-1")
 
-    async def test_before_any_container_took_the_call_stops_it_once_one_does(self) -> None:
-        awake = asyncio.Event()
-        modal = FakeModal(waits(awake, answers(ONE, asyncio.Event())))
+    async def test_before_a_container_took_the_call_cancels_it_once_one_does(self) -> None:
+        started = asyncio.Event()
+        modal = FakeModal(waits(started, answers(ONE, asyncio.Event())))
         task = asyncio.create_task(spoken(calls_of(modal)))
         await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert not modal.cancelled
-        awake.set()
+        started.set()
         await until_cancelled(modal, "fc-1")
 
-    async def test_frees_the_place_at_once(self) -> None:
+    async def test_frees_the_slot_at_once(self) -> None:
         modal = FakeModal(waits(asyncio.Event(), answers()), answers(ONE))
-        calls = calls_of(modal, places=1)
+        calls = calls_of(modal, slots=1)
         task = asyncio.create_task(spoken(calls))
         await asyncio.sleep(0.01)
         task.cancel()
         async with asyncio.timeout(1):
             assert await spoken(calls) == [ONE]
 
-    async def test_a_voice_that_is_being_learned_stops_the_work(self) -> None:
+    async def test_a_method_with_a_result_cancels_the_remote_call(self) -> None:
         modal = FakeModal(answers(asyncio.Event()))
-        task = asyncio.create_task(calls_of(modal).result(Ask("x"), caller="guild"))
+        task = asyncio.create_task(calls_of(modal).result(MethodCall("x"), caller="guild"))
         await asyncio.sleep(0.01)
         task.cancel()
         await until_cancelled(modal, "fc-1")
 
-    async def test_the_bot_stops_what_is_under_way_and_tells_who_waits(self) -> None:
+    async def test_all_calls_at_shutdown_fails_those_that_wait(self) -> None:
         modal = FakeModal(answers(ONE, asyncio.Event()))
-        calls = calls_of(modal, places=1)
+        calls = calls_of(modal, slots=1)
         tasks = [asyncio.create_task(spoken(calls)) for _ in range(2)]
         await asyncio.sleep(0.01)
         await calls.close()
@@ -147,7 +147,7 @@ class TestStopping:
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(result) for result in results] == [BackendUnavailableError] * 2
 
-    async def test_the_bot_does_not_wait_long_for_a_call_without_a_name(
+    async def test_at_shutdown_does_not_wait_long_for_a_call_without_an_id(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(modal_calls, "SECONDS_TO_CANCEL_AT_CLOSE", 0.05)
@@ -183,7 +183,7 @@ class TestFailures:
             (RuntimeError("Private words."), BackendBrokenError),
         ],
     )
-    async def test_each_has_its_meaning_and_one_line_in_the_log(
+    async def test_each_is_translated_and_logged_once(
         self, error: Exception, meaning: type[SpeechError]
     ) -> None:
         modal = FakeModal(answers(ONE, error, call_id="fc-7"))
@@ -194,7 +194,7 @@ class TestFailures:
         assert entry["failure"] == meaning.__name__
         assert "Private words." not in str(logs)
 
-    async def test_of_the_connection_stop_what_may_still_run(self) -> None:
+    async def test_of_the_connection_cancel_what_may_still_run(self) -> None:
         modal = FakeModal(answers(ONE, modal_errors.ServiceError("reset")))
         await reason(calls_of(modal))
         await until_cancelled(modal, "fc-1")
@@ -208,7 +208,7 @@ class TestFailures:
             with pytest.raises(BackendUnreachableError):
                 await anext(stream)
 
-    async def test_of_a_single_look_are_forgiven_while_waiting_for_an_answer(self) -> None:
+    async def test_of_a_single_look_up_do_not_end_the_wait_for_an_answer(self) -> None:
         later = asyncio.Event()
         modal = FakeModal(answers(ONE, later, TWO))
         stream = calls_of(modal).stream(SPEAK, caller="guild")
@@ -218,7 +218,7 @@ class TestFailures:
         await asyncio.sleep(0.05)
         later.set()
         assert await waiting == TWO
-        assert modal.fails_once is None, "it did look"
+        assert modal.fails_once is None, "there was a look-up"
 
     async def test_an_app_that_is_taken_down_is_noticed_while_waiting_for_a_container(self) -> None:
         modal = FakeModal(waits(asyncio.Event(), answers()))
@@ -231,11 +231,11 @@ class TestFailures:
 
 class TestDeadlines:
     async def test_a_container_that_never_comes(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(modal_calls, "WAKE_WITHIN_SECONDS", 0.1)
+        monkeypatch.setattr(modal_calls, "START_WITHIN_SECONDS", 0.1)
         modal = FakeModal(waits(asyncio.Event(), answers()))
         assert type(await reason(calls_of(modal))) is WakingTimeoutError
 
-    async def test_an_answer_that_stops_coming_is_stopped(
+    async def test_an_answer_that_stops_coming_is_cancelled(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(modal_calls, "ANSWER_WITHIN_SECONDS", 0.1)
@@ -243,7 +243,7 @@ class TestDeadlines:
         assert type(await reason(calls_of(modal))) is SpeechTimeoutError
         await until_cancelled(modal, "fc-1")
 
-    async def test_the_time_that_a_listener_takes_does_not_count(
+    async def test_the_time_that_the_reader_takes_does_not_count(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(modal_calls, "ANSWER_WITHIN_SECONDS", 0.1)
@@ -265,11 +265,11 @@ class TestRepeating:
             answers(CRASH),
         ],
     )
-    async def test_is_done_once_while_nothing_was_heard(self, first: Script) -> None:
+    async def test_is_done_once_before_the_first_chunk(self, first: Script) -> None:
         modal = FakeModal(first, answers(ONE, TWO))
         assert await spoken(calls_of(modal)) == [ONE, TWO]
-        assert len(modal.asked) == 2
-        assert modal.asked[0] is modal.asked[1], "the same seed, too"
+        assert len(modal.calls) == 2
+        assert modal.calls[0] is modal.calls[1], "the same seed, too"
 
     async def test_a_stale_handle_is_looked_up_again(self) -> None:
         modal = FakeModal(fails(modal_errors.NotFoundError("stale handle")), answers(ONE))
@@ -279,7 +279,7 @@ class TestRepeating:
     async def test_is_not_done_a_second_time(self) -> None:
         modal = FakeModal(answers(CRASH))
         assert type(await reason(calls_of(modal))) is SpeechInterruptedError
-        assert len(modal.asked) == 2
+        assert len(modal.calls) == 2
 
     @pytest.mark.parametrize(
         "first",
@@ -294,15 +294,17 @@ class TestRepeating:
     async def test_is_not_done_where_it_is_not_safe_or_no_use(self, first: Script) -> None:
         modal = FakeModal(first)
         await reason(calls_of(modal))
-        assert len(modal.asked) == 1
+        assert len(modal.calls) == 1
 
-    async def test_a_voice_is_learned_again_only_if_nothing_had_begun(self) -> None:
+    async def test_a_voice_prompt_is_requested_again_only_if_modal_had_not_taken_the_call(
+        self,
+    ) -> None:
         voice: Any = {"prompt": b"x"}
         modal = FakeModal(fails(modal_errors.ServiceError("reset")), answers(voice))
-        assert await calls_of(modal).result(Ask("create_voice_prompt"), caller="me") == voice
+        assert await calls_of(modal).result(MethodCall("create_voice_prompt"), caller="me") == voice
         modal = FakeModal(answers(CRASH), answers(voice))
         with pytest.raises(SpeechInterruptedError):
-            await calls_of(modal).result(Ask("create_voice_prompt"), caller="me")
+            await calls_of(modal).result(MethodCall("create_voice_prompt"), caller="me")
 
 
 class TestAnOutage:
@@ -333,10 +335,10 @@ class TestAnOutage:
         assert await spoken(calls) == [ONE]
 
 
-async def test_two_guilds_share_the_places() -> None:
+async def test_two_guilds_share_the_slots() -> None:
     release = asyncio.Event()
     modal = FakeModal(answers(release, ONE))
-    calls = calls_of(modal, places=2)
+    calls = calls_of(modal, slots=2)
     order: list[str] = []
 
     async def speaks(guild: str) -> None:
@@ -347,23 +349,25 @@ async def test_two_guilds_share_the_places() -> None:
     await asyncio.sleep(0.01)
     tasks.append(asyncio.create_task(speaks("quiet guild")))
     await asyncio.sleep(0.01)
-    assert len(modal.asked) == 2
+    assert len(modal.calls) == 2
     release.set()
     await asyncio.gather(*tasks)
     assert order.index("quiet guild") <= 3
 
 
-async def test_waking_is_known_while_a_container_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cold_start_is_reported_while_a_container_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("bot.speech.modal.cold_start.NOTICE_SECONDS", 0.0)
-    awake = asyncio.Event()
-    calls = calls_of(FakeModal(waits(awake, answers(ONE))))
-    assert calls.waking() is None
+    started = asyncio.Event()
+    calls = calls_of(FakeModal(waits(started, answers(ONE))))
+    assert calls.cold_start() is None
     task = asyncio.create_task(spoken(calls))
     await asyncio.sleep(0.02)
-    waking = calls.waking()
-    assert waking is not None
-    assert waking.usual_seconds == 40
-    assert 0 < waking.seconds < 1
-    awake.set()
+    start = calls.cold_start()
+    assert start is not None
+    assert start.usual_seconds == 40
+    assert 0 < start.seconds < 1
+    started.set()
     await task
-    assert calls.waking() is None
+    assert calls.cold_start() is None

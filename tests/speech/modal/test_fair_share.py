@@ -1,4 +1,4 @@
-"""Places are taken in turn, and none gets lost."""
+"""Slots are shared fairly, and none is lost."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.contract import BackendBusyError
-from bot.speech.modal.fair_share import MAX_WAITING_PER_CALLER, Turns
+from bot.speech.modal.fair_share import MAX_WAITING_PER_CALLER, FairShare
 
 
-class Crowd:
-    """Calls that each hold a place until they are told to end."""
+class Calls:
+    """Calls that each hold a slot until a test ends them."""
 
-    def __init__(self, turns: Turns) -> None:
-        self.turns = turns
+    def __init__(self, share: FairShare) -> None:
+        self.share = share
         self.running: list[str] = []
         self.order: list[str] = []
         self._ends: dict[asyncio.Task[None], asyncio.Event] = {}
 
-    async def joins(self, caller: str) -> asyncio.Task[None]:
+    async def begins(self, caller: str) -> asyncio.Task[None]:
         end = asyncio.Event()
         task = asyncio.create_task(self._call(caller, end))
         self._ends[task] = end
         await asyncio.sleep(0)
         return task
 
-    async def leaves(self, task: asyncio.Task[None]) -> None:
+    async def ends(self, task: asyncio.Task[None]) -> None:
         self._ends[task].set()
         await task
 
-    async def stops(self, task: asyncio.Task[None]) -> None:
+    async def cancels(self, task: asyncio.Task[None]) -> None:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
 
-    def sends_away(self, task: asyncio.Task[None], how: str) -> None:
-        if how in {"leave", "both"}:
+    def lets_go(self, task: asyncio.Task[None], how: str) -> None:
+        if how in {"end", "both"}:
             self._ends[task].set()
-        if how in {"stop", "both"}:
+        if how in {"cancel", "both"}:
             task.cancel()
 
     async def _call(self, caller: str, end: asyncio.Event) -> None:
-        async with self.turns.turn_of(caller):
+        async with self.share.slot(caller):
             self.running.append(caller)
             self.order.append(caller)
             try:
@@ -54,60 +54,60 @@ class Crowd:
                 self.running.remove(caller)
 
 
-async def test_a_newcomer_waits_for_one_call_of_each_other_caller_at_most() -> None:
-    crowd = Crowd(Turns(1))
-    tasks = [await crowd.joins("busy guild") for _ in range(4)]
-    tasks.append(await crowd.joins("another guild"))
-    await crowd.leaves(tasks[0])
-    await crowd.leaves(tasks[1])
+async def test_a_new_caller_waits_for_at_most_one_call_of_each_other_caller() -> None:
+    calls = Calls(FairShare(1))
+    tasks = [await calls.begins("busy guild") for _ in range(4)]
+    tasks.append(await calls.begins("another guild"))
+    await calls.ends(tasks[0])
+    await calls.ends(tasks[1])
     await asyncio.sleep(0)
-    assert crowd.running == ["another guild"]
+    assert calls.running == ["another guild"]
     for task in (tasks[4], tasks[2], tasks[3]):
-        await crowd.leaves(task)
-    assert crowd.order == ["busy guild"] * 2 + ["another guild"] + ["busy guild"] * 2
+        await calls.ends(task)
+    assert calls.order == ["busy guild"] * 2 + ["another guild"] + ["busy guild"] * 2
 
 
-async def test_who_asks_for_too_much_is_refused_and_others_are_not() -> None:
-    crowd = Crowd(Turns(1))
-    tasks = [await crowd.joins("greedy") for _ in range(1 + MAX_WAITING_PER_CALLER)]
+async def test_a_caller_with_too_many_calls_is_refused_and_others_are_not() -> None:
+    calls = Calls(FairShare(1))
+    tasks = [await calls.begins("greedy") for _ in range(1 + MAX_WAITING_PER_CALLER)]
     with pytest.raises(BackendBusyError):
-        await (await crowd.joins("greedy"))
-    tasks.append(await crowd.joins("modest"))
+        await (await calls.begins("greedy"))
+    tasks.append(await calls.begins("modest"))
     for task in tasks:
-        await crowd.stops(task)
+        await calls.cancels(task)
 
 
 moves = st.lists(
-    st.tuples(st.sampled_from(["join", "leave", "stop", "both"]), st.integers(0, 30)),
+    st.tuples(st.sampled_from(["begin", "end", "cancel", "both"]), st.integers(0, 30)),
     max_size=40,
 )
 
 
 @settings(deadline=None, max_examples=80)
-@given(moves=moves, places=st.integers(1, 3))
-def test_whatever_happens_no_place_is_lost_or_given_twice(
-    moves: list[tuple[str, int]], places: int
+@given(moves=moves, slots=st.integers(1, 3))
+def test_no_slot_is_lost_or_acquired_twice_in_any_order_of_events(
+    moves: list[tuple[str, int]], slots: int
 ) -> None:
     async def play() -> None:
-        crowd = Crowd(Turns(places))
+        calls = Calls(FairShare(slots))
         present: list[asyncio.Task[None]] = []
         for move, number in moves:
-            if move == "join":
-                present.append(await crowd.joins(f"guild {number % 3}"))
+            if move == "begin":
+                present.append(await calls.begins(f"guild {number % 3}"))
             elif present:
-                crowd.sends_away(present.pop(number % len(present)), move)
+                calls.lets_go(present.pop(number % len(present)), move)
             for _ in range(number % 4):
                 await asyncio.sleep(0)
-            assert len(crowd.running) <= places
+            assert len(calls.running) <= slots
         for _ in range(5):
             await asyncio.sleep(0)
-        assert len(crowd.running) == min(places, len(present))
+        assert len(calls.running) == min(slots, len(present))
         for task in present:
-            await crowd.stops(task)
+            await calls.cancels(task)
 
-        newcomers = [await crowd.joins("newcomer") for _ in range(places)]
-        assert len(crowd.running) == places
-        for task in newcomers:
-            await crowd.stops(task)
+        new_tasks = [await calls.begins("new guild") for _ in range(slots)]
+        assert len(calls.running) == slots
+        for task in new_tasks:
+            await calls.cancels(task)
 
     asyncio.run(play())

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from structlog.testing import capture_logs
 
-from bot.speech.modal import client as modal_service
+from bot.speech.modal import client
 from tests.speech.bot_on_modal import LIGHT_APP, open_bot
 from tests.support.modal_server import modal_server
 from tests.support.real_time import real_time
@@ -181,7 +181,7 @@ class TestModalIsAway:
     async def test_silence_is_not_waited_for(
         self, ada: Member, modal: ModalServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(modal_service, "REACH_WITHIN_SECONDS", 0.5)
+        monkeypatch.setattr(client, "REACH_WITHIN_SECONDS", 0.5)
         ada.server.bot._speech._calls._service.forget()  # type: ignore[union-attr]
         modal.faults.answer_delay_seconds = 1.5
         with within(3):
@@ -193,11 +193,11 @@ class TestModalIsAway:
 
 
 class TestAContainer:
-    async def test_that_has_to_be_woken_is_waited_for_in_sight(
+    async def test_that_has_a_cold_start_is_waited_for_in_sight(
         self, ada: Member, modal: ModalServer
     ) -> None:
         modal.kill_containers()
-        ada.server.bot._speech._calls._wakefulness.lost()  # type: ignore[union-attr]
+        ada.server.bot._speech._calls._cold_starts.lost()  # type: ignore[union-attr]
         modal.faults.cold_start_seconds = 4.0
         answer = await ada.types("say", text="Hello.")
         modal.faults.cold_start_seconds = 0.0
@@ -258,7 +258,7 @@ class TestADeployment:
         await modal.deploy(LIGHT_APP)
         assert await works_again(ada)
 
-    async def test_of_another_model_has_saved_voices_learned_anew(
+    async def test_of_another_model_has_saved_voices_prepared_again(
         self, ada: Member, modal: ModalServer, notes: Notes
     ) -> None:
         await modal.deploy(LIGHT_APP, env={"MODEL_ID": "light/2"})
@@ -282,7 +282,7 @@ class TestStop:
         await until(lambda: notes.count(f"cancelled {guild}") == 1)
         assert await works_again(ada)
 
-    async def test_reaches_a_container_that_learns_a_voice(
+    async def test_reaches_a_container_that_makes_a_voice_prompt(
         self, ada: Member, notes: Notes, recording: bytes
     ) -> None:
         progress = await ada.begins(
@@ -318,7 +318,7 @@ class TestStop:
         assert last == "I have to restart now. Please run the command again in a minute."
 
 
-async def test_help_says_how_the_engine_is_and_wakes_nothing(
+async def test_help_says_how_the_engine_is_and_starts_no_container(
     server: Server, modal: ModalServer
 ) -> None:
     grace = server.member("grace")

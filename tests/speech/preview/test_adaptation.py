@@ -7,12 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.speech.preview.adaptation import (
+    FRAME_SECONDS,
     PEAK_LIMIT,
     TooLittleVoiceError,
     VoiceMeasure,
     adapt,
     measure_voice,
     target_for,
+    track_pitch,
 )
 from bot.speech.preview.prompt import (
     MAX_PITCH,
@@ -22,7 +24,9 @@ from bot.speech.preview.prompt import (
     SPECTRUM_BANDS,
     VoiceTarget,
 )
-from tests.speech.voices import SAMPLE_RATE, SHORTER, high_voice, low_voice, median_pitch
+from tests.speech.preview.voices import SAMPLE_RATE, SHORTER, high_voice, low_voice, median_pitch
+
+PITCH_RATE = 16_000
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +52,7 @@ def test_a_voice_moved_toward_another_gets_its_pitch(stock: VoiceMeasure) -> Non
     assert np.abs(np.diff(speech)).max() < 0.5  # a click jumps further
 
 
-def test_a_shorter_vocal_tract_is_heard(stock: VoiceMeasure) -> None:
+def test_a_shorter_vocal_tract_is_measured(stock: VoiceMeasure) -> None:
     same = target_for(stock, stock)
     shorter = target_for(measure_voice(high_voice(), SAMPLE_RATE), stock)
 
@@ -118,7 +122,7 @@ def test_a_clip_without_a_voice_cannot_be_measured(kind: str, seconds: float) ->
 
 
 @pytest.mark.parametrize("sample_rate", [8_000, 16_000, 48_000])
-def test_a_reference_of_any_sample_rate_serves(stock: VoiceMeasure, sample_rate: int) -> None:
+def test_a_reference_of_any_sample_rate_is_usable(stock: VoiceMeasure, sample_rate: int) -> None:
     count = int(len(high_voice()) * sample_rate / SAMPLE_RATE)
     times = np.arange(count) / sample_rate
     samples = np.interp(times, np.arange(len(high_voice())) / SAMPLE_RATE, high_voice())
@@ -127,3 +131,52 @@ def test_a_reference_of_any_sample_rate_serves(stock: VoiceMeasure, sample_rate:
 
     assert target.pitch == pytest.approx(median_pitch(high_voice(), SAMPLE_RATE), rel=0.05)
     assert np.isfinite(adapt(low_voice()[:SAMPLE_RATE], stock, target)).all()
+
+
+def harmonics(pitch: float, numbers: range, seconds: float = 1.0) -> np.ndarray:
+    times = np.arange(int(seconds * PITCH_RATE)) / PITCH_RATE
+    waves = [np.sin(2 * np.pi * pitch * number * times + number) for number in numbers]
+    return np.asarray(np.sum(waves, axis=0))
+
+
+@pytest.mark.parametrize("pitch", [70.0, 110.0, 220.0, 390.0])
+@pytest.mark.parametrize("level", [1e-2, 1.0])
+def test_a_steady_tone_has_its_pitch(pitch: float, level: float) -> None:
+    found, _ = track_pitch(level * harmonics(pitch, range(1, 12)), PITCH_RATE)
+
+    assert np.median(found) == pytest.approx(pitch, rel=0.03)
+
+
+@pytest.mark.parametrize("pitch", [85.0, 120.0])
+def test_a_voice_without_its_fundamental_keeps_its_pitch(pitch: float) -> None:
+    found, _ = track_pitch(harmonics(pitch, range(2, 12)), PITCH_RATE)
+
+    assert np.median(found) == pytest.approx(pitch, rel=0.03)
+
+
+def test_a_glide_is_followed() -> None:
+    times = np.arange(2 * PITCH_RATE) / PITCH_RATE
+    pitch = 100 * 2**times
+    phase = 2 * np.pi * np.cumsum(pitch) / PITCH_RATE
+    found, frame_times = track_pitch(
+        np.sum([np.sin(n * phase) for n in range(1, 8)], axis=0), PITCH_RATE
+    )
+
+    inner = slice(20, -20)
+    expected = 100 * 2 ** frame_times[inner]
+    assert found[inner] == pytest.approx(expected, rel=0.06)
+
+
+def test_noise_and_silence_have_no_pitch() -> None:
+    noise = np.random.default_rng(1).normal(0, 0.1, PITCH_RATE)
+
+    assert np.mean(track_pitch(noise, PITCH_RATE)[0] > 0) < 0.15
+    assert not track_pitch(np.zeros(PITCH_RATE), PITCH_RATE)[0].any()
+
+
+@pytest.mark.parametrize("samples", [1, 79, 80, 81, 1_601])
+def test_frames_cover_clips_of_any_length(samples: int) -> None:
+    pitch, times = track_pitch(np.ones(samples), PITCH_RATE)
+
+    assert len(pitch) == len(times)
+    assert times[-1] <= samples / PITCH_RATE < times[-1] + 2 * FRAME_SECONDS

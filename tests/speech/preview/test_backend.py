@@ -32,7 +32,14 @@ from backend.contract import (
     VoicePromptModelMismatchError,
 )
 from bot.speech.preview.backend import PreviewBackend
-from tests.speech.voices import CONSENT, SAMPLE_RATE, clip, high_voice, low_voice, median_pitch
+from tests.speech.preview.voices import (
+    CONSENT,
+    SAMPLE_RATE,
+    clip,
+    high_voice,
+    low_voice,
+    median_pitch,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -80,8 +87,6 @@ async def test_it_says_that_it_is_no_clone(preview: SpeechBackend) -> None:
     info = preview.info()
 
     assert not info.clones
-    assert info.notice is not None
-    assert "not a clone" in info.notice
     assert info.languages == ("Auto", "English")
 
 
@@ -177,7 +182,7 @@ async def test_a_prompt_it_cannot_use_is_refused(preview: SpeechBackend, low: Vo
     ],
     ids=["silence", "noise", "too short", "too long", "no sample rate", "half a sample"],
 )
-async def test_a_reference_that_cannot_serve_is_refused(
+async def test_an_unusable_reference_is_refused(
     preview: SpeechBackend, reference: ReferenceClip
 ) -> None:
     with pytest.raises(ReferenceUnusableError):
@@ -189,7 +194,7 @@ async def test_no_voice_without_consent(preview: SpeechBackend) -> None:
         await preview.prepare_voice(clip(low_voice()), None)  # type: ignore[arg-type]
 
 
-async def test_a_full_queue_refuses_and_cancelling_frees_a_place(
+async def test_a_full_queue_refuses_until_a_waiting_call_is_cancelled(
     preview: SpeechBackend, low: VoicePrompt
 ) -> None:
     request = SpeechRequest("Wait.", low)
@@ -207,7 +212,9 @@ async def test_a_full_queue_refuses_and_cancelling_frees_a_place(
     assert all(await asyncio.gather(*queued))
 
 
-async def test_leaving_early_is_harmless(preview: SpeechBackend, low: VoicePrompt) -> None:
+async def test_closing_the_stream_early_is_harmless(
+    preview: SpeechBackend, low: VoicePrompt
+) -> None:
     async with aclosing(preview.speak(SpeechRequest(SENTENCE, low))) as chunks:
         async for _ in chunks:
             break
@@ -216,7 +223,7 @@ async def test_leaving_early_is_harmless(preview: SpeechBackend, low: VoicePromp
 
 
 @pytest.mark.slow
-async def test_a_killed_worker_costs_one_call(preview: SpeechBackend, low: VoicePrompt) -> None:
+async def test_a_killed_process_fails_one_call(preview: SpeechBackend, low: VoicePrompt) -> None:
     doomed = asyncio.ensure_future(spoken(preview, SpeechRequest(SENTENCE * 4, low)))
     waiting = asyncio.ensure_future(spoken(preview, SpeechRequest("I come next.", low)))
     await asyncio.sleep(0.2)
@@ -229,12 +236,12 @@ async def test_a_killed_worker_costs_one_call(preview: SpeechBackend, low: Voice
 
 
 @pytest.mark.slow
-async def test_a_worker_killed_while_idle_costs_nothing(
+async def test_a_process_killed_while_idle_fails_no_call(
     preview: SpeechBackend, low: VoicePrompt
 ) -> None:
     (worker,) = worker_pids()
     os.kill(worker, signal.SIGKILL)
-    await asyncio.sleep(0.5)  # until the pool has noticed
+    await asyncio.sleep(0.5)  # until the bot has noticed
 
     assert await spoken(preview, SpeechRequest("Nothing happened.", low))
 
@@ -287,7 +294,7 @@ async def test_importing_it_loads_nothing_heavy() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="asks the kernel about a process by signal 0")
-async def test_the_worker_of_a_killed_bot_ends() -> None:
+async def test_the_process_of_a_killed_bot_ends() -> None:
     process = python(
         "import asyncio, multiprocessing, time\n"
         "from bot.speech.preview.backend import PreviewBackend\n"
@@ -306,7 +313,7 @@ async def test_the_worker_of_a_killed_bot_ends() -> None:
         if not running(worker):
             return
         await asyncio.sleep(0.1)
-    pytest.fail("the worker outlived the bot")
+    pytest.fail("the process outlived the bot")
 
 
 def running(pid: int) -> bool:

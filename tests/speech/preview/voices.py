@@ -10,7 +10,7 @@ import numpy as np
 import pyworld
 
 from backend.contract import ConsentRecord, ReferenceClip
-from bot.speech.preview.pitch import track_pitch
+from bot.speech.preview.adaptation import track_pitch
 from tests.support.recordings import speech
 
 if TYPE_CHECKING:

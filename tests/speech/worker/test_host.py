@@ -30,7 +30,7 @@ from bot.speech.local.backend import LocalBackend
 from tests.backend.scripted_engine import heard
 from tests.speech import local_engines
 from tests.speech.local_engines import INFO, NO_WEIGHTS
-from tests.speech.voices import CONSENT
+from tests.speech.preview.voices import CONSENT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Speech of two containers, put together."""
+"""The chunks of two containers, merged into one stream."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backend.contract import PcmChunk
 from bot.speech.errors import SpeechInterruptedError
-from bot.speech.modal.seam import Seam
+from bot.speech.modal.call import RunMerger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ RATE = 24_000
 
 
 def run(borders: Sequence[int], length: int = 1_000) -> list[PcmChunk]:
-    """One run of a call that says the numbers from 0 on, in chunks that end at these borders."""
+    """One run of a call: the samples 0, 1, 2 and so on, in chunks that end at these borders."""
     inner = {border for border in borders if 0 < border < length}
     edges = [0, *sorted(inner), length]
     return [
@@ -38,40 +38,40 @@ def run(borders: Sequence[int], length: int = 1_000) -> list[PcmChunk]:
     st.lists(st.integers(1, 999)),
     st.integers(0, 10),
 )
-def test_nothing_is_heard_twice_or_left_out_unless_it_is_said(
-    first: list[int], second: list[int], heard: int
+def test_no_sample_is_repeated_or_left_out_without_an_error(
+    first: list[int], second: list[int], arrived: int
 ) -> None:
-    # The first container is lost after some chunks; Modal's client drops as many of the second's.
-    chunks = run(first)[:heard] + run(second)[heard:]
+    # The first container is lost after some chunks; Modal's client skips as many of the second's.
+    chunks = run(first)[:arrived] + run(second)[arrived:]
     whole = b"".join(chunk.pcm for chunk in run([]))
-    seam = Seam()
-    said = b""
+    merger = RunMerger()
+    merged = b""
     try:
         for chunk in chunks:
-            said += seam.fit(chunk).pcm
+            merged += merger.merge(chunk).pcm
     except SpeechInterruptedError:
-        assert whole.startswith(said)
+        assert whole.startswith(merged)
         return
-    assert whole.startswith(said)
+    assert whole.startswith(merged)
 
 
-def test_a_gap_is_an_interruption() -> None:
-    seam = Seam()
-    seam.fit(run([100, 200])[0])
+def test_a_gap_raises_an_interruption() -> None:
+    merger = RunMerger()
+    merger.merge(run([100, 200])[0])
     with pytest.raises(SpeechInterruptedError):
-        seam.fit(run([100, 200])[2])
+        merger.merge(run([100, 200])[2])
 
 
 def test_speech_that_restarts_counts_from_its_beginning() -> None:
-    seam = Seam()
-    seam.fit(run([])[0])
+    merger = RunMerger()
+    merger.merge(run([])[0])
     again = PcmChunk(b"ab", RATE, restarts=True, first_sample=0)
-    assert seam.fit(again) == again
+    assert merger.merge(again) == again
     more = PcmChunk(b"cd", RATE, first_sample=1)
-    assert seam.fit(more) == more
+    assert merger.merge(more) == more
 
 
-def test_chunks_of_an_older_deployment_pass() -> None:
-    seam = Seam()
+def test_chunks_without_a_position_pass_unchanged() -> None:
+    merger = RunMerger()
     chunks = [PcmChunk(b"ab", RATE), PcmChunk(b"cd", RATE)]
-    assert [seam.fit(chunk) for chunk in chunks] == chunks
+    assert [merger.merge(chunk) for chunk in chunks] == chunks
