@@ -18,24 +18,18 @@ if TYPE_CHECKING:
     )
 
 
-class SpeechBackend(Protocol):
+class SpeechModel(Protocol):
     """Makes voice prompts from reference clips, and speech from voice prompts.
 
     Many tasks may call it at once, and no call blocks the event loop. Every failure is a
     `backend.contract.SpeechError`; anything else is a bug.
     """
 
-    async def start(self) -> None:
-        """Get ready to answer. Called once, before any other call."""
-
-    async def close(self) -> None:
-        """Release everything. Calls under way fail with `BackendUnavailableError`."""
-
     def info(self) -> BackendInfo:
         """Say what this backend is. Costs nothing."""
 
     async def health(self) -> None:
-        """Return if the backend could speak now; else raise the error that a request would get."""
+        """Return if a request would be accepted now, else raise the error that it would get."""
 
     async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
         """Make the prompt for a voice, with a transcript of the clip if the backend has one.
@@ -46,10 +40,20 @@ class SpeechBackend(Protocol):
     def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
         """Speak one sentence, chunk by chunk as it is generated.
 
-        Closing the iterator early stops the work. Raises `VoicePromptModelMismatchError` for a
+        Closing the iterator early cancels the work. Raises `VoicePromptModelMismatchError` for a
         prompt of another model, `LanguageNotSupportedError`, `TextNotSpeakableError`.
         """
         ...
+
+
+class SpeechBackend(SpeechModel, Protocol):
+    """A `SpeechModel` that has to be started and closed."""
+
+    async def start(self) -> None:
+        """Get ready to answer. Called once, before any other call."""
+
+    async def close(self) -> None:
+        """Release everything. Calls under way fail with `BackendUnavailableError`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,6 @@ class ModalBackend:
 
     async def start(self) -> None:
         """Check for the log whether the class is deployed, without waiting for the result."""
-        self._calls.open()
         self._first_check = asyncio.create_task(self._log_check())
 
     async def close(self) -> None:

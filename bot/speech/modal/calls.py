@@ -99,10 +99,6 @@ class Calls:
                 pass
         return answer
 
-    def open(self) -> None:
-        """Take calls, again if it was closed."""
-        self._is_closing = False
-
     async def close(self) -> None:
         """Fail everyone who waits, and cancel every remote call, as far as a few seconds allow."""
         self._is_closing = True

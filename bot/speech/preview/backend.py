@@ -163,7 +163,7 @@ class PreviewModel:
         A seed switches Piper's randomness off, because its sampler cannot be seeded between calls.
         """
         target = read_prompt(request.prompt)
-        check_readable(request.text, request.language)
+        check_readable(request)
         is_steady = request.seed is not None
         pcm, rate = await self._run(lambda: self._voice.speak(request.text, target, is_steady))
         step = 2 * int(_CHUNK_SECONDS * rate)

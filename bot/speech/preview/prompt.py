@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from backend.contract import (
     ConsentMissingError,
-    ConsentRecord,
     VoicePrompt,
     VoicePromptInvalidError,
     VoicePromptModelMismatchError,
 )
+
+if TYPE_CHECKING:
+    from backend.contract import ConsentRecord
 
 MODEL_ID = "preview/piper-joe-world-1"
 
@@ -70,16 +72,10 @@ def consent_entry(consent: ConsentRecord) -> _Consent:
 
     Raises `ConsentMissingError` for anything but a complete record.
     """
-    if not isinstance(consent, ConsentRecord):
-        raise ConsentMissingError("a voice needs a consent record")
     try:
-        return _Consent(
-            attested_by=consent.attested_by,
-            attested_at=consent.attested_at,
-            statement_version=consent.statement_version,
-        )
+        return _Consent.model_validate(consent, from_attributes=True)
     except ValidationError:
-        raise ConsentMissingError("the consent record is incomplete") from None
+        raise ConsentMissingError("a voice needs a complete consent record") from None
 
 
 def write_prompt(target: VoiceTarget, consent: ConsentRecord) -> VoicePrompt:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from backend.contract import (
     AUTO_LANGUAGE,
-    MAX_SPOKEN_CHARACTERS,
     LanguageNotSupportedError,
     TextNotSpeakableError,
+    check_request,
 )
+
+if TYPE_CHECKING:
+    from backend.contract import SpeechRequest
 
 PREVIEW_LANGUAGES = (AUTO_LANGUAGE, "English")
 
@@ -25,22 +29,17 @@ _LANGUAGE_OF_SCRIPT = {
 }
 
 
-def check_readable(text: str, language: str) -> None:
-    """Return if the preview voice can speak a text.
+def check_readable(request: SpeechRequest) -> None:
+    """Return if the preview voice can speak a request's text.
 
-    Raises `LanguageNotSupportedError` if another language is requested, or if most letters are of
-    another language's script. Raises `TextNotSpeakableError` for a text without letters or digits,
-    or one longer than `MAX_SPOKEN_CHARACTERS`.
+    Raises what `check_request` raises. Also raises `TextNotSpeakableError` for a text without
+    letters or digits, and `LanguageNotSupportedError` if most letters are of the script of another
+    language.
     """
-    if language not in PREVIEW_LANGUAGES:
-        raise LanguageNotSupportedError(language, PREVIEW_LANGUAGES)
-    if len(text) > MAX_SPOKEN_CHARACTERS:
-        raise TextNotSpeakableError(
-            f"one call speaks at most {MAX_SPOKEN_CHARACTERS} characters, not {len(text)}"
-        )
-    if not any(character.isalnum() for character in text):
+    check_request(request, PREVIEW_LANGUAGES)
+    if not any(character.isalnum() for character in request.text):
         raise TextNotSpeakableError("the text holds no letters or digits")
-    written_in = _language_of(text)
+    written_in = _language_of(request.text)
     if written_in != _LATIN:
         raise LanguageNotSupportedError(written_in, PREVIEW_LANGUAGES)
 

@@ -42,7 +42,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """To the bot, first: the model is loaded.
+    """To the bot, first: the model is loaded. If it cannot be, a `SpeechError` is sent instead.
 
     Attributes:
         info: What the backend says of itself.
@@ -51,13 +51,6 @@ class Loaded:
 
     info: BackendInfo
     details: dict[str, str | float]
-
-
-@dataclass(frozen=True, slots=True)
-class LoadingFailed:
-    """To the bot, first and last: the model cannot be loaded."""
-
-    error: SpeechError
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from backend.contract import BackendUnavailableError, GenerationFailedError, SpeechError
-from bot.speech.worker.channel import Answer, Call, Cancel, Channel, Loaded, LoadingFailed
+from bot.speech.worker.channel import Answer, Call, Cancel, Channel, Loaded
 from bot.speech.worker.process import serve
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class _ModelProcess:
         self._loop = asyncio.get_running_loop()
         self._has_ended = False
         self._numbers = count()
-        self._loading: asyncio.Future[Loaded | LoadingFailed] = self._loop.create_future()
+        self._loading: asyncio.Future[Loaded | SpeechError] = self._loop.create_future()
         self._answers: dict[int, asyncio.Queue[Any]] = {}
         self._channel = Channel(ours, on_message=self._receive, on_end=self._notice_end)
 
@@ -142,8 +142,8 @@ class _ModelProcess:
     async def loaded(self) -> Loaded:
         """Wait until the model is loaded; raise the `SpeechError` if that fails."""
         loading = await asyncio.shield(self._loading)
-        if isinstance(loading, LoadingFailed):
-            raise loading.error
+        if isinstance(loading, SpeechError):
+            raise loading
         return loading
 
     async def call(self, method: Method, *arguments: object) -> AsyncGenerator[Any, None]:
@@ -171,7 +171,7 @@ class _ModelProcess:
         self._end(calls_fail_with=error, loading_fails_with=error)
         await asyncio.to_thread(self._process.join)
 
-    def _receive(self, message: Loaded | LoadingFailed | Answer) -> None:
+    def _receive(self, message: Loaded | SpeechError | Answer) -> None:
         if isinstance(message, Answer):
             if message.number in self._answers:
                 self._answers[message.number].put_nowait(message.part)
@@ -192,6 +192,6 @@ class _ModelProcess:
         self._has_ended = True
         self._process.kill()
         if not self._loading.done():
-            self._loading.set_result(LoadingFailed(loading_fails_with))
+            self._loading.set_result(loading_fails_with)
         for parts in self._answers.values():
             parts.put_nowait(calls_fail_with)

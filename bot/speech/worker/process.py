@@ -11,44 +11,20 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Protocol
 
 from backend.contract import BackendUnavailableError, GenerationFailedError, SpeechError
-from bot.speech.worker.channel import Answer, Call, Cancel, Channel, Loaded, LoadingFailed
+from bot.speech.backend import SpeechModel
+from bot.speech.worker.channel import Answer, Call, Cancel, Channel, Loaded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
     from multiprocessing.connection import Connection
-
-    from backend.contract import (
-        BackendInfo,
-        ConsentRecord,
-        PcmChunk,
-        PreparedVoice,
-        ReferenceClip,
-        SpeechRequest,
-    )
 
 log = logging.getLogger(__name__)
 
 
-class HostedModel(Protocol):
-    """A loaded model. Its methods are those of `SpeechBackend`, and fail as those do.
-
-    A call is cancelled when its caller has left.
-    """
-
-    def info(self) -> BackendInfo:
-        """Say what the backend is."""
+class HostedModel(SpeechModel, Protocol):
+    """A model that is loaded in this process. Its calls are cancelled when their callers leave."""
 
     def details(self) -> dict[str, str | float]:
         """Describe what was loaded, for the log."""
-
-    async def health(self) -> None:
-        """Return if a request would be accepted now."""
-
-    async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
-        """Make the prompt for a voice."""
-
-    def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
-        """Speak one sentence."""
         ...
 
 
@@ -86,11 +62,12 @@ class _Server:
         try:
             self._model = await asyncio.to_thread(load, self._break)
         except SpeechError as error:
-            self._channel.send(LoadingFailed(error))
+            self._channel.send(error)
         except Exception:
             log.exception("the model could not be loaded")
-            error = BackendUnavailableError("The model could not be loaded; the log says why.")
-            self._channel.send(LoadingFailed(error))
+            self._channel.send(
+                BackendUnavailableError("The model could not be loaded; the log says why.")
+            )
         else:
             self._channel.send(Loaded(self._model.info(), self._model.details()))
             await self._has_broken.wait()

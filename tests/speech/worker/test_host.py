@@ -1,4 +1,4 @@
-"""The local backend on scripted engines; `test_local_engine.py` has the real one."""
+"""The process host with the local model on scripted engines; `local/` has the real engine."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from backend.contract import (
     VoicePrompt,
     VoicePromptModelMismatchError,
 )
-from bot.speech.local.backend import LocalBackend
+from bot.speech.worker.host import WorkerBackend
 from tests.backend.scripted_engine import heard
-from tests.speech import local_engines
-from tests.speech.local_engines import INFO, NO_WEIGHTS
 from tests.speech.preview.voices import CONSENT
+from tests.speech.worker import loaders
+from tests.speech.worker.loaders import MODEL_ID, NO_WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from bot.speech.worker.process import LoadEngine
+    from bot.speech.worker.process import LoadModel
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -43,38 +43,42 @@ CLIP = ReferenceClip(pcm=bytes(2 * 72_000), transcript="Hello there.")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def local() -> AsyncIterator[LocalBackend]:
-    backend = LocalBackend(local_engines.load)
+async def local() -> AsyncIterator[WorkerBackend]:
+    backend = WorkerBackend(loaders.load)
     await backend.start()
     yield backend
     await backend.close()
 
 
 def request_for(chunks: int, voice: int = 100, name: str = "") -> SpeechRequest:
-    return SpeechRequest(f"{chunks} {name}".strip(), VoicePrompt(b"%d" % voice, INFO.model_id))
+    return SpeechRequest(f"{chunks} {name}".strip(), VoicePrompt(b"%d" % voice, MODEL_ID))
 
 
-async def spoken(backend: LocalBackend, request: SpeechRequest) -> list[int]:
+async def spoken(backend: WorkerBackend, request: SpeechRequest) -> list[int]:
     return heard([chunk async for chunk in backend.speak(request)])
 
 
-def engine_pids() -> set[int]:
+def process_ids() -> set[int]:
     return {child.pid for child in multiprocessing.active_children() if child.pid is not None}
 
 
-async def test_it_says_what_was_loaded(local: LocalBackend) -> None:
-    assert local.info() == INFO
+async def test_info_describes_what_was_loaded(local: WorkerBackend) -> None:
+    info = local.info()
+    assert info.model_id == MODEL_ID
+    assert info.name.endswith(" on this machine")
+    assert info.languages == ("Auto", "English")
+    assert info.clones
     await local.health()
 
 
-async def test_a_clip_becomes_a_prompt_and_a_prompt_speaks(local: LocalBackend) -> None:
+async def test_a_clip_becomes_a_prompt_and_a_prompt_speaks(local: WorkerBackend) -> None:
     voice = await local.prepare_voice(CLIP, CONSENT)
 
-    assert voice.prompt == VoicePrompt(b"72000", INFO.model_id)
+    assert voice.prompt == VoicePrompt(b"72000", MODEL_ID)
     assert await spoken(local, request_for(3, voice=7)) == [7] * 3
 
 
-async def test_concurrent_callers_each_hear_their_own_voice(local: LocalBackend) -> None:
+async def test_concurrent_callers_each_hear_their_own_voice(local: WorkerBackend) -> None:
     answers = await asyncio.gather(
         *(spoken(local, request_for(1 + voice % 5, voice)) for voice in range(1, 33))
     )
@@ -82,7 +86,7 @@ async def test_concurrent_callers_each_hear_their_own_voice(local: LocalBackend)
     assert answers == [[voice] * (1 + voice % 5) for voice in range(1, 33)]
 
 
-async def test_chunks_arrive_while_more_is_made(local: LocalBackend) -> None:
+async def test_chunks_arrive_while_more_are_generated(local: WorkerBackend) -> None:
     async with aclosing(local.speak(request_for(4000))) as chunks:
         began = time.monotonic()
         await anext(chunks)
@@ -92,64 +96,64 @@ async def test_chunks_arrive_while_more_is_made(local: LocalBackend) -> None:
     await local.health()
 
 
-async def test_a_prompt_of_another_model_is_refused(local: LocalBackend) -> None:
+async def test_a_prompt_of_another_model_is_refused(local: WorkerBackend) -> None:
     with pytest.raises(VoicePromptModelMismatchError) as refusal:
         await spoken(local, SpeechRequest("1", VoicePrompt(b"100", "another")))
 
-    assert (refusal.value.made_for, refusal.value.needed) == ("another", INFO.model_id)
+    assert (refusal.value.made_for, refusal.value.needed) == ("another", MODEL_ID)
 
 
 @pytest.mark.parametrize("clip", [ReferenceClip(bytes(9)), ReferenceClip(bytes(8), 16_000)])
 async def test_a_clip_in_another_format_is_refused(
-    local: LocalBackend, clip: ReferenceClip
+    local: WorkerBackend, clip: ReferenceClip
 ) -> None:
     with pytest.raises(ReferenceUnusableError):
         await local.prepare_voice(clip, CONSENT)
 
 
-async def test_what_nobody_foresaw_fails_one_call(local: LocalBackend) -> None:
+async def test_an_unexpected_error_fails_one_call(local: WorkerBackend) -> None:
     with pytest.raises(GenerationFailedError):
-        await spoken(local, SpeechRequest("1", VoicePrompt(b"no number", INFO.model_id)))
+        await spoken(local, SpeechRequest("1", VoicePrompt(b"no number", MODEL_ID)))
     with pytest.raises(GenerationFailedError):
         await local.prepare_voice(CLIP, object())  # type: ignore[arg-type]
 
     assert await spoken(local, request_for(1)) == [100]
 
 
-async def test_a_dead_process_costs_the_calls_under_way(local: LocalBackend) -> None:
+async def test_a_dead_process_fails_the_calls_under_way(local: WorkerBackend) -> None:
     others = asyncio.ensure_future(spoken(local, request_for(2000)))
     await asyncio.sleep(0.1)
-    (worker,) = engine_pids()
+    (worker,) = process_ids()
     os.kill(worker, signal.SIGKILL)
 
     with pytest.raises(GenerationFailedError):
         await others
     assert await spoken(local, request_for(2)) == [100] * 2
-    assert engine_pids() - {worker}
+    assert process_ids() - {worker}
 
 
-async def test_a_process_that_died_while_idle_is_replaced(local: LocalBackend) -> None:
-    (worker,) = engine_pids()
+async def test_a_process_that_died_while_idle_is_replaced(local: WorkerBackend) -> None:
+    (worker,) = process_ids()
     os.kill(worker, signal.SIGKILL)
     await asyncio.sleep(0.2)
 
     assert await spoken(local, request_for(2)) == [100] * 2
 
 
-async def test_a_model_that_keeps_crashing_gets_a_new_process(local: LocalBackend) -> None:
-    (worker,) = engine_pids()
+async def test_a_model_that_keeps_crashing_gets_a_new_process(local: WorkerBackend) -> None:
+    (worker,) = process_ids()
     for _ in range(3):
         with pytest.raises(GenerationFailedError):
             await spoken(local, request_for(1, name="crash"))
     await asyncio.sleep(0.2)
 
     assert await spoken(local, request_for(1)) == [100]
-    assert worker not in engine_pids()
+    assert worker not in process_ids()
 
 
 async def test_closing_fails_the_calls_under_way_and_leaves_nothing_behind() -> None:
-    before = engine_pids()
-    backend = LocalBackend(local_engines.load)
+    before = process_ids()
+    backend = WorkerBackend(loaders.load)
     await backend.start()
     under_way = asyncio.ensure_future(spoken(backend, request_for(2000)))
     await asyncio.sleep(0.1)
@@ -159,38 +163,38 @@ async def test_closing_fails_the_calls_under_way_and_leaves_nothing_behind() -> 
         await under_way
     with pytest.raises(BackendUnavailableError):
         await spoken(backend, request_for(1))
-    assert engine_pids() == before
+    assert process_ids() == before
 
 
 @pytest.mark.parametrize(
     ("load", "sentence"),
     [
-        (local_engines.load_without_weights, NO_WEIGHTS),
-        (local_engines.load_with_a_defect, "The model could not be loaded; the log says why."),
-        (local_engines.load_until_memory_runs_out, "where memory runs out"),
+        (loaders.load_without_weights, NO_WEIGHTS),
+        (loaders.load_with_a_defect, "The model could not be loaded; the log says why."),
+        (loaders.load_until_memory_runs_out, "where memory runs out"),
     ],
 )
-async def test_what_keeps_it_from_starting_is_one_sentence(load: LoadEngine, sentence: str) -> None:
-    before = engine_pids()
+async def test_a_failed_start_is_explained_in_one_sentence(load: LoadModel, sentence: str) -> None:
+    before = process_ids()
     with pytest.raises(BackendUnavailableError, match=sentence):
-        await LocalBackend(load).start()
+        await WorkerBackend(load).start()
 
-    assert engine_pids() == before
+    assert process_ids() == before
 
 
-async def test_a_start_that_is_interrupted_leaves_nothing_behind() -> None:
-    before = engine_pids()
-    starting = asyncio.ensure_future(LocalBackend(local_engines.load_for_ever).start())
+async def test_a_cancelled_start_leaves_nothing_behind() -> None:
+    before = process_ids()
+    starting = asyncio.ensure_future(WorkerBackend(loaders.load_for_ever).start())
     await asyncio.sleep(0.2)
     starting.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await starting
-    assert engine_pids() == before
+    assert process_ids() == before
 
 
-async def test_nothing_is_said_before_the_start() -> None:
-    backend = LocalBackend(local_engines.load)
+async def test_it_is_unavailable_before_the_start() -> None:
+    backend = WorkerBackend(loaders.load)
 
     with pytest.raises(BackendUnavailableError):
         backend.info()
@@ -199,13 +203,13 @@ async def test_nothing_is_said_before_the_start() -> None:
     await backend.close()
 
 
-async def test_the_engine_dies_with_the_bot() -> None:
+async def test_the_process_ends_with_the_bot() -> None:
     program = (
         "import asyncio, multiprocessing, os, signal\n"
-        "from bot.speech.local.backend import LocalBackend\n"
-        "from tests.speech import local_engines\n"
+        "from bot.speech.worker.host import WorkerBackend\n"
+        "from tests.speech.worker import loaders\n"
         "async def main():\n"
-        "    await LocalBackend(local_engines.load).start()\n"
+        "    await WorkerBackend(loaders.load).start()\n"
         "    print(multiprocessing.active_children()[0].pid, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "if __name__ == '__main__':\n"
@@ -214,7 +218,7 @@ async def test_the_engine_dies_with_the_bot() -> None:
     done = await asyncio.to_thread(
         subprocess.run,
         [sys.executable, "-c", program],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         check=False,
         timeout=60,
