@@ -82,7 +82,7 @@ class LocalModel:
         loaded = self._service.info()
         return {
             "model": loaded["model_id"],
-            "device": loaded["gpu"] or "cpu",
+            "device": loaded["gpu"] or "CPU",
             "dtype": loaded["dtype"],
             "attention": loaded["attention"],
             "gigabytes": round(loaded["memory_bytes"] / 1e9, 2),
