@@ -24,7 +24,7 @@ from backend.contract import SpeechError, SpeechRequest, StreamBegins, VoiceProm
 from backend.loading import ServiceOptions, open_service
 from backend.settings import DeploySettings, DeploySettingsError, read_deploy_settings
 from backend.smoke_test import SAMPLE, RecordingError, find_recording
-from backend.weights.store import folder_of, is_whole, weights_of
+from backend.weights.store import stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -160,9 +160,7 @@ class Qwen3TTSService:
         logging.basicConfig(level=logging.WARNING)
         logging.getLogger("backend").setLevel(logging.INFO)
         folder = models_folder()
-        if all(
-            is_whole(folder_of(repo, folder), weights_of(repo)) for repo in settings.repositories
-        ):
+        if all(stored(repo_id, folder) for repo_id in settings.repositories):
             environment["HF_HUB_OFFLINE"] = "1"  # read by the hub's client when it is imported
         options = ServiceOptions(
             model_id=settings.model_id,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from backend.contract import BackendUnavailableError
 from backend.weights.checkpoints import UnknownModelError, find_checkpoint
-from backend.weights.store import Manifest, folder_of, is_whole, weights_of
+from backend.weights.store import folder_of, stored
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -118,24 +118,19 @@ def _find_weights(checkpoint: Checkpoint, options: ServiceOptions) -> tuple[str,
     """Say where to load a checkpoint from: a folder or the hub; and the commit of its weights."""
     if checkpoint.folder is not None:
         return str(checkpoint.folder), None
-    weights = weights_of(checkpoint.model_id)
-    folder = folder_of(checkpoint.model_id, options.weights_folder)
-    if options.may_download and not is_whole(folder, weights):
+    model_id, weights_folder = checkpoint.model_id, options.weights_folder
+    manifest = stored(model_id, weights_folder)
+    if manifest is None and options.may_download:
         from backend.weights.download import download_with_bar  # noqa: PLC0415 - not on Modal
 
-        download_with_bar(checkpoint.model_id, options.weights_folder, checkpoint.label)
-    manifest = Manifest.read_if_whole(folder, weights)
+        download_with_bar(model_id, weights_folder, checkpoint.label)
+        manifest = stored(model_id, weights_folder)
+    folder = folder_of(model_id, weights_folder)
     if manifest is not None:
         return str(folder), manifest.commit
-    log.warning(
-        "%s does not hold all of %s at %s: it is loaded from the hub, which may mean to download "
-        "it again. %s",
-        folder,
-        weights.repo_id,
-        weights.revision,
-        _HOW_TO_DOWNLOAD,
-    )
-    return weights.repo_id, weights.revision
+    reason = f"{folder} does not hold all of {model_id} at {checkpoint.revision}"
+    log.warning("%s: the hub is asked, which may download it again. %s", reason, _HOW_TO_DOWNLOAD)
+    return model_id, checkpoint.revision
 
 
 def _transcriber_loader(
@@ -148,15 +143,14 @@ def _transcriber_loader(
 
     model = options.transcriber or (GPU_MODEL if has_gpu else CPU_MODEL)
     if not options.may_download and not Path(model).is_absolute():
-        folder = folder_of(model, options.weights_folder)
-        if not is_whole(folder, weights_of(model)):
+        if stored(model, options.weights_folder) is None:
             log.warning(
                 "reference clips are not transcribed, because the transcriber's weights are "
                 "missing. %s",
                 _HOW_TO_DOWNLOAD,
             )
             return None
-        model = str(folder)
+        model = str(folder_of(model, options.weights_folder))
     load = partial(Transcriber, model, device="cuda" if has_gpu else "cpu")
     if not options.load_transcriber_now:
         return load

@@ -120,7 +120,7 @@ class Scheduler:
     def submit(
         self, request: SpeechRequest, *, deadline: float | None = None
     ) -> AbstractContextManager[ScheduledSpeech]:
-        """Have a sentence spoken: `with submit(...) as chunks`, then `async for chunk in chunks`.
+        """Have a sentence spoken. The context gives the stream of its chunks, for `async for`.
 
         Entering the context puts the request into the queue. Leaving it cancels the request, unless
         it is done.

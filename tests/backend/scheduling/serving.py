@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -23,9 +24,8 @@ REFERENCE = np.zeros(72_000, np.float32)
 
 @asynccontextmanager
 async def serving(engine: ScriptedEngine, **limits: Any) -> AsyncIterator[Scheduler]:
-    """A scheduler that uses its engine as the engine's contract wants it."""
+    """A scheduler, which must use its engine as the engine's contract demands."""
     scheduler = Scheduler(cast("Engine", engine), SchedulerLimits(**limits))
-    scheduler.start()
     try:
         yield scheduler
     finally:
@@ -37,7 +37,8 @@ async def serving(engine: ScriptedEngine, **limits: Any) -> AsyncIterator[Schedu
 async def spoken(
     scheduler: Scheduler, asked: SpeechRequest, *, caller: str = "a", deadline: float | None = None
 ) -> list[int]:
-    return heard([c async for c in scheduler.speak(asked, caller=caller, deadline=deadline)])
+    with scheduler.submit(replace(asked, caller=caller), deadline=deadline) as chunks:
+        return heard([chunk async for chunk in chunks])
 
 
 def speaking(scheduler: Scheduler, asked: SpeechRequest, *, caller: str = "a") -> Future[list[int]]:

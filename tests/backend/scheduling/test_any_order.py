@@ -11,8 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.contract import SpeechError, TextNotSpeakableError
-from tests.backend.scheduling import serving, until
-from tests.backend.scripted_engine import CHUNK_SAMPLES, CRASH_MESSAGE, ScriptedEngine, heard, job
+from tests.backend.scheduling.serving import serving, until
+from tests.backend.scripted_engine import (
+    CHUNK_SAMPLES,
+    CRASH_MESSAGE,
+    ScriptedEngine,
+    heard,
+    request,
+)
 
 if TYPE_CHECKING:
     from backend.contract import PcmChunk, SpeechRequest
@@ -21,14 +27,14 @@ if TYPE_CHECKING:
 
 @st.composite
 def plans(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """What some callers do: ask at some moment, and perhaps leave at another."""
+    """What some callers do: submit a request at some moment, and perhaps cancel it at another."""
     step = st.fixed_dictionaries(
         {
             "caller": st.sampled_from("abc"),
             "chunks": st.integers(1, 6),
-            "accident": st.sampled_from(["", "", "", "", "crash", "crash at join", "error"]),
-            "asks_after": st.integers(0, 12),
-            "leaves_after": st.none() | st.integers(0, 12),
+            "accident": st.sampled_from(["", "", "", "", "crash", "crash at add", "error"]),
+            "submits_after": st.integers(0, 12),
+            "cancels_after": st.none() | st.integers(0, 12),
             "deadline": st.none() | st.just(0.0) | st.just(60.0),
         }
     )
@@ -51,11 +57,11 @@ class Callers:
         self.asked: dict[str, list[str]] = {}
         self._plans = dict(enumerate(planned, start=1))
         for voice, plan in self._plans.items():
-            text = self._job(voice).text
+            text = self._request(voice).text
             if plan["accident"] == "crash":
                 self.engine.crash_at[text] = RuntimeError(CRASH_MESSAGE)
-            elif plan["accident"] == "crash at join":
-                self.engine.crash_at_join[text] = MemoryError(CRASH_MESSAGE)
+            elif plan["accident"] == "crash at add":
+                self.engine.crash_at_add[text] = MemoryError(CRASH_MESSAGE)
             elif plan["accident"] == "error":
                 self.engine.errors[text] = TextNotSpeakableError("nothing to say")
 
@@ -65,17 +71,17 @@ class Callers:
 
     async def _follow(self, scheduler: Scheduler, voice: int) -> str:
         plan = self._plans[voice]
-        for _ in range(plan["asks_after"]):
+        for _ in range(plan["submits_after"]):
             await asyncio.sleep(0)
         listening = asyncio.ensure_future(self._listen(scheduler, voice))
-        if plan["leaves_after"] is not None:
-            for _ in range(plan["leaves_after"]):
+        if plan["cancels_after"] is not None:
+            for _ in range(plan["cancels_after"]):
                 await asyncio.sleep(0)
             listening.cancel()
         try:
             chunks = await listening
         except asyncio.CancelledError:
-            return "left"
+            return "cancelled"
         except SpeechError as error:
             return type(error).__name__
         assert heard(chunks) == [voice] * plan["chunks"]
@@ -86,17 +92,18 @@ class Callers:
 
     async def _listen(self, scheduler: Scheduler, voice: int) -> list[PcmChunk]:
         plan = self._plans[voice]
-        asked = self._job(voice)
-        with scheduler.request(asked, caller=plan["caller"], deadline=plan["deadline"]) as speech:
+        asked = self._request(voice)
+        with scheduler.submit(asked, deadline=plan["deadline"]) as speech:
             self.asked.setdefault(plan["caller"], []).append(asked.text)
             chunks = [chunk async for chunk in speech]
             with pytest.raises(TimeoutError):  # nothing comes after the end
                 await asyncio.wait_for(anext(speech), 0)
             return chunks
 
-    def _job(self, voice: int) -> SpeechRequest:
+    def _request(self, voice: int) -> SpeechRequest:
         plan = self._plans[voice]
-        return job(plan["chunks"], voice, f"{voice} {plan['accident']}")
+        name = f"{voice} {plan['accident']}"
+        return request(plan["chunks"], voice, name, caller=plan["caller"])
 
 
 @settings(deadline=None, max_examples=80)
@@ -111,7 +118,7 @@ def test_whatever_happens_every_request_ends_once_and_properly(
         async with serving(callers.engine, **limits) as scheduler:
             async with asyncio.timeout(20):
                 endings = await callers.ask(scheduler)
-                await until(lambda: scheduler.load().begun == 0)
+                await until(lambda: scheduler.load().running == 0)
             assert scheduler.load().waiting == 0
             return endings
 
@@ -121,12 +128,12 @@ def test_whatever_happens_every_request_ends_once_and_properly(
     finally:
         logging.getLogger("backend.scheduling.worker").disabled = False
     for asked in callers.asked.values():
-        joined = [text for text in callers.engine.joined if text in asked]
-        assert joined == [text for text in asked if text in joined], "out of order"
+        added = [text for text in callers.engine.added if text in asked]
+        assert added == [text for text in asked if text in added], "out of order"
     can_crash = any(plan["accident"].startswith("crash") for plan in planned)
     for plan, ending in zip(planned, endings, strict=True):
         possible = {"BackendBusyError"}  # the queue is small, and a deadline of nothing may pass
-        possible |= {"left"} if plan["leaves_after"] is not None else set()
+        possible |= {"cancelled"} if plan["cancels_after"] is not None else set()
         possible |= {"GenerationFailedError"} if can_crash or plan["deadline"] == 0 else set()
         possible |= {"TextNotSpeakableError"} if plan["accident"] == "error" else set()
         possible |= {"spoken"} if not plan["accident"] else set()

@@ -1,4 +1,4 @@
-"""Who gets the rows: nobody's many or endless sentences keep anybody else waiting."""
+"""Fair shares of the rows: no caller's many or endless sentences keep others waiting."""
 
 from __future__ import annotations
 
@@ -11,22 +11,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.backend.scheduling import serving, speaking, until
-from tests.backend.scripted_engine import ScriptedEngine, job
+from tests.backend.scheduling.serving import serving, speaking, until
+from tests.backend.scripted_engine import ScriptedEngine, request
 
 if TYPE_CHECKING:
-    from backend.scheduling.scheduler import Scheduler, SpeechTicket
+    from contextlib import AbstractContextManager
+
+    from backend.scheduling.request import ScheduledSpeech
+    from backend.scheduling.scheduler import Scheduler
+
+    Submitted = AbstractContextManager[ScheduledSpeech]
 
 ENDLESS = 100_000
 
 
-def ask(scheduler: Scheduler, stack: ExitStack, chunks: int, name: str) -> SpeechTicket:
-    """Ask for a sentence whose name begins with its caller's."""
-    return stack.enter_context(scheduler.request(job(chunks, name=name), caller=name[0]))
+def ask(scheduler: Scheduler, stack: ExitStack, chunks: int, name: str) -> Submitted:
+    """Submit a sentence whose name begins with its caller's. Exiting the result cancels it."""
+    submitted = scheduler.submit(request(chunks, name=name, caller=name[0]))
+    stack.enter_context(submitted)
+    return submitted
 
 
 @pytest.mark.parametrize(("rows", "of_one_caller"), [(16, 12), (8, 6), (4, 3), (3, 2), (2, 1)])
-async def test_newcomers_join_at_the_next_frame_though_others_speak_for_ever(
+async def test_new_callers_start_at_the_next_frame_though_others_speak_for_ever(
     rows: int, of_one_caller: int
 ) -> None:
     engine = ScriptedEngine(is_held=True)
@@ -34,52 +41,52 @@ async def test_newcomers_join_at_the_next_frame_though_others_speak_for_ever(
         with ExitStack() as stack:
             for number in range(rows):
                 ask(scheduler, stack, ENDLESS, f"a{number}")
-            await until(lambda: scheduler.load().begun == of_one_caller)
+            await until(lambda: scheduler.load().running == of_one_caller)
 
-            newcomers = "bcde"[: rows - of_one_caller]
-            for name in newcomers:
+            new_callers = "bcde"[: rows - of_one_caller]
+            for name in new_callers:
                 ask(scheduler, stack, ENDLESS, name)
             engine.allow(2)
-            await until(lambda: scheduler.load().begun == rows)
-            assert engine.joined[of_one_caller:] == [f"{ENDLESS} {name}" for name in newcomers]
+            await until(lambda: scheduler.load().running == rows)
+            assert engine.added[of_one_caller:] == [f"{ENDLESS} {name}" for name in new_callers]
             assert engine.steps <= 3
 
 
-async def test_of_a_single_row_callers_take_turns() -> None:
+async def test_a_single_row_is_shared_round_robin() -> None:
     engine = ScriptedEngine(is_held=True)
     async with serving(engine, rows=1) as scheduler:
-        first = speaking(scheduler, job(1, name="a0"), caller="a")
+        first = speaking(scheduler, request(1, name="a0"), caller="a")
         await until(lambda: engine.steps == 1)
         others = [
-            speaking(scheduler, job(1, name=name), caller=name[0])
+            speaking(scheduler, request(1, name=name), caller=name[0])
             for name in ("a1", "a2", "b1", "b2", "c1")
         ]
         await asyncio.sleep(0)
         engine.release()
         await asyncio.gather(first, *others)
 
-    assert engine.joined == ["1 a0", "1 a1", "1 b1", "1 c1", "1 a2", "1 b2"]
+    assert engine.added == ["1 a0", "1 a1", "1 b1", "1 c1", "1 a2", "1 b2"]
 
 
-async def test_a_free_row_goes_to_who_has_the_fewest() -> None:
+async def test_a_free_row_goes_to_the_caller_with_the_fewest() -> None:
     engine = ScriptedEngine(is_held=True)
     async with serving(engine, rows=8) as scheduler:
         with ExitStack() as stack:
             of_a = [ask(scheduler, stack, ENDLESS, f"a{number}") for number in range(4)]
-            await until(lambda: scheduler.load().begun == 4)
+            await until(lambda: scheduler.load().running == 4)
             for name in ("a4", "a5", "b1", "b2", "b3"):
                 ask(scheduler, stack, ENDLESS, name)
             engine.allow(1)
-            await until(lambda: scheduler.load().begun == 6)
-            assert engine.joined[4:] == [f"{ENDLESS} b1", f"{ENDLESS} b2"]
+            await until(lambda: scheduler.load().running == 6)
+            assert engine.added[4:] == [f"{ENDLESS} b1", f"{ENDLESS} b2"]
 
             of_a[0].__exit__(None, None, None)
             engine.allow(1)
-            await until(lambda: len(engine.joined) == 7)
-            assert engine.joined[6:] == [f"{ENDLESS} b3"]
+            await until(lambda: len(engine.added) == 7)
+            assert engine.added[6:] == [f"{ENDLESS} b3"]
 
 
-async def test_who_stopped_everything_is_a_newcomer_again() -> None:
+async def test_a_caller_who_cancelled_everything_counts_as_new_again() -> None:
     engine = ScriptedEngine(is_held=True)
     async with serving(engine, rows=2) as scheduler:
         with ExitStack() as stack:
@@ -97,7 +104,7 @@ async def test_who_stopped_everything_is_a_newcomer_again() -> None:
 
 
 class Watch:
-    """What callers do between two frames, and what the rows must then look like.
+    """What callers do between two frames, and how the rows must be shared afterwards.
 
     Args:
         rows: The most there may be.
@@ -106,8 +113,8 @@ class Watch:
     def __init__(self, rows: int) -> None:
         self.engine = ScriptedEngine(is_held=True)
         self._rows = rows
-        self._waiting: dict[str, SpeechTicket] = {}
-        self._begun: dict[str, SpeechTicket] = {}
+        self._waiting: dict[str, Submitted] = {}
+        self._running: dict[str, Submitted] = {}
         self._count = 0
         self._passed_by: dict[str, Counter[str]] = {}
 
@@ -116,36 +123,36 @@ class Watch:
         name = f"{caller}{self._count}"
         self._waiting[f"{chunks} {name}"] = ask(scheduler, stack, chunks, name)
 
-    def leave(self, choice: int) -> None:
-        texts = [*self._waiting, *self._begun]
+    def cancel(self, choice: int) -> None:
+        texts = [*self._waiting, *self._running]
         if texts:
             text = texts[choice % len(texts)]
-            ticket = self._waiting.pop(text, None) or self._begun.pop(text)
-            ticket.__exit__(None, None, None)
-            if not self._waiting_of(ticket.caller):
-                self._passed_by.pop(ticket.caller, None)
+            submitted = self._waiting.pop(text, None) or self._running.pop(text)
+            submitted.__exit__(None, None, None)
+            if not self._waiting_of(_caller(text)):
+                self._passed_by.pop(_caller(text), None)
 
     async def next_frame(self) -> None:
-        joined, steps = len(self.engine.joined), self.engine.steps
+        added, steps = len(self.engine.added), self.engine.steps
         self.engine.allow(1)
         await until(lambda: self.engine.steps > steps)
-        newly = self.engine.joined[joined:]
+        newly = self.engine.added[added:]
         speaking = self.engine.frames[-1]
         assert len(speaking) <= self._rows
         rows_of = Counter(_caller(text) for text in speaking if text not in newly)
         for text in newly:
-            self._check_turn(text, rows_of)
+            self._check_order(text, rows_of)
         for text in self._waiting:
-            assert rows_of[_caller(text)] or len(speaking) == self._rows, "a newcomer waits"
+            assert rows_of[_caller(text)] or len(speaking) == self._rows, "a new caller waits"
 
-    def _check_turn(self, text: str, rows_of: Counter[str]) -> None:
-        """Check that it was this sentence's turn, given the rows of each caller before."""
+    def _check_order(self, text: str, rows_of: Counter[str]) -> None:
+        """Check that this sentence was next, given the rows that each caller had before."""
         caller = _caller(text)
         assert text == self._waiting_of(caller)[0], "a caller's sentences are not in order"
         assert rows_of[caller] == min(rows_of[_caller(other)] for other in self._waiting)
         assert not rows_of[caller] or rows_of.total() < self._rows * 3 // 4
         rows_of[caller] += 1
-        self._begun[text] = self._waiting.pop(text)
+        self._running[text] = self._waiting.pop(text)
         self._passed_by.pop(caller, None)
         for other in {_caller(text) for text in self._waiting} - {caller}:
             passed_by = self._passed_by.setdefault(other, Counter())
@@ -153,7 +160,7 @@ class Watch:
                 passed_by.clear()
             else:
                 passed_by[caller] += 1
-                assert passed_by[caller] == 1, "a newcomer was passed by twice"
+                assert passed_by[caller] == 1, "a new caller was passed by twice"
 
     def _waiting_of(self, caller: str) -> list[str]:
         return [text for text in self._waiting if _caller(text) == caller]
@@ -164,11 +171,11 @@ def _caller(text: str) -> str:
 
 
 ASK = st.tuples(st.sampled_from("abcde"), st.sampled_from([1, 2, 3, 8, ENDLESS]))
-LEAVE = st.integers(0, 50)
+CANCEL = st.integers(0, 50)
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(2, 9), st.lists(st.lists(ASK | LEAVE, max_size=6), max_size=25))
+@given(st.integers(2, 9), st.lists(st.lists(ASK | CANCEL, max_size=6), max_size=25))
 def test_whatever_callers_do_the_rows_are_shared_fairly(
     rows: int, plan: list[list[tuple[str, int] | int]]
 ) -> None:
@@ -181,7 +188,7 @@ def test_whatever_callers_do_the_rows_are_shared_fairly(
                 for deeds in plan:
                     for deed in deeds:
                         if isinstance(deed, int):
-                            watch.leave(deed)
+                            watch.cancel(deed)
                         else:
                             watch.ask(at, stack, *deed)
                     await watch.next_frame()

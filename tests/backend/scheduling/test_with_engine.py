@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,13 +31,13 @@ def reference(pitch: float) -> NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """In double precision, where the rounding of a batch's size tips no choice of the model."""
+    """In double precision, where rounding by batch size changes no sampled code."""
     folder = build_miniature(tmp_path_factory.mktemp("miniature"), end_of_speech_scale=6.0)
     return Engine.load(folder, watermark=None, require_consent=False, device="cpu", dtype="float64")
 
 
 @pytest.fixture(scope="module")
-def jobs(engine: Engine) -> list[SpeechRequest]:
+def requests(engine: Engine) -> list[SpeechRequest]:
     """Thirty-two sentences in four voices, of which two come with a transcript."""
     prompts = [
         engine.make_prompt(reference(pitch), transcript, None)
@@ -53,27 +54,33 @@ def jobs(engine: Engine) -> list[SpeechRequest]:
 
 
 @pytest.fixture(scope="module")
-def expected(engine: Engine, jobs: list[SpeechRequest]) -> list[NDArray[np.float32]]:
-    """What each sentence sounds like; all differ."""
-    speeches = [speech for speech in engine.speak_batch(jobs) if isinstance(speech, np.ndarray)]
-    assert len({speech.tobytes() for speech in speeches}) == len(jobs)
-    return speeches
+def expected(engine: Engine, requests: list[SpeechRequest]) -> list[NDArray[np.float32]]:
+    """The speech for each request, from the engine alone; all differ."""
+    loop = engine.open(len(requests))
+    speech = {loop.add(request): np.zeros(0, np.float32) for request in requests}
+    while loop.rows:
+        for chunk in loop.step():
+            assert chunk.error is None
+            before = speech[chunk.row][: 0 if chunk.restarts else None]
+            speech[chunk.row] = np.concatenate([before, chunk.samples])
+    assert len({samples.tobytes() for samples in speech.values()}) == len(requests)
+    return list(speech.values())
 
 
 @asynccontextmanager
 async def serving(engine: Engine, **limits: Any) -> AsyncIterator[Scheduler]:
     scheduler = Scheduler(engine, SchedulerLimits(**limits))
-    scheduler.start()
     yield scheduler
     await scheduler.close()
 
 
 async def spoken(
-    scheduler: Scheduler, job: SpeechRequest, caller: str = "a"
+    scheduler: Scheduler, request: SpeechRequest, caller: str = "a"
 ) -> NDArray[np.float32]:
     pcm = b""
-    async for chunk in scheduler.speak(job, caller=caller):
-        pcm = chunk.pcm if chunk.restarts else pcm + chunk.pcm
+    with scheduler.submit(replace(request, caller=caller)) as chunks:
+        async for chunk in chunks:
+            pcm = chunk.pcm if chunk.restarts else pcm + chunk.pcm
     return np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32_767)
 
 
@@ -84,39 +91,42 @@ def check(heard: NDArray[np.float32], expected: NDArray[np.float32]) -> None:
 
 
 async def test_thirty_two_callers_each_hear_their_own_sentence(
-    engine: Engine, jobs: list[SpeechRequest], expected: list[NDArray[np.float32]]
+    engine: Engine, requests: list[SpeechRequest], expected: list[NDArray[np.float32]]
 ) -> None:
     async with serving(engine, rows=8) as scheduler:
         heard = await asyncio.gather(
-            *(spoken(scheduler, job, caller=str(number)) for number, job in enumerate(jobs))
+            *(
+                spoken(scheduler, request, caller=str(number))
+                for number, request in enumerate(requests)
+            )
         )
 
     for speech, meant in zip(heard, expected, strict=True):
         check(speech, meant)
 
 
-async def test_leaving_takes_nothing_from_the_others(
-    engine: Engine, jobs: list[SpeechRequest], expected: list[NDArray[np.float32]]
+async def test_cancelling_takes_nothing_from_the_others(
+    engine: Engine, requests: list[SpeechRequest], expected: list[NDArray[np.float32]]
 ) -> None:
-    async def leave(job: SpeechRequest) -> None:
-        async with aclosing(scheduler.speak(job, caller="leaving")) as chunks:
+    async def cancel(request: SpeechRequest) -> None:
+        with scheduler.submit(replace(request, caller="cancelling")) as chunks:
             await anext(chunks)
 
     async with serving(engine, rows=8) as scheduler:
-        leaving = asyncio.gather(*(leave(job) for job in jobs[4:8]))
-        heard = await asyncio.gather(*(spoken(scheduler, job) for job in jobs[:4]))
-        await leaving
+        cancelling = asyncio.gather(*(cancel(request) for request in requests[4:8]))
+        heard = await asyncio.gather(*(spoken(scheduler, request) for request in requests[:4]))
+        await cancelling
         async with asyncio.timeout(10):
-            while scheduler.load().begun:  # noqa: ASYNC110 - until another thread has noticed
+            while scheduler.load().running:  # noqa: ASYNC110 - until another thread has noticed
                 await asyncio.sleep(0.01)
 
     for speech, meant in zip(heard, expected[:4], strict=True):
         check(speech, meant)
 
 
-async def test_a_crash_of_the_model_costs_who_was_speaking_only(
+async def test_a_crash_of_the_model_costs_the_running_requests_only(
     engine: Engine,
-    jobs: list[SpeechRequest],
+    requests: list[SpeechRequest],
     expected: list[NDArray[np.float32]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -127,9 +137,9 @@ async def test_a_crash_of_the_model_costs_who_was_speaking_only(
         with monkeypatch.context() as broken:
             broken.setattr(engine._codec, "open", run_out_of_memory)
             lost = await asyncio.gather(
-                *(spoken(scheduler, job) for job in jobs[:4]), return_exceptions=True
+                *(spoken(scheduler, request) for request in requests[:4]), return_exceptions=True
             )
-        heard = await asyncio.gather(*(spoken(scheduler, job) for job in jobs[:4]))
+        heard = await asyncio.gather(*(spoken(scheduler, request) for request in requests[:4]))
 
     assert [type(error) for error in lost] == [GenerationFailedError] * 4
     for speech, meant in zip(heard, expected[:4], strict=True):
