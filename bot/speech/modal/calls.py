@@ -234,5 +234,5 @@ def _may_pass(error: SpeechError, began: float) -> bool:
     if isinstance(error, BackendUnreachableError):
         at_once = asyncio.get_running_loop().time() - began < _AT_ONCE_SECONDS
         return at_once and not _is_breaker_open(error)
-    # A class that was looked up earlier may have been deployed anew since.
+    # A class that was looked up earlier may have been deployed again since.
     return isinstance(error, SpeechInterruptedError | BackendNotDeployedError)
