@@ -1,11 +1,11 @@
-"""The GPU side on Modal: image, volume, class and entrypoints. The work is done in `backend/`.
+"""The GPU side on Modal: image, volume, class and entrypoints. `backend/` does the work.
 
     modal run deploy_backend.py::download_weights   # once, and whenever the model changes
     modal run deploy_backend.py                     # a smoke test, which writes test_output.wav
     modal deploy deploy_backend.py
 
-The settings are environment variables, which docs/deploy.md describes. They are read when this is
-deployed, go into the image, and are read again when a container imports this file.
+The settings are environment variables, which docs/deploy.md describes. They are read at deployment,
+become part of the image, and are read again when a container imports this file.
 """
 
 from __future__ import annotations
@@ -20,24 +20,18 @@ from typing import TYPE_CHECKING
 import modal
 import modal.experimental
 
-from backend.contract import SpeechError, StreamBegins
-from backend.settings import DeploySettingsError, read_deploy_settings
+from backend.contract import SpeechError, SpeechRequest, StreamBegins, VoicePrompt
+from backend.loading import ServiceOptions, open_service
+from backend.settings import DeploySettings, DeploySettingsError, read_deploy_settings
 from backend.smoke_test import SAMPLE, RecordingError, find_recording
-from backend.weights.folders import all_are_whole, from_hub
+from backend.weights.store import stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from backend.answers import (
-        HealthAnswer,
-        ModelInfoAnswer,
-        TranscriptAnswer,
-        VoicePromptAnswer,
-        WatermarkAnswer,
-    )
+    from backend import answers
     from backend.consent import Consent
     from backend.contract import PcmChunk
-    from backend.settings import DeploySettings
 
 log = logging.getLogger(__name__)
 environment = os.environ  # noqa: TID251 - the settings of a deployment
@@ -45,6 +39,11 @@ environment = os.environ  # noqa: TID251 - the settings of a deployment
 APP_NAME = "qwen3-tts-voice-clone"
 VOLUME_NAME = "qwen3-tts-models"
 VOLUME_PATH = "/vol/models"
+CALL_SECONDS = 300
+PROMPT_SECONDS, SPEECH_SECONDS = 60.0, 180.0
+"""Deadlines of the two steps of a call. With the fetching of a reference they stay below
+`CALL_SECONDS`, after which Modal ends a call, so the caller is told a reason."""
+
 SECRET_NAME = "huggingface-secret"  # noqa: S105 - the name that Modal keeps it under
 
 
@@ -57,22 +56,22 @@ def read_settings() -> DeploySettings:
 
 
 def huggingface_secret() -> modal.Secret:
-    """Give the secret of the Hugging Face token if there is one, else one that holds nothing.
+    """The secret with the Hugging Face token if there is one, else an empty secret.
 
-    Modal has no optional secrets, and looking needs credentials, so it is looked for only by
-    `modal deploy` and `modal run`. A container must be defined with as many secrets as it was
-    deployed with, whichever they are; so there is always one.
+    Modal has no optional secrets. Looking for one needs credentials, so only `modal deploy` and
+    `modal run` do it. A container must have as many secrets as were deployed, so there is always
+    one.
     """
     if "modal.cli.run" in sys.modules:
-        # What else is wrong, Modal says itself, later and better.
+        # Other problems than a missing secret are reported by Modal later.
         with suppress(modal.exception.Error):
             return modal.Secret.from_name(SECRET_NAME).hydrate()
     return modal.Secret.from_dict({})
 
 
 settings = read_settings()
-# The settings go this way as well as in the image, so that a container has them whatever becomes of
-# the image's environment.
+# The settings are in the image and in a secret, so a container has them even if the environment of
+# the image is overridden.
 secrets = [huggingface_secret(), modal.Secret.from_dict({**settings.as_environment()})]
 app = modal.App(APP_NAME)
 volume = modal.Volume.from_name(VOLUME_NAME, create_if_missing=True)
@@ -98,7 +97,7 @@ image = (
         "filelock==4.2.11",
         "aiohttp==3.14.5",
         "yarl==1.25.1",
-        # whatever these need in turn
+        # pins what these need in turn
         extra_options="--constraint /constraints.txt",
         uv_version="0.13.9",
     )
@@ -116,11 +115,11 @@ image = (
 @app.cls(
     image=image,
     gpu=list(settings.gpus),
-    cpu=2.0,  # one drives the GPU, one decodes and listens
+    cpu=2.0,  # one drives the GPU, one decodes and transcribes
     memory=8_192,
     volumes={VOLUME_PATH: volume},
     secrets=secrets,
-    timeout=300,
+    timeout=CALL_SECONDS,
     startup_timeout=1_200,  # enough to download a model that is not on the volume
     scaledown_window=settings.scaledown_window,
     min_containers=settings.min_containers,
@@ -130,9 +129,10 @@ image = (
 class Qwen3TTSService:
     """Clones voices and speaks with them.
 
-    Any number may call at once. What cannot be done raises a `backend.contract.SpeechError` that
-    says why, before any work is done for it if possible; a number out of its range raises
-    ValueError. Speech is mono, 16-bit, at 24 kHz, and carries an inaudible watermark.
+    Any number of callers may call at once. What cannot be done raises a
+    `backend.contract.SpeechError` that says why, if possible before any work is done for it; a
+    number out of its range raises ValueError. Speech is mono, 16-bit, at 24 kHz, and carries an
+    inaudible watermark.
 
     The methods share these arguments:
 
@@ -141,37 +141,46 @@ class Qwen3TTSService:
     - `ref_audio`: 3 to 30 s of one person's speech, at most 16 MiB: the bytes of a WAV, FLAC, Ogg
       or MP3 file, the same as base64, or the public https address of one.
     - `ref_text`: Exactly what is said in it. None takes what is heard, or else the sound alone.
-    - `prompt`: A voice, as `create_voice_prompt` made it.
+    - `prompt`: A voice that `create_voice_prompt` made.
     - `max_new_tokens`: The most codec frames of speech, 80 ms each; 1 to 2,048.
     - `consent`: That the speaker may be cloned: a `ConsentRecord`, its fields as a dict, or the
       statement that was agreed to. Without it `ConsentMissingError` is raised, unless the
       deployment has `REQUIRE_CONSENT=0`.
     - `seed`: The same seed, 0 to 2**63 - 1, gives the same speech.
-    - `caller`: For whom it is, so that one does not keep the others waiting.
+    - `caller`: For whom it is. Callers share the GPU fairly.
 
-    Whatever speaks may raise `TextNotSpeakableError`, `LanguageNotSupportedError`,
-    `BackendBusyError` and `GenerationFailedError`; whatever takes a reference or a recording,
+    Methods that speak may raise `TextNotSpeakableError`, `LanguageNotSupportedError`,
+    `BackendBusyError` and `GenerationFailedError`; methods that take a recording,
     `ReferenceUnusableError`.
     """
 
     @modal.enter()
     def load(self) -> None:
-        """Load the model, once for each container. Nothing else runs in it yet."""
+        """Load the model, once for each container, before its first call."""
         logging.basicConfig(level=logging.WARNING)
         logging.getLogger("backend").setLevel(logging.INFO)
-        if all_are_whole(settings, models_folder()):
-            environment["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported, below
-        from backend.loading import open_service  # noqa: PLC0415 - heavy, and not local
-
-        self._service = open_service(settings, models_folder(), on_breakdown=replace_container)
+        folder = models_folder()
+        if all(stored(repo_id, folder) for repo_id in settings.repositories):
+            environment["HF_HUB_OFFLINE"] = "1"  # read by the hub's client when it is imported
+        options = ServiceOptions(
+            model_id=settings.model_id,
+            weights_folder=folder,
+            transcriber=settings.transcriber,
+            require_consent=settings.require_consent,
+            plain_package=settings.plain_package,
+            cuda_graphs=settings.cuda_graphs,
+            prompt_seconds=PROMPT_SECONDS,
+            speech_seconds=SPEECH_SECONDS,
+        )
+        self._service = open_service(options, replace_container)
 
     @modal.exit()
     async def close(self) -> None:
-        """Tell those who still wait that the container goes."""
+        """Fail the calls that still run, because the container ends."""
         await self._service.close()
 
     @modal.method()
-    async def generate_voice_clone(  # noqa: PLR0913 - the seed guide's arguments
+    async def generate_voice_clone(  # noqa: PLR0913 - the method's arguments
         self,
         text: str,
         language: str,
@@ -189,7 +198,7 @@ class Qwen3TTSService:
         return speech
 
     @modal.method()
-    async def generate_voice_clone_batch(  # noqa: PLR0913 - as above
+    async def generate_voice_clone_batch(  # noqa: PLR0913 - the method's arguments
         self,
         texts: list[str],
         languages: list[str],
@@ -216,21 +225,21 @@ class Qwen3TTSService:
         *,
         consent: Consent | None = None,
         caller: str = "",
-    ) -> VoicePromptAnswer:
+    ) -> answers.VoicePromptAnswer:
         """Make a voice to keep, and say what was heard in the reference clip.
 
         Returns:
-            `prompt`: some kilobytes (safetensors), good for any container. `model_id`: the only
-            model that can use it. `mode`: "in-context", or "x-vector" if it rests on the sound
-            alone. `transcript`: what it rests on, or None. `heard`: `text`, `language`, and whether
-            it `differs` from `ref_text`; None if nothing listens.
+            `prompt`: some kilobytes (safetensors), which any container can use. `model_id`: the
+            only model that can use it. `mode`: "in-context", or "x-vector" if it was made from the
+            sound alone. `transcript`: the one it was made with, or None. `heard`: `text`,
+            `language`, and whether it `differs` from `ref_text`; None without a transcriber.
         """
         return await self._service.create_voice_prompt(
             ref_audio, ref_text, consent=consent, caller=caller
         )
 
     @modal.method()
-    async def generate_with_prompt(  # noqa: PLR0913 - as above
+    async def generate_with_prompt(  # noqa: PLR0913 - the method's arguments
         self,
         text: str,
         language: str,
@@ -243,14 +252,15 @@ class Qwen3TTSService:
         """Speak a text with a kept voice. Returns a WAV file.
 
         Raises `VoicePromptModelMismatchError` if another model made the prompt, and
-        `VoicePromptInvalidError` if it is none.
+        `VoicePromptInvalidError` if it is not a prompt.
         """
+        voice = VoicePrompt(prompt, self._service.model_id)
         return await self._service.speak(
-            text, language, prompt, max_new_tokens, seed=seed, caller=caller
+            SpeechRequest(text, voice, language, seed, caller, max_new_tokens)
         )
 
     @modal.method()
-    async def stream_with_prompt(  # noqa: PLR0913 - as above
+    async def stream_with_prompt(  # noqa: PLR0913 - the method's arguments
         self,
         text: str,
         language: str,
@@ -263,57 +273,57 @@ class Qwen3TTSService:
         """Speak a text with a kept voice, piece by piece as it is made.
 
         Yields:
-            First `StreamBegins` with the call's id, by which it can be cancelled: to stop reading
-            does not stop the work. Then `PcmChunk`s; one that `restarts` begins the speech anew.
+            First `StreamBegins` with the call's id, with which it can be cancelled: Modal goes on
+            with a call that nobody reads. Then `PcmChunk`s; one that `restarts` begins the speech
+            anew.
 
         Raises the same as `generate_with_prompt`.
         """
         yield StreamBegins(modal.current_function_call_id() or "")
-        chunks = self._service.stream(
-            text, language, prompt, max_new_tokens, seed=seed, caller=caller
-        )
-        async with aclosing(chunks):
+        voice = VoicePrompt(prompt, self._service.model_id)
+        request = SpeechRequest(text, voice, language, seed, caller, max_new_tokens)
+        async with aclosing(self._service.stream(request)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
     @modal.method()
     async def transcribe(
         self, ref_audio: bytes | str, *, consent: Consent | None = None
-    ) -> TranscriptAnswer:
+    ) -> answers.TranscriptAnswer:
         """Write down what a reference clip says: `text`, `language`, `language_confidence`.
 
-        This makes no voice, so it needs no consent; one that is given has to be complete.
+        This makes no voice, so it needs no consent; one that is given must be complete.
 
-        Raises `BackendUnavailableError` if nothing can listen.
+        Raises `BackendUnavailableError` without a transcriber.
         """
         return await self._service.transcribe(ref_audio, consent=consent)
 
     @modal.method()
-    async def detect_watermark(self, audio: bytes | str) -> WatermarkAnswer:
-        """Tell whether a recording of up to 180 s was made here, in any form of `ref_audio`.
+    async def detect_watermark(self, audio: bytes | str) -> answers.WatermarkAnswer:
+        """Tell whether a recording of up to 180 s, in any form of `ref_audio`, was made here.
 
         Returns `watermarked`, the `confidence` from 0 to 1, and how many `seconds` were searched.
         """
         return await self._service.detect_watermark(audio)
 
     @modal.method()
-    async def get_model_info(self) -> ModelInfoAnswer:
+    async def get_model_info(self) -> answers.ModelInfoAnswer:
         """Say which model is loaded on what: attention, GPU, memory in bytes, languages, limits."""
         return self._service.info()
 
     @modal.method()
-    async def health(self) -> HealthAnswer:
-        """Say whether a request would be taken now, and how many wait. Costs nothing."""
+    async def health(self) -> answers.HealthAnswer:
+        """Say whether a request would be accepted now, and how many wait."""
         return self._service.health()
 
 
 @app.function(image=image, cpu=4.0, volumes={VOLUME_PATH: volume}, secrets=secrets, timeout=3_600)
 def download_weights() -> None:
     """Fill the volume with the weights of the speech model and the transcriber. Needs no GPU."""
-    from backend.weights.download import download  # noqa: PLC0415 - heavy, and not local
+    from backend.weights.download import download_with_lines  # noqa: PLC0415 - in the image only
 
-    for repo_id in from_hub(settings):
-        download(repo_id, models_folder(), token=environment.get("HF_TOKEN"), say=say)
+    for repo_id in settings.repositories:
+        download_with_lines(repo_id, models_folder(), token=environment.get("HF_TOKEN"), say=say)
         volume.commit()
     say("The volume holds all that is needed. Next: modal deploy deploy_backend.py")
 
@@ -355,17 +365,17 @@ def main(  # noqa: PLR0913, PLR0917 - each is an option of `modal run`
 
 
 def models_folder() -> Path:
-    """Where the volume is, inside a container."""
+    """The folder in a container where the volume is mounted."""
     return Path(environment.get("HF_HOME", VOLUME_PATH))
 
 
 async def replace_container() -> None:
-    """Take no more calls in this container, so that Modal starts another one."""
-    log.error("the model keeps failing: this container takes no more calls")
+    """Accept no more calls in this container, so that Modal starts another one."""
+    log.error("the model keeps failing: this container accepts no more calls")
     try:
         await modal.experimental.stop_fetching_inputs.aio()
     except modal.exception.Error as error:
-        log.warning("Modal could not be told (%s)", type(error).__name__)
+        log.warning("Modal was not told (%s)", type(error).__name__)
 
 
 def say(line: str) -> None:

@@ -1,8 +1,34 @@
-"""What the service's methods answer: plain dicts, so that a caller needs none of this code."""
+"""What the deployed methods answer: plain dicts, so that callers need none of this code."""
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
+
+from backend.contract import (
+    MAX_NEW_TOKENS,
+    MAX_REFERENCE_SECONDS,
+    MAX_SPOKEN_CHARACTERS,
+    MAX_TRANSCRIPT_CHARACTERS,
+    MIN_REFERENCE_SECONDS,
+)
+from backend.reference.audio import MAX_AUDIO_BYTES
+
+if TYPE_CHECKING:
+    from backend.engine.interface import EngineInfo
+
+MAX_TEXTS = 16
+"""The most texts of one call."""
+
+LIMITS: dict[str, float] = {
+    "min_reference_seconds": MIN_REFERENCE_SECONDS,
+    "max_reference_seconds": MAX_REFERENCE_SECONDS,
+    "max_reference_bytes": MAX_AUDIO_BYTES,
+    "max_transcript_characters": MAX_TRANSCRIPT_CHARACTERS,
+    "max_text_characters": MAX_SPOKEN_CHARACTERS,
+    "max_texts": MAX_TEXTS,
+    "max_new_tokens": MAX_NEW_TOKENS,
+}
+"""What one call may ask for."""
 
 
 class HeardAnswer(TypedDict):
@@ -20,14 +46,14 @@ class HeardAnswer(TypedDict):
 
 
 class VoicePromptAnswer(TypedDict):
-    """A voice, to be kept and sent along with what it shall say.
+    """A voice, to be kept and sent with each text that it is to speak.
 
     Attributes:
-        prompt: A safetensors file of some kilobytes, and the same voice in every container.
+        prompt: A safetensors file of some kilobytes, which works in every container.
         model_id: The model that made it, and the only one that can use it.
-        mode: "in-context" if it rests on a transcript, "x-vector" if on the sound alone.
-        transcript: What it rests on: the one that was given, or else what was heard.
-        heard: What was heard in the clip, or None if nothing listens.
+        mode: "in-context" if it was made with a transcript, "x-vector" if from the sound alone.
+        transcript: The transcript it was made with: the given one, or else what was heard.
+        heard: What was heard in the clip, or None without a transcriber.
     """
 
     prompt: bytes
@@ -55,8 +81,8 @@ class WatermarkAnswer(TypedDict):
     """Whether a recording was made by Timbre.
 
     Attributes:
-        watermarked: Whether it carries the mark.
-        confidence: How sure that is, from 0 to 1; 0.5 and more count as marked.
+        watermarked: Whether it carries the watermark: the confidence is 0.5 or more.
+        confidence: From 0 to 1.
         seconds: The recording's length.
     """
 
@@ -65,25 +91,13 @@ class WatermarkAnswer(TypedDict):
     seconds: float
 
 
-class LimitsAnswer(TypedDict):
-    """What one call may ask for."""
-
-    min_reference_seconds: float
-    max_reference_seconds: float
-    max_reference_bytes: int
-    max_transcript_characters: int
-    max_text_characters: int
-    max_texts: int
-    max_new_tokens: int
-
-
 class ModelInfoAnswer(TypedDict):
     """What is loaded, and on what.
 
     Attributes:
         model_id: Names the weights; voice prompts are tied to it.
         label: The model's name for people.
-        revision: The commit of the weights on the hub, if they come from there.
+        revision: The commit of the weights on the hub; None if they come from a folder.
         device: "cuda:0" or "cpu".
         gpu: The GPU's name, or None.
         dtype: What it computes with.
@@ -94,9 +108,9 @@ class ModelInfoAnswer(TypedDict):
         load_seconds: How long loading the model took.
         languages: What it speaks.
         limits: What one call may ask for.
-        transcribes: Whether it listens to reference clips.
+        transcribes: Whether it transcribes reference clips.
         requires_consent: Whether a voice needs a consent record.
-        versions: Of the packages it stands on.
+        versions: Of the packages it is built on.
     """
 
     model_id: str
@@ -111,7 +125,7 @@ class ModelInfoAnswer(TypedDict):
     gpu_memory_free_bytes: int | None
     load_seconds: float
     languages: list[str]
-    limits: LimitsAnswer
+    limits: dict[str, float]
     transcribes: bool
     requires_consent: bool
     versions: dict[str, str]
@@ -121,9 +135,9 @@ class HealthAnswer(TypedDict):
     """What the container has to do now.
 
     Attributes:
-        ready: Whether a request that came now would be taken.
+        ready: Whether a new request would be accepted now.
         model_id: Which model it speaks with.
-        waiting: Requests that have not begun.
+        waiting: Requests that wait.
         speaking: Requests that the engine works on.
         seconds_per_request: Of the engine's time, lately; None before the first request ended.
     """
@@ -133,3 +147,39 @@ class HealthAnswer(TypedDict):
     waiting: int
     speaking: int
     seconds_per_request: float | None
+
+
+def model_info(
+    info: EngineInfo, *, label: str, transcribes: bool, requires_consent: bool
+) -> ModelInfoAnswer:
+    """Describe a loaded engine, and measure the GPU's memory.
+
+    Args:
+        info: What the engine says of itself.
+        label: The model's name for people.
+        transcribes: Whether reference clips are transcribed.
+        requires_consent: Whether a voice needs a consent record.
+    """
+    gpu, free, total = None, None, None
+    if info.device != "cpu":
+        import torch  # noqa: PLC0415 - this file is also for programs without it
+
+        gpu, (free, total) = info.device_name, torch.cuda.mem_get_info(info.device)
+    return ModelInfoAnswer(
+        model_id=info.model_id,
+        label=label,
+        revision=info.revision,
+        device=info.device,
+        gpu=gpu,
+        dtype=info.dtype,
+        attention=info.attention,
+        memory_bytes=info.memory_bytes,
+        gpu_memory_bytes=total,
+        gpu_memory_free_bytes=free,
+        load_seconds=info.load_seconds,
+        languages=list(info.languages),
+        limits=dict(LIMITS),
+        transcribes=transcribes,
+        requires_consent=requires_consent,
+        versions=dict(info.versions),
+    )

@@ -1,8 +1,9 @@
-"""What a caller brings as consent, as the record that a voice prompt carries."""
+"""Reads what a caller sends as consent, into the record that a voice prompt carries."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from backend.contract import ConsentMissingError, ConsentRecord
@@ -18,16 +19,16 @@ _NOBODY = 0
 
 
 def read_consent(consent: Consent | None, *, is_required: bool) -> ConsentRecord | None:
-    """Read what a caller brings as consent.
+    """Read what a caller sends as consent.
 
-    A statement alone says neither who agreed nor when: its record is attested by 0, now, with the
-    statement's first `MAX_STATEMENT_CHARACTERS` characters as its version.
+    A statement alone says neither who agreed nor when. Its record is attested by 0, now, and has
+    the statement's first `MAX_STATEMENT_CHARACTERS` characters as its version.
 
     Args:
-        consent: What was brought.
-        is_required: Whether there has to be one.
+        consent: What was sent, not trusted.
+        is_required: Whether there must be one.
 
-    Raises `ConsentMissingError` if there is none but has to be, or if what is there is incomplete.
+    Raises `ConsentMissingError` if one is required and missing, or if it is incomplete.
     """
     match consent:
         case None if is_required:
@@ -35,12 +36,7 @@ def read_consent(consent: Consent | None, *, is_required: bool) -> ConsentRecord
         case None:
             return None
         case ConsentRecord():
-            fields: Mapping[str, object] = {
-                "attested_by": consent.attested_by,
-                "attested_at": consent.attested_at,
-                "statement_version": consent.statement_version,
-            }
-            return _record(fields)
+            return _record(asdict(consent))
         case str():
             return ConsentRecord(_NOBODY, datetime.now(UTC), _statement(consent))
         case Mapping():

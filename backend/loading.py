@@ -1,53 +1,95 @@
-"""Open the service with the weights on the volume."""
+"""Opens the service, on Modal and on this machine: finds the weights and loads everything.
+
+Importing this module loads neither torch nor the packages of the models, so options can be made in
+a process without them.
+"""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
-from backend.engine.engine import Engine
-from backend.reference.fetch import fetch_audio
-from backend.reference.transcriber import Transcriber
-from backend.reference.transcript import Hearing
-from backend.service import SpeechService
-from backend.speaker import Speaker
-from backend.watermark.watermark import Watermarker
-from backend.weights.checkpoints import find_checkpoint
-from backend.weights.folders import folder_of, revision_of
-from backend.weights.store import TRANSCRIBER_FILES, Weights, is_whole, load_path
+from backend.contract import BackendUnavailableError
+from backend.weights.checkpoints import UnknownModelError, find_checkpoint
+from backend.weights.store import folder_of, stored
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from backend.settings import DeploySettings
+    from backend.reference.transcriber import Transcriber
+    from backend.service import SpeechService
     from backend.weights.checkpoints import Checkpoint
 
 log = logging.getLogger(__name__)
 
-_PROMPT_SECONDS = 60.0
-_SPEECH_SECONDS = 180.0
-"""Deadlines of a call's two steps. With the fetching of a reference they stay below the 300 s after
-which Modal ends a call, so that its caller gets a reason instead."""
+_HOW_TO_DOWNLOAD = "Run: modal run deploy_backend.py::download_weights"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """What to load, and under which rules.
+
+    Attributes:
+        model_id: A published checkpoint, or a folder that holds one.
+        weights_folder: Where published weights are kept; each repository has a folder in it.
+        transcriber: A Whisper model converted for CTranslate2: its folder, its repository on the
+            hub, or a name that faster-whisper knows. "" is the one that suits the device, None is
+            no transcriber.
+        require_consent: Whether a voice needs a consent record.
+        plain_package: Whether qwen-tts generates with its own loop, to compare with ours.
+        cuda_graphs: Whether decode steps are captured as CUDA graphs.
+        may_download: Whether missing weights are downloaded, with a progress bar. Otherwise the
+            speech model is loaded from the hub, and a transcriber has to be in `weights_folder`.
+        load_transcriber_now: Whether to load the transcriber at once. Otherwise it is loaded when a
+            clip is first transcribed.
+        prompt_seconds: The deadline of a voice prompt; None for no such limit.
+        speech_seconds: The deadline of a sentence; None for no such limit.
+    """
+
+    model_id: str
+    weights_folder: Path
+    transcriber: str | None
+    require_consent: bool = True
+    plain_package: bool = False
+    cuda_graphs: bool = True
+    may_download: bool = False
+    load_transcriber_now: bool = False
+    prompt_seconds: float | None = None
+    speech_seconds: float | None = None
 
 
 def open_service(
-    settings: DeploySettings, volume: Path, on_breakdown: Callable[[], Awaitable[None]]
+    options: ServiceOptions, on_breakdown: Callable[[], Awaitable[None]]
 ) -> SpeechService:
-    """Load everything onto the GPU, or the CPU if there is none. Blocks for as long as that takes.
+    """Load everything onto the GPU, or the CPU if there is none. Blocks until that is done.
 
     Args:
-        settings: Which model, and under which rules.
-        volume: Where downloaded weights are kept.
+        options: What to load, and under which rules.
         on_breakdown: Called when the model keeps crashing: the process should be replaced.
 
-    Raises `UnknownModelError` or `BackendUnavailableError` if the model cannot be loaded.
+    Raises `BackendUnavailableError` with a sentence for the operator, and ModuleNotFoundError if a
+    package is not installed.
     """
-    checkpoint = find_checkpoint(settings.model_id)
-    location, revision = _location(checkpoint, volume)
-    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    try:
+        checkpoint = find_checkpoint(options.model_id)
+    except UnknownModelError as error:
+        raise BackendUnavailableError(f"{error}.") from error
+    location, revision = _find_weights(checkpoint, options)
+
+    # Imported after the download, because they take many seconds.
+    import torch  # noqa: PLC0415
+
+    from backend.engine.engine import Engine  # noqa: PLC0415
+    from backend.reference.fetch import fetch_audio  # noqa: PLC0415
+    from backend.reference.transcript import LazyTranscriber  # noqa: PLC0415
+    from backend.service import SpeechService  # noqa: PLC0415
+    from backend.watermark.watermark import Watermarker  # noqa: PLC0415
+
+    has_gpu = torch.cuda.is_available()
+    device = "cuda:0" if has_gpu else "cpu"
     watermarker = Watermarker(device)
     engine = Engine.load(
         location,
@@ -55,44 +97,66 @@ def open_service(
         model_id=checkpoint.model_id,
         revision=revision,
         device=device,
-        require_consent=settings.require_consent,
-        plain_package=settings.plain_package,
-        cuda_graphs=settings.cuda_graphs,
+        require_consent=options.require_consent,
+        plain_package=options.plain_package,
+        cuda_graphs=options.cuda_graphs,
     )
     return SpeechService(
-        Speaker(
-            engine, on_breakdown, prompt_seconds=_PROMPT_SECONDS, speech_seconds=_SPEECH_SECONDS
-        ),
-        engine.info(),
+        engine,
         watermarker=watermarker,
-        hearing=Hearing(_transcriber_loader(settings.transcriber, volume)),
+        transcriber=LazyTranscriber(_transcriber_loader(options, has_gpu=has_gpu)),
         fetch=fetch_audio,
         label=checkpoint.label,
-        require_consent=settings.require_consent,
+        require_consent=options.require_consent,
+        on_breakdown=on_breakdown,
+        prompt_seconds=options.prompt_seconds,
+        speech_seconds=options.speech_seconds,
     )
 
 
-def _location(checkpoint: Checkpoint, volume: Path) -> tuple[str, str | None]:
+def _find_weights(checkpoint: Checkpoint, options: ServiceOptions) -> tuple[str, str | None]:
+    """Say where to load a checkpoint from: a folder or the hub; and the commit of its weights."""
     if checkpoint.folder is not None:
         return str(checkpoint.folder), None
-    folder = folder_of(checkpoint.model_id, volume)
-    path = load_path(folder, Weights(checkpoint.model_id, revision_of(checkpoint.model_id)))
-    if path.warning is not None:
-        log.warning("%s. Run: modal run deploy_backend.py::download_weights", path.warning)
-    return path.location, path.revision
+    model_id, weights_folder = checkpoint.model_id, options.weights_folder
+    manifest = stored(model_id, weights_folder)
+    if manifest is None and options.may_download:
+        from backend.weights.download import download_with_bar  # noqa: PLC0415 - not on Modal
+
+        download_with_bar(model_id, weights_folder, checkpoint.label)
+        manifest = stored(model_id, weights_folder)
+    folder = folder_of(model_id, weights_folder)
+    if manifest is not None:
+        return str(folder), manifest.commit
+    reason = f"{folder} does not hold all of {model_id} at {checkpoint.revision}"
+    log.warning("%s: the hub is asked, which may download it again. %s", reason, _HOW_TO_DOWNLOAD)
+    return model_id, checkpoint.revision
 
 
-def _transcriber_loader(transcriber: str | None, volume: Path) -> Callable[[], Transcriber] | None:
-    """Find the transcriber's weights; they are never downloaded while somebody waits for them."""
-    if transcriber is None:
+def _transcriber_loader(
+    options: ServiceOptions, *, has_gpu: bool
+) -> Callable[[], Transcriber] | None:
+    """Find the transcriber; None if there is none, or its weights are missing."""
+    if options.transcriber is None:
         return None
-    if transcriber.startswith("/"):
-        return lambda: Transcriber(Path(transcriber))
-    folder = folder_of(transcriber, volume)
-    if is_whole(folder, Weights(transcriber, revision_of(transcriber), TRANSCRIBER_FILES)):
-        return lambda: Transcriber(folder)
-    log.warning(
-        "nothing listens to reference clips, because the transcriber's weights are not there. "
-        "Run: modal run deploy_backend.py::download_weights"
-    )
-    return None
+    from backend.reference.transcriber import CPU_MODEL, GPU_MODEL, Transcriber  # noqa: PLC0415 - heavy
+
+    model = options.transcriber or (GPU_MODEL if has_gpu else CPU_MODEL)
+    if not options.may_download and not Path(model).is_absolute():
+        if stored(model, options.weights_folder) is None:
+            log.warning(
+                "reference clips are not transcribed, because the transcriber's weights are "
+                "missing. %s",
+                _HOW_TO_DOWNLOAD,
+            )
+            return None
+        model = str(folder_of(model, options.weights_folder))
+    load = partial(Transcriber, model, device="cuda" if has_gpu else "cpu")
+    if not options.load_transcriber_now:
+        return load
+    try:
+        transcriber = load()
+    except BackendUnavailableError as error:
+        log.warning("recordings without a transcript are cloned less well: %s", error)
+        return None
+    return lambda: transcriber

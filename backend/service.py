@@ -1,92 +1,129 @@
-"""All that a container answers, whoever runs the container.
+"""What the GPU side does for its callers, on Modal and on this machine.
 
-A service owns one loaded model. Every call that needs the model goes through the scheduler, so any
-number may come at once; what else blocks runs in threads. Requests are checked before any work is
-done for them, and what they bring is never logged.
+A service owns one loaded model. The scheduler shares it between any number of calls; everything
+else that blocks runs in threads. Requests are checked before any work is done for them, and what
+they contain is never logged.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from backend.answers import (
+    MAX_TEXTS,
     HealthAnswer,
     HeardAnswer,
     ModelInfoAnswer,
     TranscriptAnswer,
     VoicePromptAnswer,
     WatermarkAnswer,
+    model_info,
 )
 from backend.consent import read_consent
 from backend.contract import (
     MAX_TRANSCRIPT_CHARACTERS,
     REFERENCE_SAMPLE_RATE,
     BackendUnavailableError,
+    GenerationFailedError,
+    PreparedVoice,
     ReferenceUnusableError,
+    SpeechError,
+    SpeechRequest,
+    TextNotSpeakableError,
     VoicePrompt,
     VoicePromptInvalidError,
+    VoicePromptModelMismatchError,
+    check_request,
 )
-from backend.reference.audio import decode_audio, load_reference, read_audio_file
-from backend.service_info import model_info
-from backend.speech_wish import WishRules
+from backend.reference.audio import (
+    decode_audio,
+    load_reference,
+    read_audio_file,
+    read_clip,
+    write_wav,
+)
+from backend.scheduling.scheduler import Scheduler, SchedulerLimits
 from backend.voice_prompt import MAX_PROMPT_BYTES
-from backend.watermark.watermark import DETECTION_THRESHOLD
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from backend.consent import Consent
-    from backend.contract import Heard, PcmChunk, SpeechRequest
-    from backend.engine.interface import EngineInfo
+    from backend.contract import ConsentRecord, PcmChunk, ReferenceClip
+    from backend.engine.engine import Engine
     from backend.reference.audio import FetchAudio
-    from backend.reference.transcript import Hearing
-    from backend.speaker import Speaker
+    from backend.reference.transcript import LazyTranscriber
     from backend.watermark.watermark import Watermarker
 
 MAX_CHECKED_SECONDS = 180.0
 """The longest recording to be searched for a watermark; the longest speech has 164 s."""
+
+_MAX_CRASHES = 3
+"""A model that crashed this often in a row will not recover in this process."""
 
 
 class SpeechService:
     """Clones voices and speaks with them.
 
     To be used from one event loop. Every failure is a `backend.contract.SpeechError`; a ValueError
-    is a mistake in the calling program.
+    is a mistake of the calling program. An empty `caller` is a caller of its own.
 
     Args:
-        speaker: Speaks with the model.
-        info: What the model is.
-        watermarker: Finds the mark in recordings.
-        hearing: Listens to reference clips.
-        fetch: Gets reference audio from an address.
+        engine: Nothing else may use it from now on.
+        watermarker: Finds the watermark in recordings.
+        transcriber: Writes down what reference clips say.
+        fetch: Downloads reference audio from an address.
         label: The model's name for people.
-        require_consent: Whether a voice needs its owner's consent.
+        require_consent: Whether a voice needs a consent record.
+        on_breakdown: Called when the model keeps crashing: the process should be replaced.
+        prompt_seconds: The deadline of a voice prompt; None for no such limit.
+        speech_seconds: The deadline of a sentence; None for no such limit.
     """
 
     def __init__(  # noqa: PLR0913 - the parts it is made of
         self,
-        speaker: Speaker,
-        info: EngineInfo,
+        engine: Engine,
         *,
         watermarker: Watermarker,
-        hearing: Hearing,
+        transcriber: LazyTranscriber,
         fetch: FetchAudio,
         label: str,
         require_consent: bool,
+        on_breakdown: Callable[[], Awaitable[None]],
+        prompt_seconds: float | None = None,
+        speech_seconds: float | None = None,
     ) -> None:
-        self._speaker = speaker
-        self._info = info
+        self._scheduler = Scheduler(engine, SchedulerLimits(rows=engine.rows))
+        self._info = engine.info()
         self._watermarker = watermarker
-        self._hearing = hearing
+        self._transcriber = transcriber
         self._fetch = fetch
         self._label = label
         self._require_consent = require_consent
-        self._rules = WishRules(info.languages)
+        self._on_breakdown = on_breakdown
+        self._prompt_seconds = prompt_seconds
+        self._speech_seconds = speech_seconds
+        self._languages = {language.casefold(): language for language in self._info.languages}
+
+    @property
+    def model_id(self) -> str:
+        """The loaded model, which alone can use the prompts made here."""
+        return self._info.model_id
 
     async def close(self) -> None:
-        """Fail every call under way with `BackendUnavailableError`, and stop the model."""
-        await self._speaker.close()
+        """Fail all running calls with `BackendUnavailableError`, and stop the model."""
+        await self._scheduler.close()
+
+    def check_room(self) -> None:
+        """Raise what a new request would get now, if it would be refused."""
+        self._scheduler.check_room()
 
     async def clone(  # noqa: PLR0913 - the parts of a request
         self,
@@ -102,26 +139,41 @@ class SpeechService:
         """Make a voice, speak with it, and forget it.
 
         Args:
-            texts: What to say; `WishRules` has the bounds of this and the next.
+            texts: What to say: 1 to `MAX_TEXTS` texts, for each of which `check_request` has the
+                limits of this and the other arguments.
             languages: One for each text.
             ref_audio: What `load_reference` takes.
             ref_text: Exactly what is said in it; None takes what is heard.
-            max_new_tokens: The most frames for each text.
+            max_new_tokens: The most codec frames for each text.
             consent: What `read_consent` takes.
             seed: Makes the speech reproducible.
 
         Returns:
             A WAV file for each text: mono, 16-bit, 24 kHz.
         """
-        record = read_consent(consent, is_required=self._require_consent)
-        wishes = self._rules.check_all(texts, languages, max_new_tokens, seed)
-        transcript = _checked_transcript(ref_text)
-        self._speaker.check_room()
+        if not 1 <= len(texts) <= MAX_TEXTS:
+            raise TextNotSpeakableError(f"one call speaks 1 to {MAX_TEXTS} texts")
+        if len(languages) != len(texts):
+            raise ValueError("there must be one language for each text")
+        caller = _named("")
+        no_voice_yet = VoicePrompt(b"", self.model_id)
+        requests = [
+            self._checked(SpeechRequest(text, no_voice_yet, language, seed, caller, max_new_tokens))
+            for text, language in zip(texts, languages, strict=True)
+        ]
+        record, transcript = self._checked_reference(consent, ref_text)
         samples = await load_reference(ref_audio, self._fetch)
         if transcript is None:
-            transcript, _ = await self._hearing.listen(samples, None)
-        prompt = await self._speaker.make_prompt(samples, transcript, record)
-        return await self._speaker.speak_all([wish.with_voice(prompt) for wish in wishes])
+            transcript, _ = await self._transcriber.find_transcript(samples, None)
+        prompt = await self._make_prompt(samples, transcript, record, caller)
+        tasks = [
+            asyncio.create_task(self.speak(replace(request, prompt=prompt))) for request in requests
+        ]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def create_voice_prompt(
         self,
@@ -137,68 +189,63 @@ class SpeechService:
             ref_audio: What `load_reference` takes.
             ref_text: Exactly what is said in it; None takes what is heard.
             consent: What `read_consent` takes.
-            caller: Whose turn it takes; empty is a caller of its own.
+            caller: Whose request it is.
         """
-        record = read_consent(consent, is_required=self._require_consent)
-        given = _checked_transcript(ref_text)
-        self._speaker.check_room()
+        record, given = self._checked_reference(consent, ref_text)
         samples = await load_reference(ref_audio, self._fetch)
-        transcript, heard = await self._hearing.listen(samples, given)
-        prompt = await self._speaker.make_prompt(samples, transcript, record, caller)
+        voice, transcript = await self._prepare(samples, given, record, caller)
+        heard = voice.heard
         return VoicePromptAnswer(
-            prompt=prompt.data,
-            model_id=self._info.model_id,
+            prompt=voice.prompt.data,
+            model_id=voice.prompt.model_id,
             mode="x-vector" if transcript is None else "in-context",
             transcript=transcript,
-            heard=None if heard is None else _heard_answer(heard),
+            heard=heard
+            and HeardAnswer(text=heard.text, language=heard.language, differs=heard.differs),
         )
 
-    async def speak(  # noqa: PLR0913 - the parts of a request
-        self,
-        text: str,
-        language: str,
-        prompt: bytes,
-        max_new_tokens: int,
-        *,
-        seed: int | None,
-        caller: str,
-    ) -> bytes:
-        """Speak with a kept voice. Takes what `stream` takes, and returns a WAV file."""
-        job = self._job(text, language, prompt, max_new_tokens, seed)
-        return await self._speaker.speak(job, caller)
-
-    def stream(  # noqa: PLR0913 - the parts of a request
-        self,
-        text: str,
-        language: str,
-        prompt: bytes,
-        max_new_tokens: int,
-        *,
-        seed: int | None,
-        caller: str,
-    ) -> AsyncGenerator[PcmChunk, None]:
-        """Speak with a kept voice, chunk by chunk as it is made. Closing it stops the work.
+    async def prepare_voice(
+        self, clip: ReferenceClip, consent: ConsentRecord | None, *, caller: str
+    ) -> PreparedVoice:
+        """Make a voice to keep, from a clip that is decoded already.
 
         Args:
-            text: What to say; `WishRules` has the bounds of this and the next.
-            language: One that the model speaks.
-            prompt: What `create_voice_prompt` made.
-            max_new_tokens: The most frames.
-            seed: Makes the speech reproducible.
-            caller: Whose turn it takes; empty is a caller of its own.
+            clip: PCM at 24 kHz. Without a transcript, the voice is made with what is heard.
+            consent: Who attested that the voice may be cloned.
+            caller: Whose request it is.
         """
-        job = self._job(text, language, prompt, max_new_tokens, seed)
-        return self._speaker.stream(job, caller)
+        record, given = self._checked_reference(consent, clip.transcript)
+        voice, _ = await self._prepare(read_clip(clip), given, record, caller)
+        return voice
+
+    async def speak(self, request: SpeechRequest) -> bytes:
+        """Speak a sentence, and return a WAV file: mono, 16-bit, 24 kHz."""
+        pcm = bytearray()
+        async with aclosing(self.stream(request)) as chunks:
+            async for chunk in chunks:
+                if chunk.restarts:
+                    pcm.clear()
+                pcm += chunk.pcm
+        return write_wav(bytes(pcm))
+
+    async def stream(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
+        """Speak a sentence, chunk by chunk as it is made. Closing the generator stops the work."""
+        checked = self._checked(request)
+        async with self._watching_for_breakdown():
+            with self._scheduler.submit(checked, deadline=self._speech_seconds) as chunks:
+                async for chunk in chunks:
+                    yield chunk
 
     async def transcribe(
         self, ref_audio: bytes | str, *, consent: Consent | None = None
     ) -> TranscriptAnswer:
         """Write down what a reference clip says. Takes what `load_reference` takes.
 
-        Raises `BackendUnavailableError` if nothing can listen.
+        Raises `BackendUnavailableError` if there is no transcriber.
         """
         read_consent(consent, is_required=False)
-        heard = await self._hearing.hear(await load_reference(ref_audio, self._fetch))
+        samples = await load_reference(ref_audio, self._fetch)
+        heard = await self._transcriber.transcribe(samples)
         if heard is None:
             raise BackendUnavailableError("no transcriber is set up, or its weights are missing")
         return TranscriptAnswer(
@@ -223,49 +270,95 @@ class SpeechService:
         return model_info(
             self._info,
             label=self._label,
-            transcribes=self._hearing.is_there,
+            transcribes=self._transcriber.is_there,
             requires_consent=self._require_consent,
         )
 
     def health(self) -> HealthAnswer:
-        """Say what there is to do now. Costs nothing."""
-        load = self._speaker.load()
+        """Say whether a request would be accepted now, and what there is to do."""
+        try:
+            self.check_room()
+            is_ready = True
+        except SpeechError:
+            is_ready = False
+        load = self._scheduler.load()
         return HealthAnswer(
-            ready=self._speaker.has_room(),
-            model_id=self._info.model_id,
+            ready=is_ready,
+            model_id=self.model_id,
             waiting=load.waiting,
-            speaking=load.begun,
+            speaking=load.running,
             seconds_per_request=load.seconds_per_request,
         )
 
-    def _job(
-        self, text: str, language: str, prompt: bytes, max_new_tokens: int, seed: int | None
-    ) -> SpeechRequest:
-        if not isinstance(prompt, bytes) or len(prompt) > MAX_PROMPT_BYTES:
+    def _checked(self, request: SpeechRequest) -> SpeechRequest:
+        """Check a request; name its caller, and its language as the model spells it."""
+        prompt = request.prompt
+        if not isinstance(prompt.data, bytes) or len(prompt.data) > MAX_PROMPT_BYTES:
             raise VoicePromptInvalidError(f"it is not bytes, {MAX_PROMPT_BYTES} at most")
-        return self._rules.check(text, language, max_new_tokens, seed).with_voice(
-            VoicePrompt(prompt, self._info.model_id)
-        )
+        if prompt.model_id != self.model_id:
+            raise VoicePromptModelMismatchError(prompt.model_id, self.model_id)
+        language = self._languages.get(str(request.language).casefold(), request.language)
+        checked = replace(request, language=language, caller=_named(request.caller))
+        check_request(checked, self._info.languages)
+        return checked
+
+    def _checked_reference(
+        self, consent: Consent | None, transcript: str | None
+    ) -> tuple[ConsentRecord | None, str | None]:
+        """Check what comes with a reference clip, and that the scheduler has room."""
+        record = read_consent(consent, is_required=self._require_consent)
+        if transcript is not None:
+            if not isinstance(transcript, str) or len(transcript) > MAX_TRANSCRIPT_CHARACTERS:
+                most = MAX_TRANSCRIPT_CHARACTERS
+                raise ReferenceUnusableError(
+                    f"its transcript is not a text of at most {most} characters"
+                )
+            transcript = transcript.strip() or None
+        self.check_room()
+        return record, transcript
+
+    async def _prepare(
+        self,
+        samples: NDArray[np.float32],
+        given: str | None,
+        consent: ConsentRecord | None,
+        caller: str,
+    ) -> tuple[PreparedVoice, str | None]:
+        """Make a voice from a clip; return it with the transcript that it was made with."""
+        transcript, heard = await self._transcriber.find_transcript(samples, given)
+        prompt = await self._make_prompt(samples, transcript, consent, _named(caller))
+        return PreparedVoice(prompt, heard), transcript
+
+    async def _make_prompt(
+        self,
+        samples: NDArray[np.float32],
+        transcript: str | None,
+        consent: ConsentRecord | None,
+        caller: str,
+    ) -> VoicePrompt:
+        async with self._watching_for_breakdown():
+            return await self._scheduler.make_prompt(
+                samples, transcript, consent, caller=caller, deadline=self._prompt_seconds
+            )
+
+    @asynccontextmanager
+    async def _watching_for_breakdown(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except GenerationFailedError:
+            if self._scheduler.load().crashes_in_a_row >= _MAX_CRASHES:
+                await self._on_breakdown()
+            raise
 
     def _search(self, file: bytes) -> WatermarkAnswer:
         samples = decode_audio(file, MAX_CHECKED_SECONDS)
-        confidence = self._watermarker.confidence(samples, REFERENCE_SAMPLE_RATE)
+        confidence = self._watermarker.confidence(samples)
         return WatermarkAnswer(
-            watermarked=confidence >= DETECTION_THRESHOLD,
+            watermarked=confidence >= self._watermarker.THRESHOLD,
             confidence=confidence,
             seconds=len(samples) / REFERENCE_SAMPLE_RATE,
         )
 
 
-def _checked_transcript(ref_text: str | None) -> str | None:
-    if ref_text is None:
-        return None
-    if not isinstance(ref_text, str) or len(ref_text) > MAX_TRANSCRIPT_CHARACTERS:
-        raise ReferenceUnusableError(
-            f"its transcript is not a text of at most {MAX_TRANSCRIPT_CHARACTERS} characters"
-        )
-    return ref_text.strip() or None
-
-
-def _heard_answer(heard: Heard) -> HeardAnswer:
-    return HeardAnswer(text=heard.text, language=heard.language, differs=heard.differs)
+def _named(caller: str) -> str:
+    return caller or f"unnamed {uuid4().hex}"

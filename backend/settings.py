@@ -1,7 +1,7 @@
-"""What an operator decides when deploying, read from environment variables.
+"""A deployment's settings, read from environment variables.
 
-Needs only the standard library: `modal deploy` runs on machines without torch, and the container
-reads the same variables again when it imports the app.
+Needs only the standard library, because `modal deploy` runs on machines without torch. The
+container reads the same variables again when it imports the app.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backend.weights.checkpoints import DEFAULT_MODEL_ID, PUBLISHED, parse_gpus
+from backend.weights.checkpoints import DEFAULT_MODEL_ID, PUBLISHED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,8 @@ _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off")
 
 _SHORTEST_IDLE_SECONDS, _LONGEST_IDLE_SECONDS = 2, 3_600  # what Modal takes
-_MOST_CONTAINERS = 100  # far beyond any bot, near enough to catch a slip of the finger
+_MOST_GPUS = 10  # the most fallbacks that Modal takes: https://modal.com/docs/guide/gpu
+_MOST_CONTAINERS = 100  # more than any bot needs, and low enough to catch a typing error
 
 
 class DeploySettingsError(ValueError):
@@ -34,20 +35,20 @@ class DeploySettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class DeploySettings:
-    """Every setting of a deployment; the names in capitals are the variables.
+    """Every setting of a deployment; the names in capitals are the environment variables.
 
     Attributes:
         model_id: `MODEL_ID`: a published checkpoint, or a folder inside the container that holds
             one, such as a folder on the volume.
         gpus: `GPU`: by Modal's names, the first choice first.
         scaledown_window: `SCALEDOWN_WINDOW`: how long an idle container stays, in seconds.
-        min_containers: `MIN_CONTAINERS`: how many stay when nobody speaks, and cost money.
-        max_containers: `MAX_CONTAINERS`: the cap on what it may cost.
+        min_containers: `MIN_CONTAINERS`: how many stay without any calls, and cost money.
+        max_containers: `MAX_CONTAINERS`: limits the cost.
         require_consent: `REQUIRE_CONSENT`: whether a voice needs its owner's consent.
         transcriber: `TRANSCRIBER_MODEL`: a Whisper model converted for CTranslate2, by its
             repository on the hub or its folder in the container; None for no transcriber.
-        plain_package: `ENGINE`: whether qwen-tts speaks with its own loop, to compare with ours.
-        cuda_graphs: `CUDA_GRAPHS`: whether the GPU's work is recorded and replayed.
+        plain_package: `ENGINE`: whether qwen-tts generates with its own loop, to compare with ours.
+        cuda_graphs: `CUDA_GRAPHS`: whether decode steps are captured as CUDA graphs.
     """
 
     model_id: str = DEFAULT_MODEL_ID
@@ -60,8 +61,17 @@ class DeploySettings:
     plain_package: bool = False
     cuda_graphs: bool = True
 
+    @property
+    def repositories(self) -> list[str]:
+        """The repositories on the hub that the weights come from."""
+        is_published = any(checkpoint.model_id == self.model_id for checkpoint in PUBLISHED)
+        repositories = [self.model_id] if is_published else []
+        if self.transcriber is not None and not self.transcriber.startswith("/"):
+            repositories.append(self.transcriber)
+        return repositories
+
     def as_environment(self) -> dict[str, str]:
-        """Give the variables that `read_deploy_settings` reads these settings from."""
+        """The variables from which `read_deploy_settings` reads these settings."""
         return {
             "MODEL_ID": self.model_id,
             "GPU": ",".join(self.gpus),
@@ -76,32 +86,27 @@ class DeploySettings:
 
 
 def read_deploy_settings(environment: Mapping[str, str]) -> DeploySettings:
-    """Read the settings; a variable that is empty or not there leaves the default.
+    """Read the settings. A variable that is empty or not set takes the default.
 
-    Raises `DeploySettingsError` for the first that cannot be used.
+    Raises `DeploySettingsError` for the first one that cannot be used.
     """
-    given = {name: value.strip() for name, value in environment.items()}
-    defaults = DeploySettings()
-    model_id = _model_id(given.get("MODEL_ID") or defaults.model_id)
+    set_ones = {name: value.strip() for name, value in environment.items() if value.strip()}
+    model_id = _model_id(set_ones.get("MODEL_ID", DEFAULT_MODEL_ID))
+    fitting = {checkpoint.model_id: checkpoint.gpus for checkpoint in PUBLISHED}
+    defaults = DeploySettings(gpus=fitting.get(model_id, PUBLISHED[0].gpus)).as_environment()
+    given = {**defaults, **set_ones}
     settings = DeploySettings(
         model_id=model_id,
-        gpus=_gpus(given.get("GPU", ""), model_id),
+        gpus=_gpus(given["GPU"]),
         scaledown_window=_number(
-            given,
-            "SCALEDOWN_WINDOW",
-            defaults.scaledown_window,
-            range(_SHORTEST_IDLE_SECONDS, _LONGEST_IDLE_SECONDS + 1),
+            given, "SCALEDOWN_WINDOW", range(_SHORTEST_IDLE_SECONDS, _LONGEST_IDLE_SECONDS + 1)
         ),
-        min_containers=_number(
-            given, "MIN_CONTAINERS", defaults.min_containers, range(_MOST_CONTAINERS + 1)
-        ),
-        max_containers=_number(
-            given, "MAX_CONTAINERS", defaults.max_containers, range(1, _MOST_CONTAINERS + 1)
-        ),
-        require_consent=_switch(given, "REQUIRE_CONSENT", defaults.require_consent),
-        transcriber=_transcriber(given.get("TRANSCRIBER_MODEL") or defaults.transcriber),
-        plain_package=_plain_package(given.get("ENGINE") or _ENGINES[defaults.plain_package]),
-        cuda_graphs=_switch(given, "CUDA_GRAPHS", defaults.cuda_graphs),
+        min_containers=_number(given, "MIN_CONTAINERS", range(_MOST_CONTAINERS + 1)),
+        max_containers=_number(given, "MAX_CONTAINERS", range(1, _MOST_CONTAINERS + 1)),
+        require_consent=_switch(given, "REQUIRE_CONSENT"),
+        transcriber=_transcriber(given["TRANSCRIBER_MODEL"]),
+        plain_package=_plain_package(given["ENGINE"]),
+        cuda_graphs=_switch(given, "CUDA_GRAPHS"),
     )
     if settings.min_containers > settings.max_containers:
         raise DeploySettingsError("MIN_CONTAINERS must not exceed MAX_CONTAINERS.")
@@ -109,7 +114,7 @@ def read_deploy_settings(environment: Mapping[str, str]) -> DeploySettings:
 
 
 def _model_id(value: str) -> str:
-    # A folder may be one that only the container has, so it cannot be looked for here.
+    # A folder may exist only in the container, so it cannot be checked here.
     published = [checkpoint.model_id for checkpoint in PUBLISHED]
     if value in published or value.startswith("/"):
         return value
@@ -119,36 +124,31 @@ def _model_id(value: str) -> str:
     )
 
 
-def _gpus(value: str, model_id: str) -> tuple[str, ...]:
-    if not value:
-        fitting = {checkpoint.model_id: checkpoint.gpus for checkpoint in PUBLISHED}
-        return fitting.get(model_id, PUBLISHED[0].gpus)
-    try:
-        return parse_gpus(value)
-    except ValueError as error:
-        raise DeploySettingsError(f"GPU cannot be used: {error}.") from None
+def _gpus(value: str) -> tuple[str, ...]:
+    gpus = tuple(name.strip() for name in value.split(",") if name.strip())
+    if 1 <= len(gpus) <= _MOST_GPUS:
+        return gpus
+    raise DeploySettingsError(
+        f"GPU cannot be used: name 1 to {_MOST_GPUS} GPUs, separated by commas."
+    )
 
 
-def _number(given: Mapping[str, str], name: str, default: int, allowed: range) -> int:
-    value = given.get(name)
-    if not value:
-        return default
+def _number(given: Mapping[str, str], name: str, allowed: range) -> int:
+    value = given[name]
     if value.isascii() and value.isdecimal() and int(value) in allowed:
         return int(value)
     raise DeploySettingsError(f"{name} must be a whole number from {allowed[0]} to {allowed[-1]}.")
 
 
-def _switch(given: Mapping[str, str], name: str, default: bool) -> bool:
-    value = given.get(name, "").lower()
-    if not value:
-        return default
-    if value not in _YES + _NO:
-        raise DeploySettingsError(f"{name} must be 1 for yes or 0 for no.")
-    return value in _YES
+def _switch(given: Mapping[str, str], name: str) -> bool:
+    value = given[name].lower()
+    if value in _YES + _NO:
+        return value in _YES
+    raise DeploySettingsError(f"{name} must be 1 for yes or 0 for no.")
 
 
-def _transcriber(value: str | None) -> str | None:
-    if value is None or value.lower() == _NO_TRANSCRIBER:
+def _transcriber(value: str) -> str | None:
+    if value.lower() == _NO_TRANSCRIBER:
         return None
     if value.startswith("/") or _REPOSITORY.fullmatch(value):
         return value

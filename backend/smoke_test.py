@@ -1,6 +1,6 @@
-"""Whose voice a smoke test clones: a published sample's, or that of a recording of one's own.
+"""The recording that a smoke test clones: a published sample, or one that the operator names.
 
-Needs only the standard library: it runs on the machine that deploys.
+Needs only the standard library, because it runs on the machine that deploys.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _SAMPLE_CONSENT = "Published by Qwen, to try the model with"
 
 
 class RecordingError(ValueError):
-    """The recording cannot be used. The text says why, and what to do."""
+    """The recording cannot be used. The message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A reference clip, and what belongs to it.
+    """A reference clip with its transcript and consent.
 
     Attributes:
         audio: The bytes of a file, or an address.
@@ -38,10 +38,11 @@ class Recording:
 
 
 def find_recording(reference: str, transcript: str, consent: str) -> Recording:
-    """Get what a person named at the command line.
+    """Find the recording that was named at the command line.
 
     Args:
-        reference: A file on this machine, or an https address; `SAMPLE` needs nothing else.
+        reference: A file on this machine, or an https address. `SAMPLE` has its own transcript and
+            consent.
         transcript: Empty if it is not known.
         consent: Empty if there is none.
 

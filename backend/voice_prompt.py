@@ -1,18 +1,17 @@
 """A voice prompt as safetensors bytes, and back.
 
-The bytes come back from a database and cross a network, so reading them trusts nothing: size,
-format, shapes, ranges and numbers are checked before the model sees any of it. They hold two
-tensors and no code:
+The bytes come from a caller and are not trusted: size, format, shapes, ranges and numbers are
+checked before the model sees them. They hold two tensors and no code:
 
 - `speaker_embedding`: float32 `(dimension,)`, the x-vector;
-- `codes`: int16 `(frames, code_groups)`, the reference clip in the codec's words. Only in-context
+- `codes`: int16 `(frames, code_groups)`, the reference clip as codec frames. Only in-context
   prompts have it, together with the transcript.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = "1"
 
 MAX_PROMPT_BYTES = 64 * 1024
-"""No prompt is larger. One of a 30 s reference for the 1.7B checkpoint has about 22 KB."""
+"""The largest prompt. That of a 30 s reference for the 1.7B checkpoint has about 22 KB."""
 
 MAX_CODEC_FRAMES = int((MAX_REFERENCE_SECONDS + 1) * 12.5)
 """The longest reference at the codec's 12.5 frames a second, and the silence put after it."""
@@ -46,11 +45,11 @@ _LENGTH_BYTES = 8  # safetensors begins with the length of its JSON header
 
 @dataclass(frozen=True, slots=True)
 class PromptModel:
-    """What a model demands of the prompts it can use.
+    """The model that a prompt is made for, and the shapes it needs.
 
     Attributes:
         model_id: Names the weights.
-        revision: The commit of the weights on the hub, if they come from there.
+        revision: The commit of the weights on the hub; None if they come from a folder.
         dimension: Length of the speaker embedding.
         code_groups: Codes in a codec frame.
         codebook_size: Every code is below this.
@@ -64,7 +63,7 @@ class PromptModel:
 
     @property
     def name(self) -> str:
-        """The model and its revision, in words for an error."""
+        """The model and its revision, for error messages."""
         return self.model_id if self.revision is None else f"{self.model_id} at {self.revision}"
 
 
@@ -76,8 +75,7 @@ class ClonedVoice:
         speaker_embedding: float32 `(dimension,)`.
         codes: int16 `(frames, code_groups)`, or None in x-vector mode.
         transcript: What the reference clip says; None exactly when `codes` is.
-        consent: Who attested that the voice may be cloned; None only where an operator's private
-            installation asks for no consent.
+        consent: Who attested that the voice may be cloned; None only where consent is not required.
     """
 
     speaker_embedding: NDArray[np.float32]
@@ -110,7 +108,7 @@ def read_voice_prompt(data: bytes, model: PromptModel) -> ClonedVoice:
     """Read a voice prompt that `model` is to speak with.
 
     Raises `VoicePromptModelMismatchError` if another model made it, so that the caller can rebuild
-    it, and `VoicePromptInvalidError` for whatever else is wrong with it.
+    it, and `VoicePromptInvalidError` for anything else that is wrong with it.
     """
     tensors, metadata = _parse(data)
     _require(metadata.get("format_version") == FORMAT_VERSION, "its format is not known")
@@ -137,8 +135,8 @@ def _parse(data: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     _require(len(data) <= MAX_PROMPT_BYTES, "it is too large")
     try:
         tensors = load(data)
-        # The library gives metadata only of files on disk. It has just accepted this header: the
-        # metadata, where there are any, map strings to strings.
+        # The library reads metadata only from files on disk. It has just accepted this header, so
+        # the metadata, if there are any, map strings to strings.
         header_end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
         metadata = json.loads(data[_LENGTH_BYTES:header_end]).get("__metadata__") or {}
     except (SafetensorError, KeyError, ValueError) as error:  # KeyError: no such type in numpy
@@ -147,12 +145,10 @@ def _parse(data: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
 
 
 def _check_model(metadata: dict[str, str], model: PromptModel) -> None:
-    made_for = PromptModel(
-        metadata.get("model_id", "an unnamed model"),
-        metadata.get("revision") or None,
-        model.dimension,
-        model.code_groups,
-        model.codebook_size,
+    made_for = replace(
+        model,
+        model_id=metadata.get("model_id", "an unnamed model"),
+        revision=metadata.get("revision") or None,
     )
     if made_for != model or metadata.get("dimension") != str(model.dimension):
         raise VoicePromptModelMismatchError(made_for.name, model.name)

@@ -16,7 +16,7 @@ from benchmarks.measuring import describe_machine, table
 from benchmarks.voice_run import measure
 
 ROUNDS = {1: 16, 5: 6, 20: 4}
-"""How often each number of guilds speaks."""
+"""How many rounds are measured with each number of guilds."""
 
 TARGETS = (
     (20, "overhead_p50_ms", 60.0),
@@ -61,7 +61,7 @@ def _options() -> argparse.Namespace:
 
 
 def _in_new_process(guilds: int, rounds: int) -> dict[str, float]:
-    """Measure in a process that has done nothing else, so that its memory can be told."""
+    """Measure in a new process, so that its memory use is comparable."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as process:
         return process.submit(measure, guilds, rounds).result()

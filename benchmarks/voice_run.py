@@ -35,24 +35,24 @@ ITEM_SECONDS = 5.0
 CHUNK_SECONDS = 0.32
 SECONDS_TO_FIRST_CHUNK = 0.15
 SPEED = 2.0
-"""How much faster than it is heard the synthetic backend speaks, after its first chunk."""
+"""How much faster than real time the synthetic backend speaks, after its first chunk."""
 
 SPREAD_SECONDS = 2.0
-"""The guilds begin one after the other within this time, then all speak at once."""
+"""The guilds start one after the other within this time, then all speak at once."""
 
 SECONDS_BETWEEN_LOOKS = 0.01
 FRAME_SECONDS = 0.02
 SOUND_BYTES = 100
-"""Silence makes packets of less than this, sound of more."""
+"""Packets of silence are smaller than this, packets of sound are larger."""
 
 PAGE_BYTES = resource.getpagesize()
 
 
 class SyntheticBackend(ScriptedBackend):
-    """Speaks noise that was made beforehand, so that next to none of the time is its own.
+    """Speaks noise that was made beforehand, so that it takes hardly any time itself.
 
     Attributes:
-        began: When each item was asked for, by its number, in the time of `time.time`.
+        began: When each item was requested, by its number, as `time.time()`.
         first_chunks: When the first chunk of each item left.
     """
 
@@ -91,10 +91,10 @@ class Measured:
         jitter: How far the time between packets was from 20 ms, within an item; in ms, as all here.
         overhead: From `/say` to the first packet, less the backend's time to its first chunk.
         overhead_to_sound: The same to the first packet with sound in it.
-        loop_delay: How much later than it should the event loop came back to a task.
-        underruns: How often silence came within an item.
-        items: How many were said.
-        cpu_seconds: What the bot's process used, all threads together.
+        loop_delay: How much later than due the event loop resumed a task.
+        underruns: How often an item was interrupted by silence.
+        items: How many items were spoken.
+        cpu_seconds: The CPU time of the bot's process, all threads together.
         wall_seconds: How long it all took.
     """
 
@@ -108,7 +108,7 @@ class Measured:
     wall_seconds: float = 0.0
 
     def figures(self, guilds: int) -> dict[str, float]:
-        """Sum it up."""
+        """Summarize the measurements."""
         return {
             "items": self.items,
             "packets": len(self.jitter),
@@ -156,10 +156,10 @@ async def _measure(folder: Path, guilds: int, rounds: int) -> dict[str, float]:
 async def _round(
     world: VoiceWorld, speakers: Sequence[Speaker], number: int
 ) -> list[tuple[int, float]]:
-    """Let everybody say something; return each item's number and when it was asked for."""
+    """Let everybody use `/say`; return each item's number and when it was requested."""
     said = []
-    for place, speaker in enumerate(speakers):
-        item = number * len(speakers) + place
+    for index, speaker in enumerate(speakers):
+        item = number * len(speakers) + index
         said.append((item, time.time()))
         await speaker.types("say", text=f"This is number {item}.", where="voice")
         await asyncio.sleep(SPREAD_SECONDS / len(speakers))
@@ -177,7 +177,7 @@ async def _judge(
     said: Sequence[tuple[int, float]],
     measured: Measured,
 ) -> None:
-    """Look at the packets of one round."""
+    """Evaluate the packets of one round."""
     for guild, (item, asked) in zip(world.guilds, said, strict=True):
         arrivals = await _arrivals(guild, since=asked)
         sounding = [at for at, arrival in enumerate(arrivals) if arrival.size >= SOUND_BYTES]
@@ -199,7 +199,7 @@ async def _arrivals(guild: VoiceGuild, *, since: float) -> list[Arrival]:
 
 @contextmanager
 def _watched(measured: Measured) -> Iterator[None]:
-    """Note what the process uses meanwhile, and how late the event loop comes back to a task."""
+    """Measure the CPU time of the process, and how late the event loop resumes a task."""
 
     async def look() -> None:
         while True:

@@ -61,7 +61,7 @@ class RemoteCall:
 
 
 class RemoteRegion:
-    """Takes the place of `tests.support.voice_server.region.VoiceRegion`."""
+    """Used instead of `tests.support.voice_server.region.VoiceRegion`."""
 
     def __init__(self) -> None:
         spawn = multiprocessing.get_context("spawn")
@@ -82,7 +82,7 @@ class RemoteRegion:
         await asyncio.to_thread(self._process.join)
 
     async def open_call(self, guild_id: int, *, bot_id: int) -> RemoteCall:
-        """Make a call ready, in which somebody listens."""
+        """Open a call with one listener."""
         return await asyncio.to_thread(RemoteCall, self._pipe, guild_id, bot_id)
 
 

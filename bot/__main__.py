@@ -15,7 +15,7 @@ import aiohttp
 import discord
 
 from backend.contract import BackendUnavailableError
-from bot.client import create_bot
+from bot.client import VoiceBot
 from bot.log import configure_logging
 from bot.settings import Settings, SettingsError, load_settings
 from bot.voices.database import DatabaseUnusableError
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     command: Command = options.command
     try:
-        return asyncio.run(command(load_settings(), options))
+        return asyncio.run(_until_terminated(command(load_settings(), options)))
     except (SettingsError, DatabaseUnusableError, BackendUnavailableError) as error:
         return _fail(str(error))
     except discord.LoginFailure:
@@ -85,14 +85,9 @@ def _parser() -> argparse.ArgumentParser:
 async def _run(settings: Settings, _options: argparse.Namespace) -> int:
     configure_logging(settings)
     token = settings.require_token()
-    terminated = _cancelled_by_sigterm()
-    try:
-        async with create_bot(settings) as bot:
-            await bot.open_studio()  # before the login: what fails here is the operator's to mend
-            await bot.start(token)
-    except asyncio.CancelledError:
-        if not terminated.is_set():
-            raise
+    async with VoiceBot(settings) as bot:
+        await bot.open_studio()  # before the login: what fails here is the operator's to mend
+        await bot.start(token)
     return 0
 
 
@@ -100,7 +95,7 @@ async def _sync(settings: Settings, options: argparse.Namespace) -> int:
     configure_logging(settings)
     token = settings.require_token()
     try:
-        async with create_bot(settings, serving=False) as bot:
+        async with VoiceBot(settings) as bot:
             names = await bot.publish_commands(token, guild_id=options.guild, remove=options.remove)
     except discord.Forbidden:
         return _fail(
@@ -134,19 +129,23 @@ def _port(typed: str) -> int:
     return port
 
 
-def _cancelled_by_sigterm() -> asyncio.Event:
-    """Make a polite kill end the current task as Ctrl-C does; the event tells that it did."""
+async def _until_terminated(work: Coroutine[Any, Any, int]) -> int:
+    """Run a command to its end, or until SIGTERM cancels it, as Ctrl-C does anyway."""
+    task = asyncio.create_task(work)
     terminated = asyncio.Event()
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - called from a coroutine
 
-    def end() -> None:
+    def terminate() -> None:
         terminated.set()
         task.cancel()
 
-    with suppress(NotImplementedError):  # Windows has no such signal
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
-    return terminated
+    with suppress(NotImplementedError, RuntimeError):  # on Windows, and outside of the main thread
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not terminated.is_set():
+            raise
+        return 0
 
 
 def _fail(sentence: str) -> int:

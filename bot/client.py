@@ -10,7 +10,9 @@ import structlog
 from discord.ext import commands
 
 from bot.audio.reference import ReferenceReader
-from bot.interface.command_tree import TimbreCommandTree
+from bot.errors import Reason
+from bot.interface.errors import TimbreCommandTree
+from bot.interface.reply import Replies, Reply
 from bot.playback.players import GuildPlayers
 from bot.speech import open_backend
 from bot.studio import Studio
@@ -18,37 +20,33 @@ from bot.voices.database import open_database
 from bot.voices.library import VoiceLibrary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from bot.interface.reply import Reply
     from bot.settings import Settings
     from bot.speech.backend import SpeechBackend
 
 log = structlog.get_logger(__name__)
 
-COGS = (
-    "cogs.clone",
-    "cogs.say",
-    "cogs.channel",
-    "cogs.voice",
-    "cogs.warm",
-    "cogs.about",
-)
+COGS = ("cogs.clone", "cogs.say", "cogs.channel", "cogs.voice", "cogs.warm", "cogs.about")
 
-SECONDS_TO_SAY_GOODBYE = 5.0
-SECONDS_TO_HANG_UP = 5.0
+SECONDS_TO_END_COMMANDS = 5.0
+SECONDS_TO_LEAVE_CHANNELS = 5.0
 
 
 class VoiceBot(commands.AutoShardedBot):
-    """Timbre on Discord.
+    """Timbre on Discord. It is built without being started.
+
+    Args:
+        settings: What the operator decided.
+        speech: Where speech comes from; by default what the settings name.
+        voice_class: What connects to voice channels.
 
     Attributes:
         settings: What the operator decided.
         library: The saved voices; there once the bot has logged in.
         studio: The voice pipeline; there once the bot has logged in.
-        open_replies: The commands that are being answered now.
-        encoding_turns: Bounds how many replies are encoded at once.
+        replies: The commands that are being answered now.
         players: What speaks in voice channels.
     """
 
@@ -59,8 +57,7 @@ class VoiceBot(commands.AutoShardedBot):
         self,
         settings: Settings,
         *,
-        speech: SpeechBackend | None,
-        serving: bool = True,
+        speech: SpeechBackend | None = None,
         voice_class: Callable[..., Any] = discord.VoiceClient,
     ) -> None:
         intents = discord.Intents.none()
@@ -78,19 +75,25 @@ class VoiceBot(commands.AutoShardedBot):
             max_messages=None,
         )
         self.settings = settings
-        self.open_replies: set[Reply] = set()
-        self.encoding_turns = asyncio.Semaphore(settings.max_parallel_uploads)
+        self.replies = Replies(
+            max_encoders=settings.max_parallel_uploads,
+            cold_start=lambda: self.studio.cold_start(),  # noqa: PLW0108 - there is no studio yet
+        )
         self.players = GuildPlayers(
             self, idle_seconds=settings.voice_idle_minutes * 60, voice_class=voice_class
         )
         self._speech = speech
-        self._serving = serving
+        self._is_serving = True
+
+    def reply(self, interaction: Interaction) -> Reply:
+        """The answer to a command, to be used as a context manager."""
+        return Reply(interaction, self.replies)
 
     async def setup_hook(self) -> None:
         """Load the commands and open what they need; discord.py calls this once, at login."""
         for cog in COGS:
             await self.load_extension(cog)
-        if self._serving:
+        if self._is_serving:
             await self.open_studio()
 
     async def publish_commands(
@@ -98,12 +101,15 @@ class VoiceBot(commands.AutoShardedBot):
     ) -> list[str]:
         """Log in and tell Discord which slash commands there are; return their names.
 
+        That is all that the bot can do then: it opens neither the library nor a speech backend.
+
         Args:
             token: The bot's.
             guild_id: Only in this server, where they show at once; elsewhere clients may take a
                 while to notice. A server shows commands twice that are published both ways.
             remove: Take the commands away again instead, there or everywhere.
         """
+        self._is_serving = False
         await self.login(token)
         guild = discord.Object(guild_id) if guild_id is not None else None
         if guild is not None:
@@ -128,9 +134,11 @@ class VoiceBot(commands.AutoShardedBot):
         log.info("ready to speak", backend=self.studio.backend.name)
 
     async def close(self) -> None:
-        """Tell everyone who waits, then let go of Discord, the backend and the library."""
-        await self._halt_work()
-        await self._hang_up()
+        """Tell everyone who waits, then close Discord's sessions, the backend and the library."""
+        commands_end = self.replies.cancel_all(Reason.RESTARTING)
+        await _within(SECONDS_TO_END_COMMANDS, commands_end, otherwise="commands were cut off")
+        channels_end = self.players.close()
+        await _within(SECONDS_TO_LEAVE_CHANNELS, channels_end, otherwise="channels were not left")
         await super().close()
         if self._speech is not None:
             await self._speech.close()
@@ -143,39 +151,15 @@ class VoiceBot(commands.AutoShardedBot):
         """Log that Discord knows us. Called again after every lost session."""
         log.info("connected", user=str(self.user), guilds=len(self.guilds))
 
-    async def _halt_work(self) -> None:
-        reason = "I have to restart now. Please run the command again in a minute."
-        try:
-            async with asyncio.timeout(SECONDS_TO_SAY_GOODBYE):
-                await asyncio.gather(*(reply.halt(reason) for reply in self.open_replies))
-        except TimeoutError:
-            log.warning("work was cut off by shutdown", replies=len(self.open_replies))
-
-    async def _hang_up(self) -> None:
-        try:
-            async with asyncio.timeout(SECONDS_TO_HANG_UP):
-                await self.players.close()
-        except TimeoutError:
-            log.warning("voice channels were left in a hurry")
-
-
-def create_bot(
-    settings: Settings,
-    *,
-    speech: SpeechBackend | None = None,
-    serving: bool = True,
-    voice_class: Callable[..., Any] = discord.VoiceClient,
-) -> VoiceBot:
-    """Build the bot without starting it.
-
-    Args:
-        settings: What the operator decided.
-        speech: Where speech comes from; by default what the settings name.
-        serving: False for a bot that only publishes its commands and opens nothing.
-        voice_class: What connects to voice channels.
-    """
-    return VoiceBot(settings, speech=speech, serving=serving, voice_class=voice_class)
-
 
 Interaction = discord.Interaction[VoiceBot]
 """An interaction as our commands receive it."""
+
+
+async def _within(seconds: float, ending: Coroutine[Any, Any, None], *, otherwise: str) -> None:
+    """Wait for a part of the shutdown, but only for so long; then log what that means."""
+    try:
+        async with asyncio.timeout(seconds):
+            await ending
+    except TimeoutError:
+        log.warning(otherwise)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 Value = str | int | float
-"""What a code may carry. Whatever a person typed is escaped where it is shown, not here."""
+"""What a code may carry. `name` is as a person typed it; its sentence shows it escaped."""
 
 
 class Reason(StrEnum):

@@ -1,4 +1,4 @@
-"""A bounded queue that serves its callers round by round, however much each has put in."""
+"""A bounded queue that is fair between callers, however many items each of them adds."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 class QueueFullError(Exception):
-    """Nothing more fits in.
+    """The queue takes no more items.
 
     Attributes:
-        for_caller: Whether it is the caller's own part that is full.
+        for_caller: Whether it is the caller's own share that is full.
     """
 
     def __init__(self, *, for_caller: bool) -> None:
@@ -25,10 +25,11 @@ class QueueFullError(Exception):
 
 
 class FairQueue(Generic[C, T]):
-    """Serves callers in rounds: one item of everybody who waits, then the next of each.
+    """Serves callers in rounds: one item of each caller, then the next item of each, and so on.
 
-    Who comes new takes part in the round that is under way, so waits for at most one item of every
-    other caller; who has had a turn in it waits for the next round. Own items keep their order.
+    A new caller takes part in the current round, so it waits for at most one item of each other
+    caller. A caller that was served in the current round waits for the next one. The items of one
+    caller keep their order.
 
     Args:
         limit: How many items fit in.
@@ -38,62 +39,58 @@ class FairQueue(Generic[C, T]):
     def __init__(self, *, limit: int, limit_per_caller: int) -> None:
         self._limit = limit
         self._limit_per_caller = limit_per_caller
-        self._lines: dict[C, list[tuple[int, T]]] = {}
-        self._turns: dict[C, int] = {}
+        self._items: dict[C, list[tuple[int, T]]] = {}  # each with the number of its arrival
+        self._next_rounds: dict[C, int] = {}
         self._round = 0
         self._arrivals = 0
 
     def push(self, caller: C, item: T) -> None:
-        """Put an item at the end of its caller's line, or raise `QueueFullError`."""
-        line = self._lines.setdefault(caller, [])
-        if len(line) >= self._limit_per_caller:
+        """Add an item behind the caller's other items, or raise `QueueFullError`."""
+        items = self._items.setdefault(caller, [])
+        if len(items) >= self._limit_per_caller:
             raise QueueFullError(for_caller=True)
         if len(self) >= self._limit:
             raise QueueFullError(for_caller=False)
-        if not line:
-            self._turns[caller] = max(self._turns.get(caller, 0), self._round)
+        if not items:
+            self._next_rounds[caller] = max(self._next_rounds.get(caller, 0), self._round)
         self._arrivals += 1
-        line.append((self._arrivals, item))
+        items.append((self._arrivals, item))
 
     def pop(self) -> T:
-        """Take the item whose turn it is. There must be one."""
-        turn, _, caller = min(self._order(), key=lambda place: place[:2])
-        _, item = self._lines[caller].pop(0)
-        self._round = turn
-        self._turns[caller] = turn + 1
-        self._forget_absent()
+        """Take the next item. The queue must not be empty."""
+        self._round, _, caller, item = min(self._entries())
+        del self._items[caller][0]
+        self._next_rounds[caller] = self._round + 1
+        self._forget_idle_callers()
         return item
 
     def remove(self, item: T) -> bool:
         """Take an item out; return whether it was still there."""
-        for line in self._lines.values():
-            for place, (_, waiting) in enumerate(line):
+        for items in self._items.values():
+            for index, (_, waiting) in enumerate(items):
                 if waiting is item:
-                    del line[place]
+                    del items[index]
                     return True
         return False
 
     def __len__(self) -> int:
-        return sum(map(len, self._lines.values()))
+        return sum(map(len, self._items.values()))
 
     def __iter__(self) -> Iterator[T]:
         """Go through the items in the order in which `pop` would give them now."""
-        items = {arrival: item for line in self._lines.values() for arrival, item in line}
-        return iter(
-            [items[arrival] for _, arrival, _ in sorted(self._order(), key=lambda place: place[:2])]
-        )
+        return (item for _, _, _, item in sorted(self._entries()))
 
-    def _forget_absent(self) -> None:
-        """Let go of callers who wait for nothing and would begin in this round anyway."""
-        self._lines = {caller: line for caller, line in self._lines.items() if line}
-        self._turns = {
-            caller: turn
-            for caller, turn in self._turns.items()
-            if caller in self._lines or turn > self._round
+    def _forget_idle_callers(self) -> None:
+        """Drop callers without items that would start in the current round anyway."""
+        self._items = {caller: items for caller, items in self._items.items() if items}
+        self._next_rounds = {
+            caller: number
+            for caller, number in self._next_rounds.items()
+            if caller in self._items or number > self._round
         }
 
-    def _order(self) -> Iterator[tuple[int, int, C]]:
-        """Round, arrival and caller of every item: what decides the order."""
-        for caller, line in self._lines.items():
-            for place, (arrival, _) in enumerate(line, start=self._turns[caller]):
-                yield place, arrival, caller
+    def _entries(self) -> Iterator[tuple[int, int, C, T]]:
+        """Give each item with its round, arrival and caller. Round and arrival decide the order."""
+        for caller, items in self._items.items():
+            for number, (arrival, item) in enumerate(items, start=self._next_rounds[caller]):
+                yield number, arrival, caller, item

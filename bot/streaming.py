@@ -1,37 +1,61 @@
-"""Speech as a stream: sentences that are heard, with natural pauses, while they are being made."""
+"""Speech as a stream: sentence by sentence from a backend, with pauses; and files made of it."""
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from backend.contract import GenerationFailedError, SpeechRequest
-from bot.audio.pauses import StreamJoiner
-from bot.prefetch import speak_ahead
+from bot.audio.pauses import CUT_SECONDS, PauseJoiner
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 
-    from backend.contract import VoicePrompt
+    from backend.contract import PcmChunk, VoicePrompt
     from bot.speech.backend import SpeechBackend
     from bot.text import Sentence
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechChunk:
-    """A stretch of speech made of several sentences.
+    """A part of the speech of several sentences.
 
     Attributes:
         pcm: Mono s16le samples, never none.
         sample_rate: In Hz; the same for every chunk of a stream.
         sentence: The sentence it belongs to, from 1; the pause after a sentence belongs to it too.
-        restarts: The sentence begins anew with this chunk: drop what is held of it and not heard.
+        restarts: The sentence begins anew with this chunk: drop its earlier chunks.
+        ends_sentence: This is the sentence's last chunk, and another sentence follows.
     """
 
     pcm: bytes = field(repr=False)
     sample_rate: int
     sentence: int = 1
     restarts: bool = False
+    ends_sentence: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """The speech of a whole text.
+
+    Attributes:
+        pcm: Mono s16le samples.
+        sample_rate: In Hz.
+        breaks: Where a file may be cut, as sample indices: one in each pause between sentences.
+    """
+
+    pcm: bytes = field(repr=False)
+    sample_rate: int
+    breaks: tuple[int, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Length of the speech."""
+        return len(self.pcm) / 2 / self.sample_rate
 
 
 async def stream_speech(
@@ -46,30 +70,169 @@ async def stream_speech(
 
     Raises `GenerationFailedError` if nothing could be heard, and whatever the backend raises.
     """
-    joiner: StreamJoiner | None = None
-    sounded = False
     requests = [SpeechRequest(each.text, prompt, language, caller=caller) for each in sentences]
-    async with speak_ahead(backend, requests) as spoken:
-        for number, (sentence, chunks) in enumerate(zip(sentences, spoken, strict=True), 1):
-            restarts = begun = False
+    joiner: PauseJoiner | None = None
+    last_heard = 0  # number of the last sentence that had sound
+    async with prefetch(backend, requests) as answers:
+        for number, (sentence, chunks) in enumerate(zip(sentences, answers, strict=True), 1):
+            follows = number < len(sentences)
+            begun = restarts = False
             sample_rate = 0
             async for chunk in chunks:
                 sample_rate = chunk.sample_rate
-                joiner = joiner or StreamJoiner(sample_rate)
+                joiner = joiner or PauseJoiner(sample_rate)
                 if chunk.restarts:
                     joiner.restart_sentence()
                     restarts = begun
-                pcm = joiner.push(chunk.pcm)
-                if pcm:
+                if pcm := joiner.push(chunk.pcm):
                     yield SpeechChunk(pcm, sample_rate, number, restarts)
                     begun, restarts = True, False
             if joiner is None or not sample_rate:
                 raise GenerationFailedError("the backend sent no audio")
-            pcm = joiner.end_sentence(
-                pause=number < len(sentences), ends_paragraph=sentence.ends_paragraph
-            )
-            if pcm:
-                yield SpeechChunk(pcm, sample_rate, number, restarts)
-            sounded |= bool(pcm)
-    if not sounded:
+            pcm = joiner.end_sentence(pause=follows, ends_paragraph=sentence.ends_paragraph)
+            if joiner.had_sound:
+                last_heard = number
+            if pcm:  # after a silent sentence: a longer pause, which belongs to the one before
+                restarts = restarts and joiner.had_sound
+                yield SpeechChunk(pcm, sample_rate, last_heard, restarts, ends_sentence=follows)
+    if not last_heard:
         raise GenerationFailedError("the backend sent silence")
+
+
+@asynccontextmanager
+async def prefetch(
+    backend: SpeechBackend, requests: Sequence[SpeechRequest]
+) -> AsyncIterator[Iterator[AsyncGenerator[PcmChunk, None]]]:
+    """Have sentences spoken, the next ones already while one is read.
+
+    As many requests are made as the backend says it serves at once. Their chunks wait in memory
+    until they are read: some sentences, so a few megabytes at the most. Requests that are still
+    being answered when the block is left are cancelled.
+
+    Args:
+        backend: Speaks.
+        requests: One for each sentence.
+
+    Yields:
+        Each sentence's chunks, in order. Reading them raises what the backend raised for them.
+    """
+    at_once = backend.info().sentences_at_once
+    answers: list[_Answer] = []
+
+    def in_order() -> Iterator[AsyncGenerator[PcmChunk, None]]:
+        for number in range(len(requests)):
+            while len(answers) < min(number + at_once, len(requests)):
+                answers.append(_Answer(backend, requests[len(answers)]))
+            yield answers[number].chunks()
+
+    try:
+        yield in_order()
+    finally:
+        for answer in answers:
+            answer.task.cancel()
+        await asyncio.gather(*(answer.task for answer in answers), return_exceptions=True)
+
+
+class _Answer:
+    """What a backend answers to one request, fetched by a task of its own."""
+
+    def __init__(self, backend: SpeechBackend, request: SpeechRequest) -> None:
+        self._chunks: asyncio.Queue[PcmChunk | None] = asyncio.Queue()
+        self.task = asyncio.create_task(self._fetch(backend, request))
+
+    async def chunks(self) -> AsyncGenerator[PcmChunk, None]:
+        while (chunk := await self._chunks.get()) is not None:
+            yield chunk
+        await self.task  # raises what went wrong
+
+    async def _fetch(self, backend: SpeechBackend, request: SpeechRequest) -> None:
+        try:
+            async with aclosing(backend.speak(request)) as chunks:
+                async for chunk in chunks:
+                    self._chunks.put_nowait(chunk)
+        finally:
+            self._chunks.put_nowait(None)
+
+
+async def collect(
+    chunks: AsyncGenerator[SpeechChunk, None], *, on_sentence: Callable[[int], None]
+) -> Speech:
+    """Read a stream to its end as fast as it is made, for a file.
+
+    `on_sentence` is called with the number, from 1, of each sentence as it begins.
+    """
+    sentence = 1
+    on_sentence(sentence)
+    kept: dict[int, list[bytes]] = {}
+    sample_rate = 0
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            current = chunk.sentence + 1 if chunk.ends_sentence else chunk.sentence
+            if current > sentence:
+                sentence = current
+                on_sentence(sentence)
+            if chunk.restarts:
+                kept[chunk.sentence] = []
+            kept.setdefault(chunk.sentence, []).append(chunk.pcm)
+            sample_rate = chunk.sample_rate
+    return await asyncio.to_thread(_speech, list(kept.values()), sample_rate)
+
+
+def _speech(sentences: list[list[bytes]], sample_rate: int) -> Speech:
+    spoken = [b"".join(parts) for parts in sentences]
+    ends = accumulate(len(pcm) // 2 for pcm in spoken[:-1])
+    before_end = round(CUT_SECONDS * sample_rate)
+    return Speech(b"".join(spoken), sample_rate, tuple(end - before_end for end in ends))
+
+
+class SharedStream:
+    """A stream of speech that is made once, collected for a file, and followed by somebody else.
+
+    Args:
+        chunks: The stream. It is made while `collect` runs.
+    """
+
+    def __init__(self, chunks: AsyncGenerator[SpeechChunk, None]) -> None:
+        self._source = chunks
+        self._chunks: list[SpeechChunk] = []
+        self._error: Exception | None = None
+        self._ended = False
+        self._changed = asyncio.Event()
+
+    async def collect(self, *, on_sentence: Callable[[int], None]) -> Speech:
+        """Read the stream to its end as fast as it is made, as `collect` does."""
+        return await collect(self._record(), on_sentence=on_sentence)
+
+    async def follow(self) -> AsyncGenerator[SpeechChunk, None]:
+        """Read the stream from its beginning, as it comes in. Raises what `collect` raises."""
+        position = 0
+        while True:
+            while position < len(self._chunks):
+                yield self._chunks[position]
+                position += 1
+            if self._ended:
+                break
+            await self._changed.wait()
+        if self._error is not None:
+            raise self._error
+
+    async def _record(self) -> AsyncGenerator[SpeechChunk, None]:
+        try:
+            async with aclosing(self._source):
+                async for chunk in self._source:
+                    self._chunks.append(chunk)
+                    self._notify()
+                    yield chunk
+        except Exception as error:
+            self._error = error
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            self._error = GenerationFailedError("the stream was stopped")
+            raise
+        finally:
+            self._ended = True
+            self._notify()
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from discord import app_commands
 from discord.ext import commands
 
+from backend.contract import SpeechError
 from bot.client import Interaction, VoiceBot
-from bot.interface import wording
-from bot.interface.reply import Reply
+from bot.interface import cards
 
 
 class About(commands.Cog):
@@ -20,8 +20,13 @@ class About(commands.Cog):
     async def help(self, interaction: Interaction) -> None:
         """Show the page, to the person alone."""
         studio = self.bot.studio
-        async with Reply(interaction) as reply:
-            await reply.show(embed=wording.help_page(studio.backend, await studio.state()))
+        async with self.bot.reply(interaction) as reply:
+            problem: SpeechError | TimeoutError | None = None
+            try:
+                await studio.health()
+            except (SpeechError, TimeoutError) as error:
+                problem = error
+            await reply.show(embed=cards.help_page(studio.backend, problem))
 
 
 async def setup(bot: VoiceBot) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import discord
 from discord import app_commands
 from discord.ext import commands
 
 from bot.client import Interaction, VoiceBot
-from bot.errors import Refusal
-from bot.interface import speaking, wording
-from bot.interface.pages import Pages
-from bot.interface.reply import Reply
+from bot.errors import Reason, Refusal
+from bot.interface import voice_channels, wording
+from bot.interface.views import Pages
 from bot.playback.permissions import (
     VocalChannel,
     listeners_in,
@@ -21,22 +18,6 @@ from bot.playback.permissions import (
     people_in,
 )
 from bot.playback.player import GuildPlayer
-from bot.playback.queue import QueuedItem
-
-NOT_HERE = "I am not in a voice channel. Join one yourself, then use `/say` or `/join`."
-NOTHING_TO_END = "I am not saying anything."
-SPEAKING_FOR_OTHERS = "I am still speaking for others."
-OTHERS_LISTEN = "Others are still listening to me."
-VOTED_OUT = "The listeners voted to skip this."
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What a command is about: the bot in a voice channel, and the member who wants something."""
-
-    player: GuildPlayer
-    channel: VocalChannel
-    member: discord.Member
 
 
 class Channel(commands.Cog):
@@ -51,43 +32,44 @@ class Channel(commands.Cog):
     ) -> None:
         """Called by discord.py whenever somebody joins, leaves, or is moved or muted."""
         if member == member.guild.me:
-            self.bot.players.take_note(member.guild.id, left=after.channel is None)
+            self.bot.players.own_voice_state_changed(member.guild.id, left=after.channel is None)
         player = self.bot.players.find(member.guild.id)
-        if player is not None and player.votes and player.current is not None:
-            _skip_if_voted(player, player.current)  # with fewer listeners, fewer votes suffice
+        if player is not None and player.votes:
+            _skip_if_voted(player)  # with fewer listeners, fewer votes suffice
 
     @app_commands.command(description="Bring me into your voice channel")
     @app_commands.guild_only()
     async def join(self, interaction: Interaction) -> None:
         """Go where the member is, unless that takes the bot away from others."""
-        async with Reply(interaction) as reply:
-            channel = speaking.voice_channel_of(interaction.user)
+        async with self.bot.reply(interaction) as reply:
+            channel = voice_channels.voice_channel_of(interaction.user)
             if channel is None or not isinstance(interaction.user, discord.Member):
-                raise Refusal("Join a voice channel first, then use `/join` again.")
+                raise Refusal(Reason.JOIN_FIRST)
             player = self.bot.players.find(channel.guild.id)
             here = player.connection.channel if player is not None else None
             if here is None or not may_move(interaction.user, here):
-                speaking.check_not_elsewhere(player, channel)
-            remark = await self.bot.players.join(channel)
-            await reply.show(remark or f"I am in {channel.mention}. Use `/say`, and I speak there.")
+                voice_channels.check_not_elsewhere(player, channel)
+            note = await self.bot.players.join(channel)
+            await reply.show(
+                wording.note(note)
+                if note is not None
+                else f"I am in {channel.mention}. Use `/say`, and I speak there."
+            )
 
     @app_commands.command(description="Send me out of the voice channel")
     @app_commands.guild_only()
     async def leave(self, interaction: Interaction) -> None:
         """Leave, unless others still listen or wait for something."""
-        async with Reply(interaction) as reply:
-            scene = self._scene(interaction)
-            others_wait = any(item.owner_id != scene.member.id for item in scene.player.items)
-            is_here = scene.member.id in people_in(scene.channel)
-            others_listen = people_in(scene.channel) and not is_here
-            if not may_move(scene.member, scene.channel) and (others_wait or others_listen):
-                raise Refusal(
-                    f"{SPEAKING_FOR_OTHERS if others_wait else OTHERS_LISTEN} Wait until they are "
-                    "done, or ask somebody who has the permission Move Members."
-                )
-            reason = f"{wording.as_text(scene.member.display_name)} used `/leave`."
-            await scene.player.close(Refusal(reason))
-            await reply.show(f"I have left {scene.channel.mention}.")
+        async with self.bot.reply(interaction) as reply:
+            player, channel, member = self._bot_in_channel(interaction)
+            if not may_move(member, channel):
+                if any(entry.owner_id != member.id for entry in player.entries):
+                    raise Refusal(Reason.OTHERS_WAIT)
+                people = people_in(channel)
+                if people and member.id not in people:
+                    raise Refusal(Reason.OTHERS_LISTEN)
+            await player.close(Refusal(Reason.SENT_AWAY_BY, name=member.display_name))
+            await reply.show(f"I have left {channel.mention}.")
 
     @app_commands.command(description="Show what I am saying, and what comes next")
     @app_commands.guild_only()
@@ -95,28 +77,28 @@ class Channel(commands.Cog):
         """Who said what, and when it will be heard."""
 
         async def render(page: int) -> tuple[str, int]:
-            return speaking.queue_page(self.bot.players.find(interaction.guild_id), page)
+            return voice_channels.queue_page(self.bot.players.find(interaction.guild_id), page)
 
-        async with Reply(interaction):
+        async with self.bot.reply(interaction):
             await Pages(render).show(interaction)
 
     @app_commands.command(description="Skip what I am saying: yours at once, others' by vote")
     @app_commands.guild_only()
     async def skip(self, interaction: Interaction) -> None:
-        """End the current item if the member owns it or may silence others; else count a vote."""
-        async with Reply(interaction) as reply:
-            scene = self._scene(interaction)
-            item = scene.player.current
-            if item is None:
-                raise Refusal(NOTHING_TO_END)
-            name = wording.as_text(scene.member.display_name)
-            if item.owner_id == scene.member.id:
-                scene.player.remove(item, Refusal("Skipped, as you asked."))
-            elif may_silence(scene.member, scene.channel):
-                scene.player.remove(item, Refusal(f"{name} skipped this."))
+        """End the current entry if the member owns it or may silence others; else count a vote."""
+        async with self.bot.reply(interaction) as reply:
+            player, channel, member = self._bot_in_channel(interaction)
+            if player.current is None:
+                raise Refusal(Reason.NOTHING_PLAYING)
+            if player.current.owner_id == member.id:
+                player.remove(player.current, Refusal(Reason.SKIPPED))
+            elif may_silence(member, channel):
+                player.remove(player.current, Refusal(Reason.SKIPPED_BY, name=member.display_name))
             else:
-                _vote(scene)
-                missing = _skip_if_voted(scene.player, item)
+                if member.id not in listeners_in(channel):
+                    raise Refusal(Reason.ONLY_LISTENERS_VOTE, channel=channel.mention)
+                player.votes.add(member.id)
+                missing = _skip_if_voted(player)
                 if missing > 0:
                     votes = "vote" if missing == 1 else "votes"
                     await reply.show(f"Your vote counts. {missing} more {votes} and I skip this.")
@@ -127,47 +109,43 @@ class Channel(commands.Cog):
     @app_commands.guild_only()
     async def stop(self, interaction: Interaction) -> None:
         """Clear the queue: all of it for members who may silence others, else only their own."""
-        async with Reply(interaction) as reply:
-            scene = self._scene(interaction)
-            name = wording.as_text(scene.member.display_name)
-            if may_silence(scene.member, scene.channel):
-                count = scene.player.clear(Refusal(f"{name} stopped everything."))
-                whose = ""
+        async with self.bot.reply(interaction) as reply:
+            player, channel, member = self._bot_in_channel(interaction)
+            if may_silence(member, channel):
+                whose, nothing = "", Reason.NOTHING_PLAYING
+                count = player.clear(Refusal(Reason.ALL_STOPPED_BY, name=member.display_name))
             else:
-                count = scene.player.clear(
-                    Refusal("Stopped, as you asked."), owner_id=scene.member.id
-                )
-                whose = " of yours"
+                whose, nothing = " of yours", Reason.NOTHING_OF_YOURS_PLAYING
+                count = player.clear(Refusal(Reason.SPEECH_STOPPED), owner_id=member.id)
             if count == 0:
-                raise Refusal(
-                    f"Nothing{whose} is being said or waits to be." if whose else NOTHING_TO_END
-                )
+                raise Refusal(nothing)
             what = "1 item" if count == 1 else f"{count} items"
             await reply.show(f"Stopped. {what}{whose} will not be said.")
 
-    def _scene(self, interaction: Interaction) -> Scene:
-        """Raises `Refusal` if the bot is in no voice channel of the guild."""
+    def _bot_in_channel(
+        self, interaction: Interaction
+    ) -> tuple[GuildPlayer, VocalChannel, discord.Member]:
+        """The guild's player, the bot's voice channel, and the member who used the command.
+
+        Raises `Refusal` if the bot is in no voice channel of the guild.
+        """
         player = self.bot.players.find(interaction.guild_id)
         channel = player.connection.channel if player is not None else None
         if player is None or channel is None or not isinstance(interaction.user, discord.Member):
-            raise Refusal(NOT_HERE)
-        return Scene(player, channel, interaction.user)
+            raise Refusal(Reason.NOT_IN_A_CHANNEL)
+        return player, channel, interaction.user
 
 
-def _vote(scene: Scene) -> None:
-    """Count the member's vote to skip the current item. Raises `Refusal` if they do not listen."""
-    if scene.member.id not in listeners_in(scene.channel):
-        raise Refusal(f"Only who listens in {scene.channel.mention} can vote to skip.")
-    scene.player.votes.add(scene.member.id)
+def _skip_if_voted(player: GuildPlayer) -> int:
+    """Skip the current entry once over half of those who listen want that.
 
-
-def _skip_if_voted(player: GuildPlayer, item: QueuedItem) -> int:
-    """Skip an item once over half of those who listen want that; return how many votes it lacks."""
+    Returns how many votes it lacks.
+    """
     channel = player.connection.channel
     listeners = set(listeners_in(channel)) if channel is not None else set()
     missing = len(listeners) // 2 + 1 - len(player.votes & listeners)
-    if missing <= 0:
-        player.remove(item, Refusal(VOTED_OUT))
+    if missing <= 0 and player.current is not None:
+        player.remove(player.current, Refusal(Reason.SKIPPED_BY_VOTE))
     return missing
 
 

@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from functools import partial
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from backend.contract import AUTO_LANGUAGE, MAX_TRANSCRIPT_CHARACTERS
+from backend.contract import AUTO_LANGUAGE, MAX_TRANSCRIPT_CHARACTERS, ConsentRecord
 from bot.audio.container import identify
 from bot.audio.reference import check_upload
 from bot.client import Interaction, VoiceBot
-from bot.errors import Refusal
-from bot.interface import wording
-from bot.interface.attachments import ReplyFormat, SpeechAttachment
-from bot.interface.errors import DISCORD_FAILURES
-from bot.interface.options import LANGUAGE_CHOICES, counts_for, name_resolver
-from bot.interface.questions import ask_for_consent
+from bot.errors import Reason, Refusal
+from bot.interface import cards, wording
+from bot.interface.delivery import DISCORD_FAILURES, ReplyFormat
+from bot.interface.options import LANGUAGE_CHOICES, caller_of, name_resolver
 from bot.interface.reply import Reply
+from bot.interface.views import ask_for_consent
+from bot.streaming import collect
+from bot.studio import NewVoice
 from bot.text import MAX_TEXT_CHARACTERS
 from bot.voices.names import MAX_NAME_CHARACTERS
-
-if TYPE_CHECKING:
-    from backend.contract import ConsentRecord
-    from bot.studio import NewVoice
-
-
-CORRECT_SAVED = "correct it with `/voice transcript`"
-CORRECT_UNSAVED = "use `/clone` again with a `transcript`"
 
 
 class Clone(commands.Cog):
@@ -58,8 +51,8 @@ class Clone(commands.Cog):
     ) -> None:
         """Refuse what can be refused at once, ask for consent, then do the work."""
         studio, owner = self.bot.studio, interaction.user
-        async with Reply(interaction) as reply:
-            reply.claim_place()
+        async with self.bot.reply(interaction) as reply:
+            reply.acquire_slot()
             sentences = await studio.script(
                 text, language=language, name_of=name_resolver(interaction)
             )
@@ -83,39 +76,36 @@ class Clone(commands.Cog):
                 reply.remarks.append(
                     f"Your voice is saved as {shown}. Use it any time with `/say`."
                 )
-            heard = wording.heard_in(
+            heard = cards.heard_in(
                 voice.heard,
                 given=transcript,
-                how_to_correct=CORRECT_SAVED if name else CORRECT_UNSAVED,
+                how_to_correct="correct it with `/voice transcript`"
+                if name
+                else "use `/clone` again with a `transcript`",
             )
             if heard is not None:
                 reply.remarks.append(heard)
             speech = await reply.work(
-                lambda progress: studio.speak(
-                    sentences,
-                    voice.prompt,
-                    language=language,
-                    caller=counts_for(interaction),
-                    on_sentence=progress.sentence,
+                lambda progress: collect(
+                    studio.stream(
+                        sentences, voice.prompt, language=language, caller=caller_of(interaction)
+                    ),
+                    on_sentence=partial(progress.sentence, total=len(sentences)),
                 )
             )
             who = wording.voice_name(name or owner.display_name)
             speaker = who if name else f"{who}, in a new voice,"
             await reply.post(
-                wording.spoken_message(
-                    speaker, text, notice=studio.backend.notice, notes=voice.notes
-                ),
-                SpeechAttachment(speech, ReplyFormat.OGG, self.bot.encoding_turns),
+                cards.spoken_message(speaker, text, studio.backend, voice.notes),
+                speech,
+                ReplyFormat.OGG,
             )
             await reply.finish()
 
     async def _ask_for_consent(self, interaction: Interaction, reply: Reply) -> ConsentRecord:
         """Ask, and keep the answer. Raises `Refusal` if it is no."""
         if not await reply.ask(ask_for_consent()):
-            raise Refusal(
-                "Nothing was cloned and nothing was kept. "
-                "Use `/clone` again when you have the speaker's permission."
-            )
+            raise Refusal(Reason.CONSENT_REFUSED)
         return await self.bot.library.record_consent(
             interaction.user.id, guild_id=interaction.guild_id
         )
@@ -140,7 +130,7 @@ async def _download(audio: discord.Attachment) -> bytes:
     try:
         upload = await audio.read()
     except DISCORD_FAILURES as error:
-        raise Refusal("I couldn't fetch that file from Discord. Please send it again.") from error
+        raise Refusal(Reason.UPLOAD_NOT_FETCHED) from error
     await asyncio.to_thread(identify, upload)
     return upload
 

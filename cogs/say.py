@@ -2,60 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
 from discord import app_commands
 from discord.ext import commands
 
 from backend.contract import AUTO_LANGUAGE
 from bot.client import Interaction, VoiceBot
-from bot.errors import Refusal
-from bot.interface import speaking, wording
-from bot.interface.attachments import ReplyFormat, SpeechAttachment
+from bot.errors import Reason, Refusal
+from bot.interface import cards, voice_channels
+from bot.interface.delivery import ReplyFormat
 from bot.interface.options import (
     FORMAT_CHOICES,
     LANGUAGE_CHOICES,
-    counts_for,
+    WHERE_CHOICES,
+    CommandOrder,
+    OrderedCommand,
+    Where,
+    caller_of,
     name_resolver,
     suggest_voices,
 )
 from bot.interface.reply import Reply
-from bot.interface.speaking import WHERE_CHOICES, Where
-from bot.interface.turns import Turn, Turns
-from bot.playback.queue import QueuedItem
-from bot.playback.recording import Recording
-from bot.text import MAX_TEXT_CHARACTERS, Sentence
+from bot.interface.wording import voice_name
+from bot.playback.player import GuildPlayer
+from bot.playback.queue import QueueEntry
+from bot.streaming import SharedStream, Speech, collect
+from bot.text import MAX_TEXT_CHARACTERS
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import SavedVoice
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
-
-    from bot.audio.joining import JoinedSpeech
-    from bot.playback.player import GuildPlayer
-    from bot.streaming import SpeechChunk
-
-VOICE_DELETED = "That voice was deleted meanwhile, so nothing was posted."
-
-
-@dataclass(frozen=True, slots=True)
-class Utterance:
-    """What is to be said.
-
-    Attributes:
-        text: As it was typed.
-        sentences: The same, ready to be spoken.
-        voice: Who says it.
-        language: In which language.
-        caller: Whose turn it takes.
-    """
-
-    text: str = field(repr=False)
-    sentences: list[Sentence] = field(repr=False)
-    voice: SavedVoice
-    language: str
-    caller: str
 
 
 class Say(commands.Cog):
@@ -63,7 +40,7 @@ class Say(commands.Cog):
 
     def __init__(self, bot: VoiceBot) -> None:
         self.bot = bot
-        self._turns = Turns()
+        self._order = CommandOrder()
 
     @app_commands.command(description="Say something with one of your voices")
     @app_commands.describe(
@@ -85,153 +62,100 @@ class Say(commands.Cog):
         format: str | None = None,  # noqa: A002 - the option's name in Discord
     ) -> None:
         """Speak sentence by sentence, and post one file, or be heard in the voice channel."""
-        with self._turns.taken(interaction.user.id) as turn:
-            async with Reply(interaction) as reply:
-                place = _place(interaction, where, file_wanted=format is not None)
-                if place is not Where.VOICE:
-                    reply.claim_place()
-                if place is Where.FILE:
-                    turn.end()
-                utterance = await self._utterance(interaction, text, voice, language)
-                reply_format = ReplyFormat(format) if format else ReplyFormat.OGG
-                if place is Where.FILE:
-                    await self._post(
-                        reply, utterance, await self._speak(reply, utterance), reply_format
-                    )
-                    await reply.finish()
-                elif place is Where.VOICE:
-                    await self._say_aloud(interaction, reply, turn, utterance)
-                else:
-                    await self._say_both(interaction, reply, turn, utterance, reply_format)
-
-    async def _utterance(
-        self, interaction: Interaction, text: str, voice: str | None, language: str | None
-    ) -> Utterance:
-        """What is to be said, in a form that can be. Raises `Refusal` or a `SpeechError`."""
-        saved = await self._voice(interaction.user.id, voice)
-        spoken = language or saved.language or AUTO_LANGUAGE
-        sentences = await self.bot.studio.script(
-            text, language=spoken, name_of=name_resolver(interaction)
-        )
-        return Utterance(text, sentences, saved, spoken, counts_for(interaction))
-
-    async def _speak(self, reply: Reply, utterance: Utterance) -> JoinedSpeech:
-        """Make the speech for a file."""
-        return await reply.work(
-            lambda progress: self.bot.studio.speak_saved(
-                utterance.sentences,
-                utterance.voice,
-                language=utterance.language,
-                caller=utterance.caller,
-                on_sentence=progress.sentence,
-            )
-        )
-
-    async def _post(
-        self, reply: Reply, utterance: Utterance, speech: JoinedSpeech, reply_format: ReplyFormat
-    ) -> None:
-        """Post speech where all can see it."""
-        if not await self.bot.library.touch(utterance.voice):
-            raise Refusal(VOICE_DELETED)
-        name = wording.voice_name(utterance.voice.name)
-        await reply.post(
-            wording.spoken_message(name, utterance.text, notice=self.bot.studio.backend.notice),
-            SpeechAttachment(speech, reply_format, self.bot.encoding_turns),
-        )
-
-    async def _say_aloud(
-        self, interaction: Interaction, reply: Reply, turn: Turn, utterance: Utterance
-    ) -> None:
-        """Speak in the person's voice channel; only the person sees a message about it."""
-        if not await self.bot.library.touch(utterance.voice):
-            raise Refusal(VOICE_DELETED)
-        player, item = await self._queue(
-            interaction, turn, utterance, lambda: self._stream(utterance)
-        )
-        await self._follow(reply, player, item)
-
-    async def _say_both(
-        self,
-        interaction: Interaction,
-        reply: Reply,
-        turn: Turn,
-        utterance: Utterance,
-        reply_format: ReplyFormat,
-    ) -> None:
-        """Speak in the voice channel, and post the same speech as a file as soon as it is made."""
-        recording = Recording()
-        player, item = await self._queue(interaction, turn, utterance, recording.follow)
-        try:
-            speech = await reply.work(
-                lambda progress: recording.record(
-                    self._stream(utterance),
-                    on_sentence=lambda number: progress.sentence(number, len(utterance.sentences)),
+        studio, owner = self.bot.studio, interaction.user
+        with self._order.command(owner.id) as command:
+            async with self.bot.reply(interaction) as reply:
+                target = voice_channels.where_to_speak(
+                    owner, self.bot.players, where, file_wanted=format is not None
                 )
-            )
-            await self._post(reply, utterance, speech, reply_format)
-            await self._follow(reply, player, item)
-        finally:
-            player.remove(item, Refusal(speaking.STOPPED_SPEAKING))
+                if target is not Where.VOICE:
+                    reply.acquire_slot()
+                if target is Where.FILE:
+                    command.release()
+                saved = await self._voice(owner.id, voice)
+                language = language or saved.language or AUTO_LANGUAGE
+                sentences = await studio.script(
+                    text, language=language, name_of=name_resolver(interaction)
+                )
+                count, caller = len(sentences), caller_of(interaction)
+                speak = partial(studio.stream, sentences, saved, language=language, caller=caller)
+                reply_format = ReplyFormat(format) if format else ReplyFormat.OGG
+                post = partial(self._post, reply, saved, text, count, reply_format)
+                if target is Where.FILE:
+                    await post(partial(collect, speak()))
+                    await reply.finish()
+                    return
 
-    async def _queue(
+                shared = SharedStream(speak()) if target is Where.BOTH else None
+                entry = QueueEntry(
+                    owner_id=owner.id,
+                    owner_name=owner.display_name,
+                    speaker=saved.name,
+                    text=text,
+                    sentences=count,
+                    speech=shared.follow if shared is not None else speak,
+                )
+                if shared is None:
+                    await self._touch(saved)
+                player = await self._enqueue(interaction, command, entry)
+                try:
+                    if shared is not None:
+                        await post(shared.collect)
+                    await self._follow(reply, player, entry)
+                finally:
+                    player.remove(entry, Refusal(Reason.SPEECH_STOPPED))
+
+    async def _post(  # noqa: PLR0913, PLR0917 - what is posted, and what is said about it
         self,
-        interaction: Interaction,
-        turn: Turn,
-        utterance: Utterance,
-        speech: Callable[[], AsyncGenerator[SpeechChunk, None]],
-    ) -> tuple[GuildPlayer, QueuedItem]:
-        """Join the person's voice channel, and put something into its queue. Raises `Refusal`."""
-        await turn.comes()
-        channel = speaking.channel_to_speak_in(interaction)
+        reply: Reply,
+        saved: SavedVoice,
+        text: str,
+        sentences: int,
+        reply_format: ReplyFormat,
+        collect_speech: Callable[..., Coroutine[Any, Any, Speech]],
+    ) -> None:
+        """Collect the speech for a file, and post it where all can see it."""
+        speech = await reply.work(
+            lambda progress: collect_speech(on_sentence=partial(progress.sentence, total=sentences))
+        )
+        await self._touch(saved)
+        words = cards.spoken_message(voice_name(saved.name), text, self.bot.studio.backend)
+        await reply.post(words, speech, reply_format)
+
+    async def _enqueue(
+        self, interaction: Interaction, command: OrderedCommand, entry: QueueEntry
+    ) -> GuildPlayer:
+        """Join the person's voice channel, and add to its queue. Raises `Refusal`."""
+        await command.wait_for_earlier()
+        channel = voice_channels.channel_to_speak_in(interaction.user, self.bot.players)
         await self.bot.players.join(channel)
         player = self.bot.players.of(channel.guild.id)
-        item = QueuedItem(
-            owner_id=interaction.user.id,
-            owner_name=interaction.user.display_name,
-            speaker=utterance.voice.name,
-            text=utterance.text,
-            sentences=len(utterance.sentences),
-            speech=speech,
-        )
-        player.add(item)
-        turn.end()
-        return player, item
+        player.add(entry)
+        command.release()
+        return player
 
-    async def _follow(self, reply: Reply, player: GuildPlayer, item: QueuedItem) -> None:
-        """Keep the private message up to date until the item was heard."""
+    async def _follow(self, reply: Reply, player: GuildPlayer, entry: QueueEntry) -> None:
+        """Keep the private message up to date until the entry was heard."""
         await reply.work(
-            lambda progress: speaking.follow(item, player, progress),
-            stopped=speaking.STOPPED_SPEAKING,
+            lambda progress: voice_channels.follow(entry, player, progress),
+            stopped=Reason.SPEECH_STOPPED,
         )
-        notice = self.bot.studio.backend.notice
         channel = player.connection.channel
-        await reply.show(speaking.heard_message(item.speaker, channel, notice=notice))
-
-    def _stream(self, utterance: Utterance) -> AsyncGenerator[SpeechChunk, None]:
-        return self.bot.studio.stream(
-            utterance.sentences,
-            utterance.voice,
-            language=utterance.language,
-            caller=utterance.caller,
-        )
+        await reply.show(cards.heard_message(entry.speaker, channel, self.bot.studio.backend))
 
     async def _voice(self, owner_id: int, name: str | None) -> SavedVoice:
+        """The voice of that name, or the one used last. Raises `Refusal`."""
         if name is not None:
             return await self.bot.library.find(owner_id, name)
         saved = await self.bot.library.default_for(owner_id)
         if saved is None:
-            raise Refusal(wording.NO_VOICE_YET)
+            raise Refusal(Reason.NO_VOICE_YET)
         return saved
 
-
-def _place(interaction: Interaction, where: str | None, *, file_wanted: bool) -> Where:
-    """Where speech goes. Raises `Refusal` if it cannot be heard where it is wanted."""
-    if where is None:
-        return Where.FILE if file_wanted else speaking.usual_place(interaction)
-    place = Where(where)
-    if place is not Where.FILE:
-        speaking.channel_to_speak_in(interaction)
-    return place
+    async def _touch(self, voice: SavedVoice) -> None:
+        """Note that a voice is used now. Raises `Refusal` if it is gone."""
+        if not await self.bot.library.touch(voice):
+            raise Refusal(Reason.VOICE_DELETED)
 
 
 async def setup(bot: VoiceBot) -> None:

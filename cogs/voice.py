@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from discord import app_commands
 from discord.ext import commands
 
 from bot.client import Interaction, VoiceBot
-from bot.errors import Refusal, explain
-from bot.interface import wording
+from bot.errors import Reason, Refusal
+from bot.interface import cards, wording
 from bot.interface.options import suggest_voices
-from bot.interface.pages import Pages
-from bot.interface.questions import ask_to_delete
-from bot.interface.reply import Reply
-from bot.interface.transcript_form import TranscriptForm
+from bot.interface.views import Pages, TranscriptForm, ask_to_delete
 from bot.voices.names import MAX_NAME_CHARACTERS
-
-if TYPE_CHECKING:
-    from bot.voices.records import SavedVoice
+from bot.voices.records import SavedVoice
 
 VOICES_PER_PAGE = 10
 
@@ -41,9 +35,9 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
             shown = await self.bot.library.page(
                 interaction.user.id, offset=offset, limit=VOICES_PER_PAGE
             )
-            return wording.voice_list(shown.voices, page, shown.total, VOICES_PER_PAGE)
+            return cards.voice_list(shown.voices, page, shown.total, VOICES_PER_PAGE)
 
-        async with Reply(interaction):
+        async with self.bot.reply(interaction):
             await Pages(render).show(interaction)
 
     @app_commands.command(description="Show what is kept about one of your voices")
@@ -51,16 +45,16 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
     @app_commands.autocomplete(voice=suggest_voices)
     async def info(self, interaction: Interaction, voice: VoiceName) -> None:
         """Everything that is kept about one voice."""
-        async with Reply(interaction) as reply:
+        async with self.bot.reply(interaction) as reply:
             saved = await self.bot.library.find(interaction.user.id, voice)
-            await reply.show(embed=wording.voice_card(saved))
+            await reply.show(embed=cards.voice_card(saved))
 
     @app_commands.command(description="Give one of your voices another name")
     @app_commands.describe(voice="Which of your voices", new_name="What to call it from now on")
     @app_commands.autocomplete(voice=suggest_voices)
     async def rename(self, interaction: Interaction, voice: VoiceName, new_name: VoiceName) -> None:
         """Rename a voice."""
-        async with Reply(interaction) as reply:
+        async with self.bot.reply(interaction) as reply:
             renamed = await self.bot.library.rename(interaction.user.id, voice, new_name)
             await reply.show(f"Done. The voice is called {wording.voice_name(renamed.name)} now.")
 
@@ -68,19 +62,15 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
     @app_commands.describe(voice="Which of your voices")
     @app_commands.autocomplete(voice=suggest_voices)
     async def transcript(self, interaction: Interaction, voice: VoiceName) -> None:
-        """Ask for what is really said; the form's answer goes on in `_correct`."""
-        try:
-            saved = await self.bot.library.find(interaction.user.id, voice)
-        except Refusal as refusal:  # a form must be the first answer, so there is no reply yet
-            await interaction.response.send_message(explain(refusal), ephemeral=True)
-            return
+        """Ask for what is really said, in a form; `_correct` takes its answer."""
+        saved = await self.bot.library.find(interaction.user.id, voice)
         form = TranscriptForm(saved.transcript, on_answer=partial(self._correct, saved))
         await interaction.response.send_modal(form)
 
     async def _correct(self, voice: SavedVoice, interaction: Interaction, transcript: str) -> None:
-        """Learn a voice anew."""
-        async with Reply(interaction) as reply:
-            reply.claim_place()
+        """Make a voice's prompt again, with another transcript."""
+        async with self.bot.reply(interaction) as reply:
+            reply.acquire_slot()
             heard = await reply.work(
                 lambda progress: self.bot.studio.correct_transcript(
                     voice, transcript, on_step=progress.step
@@ -88,7 +78,7 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
             )
             shown = wording.voice_name(voice.name)
             reply.remarks.append(f"Done. I learned {shown} again with that transcript.")
-            doubt = wording.heard_in(
+            doubt = cards.heard_in(
                 heard, given=transcript, how_to_correct="use `/voice transcript` again"
             )
             if doubt is not None:
@@ -100,11 +90,11 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
     @app_commands.autocomplete(voice=suggest_voices)
     async def delete(self, interaction: Interaction, voice: VoiceName) -> None:
         """Ask, then delete."""
-        async with Reply(interaction) as reply:
+        async with self.bot.reply(interaction) as reply:
             saved = await self.bot.library.find(interaction.user.id, voice)
             shown = wording.voice_name(saved.name)
             if not await reply.ask(ask_to_delete(f"the voice {shown}")):
-                raise Refusal(f"Kept. {shown} is still there.")
+                raise Refusal(Reason.VOICE_KEPT, name=saved.name)
             await self.bot.library.delete(saved)
             await reply.show(f"Deleted. {shown} and its recording are gone.")
 
@@ -118,12 +108,12 @@ class Forget(commands.Cog):
     @app_commands.command(description="Delete everything I keep about you")
     async def forget(self, interaction: Interaction) -> None:
         """Ask, then delete all voices and consent records of the person."""
-        async with Reply(interaction) as reply:
+        async with self.bot.reply(interaction) as reply:
             everything = ask_to_delete("all your voices, their recordings and your consent record")
             if not await reply.ask(everything):
-                raise Refusal("Kept. Nothing was deleted.")
+                raise Refusal(Reason.EVERYTHING_KEPT)
             forgotten = await self.bot.library.forget(interaction.user.id)
-            await reply.show(wording.forgotten(forgotten))
+            await reply.show(cards.forgotten(forgotten))
 
 
 async def setup(bot: VoiceBot) -> None:

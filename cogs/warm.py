@@ -10,7 +10,6 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.client import Interaction, VoiceBot
-from bot.interface.reply import Reply
 
 MIN_MINUTES = 5
 MAX_MINUTES = 120
@@ -32,7 +31,7 @@ class Warm(commands.Cog):
         self, interaction: Interaction, minutes: app_commands.Range[int, MIN_MINUTES, MAX_MINUTES]
     ) -> None:
         """Wake the voice engine; a later `/warm` sets another end."""
-        async with Reply(interaction) as reply:
+        async with self.bot.reply(interaction) as reply:
             await self.bot.studio.keep_awake(minutes)
             log.info(
                 "asked to stay awake",

@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bot import __main__ as command_line
-from bot.client import create_bot
+from bot.client import VoiceBot
 from bot.settings import Settings
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ class TestAgainstDiscordsApi:
         self, api: list[dict[str, object]], tmp_path: Path
     ) -> None:
         settings = Settings(_env_file=None, database_url=f"sqlite:///{tmp_path}/t.db")
-        async with create_bot(settings, serving=False) as bot:
+        async with VoiceBot(settings) as bot:
             with pytest.raises(discord.LoginFailure):
                 await bot.publish_commands("wrong", guild_id=None)
         assert api == []
@@ -235,7 +235,7 @@ class TestAgainstDiscordsApi:
         self, api: list[dict[str, object]], tmp_path: Path, guild_id: int | None
     ) -> None:
         settings = Settings(_env_file=None, database_url=f"sqlite:///{tmp_path}/t.db")
-        async with create_bot(settings, serving=False) as bot:
+        async with VoiceBot(settings) as bot:
             names = await bot.publish_commands("right", guild_id=guild_id)
         assert sorted(names) == EVERY_COMMAND
         assert {f"/{command['name']}" for command in api} == set(names)

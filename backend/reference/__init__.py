@@ -1,1 +1,1 @@
-"""Reference clips: as audio, from an address, and what is said in them."""
+"""Reference clips: decoding, downloading and transcribing them."""

@@ -1,4 +1,4 @@
-"""Reference audio as callers send it, as the samples that the model hears."""
+"""Audio as callers send it, decoded to the samples that the model takes; and PCM as a WAV file."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from backend.contract import ReferenceClip
+
     FetchAudio = Callable[[str], Awaitable[bytes]]
-    """Gets a file from an address, or raises `ReferenceUnusableError`."""
+    """Downloads the file at an address, or raises `ReferenceUnusableError`."""
 
 MAX_AUDIO_BYTES = 16 * 1024 * 1024
 """The largest file, whichever way it comes: 30 s in stereo at 48 kHz and 32 bits have 11 MiB."""
@@ -39,29 +41,35 @@ _SAMPLE_RATES = range(8_000, 192_001)
 
 
 async def load_reference(ref_audio: bytes | str, fetch: FetchAudio) -> NDArray[np.float32]:
-    """Take reference audio in any of its forms.
+    """Decode a reference clip, in any form that callers send.
 
     Args:
         ref_audio: An audio file's bytes, the same as base64, or the https address of one.
-        fetch: Gets the file behind an address.
+        fetch: Downloads the file at an address.
 
     Returns:
-        Mono `(n,)` in [-1, 1] at `REFERENCE_SAMPLE_RATE`, of a length that can serve.
+        Mono `(n,)` in [-1, 1] at `REFERENCE_SAMPLE_RATE`, not too short and not too long.
 
-    Raises `ReferenceUnusableError`, with a reason that quotes nothing of it.
+    Raises `ReferenceUnusableError`, with a reason that quotes nothing of the clip.
     """
     file = await read_audio_file(ref_audio, fetch)
-    samples = await asyncio.to_thread(decode_audio, file, MAX_REFERENCE_SECONDS)
-    seconds = len(samples) / REFERENCE_SAMPLE_RATE
-    if seconds < MIN_REFERENCE_SECONDS:
-        raise ReferenceUnusableError(
-            f"it lasts {seconds:.1f} s, but {MIN_REFERENCE_SECONDS:.0f} s are needed"
-        )
-    return samples
+    return _long_enough(await asyncio.to_thread(decode_audio, file, MAX_REFERENCE_SECONDS))
+
+
+def read_clip(clip: ReferenceClip) -> NDArray[np.float32]:
+    """Read a reference clip that is decoded already, as `load_reference` returns one.
+
+    Raises `ReferenceUnusableError` unless it is PCM at `REFERENCE_SAMPLE_RATE` that lasts long
+    enough.
+    """
+    if clip.sample_rate != REFERENCE_SAMPLE_RATE or len(clip.pcm) % 2:
+        raise ReferenceUnusableError("it is not mono 16-bit PCM at 24 kHz")
+    samples = np.frombuffer(clip.pcm, "<i2").astype(np.float32) / np.float32(32_768)
+    return _long_enough(samples)
 
 
 async def read_audio_file(audio: bytes | str, fetch: FetchAudio) -> bytes:
-    """Get an audio file's bytes, at most `MAX_AUDIO_BYTES`, from any form that callers send.
+    """Get the bytes of an audio file, at most `MAX_AUDIO_BYTES`, in any form that callers send.
 
     Raises `ReferenceUnusableError`.
     """
@@ -83,12 +91,13 @@ async def read_audio_file(audio: bytes | str, fetch: FetchAudio) -> bytes:
 def decode_audio(file: bytes, max_seconds: float) -> NDArray[np.float32]:
     """Decode an audio file. Blocks for as long as that takes.
 
-    However long the file is, no more than `max_seconds` of it are decoded.
+    No more than `max_seconds` are decoded, however long the file is.
 
     Returns:
         Mono `(n,)` in [-1, 1] at `REFERENCE_SAMPLE_RATE`.
 
-    Raises `ReferenceUnusableError` if it is no audio file, is longer, or holds no usable samples.
+    Raises `ReferenceUnusableError` if it is no audio file, is longer, or has samples that are not
+    finite.
     """
     try:
         samples, sample_rate = _decode(file, max_seconds)
@@ -108,24 +117,41 @@ def decode_audio(file: bytes, max_seconds: float) -> NDArray[np.float32]:
     return full_scale
 
 
+def write_wav(pcm: bytes) -> bytes:
+    """Put mono s16le samples at `REFERENCE_SAMPLE_RATE` into a WAV file."""
+    file = io.BytesIO()
+    samples = np.frombuffer(pcm, "<i2")
+    soundfile.write(file, samples, REFERENCE_SAMPLE_RATE, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
 class _FileInMemory(io.BytesIO):
-    """A file for libsndfile, which seeks to places before the first byte of a damaged one."""
+    """A file for libsndfile, which in a damaged file may seek to before its first byte."""
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         return super().seek(max(0, offset) if whence == io.SEEK_SET else offset, whence)
+
+
+def _long_enough(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    seconds = len(samples) / REFERENCE_SAMPLE_RATE
+    if seconds < MIN_REFERENCE_SECONDS:
+        raise ReferenceUnusableError(
+            f"it lasts {seconds:.1f} s, but {MIN_REFERENCE_SECONDS:.0f} s are needed"
+        )
+    return samples
 
 
 def _from_base64(text: str) -> bytes:
     if len(text) > _MAX_BASE64_CHARACTERS:
         raise ReferenceUnusableError(f"it has more than {MAX_AUDIO_BYTES >> 20} MiB")
     try:
-        return base64.b64decode("".join(text.split()), validate=True)  # some break its lines
+        return base64.b64decode("".join(text.split()), validate=True)  # encoders may wrap lines
     except (binascii.Error, ValueError):
         raise ReferenceUnusableError("the text is neither base64 nor an https address") from None
 
 
 def _decode(file: bytes, max_seconds: float) -> tuple[NDArray[np.float32], int]:
-    """Decode samples `(n, channels)`, one more than allowed if the file goes on."""
+    """Decode samples `(n, channels)`: one more than allowed if the file is too long."""
     with soundfile.SoundFile(_FileInMemory(file)) as audio:
         if audio.format not in _FORMATS:
             raise ReferenceUnusableError("its format is not read: send WAV, FLAC, Ogg or MP3")

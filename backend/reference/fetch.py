@@ -1,34 +1,103 @@
-"""Reference audio from an address that somebody sent: https, public, and bounded in every way."""
+"""Downloads reference audio from an address that a caller sent.
+
+The address is not trusted: only https and only public IP addresses are used, and size, time and
+redirects are bounded.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import socket
 from typing import TYPE_CHECKING
 
 from aiohttp import ClientError, ClientSession, DummyCookieJar, TCPConnector
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from backend.contract import ReferenceUnusableError
 from backend.reference.audio import MAX_ADDRESS_CHARACTERS, MAX_AUDIO_BYTES
-from backend.reference.public_address import PublicResolver
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     from aiohttp import ClientResponse
-    from aiohttp.abc import AbstractResolver
 
 MAX_REDIRECTS = 3
 MAX_SECONDS = 20.0
-"""For everything, redirects included."""
+"""For the whole download, redirects included."""
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _OK = 200
 _PIECE_BYTES = 64 * 1024
 _HEADERS = {
     "Accept": "audio/*, application/octet-stream;q=0.5",
-    "Accept-Encoding": "identity",  # what is counted is what arrives
+    "Accept-Encoding": "identity",  # so that the bytes counted are the bytes that arrive
 }
+_NOT_PUBLIC = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        # IPv6 addresses that lead to an IPv4 one, which could be any
+        "::/96",  # RFC 4291: compatible
+        "::ffff:0:0/96",  # RFC 4291: mapped
+        "::ffff:0:0:0/96",  # RFC 2765: translated without state
+        "64:ff9b::/96",  # RFC 6052: translated
+        "64:ff9b:1::/48",  # RFC 8215: translated locally
+        "2001::/32",  # RFC 4380: Teredo
+        "2002::/16",  # RFC 3056: 6to4
+        "192.88.99.0/24",  # RFC 7526: relays of 6to4
+        # networks that Python's ipaddress counts as global, or did in older versions
+        "3fff::/20",  # RFC 9637: documentation
+        "5f00::/16",  # RFC 9602: segment routing
+        "fec0::/10",  # RFC 3879: site-local
+    )
+)
+
+
+def is_public(address: str) -> bool:
+    """Whether this is an IP address of the public internet."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if parsed.is_multicast or not parsed.is_global:
+        return False
+    return not any(parsed in network for network in _NOT_PUBLIC)
+
+
+class PublicResolver(AbstractResolver):
+    """Resolves host names whose IP addresses are all public, and refuses others.
+
+    The client connects to exactly the addresses that this returns, so the name cannot resolve to
+    another address between the check and the connection (DNS rebinding).
+
+    Args:
+        resolver: Does the resolving; None is the system's.
+        is_allowed: Tells whether an address may be connected to.
+    """
+
+    def __init__(
+        self,
+        resolver: AbstractResolver | None = None,
+        is_allowed: Callable[[str], bool] = is_public,
+    ) -> None:
+        self._resolver = resolver or ThreadedResolver()
+        self._is_allowed = is_allowed
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Resolve a name. Raises `ReferenceUnusableError` if any of its addresses is not public."""
+        results = await self._resolver.resolve(host, port, family)
+        if not all(self._is_allowed(result["host"]) for result in results):
+            raise ReferenceUnusableError("its address does not lead to the public internet")
+        return results
+
+    async def close(self) -> None:
+        """Release the resolver."""
+        await self._resolver.close()
 
 
 async def fetch_audio(
@@ -40,14 +109,14 @@ async def fetch_audio(
 ) -> bytes:
     """Download a file of at most `MAX_AUDIO_BYTES`.
 
-    Only https is spoken, only public addresses are connected to, and that holds for each of at most
-    `MAX_REDIRECTS` redirects. No cookies, proxies or credentials are used.
+    Each of at most `MAX_REDIRECTS` redirects is checked like the address itself. No cookies,
+    proxies or credentials are used.
 
     Args:
-        address: From whoever sent it.
-        resolver: Turns names into addresses that may be connected to; None allows public ones.
-        tls: Which certificates are trusted; None is the public authorities'.
-        max_seconds: How long it may take in all.
+        address: An https URL, not trusted.
+        resolver: Resolves host names; None allows public IP addresses only.
+        tls: Which certificates to trust; None trusts the public authorities.
+        max_seconds: How long the whole download may take.
 
     Raises `ReferenceUnusableError`, with a reason that does not quote the address.
     """
@@ -80,7 +149,7 @@ async def _follow(url: URL, session: ClientSession) -> bytes:
 
 
 def _checked(address: str) -> URL:
-    """Parse an address, or raise `ReferenceUnusableError` for one that is not to be asked."""
+    """Parse an address. Raises `ReferenceUnusableError` if it must not be requested."""
     if len(address) > MAX_ADDRESS_CHARACTERS:
         raise ReferenceUnusableError("its address is too long")
     url = URL(address)
@@ -88,7 +157,7 @@ def _checked(address: str) -> URL:
         raise ReferenceUnusableError("its address must begin with https://")
     if url.user is not None or url.password is not None:
         raise ReferenceUnusableError("its address must not hold a user name or password")
-    # The client connects to a bare IP address without asking the resolver, which is what checks.
+    # The client connects to a bare IP address without asking the resolver, which does the check.
     if ":" in url.host or url.host.replace(".", "").isdigit():
         raise ReferenceUnusableError("its address must name a host, not an IP address")
     return url

@@ -1,4 +1,4 @@
-"""What a reference clip says, when nobody wrote it down. The one door to faster-whisper."""
+"""Writes down what a reference clip says, with Whisper. Nothing else uses faster-whisper."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ from backend.contract import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-DEFAULT_MODEL = "large-v3-turbo"
-"""For a GPU."""
+GPU_MODEL = "large-v3-turbo"
 
 CPU_MODEL = "base"
-"""Answers in seconds on a CPU. "small" hears better, and takes some three times as long."""
+"""Takes seconds on a CPU. "small" makes fewer errors and takes about three times as long."""
 
 LANGUAGE_OF_CODE = {
     "zh": "Chinese",
@@ -44,20 +43,20 @@ LANGUAGE_OF_CODE = {
 _WHISPER_SAMPLE_RATE = 16_000
 _SURE_OF_LANGUAGE = 0.5
 _MAX_TOKENS = 224
-"""Of one window of 30 s: half of what Whisper could write, and twice the fastest speech."""
+"""The most tokens of a window of 30 s: half of Whisper's limit, twice what fast speech needs."""
 
 _TEMPERATURES = (0.0, 0.4)
-"""If the first attempt loops or is unsure there is one more, instead of Whisper's usual five."""
+"""A first attempt that loops or is unsure is repeated once, not five times as Whisper does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transcription:
-    """What was heard in a clip, for a person to correct.
+    """What a clip says.
 
     Attributes:
         text: The transcript; empty if nobody speaks.
-        language: One of `LANGUAGES`, or None if it is another or cannot be told.
-        language_confidence: From 0 to 1. 0 for an English-only model, which hears no other.
+        language: One of `backend.contract.LANGUAGES`, or None if it is another or uncertain.
+        language_confidence: From 0 to 1. An English-only model, which cannot tell, has 0.
     """
 
     text: str = field(repr=False)
@@ -68,22 +67,20 @@ class Transcription:
 class Transcriber:
     """A loaded Whisper model. Threads may share it."""
 
-    def __init__(
-        self, model: str | Path = DEFAULT_MODEL, *, device: str = "auto", threads: int = 0
-    ) -> None:
+    def __init__(self, model: str | Path, *, device: str = "auto", threads: int = 0) -> None:
         """Load the model, which takes seconds, or minutes if it must be downloaded first.
 
         Args:
-            model: The folder of a converted Whisper model, or a name that faster-whisper knows: it
-                looks in the hub's cache, then on the hub.
+            model: The folder of a Whisper model converted for CTranslate2, or a name that
+                faster-whisper knows and downloads.
             device: "cpu", "cuda", or "auto" for a GPU if there is one.
-            threads: How many of the CPU's to use; 0 leaves it to CTranslate2.
+            threads: CPU threads; 0 leaves the number to CTranslate2.
 
-        Raises `BackendUnavailableError` if the model is not there or cannot be loaded.
+        Raises `BackendUnavailableError` if the model is missing or cannot be loaded.
         """
         try:
             self._model = _load(model, device, threads)
-        except Exception as error:  # a damaged tokenizer raises nothing more special
+        except Exception as error:  # a damaged tokenizer raises no type of its own
             raise BackendUnavailableError(
                 f"the transcription model {model} cannot be loaded ({type(error).__name__}): name "
                 "the folder of a converted Whisper model, or one that faster-whisper can download"
@@ -92,7 +89,7 @@ class Transcriber:
     def transcribe(self, samples: NDArray[np.float32], sample_rate: int) -> Transcription:
         """Write down what a clip says.
 
-        The work is bounded by the clip's length: one window, two attempts, 224 tokens each.
+        At most two attempts are made, each of one window and 224 tokens.
 
         Args:
             samples: Mono `(n,)`, in [-1, 1].

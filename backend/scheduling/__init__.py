@@ -1,1 +1,1 @@
-"""Many callers share one engine: requests wait, are admitted to the batch, and stream back."""
+"""Shares one engine between many callers: a fair queue, a worker thread, streamed results."""

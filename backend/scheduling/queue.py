@@ -6,25 +6,88 @@ import math
 import threading
 from collections import Counter, deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, TypeVar
 
-from backend.contract import BackendBusyError, BackendUnavailableError
-from backend.scheduling.fair_queue import FairQueue, QueueFullError
-from backend.scheduling.request import PromptTicket, SpeechTicket
+from backend.contract import BackendBusyError, BackendUnavailableError, GenerationFailedError
+from backend.scheduling.request import ScheduledPrompt, ScheduledRequest, ScheduledSpeech
 
-if TYPE_CHECKING:
-    from backend.scheduling.request import Ticket
+T = TypeVar("T")
 
 _RECENT = 32
+"""How many of the latest requests the estimate of their cost rests on."""
+
 _CLOSED = "the engine is shutting down"
+
+
+class QueueFullError(Exception):
+    """The queue is full, or this caller's share of it is."""
+
+
+class FairQueue(Generic[T]):
+    """A bounded queue that serves its callers round-robin. Each caller's items stay in order.
+
+    The caller with the fewest running items comes first. Among callers with equally many, a new
+    caller waits for at most one item of each of the others.
+
+    Args:
+        limit: How many items fit in.
+        limit_per_caller: How many of them may belong to one caller.
+    """
+
+    def __init__(self, *, limit: int, limit_per_caller: int) -> None:
+        self._limit = limit
+        self._limit_per_caller = limit_per_caller
+        # In round-robin order. Callers without items are not in it.
+        self._items: dict[str, deque[T]] = {}
+
+    def push(self, caller: str, item: T) -> None:
+        """Put an item behind its caller's other items, or raise `QueueFullError`."""
+        items = self._items.get(caller, deque())
+        if len(self) >= self._limit or len(items) >= self._limit_per_caller:
+            raise QueueFullError
+        items.append(item)
+        self._items[caller] = items
+
+    def next_caller(self, running: Counter[str]) -> str | None:
+        """Name the caller who is served next; None if the queue is empty.
+
+        Args:
+            running: How many items of each caller have been taken and are not done yet.
+        """
+        return min(self._items, key=lambda caller: running[caller], default=None)
+
+    def pop(self, caller: str) -> T:
+        """Take a caller's first item, which must exist, and put the caller behind the others."""
+        items = self._items.pop(caller)
+        item = items.popleft()
+        if items:
+            self._items[caller] = items
+        return item
+
+    def remove(self, caller: str, item: T) -> None:
+        """Take an item out, wherever it is; it may have left already."""
+        items = self._items.get(caller, deque())
+        if item in items:
+            items.remove(item)
+            if not items:
+                del self._items[caller]
+
+    def clear(self) -> list[T]:
+        """Take all items out."""
+        items = [item for own in self._items.values() for item in own]
+        self._items.clear()
+        return items
+
+    def __len__(self) -> int:
+        return sum(map(len, self._items.values()))
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulerLimits:
-    """How much may be under way at once.
+    """How many requests may run and wait at once.
 
     Attributes:
-        rows: The sentences that are spoken together; at least one.
+        rows: The sentences that are spoken in one batch; at least one.
         waiting: The requests of a kind (speech, voice prompts) that may wait; one more is refused.
         waiting_per_caller: How many of them may belong to one caller.
     """
@@ -34,146 +97,143 @@ class SchedulerLimits:
     waiting_per_caller: int = 16
 
     @property
-    def rows_for_newcomers(self) -> int:
-        """The rows that only a caller of whom nothing is being spoken may take.
+    def rows_for_new_callers(self) -> int:
+        """The rows that only a caller without a running sentence may take.
 
-        A quarter, so that a few can join at the next frame though others speak for minutes. It is
-        rounded up, so that even of two rows one caller never takes both. Of a single row it takes
-        nothing away: whoever has it can have no second one.
+        A quarter of the rows, so that new callers start at the next frame even while others speak
+        for minutes. It is rounded up: one caller never takes both of two rows. With a single row
+        the rule changes nothing, because its caller cannot have a second one.
         """
         return math.ceil(self.rows / 4)
 
 
 class RequestQueue:
-    """Tickets that wait for one engine thread, which takes them from here and says when they end.
+    """The requests of all callers, from which one engine thread takes its work.
 
     Args:
-        limits: How much may be under way at once.
+        limits: How many requests may run and wait at once.
     """
 
     def __init__(self, limits: SchedulerLimits) -> None:
         self._limits = limits
         bounds = {"limit": limits.waiting, "limit_per_caller": limits.waiting_per_caller}
-        self._speeches: FairQueue[SpeechTicket] = FairQueue(**bounds)
-        self._prompts: FairQueue[PromptTicket] = FairQueue(**bounds)
-        self._lines: dict[type[Ticket[Any]], FairQueue[Any]] = {
-            SpeechTicket: self._speeches,
-            PromptTicket: self._prompts,
-        }
-        self._begun: set[Ticket[Any]] = set()
-        self._recent_seconds: deque[float] = deque(maxlen=_RECENT)  # of the engine's time
+        self._speech: FairQueue[ScheduledSpeech] = FairQueue(**bounds)
+        self._prompts: FairQueue[ScheduledPrompt] = FairQueue(**bounds)
+        self._running: set[ScheduledRequest[Any]] = set()
+        self._recent_seconds: deque[float] = deque(maxlen=_RECENT)
         self._is_closed = False
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # its lock is reentrant
 
-    def put(self, ticket: Ticket[Any]) -> None:
+    def put(self, request: ScheduledRequest[Any]) -> None:
         """Add a request.
 
         Raises `BackendBusyError` if there is no room, and `BackendUnavailableError` once closed.
         """
         with self._changed:
-            if self._is_closed:
-                raise BackendUnavailableError(_CLOSED)
+            self._check_open()
             try:
-                self._lines[type(ticket)].push(ticket.caller, ticket)
+                self._waiting(request).push(request.caller, request)
             except QueueFullError:
                 raise BackendBusyError(self.retry_after()) from None
             self._changed.notify()
 
     def check_room(self) -> None:
-        """Raise what `put` would raise for a sentence of somebody who asks for nothing else."""
+        """Raise what `put` would raise for a sentence of a caller who has no other requests."""
         with self._changed:
-            if self._is_closed:
-                raise BackendUnavailableError(_CLOSED)
-            if len(self._speeches) >= self._limits.waiting:
+            self._check_open()
+            if len(self._speech) >= self._limits.waiting:
                 raise BackendBusyError(self.retry_after())
 
-    def withdraw(self, ticket: Ticket[Any]) -> None:
-        """Free a request's place, or have the engine drop what it does for it."""
+    def cancel(self, request: ScheduledRequest[Any]) -> None:
+        """Take a waiting request out, or have the engine stop a running one."""
         with self._changed:
-            ticket.is_over = True
-            self._lines[type(ticket)].remove(ticket.caller, ticket)
+            request.is_over = True
+            self._waiting(request).remove(request.caller, request)
 
-    def ahead_of(self, ticket: Ticket[Any]) -> int:
-        """Count the requests that are taken before this one, as of now; 0 if it waits no more."""
+    def expire(self, request: ScheduledRequest[Any]) -> None:
+        """Fail a request whose deadline has passed."""
         with self._changed:
-            kind = type(ticket)
-            line = self._lines[kind].in_order(self._under_way(kind))
-            return next((ahead for ahead, other in enumerate(line) if other is ticket), 0)
+            if request in self._running:
+                request.fail(GenerationFailedError("it was not done in the time allowed"))
+            else:
+                request.fail(BackendBusyError(self.retry_after()))
+            self.cancel(request)
 
     def retry_after(self) -> float | None:
         """Estimate the seconds until all requests are done; None before any was."""
         with self._changed:
-            pace = self.seconds_per_request()
-            return None if pace is None else pace * sum(self.counts())
+            seconds = self.seconds_per_request()
+            return None if seconds is None else seconds * sum(self.counts())
 
     def counts(self) -> tuple[int, int]:
-        """Count the requests that wait, and those that have begun."""
+        """Count the waiting and the running requests."""
         with self._changed:
-            return len(self._speeches) + len(self._prompts), len(self._begun)
-
-    def close(self) -> None:
-        """Fail every request, and refuse what comes."""
-        with self._changed:
-            self._is_closed = True
-            lines = self._lines.values()
-            waiting = (ticket for line in lines for ticket in line.in_order(Counter()))
-            for ticket in (*waiting, *self._begun):
-                ticket.fail(BackendUnavailableError(_CLOSED))
-            self._changed.notify()
-
-    def wait_for_work(self) -> bool:
-        """Sleep until there is something to do; return False once closed."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: self._is_closed or self._begun or self._speeches or self._prompts
-            )
-            return not self._is_closed
-
-    def take_prompt(self) -> PromptTicket | None:
-        """Take the voice prompt that is made next."""
-        with self._changed:
-            caller = self._prompts.next_caller(Counter())
-            if self._is_closed or caller is None:
-                return None
-            ticket = self._prompts.pop(caller)
-            self._begin(ticket)
-            return ticket
-
-    def take_speeches(self) -> list[SpeechTicket]:
-        """Take the sentences that join now, for which there are rows."""
-        tickets = []
-        with self._changed:
-            while not self._is_closed and (caller := self._next_speaker()) is not None:
-                ticket = self._speeches.pop(caller)
-                self._begin(ticket)
-                tickets.append(ticket)
-        return tickets
-
-    def end(self, ticket: Ticket[Any]) -> None:
-        """Note that the engine is done with a ticket."""
-        with self._changed:
-            self._begun.remove(ticket)
-            self._recent_seconds.append(ticket.engine_seconds)
+            return len(self._speech) + len(self._prompts), len(self._running)
 
     def seconds_per_request(self) -> float | None:
-        """Give the engine's time for one request, lately; None before anything ended."""
+        """The engine's time for one request, lately; None before any was done."""
         with self._changed:
             recent = self._recent_seconds
             return sum(recent) / len(recent) if recent else None
 
-    def _begin(self, ticket: Ticket[Any]) -> None:
-        ticket.has_begun = True
-        self._begun.add(ticket)
+    def close(self) -> None:
+        """Fail all requests, and refuse new ones."""
+        with self._changed:
+            self._is_closed = True
+            for request in (*self._speech.clear(), *self._prompts.clear(), *self._running):
+                request.fail(BackendUnavailableError(_CLOSED))
+            self._changed.notify()
+
+    def wait_for_work(self) -> bool:
+        """Sleep until a request waits or runs; return False once closed."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._is_closed or self._running or self._speech or self._prompts
+            )
+            return not self._is_closed
+
+    def take_prompt(self) -> ScheduledPrompt | None:
+        """Take the voice prompt to make next; from then on it runs."""
+        with self._changed:
+            # Prompts are made one at a time, so no caller has one running.
+            caller = self._prompts.next_caller(Counter())
+            if caller is None:
+                return None
+            request = self._prompts.pop(caller)
+            self._running.add(request)
+            return request
+
+    def take_speech(self) -> list[ScheduledSpeech]:
+        """Take the sentences that get a row now; from then on they run."""
+        requests = []
+        with self._changed:
+            while (caller := self._next_speaker()) is not None:
+                request = self._speech.pop(caller)
+                self._running.add(request)
+                requests.append(request)
+        return requests
+
+    def end(self, request: ScheduledRequest[Any]) -> None:
+        """Note that the engine is done with a running request."""
+        with self._changed:
+            self._running.remove(request)
+            self._recent_seconds.append(request.engine_seconds)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise BackendUnavailableError(_CLOSED)
+
+    def _waiting(self, request: ScheduledRequest[Any]) -> FairQueue[Any]:
+        """The queue for a request of this kind."""
+        return self._speech if isinstance(request, ScheduledSpeech) else self._prompts
 
     def _next_speaker(self) -> str | None:
-        """Say whose sentence joins next; None if there is none, or no row for it."""
-        rows = self._under_way(SpeechTicket)
-        caller = self._speeches.next_caller(rows)
+        """The caller whose sentence gets the next row; None if none waits or no row is free."""
+        rows = Counter(
+            request.caller for request in self._running if isinstance(request, ScheduledSpeech)
+        )
+        caller = self._speech.next_caller(rows)
         if caller is None:
             return None
-        kept_free = self._limits.rows_for_newcomers if rows[caller] else 0
+        kept_free = self._limits.rows_for_new_callers if rows[caller] else 0
         return caller if rows.total() < self._limits.rows - kept_free else None
-
-    def _under_way(self, kind: type[Ticket[Any]]) -> Counter[str]:
-        """Count the requests of a kind that have begun, by their callers."""
-        return Counter(ticket.caller for ticket in self._begun if isinstance(ticket, kind))

@@ -1,4 +1,4 @@
-"""The one thread that touches the engine: it moves all that is spoken on, frame by frame."""
+"""The one thread that uses the engine. It moves all running sentences on, frame by frame."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from backend.contract import VoicePrompt
-    from backend.engine.engine import Engine, SpeakingLoop
+    from backend.engine.engine import Engine
+    from backend.engine.generation import GenerationLoop
     from backend.engine.interface import SpeechChunk
+    from backend.engine.package_loop import PackageLoop
     from backend.scheduling.queue import RequestQueue
-    from backend.scheduling.request import PromptTicket, SpeechTicket
+    from backend.scheduling.request import ScheduledSpeech
+
+    Loop = GenerationLoop | PackageLoop
 
 log = logging.getLogger(__name__)
 
@@ -27,16 +31,16 @@ class EngineWorker:
 
     Args:
         engine: Nothing else may use it from now on.
-        queue: Where the work comes from.
-        rows: How many sentences the engine speaks together, at the most.
+        queue: Where the requests come from.
+        rows: The most sentences of a batch.
     """
 
     def __init__(self, engine: Engine, queue: RequestQueue, *, rows: int) -> None:
         self._engine = engine
         self._queue = queue
         self._rows = rows
-        self._loop: SpeakingLoop | None = None
-        self._speaking: dict[int, SpeechTicket] = {}  # by their numbers in the loop
+        self._loop: Loop | None = None
+        self._running: dict[int, ScheduledSpeech] = {}  # by their numbers in the loop
         self._frame_seconds_due = 0.0
         self._crashes_in_a_row = 0
         # A daemon: a step of the model that never ends must not keep the process alive.
@@ -44,7 +48,7 @@ class EngineWorker:
 
     @property
     def crashes_in_a_row(self) -> int:
-        """How many calls of the model have crashed since one last went well."""
+        """How many calls of the model have crashed since the last success."""
         return self._crashes_in_a_row
 
     def start(self) -> None:
@@ -52,80 +56,76 @@ class EngineWorker:
         self._thread.start()
 
     def join(self, timeout: float) -> bool:
-        """Wait at most so many seconds for the end of the thread; return whether it ended."""
-        if self._thread.ident is not None:  # otherwise it never began
-            self._thread.join(timeout)
+        """Wait at most so many seconds for the thread to end; return whether it has."""
+        self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:
             while self._queue.wait_for_work():
                 self._make_prompt()
-                self._let_join()
-                self._speak_a_frame()
+                self._add_waiting()
+                self._step()
         finally:
-            self._queue.close()  # whatever ends this thread, nobody waits for it in vain
+            self._queue.close()  # however this thread ends, no request is left waiting
 
     def _make_prompt(self) -> None:
-        """Make a voice prompt, if one waits and those who speak can spare the time."""
-        # A prompt of a long clip holds everybody up for several frames. After it, frames get as
-        # much time as it took: so they have half of the time, however many prompts wait, and a
-        # model that makes a frame in half of the 80 ms for which it is heard keeps up meanwhile.
-        if self._speaking and self._frame_seconds_due > 0:
+        """Make a voice prompt, if one waits and the running sentences can spare the time."""
+        # A prompt of a long clip delays the running sentences by several frames. Afterwards frames
+        # get as much time as it took. So frames get half of the time however many prompts wait, and
+        # a model that needs less than 40 ms for a frame of 80 ms keeps up with playback.
+        if self._running and self._frame_seconds_due > 0:
             return
-        ticket = self._queue.take_prompt()
-        if ticket is None:
+        request = self._queue.take_prompt()
+        if request is None:
             return
         began = time.monotonic()
-        answer = self._answer(ticket)
-        ticket.engine_seconds = self._frame_seconds_due = time.monotonic() - began
-        self._queue.end(ticket)
-        if isinstance(answer, SpeechError):
-            ticket.fail(answer)
-        else:
-            ticket.deliver(answer)
-            ticket.finish()
-
-    def _answer(self, ticket: PromptTicket) -> VoicePrompt | SpeechError:
+        made: VoicePrompt | SpeechError
         try:
-            prompt = self._engine.make_prompt(ticket.reference, ticket.transcript, ticket.consent)
+            made = self._engine.make_prompt(request.samples, request.transcript, request.consent)
+            self._crashes_in_a_row = 0
         except Exception as error:  # noqa: BLE001 - whatever the model does, the worker lives on
-            return self._explain(error)
-        self._crashes_in_a_row = 0
-        return prompt
+            made = self._explain(error)
+        request.engine_seconds = self._frame_seconds_due = time.monotonic() - began
+        self._queue.end(request)
+        if isinstance(made, SpeechError):
+            request.fail(made)
+        else:
+            request.deliver(made)
+            request.finish()
 
-    def _let_join(self) -> None:
-        """Let the sentences whose turn it is be spoken from the next frame on."""
-        tickets = self._queue.take_speeches()
-        if not tickets:
+    def _add_waiting(self) -> None:
+        """Add the sentences that get a row now to the batch."""
+        requests = self._queue.take_speech()
+        if not requests:
             return
         try:
             if self._loop is None:
                 self._loop = self._engine.open(self._rows)
         except Exception as error:  # noqa: BLE001 - whatever the model does, the worker lives on
             self._note_crash(error)
-            self._lose(tickets)
+            self._fail_all(requests)
             return
-        for ticket in tickets:
+        for request in requests:
             try:
-                self._speaking[self._loop.join(ticket.job)] = ticket
+                self._running[self._loop.add(request.request)] = request
             except Exception as error:  # noqa: BLE001 - whatever the model does, the worker lives on
-                self._end(ticket, self._explain(error))
+                self._end(request, self._explain(error))
 
-    def _speak_a_frame(self) -> None:
-        """Move every sentence on by a frame, and drop those whose callers left."""
+    def _step(self) -> None:
+        """Move every sentence on by a frame, and remove the cancelled ones from the batch."""
         if self._loop is None:
             return
         try:
             chunks = self._loop.step()
             while (chunk := self._next_chunk(chunks)) is not None:
-                self._hand_out(chunk)
-            self._drop_who_left(self._loop)
+                self._deliver(chunk)
+            self._remove_cancelled(self._loop)
         except Exception as error:  # noqa: BLE001 - whatever the model does, the worker lives on
             self._note_crash(error)
-            self._loop = None  # and its memory is free before another is opened
-            lost, self._speaking = self._speaking, {}
-            self._lose(lost.values())
+            self._loop = None  # so that its memory is free before another one is opened
+            lost, self._running = self._running, {}
+            self._fail_all(lost.values())
 
     def _next_chunk(self, chunks: Iterator[SpeechChunk]) -> SpeechChunk | None:
         began = time.monotonic()
@@ -134,44 +134,44 @@ class EngineWorker:
         finally:
             seconds = time.monotonic() - began
             self._frame_seconds_due -= seconds
-            for ticket in self._speaking.values():
-                ticket.engine_seconds += seconds / len(self._speaking)
+            for request in self._running.values():
+                request.engine_seconds += seconds / len(self._running)
 
-    def _hand_out(self, chunk: SpeechChunk) -> None:
+    def _deliver(self, chunk: SpeechChunk) -> None:
         self._crashes_in_a_row = 0
-        ticket = self._speaking[chunk.row]
-        ticket.deliver_chunk(chunk, self._engine.sample_rate)
+        request = self._running[chunk.row]
+        request.deliver_chunk(chunk, self._engine.sample_rate)
         if chunk.is_last:
-            del self._speaking[chunk.row]
-            self._end(ticket, chunk.error)
+            del self._running[chunk.row]
+            self._end(request, chunk.error)
 
-    def _drop_who_left(self, loop: SpeakingLoop) -> None:
-        left = [number for number, ticket in self._speaking.items() if ticket.is_over]
-        for number in left:
-            loop.leave(number)
-            self._queue.end(self._speaking.pop(number))
+    def _remove_cancelled(self, loop: Loop) -> None:
+        cancelled = [number for number, request in self._running.items() if request.is_over]
+        for number in cancelled:
+            loop.remove(number)
+            self._queue.end(self._running.pop(number))
 
-    def _lose(self, tickets: Iterable[SpeechTicket]) -> None:
-        for ticket in tickets:
-            self._end(ticket, _crashed())
+    def _fail_all(self, requests: Iterable[ScheduledSpeech]) -> None:
+        for request in requests:
+            self._end(request, _crashed())
 
-    def _end(self, ticket: SpeechTicket, error: SpeechError | None) -> None:
-        # Before its caller hears of it, who may ask for the next estimate at once.
-        self._queue.end(ticket)
+    def _end(self, request: ScheduledSpeech, error: SpeechError | None) -> None:
+        # The queue is told first: the caller, once told, may ask for the next estimate at once.
+        self._queue.end(request)
         if error is None:
-            ticket.finish()
+            request.finish()
         else:
-            ticket.fail(error)
+            request.fail(error)
 
     def _explain(self, error: Exception) -> SpeechError:
-        """Turn what a request ended with into what its caller is told."""
+        """Turn what the engine raised for a request into what its caller is told."""
         if isinstance(error, SpeechError):
             return error
         self._note_crash(error)
         return _crashed()
 
     def _note_crash(self, error: Exception) -> None:
-        """Log where the model failed, but not its message, which may quote what was to be said."""
+        """Log where the model failed, but not its message, which may quote the text."""
         self._crashes_in_a_row += 1
         where = "".join(traceback.format_tb(error.__traceback__))
         log.error("the model failed with %s at\n%s", type(error).__name__, where)

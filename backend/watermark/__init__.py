@@ -1,1 +1,1 @@
-"""The inaudible mark on all speech: put on in a stream, and found again."""
+"""The inaudible watermark on all speech."""

@@ -1,9 +1,9 @@
-"""Perth's watermarking networks, driven frame by frame. The one door to `resemble-perth`.
+"""Perth's watermarking networks, driven frame by frame. Nothing else uses `resemble-perth`.
 
-The package marks whole recordings, at 32 kHz. Its networks see spectral frames of 64 ms every
-10 ms, up to 2 kHz. Here such frames are cut at the speech's own sample rate, where the bins are as
-far apart (15.625 Hz), so that speech need not be resampled; and the marking network keeps what it
-needs of past frames, so that it can be fed piece by piece.
+The package marks whole recordings, at 32 kHz. Its networks take spectral frames of 64 ms every
+10 ms, up to 2 kHz. Here frames of that length are cut from speech at 24 kHz, whose bins are as far
+apart (15.625 Hz), so the speech need not be resampled. The marking network keeps the past frames
+that it needs, so it can be fed piece by piece.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from backend.contract import BackendUnavailableError
+from backend.contract import REFERENCE_SAMPLE_RATE, BackendUnavailableError
 
 _WEIGHTS = Path("implicit", "perth_net_250000.pth.tar")
 _HEADROOM_DECIBELS = 15
@@ -54,35 +54,23 @@ def load_perth(device: str) -> Any:
 
 
 class SpectralFrames:
-    """Perth's frames at one sample rate.
+    """Perth's frames of speech at `REFERENCE_SAMPLE_RATE`.
 
     Attributes:
-        sample_rate: In Hz.
         length: Samples of a frame.
         hop: Samples from the start of one frame to the start of the next.
     """
 
-    def __init__(self, net: Any, sample_rate: int) -> None:
-        """Raises `ValueError` for a sample rate that `fit` refuses."""
-        if not self.fit(net, sample_rate):
-            raise ValueError(f"{sample_rate} Hz is not a multiple of 500 Hz above 4 kHz")
+    def __init__(self, net: Any) -> None:
         self._perth_length: int = net.hp.n_fft
         self._floor: float = net.hp.stft_magnitude_min
-        self.sample_rate = sample_rate
-        self.length: int = net.hp.n_fft * sample_rate // net.hp.sample_rate
-        self.hop: int = net.hp.hop_size * sample_rate // net.hp.sample_rate
+        self.length: int = net.hp.n_fft * REFERENCE_SAMPLE_RATE // net.hp.sample_rate
+        self.hop: int = net.hp.hop_size * REFERENCE_SAMPLE_RATE // net.hp.sample_rate
         self._window = torch.hann_window(self.length, device=net.device)
         self._synthesis_window = self._window / self._overlapping_squares()
 
-    @staticmethod
-    def fit(net: Any, sample_rate: int) -> bool:
-        """Whether a frame and a hop are whole samples, and the marked band lies below Nyquist."""
-        sizes = (net.hp.n_fft * sample_rate, net.hp.hop_size * sample_rate)
-        whole = all(size % net.hp.sample_rate == 0 for size in sizes)
-        return whole and sample_rate > 2 * net.hp.max_wmark_freq
-
     def _overlapping_squares(self) -> torch.Tensor:
-        """What the windows of all frames, applied twice, add up to at each sample of a frame."""
+        """The sum of all frames' squared windows, at each sample of a frame."""
         squares = functional.pad(self._window**2, (0, -self.length % self.hop))
         sums = squares.view(-1, self.hop).sum(0)
         return sums.repeat(len(squares) // self.hop)[: self.length]
@@ -96,21 +84,21 @@ class SpectralFrames:
         return spectra
 
     def levels(self, spectra: torch.Tensor) -> torch.Tensor:
-        """Loudness as the networks take it, in the shape of `spectra`: 0 at -180 dB, 1 at 15 dB."""
-        # A magnitude grows with the samples in its frame, and the networks know Perth's frames.
+        """Loudness as the networks measure it, like `spectra`: 0 at -180 dB, 1 at 15 dB."""
+        # A magnitude grows with the samples of its frame; the networks were trained on Perth's.
         magnitudes = spectra.abs() * (self._perth_length / self.length)
         decibels = 20 * magnitudes.clamp(self._floor).log10()
         return (decibels - _HEADROOM_DECIBELS) / self._decibel_range + 1
 
     def difference(self, spectra: torch.Tensor, raised: torch.Tensor) -> torch.Tensor:
-        """What raising the levels of some lowest bins adds to the sound.
+        """The sound to add so that the levels of the lowest bins change.
 
         Args:
             spectra: `(frames, bins)` with one frame or more, as from `spectra`.
-            raised: The change of `levels`, `(frames, fewer bins)`.
+            raised: By how much the `levels` change, `(frames, fewer bins)`.
 
         Returns:
-            The frames' sound, overlapped: `((frames - 1) * hop + length,)`.
+            The overlapped sound of the frames: `((frames - 1) * hop + length,)`.
         """
         gains = 10 ** (raised * (self._decibel_range / 20)) - 1
         added = spectra[:, : raised.shape[1]] * gains
@@ -127,13 +115,11 @@ class SpectralFrames:
 
 
 class StreamingEncoder:
-    """Perth's marking network, fed with one recording's frames piece by piece.
+    """Perth's marking network, fed with the frames of one recording piece by piece.
 
-    Its convolutions see 3 frames to either side and there are five, so what comes out is
-    `LOOK_AHEAD` frames behind what goes in. It equals what the network says of all frames at once.
+    It has five convolutions, each of which sees 3 frames on either side. So its output is 15 frames
+    behind its input, and equals the network's output for all frames at once.
     """
-
-    LOOK_AHEAD = 15
 
     def __init__(self, net: Any) -> None:
         first, *convolutions, last = (layer.conv for layer in net.encoder.layers)
@@ -144,11 +130,11 @@ class StreamingEncoder:
         self._past = [self._padding for _ in convolutions]
 
     def __call__(self, levels: torch.Tensor, *, is_last: bool) -> torch.Tensor:
-        """Take the next frames' levels and return the changes of levels known by now.
+        """Take the levels of the next frames; return the changes of levels that are known by now.
 
         Args:
             levels: `(frames, bins)`.
-            is_last: No frame follows, so return every change that is still due.
+            is_last: No frame follows, so all remaining changes are returned.
 
         Returns:
             `(frames, bins)`; more or fewer frames than were given, possibly none.
@@ -163,10 +149,10 @@ class StreamingEncoder:
 
 
 def _convolve(frames: torch.Tensor, convolution: torch.nn.Conv1d) -> torch.Tensor:
-    """Apply a convolution without padding to `(frames, channels)`, where it fits whole.
+    """Apply a convolution without padding to `(frames, channels)`.
 
-    As a product of matrices: on a CPU `conv1d` takes twice as long for the 8 frames of a short
-    piece, and no less for a long one.
+    It is computed as a matrix product: on a CPU, `conv1d` takes twice as long for the 8 frames of a
+    short piece, and as long for many frames.
     """
     width = convolution.kernel_size[0]
     if len(frames) < width:

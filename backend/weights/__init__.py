@@ -1,1 +1,1 @@
-"""Which checkpoints there are, where their weights lie, and how they get there."""
+"""Model weights: which checkpoints there are, what is on the disk, and downloads from the hub."""

@@ -1,6 +1,6 @@
-"""The checkpoints that Timbre speaks with, and the GPU and number format that each wants.
+"""The checkpoints that Timbre speaks with, and the GPU and number format that suit each.
 
-Needs only the standard library, so that a deployment can be described without torch.
+Needs only the standard library: the machine that deploys has no torch.
 """
 
 from __future__ import annotations
@@ -12,13 +12,10 @@ from pathlib import Path
 DEFAULT_MODEL_ID = "Qwen/Qwen3-TTS-12Hz-1.7B-Base"
 SMALL_MODEL_ID = "Qwen/Qwen3-TTS-12Hz-0.6B-Base"
 
-MAX_GPU_CHOICES = 10
-"""The most fallbacks that Modal takes (https://modal.com/docs/guide/gpu)."""
-
 _NATIVE_BFLOAT16 = (8, 0)  # CUDA compute capability of Ampere, the first generation that has it
-_SAMPLES = 64  # of each file, spread over it: reading all of some gigabytes takes too long
+_SAMPLES = 64  # spread over each file: reading gigabytes in full takes too long
 _SAMPLE_BYTES = 1 << 16
-_LARGE_BYTES = 3_000_000_000  # between the published checkpoints, both in bfloat16
+_LARGE_BYTES = 3_000_000_000  # between the sizes of the published checkpoints, both in bfloat16
 
 
 class UnknownModelError(ValueError):
@@ -27,14 +24,14 @@ class UnknownModelError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A set of weights that can be spoken with.
+    """A speech model's weights.
 
     Attributes:
-        model_id: Names these weights. Voice prompts are tied to it.
+        model_id: Names the weights. Voice prompts are tied to it.
         label: The name for people.
-        gpus: What it should run on, the best choice first, by Modal's names.
+        gpus: The GPUs that suit it, by Modal's names, the first choice first.
         revision: The commit of the hub's repository that it is pinned to; None for a folder.
-        folder: Where the weights lie, or None if they come from the hub under `model_id`.
+        folder: The folder with the weights; None if they come from the hub under `model_id`.
     """
 
     model_id: str
@@ -55,11 +52,11 @@ PUBLISHED = (
 
 
 def find_checkpoint(model_id: str) -> Checkpoint:
-    """Find what `MODEL_ID` names: a published checkpoint, or a folder with one of your own.
+    """Find what `MODEL_ID` names: a published checkpoint, or a folder that holds one.
 
-    A folder's model id is its name and a fingerprint of samples of what it holds, so that voice
-    prompts made with one folder are not used with different weights under the same name. The GPU
-    for it is chosen by the size of its weights.
+    The model id of a folder is its name and a fingerprint of its weights. So a voice prompt that
+    was made with other weights in a folder of the same name is noticed. The GPU for it is chosen by
+    the size of the weights.
 
     Raises `UnknownModelError` if it is neither.
     """
@@ -71,17 +68,6 @@ def find_checkpoint(model_id: str) -> Checkpoint:
         return _local_checkpoint(folder.resolve())
     known = " or ".join(checkpoint.model_id for checkpoint in PUBLISHED)
     raise UnknownModelError(f"MODEL_ID must be {known}, or a folder that holds a checkpoint")
-
-
-def parse_gpus(setting: str) -> tuple[str, ...]:
-    """Read a comma-separated list of GPUs, the first choice first.
-
-    Raises ValueError if it names none, or more than `MAX_GPU_CHOICES`.
-    """
-    gpus = tuple(name.strip() for name in setting.split(",") if name.strip())
-    if not 1 <= len(gpus) <= MAX_GPU_CHOICES:
-        raise ValueError(f"name 1 to {MAX_GPU_CHOICES} GPUs, separated by commas")
-    return gpus
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,61 +1,219 @@
-"""Fill the volume with all that a deployment needs from the hub, and say how far it is."""
+"""Downloads weights from the hub into a folder, until the folder is whole."""
 
 from __future__ import annotations
 
+import hashlib
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from backend.weights.folders import folder_of, is_published, revision_of
-from backend.weights.store import SPEECH_MODEL_FILES, TRANSCRIBER_FILES, Progress, Weights, fill
+from filelock import FileLock, Timeout
+from huggingface_hub import HfApi
+from huggingface_hub.utils.tqdm import disable_progress_bars
+from tqdm import tqdm
+
+from backend.contract import BackendUnavailableError
+from backend.weights.store import Manifest, WeightsFile, folder_of, is_whole, size_of, weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    OnProgress = Callable[[Progress], None]
+    from backend.weights.store import Weights
 
+    OnProgress = Callable[["Progress"], None]
+
+_LOCK = ".timbre-filling.lock"
+_LONGEST_WAIT_SECONDS = 3_600
+_SECONDS_BETWEEN_PROGRESS = 0.5
 _PERCENT_BETWEEN_LINES = 5
 
 
-def download(
-    repo_id: str, volume: Path, *, token: str | None, say: Callable[[str], object]
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much of a download is on the disk, in bytes."""
+
+    done: int
+    total: int
+
+
+def download_with_lines(
+    repo_id: str, weights_folder: Path, *, token: str | None, say: Callable[[str], object]
 ) -> None:
-    """Download one model, unless it is there already. Blocks for minutes.
+    """Download a repository's weights, unless they are there, and say every 5 % how far it is.
 
     Args:
-        repo_id: One of `stored_weights.from_hub`.
-        volume: Where the folders of all models are.
+        repo_id: A published speech model, or a Whisper model converted for CTranslate2.
+        weights_folder: Where the folders of all models are.
         token: For the hub; public models need none.
         say: Shows a line to the person who waits.
 
-    Raises `BackendUnavailableError` if it cannot be had in full.
+    Raises `BackendUnavailableError` if they cannot be had in full.
     """
-    files = SPEECH_MODEL_FILES if is_published(repo_id) else TRANSCRIBER_FILES
-    fill(
-        folder_of(repo_id, volume),
-        Weights(repo_id, revision_of(repo_id), files),
-        token=token,
-        on_progress=_ProgressLines(repo_id, say),
-    )
+    next_percent = 0
+
+    def show(progress: Progress) -> None:
+        nonlocal next_percent
+        percent = 100 * progress.done // max(1, progress.total)
+        if percent >= next_percent:
+            next_percent = percent - percent % _PERCENT_BETWEEN_LINES + _PERCENT_BETWEEN_LINES
+            done, total = progress.done / 1e9, progress.total / 1e9
+            say(f"{repo_id}: {percent} %, {done:.2f} of {total:.2f} GB")
+
+    folder = folder_of(repo_id, weights_folder)
+    fill(folder, weights_of(repo_id), token=token, on_progress=show)
     say(f"{repo_id} is whole.")
 
 
-class _ProgressLines:
-    """Says how far a download is, every few percent.
+def download_with_bar(repo_id: str, weights_folder: Path, label: str) -> None:
+    """Download a repository's weights and show a progress bar, if standard error is a terminal.
 
     Args:
-        name: Of what is downloaded.
-        say: Shows a line.
+        repo_id: As for `download_with_lines`.
+        weights_folder: Where the folders of all models are.
+        label: The model's name for people.
+
+    Raises `BackendUnavailableError` if they cannot be had in full.
     """
+    with tqdm(desc=f"Downloading {label}", unit="B", unit_scale=True, disable=None) as bar:
 
-    def __init__(self, name: str, say: Callable[[str], object]) -> None:
-        self._name = name
-        self._say = say
-        self._next_percent = 0
+        def show(progress: Progress) -> None:
+            bar.total = progress.total
+            bar.update(progress.done - bar.n)
 
-    def __call__(self, progress: Progress) -> None:
-        percent = 100 * progress.done // max(1, progress.total)
-        if percent < self._next_percent:
-            return
-        self._next_percent = percent - percent % _PERCENT_BETWEEN_LINES + _PERCENT_BETWEEN_LINES
-        done, total = progress.done / 1e9, progress.total / 1e9
-        self._say(f"{self._name}: {percent} %, {done:.2f} of {total:.2f} GB")
+        fill(folder_of(repo_id, weights_folder), weights_of(repo_id), on_progress=show)
+
+
+def fill(
+    folder: Path,
+    weights: Weights,
+    *,
+    endpoint: str | None = None,
+    token: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> None:
+    """Download what is missing of the weights, until the folder is whole. Blocks for minutes.
+
+    An interrupted download is resumed. If several processes do this at once, one downloads and the
+    others wait for it. If nothing is missing, the hub is not asked.
+
+    Args:
+        folder: Created if it does not exist. Only files that were downloaded by this function are
+            changed or removed.
+        weights: What to download.
+        endpoint: The hub's address; None is the public one.
+        token: For a repository that is not public.
+        on_progress: Called about twice a second, and at the end.
+
+    Raises `BackendUnavailableError` if they cannot be had in full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / _LOCK, timeout=_LONGEST_WAIT_SECONDS):
+            if not is_whole(folder, weights):
+                _fill(folder, weights, HfApi(endpoint, token=token or False), on_progress)
+    except Timeout as error:
+        raise BackendUnavailableError(f"something else is still filling {folder}") from error
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # the bases of the hub client's errors
+        raise BackendUnavailableError(
+            f"{weights.repo_id} at {weights.revision} could not be downloaded "
+            f"({type(error).__name__}): check the network, the name and the free disk space"
+        ) from error
+
+
+def _fill(folder: Path, weights: Weights, hub: HfApi, on_progress: OnProgress | None) -> None:
+    previous = Manifest.read(folder)
+    manifest = _ask_for_manifest(weights, hub)
+    Manifest.remove(folder)
+    for file in manifest.missing_in(folder):
+        # The hub's client skips a file that it once noted as complete, whatever its size is now.
+        (folder / file.path).unlink(missing_ok=True)
+    _download(folder, manifest, hub, on_progress)
+    _check(folder, manifest)
+    if previous is not None:
+        _remove_all_but(manifest, previous, folder)
+    manifest.write(folder)
+
+
+def _ask_for_manifest(weights: Weights, hub: HfApi) -> Manifest:
+    """Ask the hub for the files of a whole folder."""
+    info = hub.model_info(weights.repo_id, revision=weights.revision, files_metadata=True)
+    files = tuple(
+        WeightsFile(
+            file.rfilename,
+            file.size or 0,
+            sha256=file.lfs.sha256 if file.lfs else None,
+            git_blob=None if file.lfs else file.blob_id,
+        )
+        for file in info.siblings or ()
+        if any(fnmatchcase(file.rfilename, pattern) for pattern in weights.files)
+    )
+    if not files or info.sha is None:
+        raise BackendUnavailableError(f"{weights.repo_id} holds no weights that can be used")
+    return Manifest(weights.repo_id, weights.revision, info.sha, files)
+
+
+def _download(
+    folder: Path,
+    manifest: Manifest,
+    hub: HfApi,
+    on_progress: OnProgress | None,
+) -> None:
+    disable_progress_bars()  # the hub's own, on the standard error
+    with ThreadPoolExecutor(1) as pool:
+        download = pool.submit(
+            hub.snapshot_download,
+            manifest.repo_id,
+            revision=manifest.commit,
+            local_dir=folder,
+            allow_patterns=[file.path for file in manifest.files],
+        )
+        is_done = False
+        while not is_done:
+            is_done = bool(wait([download], timeout=_SECONDS_BETWEEN_PROGRESS).done)
+            if on_progress is not None:
+                on_progress(_progress(folder, manifest))
+        download.result()
+
+
+def _progress(folder: Path, manifest: Manifest) -> Progress:
+    """Count the bytes on the disk, partial files included."""
+    paths = [folder / file.path for file in manifest.files]
+    partial = (folder / ".cache" / "huggingface").rglob("*.incomplete")
+    done = sum(size_of(path) or 0 for path in [*paths, *partial])
+    total = sum(file.size for file in manifest.files)
+    return Progress(min(done, total), total)
+
+
+def _check(folder: Path, manifest: Manifest) -> None:
+    """Raise `BackendUnavailableError` unless every file is there and undamaged."""
+    for file in manifest.missing_in(folder):
+        raise BackendUnavailableError(f"{file.path} was not downloaded in full: try again")
+    for file in manifest.files:
+        path = folder / file.path
+        if not _is_undamaged(path, file):
+            path.unlink()
+            raise BackendUnavailableError(f"{file.path} was damaged on its way: try again")
+
+
+def _is_undamaged(path: Path, file: WeightsFile) -> bool:
+    if file.sha256 is not None:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256
+    # Of small files: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects
+    content = path.read_bytes()
+    blob = hashlib.sha1(f"blob {len(content)}\0".encode() + content, usedforsecurity=False)
+    return file.git_blob is None or blob.hexdigest() == file.git_blob
+
+
+def _remove_all_but(manifest: Manifest, previous: Manifest, folder: Path) -> None:
+    """Remove files of a previous revision, which the model's loader might pick up."""
+    kept = {file.path for file in manifest.files}
+    for file in previous.files:
+        if file.path not in kept:
+            (folder / file.path).unlink(missing_ok=True)

@@ -1,44 +1,42 @@
-"""Fill a folder with a model's weights from the hub, and know whether it is whole.
+"""The folders that hold weights, and whether they are whole.
 
-A folder is whole when a manifest of its files says so. The manifest is written last, after the size
-and checksum of every file were checked, and removed before anything is changed, so a download that
-was cut off is never taken for a model. The hub's own client does not promise that: where it cannot
-reach the hub, it answers with whatever the folder holds.
+A folder is whole when its manifest says so. The manifest is written last, after the size and
+checksum of every file were checked, and removed before a file is changed. So a download that was
+cut off is never taken for a model. The hub's own client does not promise that: if it cannot reach
+the hub, it returns whatever the folder holds.
+
+Needs only the standard library: the hub's client reads its settings when it is imported, so whether
+the hub is needed at all has to be known before.
 """
 
 from __future__ import annotations
 
-import hashlib
-from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-from huggingface_hub import HfApi
-from huggingface_hub.utils.tqdm import disable_progress_bars
-
-from backend.contract import BackendUnavailableError
-from backend.weights.manifest import Manifest, WeightsFile, size_of
+from backend.weights.checkpoints import PUBLISHED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 SPEECH_MODEL_FILES = ("*.json", "*.safetensors", "*.txt")
-"""What a speech model is read from. Weights in other formats are pickles, which can run code."""
+"""The files of a speech model. Weights in other formats are pickles, which can run code."""
 
 TRANSCRIBER_FILES = ("*.json", "model.bin", "vocabulary.*")
-"""What a Whisper model converted for CTranslate2 is read from. Its model.bin is no pickle."""
+"""The files of a Whisper model converted for CTranslate2. Its model.bin is no pickle."""
 
-_LOCK = ".timbre-filling.lock"
-_LONGEST_WAIT_SECONDS = 3_600
-_SECONDS_BETWEEN_PROGRESS = 0.5
+_LATEST = "main"
+_NAME = "timbre-weights.json"
+_FORMAT = 1
+_MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Which weights are wanted.
+    """Which weights are needed.
 
     Attributes:
         repo_id: Their repository on the hub.
@@ -51,183 +49,117 @@ class Weights:
     files: tuple[str, ...] = SPEECH_MODEL_FILES
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How much of a download is there, in bytes."""
+def weights_of(repo_id: str) -> Weights:
+    """The weights in a repository: those of a published speech model, else of a Whisper model.
 
-    done: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class LoadPath:
-    """Where to load a model from.
-
-    Attributes:
-        location: A folder, or a repository on the hub.
-        revision: The commit that the folder holds, or the revision to ask the hub for.
-        warning: Why it is not the folder, in a sentence for the log; None if it is.
+    A speech model is pinned to a commit. A Whisper model is taken at its latest commit, and the
+    manifest says which one that was.
     """
+    for checkpoint in PUBLISHED:
+        if checkpoint.model_id == repo_id and checkpoint.revision is not None:
+            return Weights(repo_id, checkpoint.revision)
+    return Weights(repo_id, _LATEST, TRANSCRIBER_FILES)
 
-    location: str
-    revision: str
-    warning: str | None = None
+
+def folder_of(repo_id: str, weights_folder: Path) -> Path:
+    """The folder of a repository's weights."""
+    return weights_folder / repo_id.replace("/", "--")
+
+
+def stored(repo_id: str, weights_folder: Path) -> Manifest | None:
+    """The manifest of a repository's weights, or None if they are not on the disk in full."""
+    return Manifest.read_if_whole(folder_of(repo_id, weights_folder), weights_of(repo_id))
 
 
 def is_whole(folder: Path, weights: Weights) -> bool:
-    """Whether a folder holds these weights, every file at its full size.
+    """Whether a folder holds these weights, every file at its full size. Other files do no harm."""
+    return Manifest.read_if_whole(folder, weights) is not None
 
-    Other files in it do no harm.
+
+@dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """One file of the weights.
+
+    Attributes:
+        path: Inside the folder, with slashes.
+        size: In bytes.
+        sha256: Its checksum, which the hub knows of large files.
+        git_blob: Git's own checksum, which the hub knows of small files.
     """
-    return Manifest.read_if_whole(folder, weights.repo_id, weights.revision) is not None
+
+    path: str
+    size: int
+    sha256: str | None
+    git_blob: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for a path that leads out of the folder."""
+        path = PurePosixPath(self.path)
+        if path.is_absolute() or ".." in path.parts or not isinstance(self.size, int):
+            raise ValueError("a file of the weights lies outside their folder, or has no size")
 
 
-def load_path(folder: Path, weights: Weights) -> LoadPath:
-    """Choose where to load weights from: the folder if it is whole, else the hub."""
-    manifest = Manifest.read_if_whole(folder, weights.repo_id, weights.revision)
-    if manifest is not None:
-        return LoadPath(str(folder), manifest.commit)
-    warning = (
-        f"{folder} does not hold all of {weights.repo_id} at {weights.revision}: "
-        "it is loaded from the hub, which may mean to download it again"
-    )
-    return LoadPath(weights.repo_id, weights.revision, warning)
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a whole folder holds, and where it came from.
 
-
-def fill(
-    folder: Path,
-    weights: Weights,
-    *,
-    endpoint: str | None = None,
-    token: str | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> None:
-    """Download what is missing of the weights, until the folder is whole. Blocks for minutes.
-
-    An interrupted download is resumed. Of several fillers one works and the others wait for it.
-    Where nothing is missing, the hub is not asked.
-
-    Args:
-        folder: Made if it is not there. Nothing in it but weights that came by this way is touched.
-        weights: What to download.
-        endpoint: The hub's address; None is the public one.
-        token: For a repository that is not public.
-        on_progress: Called about twice a second, and at the end.
-
-    Raises `BackendUnavailableError` if the weights cannot be had in full.
+    Attributes:
+        repo_id: The repository on the hub.
+        revision: What was asked for: a commit, tag or branch.
+        commit: The commit that this was.
+        files: All files that are needed.
     """
+
+    repo_id: str
+    revision: str
+    commit: str
+    files: tuple[WeightsFile, ...]
+
+    def missing_in(self, folder: Path) -> list[WeightsFile]:
+        """The files that a folder lacks, or holds at another size."""
+        return [file for file in self.files if size_of(folder / file.path) != file.size]
+
+    def write(self, folder: Path) -> None:
+        """Write it into a folder, in full or not at all."""
+        partial = folder / f"{_NAME}.partial"
+        with partial.open("w", encoding="utf-8") as stream:
+            json.dump({"format": _FORMAT, **asdict(self)}, stream, indent=2)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(folder / _NAME)
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest | None:
+        """The manifest in a folder, or None if there is no valid one."""
+        try:
+            with (folder / _NAME).open(encoding="utf-8") as stream:
+                content = json.loads(stream.read(_MAX_BYTES))
+            if content.pop("format") != _FORMAT:
+                return None
+            files = tuple(WeightsFile(**file) for file in content.pop("files"))
+            return cls(**content, files=files) if files else None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+
+    @classmethod
+    def read_if_whole(cls, folder: Path, weights: Weights) -> Manifest | None:
+        """The manifest in a folder that holds all of these weights, or None if it does not."""
+        manifest = cls.read(folder)
+        if manifest is None or manifest.repo_id != weights.repo_id:
+            return None
+        if weights.revision not in {manifest.revision, manifest.commit}:
+            return None
+        return None if manifest.missing_in(folder) else manifest
+
+    @staticmethod
+    def remove(folder: Path) -> None:
+        """Remove it, before any of its files is changed."""
+        (folder / _NAME).unlink(missing_ok=True)
+
+
+def size_of(path: Path) -> int | None:
+    """A file's size on the disk, in bytes, or None if there is no such file (any more)."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / _LOCK, timeout=_LONGEST_WAIT_SECONDS):
-            if not is_whole(folder, weights):
-                _fill(folder, weights, HfApi(endpoint, token=token or False), on_progress)
-    except Timeout as error:
-        raise BackendUnavailableError(f"something else is still filling {folder}") from error
-    except (OSError, ValueError, RuntimeError) as error:  # the hub client's errors are among these
-        raise BackendUnavailableError(
-            f"{weights.repo_id} at {weights.revision} could not be downloaded "
-            f"({type(error).__name__}): check the network, the name and the free disk space"
-        ) from error
-
-
-def _fill(
-    folder: Path, weights: Weights, hub: HfApi, on_progress: Callable[[Progress], None] | None
-) -> None:
-    previous = Manifest.read(folder)
-    manifest = _ask_for_manifest(weights, hub)
-    Manifest.remove(folder)
-    for file in manifest.missing_in(folder):
-        # The hub's client takes a file for complete if it noted so once, whatever its size is now.
-        (folder / file.path).unlink(missing_ok=True)
-    _download(folder, manifest, hub, on_progress)
-    _check(folder, manifest)
-    if previous is not None:
-        _remove_all_but(manifest, previous, folder)
-    manifest.write(folder)
-
-
-def _ask_for_manifest(weights: Weights, hub: HfApi) -> Manifest:
-    """Ask the hub what a whole folder would hold."""
-    info = hub.model_info(weights.repo_id, revision=weights.revision, files_metadata=True)
-    files = tuple(
-        WeightsFile(
-            file.rfilename,
-            file.size or 0,
-            sha256=file.lfs.sha256 if file.lfs else None,
-            git_blob=None if file.lfs else file.blob_id,
-        )
-        for file in info.siblings or ()
-        if any(fnmatchcase(file.rfilename, pattern) for pattern in weights.files)
-    )
-    if not files or info.sha is None:
-        raise BackendUnavailableError(f"{weights.repo_id} holds no weights that can be used")
-    return Manifest(weights.repo_id, weights.revision, info.sha, files)
-
-
-def _download(
-    folder: Path,
-    manifest: Manifest,
-    hub: HfApi,
-    on_progress: Callable[[Progress], None] | None,
-) -> None:
-    disable_progress_bars()  # the hub's own, on the standard error
-    with ThreadPoolExecutor(1) as pool:
-        download = pool.submit(
-            hub.snapshot_download,
-            manifest.repo_id,
-            revision=manifest.commit,
-            local_dir=folder,
-            allow_patterns=[file.path for file in manifest.files],
-        )
-        is_done = False
-        while not is_done:
-            is_done = bool(wait([download], timeout=_SECONDS_BETWEEN_PROGRESS).done)
-            if on_progress is not None:
-                on_progress(_progress(folder, manifest))
-        download.result()
-
-
-def _progress(folder: Path, manifest: Manifest) -> Progress:
-    """Measure what is on the disk, partial files included."""
-    paths = [folder / file.path for file in manifest.files]
-    partial = (folder / ".cache" / "huggingface").rglob("*.incomplete")
-    done = sum(size_of(path) or 0 for path in [*paths, *partial])
-    total = sum(file.size for file in manifest.files)
-    return Progress(min(done, total), total)
-
-
-def _check(folder: Path, manifest: Manifest) -> None:
-    """Raise `BackendUnavailableError` unless every file is there and undamaged."""
-    for file in manifest.missing_in(folder):
-        raise BackendUnavailableError(f"{file.path} was not downloaded in full: try again")
-    for file in manifest.files:
-        path = folder / file.path
-        if not _is_undamaged(path, file):
-            path.unlink()
-            raise BackendUnavailableError(f"{file.path} was damaged on its way: try again")
-
-
-def _is_undamaged(path: Path, file: WeightsFile) -> bool:
-    if file.sha256 is not None:
-        return _sha256(path) == file.sha256
-    return file.git_blob is None or _git_blob(path) == file.git_blob
-
-
-def _git_blob(path: Path) -> str:
-    """What Git calls a file's content: https://git-scm.com/book/en/v2/Git-Internals-Git-Objects."""
-    content = path.read_bytes()  # of a small file
-    header = f"blob {len(content)}\0".encode()
-    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
-
-
-def _remove_all_but(manifest: Manifest, previous: Manifest, folder: Path) -> None:
-    """Remove files of a previous revision, which a model could pick up by their names."""
-    kept = {file.path for file in manifest.files}
-    for file in previous.files:
-        if file.path not in kept:
-            (folder / file.path).unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        return path.stat().st_size if path.is_file() else None
+    except OSError:
+        return None

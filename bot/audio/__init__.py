@@ -1,1 +1,1 @@
-"""Uploads in, replies out: strangers' files to reference audio, speech to files for Discord."""
+"""Uploads in, files out: people's recordings to reference audio, speech to files for Discord."""

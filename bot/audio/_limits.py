@@ -3,8 +3,8 @@
     python -I -S _limits.py SECONDS PROGRAM ARGUMENT...
 
 The limits are set here, after the interpreter has started, because `subprocess`'s `preexec_fn` may
-deadlock in a program with threads. A system that lacks one of the limits runs the program without
-it, as macOS does for memory.
+deadlock in a program with threads. Where the system lacks one of the limits (macOS lacks the one on
+memory), the program runs without it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,6 @@ if __name__ == "__main__":
     for kind, limit in (*LIMITS, (resource.RLIMIT_CPU, int(seconds))):
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(kind, (limit, limit))
-    # The kernel ends the program then, whatever the parent is doing; exec keeps the alarm.
+    # The kernel ends the program after that time, whatever the parent does; exec keeps the alarm.
     signal.alarm(int(seconds))
     os.execv(command[0], command)  # noqa: S606 - the caller names the program, no shell wanted

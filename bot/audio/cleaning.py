@@ -1,4 +1,4 @@
-"""Levels: bring recordings to a common one, and tell what is wrong with them."""
+"""What is done to a decoded recording: the best stretch, one level for all clips, and its flaws."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backend.contract import REFERENCE_SAMPLE_RATE
-from bot.audio.speech_activity import in_windows
-from bot.errors import Refusal
+from bot.audio.speech_activity import WINDOW_SECONDS, in_windows, runs
+from bot.errors import Note, Reason, Refusal, Remark
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,13 +17,13 @@ SPEECH_LEVEL = -23.0
 """The level that clips are brought to: RMS of the windows with speech, in dBFS."""
 
 PEAK_CEILING = -1.0
-"""No sample of a clip is above this, in dBFS, even where its speech is then fainter."""
+"""The highest peak of a clip, in dBFS. It holds even where the speech is fainter for it."""
 
 _FAINTEST_PEAK = -50.0
-"""In dBFS. Below it, speech drowns in the noise of any microphone, and is no longer found."""
+"""In dBFS. Speech below it is lost in a microphone's own noise, and is no longer found."""
 
 _LARGEST_SAMPLE = 4.0
-"""Programs that write floats on the scale of integers go beyond this; speech does not."""
+"""Speech in floats stays below this. Programs that write floats on an integer scale exceed it."""
 
 _CLIPPED = 0.95
 """Resampling and lossy codecs move clipped samples a little away from 1."""
@@ -31,39 +31,83 @@ _CLIPPED = 0.95
 _FADE = round(0.005 * REFERENCE_SAMPLE_RATE)
 _DISTORTED_SHARE = 0.005
 _NOISY = 10.0
-"""Decibels between speech and pauses below which a recording is noisy."""
+"""A recording is noisy if speech is less than this many decibels above the pauses."""
+
+_LONGEST_STRETCH = round(19.5 / WINDOW_SECONDS)
+"""In windows. With the margins around it, a stretch stays under 20 s."""
+
+_SHORTEST_PART = round(10.0 / WINDOW_SECONDS)
+"""In windows: how soon speech without a pause may be cut."""
 
 
 def condition(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Take away DC offset and odd scales. Raises `Refusal` if there is nothing to work with."""
+    """Remove DC offset and odd scales. Raises `Refusal` if the recording is damaged or silent."""
     if not np.isfinite(samples).all():
-        raise Refusal("That recording is damaged. Save it again as wav or mp3, and send that.")
+        raise Refusal(Reason.RECORDING_DAMAGED)
     largest = np.abs(samples).max()
     if largest > _LARGEST_SAMPLE:
         samples = samples / largest
     samples = samples - samples.mean(dtype=np.float64).astype(np.float32)
     if is_too_quiet(samples):
-        raise Refusal(
-            "That recording is silent, or too quiet to use. "
-            "Record closer to the microphone, and try again."
-        )
+        raise Refusal(Reason.RECORDING_SILENT)
     return samples
 
 
 def is_too_quiet(samples: NDArray[np.float32]) -> bool:
     """Whether nothing in a recording is loud enough to be speech."""
-    return decibels(float(np.abs(samples).max()) ** 2) < _FAINTEST_PEAK
+    return _decibels(float(np.abs(samples).max()) ** 2) < _FAINTEST_PEAK
+
+
+def best_stretch(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tuple[int, int]:
+    """Find at most 20 s with much speech, at a good level, that start and end in pauses.
+
+    A stretch is worth its seconds of speech. It loses one for each decibel that its speech is
+    fainter than the recording usually is, and one for each percent of clipped samples. Speech that
+    has no pause for longer than 20 s is cut where it is faintest.
+
+    Args:
+        samples: `(n,)`, at the level they were recorded with.
+        speech: What `SpeechDetector.find_speech` found in `samples`; some of it is True.
+
+    Returns:
+        The first window of the stretch, and the one after its last.
+    """
+    windows = in_windows(samples)
+    power = np.square(windows).mean(axis=1, dtype=np.float64)
+    parts = _parts(speech, power)
+    per_window = np.stack([np.ones(len(windows)), power, _is_clipped(windows).mean(axis=1)])
+    # The sum over a stretch is the difference of two cumulative sums.
+    sums = np.pad(np.cumsum(per_window * speech, axis=1), ((0, 0), (1, 0)))
+
+    def spoken(start: int, end: int) -> tuple[float, float, float]:
+        """The speech in a stretch: its seconds, its level in dBFS, its percentage of clipping."""
+        count, squares, clipped = sums[:, end] - sums[:, start]
+        return count * WINDOW_SECONDS, _decibels(squares / count), 100 * clipped / count
+
+    usual_level = float(np.median([spoken(*part)[1] for part in parts]))
+
+    def worth(stretch: tuple[int, int]) -> float:
+        seconds, level, clipped_percent = spoken(*stretch)
+        return seconds - max(0.0, usual_level - level) - clipped_percent
+
+    stretches = (
+        (start, end)
+        for first, (start, _) in enumerate(parts)
+        for _, end in parts[first:]
+        if end - start <= _LONGEST_STRETCH
+    )
+    return max(stretches, key=worth)
 
 
 def bring_to_level(clip: NDArray[np.float32], spoken: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale a clip to `SPEECH_LEVEL` and soften its edges.
+    """Scale a clip to `SPEECH_LEVEL` and fade its edges.
 
     Args:
         clip: `(n,)`.
         spoken: The windows of it that hold speech, `(windows, WINDOW)`.
     """
-    wanted = SPEECH_LEVEL - decibels(float(np.square(spoken).mean(dtype=np.float64)))
-    allowed = PEAK_CEILING - decibels(float(np.abs(clip).max()) ** 2)
+    wanted = SPEECH_LEVEL - _decibels(float(np.square(spoken).mean(dtype=np.float64)))
+    allowed = PEAK_CEILING - _decibels(float(np.abs(clip).max()) ** 2)
     leveled = clip * np.float32(10 ** (min(wanted, allowed) / 20))
     ramp = np.linspace(0, 1, _FADE, dtype=np.float32)
     leveled[:_FADE] *= ramp
@@ -71,38 +115,46 @@ def bring_to_level(clip: NDArray[np.float32], spoken: NDArray[np.float32]) -> ND
     return leveled
 
 
-def find_flaws(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tuple[str, ...]:
-    """Say what keeps a recording from making a good voice, in sentences for its owner.
+def find_flaws(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tuple[Note, ...]:
+    """Tell what keeps a recording from making a good voice.
 
     Args:
         samples: `(n,)`, at the level they were recorded with.
-        speech: What `SpeechDetector.find_speech` says of `samples`.
+        speech: What `SpeechDetector.find_speech` found in `samples`.
     """
     windows = in_windows(samples)
     flaws = []
-    if is_clipped(windows[speech]).mean() > _DISTORTED_SHARE:
-        flaws.append(
-            "The recording is distorted because it was recorded too loud; "
-            "a softer one would make a better voice."
-        )
+    if _is_clipped(windows[speech]).mean() > _DISTORTED_SHARE:
+        flaws.append(Note(Remark.RECORDING_CLIPS))
     power = np.square(windows).mean(axis=1, dtype=np.float64)
     pauses = power[~speech]
-    # The quieter part of the pauses: words fade into the rest.
+    # The quietest quarter of the pauses, because words fade into the rest of them.
     if len(pauses) and (
-        decibels(power[speech].mean()) - decibels(np.quantile(pauses, 0.25)) < _NOISY
+        _decibels(power[speech].mean()) - _decibels(np.quantile(pauses, 0.25)) < _NOISY
     ):
-        flaws.append(
-            "There is a lot of noise in the recording; "
-            "one from a quieter place would make a better voice."
-        )
+        flaws.append(Note(Remark.RECORDING_NOISY))
     return tuple(flaws)
 
 
-def is_clipped(samples: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _parts(speech: NDArray[np.bool_], power: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """The runs of speech; those over `_LONGEST_STRETCH` are cut where they are faintest."""
+    parts = []
+    for begin, end in runs(speech).tolist():
+        start = begin
+        while end - start > _LONGEST_STRETCH:
+            earliest = start + _SHORTEST_PART
+            cut = earliest + int(np.argmin(power[earliest : start + _LONGEST_STRETCH]))
+            parts.append((start, cut))
+            start = cut
+        parts.append((start, end))
+    return parts
+
+
+def _is_clipped(samples: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which samples are at the limit of what a recorder can store."""
     return np.abs(samples) >= _CLIPPED
 
 
-def decibels(power: float) -> float:
+def _decibels(power: float) -> float:
     """A mean square in dB relative to full scale."""
     return float(10 * np.log10(power + 1e-12))

@@ -5,12 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bot.audio.frames import find_frames
-from bot.errors import Refusal
-
-NOT_A_RECORDING = (
-    "That file is not a recording I can read. Send wav, mp3, m4a, ogg, flac, webm or mp4."
-)
+from bot.errors import Reason, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +14,7 @@ class Container:
 
     Attributes:
         demuxer: The one ffmpeg demuxer that may touch the file.
-        offset: Bytes to leave out at the start: ID3 tags, or the rest of a frame that was cut.
+        offset: Bytes to skip at the start: ID3 tags, or the rest of a frame that was cut.
     """
 
     demuxer: str
@@ -35,13 +30,13 @@ _SIGNATURES: tuple[tuple[int, tuple[bytes, ...], str], ...] = (
     # mp4, m4a, 3gp and mov. The oldest QuickTime files start with another box than ftyp.
     (4, (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"), "mov"),
 )
-"""Where a signature stands, what it may be, and the demuxer to use."""
+"""Position of a signature, the values it may have, and the demuxer to use."""
 
 _CHUNKED: tuple[tuple[tuple[bytes, ...], tuple[bytes, ...], str], ...] = (
     ((b"RIFF", b"RIFX", b"RF64", b"BW64"), (b"WAVE",), "wav"),
     ((b"FORM",), (b"AIFF", b"AIFC"), "aiff"),
 )
-"""Files of chunks: their first four bytes, what follows their length, and the demuxer to use."""
+"""Files made of chunks: their first four bytes, what follows the length, the demuxer to use."""
 
 _FRAME_HEADERS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     # Sync, MPEG version and layer (II or III), then a bit rate that is neither free nor forbidden.
@@ -49,18 +44,38 @@ _FRAME_HEADERS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     # The same sync with layer 0: ADTS, which holds AAC.
     (re.compile(rb"\xff[\xf0\xf1\xf8\xf9]."), "aac"),
 )
-"""How files start that have no header of their own, only frames."""
+"""How a file starts that has only frames and no header of its own."""
 
 _ID3_HEADER_BYTES = 10
 _ID3_HAS_FOOTER = 0x10
 _MAX_ID3_TAGS = 4
 
+FRAME_SEARCH_BYTES = 8 * 1024
+"""How far from the start the first frame is looked for; the longest mp3 frame has 1,441 bytes."""
+
+_FRAMES_IN_A_ROW = 3
+"""Two bytes look like a frame's start now and then; three frames in a row do not come by chance."""
+
+_MAX_ADTS_FRAME_BYTES = 8 * 1024
+_MPEG_1 = 3
+_KILOBITS = {
+    True: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),  # MPEG-1
+    False: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),  # MPEG-2 and 2.5
+}
+_FREE_OR_FORBIDDEN = {0, 15}
+_SAMPLE_RATES = (44_100, 48_000, 32_000)
+_RESERVED_RATE = 3
+_RATE_DIVISORS = {3: 1, 2: 2, 0: 4}  # by the version bits; 1 is reserved
+_FRAME_HEADER_BYTES = 7
+_SYNC = 0xFF
+"""The first byte of every frame."""
+
 
 def identify(data: bytes) -> Container:
     """Tell what kind of recording a file is.
 
-    The first 16 bytes are enough, except behind an ID3 tag (where `data` ends inside one, the
-    recording is taken for an mp3) and for files that start in the middle of a frame.
+    The first 16 bytes are enough, except for files that begin with an ID3 tag or in the middle of a
+    frame. If `data` ends inside an ID3 tag, the file is taken for an mp3.
 
     Raises `Refusal` for anything that is not a recording.
     """
@@ -72,11 +87,10 @@ def identify(data: bytes) -> Container:
         demuxer = "mp3"
     if demuxer is not None:
         return Container(demuxer, offset)
-    frames = find_frames(data)
-    if frames is None:
-        raise Refusal(NOT_A_RECORDING)
-    start, demuxer = frames
-    return Container(demuxer, start)
+    found = find_frames(data)
+    if found is None:
+        raise Refusal(Reason.NOT_A_RECORDING)
+    return found
 
 
 def _by_signature(head: bytes) -> str | None:
@@ -112,3 +126,56 @@ def _end_of_id3_tags(data: bytes) -> int:
         footer = _ID3_HEADER_BYTES if header[5] & _ID3_HAS_FOOTER else 0
         end += _ID3_HEADER_BYTES + length + footer
     return end
+
+
+def find_frames(data: bytes) -> Container | None:
+    """Find the first whole frame in an mp3 or AAC file that starts in the middle of one.
+
+    Such files come from cutting a recording, or a stream, without regard to its frames.
+
+    A frame counts if two more follow it without a gap.
+    """
+    head = data[: FRAME_SEARCH_BYTES + (_FRAMES_IN_A_ROW + 1) * _MAX_ADTS_FRAME_BYTES]
+    for start in range(min(len(head), FRAME_SEARCH_BYTES)):
+        if head[start] != _SYNC:
+            continue
+        for demuxer, length_of in (("mp3", _mp3_frame_bytes), ("aac", _adts_frame_bytes)):
+            end = start
+            for _ in range(_FRAMES_IN_A_ROW):
+                end += length_of(head[end : end + _FRAME_HEADER_BYTES]) or len(head)
+            if end <= len(head):
+                return Container(demuxer, start)
+    return None
+
+
+def _mp3_frame_bytes(header: bytes) -> int | None:
+    """Length of a layer III frame, or None if this is no header of one.
+
+    http://www.mp3-tech.org/programmer/frame_header.html
+    """
+    if not _starts_frame(header, mask=0b11100110, value=0b11100010):
+        return None
+    version, bit_rate, rate = header[1] >> 3 & 3, header[2] >> 4, header[2] >> 2 & 3
+    if version not in _RATE_DIVISORS or bit_rate in _FREE_OR_FORBIDDEN or rate == _RESERVED_RATE:
+        return None
+    is_mpeg1 = version == _MPEG_1
+    bits = _KILOBITS[is_mpeg1][bit_rate - 1] * 1_000
+    sample_rate = _SAMPLE_RATES[rate] // _RATE_DIVISORS[version]
+    samples = 1_152 if is_mpeg1 else 576
+    return samples // 8 * bits // sample_rate + (header[2] >> 1 & 1)
+
+
+def _adts_frame_bytes(header: bytes) -> int | None:
+    """Length of an ADTS frame, or None if this is no header of one.
+
+    https://wiki.multimedia.cx/index.php/ADTS
+    """
+    if not _starts_frame(header, mask=0b11110110, value=0b11110000):
+        return None
+    length = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
+    return length if length > _FRAME_HEADER_BYTES else None
+
+
+def _starts_frame(header: bytes, *, mask: int, value: int) -> bool:
+    """Whether this is as long as a frame header, and begins with the sync bits and the value."""
+    return len(header) == _FRAME_HEADER_BYTES and header[0] == _SYNC and header[1] & mask == value

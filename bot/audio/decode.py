@@ -1,9 +1,9 @@
-"""Strangers' recordings to samples, by ffmpeg in a process that can do little else.
+"""People's recordings to samples, by ffmpeg in a process that can do little else.
 
 The process gets the upload on its standard input as a file without a name, and reads it with
-ffmpeg's `fd:` protocol: phones write the index of an m4a at its end, so ffmpeg must be able to
-seek, which it cannot in a pipe. No other protocol is allowed, the demuxer is the one that the
-bytes ask for (playlists are none), and only decoders for sound may run.
+ffmpeg's `fd:` protocol. It is no pipe, because phones write the index of an m4a at its end, so
+ffmpeg must be able to seek. No other protocol is allowed. The demuxer is the one that the file's
+first bytes call for, which is never a playlist, and only decoders for sound may run.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+import imageio_ffmpeg
 import numpy as np
 
-from bot.audio.ffmpeg import ffmpeg_path
-from bot.errors import Refusal
+from bot.errors import Reason, Refusal
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -26,16 +27,10 @@ if TYPE_CHECKING:
 
     from bot.audio.container import Container
 
-NO_SOUND = (
-    "I find no sound in that file. It may be damaged, or a video without sound. "
-    "Save it again as wav or mp3, and send that."
-)
-TOO_SLOW = "That file takes too long to read. Save it again as wav or mp3, and send that."
-
 _LAUNCHER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("_limits.py")))
 
 _HAS_LIMITS = sys.platform != "win32"
-"""Windows has none; the deadline and the length that this process watches still hold there."""
+"""Windows has none. There, only this process enforces the deadline and the length."""
 
 _ENDED_BY_LIMIT = {-9, -14, -24}
 """Exit status by SIGKILL, SIGALRM or SIGXCPU, on Linux and macOS."""
@@ -52,6 +47,17 @@ _BYTES_PER_SAMPLE = 4
 _READ_BYTES = 256 * 1024
 
 
+@cache
+def ffmpeg_path() -> str:
+    """Path of the ffmpeg executable that comes with the imageio-ffmpeg wheel.
+
+    The first call looks at the disk and may start a process, so make it off the event loop.
+    Raises `RuntimeError` where neither the wheel nor the system has an ffmpeg.
+    """
+    path: str = imageio_ffmpeg.get_ffmpeg_exe()
+    return path
+
+
 async def decode(  # noqa: PLR0913 - what to decode, how, and three bounds
     data: bytes,
     container: Container,
@@ -63,14 +69,14 @@ async def decode(  # noqa: PLR0913 - what to decode, how, and three bounds
 ) -> NDArray[np.float32]:
     """Decode the first `max_seconds` of the first sound track to mono samples.
 
-    All channels are mixed, unless `channel` names one, counted from 0. `within_seconds` bounds how
-    long it may take, by the clock and of the processor.
+    All channels are mixed, unless `channel` names one, counted from 0. `within_seconds` bounds both
+    the wall-clock time and the processor time.
 
-    A file that breaks off gives what can be read of it. Samples are around -1 to 1, but nothing is
-    promised: a float file can hold anything, NaN included.
+    Of a file that breaks off, the readable part is decoded. Samples are usually within -1 and 1,
+    but a float file can hold anything, NaN included.
 
-    Raises `Refusal` if there is no sound that can be read, or if it takes too long. However the
-    call ends, the process ends with it.
+    Raises `Refusal` if there is no sound that can be read, or if it takes too long. The process
+    ends with the call, also when the call is cancelled.
     """
     max_bytes = round(max_seconds * sample_rate) * _BYTES_PER_SAMPLE
     program = await asyncio.to_thread(ffmpeg_path)
@@ -89,13 +95,13 @@ async def decode(  # noqa: PLR0913 - what to decode, how, and three bounds
         async with asyncio.timeout(within_seconds + 0.5):
             decoded = await _read(process, max_bytes)
     except TimeoutError:
-        raise Refusal(TOO_SLOW) from None
+        raise Refusal(Reason.RECORDING_TOO_SLOW) from None
     finally:
         await _end(process)
     if process.returncode in _ENDED_BY_LIMIT:
-        raise Refusal(TOO_SLOW)
+        raise Refusal(Reason.RECORDING_TOO_SLOW)
     if not decoded:
-        raise Refusal(NO_SOUND)
+        raise Refusal(Reason.RECORDING_WITHOUT_SOUND)
     return np.frombuffer(decoded, "<f4")
 
 
@@ -120,7 +126,7 @@ def _fill(file: IO[bytes], data: memoryview) -> None:
 
 
 async def _read(process: Process, max_bytes: int) -> bytes:
-    """What the process writes until it ends, up to `max_bytes` of whole samples."""
+    """Read what the process writes until it ends, up to `max_bytes` of whole samples."""
     assert process.stdout is not None  # noqa: S101 - it was started with a pipe
     decoded = bytearray()
     while part := await process.stdout.read(_READ_BYTES):
@@ -132,7 +138,7 @@ async def _read(process: Process, max_bytes: int) -> bytes:
 async def _end(process: Process) -> None:
     """Kill the process if it still runs, and reap it.
 
-    The launcher has become ffmpeg, and ffmpeg starts no others: there is one process to end.
+    There is only one: the launcher has become ffmpeg by exec, and ffmpeg starts no others.
     """
     if process.returncode is None:
         process.kill()

@@ -1,4 +1,4 @@
-"""Speech out: PCM becomes files that fit Discord's upload limit. The one door to pydub."""
+"""Speech to files that fit Discord's upload limit, and its waveform. The one door to pydub."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bot.audio.ffmpeg import ffmpeg_path
+from bot.audio.decode import ffmpeg_path
 
 with warnings.catch_warnings():
-    # pydub looks for ffmpeg on PATH, where ours is not: every export names it. Its source holds
-    # unescaped backslashes, which Python reports when it first compiles them.
+    # pydub looks for ffmpeg on PATH, where ours is not; every export names ours. Python warns of
+    # unescaped backslashes in pydub's source when it first compiles it.
     warnings.filterwarnings("ignore", "Couldn't find ffmpeg or avconv", RuntimeWarning)
     warnings.filterwarnings("ignore", "invalid escape sequence", DeprecationWarning)
     warnings.filterwarnings("ignore", "invalid escape sequence", SyntaxWarning)
@@ -29,18 +29,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_LIMIT_BYTES = 8 * 1024
-"""The smallest limit that is worked to: below it, parts would be fractions of a word."""
+"""The smallest limit that is accepted: below it, parts would be fractions of a word."""
 
 MAX_SPEECH_SECONDS = 1_800
 """The longest speech that is encoded in one call: some five times what the longest text takes."""
 
+_WAVEFORM_MAX_POINTS = 256
+_WAVEFORM_SECONDS_PER_POINT = 0.1
+"""The finest resolution, which short speech gets."""
+
+_WAVEFORM_LOUDEST = 255
 _ENCODER_CPU_SECONDS = 120
 _SHORTEST_SECONDS = 0.02
 _QUIET_SECONDS = 0.02
 _DENSITY_MARGIN = 0.95
-"""A part is planned to be this much shorter than its limit, as some passages take more bytes."""
+"""Parts are planned for this share of the limit, because some passages take more bytes."""
 _CUT_MARGIN = 0.9
-"""Parts are planned to be this much shorter than the longest, so that there is a choice of cuts."""
+"""Parts are planned for this share of the longest, so that there is a choice of cuts."""
 
 
 class AudioFormat(StrEnum):
@@ -88,8 +93,8 @@ class _Encoder:
 
 _ENCODERS = {
     # Opus plays at 48 kHz whatever went in (RFC 7845, section 5.1). "audio" keeps closer to the
-    # voice than "voip", which filters it: a signal-to-noise ratio of 25 dB against 12 dB for our
-    # test speech at 64 kbit/s, and of 14 dB against 9 dB at 16 kbit/s.
+    # voice than "voip", which filters it: for our test speech, the signal-to-noise ratio is 25 dB
+    # against 12 dB at 64 kbit/s, and 14 dB against 9 dB at 16 kbit/s.
     AudioFormat.OGG: _Encoder(
         "libopus", (64, 48, 32, 24, 16), ("-ar", "48000", "-application", "audio")
     ),
@@ -111,8 +116,8 @@ async def encode_speech(  # noqa: PLR0913 - two things about the speech, four ab
 ) -> list[SpeechFile]:
     """Make files of speech, each within `limit_bytes`.
 
-    Speech that is too long for one file first loses bit rate, then becomes several files, cut at
-    pauses. The work happens in a thread, and the caller decides how many of these run at once.
+    Speech that does not fit is first encoded at a lower bit rate, then divided at pauses into
+    several files. The work happens in a thread; the caller bounds how many run at once.
 
     Args:
         pcm: Mono s16le, at most `MAX_SPEECH_SECONDS` long.
@@ -121,8 +126,8 @@ async def encode_speech(  # noqa: PLR0913 - two things about the speech, four ab
         limit_bytes: What Discord accepts here (`interaction.filesize_limit`).
         stem: The files' name without extension: "speech" gives "speech.ogg" or, in three parts,
             "speech-1-of-3.ogg" and so on.
-        breaks: Where to cut if it must be, as sample indices, such as the middle of the pauses
-            between sentences. Elsewhere, the quietest moment in reach is taken.
+        breaks: Where to cut if that is necessary, as sample indices: in the pauses between
+            sentences. Where none is in reach, the quietest moment is taken.
 
     Raises `ValueError` for no audio, half a sample, too much audio, or a limit under
     `MIN_LIMIT_BYTES`, and `SpeechEncodingError` if the encoder fails.
@@ -133,7 +138,7 @@ async def encode_speech(  # noqa: PLR0913 - two things about the speech, four ab
         raise ValueError(f"speech must not be longer than {MAX_SPEECH_SECONDS} s")
     if limit_bytes < MIN_LIMIT_BYTES:
         raise ValueError(f"no sensible file fits {limit_bytes} bytes")
-    # Encoders drop or refuse what is shorter than a frame of theirs.
+    # Encoders drop or refuse audio that is shorter than one of their frames.
     samples = np.frombuffer(pcm.ljust(2 * ceil(sample_rate * _SHORTEST_SECONDS), b"\0"), "<i2")
     speech = _Speech(samples, sample_rate, audio_format, limit_bytes, breaks)
     parts = await asyncio.to_thread(lambda: list(speech.parts(0, len(samples))))
@@ -143,6 +148,28 @@ async def encode_speech(  # noqa: PLR0913 - two things about the speech, four ab
     ]
 
 
+def waveform(pcm: bytes, sample_rate: int) -> bytes:
+    """Measure loudness over time as Discord draws it beside a play button.
+
+    There is a byte for each point, 0 for silence and 255 for the loudest point. Takes some 10 ms a
+    minute of speech. Raises `ValueError` for no audio.
+
+    Args:
+        pcm: Mono s16le samples.
+        sample_rate: In Hz.
+    """
+    samples = np.frombuffer(pcm, "<i2")
+    if not len(samples):
+        raise ValueError("there is nothing to draw")
+    wanted = round(len(samples) / sample_rate / _WAVEFORM_SECONDS_PER_POINT)
+    points = min(max(wanted, 1), _WAVEFORM_MAX_POINTS, len(samples))
+    starts = np.arange(points) * len(samples) // points
+    power = np.square(samples, dtype=np.float32)
+    lengths = np.diff(starts, append=len(samples))
+    loudness = np.sqrt(np.add.reduceat(power, starts) / lengths)
+    return bytes((loudness * _WAVEFORM_LOUDEST / max(1.0, loudness.max())).round().astype(np.uint8))
+
+
 def _name(stem: str, audio_format: AudioFormat, number: int, count: int) -> str:
     part = "" if count == 1 else f"-{number}-of-{count}"
     return f"{stem}{part}.{audio_format}"
@@ -150,7 +177,7 @@ def _name(stem: str, audio_format: AudioFormat, number: int, count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Speech:
-    """Samples, and what is to become of them. Positions are sample indices."""
+    """Speech to encode, with how to encode it. Positions are sample indices."""
 
     samples: NDArray[np.int16]
     sample_rate: int
@@ -194,7 +221,7 @@ class _Speech:
         )
         segment.converter = ffmpeg_path()
         encoder = _ENCODERS[self.audio_format]
-        # pydub waits for ffmpeg as long as it takes, so ffmpeg itself must know when to stop.
+        # pydub waits for ffmpeg without a timeout, so ffmpeg itself gets a limit.
         limits = ("-threads", "1", "-timelimit", str(_ENCODER_CPU_SECONDS))
         file = BytesIO()
         try:
@@ -224,9 +251,9 @@ class _Speech:
 
     def _cut(self, earliest: int, wanted: int, latest: int) -> int:
         """Where to cut: at the break nearest to `wanted`, or else at the quietest moment."""
-        between_sentences = [place for place in self.breaks if earliest <= place <= latest]
-        if between_sentences:
-            return min(between_sentences, key=lambda place: abs(place - wanted))
+        in_reach = [position for position in self.breaks if earliest <= position <= latest]
+        if in_reach:
+            return min(in_reach, key=lambda position: abs(position - wanted))
         width = ceil(self.sample_rate * _QUIET_SECONDS)
         moments = (latest - earliest) // width
         if not moments:
@@ -237,9 +264,9 @@ class _Speech:
 
 
 def _predicted_bytes(bit_rate: int, seconds: float) -> float:
-    """What a file will take, rather too much than too little.
+    """An upper estimate of a file's size.
 
-    Opus with a variable bit rate went over its target by up to 5 % in speech, and Ogg adds some 60
+    Opus with a variable bit rate exceeded its target by up to 5 % for speech. Ogg adds some 60
     bytes a second and less than a kilobyte of headers.
     """
     return bit_rate * 1_000 / 8 * seconds * 1.05 + 100 * seconds + 1_000

@@ -1,139 +1,154 @@
-"""Sentences become one natural stretch of speech while they are still being made.
-
-The rules are those of `bot.audio.joining`, which joins whole sentences: near-silence around a
-sentence is trimmed, and a pause follows of the length that somebody reading aloud would make.
-"""
+"""Sentences become one natural stretch of speech while they are still being made."""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bot.audio.joining import (
-    FADE_SECONDS,
-    FRAME_SECONDS,
-    MARGIN_SECONDS,
-    PARAGRAPH_PAUSE_SECONDS,
-    QUIET_RATIO,
-    QUIET_RMS,
-    SENTENCE_PAUSE_SECONDS,
-    Samples,
-)
+SENTENCE_PAUSE_SECONDS = 0.3
+PARAGRAPH_PAUSE_SECONDS = 0.65
 
-_NOTHING = np.zeros(0, "<i2")
+MARGIN_SECONDS = 0.06
+"""How much near-silence is kept around a sentence, because it holds soft consonants and breath."""
+
+CUT_SECONDS = SENTENCE_PAUSE_SECONDS / 2 - MARGIN_SECONDS
+"""A file may be cut this long before a sentence's last sample. The next sound then follows after
+half a `SENTENCE_PAUSE_SECONDS`, whichever pause it is."""
+
+_FADE_SECONDS = 0.008
+_FRAME_SECONDS = 0.01
+_QUIET_RATIO = 10 ** (-42 / 20)
+_QUIET_RMS = 12.0
+"""In steps of a 16-bit sample: nothing under -68 dBFS is speech, however quiet the rest is."""
+
+Samples = NDArray[np.int16]
+
+_NOTHING: Samples = np.zeros(0, "<i2")
 
 
-class StreamJoiner:
-    """Joins sentences that come in chunks, and hands on what is certain at once.
+class PauseJoiner:
+    """Joins sentences that come in chunks, with the pauses of somebody reading aloud.
 
-    Of each sentence, near-silence before the first sound is left out but for a margin. Near-silence
-    after a sound is handed on for as long as the pause that would follow anyway, and kept back
-    beyond that, until it is known whether more sound comes. What counts as near-silence depends on
-    the loudest sound so far. A chunk of half a second takes a fraction of a millisecond.
+    Near-silence around each sentence is trimmed, and a pause of fixed length follows. Samples are
+    returned as soon as it is certain that they are heard:
+
+    - Before the first sound of a sentence, all near-silence but a margin is dropped.
+    - After a sound, near-silence is returned for as long as the pause that would follow anyway. Any
+      more is held back until another sound of the sentence comes, and dropped if none does.
+
+    What counts as near-silence depends on the loudest sound so far. Half a second of samples takes
+    a fraction of a millisecond.
 
     Args:
         sample_rate: Of all sentences, in Hz.
+
+    Attributes:
+        had_sound: Whether the sentence that ended last had any sound.
     """
 
     def __init__(self, sample_rate: int) -> None:
-        self._fade = _count(FADE_SECONDS, sample_rate)
-        self._frame = _count(FRAME_SECONDS, sample_rate)
+        self._fade = _count(_FADE_SECONDS, sample_rate)
+        self._frame = _count(_FRAME_SECONDS, sample_rate)
         self._margin = _count(MARGIN_SECONDS, sample_rate)
-        self._pauses = {
-            ends_paragraph: _count(seconds, sample_rate) - 2 * self._margin
-            for ends_paragraph, seconds in (
-                (False, SENTENCE_PAUSE_SECONDS),
-                (True, PARAGRAPH_PAUSE_SECONDS),
-            )
-        }
-        self._loudest = 0.0
+        # The margins of the sentences on both sides are part of the pause that is heard.
+        self._sentence_pause = _count(SENTENCE_PAUSE_SECONDS, sample_rate) - 2 * self._margin
+        self._paragraph_pause = _count(PARAGRAPH_PAUSE_SECONDS, sample_rate) - 2 * self._margin
+        self.had_sound = False
         self._part: Samples = _NOTHING  # less than a frame
+        self._loudest = 0.0
         self._anything_sounded = False
+        self._last_pause = 0  # after the last sentence with sound, without margins
         self._begin_sentence()
 
     def push(self, pcm: bytes) -> bytes:
-        """Take the next chunk of the sentence under way; return what can be heard of it by now."""
+        """Take the next chunk of the current sentence; return what is certain by now."""
         samples = np.concatenate([self._part, np.frombuffer(pcm, "<i2")])
         whole = len(samples) // self._frame * self._frame
         self._part = samples[whole:]
         return self._advance(samples[:whole])
 
     def end_sentence(self, *, pause: bool, ends_paragraph: bool = False) -> bytes:
-        """Finish the sentence under way; return its last samples and the pause after it.
+        """Finish the current sentence; return its last samples and the pause after it.
+
+        A sentence without sound adds nothing, but if it ends its paragraph, the pause before it
+        gets longer.
 
         Args:
             pause: Whether another sentence follows.
             ends_paragraph: Whether the pause is a longer one.
         """
-        rest = np.pad(self._part, (0, -len(self._part) % self._frame))
-        self._part = _NOTHING
-        last = self._advance(rest)
-        if not self._sounds:
-            self._begin_sentence()
-            return last
-        # The near-silence that was handed on already is part of the pause that one hears.
+        wanted = self._paragraph_pause if ends_paragraph else self._sentence_pause
+        wanted = wanted if pause else 0
+        last = self._advance(np.pad(self._part, (0, -len(self._part) % self._frame)))
+        if self._sounds:
+            # The near-silence that was returned already is part of the pause.
+            missing = self._margin + wanted - self._passed
+            self._last_pause = wanted
+        elif self._last_pause:
+            missing = wanted - self._last_pause
+            self._last_pause = max(self._last_pause, wanted)
+        else:
+            missing = 0
         ending = (self._held * np.linspace(1.0, 0.0, len(self._held))).astype("<i2")
-        length = self._margin + (self._pauses[ends_paragraph] if pause else 0)
-        silence = np.zeros(max(0, length - self._passed), "<i2")
+        self.had_sound = self._sounds
         self._begin_sentence()
-        return last + ending.tobytes() + silence.tobytes()
+        return last + ending.tobytes() + bytes(2 * max(0, missing))
 
     def restart_sentence(self) -> None:
-        """Forget what was pushed of the sentence under way: its next chunk is its first again."""
+        """Drop what was pushed of the current sentence; the next chunk is its first again."""
         self._begin_sentence()
 
     def _begin_sentence(self) -> None:
         self._sounds = False
         self._part = _NOTHING
-        self._quiet = _NOTHING  # near-silence that is kept back
-        self._passed = 0  # samples of near-silence that were handed on since the last sound
-        self._held = _NOTHING  # as much as is faded if nothing follows
+        self._quiet = _NOTHING  # near-silence that is held back
+        self._passed = 0  # samples of near-silence that were returned since the last sound
+        self._held = _NOTHING  # the last samples, which are faded if nothing follows
 
     def _advance(self, samples: Samples) -> bytes:
         """Take whole frames; return what is certain to be heard."""
         loudness = np.sqrt(np.square(samples.reshape(-1, self._frame), dtype=np.float32).mean(1))
         self._loudest = max(self._loudest, float(loudness.max(initial=0.0)))
-        (sounding,) = np.nonzero(loudness > max(QUIET_RMS, QUIET_RATIO * self._loudest))
+        (sounding,) = np.nonzero(loudness > max(_QUIET_RMS, _QUIET_RATIO * self._loudest))
         if not len(sounding):
-            return self._after_quiet(samples)
+            return self._take_quiet(samples)
         end = int(sounding[-1] + 1) * self._frame
         if self._sounds:
-            heard = np.concatenate([self._quiet, samples[:end]])
+            sound = np.concatenate([self._quiet, samples[:end]])
         else:
-            heard = self._beginning(samples, int(sounding[0]) * self._frame, end)
+            sound = self._first_sound(samples, int(sounding[0]) * self._frame, end)
         self._sounds = True
         self._quiet, self._passed = _NOTHING, 0
-        handed_on = self._hand_on(heard)
-        return handed_on + self._after_quiet(samples[end:])
+        return self._release(sound) + self._take_quiet(samples[end:])
 
-    def _after_quiet(self, samples: Samples) -> bytes:
+    def _take_quiet(self, samples: Samples) -> bytes:
         """Take near-silence: before the first sound for its margin, after it for the pause."""
         self._quiet = np.concatenate([self._quiet, samples])
         if not self._sounds:
             self._quiet = self._quiet[-self._margin :]
             return b""
-        room = self._margin + self._pauses[False] - self._passed
-        passing, self._quiet = self._quiet[: max(0, room)], self._quiet[max(0, room) :]
+        room = max(0, self._margin + self._sentence_pause - self._passed)
+        passing, self._quiet = self._quiet[:room], self._quiet[room:]
         self._passed += len(passing)
-        return self._hand_on(passing)
+        return self._release(passing)
 
-    def _beginning(self, samples: Samples, start: int, end: int) -> Samples:
-        """The first sound with a margin before it, faded in.
+    def _first_sound(self, samples: Samples, start: int, end: int) -> Samples:
+        """The first sound of a sentence with a margin before it, faded in.
 
-        Where there is less than a margin to give, silence fills it up, but before the very first
-        sentence: somebody is waiting for that one.
+        If there is less near-silence than a margin, zeros fill it up. Before the very first
+        sentence they do not, because somebody is waiting for it.
         """
-        heard = np.concatenate([self._quiet, samples[:start]])[-self._margin :]
-        missing = self._margin - len(heard)
-        heard = np.concatenate([heard, samples[start:end]])
-        fade = min(self._fade, len(heard))
-        heard[:fade] = heard[:fade] * np.linspace(0.0, 1.0, fade)
+        before = np.concatenate([self._quiet, samples[:start]])[-self._margin :]
+        sound = np.concatenate([before, samples[start:end]])
+        fade = min(self._fade, len(sound))
+        sound[:fade] = sound[:fade] * np.linspace(0.0, 1.0, fade)
         if self._anything_sounded:
-            heard = np.pad(heard, (missing, 0))
+            sound = np.pad(sound, (self._margin - len(before), 0))
         self._anything_sounded = True
-        return heard
+        return sound
 
-    def _hand_on(self, samples: Samples) -> bytes:
-        """Hand samples on, but for the last few, which would be faded if nothing followed."""
+    def _release(self, samples: Samples) -> bytes:
+        """Return samples, but hold back the last few, which are faded if nothing follows."""
         samples = np.concatenate([self._held, samples])
         certain = max(0, len(samples) - self._fade)
         self._held = samples[certain:]

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backend.contract import MAX_REFERENCE_SECONDS, MIN_REFERENCE_SECONDS, REFERENCE_SAMPLE_RATE
-from bot.audio.best_stretch import best_stretch
-from bot.audio.cleaning import bring_to_level, condition, find_flaws, is_too_quiet
+from bot.audio.cleaning import best_stretch, bring_to_level, condition, find_flaws, is_too_quiet
 from bot.audio.container import identify
 from bot.audio.decode import decode
 from bot.audio.speech_activity import WINDOW, WINDOW_SECONDS, SpeechDetector, in_windows
-from bot.errors import Refusal
+from bot.errors import Note, Reason, Refusal, Remark
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,10 +26,10 @@ if TYPE_CHECKING:
 MAX_UPLOAD_MEGABYTES = 25
 
 LISTEN_MINUTES = 3
-"""How much of a long recording is looked at."""
+"""How much of a long recording is analysed."""
 
 DECODE_WITHIN_SECONDS = 6
-"""An hour's recording needs a second or two; the rest of the work needs time as well."""
+"""An hour's recording decodes in a second or two; the other steps need time as well."""
 
 _LISTEN_SECONDS = LISTEN_MINUTES * 60
 _MARGIN = round(0.15 * REFERENCE_SAMPLE_RATE)
@@ -45,12 +44,12 @@ class ReferenceAudio:
     Attributes:
         samples: `(n,)`, mono at `REFERENCE_SAMPLE_RATE`, within -1 and 1.
         speech_seconds: How much of the clip is speech.
-        notes: Sentences for the person: what was done to the recording, what is wrong with it.
+        notes: What was done to the recording, and what is wrong with it.
     """
 
     samples: NDArray[np.float32] = field(repr=False)
     speech_seconds: float
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -59,46 +58,44 @@ class ReferenceAudio:
 
 
 def check_upload(size: int) -> None:
-    """Raise `Refusal` for a file of no bytes or too many, before anyone downloads it."""
+    """Raise `Refusal` if a file has no bytes or too many. Call it before the download."""
     if size == 0:
-        raise Refusal("That file is empty. Save the recording again, and send that.")
+        raise Refusal(Reason.UPLOAD_EMPTY)
     if size > MAX_UPLOAD_MEGABYTES * 1024 * 1024:
-        raise Refusal(
-            f"That file is larger than {MAX_UPLOAD_MEGABYTES} MB, the most I can take. "
-            "Ten seconds of speech are enough: send a shorter recording, or save it as mp3."
-        )
+        raise Refusal(Reason.UPLOAD_TOO_LARGE, megabytes=MAX_UPLOAD_MEGABYTES)
 
 
 class ReferenceReader:
     """Turns uploads into reference audio.
 
-    A few uploads are worked on at once, a few more wait, and what comes on top is refused.
+    A few uploads are processed at once, a few more wait, and any further one is refused.
     """
 
     def __init__(self, max_parallel: int = 2) -> None:
-        self._turns = asyncio.Semaphore(max_parallel)
+        self._slots = asyncio.Semaphore(max_parallel)
         self._pending = 0
         self._detector = SpeechDetector()
 
     async def read(self, data: bytes, *, transcript_given: bool) -> ReferenceAudio:
         """Decode an upload, keep the speech, and bring it to the level that all clips have.
 
-        Silence around the speech is cut off. Of a recording longer than `MAX_REFERENCE_SECONDS`
-        the best stretch is used, unless there is a transcript, which would no longer match.
+        Silence around the speech is cut off. If the recording is longer than
+        `MAX_REFERENCE_SECONDS`, its best stretch is used. With a transcript, such a recording is
+        refused, because the transcript would not match the stretch.
 
         Args:
             data: The file, whatever its name or type says it is.
             transcript_given: Whether the person wrote down what the recording says.
 
-        Raises `Refusal` if the upload cannot serve.
+        Raises `Refusal` if no clip can be made of the upload.
         """
         check_upload(len(data))
         container = await asyncio.to_thread(identify, data)
         if self._pending >= _MAX_PENDING:
-            raise Refusal("I am busy with other recordings. Please try again in a minute.")
+            raise Refusal(Reason.TOO_MANY_UPLOADS)
         self._pending += 1
         try:
-            async with self._turns:
+            async with self._slots:
                 decoded = await _decode(data, container)
                 return await asyncio.to_thread(
                     self._select, decoded, transcript_given=transcript_given
@@ -107,28 +104,29 @@ class ReferenceReader:
             self._pending -= 1
 
     def _select(self, decoded: NDArray[np.float32], *, transcript_given: bool) -> ReferenceAudio:
-        heard = decoded[: _LISTEN_SECONDS * REFERENCE_SAMPLE_RATE]
-        goes_on = len(decoded) > len(heard)
+        analysed = decoded[: _LISTEN_SECONDS * REFERENCE_SAMPLE_RATE]
+        goes_on = len(decoded) > len(analysed)
         try:
-            samples = condition(heard)
+            samples = condition(analysed)
             speech = self._detector.find_speech(samples)
             _check_speech(speech)
         except Refusal as refusal:
             if not goes_on:
                 raise
             raise Refusal(
-                f"I listen to the first {LISTEN_MINUTES} minutes and hear too little speech there. "
-                "Cut out the part with the speech, and send that."
+                Reason.TOO_LITTLE_SPEECH_IN_LONG_RECORDING, minutes=LISTEN_MINUTES
             ) from refusal
         spoken = np.flatnonzero(speech)
         start, end = int(spoken[0]), int(spoken[-1]) + 1
-        notes: tuple[str, ...] = ()
+        notes: tuple[Note, ...] = ()
         if goes_on or end - start > _MAX_WINDOWS:
+            seconds = len(samples) / REFERENCE_SAMPLE_RATE
             if transcript_given:
-                raise Refusal(_too_long_for_a_transcript(samples, goes_on=goes_on))
+                raise _too_long_for_transcript(seconds, goes_on=goes_on)
             start, end = best_stretch(samples, speech)
-            _check_not_scattered(speech[start:end])
-            notes = (_shortened(samples, (end - start) * WINDOW_SECONDS, goes_on=goes_on),)
+            if _seconds_of(speech[start:end]) < MIN_REFERENCE_SECONDS:
+                raise Refusal(Reason.SPEECH_TOO_SCATTERED, minimum=MIN_REFERENCE_SECONDS)
+            notes = (_shortened(seconds, (end - start) * WINDOW_SECONDS, goes_on=goes_on),)
         clip = samples[_with_margins(start, end, speech)]
         spoken_windows = in_windows(samples)[start:end][speech[start:end]]
         return ReferenceAudio(
@@ -139,16 +137,17 @@ class ReferenceReader:
 
 
 async def _decode(data: bytes, container: Container) -> NDArray[np.float32]:
-    """Decode all channels mixed; if they cancel each other out, the first one alone.
+    """Decode all channels mixed; if they cancel each other out, the first channel alone.
 
-    They do where a balanced microphone was put on a stereo input. Both tries share one deadline.
+    Channels cancel each other out where a balanced microphone was plugged into a stereo input. Both
+    attempts share one deadline.
     """
     read = partial(
         decode,
         data,
         container,
         sample_rate=REFERENCE_SAMPLE_RATE,
-        max_seconds=_LISTEN_SECONDS + 1,  # the last one shows that there is more
+        max_seconds=_LISTEN_SECONDS + 1,  # the last second tells whether the recording goes on
     )
     started = perf_counter()
     mixed = await read(within_seconds=DECODE_WITHIN_SECONDS)
@@ -159,49 +158,31 @@ async def _decode(data: bytes, container: Container) -> NDArray[np.float32]:
 
 
 def _check_speech(speech: NDArray[np.bool_]) -> None:
-    seconds = float(speech.sum()) * WINDOW_SECONDS
+    seconds = _seconds_of(speech)
     if seconds == 0:
-        raise Refusal(
-            "This file has no speech I can hear. "
-            "Record one person talking, without music, and send that."
-        )
+        raise Refusal(Reason.NO_SPEECH)
     if seconds < MIN_REFERENCE_SECONDS:
-        # Rounded down: 2.98 s must not read as the 3.0 s it falls short of.
+        # Rounded down, so that 2.98 s does not read as the 3.0 s that it falls short of.
         tenths = math.floor(seconds * 10) / 10
-        raise Refusal(
-            f"I need at least {MIN_REFERENCE_SECONDS:.0f} s of speech; this has {tenths} s. "
-            "Record a little more, and try again."
-        )
+        raise Refusal(Reason.TOO_LITTLE_SPEECH, seconds=tenths, minimum=MIN_REFERENCE_SECONDS)
 
 
-def _check_not_scattered(speech: NDArray[np.bool_]) -> None:
-    if float(speech.sum()) * WINDOW_SECONDS < MIN_REFERENCE_SECONDS:
-        raise Refusal(
-            "The speech in that recording is too scattered: I need at least "
-            f"{MIN_REFERENCE_SECONDS:.0f} s of it within 20 s. Record again, with shorter pauses."
-        )
+def _seconds_of(speech: NDArray[np.bool_]) -> float:
+    return float(speech.sum()) * WINDOW_SECONDS
 
 
-def _too_long_for_a_transcript(samples: NDArray[np.float32], *, goes_on: bool) -> str:
-    return (
-        f"Your recording is {_length(samples, goes_on=goes_on)} long. If I shortened it, it would "
-        "no longer match your transcript: "
-        f"send at most {MAX_REFERENCE_SECONDS:.0f} s, or leave the transcript out."
-    )
-
-
-def _shortened(samples: NDArray[np.float32], used_seconds: float, *, goes_on: bool) -> str:
-    among = f" of the first {LISTEN_MINUTES} minutes" if goes_on else ""
-    return (
-        f"Your recording is {_length(samples, goes_on=goes_on)} long, "
-        f"so I used its clearest {used_seconds:.0f} s{among}."
-    )
-
-
-def _length(samples: NDArray[np.float32], *, goes_on: bool) -> str:
+def _too_long_for_transcript(seconds: float, *, goes_on: bool) -> Refusal:
+    maximum = MAX_REFERENCE_SECONDS
     if goes_on:
-        return f"more than {LISTEN_MINUTES} minutes"
-    return f"{len(samples) / REFERENCE_SAMPLE_RATE:.0f} s"
+        reason = Reason.MUCH_TOO_LONG_FOR_TRANSCRIPT
+        return Refusal(reason, minutes=LISTEN_MINUTES, maximum=maximum)
+    return Refusal(Reason.TOO_LONG_FOR_TRANSCRIPT, seconds=seconds, maximum=maximum)
+
+
+def _shortened(seconds: float, used: float, *, goes_on: bool) -> Note:
+    if goes_on:
+        return Note(Remark.LONG_RECORDING_SHORTENED, {"minutes": LISTEN_MINUTES, "used": used})
+    return Note(Remark.RECORDING_SHORTENED, {"seconds": seconds, "used": used})
 
 
 def _with_margins(start: int, end: int, speech: NDArray[np.bool_]) -> slice:

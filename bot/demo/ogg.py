@@ -20,8 +20,9 @@ SAMPLES_PER_PACKET = 960
 PAGE_MICROSECONDS = 20_000
 
 PADDED_BYTES = 4_000
-"""Chromium hands a stream to its decoder in blocks of 32 KiB, which would be 15 s of silence and
-2 s of speech. With packets of this size it is 160 ms, and playback lags 0.4 s behind."""
+"""The size that packets are padded to. Chromium decodes a stream in blocks of 32 KiB, which hold
+2 s of speech or 15 s of silence without padding. With it they hold 160 ms, and playback lags 0.4 s
+behind."""
 
 _CODE_3, _ONE_PADDED_FRAME = 0x03, 0x41
 
@@ -29,7 +30,7 @@ _CODE_3, _ONE_PADDED_FRAME = 0x03, 0x41
 class OggOpusStream:
     """Wraps packets for one listener.
 
-    What comes out is a packet behind what goes in: a page is complete when the next one begins.
+    A packet comes out when the next one goes in, since a page is complete when the next one begins.
     """
 
     def __init__(self, container: OutputContainer, stream: AudioStream, pages: _Pages) -> None:

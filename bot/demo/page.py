@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bot.demo.listen import listen_page
@@ -50,7 +50,6 @@ button that stops it, and takes commands at any time.
 async def serve(settings: Settings, *, port: int) -> int:
     """Show the page until Ctrl-C, or until the session is ended in the page."""
     url = f"sqlite:///{DATABASE}"
-    stopped = _stop_signal()
     async with (
         open_world(settings.model_copy(update={"database_url": url})) as world,
         listen_page(world.broadcast, port=_free_port(port + 1 if port else 0)) as listen,
@@ -65,24 +64,10 @@ async def serve(settings: Settings, *, port: int) -> int:
         async with preview:
             welcome = IN_THE_TERMINAL.format(url=preview.url, listen=listen, database=DATABASE)
             print(welcome, flush=True)  # noqa: T201 - the terminal is the interface here
-            ends = [asyncio.create_task(stopped.wait()), asyncio.create_task(preview.wait_closed())]
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            for end in ends:
-                end.cancel()
+            with suppress(asyncio.CancelledError):  # Ctrl-C
+                await preview.wait_closed()
     print("The demo has ended. Your voices are kept.")  # noqa: T201 - the terminal's last word
     return 0
-
-
-def _stop_signal() -> asyncio.Event:
-    """An event that Ctrl-C or a polite kill sets."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(number, stopped.set)
-        except NotImplementedError:  # Windows: Ctrl-C raises KeyboardInterrupt instead
-            break
-    return stopped
 
 
 def _free_port(wanted: int) -> int:

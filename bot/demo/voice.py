@@ -1,24 +1,36 @@
-"""A voice connection that leads to a broadcast on this machine, rather than to Discord."""
+"""Voice on the simulated Discord: joining channels, which simcord lacks, and speaking in them.
+
+What is spoken goes to a `Broadcast` on this machine.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import inspect
 import threading
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import discord
 from discord.player import AudioPlayer
 
+import bot.playback
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from discord.types.voice import GuildVoiceState, VoiceServerUpdate
+    from simcord.env import Env
 
-    from bot.demo.broadcast import Broadcast
+    from bot.demo.listen import Broadcast
+
+PLAYBACK = Path(bot.playback.__file__).parent
 
 
 class BroadcastVoice(discord.VoiceProtocol):
-    """The bot's seat in a simulated voice channel.
+    """A voice client, in place of `discord.VoiceClient`, that sends its packets to a broadcast.
 
     discord.py's own player reads the source and its encoder makes the packets, 20 ms at a time, as
     in `discord.VoiceClient`.
@@ -30,7 +42,7 @@ class BroadcastVoice(discord.VoiceProtocol):
         super().__init__(client, channel)
         self._guild = cast("discord.VoiceChannel", channel).guild
         self._broadcast = broadcast
-        self._seated = threading.Event()
+        self._connected = threading.Event()
         self._answered = asyncio.Event()
         self._encoder: discord.opus.Encoder | None = None
         self._player: AudioPlayer | None = None
@@ -45,7 +57,7 @@ class BroadcastVoice(discord.VoiceProtocol):
         self_deaf: bool = False,
         self_mute: bool = False,
     ) -> None:
-        """Sit down. Raises `TimeoutError` if Discord does not answer."""
+        """Join the channel. Raises `TimeoutError` if Discord does not answer."""
         await self._guild.change_voice_state(
             channel=cast("discord.VoiceChannel", self.channel),
             self_deaf=self_deaf,
@@ -54,28 +66,28 @@ class BroadcastVoice(discord.VoiceProtocol):
         async with asyncio.timeout(timeout):
             await self._answered.wait()
 
-    async def disconnect(self, *, force: bool) -> None:  # noqa: ARG002 - nobody objects
-        """Get up."""
+    async def disconnect(self, *, force: bool) -> None:  # noqa: ARG002 - as in discord.py
+        """Leave the channel."""
         self.stop()
-        if self._seated.is_set():
-            self._seated.clear()
+        if self._connected.is_set():
+            self._connected.clear()
             await self._guild.change_voice_state(channel=None)
         self.cleanup()
 
     async def on_voice_state_update(self, data: GuildVoiceState, /) -> None:
-        """Hear from Discord where the bot sits."""
+        """Take in which channel Discord has the bot in."""
         channel_id = cast("str | None", data["channel_id"])  # discord.py's type leaves out the None
         if channel_id is None:
-            if self._seated.is_set():  # somebody else disconnected the bot
-                self._seated.clear()
+            if self._connected.is_set():  # somebody else disconnected the bot
+                self._connected.clear()
                 await self.disconnect(force=True)
             return
         self.channel = cast("discord.VoiceChannel", self._guild.get_channel(int(channel_id)))
-        self._seated.set()
+        self._connected.set()
         self._answered.set()
 
     async def on_voice_server_update(self, data: VoiceServerUpdate, /) -> None:
-        """Nothing is served from anywhere."""
+        """There is no voice server to connect to."""
 
     def play(
         self,
@@ -86,7 +98,7 @@ class BroadcastVoice(discord.VoiceProtocol):
         fec: bool = True,
         expected_packet_loss: float = 0.15,
     ) -> None:
-        """Start a player. Raises `discord.ClientException` if one is at work."""
+        """Start a player. Raises `discord.ClientException` if one is playing."""
         if self.is_playing():
             raise discord.ClientException("Already playing audio.")
         self._encoder = discord.opus.Encoder(
@@ -96,32 +108,65 @@ class BroadcastVoice(discord.VoiceProtocol):
         self._player.start()
 
     def is_playing(self) -> bool:
-        """Whether a player is at work."""
+        """Whether a player is playing."""
         return self._player is not None and self._player.is_playing()
 
     def stop(self) -> None:
-        """End the player, if there is one."""
+        """Stop the player, if there is one."""
         if self._player is not None:
             self._player.stop()
             self._player = None
 
     def is_connected(self) -> bool:
-        """Whether the bot sits in a voice channel."""
-        return self._seated.is_set()
+        """Whether the bot is in a voice channel."""
+        return self._connected.is_set()
 
     def wait_until_connected(self, timeout: float | None = None) -> bool:
-        """Wait until the bot sits; called by the player's thread."""
-        return self._seated.wait(timeout)
+        """Wait until the bot is in a voice channel; called by the player's thread."""
+        return self._connected.wait(timeout)
 
     def send_audio_packet(self, data: bytes, *, encode: bool = True) -> None:
-        """Pass 20 ms on; called by the player's thread."""
+        """Send 20 ms; called by the player's thread."""
         if encode and self._encoder is not None:
             data = self._encoder.encode(data, discord.opus.Encoder.SAMPLES_PER_FRAME)
         self._broadcast.send(data)
 
 
 class _Gateway:
-    """The voice gateway, as far as the player talks to it."""
+    """The one command of the voice gateway that discord.py's player uses."""
 
     async def speak(self, _state: discord.SpeakingState) -> None:
         """Nobody is shown who speaks."""
+
+
+def answer_voice_requests(env: Env, client: discord.AutoShardedClient) -> None:
+    """Let the bot change its voice state, which simcord's gateway has no command for."""
+
+    async def voice_state(
+        guild_id: int, channel_id: int | None, self_mute: bool = False, self_deaf: bool = False
+    ) -> None:
+        flags = {"self_mute": self_mute, "self_deaf": self_deaf}
+        env.backend.set_voice_state(guild_id, env.backend.bot_user.id, channel_id, **flags)
+
+    for shard in client.shards.values():
+        shard._parent.ws.voice_state = voice_state  # type: ignore[method-assign]  # noqa: SLF001
+
+
+def detach_playback(loop: asyncio.AbstractEventLoop) -> None:
+    """Have the answer to a command shown while what it began goes on in a voice channel.
+
+    simcord shows an answer when every task has ended that the command started, which it knows by
+    their context. A player ends minutes later, so the tasks of bot/playback/ get an empty context.
+    """
+    create_task = loop.create_task
+
+    def create(work: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
+        task = partial(create_task, work, **options)
+        is_playback = inspect.iscoroutine(work) and _file_of(work).parent == PLAYBACK
+        return contextvars.Context().run(task) if is_playback else task()
+
+    loop.create_task = create  # type: ignore[method-assign, assignment]
+
+
+def _file_of(work: Any) -> Path:
+    return Path(work.cr_code.co_filename)

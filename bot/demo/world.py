@@ -1,8 +1,8 @@
 """A small simulated Discord server with the real bot in it.
 
 simcord runs discord.py unmodified against an in-memory Discord. What it cannot show: Discord's own
-limits on uploads, and live edits of a progress message. What is said in the voice channel goes to a
-broadcast, for the listen page.
+limits on uploads, and live edits of a progress message. The bot speaks into a broadcast, to which
+the listen page listens.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ import simcord
 from simcord.backend.models import User
 from simcord.builders import UserHandle
 
-from bot.client import create_bot
-from bot.demo.broadcast import Broadcast
-from bot.demo.voice import BroadcastVoice
-from bot.demo.voice_states import answer_voice_requests, let_playback_go_on
+from bot.client import VoiceBot
+from bot.demo.listen import Broadcast
+from bot.demo.voice import BroadcastVoice, answer_voice_requests, detach_playback
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from simcord.builders import ChannelHandle
     from simcord.env import Env
 
-    from bot.client import VoiceBot
     from bot.settings import Settings
 
 YOUR_ID = 1_100_000_000_000_000_001
@@ -48,7 +46,7 @@ class World:
         env: simcord.
         bot: The bot.
         channel: The server's text channel.
-        you: Who tries the bot; sits in the voice channel.
+        you: Who tries the bot; is in the voice channel.
         friend: Somebody else.
         broadcast: What is said in the voice channel.
     """
@@ -65,7 +63,7 @@ class World:
 async def open_world(settings: Settings) -> AsyncIterator[World]:
     """Start the bot on a simulated server with its commands published; stop it afterwards."""
     broadcast = Broadcast()
-    bot = create_bot(
+    bot = VoiceBot(
         settings.model_copy(update={"speech_backend": "preview"}),
         voice_class=partial(BroadcastVoice, broadcast=broadcast),
     )
@@ -80,7 +78,7 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
         you = guild.add_member(_person(env, YOUR_ID, "you"))
         friend = guild.add_member(_person(env, FRIENDS_ID, "friend"))
         answer_voice_requests(env, bot)
-        let_playback_go_on(asyncio.get_running_loop())
+        detach_playback(asyncio.get_running_loop())
         await you.join_voice(lounge)
         await bot.tree.sync()
         try:

@@ -7,32 +7,72 @@ from typing import TYPE_CHECKING
 import discord
 
 from backend.contract import AUTO_LANGUAGE
-from bot.interface.formatting import as_text, excerpt, seconds, voice_name
-from bot.interface.wording import NO_VOICE_YET
+from bot.errors import Reason, Refusal
+from bot.interface.wording import (
+    PREVIEW_NOTICE,
+    as_text,
+    engine_state,
+    excerpt,
+    explain,
+    note,
+    voice_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from backend.contract import BackendInfo, Heard
+    from backend.contract import BackendInfo, Heard, SpeechError
+    from bot.errors import Note
+    from bot.playback.permissions import VocalChannel
     from bot.voices.records import Forgotten, SavedVoice
 
 ACCENT = discord.Colour.from_str("#7c5cff")
 BAR_CELLS = 12
 
+_HELP = {
+    "Make a voice": (
+        "`/clone` with a recording of 3 to 30 seconds of one person speaking, and a text. "
+        "Give it a `name` and I keep the voice."
+    ),
+    "Use it": (
+        "`/say` speaks with your saved voice, up to 5,000 characters: live if you are in a "
+        "voice channel, else as a voice message or an Ogg, MP3, WAV or FLAC file. "
+        "`/voice list`, `info`, `rename`, `transcript` and `delete` look after your voices."
+    ),
+    "In a voice channel": (
+        "I come by myself, or with `/join`, and go with `/leave`. `/queue` shows what comes "
+        "next, `/skip` and `/stop` end it. With `where` set to file, `/say` posts a file."
+    ),
+    "What I keep about you": (
+        "For a voice you name: its cleaned recording, the transcript, what the voice "
+        "engine learned from it, and its name. Your consent: your Discord id, the time and the "
+        "server. Nothing of a `/clone` without a name, and never the texts I say."
+    ),
+    "Delete it": "`/voice delete` for one voice, `/forget` for everything. Both are final.",
+}
+"""The fields of the help page: their names, and what they say."""
+
 
 def spoken_message(
-    speaker: str, typed: str, *, notice: str | None, notes: Iterable[str] = ()
+    speaker: str, typed: str, backend: BackendInfo, notes: Iterable[Note] = ()
 ) -> str:
     """The public words beside a piece of speech.
 
     Args:
-        speaker: Who is heard, already safe to show.
+        speaker: Who is heard, already escaped.
         typed: What the person asked to be said; shown so that it can be read without sound.
-        notice: What the speech backend says of itself.
+        backend: What made the speech.
         notes: What was done to the recording.
     """
-    small = [f"-# {line}" for line in (*notes, notice) if line]
-    return "\n".join([f"{speaker} says: “{excerpt(typed)}”", *small])
+    small = [*map(note, notes), *_preview_notice(backend)]
+    return "\n".join([f"{speaker} says: “{excerpt(typed)}”", *(f"-# {line}" for line in small)])
+
+
+def heard_message(name: str, channel: VocalChannel | None, backend: BackendInfo) -> str:
+    """The private words after a voice was heard in a voice channel."""
+    where = channel.mention if channel is not None else "the voice channel"
+    small = [f"-# {line}" for line in _preview_notice(backend)]
+    return "\n".join([f"{voice_name(name)} has spoken in {where}.", *small])
 
 
 def speaking(number: int, total: int) -> str:
@@ -49,11 +89,11 @@ def voice_list(
 ) -> tuple[str, int]:
     """One page of a person's voices, and how many pages there are."""
     if total == 0:
-        return NO_VOICE_YET, 1
+        return explain(Refusal(Reason.NO_VOICE_YET)), 1
     pages = -(-total // per_page)
     plural = "voice" if total == 1 else "voices"
     lines = [
-        f"{voice_name(voice.name)} · {seconds(voice.clip_seconds)} · {_last_use(voice)}"
+        f"{voice_name(voice.name)} · {_length(voice.clip_seconds)} · {_last_use(voice)}"
         for voice in voices
     ]
     heading = f"You have {total} {plural}." + (f" Page {page + 1} of {pages}." if pages > 1 else "")
@@ -67,7 +107,7 @@ def voice_card(voice: SavedVoice) -> discord.Embed:
         description=as_text(voice.transcript) if voice.transcript else "No transcript is known.",
         colour=ACCENT,
     )
-    card.add_field(name="Recording", value=seconds(voice.clip_seconds))
+    card.add_field(name="Recording", value=_length(voice.clip_seconds))
     card.add_field(name="Saved", value=discord.utils.format_dt(voice.created_at, "D"))
     card.add_field(name="Last used", value=_last_use(voice).removeprefix("last used "))
     card.add_field(name="Language", value=voice.language or AUTO_LANGUAGE)
@@ -116,61 +156,30 @@ def forgotten(what: Forgotten) -> str:
     return f"Done. {what.voices} {plural}, the recordings and your consent record are gone."
 
 
-def help_page(backend: BackendInfo, state: str) -> discord.Embed:
+def help_page(backend: BackendInfo, problem: SpeechError | TimeoutError | None) -> discord.Embed:
     """What the bot does, what it keeps, and how to delete it.
 
     Args:
         backend: What makes the speech.
-        state: A sentence on how it is doing.
+        problem: What keeps it from speaking now, or None if it is ready.
     """
     page = discord.Embed(
-        title="Timbre",
-        description="I speak in the voices you give me.",
-        colour=ACCENT,
-    )
-    page.add_field(
-        name="Make a voice",
-        value=(
-            "`/clone` with a recording of 3 to 30 seconds of one person speaking, and a text. "
-            "Give it a `name` and I keep the voice."
-        ),
-        inline=False,
-    )
-    page.add_field(
-        name="Use it",
-        value=(
-            "`/say` speaks with your saved voice, up to 5,000 characters: live if you are in a "
-            "voice channel, else as a voice message or an Ogg, MP3, WAV or FLAC file. "
-            "`/voice list`, `info`, `rename`, `transcript` and `delete` look after your voices."
-        ),
-        inline=False,
-    )
-    page.add_field(
-        name="In a voice channel",
-        value=(
-            "I come by myself, or with `/join`, and go with `/leave`. `/queue` shows what comes "
-            "next, `/skip` and `/stop` end it. With `where` set to file, `/say` posts a file."
-        ),
-        inline=False,
-    )
-    page.add_field(
-        name="What I keep about you",
-        value=(
-            "For a voice you name: its cleaned recording, the transcript, what the voice "
-            "engine learned from it, and its name. Your consent: your Discord id, the time and the "
-            "server. Nothing of a `/clone` without a name, and never the texts I say."
-        ),
-        inline=False,
-    )
-    page.add_field(
-        name="Delete it",
-        value="`/voice delete` for one voice, `/forget` for everything. Both are final.",
-        inline=False,
+        title="Timbre", description="I speak in the voices you give me.", colour=ACCENT
     )
     spoken = ", ".join(name for name in backend.languages if name != AUTO_LANGUAGE)
-    engine = [f"{backend.name}. Languages: {spoken}.", backend.notice, state]
-    page.add_field(name="Voice engine", value=" ".join(filter(None, engine)), inline=False)
+    engine = [f"{backend.name}. Languages: {spoken}.", *_preview_notice(backend)]
+    fields = {**_HELP, "Voice engine": " ".join([*engine, engine_state(problem)])}
+    for name, value in fields.items():
+        page.add_field(name=name, value=value, inline=False)
     return page
+
+
+def _preview_notice(backend: BackendInfo) -> list[str]:
+    return [] if backend.clones else [PREVIEW_NOTICE]
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004 - one decimal
 
 
 def _last_use(voice: SavedVoice) -> str:

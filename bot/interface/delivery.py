@@ -1,31 +1,37 @@
-"""Getting an answer to Discord, whatever became of the interaction's token or the upload limit."""
+"""Getting an answer to Discord, even if the token has ended or the upload limit was too high."""
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import discord
 import structlog
 
-from bot.errors import Refusal
+from bot.audio.encode import AudioFormat, encode_speech, waveform
+from bot.errors import Reason, Refusal
 from bot.interface import voice_message
-from bot.interface.attachments import ReplyFormat
-from bot.interface.errors import DISCORD_FAILURES
 
 if TYPE_CHECKING:
-    from discord.http import Route
-
     from bot.audio.encode import SpeechFile
-    from bot.client import VoiceBot
-    from bot.interface.attachments import SpeechAttachment
+    from bot.streaming import Speech
 
 log = structlog.get_logger(__name__)
 
-Send = Callable[[str, Sequence["SpeechFile"]], Awaitable[object]]
-"""Sends one message: its words and its files."""
+Interaction = discord.Interaction[Any]
+
+Sender = tuple[str, Callable[..., Awaitable[object]]]
+"""A way to send a message: a mention to begin it with, and discord.py's method."""
+
+DISCORD_FAILURES = (discord.HTTPException, aiohttp.ClientError, OSError)
+"""What a request to Discord may raise: its refusals, and a connection that breaks."""
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
 UNKNOWN_WEBHOOK = 10015
@@ -33,50 +39,90 @@ INVALID_WEBHOOK_TOKEN = 50027
 REQUEST_TOO_LARGE = 40005
 
 SAFE_UPLOAD_LIMIT = 8 * 1024 * 1024
-"""Taken everywhere on Discord; used if a server takes less than the interaction said."""
+"""Accepted everywhere on Discord; used if a server accepts less than the interaction said."""
 
 SAFE_TOTAL_LIMIT = 24 * 1024 * 1024
-"""Several files in one message stay below this together; a request may hold 25 MiB."""
+"""The most that the files of one message have together; a request may hold 25 MiB."""
 
 MAX_FILES_PER_MESSAGE = 10
 
 
-async def post_speech(
-    interaction: discord.Interaction[VoiceBot], content: str, speech: SpeechAttachment
-) -> None:
+class ReplyFormat(StrEnum):
+    """How speech can be attached. The value is the slash command's."""
+
+    OGG = "ogg"
+    VOICE_MESSAGE = "voice-message"
+    MP3 = "mp3"
+    WAV = "wav"
+    FLAC = "flac"
+
+    @property
+    def audio_format(self) -> AudioFormat:
+        """The kind of file that is uploaded for it."""
+        return AudioFormat.OGG if self is ReplyFormat.VOICE_MESSAGE else AudioFormat(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechAttachment:
+    """Speech to be posted; encoded once the upload limit is known.
+
+    Attributes:
+        speech: What to encode.
+        reply_format: How it is attached.
+        encoders: Bounds how many encoders run at once.
+    """
+
+    speech: Speech
+    reply_format: ReplyFormat
+    encoders: asyncio.Semaphore
+
+    async def files(self, limit_bytes: int) -> list[SpeechFile]:
+        """Make files of the speech, none larger than the limit."""
+        async with self.encoders:
+            return await encode_speech(
+                self.speech.pcm,
+                self.speech.sample_rate,
+                self.reply_format.audio_format,
+                limit_bytes=limit_bytes,
+                stem="speech",
+                breaks=self.speech.breaks,
+            )
+
+    async def waveform(self) -> bytes:
+        """Draw the speech as Discord shows it in a voice message."""
+        return await asyncio.to_thread(waveform, self.speech.pcm, self.speech.sample_rate)
+
+
+async def post_speech(interaction: Interaction, content: str, speech: SpeechAttachment) -> None:
     """Post speech in the interaction's channel, in as many messages as its upload limit asks for.
 
     A voice message holds no words, so they follow in a second message. Where Discord takes no voice
     message, the speech goes out as an ordinary file.
 
-    Raises `Refusal` if there is no place left where it may be posted.
+    Raises `Refusal` if Discord takes it nowhere.
     """
     can_follow_up = await _may_follow_up(interaction)
-    places = _places(interaction, follow_up_first=can_follow_up)
     limit = interaction.filesize_limit
     files = await speech.files(limit)
     if speech.reply_format is ReplyFormat.VOICE_MESSAGE and len(files) == 1:
-        routes = _voice_message_routes(interaction, can_follow_up=can_follow_up)
         drawing = await speech.waveform()
-        if await voice_message.send_voice_message(interaction.client, routes, files[0], drawing):
+        if await _send_voice_message(interaction, files[0], drawing, can_follow_up=can_follow_up):
             files = []
+    senders = _senders(interaction, follow_up_first=can_follow_up)
     try:
-        await _post_groups(places, content, files, limit)
+        await _post_groups(senders, content, files, limit)
     except discord.HTTPException as error:
         if not _is_too_large(error):
             raise
         log.warning("upload limit was lower than announced", limit=limit)
         files = await speech.files(SAFE_UPLOAD_LIMIT)
-        await _post_groups(places, content, files, SAFE_UPLOAD_LIMIT)
+        await _post_groups(senders, content, files, SAFE_UPLOAD_LIMIT)
 
 
 async def show_privately(
-    interaction: discord.Interaction[VoiceBot],
-    content: str | None,
-    *,
-    embed: discord.Embed | None = None,
+    interaction: Interaction, content: str | None, *, embed: discord.Embed | None = None
 ) -> None:
-    """Put words in place of the private message; by direct message if its token has ended."""
+    """Replace the private message; send a direct message if the interaction's token has ended."""
     try:
         await interaction.edit_original_response(content=content, embed=embed, view=None)
     except DISCORD_FAILURES as error:
@@ -89,15 +135,15 @@ async def show_privately(
             log.warning("private answer lost", reason=repr(second))
 
 
-async def take_away(interaction: discord.Interaction[VoiceBot]) -> None:
-    """Delete the private message: the result speaks for itself."""
+async def delete_private_message(interaction: Interaction) -> None:
+    """Delete the private message: the public result says everything."""
     try:
         await interaction.delete_original_response()
     except DISCORD_FAILURES as error:
         log.debug("private message stays", reason=repr(error))
 
 
-async def _may_follow_up(interaction: discord.Interaction[VoiceBot]) -> bool:
+async def _may_follow_up(interaction: Interaction) -> bool:
     """Whether a follow-up to the command is public now, and its token has not ended.
 
     While the private message still "thinks", Discord takes the first follow-up for its text, and
@@ -112,73 +158,66 @@ async def _may_follow_up(interaction: discord.Interaction[VoiceBot]) -> bool:
     return True
 
 
-def _places(interaction: discord.Interaction[VoiceBot], *, follow_up_first: bool) -> list[Send]:
-    """Where speech can go, best first.
+async def _send_voice_message(
+    interaction: Interaction, file: SpeechFile, drawing: bytes, *, can_follow_up: bool
+) -> bool:
+    """Try a follow-up, then an ordinary message; return whether one was accepted."""
+    routes = [voice_message.follow_up(interaction)] if can_follow_up else []
+    if interaction.channel_id is not None:
+        routes.append(voice_message.channel_message(interaction.channel_id))
+    for route in routes:
+        try:
+            await voice_message.send_voice_message(interaction.client, route, file, drawing)
+        except DISCORD_FAILURES as error:
+            log.info("voice message refused", reason=repr(error))
+        else:
+            return True
+    return False
+
+
+def _senders(interaction: Interaction, *, follow_up_first: bool) -> list[Sender]:
+    """The ways to post speech, best first.
 
     A follow-up to the command is best, if it may be public; else it comes last. Ordinary messages
     work when the interaction's token has ended, after 15 minutes. They mention whoever asked, since
     nothing else ties them to the command.
     """
-
-    async def follow_up(content: str, files: Sequence[SpeechFile]) -> None:
-        await interaction.followup.send(content, files=_uploads(files), suppress_embeds=True)
-
-    ordinary = [
-        _ordinary_message(place, interaction.user)
-        for place in (interaction.channel, interaction.user)
-        if isinstance(place, discord.abc.Messageable)
+    person = interaction.user
+    mentions = discord.AllowedMentions(users=[person], everyone=False, roles=False)
+    follow_up: Sender = ("", interaction.followup.send)
+    ordinary: list[Sender] = [
+        (f"{person.mention} ", partial(target.send, allowed_mentions=mentions))
+        for target in (interaction.channel, person)
+        if isinstance(target, discord.abc.Messageable)
     ]
     return [follow_up, *ordinary] if follow_up_first else [*ordinary, follow_up]
 
 
-def _voice_message_routes(
-    interaction: discord.Interaction[VoiceBot], *, can_follow_up: bool
-) -> list[Route]:
-    routes = [voice_message.follow_up(interaction)] if can_follow_up else []
-    if interaction.channel_id is not None:
-        routes.append(voice_message.channel_message(interaction.channel_id))
-    return routes
-
-
-def _ordinary_message(
-    place: discord.abc.Messageable, person: discord.User | discord.Member
-) -> Send:
-    mentions = discord.AllowedMentions(users=[person], everyone=False, roles=False)
-
-    async def send(content: str, files: Sequence[SpeechFile]) -> None:
-        await place.send(
-            f"{person.mention} {content}".strip(),
-            files=_uploads(files),
-            allowed_mentions=mentions,
-            suppress_embeds=True,
-        )
-
-    return send
-
-
 async def _post_groups(
-    places: Sequence[Send], content: str, files: Sequence[SpeechFile], limit: int
+    senders: Sequence[Sender], content: str, files: Sequence[SpeechFile], limit: int
 ) -> None:
     for number, group in enumerate(_groups(files, min(limit, SAFE_TOTAL_LIMIT))):
-        await _post(places, content if number == 0 else "", group)
+        await _post(senders, content if number == 0 else "", group)
 
 
-async def _post(places: Sequence[Send], content: str, files: Sequence[SpeechFile]) -> None:
-    """Send one message to the first place that takes it."""
-    for send in places:
+async def _post(senders: Sequence[Sender], content: str, files: Sequence[SpeechFile]) -> None:
+    """Send one message in the first way that works. Raises `Refusal` if none does."""
+    for mention, send in senders:
+        # discord.py closes files after a request, so each try needs its own.
+        uploads = [discord.File(io.BytesIO(file.data), filename=file.name) for file in files]
         try:
-            await send(content, files)
+            await send(f"{mention}{content}".strip(), files=uploads, suppress_embeds=True)
         except DISCORD_FAILURES as error:
-            if isinstance(error, discord.HTTPException) and _is_too_large(error):
+            if _is_too_large(error):
                 raise
             log.warning("speech refused here", reason=repr(error))
         else:
             return
-    raise Refusal("The speech is ready, but I may not post here. Ask an admin to let me.")
+    raise Refusal(Reason.MAY_NOT_POST)
 
 
 def _groups(files: Sequence[SpeechFile], total_bytes: int) -> Iterator[list[SpeechFile]]:
-    """Share files out over messages, in order; a message with one file may be over the total."""
+    """Distribute files over messages, in order. A file over the total gets a message of its own."""
     group: list[SpeechFile] = []
     for file in files:
         full = sum(len(other.data) for other in group) + len(file.data) > total_bytes
@@ -196,11 +235,7 @@ def _token_ended(error: BaseException) -> bool:
     }
 
 
-def _is_too_large(error: discord.HTTPException) -> bool:
-    too_large = error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    return too_large or error.code == REQUEST_TOO_LARGE
-
-
-def _uploads(files: Sequence[SpeechFile]) -> list[discord.File]:
-    """Wrap files for one request; discord.py closes them, so each try needs its own."""
-    return [discord.File(io.BytesIO(file.data), filename=file.name) for file in files]
+def _is_too_large(error: BaseException) -> bool:
+    return isinstance(error, discord.HTTPException) and (
+        error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE or error.code == REQUEST_TOO_LARGE
+    )

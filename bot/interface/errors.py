@@ -1,77 +1,97 @@
-"""The last resort: what happens to an error that no command expected."""
+"""Where every error ends that leaves a command, a button or a form: the log, and a sentence."""
 
 from __future__ import annotations
 
+import logging
 import secrets
 from typing import Any
 
-import aiohttp
 import discord
 import structlog
 from discord import app_commands
 
-from backend.contract import SpeechError
-from bot.errors import Refusal, explain
+from backend.contract import LanguageNotSupportedError, SpeechError, TextNotSpeakableError
+from bot.errors import Refusal
+from bot.interface.delivery import DISCORD_FAILURES, show_privately
+from bot.interface.wording import explain
 
 log = structlog.get_logger(__name__)
-
-DISCORD_FAILURES = (discord.HTTPException, aiohttp.ClientError, OSError)
-"""What a request to Discord may raise: its refusals, and a connection that breaks."""
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
 UNKNOWN_INTERACTION = 10062
 ALREADY_ACKNOWLEDGED = 40060
 
 
-class TimbreView(discord.ui.View):
-    """A view in which every error ends in a log line and a sentence for the person."""
+class TimbreCommandTree(app_commands.CommandTree[Any]):
+    """A command tree in which every error ends in a log line and a sentence for the person."""
 
     async def on_error(
-        self, interaction: discord.Interaction[Any], error: Exception, _item: discord.ui.Item[Any]
+        self, interaction: discord.Interaction[Any], error: app_commands.AppCommandError
     ) -> None:
-        """Handle whatever left a button's callback."""
-        await answer_error(interaction, error, command=type(self).__name__)
+        """Answer whatever left a command."""
+        cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
+        await answer_error(interaction, cause, source=command_name(interaction))
 
 
 async def answer_error(
-    interaction: discord.Interaction[Any], error: Exception, *, command: str | None
+    interaction: discord.Interaction[Any], error: Exception, *, source: str | None
 ) -> None:
-    """Log an error and tell the person; an incident number ties the two together."""
+    """Log an error and tell the person.
+
+    Args:
+        interaction: Where the error happened.
+        error: What left the command, the button or the form.
+        source: The name of that command, view or form, for the log.
+    """
     if _came_too_late(error):
-        log.warning("interaction expired before it was answered", command=command)
+        log.warning("interaction expired before it was answered", command=source)
         return
-    if isinstance(error, Refusal | SpeechError):
-        sentence = explain(error)
-    elif isinstance(error, app_commands.CommandSignatureMismatch | app_commands.CommandNotFound):
-        log.warning("commands are out of date; run `python -m bot sync`", command=command)
-        sentence = "That command has changed. Please reload Discord (Ctrl+R) and try again."
-    else:
-        sentence = report(error, command=command)
-    await _tell(interaction, sentence)
+    sentence = log_and_explain(error, source=source)
+    if interaction.response.is_done():
+        await show_privately(interaction, sentence)
+        return
+    try:
+        await interaction.response.send_message(sentence, ephemeral=True)
+    except DISCORD_FAILURES as failure:
+        log.warning("error not shown", reason=repr(failure))
 
 
-def report(error: BaseException, *, command: str | None) -> str:
-    """Log an error that nobody expected; return the sentence for the person."""
+def log_and_explain(error: Exception, *, source: str | None) -> str:
+    """Log an error, and return the sentence for the person.
+
+    The sentence about an error that nobody expected has an incident number, which is in the log
+    too.
+    """
+    if isinstance(error, Refusal):
+        return explain(error)
+    if isinstance(error, SpeechError):
+        is_request_at_fault = isinstance(error, LanguageNotSupportedError | TextNotSpeakableError)
+        log.log(
+            logging.INFO if is_request_at_fault else logging.WARNING,
+            "speech failed",
+            kind=type(error).__name__,
+            reason=str(error),
+            exc_info=error if error.__cause__ else None,  # a cause is a defect of the backend
+        )
+        return explain(error)
+    if isinstance(error, app_commands.CommandSignatureMismatch | app_commands.CommandNotFound):
+        log.warning("commands are out of date; run `python -m bot sync`", command=source)
+        return "That command has changed. Please reload Discord (Ctrl+R) and try again."
     incident = secrets.token_hex(3)
-    log.error("command failed", command=command, incident=incident, exc_info=error)
+    log.error("command failed", command=source, incident=incident, exc_info=error)
     return (
         "Something broke on my side. Please try again in a minute; "
         f"if it happens again, tell an admin the number `{incident}`."
     )
 
 
-async def _tell(interaction: discord.Interaction[Any], sentence: str) -> None:
-    try:
-        if interaction.response.is_done():
-            await interaction.edit_original_response(content=sentence, embed=None, view=None)
-        else:
-            await interaction.response.send_message(sentence, ephemeral=True)
-    except DISCORD_FAILURES as error:
-        log.warning("error not shown", reason=repr(error))
+def command_name(interaction: discord.Interaction[Any]) -> str | None:
+    """The full name of the slash command, or None if the interaction is of another kind."""
+    return interaction.command.qualified_name if interaction.command else None
 
 
 def _came_too_late(error: Exception) -> bool:
-    """Discord forgets an interaction that nobody acknowledged within three seconds."""
+    """Whether Discord has forgotten the interaction, as it does if none is answered within 3 s."""
     return isinstance(error, discord.HTTPException) and error.code in {
         UNKNOWN_INTERACTION,
         ALREADY_ACKNOWLEDGED,

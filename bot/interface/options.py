@@ -1,24 +1,39 @@
-"""What slash commands share: the choices of their options, and names behind what people type."""
+"""What slash commands share: the choices of their options, names behind mentions, their order."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from discord import app_commands
 
 from backend.contract import LANGUAGES
-from bot.interface.attachments import ReplyFormat
+from bot.interface.delivery import ReplyFormat
 from bot.text import MentionKind
 
 if TYPE_CHECKING:
-    from bot.client import Interaction
+    from collections.abc import Iterator, Sequence
+
+    import discord
+
     from bot.text import NameOf
 
 log = structlog.get_logger(__name__)
 
 MAX_CHOICES = 25
 """Discord shows no list at all if a bot offers more."""
+
+
+class Where(StrEnum):
+    """Where speech can go. The value is the slash command's."""
+
+    VOICE = "voice"
+    FILE = "file"
+    BOTH = "both"
+
 
 LANGUAGE_CHOICES = [app_commands.Choice(name=name, value=name) for name in LANGUAGES]
 
@@ -30,8 +45,16 @@ FORMAT_CHOICES = [
     app_commands.Choice(name="FLAC", value=ReplyFormat.FLAC.value),
 ]
 
+WHERE_CHOICES = [
+    app_commands.Choice(name="Voice channel", value=Where.VOICE.value),
+    app_commands.Choice(name="File in this channel", value=Where.FILE.value),
+    app_commands.Choice(name="Both", value=Where.BOTH.value),
+]
 
-async def suggest_voices(interaction: Interaction, typed: str) -> list[app_commands.Choice[str]]:
+
+async def suggest_voices(
+    interaction: discord.Interaction[Any], typed: str
+) -> list[app_commands.Choice[str]]:
     """Offer the person's own voices while they type; nothing rather than an error."""
     try:
         names = await interaction.client.library.suggest(
@@ -43,13 +66,13 @@ async def suggest_voices(interaction: Interaction, typed: str) -> list[app_comma
     return [app_commands.Choice(name=name, value=name) for name in names]
 
 
-def counts_for(interaction: Interaction) -> str:
-    """Say whose turn a command takes where turns are shared, as `SpeechRequest.caller` does."""
+def caller_of(interaction: discord.Interaction[Any]) -> str:
+    """Who a command's requests are counted for, as `SpeechRequest.caller` says."""
     person = str(interaction.user.id)
     return person if interaction.guild_id is None else f"{interaction.guild_id}/{person}"
 
 
-def name_resolver(interaction: Interaction) -> NameOf:
+def name_resolver(interaction: discord.Interaction[Any]) -> NameOf:
     """Find the names behind mentions, from what the bot knows of the server anyway."""
     guild = interaction.guild
 
@@ -66,3 +89,41 @@ def name_resolver(interaction: Interaction) -> NameOf:
         return found.name if found else None
 
     return name_of
+
+
+class OrderedCommand:
+    """A command that takes effect after the earlier ones of the same person."""
+
+    def __init__(self, earlier: Sequence[asyncio.Event]) -> None:
+        self._earlier = earlier
+        self.released = asyncio.Event()
+
+    async def wait_for_earlier(self) -> None:
+        """Wait until the earlier commands have taken effect, or failed."""
+        for released in self._earlier:
+            await released.wait()
+
+    def release(self) -> None:
+        """Let later commands take effect."""
+        self.released.set()
+
+
+class CommandOrder:
+    """Lets a person's commands take effect in the order in which they were typed."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, list[asyncio.Event]] = {}
+
+    @contextmanager
+    def command(self, person_id: int) -> Iterator[OrderedCommand]:
+        """Put a command behind the person's open ones; it is released when the block ends."""
+        events = self._open.setdefault(person_id, [])
+        command = OrderedCommand(earlier=list(events))
+        events.append(command.released)
+        try:
+            yield command
+        finally:
+            command.release()
+            events.remove(command.released)
+            if not events:
+                del self._open[person_id]

@@ -1,90 +1,130 @@
-"""Progress that the person who waits can see, and a button that stops the work."""
+"""Progress that the person who waits can see, with a button that stops the work."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import discord
 import structlog
 
-from bot.interface import wording
-from bot.interface.errors import DISCORD_FAILURES, TimbreView
+from bot.errors import Reason, Refusal
+from bot.interface import cards
+from bot.interface.delivery import DISCORD_FAILURES
+from bot.interface.views import TimbreView
+from bot.interface.wording import STEPS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable, Coroutine
 
-    from bot.speech.backend import Waking
+    from bot.speech.backend import ColdStart
+    from bot.studio import Step
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 SECONDS_BETWEEN_EDITS = 1.5
 """Discord allows about five edits in five seconds; this leaves room for the result."""
 
 SECONDS_BEFORE_FIRST_EDIT = 0.25
-"""Until then Discord's own "is thinking" does; work that is done by then needs no more."""
+"""Until then Discord itself shows that the bot "is thinking", which is enough for short work."""
 
 
-class Progress:
-    """The words that describe what is being done now. Setting them never waits for Discord.
+class Progress(TimbreView):
+    """Shows how far some work is in a private message. Changing its words never waits for Discord.
 
     Args:
-        interaction: Whose private message shows them.
-        waking: Tells whether the voice engine is being woken up.
+        interaction: Whose private message it is.
+        cold_start: Tells how far the voice engine's cold start is, or None if there is none.
+        stopped: What the person is told if the button has stopped the work.
+
+    Attributes:
+        cancelled_for: Why the work was cancelled, or None if it was not.
     """
 
     def __init__(
-        self, interaction: discord.Interaction[Any], *, waking: Callable[[], Waking | None]
+        self,
+        interaction: discord.Interaction[Any],
+        *,
+        cold_start: Callable[[], ColdStart | None],
+        stopped: Reason,
     ) -> None:
+        super().__init__(timeout=None)
         self._interaction = interaction
-        self._waking = waking
+        self._cold_start = cold_start
+        self._stopped = stopped
         self._words = "Getting ready…"
         self._changed = asyncio.Event()
+        self._work: asyncio.Task[Any] | None = None
+        self.cancelled_for: Reason | None = None
 
-    def step(self, doing: str) -> None:
-        """Say what is being done: a few words without a full stop."""
-        self.say(f"{doing}…")
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run the work to its end, and keep the message up to date meanwhile.
 
-    def sentence(self, number: int, total: int) -> None:
-        """Say which sentence, counted from 1, is being spoken."""
-        self.say(wording.speaking(number, total))
-
-    @asynccontextmanager
-    async def shown_with(self, view: ProgressView) -> AsyncIterator[None]:
-        """Keep the private message up to date while the block runs."""
-        updates = asyncio.create_task(self._keep_updated(view))
+        Raises `Refusal` if it was cancelled, and what the work raises.
+        """
+        self._work = asyncio.create_task(work)
+        updates = asyncio.create_task(self._keep_updated())
         try:
-            yield
+            done: T = await self._work
+        except asyncio.CancelledError:
+            if self.cancelled_for is None:
+                raise
         finally:
             updates.cancel()
             with suppress(asyncio.CancelledError):
                 await updates
-            view.stop()
+            self.stop()
+        if self.cancelled_for is not None:  # even if it was too late to end the work
+            raise Refusal(self.cancelled_for)
+        return done
+
+    def cancel(self, reason: Reason) -> None:
+        """End the work, and remember why."""
+        self.cancelled_for = reason
+        if self._work is not None:
+            self._work.cancel()
 
     def say(self, words: str) -> None:
         """Show these words."""
         self._words = words
         self._changed.set()
 
+    def step(self, step: Step) -> None:
+        """Show which step of making a voice has begun."""
+        self.say(f"{STEPS[step]}…")
+
+    def sentence(self, number: int, total: int) -> None:
+        """Show which sentence, counted from 1, is spoken."""
+        self.say(cards.speaking(number, total))
+
+    @discord.ui.button(label="Stop", style=discord.ButtonStyle.secondary)
+    async def stop_button(
+        self, interaction: discord.Interaction[Any], _button: discord.ui.Button[Progress]
+    ) -> None:
+        """Stop at once: the model's work as well as the waiting."""
+        await interaction.response.defer()
+        self.cancel(self._stopped)
+
     def _all_words(self) -> str:
-        waking = self._waking()
-        if waking is None:
+        cold_start = self._cold_start()
+        if cold_start is None:
             return self._words
-        usual = round(waking.usual_seconds)
+        usual = round(cold_start.usual_seconds)
         return (
             f"{self._words}\n-# Waking the voice engine, usually about {usual} s: "
-            f"{waking.seconds:.0f} s so far"
+            f"{cold_start.seconds:.0f} s so far"
         )
 
-    async def _keep_updated(self, view: ProgressView) -> None:
+    async def _keep_updated(self) -> None:
         await asyncio.sleep(SECONDS_BEFORE_FIRST_EDIT)
         shown = None
         while True:
             self._changed.clear()
             words = self._all_words()
             if words != shown:
-                await self._show(words, view)
+                await self._show(words)
                 shown = words
                 await asyncio.sleep(SECONDS_BETWEEN_EDITS)
             else:
@@ -92,39 +132,8 @@ class Progress:
                     async with asyncio.timeout(SECONDS_BETWEEN_EDITS):
                         await self._changed.wait()
 
-    async def _show(self, words: str, view: ProgressView) -> None:
+    async def _show(self, words: str) -> None:
         try:
-            await self._interaction.edit_original_response(content=words, view=view)
+            await self._interaction.edit_original_response(content=words, view=self)
         except DISCORD_FAILURES as error:
             log.debug("progress not shown", reason=repr(error))
-
-
-class ProgressView(TimbreView):
-    """The button under a progress message.
-
-    Args:
-        cancel: Ends the work.
-        stopped: What the person is told once the button has ended it.
-
-    Attributes:
-        reason: Why the work was halted, in a sentence for the person, or None while it goes on.
-    """
-
-    def __init__(self, *, cancel: Callable[[], object], stopped: str) -> None:
-        super().__init__(timeout=None)
-        self._cancel = cancel
-        self._stopped = stopped
-        self.reason: str | None = None
-
-    def halt(self, reason: str) -> None:
-        """End the work, and remember why."""
-        self.reason = reason
-        self._cancel()
-
-    @discord.ui.button(label="Stop", style=discord.ButtonStyle.secondary)
-    async def stop_button(
-        self, interaction: discord.Interaction[Any], _button: discord.ui.Button[ProgressView]
-    ) -> None:
-        """Stop at once: the model's work as well as the waiting."""
-        await interaction.response.defer()
-        self.halt(self._stopped)

@@ -7,38 +7,46 @@ the channel. The result goes out as a second, public message.
 from __future__ import annotations
 
 import asyncio
-import logging
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import structlog
-
-from backend.contract import LanguageNotSupportedError, SpeechError, TextNotSpeakableError
-from bot.errors import Refusal, explain
+from bot.errors import Reason, Refusal
 from bot.interface import delivery
-from bot.interface import errors as last_resort
-from bot.interface.progress import Progress, ProgressView
+from bot.interface.delivery import SpeechAttachment
+from bot.interface.errors import command_name, log_and_explain
+from bot.interface.progress import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
-    from typing import Any
 
     import discord
 
-    from bot.client import VoiceBot
-    from bot.interface.attachments import SpeechAttachment
-    from bot.interface.questions import Question
+    from bot.interface.delivery import ReplyFormat
+    from bot.interface.views import Question
+    from bot.speech.backend import ColdStart
+    from bot.streaming import Speech
 
-log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-MAX_AT_WORK_PER_PERSON = 3
-
-STOPPED = "Stopped, as you asked. Nothing was posted."
+MAX_SLOTS_PER_PERSON = 3
 
 
-class HaltedError(Refusal):
-    """The work was stopped before it was done: by the person's button, or because the bot stops."""
+class Replies:
+    """The commands that are being answered now, and what their answers share.
+
+    Args:
+        max_encoders: How many replies are encoded at once.
+        cold_start: Tells how far the voice engine's cold start is, or None if there is none.
+    """
+
+    def __init__(self, *, max_encoders: int, cold_start: Callable[[], ColdStart | None]) -> None:
+        self.open: set[Reply] = set()
+        self.encoders = asyncio.Semaphore(max_encoders)
+        self.cold_start = cold_start
+
+    async def cancel_all(self, reason: Reason) -> None:
+        """End all commands, tell people why, and return when they know."""
+        await asyncio.gather(*(reply.cancel(reason) for reply in self.open))
 
 
 class Reply:
@@ -48,24 +56,28 @@ class Reply:
     error leaves the block becomes a sentence, shown privately.
 
     Attributes:
+        owner: Who used the command.
+        has_slot: Whether the command takes long, of which a person may have a few at once.
         remarks: Sentences for the person alone that hold even if the rest fails, such as that a
             voice is saved already.
     """
 
-    def __init__(self, interaction: discord.Interaction[VoiceBot]) -> None:
+    def __init__(self, interaction: discord.Interaction[Any], replies: Replies) -> None:
         self._interaction = interaction
-        self._command = interaction.command.qualified_name if interaction.command else None
-        self._has_place = False
-        self._working: ProgressView | None = None
+        self._replies = replies
+        self._command = command_name(interaction)
+        self._working: Progress | None = None
         self._asking: Question | None = None
-        self._halted_for: str | None = None
+        self._cancelled_for: Reason | None = None
         self._ended = asyncio.Event()
+        self.owner = interaction.user
+        self.has_slot = False
         self.remarks: list[str] = []
 
     async def __aenter__(self) -> Self:
         """Acknowledge the command, privately."""
         await self._interaction.response.defer(ephemeral=True, thinking=True)
-        self._interaction.client.open_replies.add(self)
+        self._replies.open.add(self)
         return self
 
     async def __aexit__(
@@ -74,45 +86,38 @@ class Reply:
         error: BaseException | None,
         _traceback: TracebackType | None,
     ) -> bool:
-        """Put an error into words for the person. Only a cancellation goes on."""
+        """Put an error into words for the person. Only the cancellation of the task goes on."""
         try:
             if not isinstance(error, Exception):
                 return False
-            await self.show(" ".join([self._explain(error), *self.remarks]))
+            sentence = log_and_explain(error, source=self._command)
+            await self.show(" ".join([sentence, *self.remarks]))
             return True
         finally:
-            self._interaction.client.open_replies.discard(self)
+            self._replies.open.discard(self)
             self._ended.set()
 
-    def claim_place(self) -> None:
+    def acquire_slot(self) -> None:
         """Begin a command that takes long. Raises `Refusal` if the person has several already."""
-        replies = self._interaction.client.open_replies
-        places = sum(reply.has_place_of(self._interaction.user) for reply in replies)
-        if places >= MAX_AT_WORK_PER_PERSON:
-            raise Refusal(
-                f"I am working on {places} commands of yours already. "
-                "Wait for one of them, or stop it, then try again."
-            )
-        self._has_place = True
+        taken = sum(reply.has_slot and reply.owner == self.owner for reply in self._replies.open)
+        if taken >= MAX_SLOTS_PER_PERSON:
+            raise Refusal(Reason.TOO_MANY_COMMANDS, count=taken)
+        self.has_slot = True
 
-    def has_place_of(self, person: discord.abc.User) -> bool:
-        """Whether this is a command of that person's that takes long."""
-        return self._has_place and self._interaction.user == person
-
-    async def halt(self, reason: str) -> None:
+    async def cancel(self, reason: Reason) -> None:
         """End the command, tell the person why, and return when they know.
 
         What is being sent already is still sent.
         """
-        self._halted_for = reason
+        self._cancelled_for = reason
         if self._working is not None:
-            self._working.halt(reason)
+            self._working.cancel(reason)
         if self._asking is not None:
             self._asking.stop()
         await self._ended.wait()
 
     async def show(self, content: str | None = None, *, embed: discord.Embed | None = None) -> None:
-        """Put the last private words in place of whatever is shown now."""
+        """Replace the private message by the last words."""
         await delivery.show_privately(self._interaction, content, embed=embed)
 
     async def ask(self, question: Question) -> bool:
@@ -125,62 +130,42 @@ class Reply:
         await self._interaction.edit_original_response(content=question.text, view=question)
         await question.wait()
         self._asking = None
-        self._check_not_halted()
+        self._check_not_cancelled()
         if question.answered_by is not None:
             self._interaction = question.answered_by
         return question.answer
 
     async def work(
-        self, job: Callable[[Progress], Coroutine[Any, Any, T]], *, stopped: str = STOPPED
+        self,
+        job: Callable[[Progress], Coroutine[Any, Any, T]],
+        *,
+        stopped: Reason = Reason.STOPPED,
     ) -> T:
         """Run a long part of the command, with its progress and a button that stops it.
 
-        `stopped` is what the person is told once the button has ended it; `HaltedError` is raised
-        then.
+        Raises `Refusal` if it is cancelled: with `stopped` by the button.
         """
-        self._check_not_halted()
-        progress = Progress(self._interaction, waking=self._interaction.client.studio.waking)
-        task = asyncio.create_task(job(progress))
-        self._working = view = ProgressView(cancel=task.cancel, stopped=stopped)
+        self._check_not_cancelled()
+        self._working = progress = Progress(
+            self._interaction, cold_start=self._replies.cold_start, stopped=stopped
+        )
         try:
-            async with progress.shown_with(view):
-                done = await task
-        except asyncio.CancelledError:
-            if view.reason is None:
-                raise
-            raise HaltedError(view.reason) from None
+            return await progress.run(job(progress))
         finally:
             self._working = None
-        if view.reason is not None:  # the button was pressed when there was nothing left to stop
-            raise HaltedError(view.reason)
-        return done
 
-    async def post(self, content: str, speech: SpeechAttachment) -> None:
-        """Post speech where all can see it; see `delivery.post_speech`."""
-        await delivery.post_speech(self._interaction, content, speech)
+    async def post(self, content: str, speech: Speech, reply_format: ReplyFormat) -> None:
+        """Post speech where all can see it. Raises `Refusal` if it may be posted nowhere."""
+        attachment = SpeechAttachment(speech, reply_format, self._replies.encoders)
+        await delivery.post_speech(self._interaction, content, attachment)
 
     async def finish(self) -> None:
-        """Show the remarks; without any, take the private message away."""
+        """Show the remarks, or delete the private message if there are none."""
         if self.remarks:
             await self.show(" ".join(self.remarks))
         else:
-            await delivery.take_away(self._interaction)
+            await delivery.delete_private_message(self._interaction)
 
-    def _check_not_halted(self) -> None:
-        if self._halted_for is not None:
-            raise HaltedError(self._halted_for)
-
-    def _explain(self, error: Exception) -> str:
-        if not isinstance(error, Refusal | SpeechError):
-            return last_resort.report(error, command=self._command)
-        if isinstance(error, SpeechError):
-            # What caused it, if anything did, is a defect of the backend's that has to be found.
-            asked_for = isinstance(error, LanguageNotSupportedError | TextNotSpeakableError)
-            log.log(
-                logging.INFO if asked_for else logging.WARNING,
-                "speech failed",
-                kind=type(error).__name__,
-                reason=str(error),
-                exc_info=error if error.__cause__ else None,
-            )
-        return explain(error)
+    def _check_not_cancelled(self) -> None:
+        if self._cancelled_for is not None:
+            raise Refusal(self._cancelled_for)

@@ -21,22 +21,15 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
 import discord
-import structlog
 from discord.http import Route
 
-from bot.interface.errors import DISCORD_FAILURES
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from bot.audio.encode import SpeechFile
-
-log = structlog.get_logger(__name__)
 
 CONTENT_TYPE = "audio/ogg"
 
 
-def follow_up(interaction: discord.Interaction) -> Route:
+def follow_up(interaction: discord.Interaction[Any]) -> Route:
     """Where a follow-up to a command is posted, while its token lasts."""
     return Route(
         "POST",
@@ -52,27 +45,16 @@ def channel_message(channel_id: int) -> Route:
 
 
 async def send_voice_message(
-    client: discord.Client, routes: Sequence[Route], file: SpeechFile, waveform: bytes
-) -> bool:
-    """Post speech as a voice message where one is taken first; return whether anywhere did.
+    client: discord.Client, route: Route, file: SpeechFile, waveform: bytes
+) -> None:
+    """Post speech as a voice message. Raises what discord.py raises where it is refused.
 
     Args:
-        client: Who posts.
-        routes: Where to try, best first.
+        client: The bot.
+        route: Where to post it.
         file: The speech, as Ogg/Opus.
         waveform: A byte for each point of its drawing, at most 256.
     """
-    for route in routes:
-        try:
-            await _send(client, route, file, waveform)
-        except DISCORD_FAILURES as error:
-            log.info("voice message refused", reason=repr(error))
-        else:
-            return True
-    return False
-
-
-async def _send(client: discord.Client, route: Route, file: SpeechFile, waveform: bytes) -> None:
     attachment = {
         "id": 0,
         "filename": file.name,

@@ -1,38 +1,38 @@
-"""Every sentence for the reasons, remarks and errors that the rest of the bot raises as codes."""
+"""Every sentence for the reasons, remarks and errors that the rest of the bot raises as codes.
+
+What people typed is escaped here as well, where it becomes a part of a sentence.
+"""
 
 from __future__ import annotations
 
-from functools import singledispatch
+import re
+from typing import TYPE_CHECKING
 
-from backend.contract import (
-    AUTO_LANGUAGE,
-    BackendBusyError,
-    BackendUnavailableError,
-    ConsentMissingError,
-    GenerationFailedError,
-    LanguageNotSupportedError,
-    ReferenceUnusableError,
-    SpeechError,
-    TextNotSpeakableError,
-)
+import discord
+
+from backend import contract
+from backend.contract import AUTO_LANGUAGE, SpeechError
 from bot.errors import Note, Reason, Refusal, Remark
-from bot.speech.errors import (
-    BackendBrokenError,
-    BackendDeniesError,
-    BackendNotDeployedError,
-    BackendQuotaError,
-    BackendUnreachableError,
-    SpeechInterruptedError,
-    SpeechStoppedError,
-    SpeechTimeoutError,
-    WakingTimeoutError,
-)
+from bot.speech import errors
+from bot.studio import Step
 
-NO_VOICE_YET = (
-    "You have no saved voice yet. Make one with `/clone`: attach a recording and give it a `name`."
-)
+if TYPE_CHECKING:
+    from bot.errors import Value
+
+PREVIEW_NOTICE = "This is a preview: a stock English voice that leans toward yours, not a clone."
+
+MAX_EXCERPT_CHARACTERS = 300
+MIN_RETRY_SECONDS = 5
+
+_MARKUP = re.compile(r"[\\*_~|`<>\[\]()#]")
+_SPOILER = re.compile(r"\|\|.+?\|\|", re.DOTALL)
 
 _ASK_FOR_FILE = "or use `/say` with `where: file`"
+
+STEPS: dict[Step, str] = {
+    Step.LISTENING: "Listening to your recording",
+    Step.LEARNING: "Learning the voice",
+}
 
 REFUSALS: dict[Reason, str] = {
     Reason.TEXT_TOO_LONG: (
@@ -103,7 +103,10 @@ REFUSALS: dict[Reason, str] = {
         "You have no voice with that name. "
         "See the ones you have with `/voice list`, or make one with `/clone`."
     ),
-    Reason.NO_VOICE_YET: NO_VOICE_YET,
+    Reason.NO_VOICE_YET: (
+        "You have no saved voice yet. "
+        "Make one with `/clone`: attach a recording and give it a `name`."
+    ),
     Reason.TOO_MANY_VOICES: (
         "You can keep {limit} voices, and you have that many. "
         "Delete one with `/voice delete` to make room."
@@ -124,7 +127,7 @@ REFUSALS: dict[Reason, str] = {
     Reason.TRANSCRIPT_EMPTY: (
         "That transcript is empty. Please write what is said in the recording."
     ),
-    Reason.VOICE_KEPT: "Kept. {name} is still there.",
+    Reason.VOICE_KEPT: "Kept. **{name}** is still there.",
     Reason.EVERYTHING_KEPT: "Kept. Nothing was deleted.",
     Reason.TOO_MANY_COMMANDS: (
         "I am working on {count} commands of yours already. "
@@ -237,97 +240,119 @@ _SPEECH_ERRORS: dict[type[SpeechError], str] = {
     SpeechError: (
         "The voice engine could not do that. Please try again; if it keeps failing, tell an admin."
     ),
-    TextNotSpeakableError: (
+    contract.TextNotSpeakableError: (
         "I can't say part of that text aloud. Try plain words and shorter sentences."
     ),
-    ConsentMissingError: (
+    contract.ConsentMissingError: (
         "I need your consent before I clone a voice. Use `/clone` and confirm the statement."
     ),
-    ReferenceUnusableError: (
+    contract.ReferenceUnusableError: (
         "I couldn't make a voice from this recording. "
         "Try another one: a single speaker, close to the microphone, without music."
     ),
-    BackendUnavailableError: (
+    contract.BackendUnavailableError: (
         "The voice engine is not reachable right now. Nothing is lost; please try again later."
     ),
-    GenerationFailedError: "The voice engine gave no usable speech this time. Please try again.",
-    BackendNotDeployedError: (
+    contract.GenerationFailedError: (
+        "The voice engine gave no usable speech this time. Please try again."
+    ),
+    errors.BackendNotDeployedError: (
         "The voice engine is not set up yet. Please tell an admin: it has to be deployed to Modal. "
         "I find it by myself once it is there."
     ),
-    BackendDeniesError: (
+    errors.BackendDeniesError: (
         "The voice engine does not let me in. Please tell an admin: "
         "the bot's Modal token has to be renewed."
     ),
-    BackendBrokenError: (
+    errors.BackendBrokenError: (
         "The voice engine does not work as it is set up. "
         "Please tell an admin: its log, and mine, say what is wrong."
     ),
-    BackendQuotaError: (
+    errors.BackendQuotaError: (
         "The voice engine has reached its quota for now. "
         "Please try again later, or ask an admin to raise it."
     ),
-    SpeechTimeoutError: (
+    errors.SpeechTimeoutError: (
         "That took the voice engine too long, so I stopped it. "
         "Please try again; a shorter text may help."
     ),
-    WakingTimeoutError: (
+    errors.WakingTimeoutError: (
         "The voice engine did not wake up in time. Please try again in a minute; "
         "if that fails too, tell an admin."
     ),
-    SpeechInterruptedError: (
+    errors.SpeechInterruptedError: (
         "The voice engine broke down while it worked on that. "
         "Another one starts by itself: please try again in a minute."
     ),
-    SpeechStoppedError: (
+    errors.SpeechStoppedError: (
         "Someone stopped that at the voice engine before it was done. Please try again."
     ),
 }
-"""What is told of errors that carry nothing worth telling. A kind that is not here is told as the
-next more general one."""
+"""Sentences for kinds of errors; any other kind has the sentence of its nearest base class."""
 
 
-@singledispatch
 def explain(error: Refusal | SpeechError) -> str:
     """Put an expected failure into a sentence for the person who met it."""
-    raise TypeError(f"no sentence for {type(error).__name__}")
-
-
-@explain.register
-def _(error: Refusal) -> str:
-    return REFUSALS[error.reason].format(**error.values)
-
-
-@explain.register
-def _(error: SpeechError) -> str:
-    return next(_SPEECH_ERRORS[kind] for kind in type(error).__mro__ if kind in _SPEECH_ERRORS)
-
-
-@explain.register
-def _(error: LanguageNotSupportedError) -> str:
-    spoken = ", ".join(name for name in error.supported if name != AUTO_LANGUAGE)
-    return f"I can't speak {error.language} here yet. This voice engine speaks {spoken}."
-
-
-@explain.register
-def _(error: BackendBusyError) -> str:
-    if error.retry_after is None:
-        return "Many people are speaking right now. Please try again in a moment."
-    seconds = max(5, round(error.retry_after))
-    return f"Many people are speaking right now. Please try again in about {seconds} s."
-
-
-@explain.register
-def _(error: BackendUnreachableError) -> str:
-    if error.retry_after is None:
-        return "I can't reach the voice engine right now. Please try again in a minute."
-    seconds = max(5, round(error.retry_after))
-    return (
-        "I can't reach the voice engine right now. "
-        f"I look for it again in about {seconds} s; please try again then."
-    )
+    match error:
+        case Refusal():
+            return REFUSALS[error.reason].format(**_escaped(error.values))
+        case contract.LanguageNotSupportedError():
+            spoken = ", ".join(name for name in error.supported if name != AUTO_LANGUAGE)
+            return f"I can't speak {error.language} here yet. This voice engine speaks {spoken}."
+        case contract.BackendBusyError():
+            when = "in a moment" if error.retry_after is None else _soon(error.retry_after)
+            return f"Many people are speaking right now. Please try again {when}."
+        case errors.BackendUnreachableError():
+            sentence = "I can't reach the voice engine right now."
+            if error.retry_after is None:
+                return f"{sentence} Please try again in a minute."
+            when = _soon(error.retry_after)
+            return f"{sentence} I look for it again {when}; please try again then."
+        case _:
+            kinds = type(error).__mro__
+            return next(_SPEECH_ERRORS[kind] for kind in kinds if kind in _SPEECH_ERRORS)
 
 
 def note(what: Note) -> str:
     """Put a remark into a sentence."""
-    return REMARKS[what.remark].format(**what.values)
+    return REMARKS[what.remark].format(**_escaped(what.values))
+
+
+def engine_state(problem: SpeechError | TimeoutError | None) -> str:
+    """Say how the voice engine is doing, given what its health check raised."""
+    if problem is None:
+        return "It is ready."
+    if isinstance(problem, SpeechError):
+        return explain(problem)
+    return "It has not answered yet; it may be waking up."
+
+
+def voice_name(name: str) -> str:
+    """A voice's name as text that Discord shows to the letter."""
+    return f"**{as_text(name)}**"
+
+
+def as_text(typed: str) -> str:
+    """Someone's text to the letter: no markup, no mention, no masked link, no timestamp.
+
+    Discord shows any punctuation behind a backslash as it is. discord.py's `escape_markdown` is not
+    used, because it leaves some brackets alone and so lets masked links through.
+    """
+    return _MARKUP.sub(r"\\\g<0>", discord.utils.escape_mentions(typed))
+
+
+def excerpt(typed: str, *, max_characters: int = MAX_EXCERPT_CHARACTERS) -> str:
+    """Someone's text on one line: shortened, spoilers hidden, everything else to the letter."""
+    flat = " ".join(_SPOILER.sub("▮▮▮", typed).split())
+    if len(flat) > max_characters:
+        flat = flat[: max_characters - 1].rstrip() + "…"
+    return as_text(flat)
+
+
+def _escaped(values: dict[str, Value]) -> dict[str, Value]:
+    """Escape what a person typed, which is always the value called `name`."""
+    return {key: as_text(str(value)) if key == "name" else value for key, value in values.items()}
+
+
+def _soon(seconds: float) -> str:
+    return f"in about {max(MIN_RETRY_SECONDS, round(seconds))} s"

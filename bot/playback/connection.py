@@ -1,68 +1,57 @@
-"""The bot's place in the voice channels of one guild: joining, healing, following, leaving."""
+"""The bot's connection to a voice channel of one guild: join, repair, follow moves, leave."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import discord
 import structlog
 
-from bot.errors import Refusal
-from bot.playback import handshake, stage
-from bot.playback.handshake import CONNECT_SECONDS, LEAVE_SECONDS
-from bot.playback.kick import Expulsion
+from bot.errors import Reason, Refusal
+from bot.playback import voice_link
 from bot.playback.opus import load_opus
-from bot.playback.permissions import VocalChannel, check_can_speak_in
-from bot.playback.voice_link import Fault, Line
+from bot.playback.permissions import VOICE_ERRORS, VocalChannel, become_speaker, check_can_speak_in
+from bot.playback.voice_link import CONNECT_SECONDS, DISCONNECT_SECONDS, Fault, VoiceLink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from bot.errors import Note
 
 log = structlog.get_logger(__name__)
 
 JOIN_WITHIN_SECONDS = 10.0
-HEAL_WITHIN_SECONDS = 30.0
-"""How long connecting is tried again when somebody wants the bot, and when it lost a connection."""
+REPAIR_WITHIN_SECONDS = 30.0
+"""For how long connecting is retried when somebody wants the bot, and after a lost connection."""
 
 SETTLE_SECONDS = 1.5
-"""Discord.py is given this long to get over a move by itself; it takes some 20 ms."""
+"""How long discord.py is given to complete a move by itself; it takes some 20 ms."""
 
 KEY_SECONDS = 1.5
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 AUDIBLE_WITHIN_SECONDS = 120.0
 FIRST_SECONDS_BETWEEN_TRIES = 0.5
 MAX_SECONDS_BETWEEN_TRIES = 8.0
 
+# https://discord.com/developers/docs/topics/opcodes-and-status-codes#voice
 RATE_LIMITED = 4021
-"""https://discord.com/developers/docs/topics/opcodes-and-status-codes#voice"""
-
-DISCONNECTED = "I was disconnected from the voice channel. Use `/say` again to have me back."
-RATE_LIMITED_SENTENCE = (
-    "Discord asked me to stay out of voice channels for a moment. Please try again in a minute."
-)
-NO_CONNECTION = (
-    "I could not connect to the voice channel. "
-    "Please try again in a minute, or use `/say` with `where: file`."
-)
-CONNECTION_LOST = (
-    "I lost the connection to the voice channel and could not get it back. "
-    "Please try again in a minute, or use `/say` with `where: file`."
-)
+KICK_CODES = {None, 1000, 4014, 4022}
+"""Close codes of the websocket after somebody disconnected the bot; None while it is still open."""
 
 
 class Connection:
-    """Keeps the bot in one of a guild's voice channels, as long as it is meant to be there.
+    """Keeps the bot in one of a guild's voice channels, as long as it should be there.
 
-    discord.py's own reconnecting is switched off: after a drop it sleeps first, and a connection
-    that it is still reviving cannot be replaced without the two fighting over the channel.
+    discord.py's own reconnecting is switched off. After a drop it sleeps first, and while it
+    reconnects, a second connection would compete with it for the channel.
 
     Args:
         client: The bot.
         guild_id: The guild.
-        voice_class: What connects; `discord.VoiceClient` but in the demo.
+        voice_class: The class of voice clients: `discord.VoiceClient`, or the demo's.
     """
 
     def __init__(
@@ -71,35 +60,41 @@ class Connection:
         self._client = client
         self._guild_id = guild_id
         self._voice_class = voice_class
-        self._wanted: int | None = None
-        self._line: Line | None = None
-        self._expulsion = Expulsion(patience=CONNECT_SECONDS)
-        self._servers_answer = False
+        self._wanted: int | None = None  # the id of the channel that the bot should be in
+        self._link: VoiceLink | None = None
+        self._kick = KickDetector(patience=CONNECT_SECONDS)
+        self._servers_echo = False
         self._lock = asyncio.Lock()
 
     @property
     def guild(self) -> discord.Guild:
-        """The guild. Raises `Refusal` if the bot is no longer part of it."""
+        """The guild. Raises `Refusal` if the bot is no longer in it."""
         guild = self._client.get_guild(self._guild_id)
         if guild is None:
-            raise Refusal("I am no longer on that server.")
+            raise Refusal(Reason.NO_LONGER_IN_GUILD)
         return guild
 
     @property
     def channel(self) -> VocalChannel | None:
-        """The channel that the bot is meant to be in, wherever it was moved."""
+        """The channel that the bot should be in; where a moderator has moved it, if one has."""
         channel = self._client.get_channel(self._wanted) if self._wanted is not None else None
         return channel if isinstance(channel, VocalChannel) else None
 
     @property
     def is_well(self) -> bool:
-        """Whether speech would get through now, as far as one can tell."""
-        return self._line is not None and self._line.trouble() is None
+        """Whether speech would get through now, as far as is known."""
+        return self._link is not None and self._link.trouble() is None
 
-    async def join(self, channel: VocalChannel) -> str | None:
-        """Go to a channel, and onto its stage if it has one.
+    @property
+    def is_audible(self) -> bool:
+        """Whether the bot is neither muted by a moderator nor in a stage's audience."""
+        state = self.guild.me.voice
+        return state is None or not (state.mute or state.suppress)
 
-        Returns a sentence that people should know, if there is one. Raises `Refusal`.
+    async def join(self, channel: VocalChannel) -> Note | None:
+        """Go to a channel, and become a speaker if it is a stage.
+
+        Returns a note for people, if there is one. Raises `Refusal`.
         """
         check_can_speak_in(channel)
         load_opus()
@@ -108,179 +103,218 @@ class Connection:
                 await self._settle()
             if self._wanted != channel.id or not self.is_well:
                 self._wanted = channel.id
-                await self._connect_within(JOIN_WITHIN_SECONDS, else_say=NO_CONNECTION)
-        return await stage.step_up(channel)
+                await self._connect_within(JOIN_WITHIN_SECONDS, Reason.NO_VOICE_CONNECTION)
+        return await become_speaker(channel)
 
-    async def line(self) -> Line:
-        """The line to speak through, mended if it is broken.
+    async def working_link(self) -> VoiceLink:
+        """Return the link to speak through, repaired if it is broken.
 
-        Raises `Refusal` if the bot was disconnected, or the line cannot be mended.
+        Raises `Refusal` if the bot was disconnected, or the link cannot be repaired.
         """
         async with self._lock:
-            before = self._line, self._wanted
+            before = self._link, self._wanted
             if not self.is_well:
                 await self._settle()
             if not self.is_well:
-                await self._connect_within(HEAL_WITHIN_SECONDS, else_say=CONNECTION_LOST)
-            assert self._line is not None  # noqa: S101 - both raise otherwise
-            self._follow()
-            if self.channel is not None and before != (self._line, self._wanted):
-                await stage.step_up(self.channel)
-            return self._line
+                await self._connect_within(REPAIR_WITHIN_SECONDS, Reason.VOICE_CONNECTION_LOST)
+            assert self._link is not None  # noqa: S101 - both raise otherwise
+            self._follow_move()
+            if self.channel is not None and before != (self._link, self._wanted):
+                await become_speaker(self.channel)
+            return self._link
 
     async def until_audible(self, *, unless: Callable[[], bool]) -> None:
-        """Wait while the bot is muted, or in a stage's audience.
+        """Wait while the bot is muted or in a stage's audience, or until `unless` is true.
 
         Raises `Refusal` if that takes too long.
         """
         await _until(lambda: self.is_audible or unless(), within=AUDIBLE_WITHIN_SECONDS)
         if not self.is_audible and not unless():
-            raise Refusal(
-                "Nobody could hear me: I am muted, or not among the speakers of the stage. "
-                "Ask a moderator to let me speak, then try again."
-            )
-
-    @property
-    def is_audible(self) -> bool:
-        """Whether no moderator keeps the bot from being heard."""
-        state = self.guild.me.voice
-        return state is None or not (state.mute or state.suppress)
+            raise Refusal(Reason.CANNOT_BE_HEARD)
 
     async def give_up(self) -> Refusal:
-        """Leave, as nothing gets through by one line after the other; return what to raise."""
+        """Leave because several links in a row got nothing through; return what to raise."""
         async with self._lock:
-            refusal = await self._give_up(CONNECTION_LOST)
-            self._servers_answer = False  # perhaps all is well, and servers answer no more
+            refusal = await self._give_up(Reason.VOICE_CONNECTION_LOST)
+            self._servers_echo = False  # perhaps the links were fine, and servers no longer echo
             return refusal
 
-    def take_note(self, *, left: bool) -> None:
-        """Be told that Discord shows the bot in a channel, or in none."""
+    def own_voice_state_changed(self, *, left: bool) -> None:
+        """Record that Discord shows the bot in a channel, or in none if it has left."""
         if left:
-            self._expulsion.is_shown_outside(self._line.close_code if self._line else None)
+            self._kick.shown_in_no_channel(self._link.close_code if self._link else None)
         else:
-            self._expulsion.is_shown_inside()
+            self._kick.shown_in_channel()
 
     async def leave(self) -> None:
         """Leave the channel, if there is one, for good."""
         self._wanted = None
         async with self._lock:
-            await self._hang_up()
+            await self._disconnect()
 
-    def _follow(self) -> None:
-        """Take note of where a moderator has moved the bot."""
-        if self._line is not None and self._line.voice.channel is not None:
-            self._wanted = self._line.voice.channel.id
+    def _follow_move(self) -> None:
+        """Stay in the channel that a moderator has moved the bot to, if one has."""
+        if self._link is not None and self._link.client.channel is not None:
+            self._wanted = self._link.client.channel.id
 
     async def _settle(self) -> None:
-        """Let discord.py get over a move; find out whether the bot was disconnected."""
-        line = self._line
-        if line is None:
+        """Let discord.py complete a move. Raises `Refusal` if the bot was disconnected."""
+        link = self._link
+        if link is None:
             return
-        await _until(lambda: not _is_unsettled(line), within=SETTLE_SECONDS)
+        await _until(lambda: not _is_unsettled(link), within=SETTLE_SECONDS)
         if self.is_well:
-            await self._until_understood(line)
+            await self._until_decryptable(link)
             return
-        code = line.close_code
-        if self._expulsion.happened or code == RATE_LIMITED:
+        code = link.close_code
+        if self._kick.happened or code == RATE_LIMITED:
             log.info("disconnected from voice", guild=self._guild_id, code=code)
-            sentence = RATE_LIMITED_SENTENCE if code == RATE_LIMITED else DISCONNECTED
-            raise await self._give_up(sentence)
-        log.warning("voice line lost", guild=self._guild_id, code=code)
-        self._follow()
+            raise await self._give_up(
+                Reason.VOICE_RATE_LIMITED if code == RATE_LIMITED else Reason.DISCONNECTED
+            )
+        log.warning("voice link lost", guild=self._guild_id, code=code)
+        self._follow_move()
 
-    async def _connect_within(self, seconds: float, *, else_say: str) -> None:
-        """Connect to the channel that is wanted, trying again until so many seconds have gone by.
+    async def _connect_within(self, seconds: float, otherwise: Reason) -> None:
+        """Connect to the wanted channel, and retry until so many seconds have passed.
 
-        Raises `Refusal`, with that sentence if nothing is known but that it failed.
+        Raises `Refusal`: with the reason `otherwise` if no better one is known.
         """
         deadline = time.monotonic() + seconds
         pause = FIRST_SECONDS_BETWEEN_TRIES
-        await self._hang_up()
+        await self._disconnect()
         while not await self._connect():
             if time.monotonic() + pause > deadline:
-                raise await self._give_up(else_say)
+                raise await self._give_up(otherwise)
             await asyncio.sleep(pause)
             pause = min(2 * pause, MAX_SECONDS_BETWEEN_TRIES)
 
     async def _connect(self) -> bool:
-        """Make a line to the channel that is wanted; return whether it stands.
+        """Make a link to the wanted channel, in one attempt; return whether that worked.
 
         Raises `Refusal` if there is no such channel, or the bot should stay out of it.
         """
         channel = self.channel
         if channel is None:
-            raise await self._give_up(DISCONNECTED)
+            raise await self._give_up(Reason.DISCONNECTED)
         try:
-            with self._expulsion.while_connecting():
-                voice = await handshake.connect(channel, self._voice_class)
-        except stage.FAILURES as error:
+            with self._kick.while_connecting():
+                client = await voice_link.connect(channel, self._voice_class)
+        except VOICE_ERRORS as error:
             log.warning("no voice connection", guild=self._guild_id, reason=repr(error))
             if isinstance(error, discord.ConnectionClosed) and error.code == RATE_LIMITED:
-                raise await self._give_up(RATE_LIMITED_SENTENCE) from error
-            if self._expulsion.happened:
-                raise await self._give_up(DISCONNECTED) from error
+                raise await self._give_up(Reason.VOICE_RATE_LIMITED) from error
+            if self._kick.happened:
+                raise await self._give_up(Reason.DISCONNECTED) from error
             shown = self.guild.me.voice
-            if self._expulsion.has_arrived and shown is not None and shown.channel is not None:
+            if self._kick.has_arrived and shown is not None and shown.channel is not None:
                 self._wanted = shown.channel.id  # a moderator may have moved the bot meanwhile
-            await self._hang_up()
+            await self._disconnect()
             return False
-        made: object = voice
-        line = self._line = Line(
-            voice,
-            is_current=lambda: self.guild.voice_client is made,
-            answers_expected=self._servers_answer,
+        current: object = client
+        link = self._link = VoiceLink(
+            client,
+            is_current=lambda: self.guild.voice_client is current,
+            echo_expected=self._servers_echo,
         )
-        if self._expulsion.happened:
-            raise await self._give_up(DISCONNECTED)
-        if not voice.is_connected():  # discord.py may give up without saying so
-            await self._hang_up()
+        if self._kick.happened:
+            raise await self._give_up(Reason.DISCONNECTED)
+        if not client.is_connected():  # discord.py may give up without raising
+            await self._disconnect()
             return False
-        await self._until_understood(line)
+        await self._until_decryptable(link)
         return True
 
-    async def _until_understood(self, line: Line) -> None:
-        """Wait until who else is there can decrypt what is said. Somebody alone has no key."""
-        channel = line.voice.channel
+    async def _until_decryptable(self, link: VoiceLink) -> None:
+        """Wait until the others in the channel can decrypt speech, if there are others."""
+        channel = link.client.channel
         if channel is not None and len(channel.voice_states) > 1:
-            await _until(lambda: line.is_understood, within=KEY_SECONDS)
+            await _until(lambda: link.is_decryptable, within=KEY_SECONDS)
 
-    async def _give_up(self, sentence: str) -> Refusal:
-        """Be in no channel, and want to be in none; return what to raise."""
-        await self._hang_up()
+    async def _give_up(self, reason: Reason) -> Refusal:
+        """Leave the channel for good; return what to raise."""
+        await self._disconnect()
         self._wanted = None
-        return Refusal(sentence)
+        return Refusal(reason)
 
-    async def _hang_up(self) -> None:
-        """End whatever connection there is, and wait until Discord shows the bot in no channel.
+    async def _disconnect(self) -> None:
+        """End the connection, if there is one, and wait until Discord shows the bot in no channel.
 
-        Without that, the news of having left would reach, and end, the next connection.
+        Without the wait, the late event that the bot has left would end the next connection.
         """
-        line, self._line = self._line, None
-        if line is not None:
-            self._servers_answer = line.next_should_answer
-            line.hang_up()
+        link, self._link = self._link, None
+        if link is not None:
+            self._servers_echo = link.next_should_echo
+            link.close()
         guild = self._client.get_guild(self._guild_id)
         if guild is None:
             return
-        voice: Any = guild.voice_client or (line.voice if line is not None else None)
-        handshake.abandon(voice)
-        if voice is not None and (voice is guild.voice_client or voice.is_connected()):
-            await handshake.disconnect(voice)
-        else:  # discord.py has left by itself, and does not wait for Discord's answer then
-            await _until(lambda: guild.me.voice is None, within=LEAVE_SECONDS)
+        client: Any = guild.voice_client or (link.client if link is not None else None)
+        voice_link.cancel_reconnect(client)
+        if client is not None and (client is guild.voice_client or client.is_connected()):
+            await voice_link.disconnect(client)
+        else:  # discord.py has left by itself, which does not wait for Discord
+            await _until(lambda: guild.me.voice is None, within=DISCONNECT_SECONDS)
         if guild.me.voice is not None:
             await guild.change_voice_state(channel=None)
 
 
-def _is_unsettled(line: Line) -> bool:
-    trouble = line.trouble()
+class KickDetector:
+    """Decides whether somebody disconnected the bot, or its connection failed.
+
+    Discord shows the bot in no channel in both cases, so the events before that decide.
+
+    Args:
+        patience: After how many seconds discord.py gives up connecting, and leaves by itself.
+
+    Attributes:
+        happened: Whether somebody has disconnected the bot since it last began to connect.
+        has_arrived: Whether Discord has shown the bot in a channel since then.
+    """
+
+    def __init__(self, *, patience: float) -> None:
+        self.happened = False
+        self.has_arrived = False
+        self._patience = patience
+        self._connecting_since: float | None = None
+
+    @contextmanager
+    def while_connecting(self) -> Iterator[None]:
+        """Start anew; discord.py connects inside of this block."""
+        self.happened = self.has_arrived = False
+        self._connecting_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._connecting_since = None
+
+    def shown_in_channel(self) -> None:
+        """Record that Discord shows the bot in a channel."""
+        self.has_arrived = True
+
+    def shown_in_no_channel(self, close_code: int | None) -> None:
+        """Record that Discord shows the bot in no channel.
+
+        Args:
+            close_code: The close code of the connection's websocket; None while it is open, or if
+                there is none. When a connection fails, discord.py leaves the channel as well, but
+                only after the websocket was closed.
+        """
+        if self._connecting_since is None:
+            self.happened |= close_code in KICK_CODES
+        elif self.has_arrived:  # otherwise the event is about the connection before
+            self.happened |= time.monotonic() - self._connecting_since < self._patience
+
+
+def _is_unsettled(link: VoiceLink) -> bool:
+    trouble = link.trouble()
     return trouble is not None and trouble.fault is Fault.UNSETTLED
 
 
 async def _until(condition: Callable[[], bool], *, within: float) -> None:
-    """Wait until something is so, or until that many seconds have gone by."""
+    """Wait until a condition is true, or until that many seconds have passed."""
     deadline = time.perf_counter() + within
     while not condition():
         if time.perf_counter() > deadline:
             return
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)

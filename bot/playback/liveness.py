@@ -1,8 +1,8 @@
-"""Signs of life by UDP: whether what is sent to a voice server still gets there.
+"""Whether a voice server still receives what is sent to it, judged by what it sends back by UDP.
 
-Discord's voice servers send reports, and send keep-alives back, as its own clients use them.
-Neither is promised anywhere. So silence means something only on a line that had signs before.
-Where keep-alives come back, speech is known to have arrived until the last of them, and no longer.
+Discord's voice servers send RTCP reports, and echo the keep-alives that Discord's own clients send.
+Neither is documented. So silence counts only on a link whose server has sent something before.
+Where keep-alives are echoed, speech is known to have arrived until the last echo, and no longer.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import discord
-
 if TYPE_CHECKING:
     from discord.voice_state import VoiceConnectionState
 
@@ -22,146 +20,147 @@ DISCOVERY_BYTES = 74
 """https://discord.com/developers/docs/topics/voice-connections#ip-discovery"""
 
 SECONDS_BETWEEN_KEEPALIVES = 0.2
-"""After a drop, speech goes on from the last answer: this much is then said twice at the most."""
+"""After a drop, speech resumes from the last echo, so at most this much is repeated."""
 
-SECONDS_WITHOUT_SIGN = 4.0
-"""Silence for this long is a fault."""
+MAX_SILENT_SECONDS = 4.0
+"""A server that has sent something before, and then nothing for this long, is lost."""
 
-UNANSWERED_IN_A_ROW = 3
-"""If so many keep-alives got no answer, speech was lost too, though the next one gets one."""
+MAX_MISSED_ECHOES = 3
+"""If more keep-alives in a row than this get no echo, speech was lost too, even if the next one is
+echoed."""
 
-SIGNS_TO_TRUST = 3
-"""A server that sends no keep-alives back must have sent this many reports, at whatever pace."""
+REPORTS_TO_TRUST = 3
+"""Without echoes, this many packets must have come before their absence means anything."""
 
 OVERDUE = 1.5
-"""A report is late after this many times the longest wait for one."""
+"""A report is late after this many times the longest interval between packets so far."""
 
-ANSWER_SECONDS = 1.0
-_LOOK_SECONDS = 0.01
+ECHO_WITHIN_SECONDS = 1.0
+_POLL_SECONDS = 0.01
 
 
-class SignsOfLife:
-    """Asks a voice server for signs while somebody speaks, and keeps account of them.
+class Liveness:
+    """Sends keep-alives to a voice server while speech is played, and watches what comes back.
 
     Args:
-        voice: The connection; of anything but a `discord.VoiceClient` no signs are expected.
-        answers_expected: Whether keep-alives should be sent back from the beginning, because they
-            were on the line before.
+        udp: The voice client's UDP socket; without one, nothing is sent or expected.
+        echo_expected: Whether echoes should come from the start, because they did on the link
+            before this one.
 
     Attributes:
-        has_answered: Whether a keep-alive was sent back on this line.
-        last: When the last sign came, or was first waited for, in the time of `time.perf_counter`.
-        gap_since: When the last answer came before several keep-alives got none, if another has
-            come since.
+        has_echoed: Whether a keep-alive was echoed on this link.
+        last_packet: When the last packet came, or else when watching started; in the time of
+            `time.perf_counter`, as all here.
+        gap_since: When the last echo came before a gap of several missed ones, if echoes have come
+            again since; else None.
     """
 
-    def __init__(self, voice: object, *, answers_expected: bool = False) -> None:
-        self.last = 0.0
-        self.has_answered = False
+    def __init__(self, udp: VoiceConnectionState | None, *, echo_expected: bool = False) -> None:
+        self.last_packet = 0.0
+        self.has_echoed = False
         self.gap_since: float | None = None
-        self._count = 0
-        self._asks = 0
-        self._asks_answered = 0
-        self._answered = 0.0
-        self._sends_only_reports = False
-        self._expected = False
-        self._longest_wait = 0.0
-        self._answers_expected = answers_expected
-        self._asked = 0.0
-        self._state: VoiceConnectionState | None = None
-        if isinstance(voice, discord.VoiceClient):  # which offers no public way to its UDP socket
-            self._state = voice._connection  # noqa: SLF001
-            self._state.add_socket_listener(self._received)
+        self._packets = 0
+        self._sent = 0  # keep-alives
+        self._sent_at_last_echo = 0
+        self._last_sent = 0.0
+        self._last_echo = 0.0
+        self._longest_interval = 0.0
+        self._is_watching = False
+        self._only_reports = False
+        self._echo_expected = echo_expected
+        self._udp = udp
+        if udp is not None:
+            udp.add_socket_listener(self._received)
 
     @property
-    def _should_answer(self) -> bool:
-        return self.has_answered or (self._answers_expected and self._state is not None)
+    def _should_echo(self) -> bool:
+        return self.has_echoed or (self._echo_expected and self._udp is not None)
 
     @property
-    def next_should_answer(self) -> bool:
-        """Whether keep-alives should be sent back on the next line.
+    def next_should_echo(self) -> bool:
+        """Whether echoes should be expected on the next link.
 
-        A server that sends reports instead is not asked for it twice: perhaps not all do. Of one
-        that is silent altogether nothing is known.
+        Not after a server that sent reports but no echoes, as perhaps not all servers echo. A
+        server that sent nothing at all changes nothing.
         """
-        return self.has_answered or (self._answers_expected and not self._sends_only_reports)
+        return self.has_echoed or (self._echo_expected and not self._only_reports)
 
     @property
-    def known_until(self) -> float | None:
-        """Until when what was sent is known to have arrived; None if signs are too rare to tell."""
-        if self._should_answer:
-            return self._answered if self.gap_since is None else self.gap_since
-        overdue = time.perf_counter() - self.last > OVERDUE * self._longest_wait
-        return self.last if overdue and self._count >= SIGNS_TO_TRUST else None
+    def arrived_until(self) -> float | None:
+        """Until when speech is known to have arrived; None if too little comes back to tell."""
+        if self._should_echo:
+            return self._last_echo if self.gap_since is None else self.gap_since
+        overdue = time.perf_counter() - self.last_packet > OVERDUE * self._longest_interval
+        return self.last_packet if overdue and self._packets >= REPORTS_TO_TRUST else None
 
-    def expect(self) -> None:
-        """From now on signs are asked for, and should come."""
-        self.last = time.perf_counter()
+    def start_watching(self) -> None:
+        """Expect packets from now on, and forget an earlier gap."""
+        self.last_packet = time.perf_counter()
         self.gap_since = None
-        self._answered, self._asks_answered = self.last, self._asks
-        self._expected = True
+        self._last_echo, self._sent_at_last_echo = self.last_packet, self._sent
+        self._is_watching = True
 
-    def expect_none(self) -> None:
-        """Nobody asks for signs any more."""
-        self._expected = False
+    def stop_watching(self) -> None:
+        """Expect no more packets."""
+        self._is_watching = False
 
-    def lost_since(self) -> float | None:
-        """When the last sign came, if there should have been another by now; asks for the next."""
+    def silent_since(self) -> float | None:
+        """Return when the last packet came if the server is lost, else None.
+
+        This also sends the next keep-alive if one is due, so it has to be called again and again.
+        """
         now = time.perf_counter()
-        if now - self._asked >= SECONDS_BETWEEN_KEEPALIVES:
-            self._ask()
-        if self._should_answer:
-            patience = SECONDS_WITHOUT_SIGN
-        elif self._count >= SIGNS_TO_TRUST:
-            patience = max(SECONDS_WITHOUT_SIGN, 3 * self._longest_wait)
+        if now - self._last_sent >= SECONDS_BETWEEN_KEEPALIVES:
+            self._send_keepalive()
+        if self._should_echo:
+            limit = MAX_SILENT_SECONDS
+        elif self._packets >= REPORTS_TO_TRUST:
+            limit = max(MAX_SILENT_SECONDS, 3 * self._longest_interval)
         else:
             return None
-        return self.last if now - self.last > patience else None
+        return self.last_packet if now - self.last_packet > limit else None
 
-    async def come(self) -> bool:
-        """Whether the server answers now; True at once of one that never has.
-
-        Where it does, that takes as long as a packet's way there and back.
-        """
-        if not self._should_answer:
+    async def echoes(self) -> bool:
+        """Whether the server echoes now, which takes a round trip; True if it never did."""
+        if not self._should_echo:
             return True
         began = time.perf_counter()
-        while time.perf_counter() - began < ANSWER_SECONDS:
-            waited = time.perf_counter() - self._asked
-            if waited >= SECONDS_BETWEEN_KEEPALIVES or self._asked < began:
-                self._ask()
-            await asyncio.sleep(_LOOK_SECONDS)
-            if self._answered > began:
+        while time.perf_counter() - began < ECHO_WITHIN_SECONDS:
+            waited = time.perf_counter() - self._last_sent
+            if waited >= SECONDS_BETWEEN_KEEPALIVES or self._last_sent < began:
+                self._send_keepalive()
+            await asyncio.sleep(_POLL_SECONDS)
+            if self._last_echo > began:
                 return True
         return False
 
     def close(self) -> None:
-        """Listen no more."""
-        if self._state is not None:
-            self._state.remove_socket_listener(self._received)
+        """Stop listening to the socket."""
+        if self._udp is not None:
+            self._udp.remove_socket_listener(self._received)
 
     def _received(self, packet: bytes) -> None:
         """Called by discord.py's socket reader thread."""
         if len(packet) == DISCOVERY_BYTES:
-            return  # it belongs to a handshake, and says nothing of what was sent before
+            return  # part of a handshake: it says nothing about what was sent before
         now = time.perf_counter()
-        if self._expected:
-            self._longest_wait = max(self._longest_wait, now - self.last)
-        # The latest may still be on its way.
-        unanswered = self._expected and self._asks - self._asks_answered > UNANSWERED_IN_A_ROW
+        if self._is_watching:
+            self._longest_interval = max(self._longest_interval, now - self.last_packet)
+        # The echo of the latest keep-alive may still be under way.
+        missed = self._is_watching and self._sent - self._sent_at_last_echo > MAX_MISSED_ECHOES
         if len(packet) == len(KEEPALIVE):
-            if unanswered and self._should_answer and self.gap_since is None:
-                self.gap_since = self._answered
-            self.has_answered = True
-            self._answered, self._asks_answered = now, self._asks
-        elif unanswered:
-            self._sends_only_reports = True
-        self.last = now
-        self._count += 1
+            if missed and self._should_echo and self.gap_since is None:
+                self.gap_since = self._last_echo
+            self.has_echoed = True
+            self._last_echo, self._sent_at_last_echo = now, self._sent
+        elif missed:
+            self._only_reports = True
+        self.last_packet = now
+        self._packets += 1
 
-    def _ask(self) -> None:
-        self._asked = time.perf_counter()
-        self._asks += 1
-        if self._state is not None:
+    def _send_keepalive(self) -> None:
+        self._last_sent = time.perf_counter()
+        self._sent += 1
+        if self._udp is not None:
             with suppress(OSError):
-                self._state.send_packet(KEEPALIVE)
+                self._udp.send_packet(KEEPALIVE)

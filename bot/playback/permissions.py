@@ -1,59 +1,83 @@
-"""Who may do what in voice channels: the bot, and the people."""
+"""Who may do what in voice channels: the bot, on stages too, and people."""
 
 from __future__ import annotations
 
+import aiohttp
 import discord
+import structlog
 
-from bot.errors import Refusal
+from bot.errors import Note, Reason, Refusal, Remark
+
+log = structlog.get_logger(__name__)
 
 VocalChannel = discord.VoiceChannel | discord.StageChannel
 
+VOICE_ERRORS = (discord.DiscordException, aiohttp.ClientError, OSError)
+"""What a request to Discord about voice may raise; a `TimeoutError` is an `OSError`."""
+
 
 def check_can_speak_in(channel: VocalChannel) -> None:
-    """Raise `Refusal` if the bot may not join a channel or may not be heard there."""
+    """Raise `Refusal` if the bot may not join a channel or may not speak there."""
     allowed = channel.permissions_for(channel.guild.me)
     if not (allowed.view_channel and allowed.connect):
-        raise Refusal(
-            f"I may not join {channel.mention}. "
-            "Ask an admin to give me the permissions View Channel and Connect there."
-        )
+        raise Refusal(Reason.MAY_NOT_JOIN, channel=channel.mention)
     if isinstance(channel, discord.StageChannel):
         if not (allowed.request_to_speak or allowed.mute_members):
-            raise Refusal(
-                f"I may not speak on the stage {channel.mention}. "
-                "Ask an admin to give me the permission Request to Speak there."
-            )
+            raise Refusal(Reason.MAY_NOT_SPEAK_ON_STAGE, channel=channel.mention)
     elif not allowed.speak:
-        raise Refusal(
-            f"I may not speak in {channel.mention}. "
-            "Ask an admin to give me the permission Speak there."
-        )
+        raise Refusal(Reason.MAY_NOT_SPEAK, channel=channel.mention)
     is_here = channel.guild.me.id in channel.voice_states
     is_full = 0 < channel.user_limit <= len(channel.voice_states)
     if is_full and not is_here and not allowed.move_members:
-        raise Refusal(f"{channel.mention} is full. Try again when somebody has left.")
+        raise Refusal(Reason.CHANNEL_FULL, channel=channel.mention)
+
+
+async def become_speaker(channel: VocalChannel) -> Note | None:
+    """Move the bot from a stage's audience to its speakers, or ask a moderator to do so.
+
+    Returns a note for people if a moderator has to act first. Nothing happens in other channels.
+    """
+    if not isinstance(channel, discord.StageChannel):
+        return None
+    me = channel.guild.me
+    if me.voice is not None and not me.voice.suppress:
+        return None
+    if channel.permissions_for(me).mute_members:  # the permission of a stage's moderators
+        try:
+            await me.edit(suppress=False)
+        except VOICE_ERRORS as error:
+            log.warning("not let onto the stage", guild=channel.guild.id, reason=repr(error))
+        else:
+            return None
+    remark = Remark.ASKED_TO_SPEAK_ON_STAGE
+    try:
+        await me.request_to_speak()
+    except VOICE_ERRORS as error:
+        log.warning("no request to speak", guild=channel.guild.id, reason=repr(error))
+        remark = Remark.STAGE_INVITATION_NEEDED
+    return Note(remark, {"channel": channel.mention})
 
 
 def may_silence(member: discord.Member, channel: VocalChannel) -> bool:
     """Whether a member may end what others have the bot say.
 
-    That is Mute Members: who may silence a member may silence what that member has the bot say.
+    The permission is Mute Members: who may mute a member may also stop that member's entries.
     """
     return channel.permissions_for(member).mute_members
 
 
 def may_move(member: discord.Member, channel: VocalChannel) -> bool:
-    """Whether a member may take the bot away from the people in a channel: Move Members."""
+    """Whether a member may move the bot away from the people in a channel: Move Members."""
     return channel.permissions_for(member).move_members
 
 
 def people_in(channel: VocalChannel) -> list[int]:
-    """The ids of everybody in a channel who is not a bot, as far as that is known."""
+    """The ids of everybody in a channel who is not known to be a bot."""
     return [member for member in channel.voice_states if not _is_bot(channel.guild, member)]
 
 
 def listeners_in(channel: VocalChannel) -> list[int]:
-    """The ids of the people in a channel who can hear what is said."""
+    """The ids of the people in a channel who are not deafened."""
     states = channel.voice_states
     return [
         person

@@ -1,143 +1,125 @@
-"""One guild's player: what waits to be said, what is being said, and what is made ready for it."""
+"""One guild's player: its queue, the entry that is being played, and what is produced meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from bot.errors import Refusal
+from bot.errors import Reason, Refusal
 from bot.fair_queue import FairQueue, QueueFullError
-from bot.playback.playout import perform
+from bot.playback.playout import play_out
+from bot.playback.queue import QueuePosition
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from bot.playback.connection import Connection
-    from bot.playback.queue import QueuedItem
+    from bot.playback.queue import QueueEntry
 
 log = structlog.get_logger(__name__)
 
 MAX_WAITING = 25
 MAX_WAITING_PER_MEMBER = 10
 
-PREPARED_SECONDS = 5.0
-"""Once this much is ready beyond the current item, no further item is begun to be made."""
-
-FAILED = "Something broke on my side while I spoke. Please try again in a minute."
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """An item's place in the queue.
-
-    Attributes:
-        item: The item.
-        number: 0 while it is being said, then from 1.
-        starts_in: In seconds, by estimate.
-    """
-
-    item: QueuedItem
-    number: int
-    starts_in: float
+PREFETCH_SECONDS = 5.0
+"""Once this much speech of waiting entries is buffered, no further entry is produced."""
 
 
 class GuildPlayer:
-    """Says what the members of one guild have put in, one item at a time, members in turn.
+    """Plays the entries that the members of one guild have queued, and serves members in rounds.
 
-    A task does the work while there is something to say, and ends when there is nothing left. The
-    speech of an item is made while the one before it is heard: at most `AHEAD_SECONDS` of each
-    item are held, and items are prepared until `PREPARED_SECONDS` are ready.
+    A task plays while there are entries, and ends when there are none left. While one entry is
+    played, the next ones are produced, until `PREFETCH_SECONDS` of them are buffered.
 
     Attributes:
         connection: The guild's voice connection.
-        votes: Who wants it to be skipped.
-        quiet_since: When the last item ended, in the time of `time.monotonic`.
+        votes: The ids of members who want the current entry to be skipped.
+        quiet_since: When the last entry ended, in the time of `time.monotonic`.
+        alone_since: Since when no person has been in the channel, kept by `GuildPlayers`; None
+            while somebody is there.
     """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._current: QueuedItem | None = None
         self.votes: set[int] = set()
         self.quiet_since = time.monotonic()
-        self._queue: FairQueue[int, QueuedItem] = FairQueue(
+        self.alone_since: float | None = None
+        self._current: QueueEntry | None = None
+        self._queue: FairQueue[int, QueueEntry] = FairQueue(
             limit=MAX_WAITING, limit_per_caller=MAX_WAITING_PER_MEMBER
         )
         self._task: asyncio.Task[None] | None = None
         self._stopping: set[asyncio.Task[None]] = set()
 
     @property
-    def current(self) -> QueuedItem | None:
-        """What is being said, unless it was just ended."""
-        item = self._current
-        return None if item is None or item.has_ended else item
+    def current(self) -> QueueEntry | None:
+        """The entry that is being played, unless it was just ended."""
+        entry = self._current
+        return None if entry is None or entry.has_ended else entry
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is being said, or waits to be."""
+        """Whether an entry is being played or waits."""
         return self._current is not None or len(self._queue) > 0
 
     @property
-    def items(self) -> list[QueuedItem]:
-        """Everything that is not over, in the order in which it will be heard."""
+    def entries(self) -> list[QueueEntry]:
+        """Every entry that has not ended, in the order in which they will be played."""
         current = self.current
         return [*([current] if current is not None else []), *self._queue]
 
-    def add(self, item: QueuedItem) -> None:
-        """Put an item into the queue. Raises `Refusal` if it is full."""
+    def add(self, entry: QueueEntry) -> None:
+        """Put an entry into the queue. Raises `Refusal` if it is full."""
         try:
-            self._queue.push(item.owner_id, item)
+            self._queue.push(entry.owner_id, entry)
         except QueueFullError as error:
-            whose = "You have" if error.for_caller else "This server has"
-            raise Refusal(
-                f"{whose} as much in the queue as I take. Wait until some of it was heard, "
-                "or use `/say` with `where: file`."
-            ) from None
+            reason = Reason.OWN_QUEUE_FULL if error.for_caller else Reason.QUEUE_FULL
+            raise Refusal(reason) from None
         self.wake()
-        self._prepare()
+        self._prefetch()
 
-    def places(self) -> list[Place]:
-        """Where every item stands."""
-        places = []
-        number, starts_in = 0 if self.current is not None else 1, 0.0
-        for place, item in enumerate(self.items, start=number):
-            places.append(Place(item, place, starts_in))
-            starts_in += item.seconds_left
-        return places
+    def positions(self) -> list[QueuePosition]:
+        """Return the position of every entry, in order."""
+        positions = []
+        first, starts_in = 0 if self.current is not None else 1, 0.0
+        for number, entry in enumerate(self.entries, start=first):
+            positions.append(QueuePosition(entry, number, starts_in))
+            starts_in += entry.seconds_left
+        return positions
 
-    def place_of(self, item: QueuedItem) -> Place | None:
-        """Where an item stands; None once it is over."""
-        return next((place for place in self.places() if place.item is item), None)
+    def position_of(self, entry: QueueEntry) -> QueuePosition | None:
+        """Return the position of an entry; None once it has ended."""
+        return next((position for position in self.positions() if position.entry is entry), None)
 
-    def remove(self, item: QueuedItem, reason: Exception) -> None:
-        """Take an item out, wherever it is; whoever waits for it gets the reason.
+    def remove(self, entry: QueueEntry, reason: Exception) -> None:
+        """Remove an entry, even while it is played. Its `heard` raises the reason.
 
-        Nothing happens if it is over.
+        Nothing happens if it has ended already.
         """
-        if item.has_ended:
+        if entry.has_ended:
             return
-        self._queue.remove(item)
-        item.end(reason)
-        item.source.end()
-        self._run(item.making.stop())
+        self._queue.remove(entry)
+        entry.end(reason)
+        entry.source.stop()
+        self._run(entry.producer.stop())
 
     def clear(self, reason: Exception, *, owner_id: int | None = None) -> int:
-        """Take out everything, or everything of one member; return how many items that were."""
-        items = [item for item in self.items if owner_id is None or item.owner_id == owner_id]
-        for item in items:
-            self.remove(item, reason)
-        return len(items)
+        """Remove all entries, or all of one member; return how many these were."""
+        entries = [each for each in self.entries if owner_id is None or each.owner_id == owner_id]
+        for entry in entries:
+            self.remove(entry, reason)
+        return len(entries)
 
     def wake(self) -> None:
-        """Say what waits, or just mend the connection if nothing does."""
+        """Play what waits, or only repair the connection if nothing does."""
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._speak_all(), name="voice channel player")
+            self._task = asyncio.create_task(self._play_all(), name="voice channel player")
 
     async def close(self, reason: Exception) -> None:
-        """End everything and leave the channel; return when nothing is left running."""
+        """Remove all entries and leave the channel; return when no task is left running."""
         self.clear(reason)
         if self._task is not None:
             self._task.cancel()
@@ -146,52 +128,52 @@ class GuildPlayer:
         while self._stopping:
             await asyncio.wait(self._stopping)
 
-    async def _speak_all(self) -> None:
+    async def _play_all(self) -> None:
         try:
             while True:
                 while len(self._queue):
-                    await self._speak(self._queue.pop())
-                await self.connection.line()
-                if not len(self._queue):  # something may have come in while a line was mended
+                    await self._play(self._queue.pop())
+                await self.connection.working_link()
+                if not len(self._queue):  # an entry may have been added during a repair
                     break
         except Refusal as lost:
             count = self.clear(lost)
-            log.info("nothing more to say here", reason=str(lost), items=count)
+            log.info("nothing more to say here", reason=str(lost), entries=count)
         except Exception:
             log.exception("the player failed")
-            self.clear(Refusal(FAILED))
+            self.clear(Refusal(Reason.PLAYER_FAILED))
 
-    async def _speak(self, item: QueuedItem) -> None:
-        self._current, self.votes = item, set()
-        item.making.start(on_end=self._prepare)
+    async def _play(self, entry: QueueEntry) -> None:
+        self._current, self.votes = entry, set()
+        entry.producer.start(on_end=self._prefetch)
         try:
-            await item.source.begun()
-            if item.source.length:
-                await perform(item.source, self.connection)
-            item.end(item.making.error)
+            await entry.source.until_readable()
+            if entry.source.length:
+                await play_out(entry.source, self.connection)
+            entry.end(entry.producer.error)
         except Refusal as lost:
-            item.end(lost)
+            entry.end(lost)
             raise
         finally:
-            item.end(Refusal(FAILED))
+            entry.end(Refusal(Reason.PLAYER_FAILED))
             self._current = None
             self.quiet_since = time.monotonic()
-            self._run(item.making.stop())
-            self._prepare()
+            self._run(entry.producer.stop())
+            self._prefetch()
 
-    def _prepare(self) -> None:
-        """Begin to make the next item if the backend is free for it; one is made at a time."""
+    def _prefetch(self) -> None:
+        """Start to produce the next entry, if none is being produced and too little is buffered."""
         if self._current is not None and not self._current.source.finished:
             return
-        ready = 0.0
-        for item in self._queue:
-            if not item.making.started:
-                if ready < PREPARED_SECONDS:
-                    item.making.start(on_end=self._prepare)
+        buffered = 0.0
+        for entry in self._queue:
+            if not entry.producer.has_started:
+                if buffered < PREFETCH_SECONDS:
+                    entry.producer.start(on_end=self._prefetch)
                 return
-            if item.making.under_way:
+            if entry.producer.is_running:
                 return
-            ready += item.source.buffered_seconds
+            buffered += entry.source.buffered_seconds
 
     def _run(self, stopping: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(stopping)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import discord
 import structlog
 from discord.ext import tasks
 
-from bot.errors import Refusal
+from bot.errors import Reason, Refusal
 from bot.playback.connection import Connection
 from bot.playback.permissions import VocalChannel, people_in
 from bot.playback.player import GuildPlayer
@@ -19,22 +18,12 @@ from bot.playback.player import GuildPlayer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from bot.errors import Note
+
 log = structlog.get_logger(__name__)
 
-LOOK_SECONDS = 5.0
+CHECK_SECONDS = 5.0
 LEAVE_WHEN_ALONE_SECONDS = 60.0
-
-EVERYBODY_LEFT = "Everybody had left the voice channel, so I left too."
-RESTARTING = "I have to restart now. Please use `/say` again in a minute."
-REMOVED_FROM_GUILD = "I was removed from that server."
-
-
-@dataclass
-class _Kept:
-    """A guild's player, and since when nobody is there to hear it."""
-
-    player: GuildPlayer
-    alone_since: float | None = None
 
 
 class GuildPlayers:
@@ -42,8 +31,8 @@ class GuildPlayers:
 
     Args:
         client: The bot.
-        idle_seconds: How long the bot stays in a channel without saying anything.
-        voice_class: What connects to voice channels.
+        idle_seconds: How long the bot stays in a channel without anything to say.
+        voice_class: The class of voice clients.
     """
 
     def __init__(
@@ -56,91 +45,91 @@ class GuildPlayers:
         self._client = client
         self._idle_seconds = idle_seconds
         self._voice_class = voice_class
-        self._kept: dict[int, _Kept] = {}
+        self._players: dict[int, GuildPlayer] = {}
         self._closed = False
 
     def of(self, guild_id: int) -> GuildPlayer:
-        """A guild's player."""
-        return self._keep(guild_id).player
+        """Return a guild's player, which is created if there is none yet."""
+        player = self._players.get(guild_id)
+        if player is None:
+            connection = Connection(self._client, guild_id, voice_class=self._voice_class)
+            player = self._players[guild_id] = GuildPlayer(connection)
+            if not self._look_after.is_running():
+                self._look_after.start()
+        return player
 
     def find(self, guild_id: int | None) -> GuildPlayer | None:
-        """A guild's player, if the bot is in one of its voice channels, or still has work there."""
-        kept = self._kept.get(guild_id) if guild_id is not None else None
-        return kept.player if kept is not None and _is_in_use(kept.player) else None
+        """Return a guild's player if the bot is in a voice channel there, or has entries to play.
 
-    async def join(self, channel: VocalChannel) -> str | None:
-        """Go to a voice channel, from wherever the bot is in that guild.
+        None otherwise.
+        """
+        player = self._players.get(guild_id) if guild_id is not None else None
+        return player if player is not None and _is_in_use(player) else None
 
-        Returns a sentence that people should know, if there is one. Raises `Refusal`.
+    async def join(self, channel: VocalChannel) -> Note | None:
+        """Go to a voice channel, from any other one of that guild.
+
+        Returns a note for people, if there is one. Raises `Refusal`.
         """
         if self._closed:
-            raise Refusal(RESTARTING)
-        kept = self._keep(channel.guild.id)
-        remark = await kept.player.connection.join(channel)
+            raise Refusal(Reason.PLAYER_RESTARTING)
+        player = self.of(channel.guild.id)
+        note = await player.connection.join(channel)
         if self._closed:
-            raise Refusal(RESTARTING)
-        kept.player.quiet_since = time.monotonic()
-        kept.alone_since = None
-        return remark
+            raise Refusal(Reason.PLAYER_RESTARTING)
+        player.quiet_since = time.monotonic()
+        player.alone_since = None
+        return note
 
-    def take_note(self, guild_id: int, *, left: bool) -> None:
-        """Be told that the bot's own voice state has changed, or that it is in no channel now."""
+    def own_voice_state_changed(self, guild_id: int, *, left: bool) -> None:
+        """Record that Discord shows the bot in a channel of a guild, or in none if it has left."""
         player = self.find(guild_id)
         if player is not None:
-            player.connection.take_note(left=left)
+            player.connection.own_voice_state_changed(left=left)
             player.wake()
 
     async def close(self) -> None:
-        """Leave everywhere; return when nothing is left running."""
+        """Leave all channels; return when no task is left running."""
         self._closed = True
-        looking_after = self._look_after.get_task()
+        task = self._look_after.get_task()
         self._look_after.cancel()
-        if looking_after is not None:
-            await asyncio.wait([looking_after])
-        await _close_all((kept.player, RESTARTING) for kept in self._kept.values())
-        self._kept.clear()
+        if task is not None:
+            await asyncio.wait([task])
+        await _close_all((player, Reason.PLAYER_RESTARTING) for player in self._players.values())
+        self._players.clear()
 
-    def _keep(self, guild_id: int) -> _Kept:
-        kept = self._kept.get(guild_id)
-        if kept is None:
-            connection = Connection(self._client, guild_id, voice_class=self._voice_class)
-            kept = self._kept[guild_id] = _Kept(GuildPlayer(connection))
-            if not self._look_after.is_running():
-                self._look_after.start()
-        return kept
-
-    @tasks.loop(seconds=LOOK_SECONDS)
+    @tasks.loop(seconds=CHECK_SECONDS)
     async def _look_after(self) -> None:
-        """Leave channels without need, and mend idle connections."""
-        leaving: list[tuple[GuildPlayer, str]] = []
-        for guild_id, kept in list(self._kept.items()):
-            player = kept.player
+        """Leave channels where the bot is not needed, and repair idle connections."""
+        leaving: list[tuple[GuildPlayer, Reason]] = []
+        for guild_id, player in list(self._players.items()):
             if self._client.get_guild(guild_id) is None:
-                del self._kept[guild_id]
-                leaving.append((player, REMOVED_FROM_GUILD))
+                del self._players[guild_id]
+                leaving.append((player, Reason.REMOVED_FROM_GUILD))
             elif not _is_in_use(player):
                 continue
-            elif self._has_no_need(kept):
-                leaving.append((player, EVERYBODY_LEFT))
+            elif self._is_not_needed(player):
+                leaving.append((player, Reason.EVERYBODY_LEFT))
             elif not player.is_busy and not player.connection.is_well:
                 player.wake()
         await _close_all(leaving)
 
-    def _has_no_need(self, kept: _Kept) -> bool:
-        """Whether nobody listens, or nobody has had anything to say for long."""
+    def _is_not_needed(self, player: GuildPlayer) -> bool:
+        """Whether no person is in the channel, or nothing was queued, for long enough to leave."""
         now = time.monotonic()
-        channel = kept.player.connection.channel
+        channel = player.connection.channel
         if channel is None or people_in(channel):
-            kept.alone_since = None
-        elif kept.alone_since is None:
-            kept.alone_since = now
-        alone = kept.alone_since is not None and now - kept.alone_since >= LEAVE_WHEN_ALONE_SECONDS
-        idle = not kept.player.is_busy and now - kept.player.quiet_since >= self._idle_seconds
-        return alone or idle
+            player.alone_since = None
+        elif player.alone_since is None:
+            player.alone_since = now
+        is_alone = (
+            player.alone_since is not None and now - player.alone_since >= LEAVE_WHEN_ALONE_SECONDS
+        )
+        return is_alone or (not player.is_busy and now - player.quiet_since >= self._idle_seconds)
 
 
-async def _close_all(players: Iterable[tuple[GuildPlayer, str]]) -> None:
-    """Close players, and tell whoever waits for something why."""
+async def _close_all(players: Iterable[tuple[GuildPlayer, Reason]]) -> None:
+    """Close players; their entries end with a `Refusal` for the given reason."""
     results = await asyncio.gather(
         *(player.close(Refusal(reason)) for player, reason in players), return_exceptions=True
     )

@@ -1,4 +1,4 @@
-"""Speech on its way from a backend to the source that it is read from."""
+"""Pulls speech from the backend into the source that it is played from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from bisect import bisect_right
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from bot.playback.resampling import Upsampler
+import numpy as np
+import soxr
+
+from bot.playback.source import DISCORD_SAMPLE_RATE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -15,19 +18,25 @@ if TYPE_CHECKING:
     from bot.playback.source import SpeechSource
     from bot.streaming import SpeechChunk
 
-AHEAD_SECONDS = 10.0
-"""How much speech is made before it is heard; then the backend has to wait."""
+MAX_BUFFERED_SECONDS = 10.0
+"""A producer pauses, and the backend with it, while this much is buffered."""
 
-LOOK_SECONDS = 0.1
-PIECE_SECONDS = 0.5
-"""Longer chunks are resampled in pieces, so that the event loop is never busy for long."""
+POLL_SECONDS = 0.1
+SLICE_SECONDS = 0.5
+"""Longer chunks are resampled in slices of this length, so that the event loop is never blocked."""
+
+_INT16 = np.iinfo(np.int16)
 
 
-class SpeechMaking:
-    """Pulls speech from where it is made into a source, as far ahead as it may.
+class Producer:
+    """Fills a source with speech, up to `MAX_BUFFERED_SECONDS` before it is played.
+
+    Args:
+        speech: Opens the stream of speech; called once, by `start`.
+        source: What is filled.
 
     Attributes:
-        error: What went wrong, once it did. What was made by then stays in the source.
+        error: The exception that ended the stream, if one did. The source keeps what came before.
     """
 
     def __init__(
@@ -37,42 +46,42 @@ class SpeechMaking:
         self._speech = speech
         self._source = source
         self._task: asyncio.Task[None] | None = None
-        self._begins: list[int] = []  # in bytes of the source, of each sentence in `_numbers`
+        self._begins: list[int] = []  # where in the source each sentence of `_numbers` begins
         self._numbers: list[int] = []
 
     @property
-    def started(self) -> bool:
-        """Whether it has begun."""
+    def has_started(self) -> bool:
+        """Whether `start` was called."""
         return self._task is not None
 
     @property
-    def under_way(self) -> bool:
-        """Whether it has begun and goes on."""
+    def is_running(self) -> bool:
+        """Whether it has started and not ended yet."""
         return self._task is not None and not self._task.done()
 
     def start(self, *, on_end: Callable[[], None]) -> None:
-        """Begin, unless it has; `on_end` is called when nothing more is made."""
+        """Start, if that has not happened yet; `on_end` is called once the producer has ended."""
         if self._task is None:
-            self._task = asyncio.create_task(self._make())
+            self._task = asyncio.create_task(self._produce())
             self._task.add_done_callback(lambda _task: on_end())
 
     async def stop(self) -> None:
-        """Make no more, and wait until the backend knows."""
+        """Close the stream of speech, wait until the backend is told, and finish the source."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
         self._source.finish()
 
     def sentence_at(self, position: int) -> int:
-        """The number, from 1, of the sentence that a byte of the source belongs to."""
-        place = bisect_right(self._begins, position)
-        return self._numbers[place - 1] if place else 1
+        """Return the number, from 1, of the sentence at a byte position of the source."""
+        index = bisect_right(self._begins, position)
+        return self._numbers[index - 1] if index else 1
 
-    async def _make(self) -> None:
+    async def _produce(self) -> None:
         try:
             async with aclosing(self._speech()) as chunks:
                 await self._pull(chunks)
-        except Exception as error:  # noqa: BLE001 - whoever waits for the item gets it
+        except Exception as error:  # noqa: BLE001 - raised by `QueueEntry.heard`
             self.error = error
         finally:
             self._source.finish()
@@ -83,21 +92,48 @@ class SpeechMaking:
             if upsampler is None or chunk.restarts:
                 upsampler = Upsampler(chunk.sample_rate)
             if chunk.restarts:
-                self._source.take_back(self._source.length - self._begins[-1])
+                self._source.retract(self._source.length - self._begins[-1])
             if not self._numbers or chunk.sentence > self._numbers[-1]:
                 self._numbers.append(chunk.sentence)
                 self._begins.append(self._source.length)
-            step = round(PIECE_SECONDS * chunk.sample_rate) * 2
+            step = round(SLICE_SECONDS * chunk.sample_rate) * 2
             for start in range(0, len(chunk.pcm), step):
                 self._source.feed(upsampler.push(chunk.pcm[start : start + step]))
-                await self._let_others_work()
+                await self._until_needed()
         if upsampler is not None:
-            self._source.feed(upsampler.flush())
+            self._source.feed(upsampler.push(b"", last=True))
 
-    async def _let_others_work(self) -> None:
-        pause = 0.0
-        while True:
-            await asyncio.sleep(pause)
-            if self._source.buffered_seconds <= AHEAD_SECONDS or self._source.finished:
-                return
-            pause = LOOK_SECONDS
+    async def _until_needed(self) -> None:
+        """Let other tasks run, and wait while enough is buffered."""
+        source = self._source
+        await asyncio.sleep(0)
+        # The player thread, which empties the buffer, sets no event.
+        while source.buffered_seconds > MAX_BUFFERED_SECONDS and not source.finished:  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)
+
+
+class Upsampler:
+    """Resamples a stream of mono PCM to 48 kHz stereo without audible edges between chunks.
+
+    The output does not depend on how the input is cut into chunks. soxr holds back some 35 ms
+    until more comes in, or until the last chunk. Half a second of speech takes 0.3 ms.
+
+    Args:
+        sample_rate: Of the input, in Hz.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        # In floating point: soxr dithers integers, differently for every chunk size.
+        self._stream = soxr.ResampleStream(
+            sample_rate, DISCORD_SAMPLE_RATE, 1, dtype="float32", quality="HQ"
+        )
+
+    def push(self, pcm: bytes, *, last: bool = False) -> bytes:
+        """Take mono s16le samples; return what is certain of the stereo result by now.
+
+        Nothing is held back of the last chunk, and nothing can be pushed after it.
+        """
+        samples = np.frombuffer(pcm, "<i2").astype(np.float32)
+        resampled = self._stream.resample_chunk(samples, last=last)
+        mono = np.rint(resampled).clip(_INT16.min, _INT16.max).astype("<i2")
+        return np.repeat(mono, 2).tobytes()

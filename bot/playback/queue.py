@@ -1,4 +1,4 @@
-"""One thing to be said in a voice channel: who wants it, what it is, and how far it has come."""
+"""The entries of a guild's queue: what somebody wants to be said, and how far it has come."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bot.playback.producer import SpeechMaking
+from bot.playback.producer import Producer
 from bot.playback.source import BYTES_PER_SECOND, SpeechSource
 
 if TYPE_CHECKING:
@@ -15,20 +15,22 @@ if TYPE_CHECKING:
     from bot.streaming import SpeechChunk
 
 SECONDS_PER_CHARACTER = 0.065
-"""What people who read aloud need, pauses included; an estimate until the speech is made."""
+"""The pace of people who read aloud, with pauses: an estimate until the speech is produced."""
 
 
 @dataclass(eq=False)
-class QueuedItem:
-    """Something that a member wants to be said.
+class QueueEntry:
+    """Speech that a member has asked for.
 
     Attributes:
         owner_id: The member's Discord id.
-        owner_name: What the member is called, as it was typed.
-        speaker: The voice's name, as it was typed.
+        owner_name: The member's display name, not escaped.
+        speaker: The voice's name, not escaped.
         text: What the member typed.
-        sentences: How many sentences that is.
-        speech: Begins to make the speech; called once, shortly before it is needed.
+        sentences: How many sentences the text has.
+        speech: Opens the stream of speech; called once, shortly before it is needed.
+        source: The buffer that the speech is played from.
+        producer: Fills the source.
     """
 
     owner_id: int
@@ -38,45 +40,60 @@ class QueuedItem:
     sentences: int
     speech: Callable[[], AsyncGenerator[SpeechChunk, None]] = field(repr=False)
     source: SpeechSource = field(default_factory=SpeechSource, init=False, repr=False)
-    making: SpeechMaking = field(init=False, repr=False)
+    producer: Producer = field(init=False, repr=False)
     _ended: asyncio.Event = field(default_factory=asyncio.Event, init=False, repr=False)
     _error: Exception | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Get the speech ready to be made."""
-        self.making = SpeechMaking(self.speech, self.source)
+        """Create the producer, without starting it."""
+        self.producer = Producer(self.speech, self.source)
 
     @property
     def has_ended(self) -> bool:
-        """Whether it was heard, or never will be."""
+        """Whether the entry was heard, or never will be."""
         return self._ended.is_set()
 
     @property
     def seconds(self) -> float:
-        """How long it takes to say: an estimate while it is being made."""
-        made = self.source.length / BYTES_PER_SECOND
+        """The length of the speech; an estimate until it is produced."""
+        produced = self.source.length / BYTES_PER_SECOND
         if self.source.finished:
-            return made
-        return max(made, len(self.text) * SECONDS_PER_CHARACTER)
+            return produced
+        return max(produced, len(self.text) * SECONDS_PER_CHARACTER)
 
     @property
     def seconds_left(self) -> float:
-        """How much of it has not been heard yet."""
+        """How much of the speech has not been played yet."""
         return max(0.0, self.seconds - self.source.position / BYTES_PER_SECOND)
 
     @property
     def sentence(self) -> int:
-        """Which sentence, from 1, is being heard."""
-        return self.making.sentence_at(self.source.position)
+        """The number, from 1, of the sentence that is being played."""
+        return self.producer.sentence_at(self.source.position)
 
     def end(self, error: Exception | None = None) -> None:
-        """Say that it was heard, or why it was not. Only the first call counts."""
+        """Mark the entry as heard, or as failed with an error. Only the first call counts."""
         if not self.has_ended:
             self._error = error
             self._ended.set()
 
     async def heard(self) -> None:
-        """Wait until it was heard; raise what `end` was given if it was not."""
+        """Wait until the entry has ended. Raises the error that `end` was given."""
         await self._ended.wait()
         if self._error is not None:
             raise self._error
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePosition:
+    """Where an entry is in the queue.
+
+    Attributes:
+        entry: The entry.
+        number: 0 while it is being played, then from 1.
+        starts_in: The estimated time until it is played, in seconds.
+    """
+
+    entry: QueueEntry
+    number: int
+    starts_in: float

@@ -1,9 +1,11 @@
-"""A voice connection, judged by whether speech can really get through it.
+"""One connection of discord.py's voice client, judged by whether speech can get through it.
 
-discord.py's `is_connected()` stays true while frames go nowhere: for up to two seconds after the
+discord.py's `is_connected()` stays true while frames are lost: for up to two seconds after the
 gateway closed the session, for half a minute after close code 4014 or 4015, and for as long as UDP
-is silent. Its player's `after` says None whether a clip was heard or lost. So this looks at the
-websocket, at what comes back by UDP, and at whether frames are being taken.
+is silent. The player's `after` is called with None whether speech was heard or lost. So a link
+looks at the websocket, at what comes back by UDP, and at whether the player takes frames.
+
+This is the only file that touches private parts of discord.py's voice client.
 """
 
 from __future__ import annotations
@@ -16,56 +18,50 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Protocol
 
 import discord
+import structlog
 
-from bot.playback.liveness import SignsOfLife
+from bot.playback.liveness import Liveness
+from bot.playback.permissions import VOICE_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from discord.voice_state import VoiceConnectionState
+
+    from bot.playback.permissions import VocalChannel
     from bot.playback.source import SpeechSource
+
+log = structlog.get_logger(__name__)
 
 BITRATE = 96
 """Of the Opus stream, in kbit/s."""
 
 EXPECTED_LOSS = 0.001
-"""Discord.py takes no zero here, but makes whole percents of it. With its own default of 15 %, and
-with error correction, Opus gives up most of its clarity."""
+"""The lowest share of lost packets that discord.py accepts; it is rounded to 0 %. With discord.py's
+default of 15 % and error correction, Opus gives up most of its clarity."""
 
 SECONDS_WITHOUT_READS = 1.5
-"""Discord.py's player takes a frame every 20 ms while it is alive."""
+"""discord.py's player takes a frame every 20 ms while it is alive."""
+
+CONNECT_SECONDS = 6.0
+"""discord.py's timeout for each part of a handshake; all of it may take twice as long."""
+
+DISCONNECT_SECONDS = 2.0
 
 
-class VoiceConnection(Protocol):
-    """What is needed of `discord.VoiceClient`; the demo has another one."""
+class VoiceClientLike(Protocol):
+    """What is used of `discord.VoiceClient`; the demo has its own."""
 
     channel: Any
 
     def is_connected(self) -> bool:
-        """Whether the connection believes that it stands."""
-        ...
+        """Whether the client believes that it is connected."""
 
-    def is_playing(self) -> bool:
-        """Whether a player is at work."""
-        ...
-
-    def play(
-        self,
-        source: discord.AudioSource,
-        *,
-        after: Callable[[Exception | None], Any] | None = None,
-        bitrate: int = ...,
-        fec: bool = ...,
-        expected_packet_loss: float = ...,
-    ) -> None:
-        """Start a player."""
-        ...
+    def play(self, source: discord.AudioSource, **options: Any) -> None:
+        """Start a player, with the options of `discord.VoiceClient.play`."""
 
     def stop(self) -> None:
-        """End the player, if there is one."""
-        ...
-
-    async def disconnect(self, *, force: bool) -> None:
-        """Leave the channel."""
+        """Stop the player, if there is one."""
 
 
 class Fault(Enum):
@@ -74,11 +70,11 @@ class Fault(Enum):
     GONE = auto()
     """The connection has ended."""
     UNSETTLED = auto()
-    """It is being moved to another server, or has lost its websocket."""
+    """The call is being moved to another server, or the websocket is closed."""
     SILENT = auto()
     """Nothing comes back by UDP any more."""
     STUCK = auto()
-    """The player does not take frames."""
+    """The player takes no frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,73 +83,75 @@ class Trouble:
 
     Attributes:
         fault: What is wrong.
-        since: In the time of `time.perf_counter`; None if it began since the last look.
+        since: In the time of `time.perf_counter`; None if it began after the last check.
     """
 
     fault: Fault
     since: float | None = None
 
 
-class Line:
-    """One connection to one voice channel, with the player that speaks through it.
+class VoiceLink:
+    """A connected voice client, and the player that speaks through it.
 
     Args:
-        voice: A connection that has just been made.
-        is_current: Whether discord.py still knows it as the guild's connection.
-        answers_expected: As for `SignsOfLife`.
+        client: A voice client that has just connected.
+        is_current: Whether discord.py still has it as the guild's voice client.
+        echo_expected: As for `Liveness`.
     """
 
     def __init__(
         self,
-        voice: VoiceConnection,
+        client: VoiceClientLike,
         *,
         is_current: Callable[[], bool],
-        answers_expected: bool = False,
+        echo_expected: bool = False,
     ) -> None:
-        self.voice = voice
+        self.client = client
         self._is_current = is_current
-        self._player: _Player | None = None
-        self._signs = SignsOfLife(voice, answers_expected=answers_expected)
-        self._worn_out: Trouble | None = None  # a fault that does not go away
+        self._player: _PlayerThread | None = None
+        self._liveness = Liveness(_udp_of(client), echo_expected=echo_expected)
+        self._lasting: Trouble | None = None  # a fault that only another link ends
 
     @property
-    def next_should_answer(self) -> bool:
-        """Whether the server of the next line, too, should send keep-alives back."""
-        return self._signs.next_should_answer
+    def next_should_echo(self) -> bool:
+        """Whether the server of the next link should echo keep-alives too."""
+        return self._liveness.next_should_echo
 
     @property
     def was_interrupted(self) -> bool:
-        """Whether speech was lost since `play`, though it gets through again."""
-        return self._signs.gap_since is not None
+        """Whether speech was lost since `play`, although it gets through again."""
+        return self._liveness.gap_since is not None
 
     @property
-    def known_until(self) -> float | None:
-        """Until when speech is known to have arrived; None if that does not show."""
-        return self._signs.known_until
+    def arrived_until(self) -> float | None:
+        """Until when speech is known to have arrived; None if that is unknown."""
+        return self._liveness.arrived_until
 
     @property
-    def is_understood(self) -> bool:
-        """Whether who else is in the call can decrypt what is said.
+    def is_decryptable(self) -> bool:
+        """Whether the others in the call can decrypt speech.
 
-        It takes a key that they share, but for stages, which are not end-to-end encrypted.
+        Speech is end-to-end encrypted (DAVE) with a key that they share, except on stages.
         """
-        if not isinstance(self.voice, discord.VoiceClient):
+        if not isinstance(self.client, discord.VoiceClient):
             return True
-        is_encrypted = self.voice._connection.dave_session is not None  # noqa: SLF001 - no public way
-        return not is_encrypted or self.voice.voice_privacy_code is not None
+        state = self.client._connection  # noqa: SLF001 - no public way
+        return state.dave_session is None or self.client.voice_privacy_code is not None
 
     @property
     def close_code(self) -> int | None:
-        """The code that the voice gateway's websocket was closed with, once it is."""
-        websocket = _websocket(self.voice)
+        """The code that the voice gateway's websocket was closed with; None while it is open."""
+        if not isinstance(self.client, discord.VoiceClient) or not self.client.ws:
+            return None
+        websocket: Any = self.client.ws.ws  # an `aiohttp.ClientWebSocketResponse`, if there is one
         return None if websocket is None else websocket.close_code
 
     def play(self, source: SpeechSource) -> asyncio.Event:
-        """Begin to speak; the event is set when the player has ended, whatever the reason."""
+        """Start to play a source; the event is set once the player has ended, for any reason."""
         self.stop()
-        player = self._player = _Player(source)
-        self._signs.expect()
-        self.voice.play(
+        player = self._player = _PlayerThread(source)
+        self._liveness.start_watching()
+        self.client.play(
             source,
             after=player.ended,
             bitrate=BITRATE,
@@ -163,41 +161,38 @@ class Line:
         return player.has_ended
 
     def stop(self) -> None:
-        """End the player, dead or alive."""
+        """Stop the player, if there is one."""
         self._player = None
-        self._signs.expect_none()
-        self.voice.stop()
+        self._liveness.stop_watching()
+        self.client.stop()
 
     def trouble(self) -> Trouble | None:
-        """Say what keeps speech from getting through, if anything does; costs nothing."""
+        """Return what keeps speech from getting through, if anything does; this is cheap."""
         if not self._is_current():
             return Trouble(Fault.GONE)
-        if not self.voice.is_connected() or self.close_code is not None:
+        if not self.client.is_connected() or self.close_code is not None:
             return Trouble(Fault.UNSETTLED)
-        if self._worn_out is None and self._player is not None:
-            self._worn_out = self._trouble_of(self._player)
-        return self._worn_out
+        if self._lasting is None and self._player is not None:
+            if self._player.is_stuck():
+                self._lasting = Trouble(Fault.STUCK, self._player.last_read)
+            elif (since := self._liveness.silent_since()) is not None:
+                self._lasting = Trouble(Fault.SILENT, since)
+        return self._lasting
 
-    def _trouble_of(self, player: _Player) -> Trouble | None:
-        if player.is_stuck():
-            return Trouble(Fault.STUCK, player.last_read)
-        last_sign = self._signs.lost_since()
-        return None if last_sign is None else Trouble(Fault.SILENT, last_sign)
+    async def answers(self) -> bool:
+        """Whether the server is still there at the end of speech; True if it cannot be told."""
+        if self._lasting is None and not await self._liveness.echoes():
+            self._lasting = Trouble(Fault.SILENT, self._liveness.last_packet)
+        return self._lasting is None
 
-    async def is_answered(self) -> bool:
-        """Whether the other side is there at the end of an item, as far as it ever shows that."""
-        if self._worn_out is None and not await self._signs.come():
-            self._worn_out = Trouble(Fault.SILENT, self._signs.last)
-        return self._worn_out is None
-
-    def hang_up(self) -> None:
-        """Stop listening for signs. The connection itself is ended by its owner."""
+    def close(self) -> None:
+        """Stop the player and the liveness checks. The owner disconnects the voice client."""
         self.stop()
-        self._signs.close()
+        self._liveness.close()
 
 
-class _Player:
-    """Whether discord.py's player thread is alive, told by what it reads."""
+class _PlayerThread:
+    """Tells whether discord.py's player thread is alive, by what it reads."""
 
     def __init__(self, source: SpeechSource) -> None:
         self.has_ended = asyncio.Event()
@@ -207,8 +202,8 @@ class _Player:
         self._reads = source.reads
 
     def ended(self, _error: Exception | None) -> None:
-        """Called by the player's thread at its very end."""
-        with suppress(RuntimeError):  # the event loop has ended first
+        """Called by the player thread when it ends."""
+        with suppress(RuntimeError):  # the event loop has ended before it
             self._loop.call_soon_threadsafe(self.has_ended.set)
 
     def is_stuck(self) -> bool:
@@ -218,8 +213,60 @@ class _Player:
         return now - self.last_read > SECONDS_WITHOUT_READS
 
 
-def _websocket(voice: VoiceConnection) -> Any:
-    """The voice gateway's websocket (`aiohttp.ClientWebSocketResponse`), if there is one."""
-    if not isinstance(voice, discord.VoiceClient) or not voice.ws:
+async def connect(channel: VocalChannel, voice_class: Callable[..., Any]) -> VoiceClientLike:
+    """Connect to a channel, in one attempt. Raises one of `VOICE_ERRORS`.
+
+    When Discord moves the call or the bot during the handshake, discord.py starts another handshake
+    in a task of its own and cancels the one that this function awaits. The second handshake loses
+    its socket when the first one cleans up (discord.py 2.7.1, `voice_state.py`), so the attempt
+    counts as failed.
+    """
+    try:
+        client: VoiceClientLike = await channel.connect(
+            timeout=CONNECT_SECONDS, reconnect=False, self_deaf=True, cls=voice_class
+        )
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise discord.ClientException("the call was moved during the handshake") from None
+    if isinstance(client, discord.VoiceClient):
+        _retrieve_exception(client._connection._runner)  # noqa: SLF001 - no public way
+    return client
+
+
+async def disconnect(client: Any) -> None:
+    """Leave the channel, and wait until Discord shows the bot as gone."""
+    try:
+        async with asyncio.timeout(DISCONNECT_SECONDS):
+            await client.disconnect(force=True)
+    except VOICE_ERRORS as error:
+        log.debug("voice connection not ended in order", reason=repr(error))
+        client.cleanup()
+
+
+def cancel_reconnect(client: object) -> None:
+    """Cancel the task in which discord.py reconnects after a move, if there is one.
+
+    That task is never awaited. When it fails, it leaves the channel, even if there is another
+    connection by then.
+    """
+    if not isinstance(client, discord.VoiceClient):
+        return
+    connector = client._connection._connector  # noqa: SLF001 - no public way
+    if connector is not None:
+        connector.cancel()
+    _retrieve_exception(connector)
+
+
+def _retrieve_exception(task: asyncio.Task[None] | None) -> None:
+    """Keep asyncio from reporting the exception of a task that discord.py never awaits."""
+    if task is not None:
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+
+
+def _udp_of(client: VoiceClientLike) -> VoiceConnectionState | None:
+    """Return what sends and receives a voice client's UDP packets."""
+    if not isinstance(client, discord.VoiceClient):
         return None
-    return voice.ws.ws
+    return client._connection  # noqa: SLF001 - no public way

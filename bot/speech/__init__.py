@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,27 +10,16 @@ if TYPE_CHECKING:
 
 
 def open_backend(settings: Settings) -> SpeechBackend:
-    """Build the speech backend that the settings name; it is started by the caller."""
+    """Build the speech backend that the settings name; the caller starts it."""
     match settings.speech_backend:
         case "preview":
-            from bot.speech.preview.backend import PreviewBackend  # noqa: PLC0415 - optional extra
+            from bot.speech.preview.backend import PreviewBackend  # noqa: PLC0415 - only if chosen
 
             return PreviewBackend()
         case "local":
-            from bot.speech.local.backend import LocalBackend  # noqa: PLC0415 - as above
-            from bot.speech.local.loading import load_engine  # noqa: PLC0415 - as above
+            from bot.speech.local.backend import open_local_backend  # noqa: PLC0415 - as above
 
-            return LocalBackend(
-                partial(
-                    load_engine,
-                    settings.model_id,
-                    settings.weights_folder,
-                    transcriber_model=settings.transcriber_model,
-                    require_consent=settings.require_consent,
-                    plain_package=settings.engine == "reference",
-                    cuda_graphs=settings.cuda_graphs,
-                )
-            )
+            return open_local_backend(settings)
         case "modal":
             from bot.speech.modal.backend import ModalBackend  # noqa: PLC0415 - half a second
             from bot.speech.modal.client import ModalService  # noqa: PLC0415 - as above
@@ -39,5 +27,5 @@ def open_backend(settings: Settings) -> SpeechBackend:
             return ModalBackend(
                 ModalService(settings.modal_token()),
                 model_id=settings.model_id,
-                places=settings.max_modal_calls,
+                slots=settings.max_modal_calls,
             )

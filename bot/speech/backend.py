@@ -1,4 +1,4 @@
-"""The protocol that every source of speech follows."""
+"""The protocol that every source of speech implements."""
 
 from __future__ import annotations
 
@@ -18,12 +18,36 @@ if TYPE_CHECKING:
     )
 
 
-class SpeechBackend(Protocol):
-    """Makes voices from reference clips, and speech from voices.
+class SpeechModel(Protocol):
+    """Makes voice prompts from reference clips, and speech from voice prompts.
 
-    Calls may come from many tasks at once and never block the event loop. Every failure is a
-    `backend.contract.SpeechError`; anything else is a defect.
+    Many tasks may call it at once, and no call blocks the event loop. Every failure is a
+    `backend.contract.SpeechError`; anything else is a bug.
     """
+
+    def info(self) -> BackendInfo:
+        """Say what this backend is. Costs nothing."""
+
+    async def health(self) -> None:
+        """Return if a request would be accepted now, else raise the error that it would get."""
+
+    async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
+        """Make the prompt for a voice, with a transcript of the clip if the backend has one.
+
+        Raises `ReferenceUnusableError` if no voice can be made from the clip.
+        """
+
+    def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
+        """Speak one sentence, chunk by chunk as it is generated.
+
+        Closing the iterator early cancels the work. Raises `VoicePromptModelMismatchError` for a
+        prompt of another model, `LanguageNotSupportedError`, `TextNotSpeakableError`.
+        """
+        ...
+
+
+class SpeechBackend(SpeechModel, Protocol):
+    """A `SpeechModel` that has to be started and closed."""
 
     async def start(self) -> None:
         """Get ready to answer. Called once, before any other call."""
@@ -31,30 +55,10 @@ class SpeechBackend(Protocol):
     async def close(self) -> None:
         """Release everything. Calls under way fail with `BackendUnavailableError`."""
 
-    def info(self) -> BackendInfo:
-        """Say what this backend is. Costs nothing."""
-
-    async def health(self) -> None:
-        """Return if the backend could speak now; else raise the error that a request would get."""
-
-    async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
-        """Make the prompt for a voice, and say what was heard in the clip if the backend listens.
-
-        Raises `ReferenceUnusableError` if the clip cannot serve.
-        """
-
-    def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
-        """Speak one sentence, chunk by chunk as it is made.
-
-        Closing the iterator early stops the work. Raises `VoicePromptModelMismatchError` for a
-        prompt of another model, `LanguageNotSupportedError`, `TextNotSpeakableError`.
-        """
-        ...
-
 
 @dataclass(frozen=True, slots=True)
-class Waking:
-    """A backend that was asleep is getting ready to speak.
+class ColdStart:
+    """A backend that was scaled to zero is starting.
 
     Attributes:
         seconds: For how long already.
@@ -67,13 +71,13 @@ class Waking:
 
 @runtime_checkable
 class SleepingBackend(SpeechBackend, Protocol):
-    """A backend that sleeps while nobody speaks, and takes a while to wake up."""
+    """A backend that scales to zero while nobody speaks, so that the next call is a cold start."""
 
-    def waking(self) -> Waking | None:
-        """Say how far the waking is that somebody waits for, or None if nobody does."""
+    def cold_start(self) -> ColdStart | None:
+        """Describe the cold start that a call waits for now, or return None."""
 
     async def keep_awake(self, seconds: float) -> None:
-        """Wake up, and do not sleep for that long from now.
+        """Start the backend, and keep it up for this long from now.
 
-        Returns before it is awake. Raises the error that a request would get.
+        Does not wait for the start. Raises the error that a request would get.
         """

@@ -1,6 +1,6 @@
-"""What comes between the bot and a speech backend that it reaches over a network.
+"""What can go wrong between the bot and a speech backend that it reaches over a network.
 
-Each kind has a sentence of its own in `bot.errors.explain`; their texts are for the log.
+`bot.interface.wording` has a sentence for people on each; the texts here are for the log.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ class BackendUnreachableError(BackendUnavailableError):
     """The service that runs the backend does not answer.
 
     Attributes:
-        retry_after: Seconds until the bot looks again, if it does not look at each request.
+        retry_after: Seconds until the bot tries again; None if the next request tries at once.
     """
 
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
@@ -24,7 +24,7 @@ class BackendUnreachableError(BackendUnavailableError):
 
 
 class BackendNotDeployedError(BackendUnavailableError):
-    """The service answers, but nobody has deployed the backend there."""
+    """The service answers, but the backend is not deployed there."""
 
 
 class BackendDeniesError(BackendUnavailableError):
@@ -32,11 +32,11 @@ class BackendDeniesError(BackendUnavailableError):
 
 
 class BackendQuotaError(BackendUnavailableError):
-    """The account has used up what the service lets it use."""
+    """The account has used up its quota at the service."""
 
 
 class BackendBrokenError(BackendUnavailableError):
-    """The backend is deployed, but fails in a way that only its operator can mend."""
+    """The backend is deployed, but fails in a way that only its operator can fix."""
 
 
 class SpeechTimeoutError(SpeechError):
@@ -51,12 +51,12 @@ class SpeechTimeoutError(SpeechError):
 
 
 class WakingTimeoutError(SpeechTimeoutError):
-    """The backend was asleep, and did not wake up in time."""
+    """The backend was scaled to zero, and did not start in time."""
 
 
 class SpeechInterruptedError(SpeechError):
-    """What worked on the request is gone: it crashed, or its machine was taken away."""
+    """The process or machine that worked on the request is gone."""
 
 
 class SpeechStoppedError(SpeechError):
-    """Somebody stopped the request from outside of the bot, such as in the service's dashboard."""
+    """Somebody cancelled the request outside of the bot, such as in the service's dashboard."""

@@ -1,5 +1,6 @@
 """What people type, made ready to be spoken: cleaned, and split into sentences."""
 
+from bot.text.characters import has_words
 from bot.text.cleaning import MAX_TEXT_CHARACTERS, clean
 from bot.text.markup import MentionKind, NameOf
 from bot.text.sentences import MAX_SENTENCE_CHARACTERS, Sentence, split
@@ -11,5 +12,6 @@ __all__ = [
     "NameOf",
     "Sentence",
     "clean",
+    "has_words",
     "split",
 ]

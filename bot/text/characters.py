@@ -7,10 +7,10 @@ import unicodedata
 
 _LINE_BREAK = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
 _VARIATION = re.compile("[\u20dd-\u20e4\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-"""Asks for another picture of the character before it, or draws a shape around it."""
+"""Variation selectors and enclosing marks: they change how the character before them looks."""
 
 _STYLED = re.compile("[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uff9f\U0001d400-\U0001d7ff]+")
-"""Fullwidth Latin, halfwidth kana, mathematical letters: other shapes of what is read the same."""
+"""Fullwidth Latin, halfwidth kana, mathematical letters: read aloud like the plain ones."""
 
 _PILED_ACCENTS = re.compile(
     "([\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\ufe20-\ufe2f]{2})"
@@ -21,7 +21,8 @@ _PILED_ACCENTS = re.compile(
 def readable(text: str) -> str:
     """Drop invisible characters and emoji, and give every letter its plain form.
 
-    Not by NFKC as a whole, which would also change how punctuation and units are read.
+    NFKC is applied to some letters only, because it would also change how punctuation and units are
+    read.
     """
     text = _VARIATION.sub("", _LINE_BREAK.sub("\n", text))
     text = "".join(map(_readable_character, text))
@@ -29,7 +30,7 @@ def readable(text: str) -> str:
 
 
 def composed(text: str) -> str:
-    """Make a letter and its accent one character, and leave no more than two accents on top."""
+    """Compose letters with their accents (NFC), and keep at most two accents on one letter."""
     return _PILED_ACCENTS.sub(r"\1", unicodedata.normalize("NFC", text))
 
 
@@ -39,12 +40,12 @@ def has_words(text: str) -> bool:
 
 
 def is_wide(character: str) -> bool:
-    """Whether a character is as wide as a Chinese one: most of these are a syllable or more."""
+    """Whether a character is as wide as a Chinese one. Most of these are a syllable or more."""
     return unicodedata.east_asian_width(character) in {"W", "F"}
 
 
 def continues_letter(character: str) -> bool:
-    """Whether a character belongs to the letter before it, as an accent does."""
+    """Whether a character belongs to the letter before it, as a combining accent does."""
     return unicodedata.category(character).startswith("M")
 
 

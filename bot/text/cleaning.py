@@ -1,4 +1,4 @@
-"""Clean what people type."""
+"""From what people type to what is spoken."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bot.text.markup import NameOf
 
 MAX_TEXT_CHARACTERS = 5_000
-"""The longest text that people may have spoken at once."""
+"""The longest text that people may have spoken with one command."""
 
 _LONGEST_RUN = 5
 _LONG_RUN = re.compile(rf"([^0-9\s])\1{{{_LONGEST_RUN},}}")
@@ -21,17 +21,18 @@ _AT = re.compile(r"(?<!\S)@+(?=\w)")
 
 
 def clean(text: str, *, name_of: NameOf) -> str:
-    """What a listener should hear of a text, with Discord's markup gone.
+    """Turn a text with Discord's markup into what a listener should hear.
 
     Mentions, times, links, code and spoilers become a few words; what a spoiler hides is not said.
-    Emoji are left out, but for custom ones, which are words to those who use them. Nothing that a
-    model could take for a control token is left. Cleaning what is clean changes nothing.
+    Custom emoji are said by their name, other emoji are left out. Nothing that a model could take
+    for a control token is left. Cleaning a cleaned text changes nothing.
 
     Args:
-        text: As typed. The answer can be longer, as it holds names where mentions were.
+        text: As typed. The result can be longer, because names replace mentions.
         name_of: Finds the names behind mentions.
 
-    Returns paragraphs separated by blank lines, or "" if there is nothing to say.
+    Returns:
+        Paragraphs separated by blank lines, or "" if there is nothing to say.
     """
     text = composed(as_heard(readable(text), name_of=name_of))
     paragraphs: list[list[str]] = [[]]
@@ -44,7 +45,7 @@ def clean(text: str, *, name_of: NameOf) -> str:
 
 
 def _spoken_line(line: str) -> str:
-    """A line without what marks it as a heading or an item, or "" if it holds no words."""
+    """A line without its heading or list marker, or "" if it holds no words."""
     line = " ".join(line.split())
     if marker := _LINE_MARKER.match(line):
         line = line[marker.end() :]
@@ -53,7 +54,7 @@ def _spoken_line(line: str) -> str:
 
 
 def _joined(lines: list[str]) -> str:
-    """One paragraph. In a chat, a new line is a new sentence, with or without a full stop."""
+    """One paragraph of some lines. In a chat, each line is a sentence, also without a full stop."""
     return " ".join([*map(_ended, lines[:-1]), lines[-1]])
 
 

@@ -1,7 +1,7 @@
-"""Discord's markup, and the words that a listener hears in its place.
+"""Discord's markup, and the words that a listener hears instead of it.
 
-Every pattern here takes time in proportion to the text, whatever the text: a repeat is bounded, or
-cannot match what follows it.
+Every pattern here runs in linear time on any text: each repeat is bounded, or cannot match what
+follows it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ADDRESS = r"""
     (?: [!-;=?-_a-{}~]* [a-z0-9/=&%+-] )?  # ASCII but for < > ` |, and no punctuation at the end
     >?
 """
-_SHOWN_OTHERWISE = re.compile(  # the first to begin wins, as in Discord
+_SHOWN_OTHERWISE = re.compile(  # as in Discord, the one that begins first wins
     rf"""
       (?P<block> ```.+?``` )
     | ` (?P<code> [^`]+ ) `
@@ -36,7 +36,7 @@ _MENTION = re.compile(r"<(@[!&]?|#)([0-9]{1,20})>")
 _COMMAND = re.compile(r"</([^<>:\n]{1,100}):[0-9]{1,20}>")
 _CUSTOM_EMOJI = re.compile(r"<a?:([A-Za-z0-9_]{1,32}):[0-9]{1,20}>")
 _TIMESTAMP = re.compile(r"<t:(-?[0-9]{1,13})(?::([A-Za-z]))?>")
-_PLACE = re.compile(r"<id:(customize|browse|guide|linked-roles)(?::[0-9]{1,20})?>")
+_GUILD_PAGE = re.compile(r"<id:(customize|browse|guide|linked-roles)(?::[0-9]{1,20})?>")
 _CONTROL_TOKEN = re.compile(r"<\|[^<>|\n]{0,60}\|>|</?(?:tts|think|tool)\w{0,60}>")
 
 _HEART = re.compile(r"(?<![0-9])(?<![0-9] )<3+(?![0-9])")
@@ -58,7 +58,7 @@ class MentionKind(StrEnum):
 
 
 NameOf = Callable[[MentionKind, int], str | None]
-"""Finds the name of what a mention points to, by its Discord id; None if it is not known."""
+"""Finds the name of what a mention points to, by its Discord id. None if it is not known."""
 
 _MENTION_KINDS = {
     "@": MentionKind.USER,
@@ -71,7 +71,7 @@ _UNKNOWN_NAMES = {
     MentionKind.ROLE: "some role",
     MentionKind.CHANNEL: "some channel",
 }
-_PLACES = {
+_GUILD_PAGES = {
     "customize": "Channels and Roles",
     "browse": "Browse Channels",
     "guide": "Server Guide",
@@ -80,10 +80,10 @@ _PLACES = {
 
 
 def as_heard(text: str, *, name_of: NameOf) -> str:
-    """Put words in the place of markup, and drop what only formats.
+    """Replace markup with words, and drop what only formats.
 
-    No `|` and no backtick is left, and `<` and `>` only between numbers, so nothing in the answer
-    can be a control token of a model, however it was nested.
+    The result holds no `|`, no backtick, and `<` and `>` only between numbers. So it cannot contain
+    a control token of a model, however the token was nested.
 
     Args:
         text: Of readable characters.
@@ -94,9 +94,9 @@ def as_heard(text: str, *, name_of: NameOf) -> str:
     text = _COMMAND.sub(lambda command: _spoken(command, f"slash {command[1]}"), text)
     text = _CUSTOM_EMOJI.sub(lambda emoji: _spoken(emoji, emoji[1]), text)
     text = _TIMESTAMP.sub(lambda time: _spoken(time, _moment(int(time[1]), time[2])), text)
-    text = _PLACE.sub(lambda place: _spoken(place, _PLACES[place[1]]), text)
+    text = _GUILD_PAGE.sub(lambda page: _spoken(page, _GUILD_PAGES[page[1]]), text)
     text = _without_marks(text)
-    # Marks can hide an address, as in "http**s://".
+    # Formatting marks can hide an address, as in "http**s://".
     return _BARE_ADDRESS.sub(lambda address: _spoken(address, _link(address[0])), text)
 
 
@@ -122,13 +122,13 @@ def _without_marks(text: str) -> str:
 
 
 def _spoken(source: re.Match[str], words: str) -> str:
-    """Words in the place of markup, apart from the words around it."""
+    """Words that replace markup, with spaces that keep them apart from their neighbours."""
     after = source.string[source.end() : source.end() + 1]
     return f" {words} " if after.isalnum() or after == "<" else f" {words}"
 
 
 def _link(address: str) -> str:
-    """What is said of an address: the host that it really leads to."""
+    """What is said instead of an address: the host that it really leads to."""
     address = address.strip("<>").lower()
     try:
         host = urlsplit(address if "://" in address else f"https://{address}").hostname

@@ -1,4 +1,4 @@
-"""Split a text into what is spoken in one go."""
+"""Split a text into sentences, each of which is one request to the model."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_SENTENCE_CHARACTERS = 300
-"""The longest sentence that is spoken in one go; wide characters count as three.
-
-A Chinese character takes about as long to say as three Latin letters.
-"""
+"""The longest sentence for one request. Wide characters count as three: a Chinese character takes
+about as long to say as three Latin letters."""
 
 _WIDE_CHARACTER = 3
 _SHORT_SENTENCE = 12
@@ -52,7 +50,7 @@ _SCRIPTS = {  # in this order: Japanese has kana among its Chinese characters
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """What is spoken in one go.
+    """What is spoken with one request.
 
     Attributes:
         text: Never blank, and without spaces around it.
@@ -68,8 +66,8 @@ def split(
 ) -> list[Sentence]:
     """Divide a cleaned text into sentences, in order. Only spaces get lost.
 
-    Fragments join their neighbours, and sentences that are too long are cut between clauses, or
-    else between words, or else between characters.
+    Short fragments are appended to their neighbours. Sentences that are too long are cut between
+    clauses, else between words, else between characters.
 
     Args:
         text: What `clean` returned.
@@ -97,7 +95,7 @@ def _guessed_language(text: str) -> str:
 
 
 def _pieces(sentence: str, limit: int) -> Iterator[str]:
-    """Cut a sentence into pieces of much the same length, none over `limit`."""
+    """Cut a sentence into pieces of similar length, none over `limit`."""
     lengths = list(accumulate(map(_length_of, sentence), initial=0))
     start = 0
     while (rest := lengths[-1] - lengths[start]) > limit:
@@ -112,17 +110,17 @@ def _pieces(sentence: str, limit: int) -> Iterator[str]:
 
 
 def _cut(text: str, earliest: int, wanted: int, latest: int) -> int:
-    """The best place to cut: after a clause, else after a word, else before a letter."""
+    """Where to cut best: after a clause, else after a word, else before a letter."""
     for pattern in (_CLAUSE_END, _SPACE):
         ends = [found.end() for found in pattern.finditer(text, earliest, latest)]
         if ends:
             return min(ends, key=lambda end: abs(end - wanted))
-    letters = (place for place in range(wanted, earliest, -1) if not continues_letter(text[place]))
+    letters = (index for index in range(wanted, earliest, -1) if not continues_letter(text[index]))
     return next(letters, wanted)
 
 
 def _without_fragments(pieces: list[str], limit: int) -> list[str]:
-    """Join what is too short to sound natural to what follows, or the last to what came before."""
+    """Merge a piece that is too short to sound natural with its neighbour, mostly the next one."""
     joined: list[str] = []
     for piece in filter(str.strip, pieces):
         if joined and _is_short(joined[-1]) and _length(joined[-1] + piece) <= limit:

@@ -1,15 +1,20 @@
-"""The database connection: opening it, its transactions, and closing it."""
+"""The database connection: migrating and opening it, its transactions, and closing it."""
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import time
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import URL, Connection, event, make_url
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import (
     AsyncEngine,
@@ -17,8 +22,6 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
     create_async_engine,
 )
-
-from bot.voices.migrate import DatabaseTooNewError, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -34,7 +37,7 @@ _DRIVERS = {
     "postgresql": "postgresql+asyncpg",
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
-"""The ways people write a database's kind in a URL, and the driver for each."""
+"""How people write a database's kind in a URL, and the driver for each spelling."""
 
 _SQLITE_CONNECTIONS = 4
 """Each is a thread, and only one of them can write at a time."""
@@ -42,9 +45,19 @@ _SQLITE_CONNECTIONS = 4
 _LOCK_WAIT_SECONDS = 30.0
 """How long a SQLite transaction waits for another process to finish its own."""
 
+_POSTGRES_LOCK = 0x7469_6D62_7265
+"""The PostgreSQL advisory lock that is held while migrating: "timbre" in ASCII."""
+
+_ONE_MIGRATION_AT_A_TIME = threading.Lock()
+"""Alembic keeps the migration that is running in module globals."""
+
 
 class DatabaseUnusableError(Exception):
-    """The database cannot be opened. The text says why, and holds no password."""
+    """The database cannot be opened. The text tells the operator why, and holds no password."""
+
+
+class _DatabaseTooNewError(Exception):
+    """A migration was applied to the database that this version does not know."""
 
 
 class Database:
@@ -60,10 +73,11 @@ class Database:
         self._under_way: set[asyncio.Task[Any]] = set()
 
     async def carry_out(self, call: Coroutine[Any, Any, T]) -> T:
-        """Await a call that goes on to its end even if whoever awaits it is cancelled.
+        """Await a call that runs to its end even if its caller is cancelled.
 
-        Cancelled inside a transaction, SQLAlchemy drops the connection while its thread still has a
-        statement in hand, and SQLite's write lock stays taken: seen in half of the trials.
+        If a call is cancelled inside a transaction, SQLAlchemy drops the connection while the
+        connection's thread still runs a statement. In half of the trials SQLite's write lock then
+        stayed taken.
         """
         task = asyncio.ensure_future(call)
         self._under_way.add(task)
@@ -78,22 +92,22 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
-        """Open a transaction that writes; it commits at the end, or takes all back on an error."""
+        """Open a transaction that writes. It commits at the end, or rolls back on an error."""
         async with self._writes.begin() as session:
             yield session
 
     async def erase_remains(self) -> None:
-        """Take what was deleted out of SQLite's write-ahead log too. PostgreSQL vacuums itself."""
+        """Remove what was deleted from SQLite's write-ahead log too. PostgreSQL vacuums itself."""
         if self._engine.dialect.name != "sqlite":
             return
         async with self._engine.connect() as connection:
-            # Below SQLAlchemy, since no checkpoint is possible inside a transaction.
+            # Past SQLAlchemy, because no checkpoint is possible inside a transaction.
             driver = (await connection.get_raw_connection()).driver_connection
             if driver is not None:
                 await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
 
     async def close(self) -> None:
-        """Close every connection, once what is under way is done."""
+        """Close every connection, after the calls that are still running have ended."""
         await asyncio.gather(*self._under_way, return_exceptions=True)
         await self._engine.dispose()
 
@@ -111,7 +125,7 @@ async def open_database(url: str) -> Database:
     try:
         await asyncio.to_thread(_upgrade_in_thread, location)
         return Database(_create_engine(location))
-    except DatabaseTooNewError as error:
+    except _DatabaseTooNewError as error:
         raise DatabaseUnusableError(
             f"The database {shown} was made by a newer version of Timbre. "
             "Install that version again, or restore a backup from before the update.",
@@ -149,26 +163,26 @@ def _location(url: str) -> URL:
 
 
 def _upgrade_in_thread(location: URL) -> None:
-    """Migrate on an event loop of this thread's own, since both drivers need one."""
+    """Migrate on an event loop of this thread's own, because both drivers need one."""
     if location.get_backend_name() == "sqlite" and location.database:
         _prepare_file(Path(location.database))
     asyncio.run(_upgrade(location))
 
 
 def _prepare_file(file: Path) -> None:
-    """Create the file if need be, and set the journal mode that lets people read while one writes.
+    """Create the file if it is missing. Set the journal mode in which reads do not wait for writes.
 
-    The file remembers the mode. Processes that set it at the same moment do not wait for each other
-    as they do elsewhere: one is told that the file is locked, and has to ask again.
+    The file remembers the mode. SQLite does not wait for another process that sets it at the same
+    moment: the call fails because the file is locked, and is repeated here.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    patience_ends = time.monotonic() + _LOCK_WAIT_SECONDS
+    deadline = time.monotonic() + _LOCK_WAIT_SECONDS
     with closing(sqlite3.connect(file, timeout=_LOCK_WAIT_SECONDS)) as connection:
         while True:
             try:
                 connection.execute("PRAGMA journal_mode=WAL")
             except sqlite3.OperationalError as error:
-                if not _is_locked(error) or time.monotonic() > patience_ends:
+                if not _is_locked(error) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.01)
             else:
@@ -181,13 +195,33 @@ def _is_locked(error: sqlite3.OperationalError) -> bool:
 
 
 async def _upgrade(location: URL) -> None:
-    # Copying a table to change it would delete what refers to the old one, if that were enforced.
+    # SQLite changes a table by copying it. If references were enforced, dropping the old table
+    # would delete the rows that refer to it.
     engine = _create_engine(location, enforce_references=False)
     try:
         async with engine.execution_options(writes=True).begin() as connection:
-            await connection.run_sync(upgrade)
+            await connection.run_sync(_migrate)
     finally:
         await engine.dispose()
+
+
+def _migrate(connection: Connection) -> None:
+    """Apply every migration that is missing, all or none.
+
+    The connection is in a transaction that excludes other writers on SQLite; on PostgreSQL an
+    advisory lock does that. A second process that starts meanwhile waits, then finds nothing to do.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_POSTGRES_LOCK)))
+    config = Config()
+    config.set_main_option("script_location", "bot.voices:migrations")
+    config.attributes["connection"] = connection
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    applied = set(MigrationContext.configure(connection).get_current_heads())
+    if not applied <= known:
+        raise _DatabaseTooNewError
+    with _ONE_MIGRATION_AT_A_TIME:
+        command.upgrade(config, "head")
 
 
 def _create_engine(location: URL, *, enforce_references: bool = True) -> AsyncEngine:
@@ -203,12 +237,12 @@ def _create_engine(location: URL, *, enforce_references: bool = True) -> AsyncEn
     )
 
     def prepare(connection: DBAPIConnection, _record: Any) -> None:
-        # Python's driver would begin transactions at the first change only, and never for DDL.
+        # By default Python's driver begins a transaction at the first change, and never for DDL.
         # https://docs.sqlalchemy.org/en/20/dialects/sqlite.html#sqlite-transactions
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA foreign_keys={'ON' if enforce_references else 'OFF'}")
-        # What is deleted is overwritten with zeros: a voice is gone when its owner deletes it.
+        # Deleted data is overwritten with zeros: a voice is gone when its owner deletes it.
         cursor.execute("PRAGMA secure_delete=ON")
         cursor.close()
 
@@ -218,8 +252,8 @@ def _create_engine(location: URL, *, enforce_references: bool = True) -> AsyncEn
 
 
 def _begin_on_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and then finds another one writing would fail at once; one
-    # that says from the start that it will write waits its turn. https://sqlite.org/isolation.html
+    # A transaction that reads first and writes later fails at once if another one is writing. One
+    # that announces at its start that it will write waits instead. https://sqlite.org/isolation.html
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 

@@ -1,10 +1,10 @@
-"""What a voice may be called, and when two names are the same."""
+"""Which names a voice may have, and when two names are the same."""
 
 from __future__ import annotations
 
 import unicodedata
 
-from bot.errors import Refusal
+from bot.errors import Reason, Refusal
 
 MAX_NAME_CHARACTERS = 32
 
@@ -12,37 +12,32 @@ _INVISIBLE_CATEGORIES = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}
 """Unicode's control, format (bidi, zero-width), unassigned and line-breaking characters."""
 
 _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Letters, marks and symbols by category, but nothing is seen of them: fillers and joiners."""
+"""Fillers and joiners: letters, marks and symbols by category, but invisible."""
 
 _ZERO_WIDTH_JOINER = "\u200d"
 _NEWEST_EMOJI = range(0x1F000, 0x1FB00)
-"""Where Unicode adds emoji. Python 3.11 knows Unicode 14, so newer ones seem unassigned to it."""
+"""Where Unicode adds emoji. Python 3.11 has Unicode 14, so newer ones are unassigned to it."""
 
 
 def clean_voice_name(typed: str) -> str:
-    """Return the name to store, trimmed; else raise the `Refusal` that says what is wrong."""
+    """Return the name to store, trimmed. Raises the `Refusal` that says what is wrong with it."""
     name = typed.strip()
     if not name:
-        raise Refusal("A voice needs a name. Type one that you will recognise later.")
+        raise Refusal(Reason.NAME_EMPTY)
     if len(name) > MAX_NAME_CHARACTERS:
-        raise Refusal(
-            f"That name is too long. Use at most {MAX_NAME_CHARACTERS} characters.",
-        )
+        raise Refusal(Reason.NAME_TOO_LONG, limit=MAX_NAME_CHARACTERS)
     if _hides_something(name):
-        raise Refusal(
-            "That name holds line breaks or invisible characters. "
-            "Type it with letters, digits, spaces and emoji only.",
-        )
+        raise Refusal(Reason.NAME_HIDES_CHARACTERS)
     if not any(_is_visible(character) for character in name):
-        raise Refusal("That name would look empty. Add a letter, a digit or an emoji.")
+        raise Refusal(Reason.NAME_INVISIBLE)
     return name
 
 
 def name_key(name: str) -> str:
-    """Return what is equal for two names that read the same: case, width and spacing set aside.
+    """Return a key that is equal for names which differ only in case, width and spacing.
 
-    Decomposing before the case is folded makes every upper- or lower-case spelling that Python
-    knows come out the same, save for the dotless Turkish i.
+    The name is decomposed before its case is folded. That way every upper- and lower-case spelling
+    gives the same key, except for the dotless Turkish i.
     """
     folded = unicodedata.normalize("NFKD", name).casefold()
     return " ".join(unicodedata.normalize("NFKC", folded).split())
@@ -55,7 +50,7 @@ def lookup_key(typed: str) -> str | None:
 
 
 def _hides_something(name: str) -> bool:
-    """Whether any character could mislead a reader by not being seen."""
+    """Whether the name holds an invisible character, which could mislead a reader."""
     return any(
         character in _BLANK_LETTERS
         or (
@@ -68,7 +63,7 @@ def _hides_something(name: str) -> bool:
 
 
 def _joins_emoji(name: str, position: int) -> bool:
-    """Whether this is the joiner that makes one emoji of two, as in a family or a profession."""
+    """Whether this character joins two emoji into one, as in a family or a profession."""
     if name[position] != _ZERO_WIDTH_JOINER or position in {0, len(name) - 1}:
         return False
     before, after = name[position - 1], name[position + 1]
@@ -85,5 +80,5 @@ def _is_emoji_part(character: str) -> bool:
 
 
 def _is_visible(character: str) -> bool:
-    """Whether the character puts ink on its own: no space, no lone combining mark."""
+    """Whether the character can be seen by itself, unlike a space or a combining mark."""
     return unicodedata.category(character)[0] in "LNPS" or ord(character) in _NEWEST_EMOJI

@@ -1,4 +1,4 @@
-"""What the library answers with: plain values that stay valid when the database is closed."""
+"""The consent statement, and what the library returns: values that outlive the database."""
 
 from __future__ import annotations
 
@@ -10,21 +10,30 @@ if TYPE_CHECKING:
 
     from backend.contract import ConsentRecord
 
+CONSENT_STATEMENT = (
+    "This is my own voice, or I have the speaker's permission to clone it. "
+    "I will not use it to deceive or harm anyone."
+)
+"""What a person agrees to before a voice is saved."""
+
+CONSENT_VERSION = "2026-11"
+"""Names the wording above. Change both together: everyone is then asked again."""
+
 
 @dataclass(frozen=True, slots=True)
 class SavedVoice:
     """A saved voice, without its audio.
 
     Attributes:
-        id: Names this voice for ever; no later voice gets the same one.
+        id: Never given to a later voice, even if this one is deleted.
         owner_id: The Discord id of the only person who may use it.
-        name: As its owner typed it: escape it where it is shown.
+        name: As its owner typed it; escape it where it is shown.
         clip_seconds: Length of the reference clip.
-        transcript: What is said in the clip, or None if nobody wrote it down.
+        transcript: What is said in the clip, or None if it is not known.
         language: One of `backend.contract.LANGUAGES`, or None if the owner chose none.
         consent: What the owner agreed to when the voice was saved.
         created_at: In UTC.
-        last_used_at: In UTC, or None if it never spoke.
+        last_used_at: In UTC, or None if it was never used.
         prompt_models: The models that it has a prompt for.
     """
 
@@ -59,7 +68,7 @@ class SavedClip:
 
     Attributes:
         flac: The audio, as a FLAC file.
-        transcript: What is said in it, or None if nobody wrote it down.
+        transcript: What is said in it, or None if it is not known.
     """
 
     flac: bytes = field(repr=False)
@@ -72,7 +81,7 @@ class Forgotten:
 
     Attributes:
         voices: How many saved voices.
-        consents: How many records of an agreement.
+        consents: How many records of consent.
     """
 
     voices: int

@@ -26,21 +26,21 @@ from bot.voices.records import SavedVoice
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC, aware of it also on SQLite, which stores no time zone."""
+    """A datetime in UTC that has its time zone on SQLite too, which stores none."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Return the moment in UTC; a naive one raises ValueError, since nobody knows its zone."""
+        """Return the datetime in UTC. Raises ValueError for a naive one, whose zone is unknown."""
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("a moment without a time zone cannot be stored")
+            raise ValueError("a datetime without a time zone cannot be stored")
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
-        """Return the moment with its time zone."""
+        """Return the datetime with its time zone."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -49,7 +49,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 class Base(DeclarativeBase):
     """What the tables have in common."""
 
-    # Constraints need names that both databases agree on, or a later migration cannot change them.
+    # A later migration can change a constraint only if it has the same name on both databases.
     metadata = MetaData(
         naming_convention={
             "pk": "pk_%(table_name)s",
@@ -62,7 +62,7 @@ class Base(DeclarativeBase):
 
 
 class ConsentRow(Base):
-    """One time that one person agreed to the consent statement."""
+    """A record that a person agreed to the consent statement."""
 
     __tablename__ = "consents"
 
@@ -72,11 +72,11 @@ class ConsentRow(Base):
     attested_at: Mapped[datetime]
     guild_id: Mapped[int | None] = mapped_column(BigInteger)
 
-    # Without AUTOINCREMENT, SQLite gives a deleted row's id to the next one.
+    # Without AUTOINCREMENT, SQLite gives a deleted row's id to the next row.
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     def to_record(self) -> ConsentRecord:
-        """Return what the rest of the bot knows of it."""
+        """Return the consent as the rest of the bot uses it."""
         return ConsentRecord(
             attested_by=self.user_id,
             attested_at=self.attested_at,
@@ -113,7 +113,7 @@ class VoiceRow(Base):
     consent_id: Mapped[int] = mapped_column(ForeignKey("consents.id"), index=True)
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime | None]
-    # Last, as SQLite reads through it to reach what stands behind it: a list took 0.3 s.
+    # The last column, because SQLite reads through it to reach those after it: a list took 0.3 s.
     clip_flac: Mapped[bytes] = mapped_column(deferred=True, deferred_raiseload=True)
 
     consent: Mapped[ConsentRow] = relationship(lazy="raise")
@@ -122,7 +122,7 @@ class VoiceRow(Base):
     __table_args__ = (UniqueConstraint("owner_id", "name_key"), {"sqlite_autoincrement": True})
 
     def to_saved_voice(self) -> SavedVoice:
-        """Return what the rest of the bot knows of it; consent and prompts must be loaded."""
+        """Return the voice as the rest of the bot uses it; consent and prompts must be loaded."""
         return SavedVoice(
             id=self.id,
             owner_id=self.owner_id,

@@ -5,13 +5,16 @@ from __future__ import annotations
 import struct
 from contextlib import suppress
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.audio.container import identify
-from bot.errors import Refusal
+from bot.audio.container import FRAME_SEARCH_BYTES, find_frames, identify
+from bot.audio.reference import ReferenceReader
+from bot.errors import Reason, Refusal
 from tests.support.recordings import CODECS, as_file, speech
+from tests.support.refusals import refused
 
 DEMUXERS = {
     "m4a": "mov",
@@ -34,7 +37,7 @@ def test_each_kind_is_known_by_its_first_16_bytes(suffix: str) -> None:
 
 @pytest.mark.parametrize("tag_bytes", [0, 100, 1_000_000])
 @pytest.mark.parametrize("suffix", ["flac", "aac", "mp3"])
-def test_tags_in_front_are_looked_behind(suffix: str, tag_bytes: int) -> None:
+def test_tags_in_front_are_skipped(suffix: str, tag_bytes: int) -> None:
     recording = as_file(speech(1.0), 24_000, suffix, "-id3v2_version", "0", "-write_xing", "0")[:64]
     if suffix != "mp3":
         recording = as_file(speech(1.0), 24_000, suffix)[:64]
@@ -44,12 +47,12 @@ def test_tags_in_front_are_looked_behind(suffix: str, tag_bytes: int) -> None:
     assert container.offset == 2 * len(tag)
 
 
-def test_an_mp3_whose_tag_is_not_here_to_its_end_passes() -> None:
+def test_a_file_that_ends_within_its_tag_is_taken_for_an_mp3() -> None:
     assert identify(id3_tag(1_000_000)[:16]).demuxer == "mp3"
 
 
 @pytest.mark.parametrize("family", [b"RIFF", b"RIFX", b"RF64", b"BW64"])
-def test_the_relatives_of_wav_are_wav(family: bytes) -> None:
+def test_every_family_of_wav_is_read_as_wav(family: bytes) -> None:
     assert identify(family + struct.pack("<I", 99) + b"WAVEfmt ").demuxer == "wav"
 
 
@@ -69,8 +72,8 @@ def test_the_relatives_of_wav_are_wav(family: bytes) -> None:
         b"\xff" * 64,
     ],
 )
-def test_what_is_no_recording_is_refused_with_the_remedy(upload: bytes) -> None:
-    with pytest.raises(Refusal, match="Send wav, mp3, m4a, ogg, flac, webm or mp4"):
+def test_what_is_no_recording_is_refused(upload: bytes) -> None:
+    with refused(Reason.NOT_A_RECORDING):
         identify(upload)
 
 
@@ -93,3 +96,24 @@ def test_more_bytes_do_not_change_the_answer(upload: bytes) -> None:
             return "refused"
 
     assert answer(upload) == answer(upload[:16])
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "aac"])
+@pytest.mark.parametrize("front", ["a frame's rest", "zeros"])
+async def test_a_file_cut_within_a_frame_is_read_from_the_next_one(suffix: str, front: str) -> None:
+    file = as_file(speech(6.0), 24_000, suffix)
+    odd = file[150:] if front == "a frame's rest" else bytes(3_000) + file
+    assert identify(odd).demuxer == suffix
+    audio = await ReferenceReader().read(odd, transcript_given=False)
+    assert 5.0 < audio.seconds < 6.5
+
+
+def test_no_frames_are_found_in_noise() -> None:
+    noise = np.random.default_rng(1)
+    found = [find_frames(noise.bytes(2 * FRAME_SEARCH_BYTES)) for _ in range(100)]
+    assert found == [None] * 100
+
+
+@pytest.mark.parametrize("hostile", [b"\xff" * 60_000, b"\xff\xfb" * 30_000, b"\xff\xf1" * 30_000])
+def test_no_frames_are_found_in_endless_sync_bytes(hostile: bytes) -> None:
+    assert find_frames(hostile) is None

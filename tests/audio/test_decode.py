@@ -15,8 +15,9 @@ import pytest
 from bot.audio import decode as decoding
 from bot.audio.container import identify
 from bot.audio.decode import decode
-from bot.errors import Refusal
+from bot.errors import Reason
 from tests.support.recordings import CODECS, as_file, resample, speech
+from tests.support.refusals import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +112,7 @@ async def test_both_channels_are_heard() -> None:
     assert likeness(await decoded(as_file(right_only, RATE, "flac")), voice) > 0.99
 
 
-async def test_a_wav_that_lies_about_its_length_is_read_to_its_end() -> None:
+async def test_a_wav_with_a_wrong_length_is_read_to_its_end() -> None:
     voice = speech(SECONDS)
     upload = bytearray(as_file(voice, RATE, "wav"))
     for at in (4, upload.index(b"data") + 4):
@@ -143,7 +144,7 @@ def stuck_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("stuck_decoder")
 async def test_a_decoder_that_hangs_is_ended(child_processes: Callable[[], set[int]]) -> None:
-    with pytest.raises(Refusal, match="takes too long"):
+    with refused(Reason.RECORDING_TOO_SLOW):
         await decoded(as_file(speech(1.0), RATE, "wav"), within_seconds=1)
     assert child_processes() == set()
 
@@ -205,6 +206,6 @@ def test_a_decoder_may_neither_write_files_nor_fill_the_memory(
 
 @only_linux
 @pytest.mark.parametrize("script", ["import time; time.sleep(60)", "while True: pass"])
-def test_a_decoder_ends_in_time_even_if_nobody_watches(script: str) -> None:
+def test_a_decoder_ends_in_time_without_its_parent(script: str) -> None:
     done = run_with_limits(script, seconds=1)
     assert done.returncode in decoding._ENDED_BY_LIMIT

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.audio.decode import ffmpeg_path
 from bot.audio.encode import (
     MAX_SPEECH_SECONDS,
     MIN_LIMIT_BYTES,
@@ -16,8 +17,8 @@ from bot.audio.encode import (
     SpeechEncodingError,
     SpeechFile,
     encode_speech,
+    waveform,
 )
-from bot.audio.ffmpeg import ffmpeg_path
 from tests.support.recordings import speech
 
 if TYPE_CHECKING:
@@ -234,3 +235,41 @@ async def test_the_event_loop_runs_on_meanwhile() -> None:
 
     assert encoding.result()
     assert turns > 10
+
+
+def noise(loudness: list[float], seconds_each: float = 0.5) -> bytes:
+    """Noise that is as loud as told, one stretch after the other."""
+    steady = np.random.default_rng(7).uniform(-1, 1, round(seconds_each * RATE))
+    samples = np.concatenate([level * steady for level in loudness])
+    return (samples * 32_767).astype("<i2").tobytes()
+
+
+def test_a_waveform_is_high_where_the_speech_is_loud() -> None:
+    drawn = waveform(noise([0.0, 0.5, 0.25]), RATE)
+    assert len(drawn) == 15
+    assert set(drawn[:5]) == {0}
+    assert list(drawn[5:10]) == pytest.approx([255] * 5, abs=10)
+    assert list(drawn[10:]) == pytest.approx([128] * 5, abs=10)
+
+
+def test_the_waveform_of_quiet_speech_is_as_high_as_that_of_loud() -> None:
+    loud, quiet = waveform(noise([1.0, 0.5]), RATE), waveform(noise([0.1, 0.05]), RATE)
+    assert list(quiet) == pytest.approx(list(loud), abs=3)
+
+
+@given(
+    samples=st.integers(1, 40 * RATE),
+    level=st.integers(-32_768, 32_767),
+    rate=st.sampled_from([8_000, 24_000, 48_000]),
+)
+def test_a_waveform_never_has_more_points_than_discord_takes(
+    samples: int, level: int, rate: int
+) -> None:
+    drawn = waveform(np.full(samples, level, "<i2").tobytes(), rate)
+    assert 1 <= len(drawn) <= 256
+    assert min(drawn) == max(drawn) == (255 if level else 0)
+
+
+def test_there_is_no_waveform_of_nothing() -> None:
+    with pytest.raises(ValueError, match="nothing"):
+        waveform(b"", RATE)

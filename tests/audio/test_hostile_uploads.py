@@ -1,4 +1,4 @@
-"""Nothing that is uploaded makes the bot fetch, read, hang, grow, leave things behind or babble."""
+"""No upload makes the bot open other files, hang, fill its memory, leave files or quote it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.audio.ffmpeg import ffmpeg_path
+from bot.audio.decode import ffmpeg_path
 from bot.errors import Refusal
+from bot.interface.wording import explain
 from tests.audio import hostile
 from tests.support.recordings import as_file, speech
 
@@ -71,7 +72,8 @@ async def test_each_is_refused_in_a_sentence_and_leaves_nothing(
         try:
             await reader.read(upload, transcript_given=False)
         except Refusal as refusal:
-            sentence = str(refusal)
+            sentence, values = explain(refusal), refusal.values.values()
+            assert all(isinstance(value, int | float) for value in values), name
             assert sentence[0].isupper(), name
             assert sentence.endswith("."), name
             assert 30 < len(sentence) < 250, name

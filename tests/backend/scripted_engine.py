@@ -10,57 +10,43 @@ import time
 import weakref
 from collections import Counter
 from copy import copy
-from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from backend.contract import SpeechRequest, VoicePrompt
+from backend.engine.interface import EngineInfo, SpeechChunk
+from backend.reference.transcript import LazyTranscriber
+from backend.service import SpeechService
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from backend.contract import ConsentRecord, PcmChunk, SpeechError, SpeechRequest
+    from backend.contract import ConsentRecord, PcmChunk, SpeechError
+    from backend.engine.engine import Engine
+    from backend.watermark.watermark import Watermarker
 
 CHUNK_SAMPLES = 240
 CRASH_MESSAGE = "out of memory while saying something private"
-
-
-@dataclass(frozen=True, slots=True)
-class ScriptedJob:
-    """Like `backend.engine.SpeechRequest`."""
-
-    text: str
-    prompt: bytes
-    language: str = "Auto"
-    seed: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ScriptedChunk:
-    """Like `backend.engine.SpeechChunk`."""
-
-    row: int
-    samples: NDArray[np.float32]
-    is_last: bool
-    error: SpeechError | None = None
-    restarts: bool = False
+MODEL_ID = "scripted/1"
 
 
 class ScriptedEngine:
     """Speaks in constant levels: a prompt is the level, and a text begins with its chunks' number.
 
     Attributes:
-        joined: The texts that were to be spoken, in the order in which they joined.
+        added: The texts that were to be spoken, in the order in which they were added.
         frames: The texts that had a chunk made in each frame.
         spoken: How many chunks were made for each text.
         threads: Every thread that has called.
         crash_at: The texts that crash the loop in their first frame, with what they raise.
-        crash_at_join: The texts that crash as they join, with what they raise.
+        crash_at_add: The texts that crash as they are added, with what they raise.
         crash_at_open: What opening a loop raises, if anything.
         errors: The texts that the engine gives up in their first frame, with what it says.
-        errors_at_join: The texts that the engine refuses, with what it says.
+        errors_at_add: The texts that the engine refuses, with what it says.
         restarts: The texts that begin anew after one chunk.
         prompts: The transcripts of every voice prompt that was made.
         steps: How many voice prompts and frames were begun.
@@ -75,15 +61,15 @@ class ScriptedEngine:
     def __init__(
         self, *, is_held: bool = False, step_seconds: float = 0.0, prompt_seconds: float = 0.0
     ) -> None:
-        self.joined: list[str] = []
+        self.added: list[str] = []
         self.frames: list[list[str]] = []
         self.spoken: Counter[str] = Counter()
         self.threads: set[int] = set()
         self.crash_at: dict[str, BaseException] = {}
-        self.crash_at_join: dict[str, BaseException] = {}
+        self.crash_at_add: dict[str, BaseException] = {}
         self.crash_at_open: BaseException | None = None
         self.errors: dict[str, SpeechError] = {}
-        self.errors_at_join: dict[str, SpeechError] = {}
+        self.errors_at_add: dict[str, SpeechError] = {}
         self.restarts: set[str] = set()
         self.prompts: list[str | None] = []
         self.steps = 0
@@ -119,7 +105,7 @@ class ScriptedEngine:
         samples: NDArray[np.float32],
         transcript: str | None,
         consent: ConsentRecord | None,
-    ) -> bytes:
+    ) -> VoicePrompt:
         del consent
         self.take_step("prompt", self._prompt_seconds)
         if transcript in self.crash_at:
@@ -127,7 +113,22 @@ class ScriptedEngine:
         if transcript in self.errors:
             raise self.errors[transcript]
         self.prompts.append(transcript)
-        return b"%d" % len(samples)
+        return VoicePrompt(b"%d" % len(samples), MODEL_ID)
+
+    def info(self) -> EngineInfo:
+        return EngineInfo(
+            MODEL_ID,
+            revision=None,
+            device="cpu",
+            device_name="CPU",
+            dtype="float32",
+            dtype_reason="it is scripted",
+            attention="eager",
+            memory_bytes=0,
+            load_seconds=0.0,
+            languages=("Auto", "English"),
+            versions={},
+        )
 
     def called(self) -> None:
         """Note who calls."""
@@ -145,21 +146,22 @@ class ScriptedEngine:
             self._allowed.acquire()
         self.seconds.append((kind, time.monotonic() - began))
 
-    def chunk(self, number: int, job: ScriptedJob, *, is_last: bool) -> ScriptedChunk:
+    def chunk(self, number: int, request: SpeechRequest, *, is_last: bool) -> SpeechChunk:
         """Make the next chunk of a row."""
-        if job.text in self.crash_at:
-            raise _fresh(self.crash_at[job.text])
-        if job.text in self.errors:
+        text = request.text
+        if text in self.crash_at:
+            raise _fresh(self.crash_at[text])
+        if text in self.errors:
             nothing = np.zeros(0, np.float32)
-            return ScriptedChunk(number, nothing, is_last=True, error=self.errors[job.text])
-        self.spoken[job.text] += 1
-        samples = np.full(CHUNK_SAMPLES, int(job.prompt) / 32_767, np.float32)
-        restarts = job.text in self.restarts and self.spoken[job.text] == 2
-        return ScriptedChunk(number, samples, is_last, restarts=restarts)
+            return SpeechChunk(number, nothing, is_last=True, error=self.errors[text])
+        self.spoken[text] += 1
+        samples = np.full(CHUNK_SAMPLES, int(request.prompt.data) / 32_767, np.float32)
+        restarts = text in self.restarts and self.spoken[text] == 2
+        return SpeechChunk(number, samples, is_last, restarts=restarts)
 
 
 class ScriptedLoop:
-    """Like `backend.engine.FrameLoop`, but every frame makes a chunk of every row.
+    """Like `backend.engine.generation.GenerationLoop`, but every frame makes a chunk of every row.
 
     Args:
         engine: Whose script it follows.
@@ -169,44 +171,44 @@ class ScriptedLoop:
     def __init__(self, engine: ScriptedEngine, capacity: int) -> None:
         self.capacity = capacity
         self._engine = engine
-        self._jobs: dict[int, ScriptedJob] = {}
+        self._requests: dict[int, SpeechRequest] = {}
         self._chunks_left: dict[int, int] = {}
         self._numbers = count()
         self._is_stepping = False
 
     @property
     def rows(self) -> int:
-        return len(self._jobs)
+        return len(self._requests)
 
-    def join(self, job: ScriptedJob) -> int:
+    def add(self, request: SpeechRequest) -> int:
         self._called()
         if self.rows >= self.capacity:
             self._engine.misuses.append("more rows than there is room for")
-        self._engine.joined.append(job.text)
-        if job.text in self._engine.errors_at_join:
-            raise self._engine.errors_at_join[job.text]
-        if job.text in self._engine.crash_at_join:
-            raise _fresh(self._engine.crash_at_join[job.text])
+        self._engine.added.append(request.text)
+        if request.text in self._engine.errors_at_add:
+            raise self._engine.errors_at_add[request.text]
+        if request.text in self._engine.crash_at_add:
+            raise _fresh(self._engine.crash_at_add[request.text])
         number = next(self._numbers)
-        self._jobs[number] = job
-        self._chunks_left[number] = int(job.text.split()[0])
+        self._requests[number] = request
+        self._chunks_left[number] = int(request.text.split()[0])
         return number
 
-    def leave(self, number: int) -> None:
+    def remove(self, number: int) -> None:
         self._called()
-        self._jobs.pop(number, None)
+        self._requests.pop(number, None)
 
-    def step(self) -> Iterator[ScriptedChunk]:
+    def step(self) -> Iterator[SpeechChunk]:
         self._called()
         self._is_stepping = True  # for ever, if it crashes
-        if self._jobs:
-            self._engine.frames.append([job.text for job in self._jobs.values()])
+        if self._requests:
+            self._engine.frames.append([request.text for request in self._requests.values()])
             self._engine.take_step("frame")
-        for number, job in list(self._jobs.items()):
+        for number, request in list(self._requests.items()):
             self._chunks_left[number] -= 1
-            chunk = self._engine.chunk(number, job, is_last=self._chunks_left[number] == 0)
+            chunk = self._engine.chunk(number, request, is_last=self._chunks_left[number] == 0)
             if chunk.is_last:
-                del self._jobs[number]
+                del self._requests[number]
             yield chunk
         self._is_stepping = False
 
@@ -221,10 +223,10 @@ def _fresh(error: BaseException) -> BaseException:
     return copy(error)
 
 
-def job(chunks: int, voice: int = 100, name: str = "") -> SpeechRequest:
+def request(chunks: int, voice: int = 100, name: str = "", caller: str = "a") -> SpeechRequest:
     """A sentence that makes so many chunks of the level `voice`."""
-    scripted = ScriptedJob(text=f"{chunks} {name}".strip(), prompt=b"%d" % voice)
-    return cast("SpeechRequest", scripted)
+    prompt = VoicePrompt(b"%d" % voice, MODEL_ID)
+    return SpeechRequest(f"{chunks} {name}".strip(), prompt, caller=caller)
 
 
 def heard(chunks: Sequence[PcmChunk]) -> list[int]:
@@ -235,3 +237,22 @@ def heard(chunks: Sequence[PcmChunk]) -> list[int]:
         is_whole = len(samples) == CHUNK_SAMPLES and (samples == samples[0]).all()
         levels.append(int(samples[0]) if is_whole else -1)
     return levels
+
+
+def scripted_service(
+    engine: ScriptedEngine, on_breakdown: Callable[[], Awaitable[None]]
+) -> SpeechService:
+    """A service that speaks with a scripted engine, and has no transcriber."""
+
+    async def fetch(_address: str) -> bytes:
+        raise AssertionError
+
+    return SpeechService(
+        cast("Engine", engine),
+        watermarker=cast("Watermarker", None),
+        transcriber=LazyTranscriber(None),
+        fetch=fetch,
+        label="Scripted engine",
+        require_consent=False,
+        on_breakdown=on_breakdown,
+    )

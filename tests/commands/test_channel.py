@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bot.playback import players as guilds
-from bot.playback.players import EVERYBODY_LEFT
+from bot.interface.wording import PREVIEW_NOTICE
+from bot.playback import players as guild_players
 from tests.support.discord_server import open_server
 from tests.support.marked_speech import MarkedBackend, item_text, passages
 from tests.support.real_time import real_time
@@ -70,7 +70,7 @@ async def test_say_joins_and_speaks_where_the_member_is(guild: VoiceGuild, ada: 
     words = await last_word(answer)
     assert words is not None
     assert words.startswith(f"**ada** {SPOKEN} <#{guild.lounge.id}>.")
-    assert "This is a test voice." in words
+    assert PREVIEW_NOTICE in words
     assert answer.posted == [], "the others hear it; a message would be noise"
 
 
@@ -107,7 +107,7 @@ async def test_both_is_heard_and_posted_and_made_once(
     assert len(backend.spoken) == 1
 
 
-async def test_the_one_who_waits_sees_when_it_is_their_turn(
+async def test_who_waits_sees_the_position_in_the_queue(
     guild: VoiceGuild, ada: Speaker, grace: Speaker
 ) -> None:
     await ada.says(1, 3.0)
@@ -118,7 +118,7 @@ async def test_the_one_who_waits_sees_when_it_is_their_turn(
     assert SPOKEN in (await last_word(waiting) or "")
 
 
-async def test_stop_button_ends_ones_own_item(guild: VoiceGuild, ada: Speaker) -> None:
+async def test_stop_button_ends_the_entry(guild: VoiceGuild, ada: Speaker) -> None:
     answer = await ada.says(1, 9.0)
     await guild.call.begins()
     await eventually(lambda: answer.private is not None and answer.private.components)
@@ -146,7 +146,7 @@ async def test_queue_shows_who_and_what_and_when(
     assert lines[3].startswith("3. **ada** for ada, “Item 3,")
 
 
-async def test_own_items_are_skipped_at_once_others_by_vote(
+async def test_own_entries_are_skipped_at_once_others_by_vote(
     guild: VoiceGuild, ada: Speaker, grace: Speaker
 ) -> None:
     linus = await guild.speaker("linus")
@@ -179,7 +179,7 @@ async def test_a_full_queue_of_long_names_and_texts_can_be_shown(guild: VoiceGui
     for item in range(10):
         await speaker.types("say", text=f"{item_text(item, 9)}{' *_|' * 20}", where="voice")
     player = guild.server.bot.players.of(guild.handle.id)
-    await eventually(lambda: len(player.items) == 10 and player.current)
+    await eventually(lambda: len(player.entries) == 10 and player.current)
     answer = await speaker.types("queue")
     await waits_for(answer, "Page 1 of 2.")
     assert answer.told.startswith("**Now**")
@@ -205,7 +205,7 @@ async def test_a_moderator_skips_and_stops_for_others(
         assert await last_word(answer) == "grace stopped everything."
 
 
-async def test_stop_ends_ones_own_items_only(
+async def test_stop_ends_only_ones_own_entries(
     guild: VoiceGuild, ada: Speaker, grace: Speaker
 ) -> None:
     hers = await grace.says(1, 1.5)
@@ -272,7 +272,7 @@ async def test_missing_permissions_are_a_sentence(
 async def test_leaves_when_everybody_has_left(
     guild: VoiceGuild, ada: Speaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guilds, "LEAVE_WHEN_ALONE_SECONDS", 0.3)
+    monkeypatch.setattr(guild_players, "LEAVE_WHEN_ALONE_SECONDS", 0.3)
     await told(ada, "join")
     guild.server.bot.players._look_after.change_interval(seconds=0.1)
     guild.server.bot.players._look_after.restart()
@@ -282,7 +282,7 @@ async def test_leaves_when_everybody_has_left(
     assert guild.bot_is_in == guild.lounge.id
     await ada.actor.leave_voice()
     await eventually(lambda: guild.bot_is_in is None)
-    assert await last_word(answer) == EVERYBODY_LEFT
+    assert await last_word(answer) == "Everybody had left the voice channel, so I left too."
 
 
 async def test_leaves_when_nobody_has_anything_to_say(guild: VoiceGuild, ada: Speaker) -> None:

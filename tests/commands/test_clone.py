@@ -17,7 +17,8 @@ from backend.contract import (
     Heard,
     ReferenceUnusableError,
 )
-from bot.voices.consent import CONSENT_STATEMENT, CONSENT_VERSION
+from bot.interface.wording import PREVIEW_NOTICE
+from bot.voices.records import CONSENT_STATEMENT, CONSENT_VERSION
 from tests.support.discord_server import CONFIRM
 from tests.support.recordings import as_file, speech
 
@@ -91,7 +92,7 @@ class TestSpeech:
         assert message.content.startswith(
             "**Ada** says: “The \\*birch\\* canoe slid. Nobody looked up!”"
         )
-        assert "-# This is a test voice." in message.content
+        assert f"-# {PREVIEW_NOTICE}" in message.content
         [file] = message.attachments
         assert file.filename == "speech.ogg"
         assert pitch_of(await file.read()) == pytest.approx(400, abs=5)

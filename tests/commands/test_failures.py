@@ -11,6 +11,7 @@ import discord
 from structlog.testing import capture_logs
 
 from backend.contract import GenerationFailedError
+from bot.errors import Reason
 
 if TYPE_CHECKING:
     import pytest
@@ -138,7 +139,7 @@ async def test_speech_stays_public_even_if_discord_refuses_the_private_words(
     assert len(message.attachments) == 1
 
 
-async def test_one_person_cannot_take_all_the_room(
+async def test_one_person_has_at_most_three_slots(
     ada: Member, grace: Member, backend: ScriptedBackend, recording: bytes
 ) -> None:
     await ada.clones(recording, name="Ada")
@@ -152,7 +153,7 @@ async def test_one_person_cannot_take_all_the_room(
     assert "Speaking" in other.content
 
 
-async def test_recordings_of_people_who_think_about_consent_take_a_place(
+async def test_a_person_who_thinks_about_consent_holds_a_slot(
     ada: Member, recording: bytes
 ) -> None:
     for _ in range(3):
@@ -267,10 +268,10 @@ async def test_stop_counts_even_when_there_was_nothing_left_to_stop(
     await ada.clones(recording, name="Ada")
 
     async def press_too_late(_request: object) -> None:
-        [reply] = server.bot.open_replies
+        [reply] = server.bot.replies.open
         assert reply._working is not None
         # What a press leaves behind if the work ends before its cancellation arrives.
-        reply._working.reason = "Stopped, as you asked. Nothing was posted."
+        reply._working.cancelled_for = Reason.STOPPED
 
     backend.on_speak = press_too_late
     answer = await ada.types("say", text="Hello.")

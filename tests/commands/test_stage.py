@@ -58,8 +58,8 @@ async def let_bot(guild: VoiceGuild, stage: ChannelHandle, **permissions: Any) -
     await channel.set_permissions(channel.guild.me, **permissions)
 
 
-def wishes(guild: VoiceGuild) -> list[Any]:
-    """What the bot has asked Discord for about its place on the stage."""
+def requests(guild: VoiceGuild) -> list[Any]:
+    """What the bot has asked Discord for about the stage."""
     return guild.server.requests("PATCH", "/voice-states/@me")
 
 
@@ -70,8 +70,8 @@ async def test_a_bot_that_may_steps_up_once(
     await ada.goes_to(stage)
     assert (await told(ada, "join")).startswith(f"I am in <#{stage.id}>.")
     assert SPOKEN in (await last_word(await ada.says(1, 0.5)) or "")
-    [wish] = wishes(guild)
-    assert wish["suppress"] is False
+    [request] = requests(guild)
+    assert request["suppress"] is False
 
 
 async def test_a_bot_that_may_not_asks_and_speaks_when_it_is_let(
@@ -80,9 +80,9 @@ async def test_a_bot_that_may_not_asks_and_speaks_when_it_is_let(
     await ada.goes_to(stage)
     answer = await ada.says(1, 3.0)
     await waits_for(answer, WAITING)
-    [wish] = wishes(guild)
-    assert wish["request_to_speak_timestamp"]
-    assert "suppress" not in wish
+    [request] = requests(guild)
+    assert request["request_to_speak_timestamp"]
+    assert "suppress" not in request
     assert (await told(ada, "join")).startswith(f"I asked to speak on the stage <#{stage.id}>;")
     assert not guild.call.packets
     guild.moderate_bot(suppress=False)
@@ -114,9 +114,9 @@ async def test_a_bot_that_is_dragged_onto_a_stage_asks_to_speak(
 ) -> None:
     answer = await ada.says(1, 3.0)
     await guild.call.begins()
-    assert not wishes(guild)
+    assert not requests(guild)
     await guild.move_bot(stage)
-    await eventually(lambda: wishes(guild))
+    await eventually(lambda: requests(guild))
     await waits_for(answer, WAITING)
     guild.moderate_bot(suppress=False)
     assert SPOKEN in (await last_word(answer) or "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from backend.contract import BackendUnavailableError, Heard, VoicePrompt
+from bot.interface.wording import PREVIEW_NOTICE
 
 if TYPE_CHECKING:
     from tests.support.discord_server import Member, Server
@@ -138,9 +139,12 @@ async def test_transcript_that_cannot_be_learned_changes_nothing(
     assert voice.prompt_models == ("scripted/1",)
 
 
-async def test_transcript_of_a_voice_that_is_not_there_is_a_sentence(ada: Member) -> None:
+async def test_transcript_of_a_voice_that_is_not_there_is_a_sentence(
+    server: Server, ada: Member
+) -> None:
     answer = await ada.types("voice transcript", voice="Ada")
     assert answer.told.startswith("You have no voice with that name.")
+    assert len(server.env.errors) == 1, "simcord notes what the bot has handled"
 
 
 async def test_delete_asks_first(server: Server, ada: Member) -> None:
@@ -203,5 +207,5 @@ async def test_help_says_what_is_kept_and_how_to_delete_it(ada: Member) -> None:
     assert "`/forget`" in shown["Delete it"]
     assert (
         shown["Voice engine"]
-        == "Scripted voices. Languages: English. This is a test voice. It is ready."
+        == f"Scripted voices. Languages: English. {PREVIEW_NOTICE} It is ready."
     )

@@ -17,13 +17,13 @@ from aiohttp import web
 
 from bot.audio.encode import SpeechFile
 from bot.interface import voice_message
+from bot.interface.wording import PREVIEW_NOTICE
 from tests.commands.test_say import LONG_TEXT
 
 if TYPE_CHECKING:
     from tests.support.discord_server import Answer, Member, Server
 
 TEXT = "Hello there, all of you."
-NOTICE = "This is a test voice."
 FOLLOW_UP, CHANNEL = "/webhooks/*", "/channels/*/messages"
 
 NOT_ALLOWED = {"status": 403, "code": 50173}  # "Cannot send voice messages in this channel"
@@ -59,7 +59,7 @@ async def test_the_words_and_the_notice_follow(answer: Answer) -> None:
     spoken, words = answer.posted
     assert spoken.flags.voice
     assert not spoken.content
-    assert words.content == f"**Ada** says: “{TEXT}”\n-# {NOTICE}"
+    assert words.content == f"**Ada** says: “{TEXT}”\n-# {PREVIEW_NOTICE}"
     assert not words.attachments
     assert answer.private is None, "nothing private is left to read"
 
@@ -71,7 +71,7 @@ async def test_goes_into_the_channel_if_the_command_takes_no_voice_message(
     server.breaks("POST", FOLLOW_UP, status=400, code=50035)
     answer = await ada.types("say", text=TEXT, format="voice-message")
     [words] = answer.posted
-    assert words.content.endswith(NOTICE)
+    assert words.content.endswith(PREVIEW_NOTICE)
     [spoken] = [message for message in server.channel.history() if message.flags.voice]
     assert len(spoken.attachments) == 1
 
@@ -88,7 +88,7 @@ async def test_is_an_ordinary_file_where_voice_messages_are_refused(
     answer = await ada.types("say", text=TEXT, format="voice-message")
     [message] = answer.posted
     assert not message.flags.voice
-    assert message.content == f"**Ada** says: “{TEXT}”\n-# {NOTICE}"
+    assert message.content == f"**Ada** says: “{TEXT}”\n-# {PREVIEW_NOTICE}"
     [attachment] = message.attachments
     assert attachment.filename == "speech.ogg"
 
@@ -139,8 +139,8 @@ async def test_the_upload_is_marked_as_audio(monkeypatch: pytest.MonkeyPatch) ->
         async with discord.Client(intents=discord.Intents.default()) as client:
             await client.http.static_login("token")
             file = SpeechFile("speech.ogg", b"OggS and so on", 1.5)
-            routes = [voice_message.channel_message(5)]
-            assert await voice_message.send_voice_message(client, routes, file, b"\x10\xff")
+            route = voice_message.channel_message(5)
+            await voice_message.send_voice_message(client, route, file, b"\x10\xff")
     finally:
         await runner.cleanup()
     assert received == {"type": "audio/ogg", "name": "speech.ogg", "data": file.data}

@@ -15,7 +15,7 @@ from tests.support.scripted_backend import ScriptedBackend
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bot.speech.backend import Waking
+    from bot.speech.backend import ColdStart
     from tests.support.discord_server import Server
 
 
@@ -27,7 +27,7 @@ class SleepyBackend(ScriptedBackend):
         self.awake_seconds: list[float] = []
         self.is_deployed = True
 
-    def waking(self) -> Waking | None:
+    def cold_start(self) -> ColdStart | None:
         return None
 
     async def keep_awake(self, seconds: float) -> None:

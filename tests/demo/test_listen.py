@@ -16,8 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.demo.broadcast import SILENCE, Broadcast
-from bot.demo.listen import listen_page
+from bot.demo.listen import SILENCE, Broadcast, listen_page
 from bot.demo.ogg import ogg_opus_stream, padded
 from bot.playback.opus import load_opus
 from tests.support.real_time import real_time

@@ -1,4 +1,4 @@
-"""A guild whose voice channel can be heard, and a member who speaks there."""
+"""A guild with a loopback voice server, and a member who speaks there."""
 
 from __future__ import annotations
 

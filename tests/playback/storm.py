@@ -1,9 +1,9 @@
-"""A storm: guilds speak while everything that can go wrong with voice goes wrong at random.
+"""A random test: guilds speak while everything that can go wrong with voice goes wrong at random.
 
     python -m tests.playback.storm --minutes 10
 
-Every item that a member has said must be heard, or its owner must be told that it was not. What was
-heard is judged from the packets, what was told from the message that the member sees.
+Each `/say` must be heard, or its member must be told that it was not. What was heard is judged from
+the packets, what was told from the message that the member sees.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ ITEM_SECONDS = (1.0, 4.0)
 SECONDS_BETWEEN_ITEMS = (0.5, 4.0)
 SECONDS_BETWEEN_FAULTS = (3.0, 9.0)
 END_WITHIN_SECONDS = 150.0
-"""An item that has not ended by then never will."""
+"""An item that has not ended by then counts as lost."""
 
 LOST_SECONDS = 0.3
-"""An item of which more is missing was not heard."""
+"""If more of an item is missing, it was not heard."""
 
 CODES = (1006, 4006, 4009, 4014, 4015, 4022)
 
 
 @dataclass
 class Report:
-    """What came of it.
+    """The result.
 
     Attributes:
-        faults: How often each thing went wrong.
+        faults: How often each fault happened.
         heard: How many items were heard.
-        told: How many owners were told what, by sentence.
+        told: How often each sentence was told instead.
         lost: The items that were neither heard nor explained: there must be none.
     """
 
@@ -70,7 +70,7 @@ class Report:
 
 
 async def storm(folder: Path, *, seconds: float, seed: int, guilds: int = GUILDS) -> Report:
-    """Let it storm for that long, then wait for the last items; the seed decides what happens."""
+    """Cause faults for that long, then wait for the last items; the seed decides what happens."""
     report = Report()
     async with (
         open_server(folder, MarkedBackend()) as server,
@@ -79,36 +79,36 @@ async def storm(folder: Path, *, seconds: float, seed: int, guilds: int = GUILDS
     ):
         ends = time.time() + seconds
         for number, guild in enumerate(world.guilds):
-            weather = _Weather(guild, random.Random(f"{seed} {number}"), report)  # noqa: S311
-            tasks.create_task(weather.rage(until=ends))
-            for place, name in enumerate(SPEAKERS):
-                person = _Person(guild, await guild.speaker(name), place, weather, report)
-                chance = random.Random(f"{seed} {number} {name}")  # noqa: S311
-                tasks.create_task(person.talk(chance, until=ends))
+            faults = _FaultMaker(guild, random.Random(f"{seed} {number}"), report)  # noqa: S311
+            tasks.create_task(faults.happen(until=ends))
+            for index, name in enumerate(SPEAKERS):
+                person = _Person(guild, await guild.speaker(name), index, faults, report)
+                rng = random.Random(f"{seed} {number} {name}")  # noqa: S311
+                tasks.create_task(person.talk(rng, until=ends))
     return report
 
 
 class _Person:
-    """Has one thing said after the other, and sees to it that each is heard or explained."""
+    """A member who uses `/say` again and again, and checks that each item is heard or explained."""
 
     def __init__(
-        self, guild: VoiceGuild, speaker: Speaker, place: int, weather: _Weather, report: Report
+        self, guild: VoiceGuild, speaker: Speaker, index: int, faults: _FaultMaker, report: Report
     ) -> None:
         self._guild = guild
-        self._weather = weather
+        self._faults = faults
         self._speaker = speaker
-        self._numbers = range(place, ITEMS, len(SPEAKERS))
+        self._numbers = range(index, ITEMS, len(SPEAKERS))
         self._report = report
 
-    async def talk(self, chance: random.Random, *, until: float) -> None:
+    async def talk(self, rng: random.Random, *, until: float) -> None:
         count = 0
         while time.time() < until:
             item = self._numbers[count % len(self._numbers)]
             count += 1
-            await self._has_said(item, round(chance.uniform(*ITEM_SECONDS), 1))
-            await asyncio.sleep(chance.uniform(*SECONDS_BETWEEN_ITEMS))
+            await self._say(item, round(rng.uniform(*ITEM_SECONDS), 1))
+            await asyncio.sleep(rng.uniform(*SECONDS_BETWEEN_ITEMS))
 
-    async def _has_said(self, item: int, seconds: float) -> None:
+    async def _say(self, item: int, seconds: float) -> None:
         await self._speaker.goes_to(self._channel())
         asked = time.time()
         answer = await self._speaker.says(item, seconds)
@@ -124,32 +124,32 @@ class _Person:
                 f"{missing:.2f} s of item {item} of {seconds:g} s in {self._guild.handle.name}, "
                 f"asked at {asked:.1f}, told at {time.time():.1f}: {told}; "
                 f"{self._guild.call.unintelligible} packets were unintelligible so far; "
-                f"faults here: {', '.join(self._weather.since(asked))}"
+                f"faults here: {', '.join(self._faults.since(asked))}"
             )
         self._guild.call.forget(before=time.time() - END_WITHIN_SECONDS)
 
     def _channel(self) -> ChannelHandle:
-        """People go where the bot is, or else to the lounge."""
+        """The channel that the bot is in, or else the lounge."""
         guild = self._guild
         return guild.studio if guild.bot_is_in == guild.studio.id else guild.lounge
 
 
-class _Weather:
-    """Breaks one guild's voice in one way after another."""
+class _FaultMaker:
+    """Causes one fault after another in one guild."""
 
-    def __init__(self, guild: VoiceGuild, chance: random.Random, report: Report) -> None:
+    def __init__(self, guild: VoiceGuild, rng: random.Random, report: Report) -> None:
         self._guild = guild
-        self._chance = chance
+        self._rng = rng
         self._report = report
         self._log: list[tuple[float, str]] = []
-        self._faults: dict[str, Callable[[], Awaitable[None]]] = {
+        self._kinds: dict[str, Callable[[], Awaitable[None]]] = {
             "dropped connections": self._drop,
             "kicks": guild.kick_bot,
             "moves to another server": guild.move_server,
             "moves to another channel": self._drag,
             "UDP silences": self._silence,
             "UDP silences that end": self._silence_for_a_while,
-            "ghosts": self._ghost,
+            "drops without an event": self._forget_bot,
             "refusals": lambda: self._for_a_while(Faults(refuses_connections=True)),
             "refused sessions": lambda: self._for_a_while(Faults(closes_on_identify=4006)),
             "lost discoveries": lambda: self._for_a_while(Faults(loses_discovery=True)),
@@ -157,22 +157,22 @@ class _Weather:
         }
         self._weights = [6, 1, 3, 2, 1, 1, 1, 2, 2, 2, 3]
 
-    async def rage(self, *, until: float) -> None:
-        """One fault after another, whenever the bot is connected."""
+    async def happen(self, *, until: float) -> None:
+        """Cause faults, whenever the bot is connected."""
         while time.time() < until:
-            await asyncio.sleep(self._chance.uniform(*SECONDS_BETWEEN_FAULTS))
-            (kind,) = self._chance.choices(list(self._faults), self._weights)
+            await asyncio.sleep(self._rng.uniform(*SECONDS_BETWEEN_FAULTS))
+            (kind,) = self._rng.choices(list(self._kinds), self._weights)
             if self._guild.bot_is_in is not None and self._guild.call.is_connected:
                 self._report.faults[kind] += 1
                 self._log.append((time.time(), kind))
-                await self._faults[kind]()
+                await self._kinds[kind]()
 
     def since(self, moment: float) -> list[str]:
-        """What has gone wrong since then, or up to ten seconds before, and when."""
+        """The faults since then, and of the ten seconds before, with their times."""
         return [f"{kind} at {when:.1f}" for when, kind in self._log if when > moment - 10.0]
 
     async def _drop(self) -> None:
-        await self._guild.call.close(self._chance.choice(CODES))
+        await self._guild.call.close(self._rng.choice(CODES))
 
     async def _drag(self) -> None:
         here = self._guild.bot_is_in
@@ -181,7 +181,7 @@ class _Weather:
         await self._guild.move_bot(elsewhere)
 
     async def _people_change(self) -> None:
-        """Somebody more listens from now on, or one fewer, so that everybody's keys change."""
+        """Add or remove a listener, which changes the encryption keys of the call."""
         call = self._guild.call
         await (call.listener_leaves() if call.listeners > 1 else call.listener_joins())
 
@@ -190,21 +190,21 @@ class _Weather:
 
     async def _silence_for_a_while(self) -> None:
         self._guild.call.falls_silent()
-        await asyncio.sleep(self._chance.uniform(1.5, 5.0))
+        await asyncio.sleep(self._rng.uniform(1.5, 5.0))
         self._guild.call.speaks_again()
 
-    async def _ghost(self) -> None:
+    async def _forget_bot(self) -> None:
         self._guild.forget_bot()
 
     async def _for_a_while(self, faults: Faults) -> None:
         self._guild.call.faults = faults
         await self._guild.call.close(1006)
-        await asyncio.sleep(self._chance.uniform(0.5, 3.0))
+        await asyncio.sleep(self._rng.uniform(0.5, 3.0))
         self._guild.call.faults = Faults()
 
 
 def main() -> int:
-    """Run a storm from the command line; fail if an item was lost."""
+    """Run from the command line; exit with 1 if an item was lost."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--guilds", type=int, default=GUILDS)

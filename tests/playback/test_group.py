@@ -1,4 +1,4 @@
-"""People come and go while the bot speaks: each time, everybody's keys change (DAVE epochs)."""
+"""Listeners join and leave while the bot speaks: each time, the keys change (DAVE epochs)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 pytestmark = real_time
 
 TORN_SECONDS = 0.1
-"""Packets under way may be encrypted with the keys before, and Opus needs a moment after a loss."""
+"""Packets under way may be encrypted with the old keys, and Opus needs a moment after a loss."""
 
 
-async def test_everybody_hears_all_of_it_while_people_come_and_go(guild: VoiceGuild) -> None:
+async def test_everybody_hears_everything_while_listeners_join_and_leave(guild: VoiceGuild) -> None:
     call = guild.call
     ada = await guild.speaker("ada")
     answer = await ada.says(1, 4.0)
     await call.begins()
-    for happens in (
+    for change in (
         call.listener_joins,
         call.listener_joins,
         call.listener_leaves,
@@ -32,18 +32,18 @@ async def test_everybody_hears_all_of_it_while_people_come_and_go(guild: VoiceGu
         call.listener_leaves,
     ):
         await asyncio.sleep(0.5)
-        await happens()
+        await change()
     assert SPOKEN in (await last_word(answer) or "")
     heard = await call.heard(seconds=0.2)
     (passage,) = passages(heard)
     assert unheard_seconds(heard, 1, 4.0) <= TORN_SECONDS
     assert repeated_seconds(heard, 1) <= TORN_SECONDS
     assert passage.longest_gap <= TORN_SECONDS
-    assert len(call.sessions) == 1, "nobody had to connect anew"
+    assert len(call.sessions) == 1, "the bot did not reconnect"
     assert {frame.is_encrypted for frame in heard.audible().frames} == {True}
 
 
-async def test_three_who_are_there_already_all_hear_it(guild: VoiceGuild) -> None:
+async def test_three_listeners_all_hear_it(guild: VoiceGuild) -> None:
     guild.call.listeners = 3
     ada = await guild.speaker("ada")
     assert SPOKEN in (await last_word(await ada.says(1, 1.0)) or "")
@@ -52,7 +52,7 @@ async def test_three_who_are_there_already_all_hear_it(guild: VoiceGuild) -> Non
     assert unheard_seconds(heard, 1, 1.0) <= TORN_SECONDS
 
 
-async def test_an_item_goes_on_after_a_drop_for_everybody(guild: VoiceGuild) -> None:
+async def test_after_a_drop_speech_resumes_for_everybody(guild: VoiceGuild) -> None:
     guild.call.listeners = 3
     ada = await guild.speaker("ada")
     answer = await ada.says(1, 3.0)

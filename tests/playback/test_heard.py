@@ -1,4 +1,4 @@
-"""What people in a voice channel hear when the bot speaks, judged from the packets alone."""
+"""What people in a voice channel hear when the bot speaks, judged from the packets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = real_time
 
 LONGEST_GAP = 0.06
 FIRST_PACKET_SECONDS = 0.3
-"""After the first chunk; the benchmark measures it closely, on a machine that does nothing else."""
+"""After the first chunk. The benchmark measures this closely, on an idle machine."""
 
 
 @pytest.fixture
@@ -52,29 +52,31 @@ def guild(world: VoiceWorld) -> VoiceGuild:
     return world.guilds[0]
 
 
-async def test_an_item_is_heard_whole_and_evenly(guild: VoiceGuild) -> None:
+async def test_speech_is_heard_completely_and_evenly(guild: VoiceGuild) -> None:
     ada = await guild.speaker("ada")
     await ada.says(1, 3.0)
     heard = await guild.call.heard_until_quiet()
     (passage,) = passages(heard)
     assert passage.item == 1
     assert passage.longest_gap < LONGEST_GAP
-    assert passage.marks[-1].place > 3.0 - 2 * FRAME_SECONDS, "the end was cut"
+    assert passage.marks[-1].offset > 3.0 - 2 * FRAME_SECONDS, "the end was cut"
     assert unheard_seconds(heard, 1, 3.0) == 0
     assert repeated_seconds(heard, 1) <= FRAME_SECONDS
     assert heard.pacing().median < 5
     assert guild.call.unintelligible == 0
 
 
-async def test_what_is_heard_sounds_like_what_was_made(guild: VoiceGuild) -> None:
+async def test_what_is_heard_sounds_like_what_was_produced(guild: VoiceGuild) -> None:
     ada = await guild.speaker("ada")
     await ada.says(2, 3.0)
     heard = await guild.call.heard_until_quiet()
     assert likeness(marked(2, 3.0, SAMPLE_RATE), heard.samples).score > 0.95
 
 
-async def test_it_begins_with_the_first_chunk(guild: VoiceGuild, backend: MarkedBackend) -> None:
-    async def slowly(_item: int, _place: float) -> None:
+async def test_speech_starts_with_the_first_chunk(
+    guild: VoiceGuild, backend: MarkedBackend
+) -> None:
+    async def slowly(_item: int, _offset: float) -> None:
         await asyncio.sleep(0.25)
 
     ada = await guild.speaker("ada")
@@ -95,7 +97,7 @@ async def test_a_bot_that_is_alone_with_bots_is_heard_unencrypted(guild: VoiceGu
     assert unheard_seconds(heard, 3, 1.0) == 0
 
 
-async def test_items_follow_each_other_in_turn_without_a_hole(guild: VoiceGuild) -> None:
+async def test_members_are_served_in_rounds_without_pauses(guild: VoiceGuild) -> None:
     ada, grace, linus = [await guild.speaker(name) for name in ("ada", "grace", "linus")]
     for item in (0, 1, 2):
         await ada.says(item, 1.0)
@@ -106,7 +108,7 @@ async def test_items_follow_each_other_in_turn_without_a_hole(guild: VoiceGuild)
     order = [row.item for row in rows]
     assert sorted(order) == [0, 1, 2, 10, 20], "each is heard once, and in one piece"
     assert [item for item in order if item < 10] == [0, 1, 2]
-    assert order[-1] == 2, "Ada's last waits for everybody's first"
+    assert order[-1] == 2, "every other member's item comes before Ada's third"
     for row in rows:
         assert row.longest_gap < LONGEST_GAP
         assert unheard_seconds(heard, row.item, 1.0) == 0
@@ -114,11 +116,11 @@ async def test_items_follow_each_other_in_turn_without_a_hole(guild: VoiceGuild)
         assert after.began - before.ended < 0.6
 
 
-async def test_a_slow_backend_makes_pauses_but_no_noise_and_no_burst(
+async def test_a_slow_backend_causes_pauses_but_no_noise_and_no_burst(
     guild: VoiceGuild, backend: MarkedBackend
 ) -> None:
-    async def stumbling(_item: int, place: float) -> None:
-        await asyncio.sleep(0.8 if 0.9 < place < 1.3 else 0.1)
+    async def stumbling(_item: int, offset: float) -> None:
+        await asyncio.sleep(0.8 if 0.9 < offset < 1.3 else 0.1)
 
     backend.on_chunk = stumbling
     ada = await guild.speaker("ada")

@@ -1,4 +1,4 @@
-"""The listener's own judgement: it must notice what the tests of the bot rely on."""
+"""The analysis of what was heard: it must notice what the other tests rely on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FRAMES = round(SECONDS / FRAME_SECONDS)
 
 @cache
 def spoken(item: int, *, begins: float = 0.0, connection: int = 0) -> tuple[Frame, ...]:
-    """An item as it would be heard if nothing went wrong."""
+    """The frames of an item, as heard when nothing goes wrong."""
     pieces = marked(item, SECONDS, SAMPLE_RATE).reshape(FRAMES, -1)
     return tuple(
         Frame(
@@ -34,7 +34,7 @@ def spoken(item: int, *, begins: float = 0.0, connection: int = 0) -> tuple[Fram
     )
 
 
-def test_a_whole_item_is_found_whole() -> None:
+def test_a_complete_item_is_found() -> None:
     heard = Heard(spoken(5))
     (row,) = passages(heard)
     assert row.item == 5
@@ -47,7 +47,7 @@ def test_a_whole_item_is_found_whole() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(start=st.integers(0, FRAMES - 4), count=st.integers(4, FRAMES))
-def test_what_is_cut_out_is_missed(start: int, count: int) -> None:
+def test_missing_speech_is_noticed(start: int, count: int) -> None:
     frames = spoken(7)
     cut = len(frames[start : start + count]) * FRAME_SECONDS
     heard = Heard(frames[:start] + frames[start + count :])
@@ -56,7 +56,7 @@ def test_what_is_cut_out_is_missed(start: int, count: int) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(stopped=st.integers(10, FRAMES), back=st.integers(2, 10))
-def test_what_is_said_twice_is_noticed(stopped: int, back: int) -> None:
+def test_repeated_speech_is_noticed(stopped: int, back: int) -> None:
     frames = spoken(7)
     again = spoken(7, begins=9.0, connection=1)[stopped - back :]
     heard = Heard(frames[:stopped] + again)
@@ -98,7 +98,7 @@ def test_other_sounds_are_no_speech() -> None:
     assert len(passages(Heard(tuple(frames)))) < 5
 
 
-def test_alike_is_what_is_the_same_but_later() -> None:
+def test_likeness_ignores_the_offset() -> None:
     one = marked(1, SECONDS, SAMPLE_RATE)
     later = np.concatenate([np.zeros(4_800, np.float32), one])
     assert likeness(one, later).score == pytest.approx(1, abs=1e-3)

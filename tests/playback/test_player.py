@@ -1,4 +1,4 @@
-"""A guild's player with a connection that does as it is told: making ahead, order, endings."""
+"""A guild's player with a scripted connection: prefetch, order, and how entries end."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from backend.contract import GenerationFailedError
-from bot.errors import Refusal
+from bot.errors import Reason, Refusal
 from bot.playback.player import MAX_WAITING_PER_MEMBER, GuildPlayer
 from bot.playback.playout import MAX_FUTILE_TRIES
-from bot.playback.producer import AHEAD_SECONDS
-from bot.playback.queue import QueuedItem
+from bot.playback.producer import MAX_BUFFERED_SECONDS
+from bot.playback.queue import QueueEntry
 from bot.playback.voice_link import Fault, Trouble
 from bot.streaming import SpeechChunk
 
@@ -27,11 +27,11 @@ RATE = 24_000
 ADA, GRACE = 1, 2
 
 
-class FakeLine:
-    """Takes frames as fast as it can, or not at all while `open` is clear."""
+class FakeLink:
+    """Reads frames as fast as it can, or none while `open` is clear."""
 
     was_interrupted = False
-    known_until = None
+    arrived_until = None
 
     def __init__(self) -> None:
         self.dead = False
@@ -43,7 +43,7 @@ class FakeLine:
     def trouble(self) -> Trouble | None:
         return Trouble(Fault.SILENT, since=0.0) if self.dead else None
 
-    async def is_answered(self) -> bool:
+    async def answers(self) -> bool:
         return True
 
     def play(self, source: SpeechSource) -> asyncio.Event:
@@ -65,33 +65,33 @@ class FakeLine:
 
 
 class FakeConnection:
-    """A connection that is fine until it is `lost`."""
+    """A connection that works until `lost` is set."""
 
     is_audible = True
     channel = None
 
     def __init__(self) -> None:
-        self.fake = FakeLine()
+        self.link = FakeLink()
         self.lost: Refusal | None = None
         self.left = False
 
-    async def line(self) -> FakeLine:
+    async def working_link(self) -> FakeLink:
         if self.lost is not None:
             raise self.lost
-        return self.fake
+        return self.link
 
     async def until_audible(self, **_options: Any) -> None:
         return
 
     async def give_up(self) -> Refusal:
-        return Refusal("lost the connection")
+        return Refusal(Reason.VOICE_CONNECTION_LOST)
 
     async def leave(self) -> None:
         self.left = True
 
 
 class Speech:
-    """What an item's backend does."""
+    """A scripted stream of speech."""
 
     def __init__(self, seconds: float = 0.3, error: Exception | None = None) -> None:
         self.seconds = seconds
@@ -124,177 +124,183 @@ def player(connection: FakeConnection) -> GuildPlayer:
     return GuildPlayer(cast("Connection", connection))
 
 
-def item(speech: Speech, owner: int = ADA) -> QueuedItem:
-    return QueuedItem(owner, "ada", "Ada", "Hello there.", 1, speech)
+def entry(speech: Speech, owner: int = ADA) -> QueueEntry:
+    return QueueEntry(owner, "ada", "Ada", "Hello there.", 1, speech)
 
 
-async def heard(*items: QueuedItem) -> None:
+async def heard(*entries: QueueEntry) -> None:
     async with asyncio.timeout(5):
-        for each in items:
+        for each in entries:
             await each.heard()
 
 
-async def test_everything_is_heard_in_turn(player: GuildPlayer, connection: FakeConnection) -> None:
-    items = [item(Speech()) for _ in range(3)] + [item(Speech(), GRACE)]
-    for each in items:
+async def test_members_are_served_in_rounds(
+    player: GuildPlayer, connection: FakeConnection
+) -> None:
+    entries = [entry(Speech()) for _ in range(3)] + [entry(Speech(), GRACE)]
+    for each in entries:
         player.add(each)
-    await heard(*items)
-    assert connection.fake.played == [items[place].source for place in (0, 3, 1, 2)]
+    await heard(*entries)
+    assert connection.link.played == [entries[index].source for index in (0, 3, 1, 2)]
     await asyncio.sleep(0.15)
     assert not player.is_busy
 
 
-async def test_the_next_item_is_made_while_one_is_heard_but_not_all_of_them(
+async def test_some_entries_are_prefetched_while_one_is_played(
     player: GuildPlayer, connection: FakeConnection
 ) -> None:
-    connection.fake.open.clear()
+    connection.link.open.clear()
     speeches = [Speech(seconds=4) for _ in range(6)]
     for speech in speeches:
-        player.add(item(speech))
+        player.add(entry(speech))
     await asyncio.sleep(0.3)
     assert [speech.begun for speech in speeches] == [1, 1, 1, 0, 0, 0]
 
 
-async def test_the_backend_is_left_to_who_is_heard_now(player: GuildPlayer) -> None:
+async def test_the_current_entry_is_produced_before_the_next(player: GuildPlayer) -> None:
     slow, following = Speech(), Speech()
     slow.may_go_on.clear()
-    player.add(item(slow))
-    player.add(item(following))
+    player.add(entry(slow))
+    player.add(entry(following))
     await asyncio.sleep(0.05)
     assert following.begun == 0
     slow.may_go_on.set()
     await asyncio.sleep(0.05)
     assert following.begun == 1
-    await player.close(Refusal("over"))
+    await player.close(Refusal(Reason.STOPPED))
 
 
-async def test_long_speech_is_held_only_in_part(
+async def test_long_speech_is_buffered_only_in_part(
     player: GuildPlayer, connection: FakeConnection
 ) -> None:
-    connection.fake.open.clear()
-    long = item(Speech(seconds=60))
+    connection.link.open.clear()
+    long = entry(Speech(seconds=60))
     player.add(long)
     await asyncio.sleep(0.3)
-    assert AHEAD_SECONDS <= long.source.buffered_seconds <= AHEAD_SECONDS + 1
-    await player.close(Refusal("over"))
+    assert MAX_BUFFERED_SECONDS <= long.source.buffered_seconds <= MAX_BUFFERED_SECONDS + 1
+    await player.close(Refusal(Reason.STOPPED))
 
 
-async def test_who_is_removed_is_told_why_and_the_backend_stops(player: GuildPlayer) -> None:
+async def test_a_removed_entry_fails_with_the_reason_and_the_backend_stops(
+    player: GuildPlayer,
+) -> None:
     speech = Speech(seconds=60)
-    current, waiting = item(speech), item(Speech())
+    current, waiting = entry(speech), entry(Speech())
     player.add(current)
     player.add(waiting)
     await asyncio.sleep(0.05)
-    player.remove(current, Refusal("skipped"))
-    with pytest.raises(Refusal, match="skipped"):
+    player.remove(current, Refusal(Reason.SKIPPED))
+    with pytest.raises(Refusal, match=Reason.SKIPPED):
         await current.heard()
     await heard(waiting)
     assert speech.closed
 
 
-async def test_an_item_whose_speech_fails_tells_so_and_others_go_on(player: GuildPlayer) -> None:
-    at_once = item(Speech(seconds=0, error=GenerationFailedError("none")))
-    midway = item(Speech(seconds=0.3, error=GenerationFailedError("half")))
-    fine = item(Speech())
+async def test_an_entry_whose_speech_fails_raises_the_error_and_others_go_on(
+    player: GuildPlayer,
+) -> None:
+    at_once = entry(Speech(seconds=0, error=GenerationFailedError("none")))
+    midway = entry(Speech(seconds=0.3, error=GenerationFailedError("half")))
+    fine = entry(Speech())
     for each in (at_once, midway, fine):
         player.add(each)
     for failed in (at_once, midway):
         with pytest.raises(GenerationFailedError):
             await failed.heard()
-    assert midway.source.drained, "what there was of it is heard"
+    assert midway.source.drained, "what was produced of it is played"
     await heard(fine)
 
 
 async def test_everybody_is_told_when_the_channel_is_lost(
     player: GuildPlayer, connection: FakeConnection
 ) -> None:
-    connection.lost = Refusal("disconnected")
-    items = [item(Speech()), item(Speech(), GRACE)]
-    for each in items:
+    connection.lost = Refusal(Reason.DISCONNECTED)
+    entries = [entry(Speech()), entry(Speech(), GRACE)]
+    for each in entries:
         player.add(each)
-    for each in items:
-        with pytest.raises(Refusal, match="disconnected"):
+    for each in entries:
+        with pytest.raises(Refusal, match=Reason.DISCONNECTED):
             await heard(each)
     connection.lost = None
-    again = item(Speech())
+    again = entry(Speech())
     player.add(again)
     await heard(again)
 
 
-async def test_lines_by_which_nothing_is_heard_are_not_tried_for_ever(
+async def test_links_that_get_nothing_through_are_not_tried_for_ever(
     player: GuildPlayer, connection: FakeConnection
 ) -> None:
-    connection.fake.dead = True
-    unheard = item(Speech())
+    connection.link.dead = True
+    unheard = entry(Speech())
     player.add(unheard)
-    with pytest.raises(Refusal, match="lost the connection"):
+    with pytest.raises(Refusal, match=Reason.VOICE_CONNECTION_LOST):
         await heard(unheard)
-    assert len(connection.fake.played) == MAX_FUTILE_TRIES
-    connection.fake.dead = False
-    again = item(Speech())
+    assert len(connection.link.played) == MAX_FUTILE_TRIES
+    connection.link.dead = False
+    again = entry(Speech())
     player.add(again)
     await heard(again)
 
 
-async def test_a_defect_does_not_leave_the_queue_waiting(
+async def test_an_unexpected_error_ends_every_entry(
     player: GuildPlayer, connection: FakeConnection
 ) -> None:
     def break_down(_source: SpeechSource) -> asyncio.Event:
         raise ZeroDivisionError
 
-    connection.fake.play = break_down  # type: ignore[assignment]
-    items = [item(Speech()), item(Speech())]
-    for each in items:
+    connection.link.play = break_down  # type: ignore[assignment]
+    entries = [entry(Speech()), entry(Speech())]
+    for each in entries:
         player.add(each)
-    for each in items:
-        with pytest.raises(Refusal, match="Something broke"):
+    for each in entries:
+        with pytest.raises(Refusal, match=Reason.PLAYER_FAILED):
             await heard(each)
     assert not player.is_busy
 
 
-async def test_closing_ends_everything_and_leaves(
+async def test_closing_ends_every_entry_and_leaves(
     player: GuildPlayer, connection: FakeConnection
 ) -> None:
-    connection.fake.open.clear()
+    connection.link.open.clear()
     speeches = [Speech(seconds=60), Speech(seconds=60)]
-    items = [item(speech) for speech in speeches]
-    for each in items:
+    entries = [entry(speech) for speech in speeches]
+    for each in entries:
         player.add(each)
     await asyncio.sleep(0.05)
     before = asyncio.all_tasks()
-    await player.close(Refusal("restarting"))
-    for each in items:
-        with pytest.raises(Refusal, match="restarting"):
+    await player.close(Refusal(Reason.PLAYER_RESTARTING))
+    for each in entries:
+        with pytest.raises(Refusal, match=Reason.PLAYER_RESTARTING):
             await each.heard()
     assert connection.left
     assert all(speech.closed for speech in speeches if speech.begun)
-    mine = asyncio.all_tasks() - {asyncio.current_task()} - connection.fake._tasks
+    mine = asyncio.all_tasks() - {asyncio.current_task()} - connection.link._tasks
     assert not mine & before, "nothing is left running"
 
 
 async def test_the_queue_is_bounded_for_each_member(player: GuildPlayer) -> None:
     speech = Speech()
     speech.may_go_on.clear()
-    player.add(item(speech))
+    player.add(entry(speech))
     await asyncio.sleep(0)
     for _ in range(MAX_WAITING_PER_MEMBER):
-        player.add(item(Speech()))
-    with pytest.raises(Refusal, match="You have as much in the queue"):
-        player.add(item(Speech()))
-    player.add(item(Speech(), GRACE))
-    await player.close(Refusal("over"))
+        player.add(entry(Speech()))
+    with pytest.raises(Refusal, match=Reason.OWN_QUEUE_FULL):
+        player.add(entry(Speech()))
+    player.add(entry(Speech(), GRACE))
+    await player.close(Refusal(Reason.STOPPED))
 
 
-async def test_places_and_estimates(player: GuildPlayer, connection: FakeConnection) -> None:
-    connection.fake.open.clear()
-    items = [item(Speech(seconds=3)), item(Speech(seconds=2)), item(Speech(), GRACE)]
-    for each in items:
+async def test_positions_and_estimates(player: GuildPlayer, connection: FakeConnection) -> None:
+    connection.link.open.clear()
+    entries = [entry(Speech(seconds=3)), entry(Speech(seconds=2)), entry(Speech(), GRACE)]
+    for each in entries:
         player.add(each)
     await asyncio.sleep(0.2)
-    places = player.places()
-    assert [place.number for place in places] == [0, 1, 2]
-    assert [place.item for place in places] == [items[0], items[2], items[1]]
-    assert places[1].starts_in == pytest.approx(3.0, abs=0.1)
-    assert places[2].starts_in == pytest.approx(3.3, abs=0.1)
-    await player.close(Refusal("over"))
-    assert player.place_of(items[0]) is None
+    positions = player.positions()
+    assert [position.number for position in positions] == [0, 1, 2]
+    assert [position.entry for position in positions] == [entries[0], entries[2], entries[1]]
+    assert positions[1].starts_in == pytest.approx(3.0, abs=0.1)
+    assert positions[2].starts_in == pytest.approx(3.3, abs=0.1)
+    await player.close(Refusal(Reason.STOPPED))
+    assert player.position_of(entries[0]) is None

@@ -1,4 +1,4 @@
-"""What discord.py's player reads: everything once, in order, with silence where nothing is yet."""
+"""What discord.py's player reads: every sample once, in order, and silence where none is ready."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def steepest(pcm: bytes) -> int:
     return int(np.abs(np.diff(left(pcm).astype(int), prepend=0, append=0)).max())
 
 
-def test_the_start_waits_for_a_little_more_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_sound_waits_for_the_prebuffer_but_not_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = 100.0
     monkeypatch.setattr("time.perf_counter", lambda: now)
     source = SpeechSource()
@@ -64,7 +66,7 @@ def test_the_start_waits_for_a_little_more_and_no_longer(monkeypatch: pytest.Mon
     assert source.underruns == 0
 
 
-def test_the_start_does_not_wait_if_there_is_enough() -> None:
+def test_the_first_sound_does_not_wait_once_the_prebuffer_is_full() -> None:
     source = SpeechSource()
     source.feed(sound(0.08))
     assert source.read() == SILENCE
@@ -83,7 +85,7 @@ def test_the_end_is_not_cut() -> None:
     assert source.read() == b""
 
 
-def test_an_underrun_is_silence_and_then_speech_gathers_again() -> None:
+def test_after_an_underrun_the_prebuffer_is_filled_again() -> None:
     source = SpeechSource()
     source.feed(sound(0.25))
     heard = [source.read() for _ in range(15)]
@@ -95,7 +97,7 @@ def test_an_underrun_is_silence_and_then_speech_gathers_again() -> None:
     assert source.read() != SILENCE
 
 
-def test_each_underrun_gathers_more() -> None:
+def test_each_underrun_makes_the_prebuffer_larger() -> None:
     source = SpeechSource()
     gathered = []
     for _ in range(6):
@@ -122,14 +124,14 @@ def test_nothing_clicks() -> None:
     assert steepest(b"".join(heard)) <= GENTLE
 
 
-def test_speech_that_goes_on_after_a_drop_begins_softly() -> None:
+def test_resumed_speech_is_faded_in() -> None:
     source = SpeechSource()
     source.feed(sound(0.5))
     for _ in range(5):
         source.read()
-    source.hold()
-    source.go_back(0)
-    source.go_on()
+    source.pause()
+    source.rewind(0)
+    source.resume()
     source.finish()
     assert steepest(drain(source)) <= GENTLE
 
@@ -144,7 +146,7 @@ def test_speech_that_goes_on_after_a_drop_begins_softly() -> None:
     )
 )
 def test_every_sample_comes_out_once_and_in_order(steps: list[tuple[str, int]]) -> None:
-    """Whatever the reading pattern. Edges are faded, so a sample counts by where it comes out."""
+    """However reads and feeds alternate. Faded samples differ, so samples are only counted."""
     source = SpeechSource()
     fed, frames = 0, []
     for step, count in steps:
@@ -162,7 +164,7 @@ def test_every_sample_comes_out_once_and_in_order(steps: list[tuple[str, int]]) 
     assert source.position == fed * 4
 
 
-def test_reads_go_on_where_the_last_ended() -> None:
+def test_each_read_continues_the_last_one() -> None:
     source = SpeechSource()
     source.feed(numbered(0, 9_600))
     source.feed(numbered(9_600, 9_600))
@@ -171,7 +173,7 @@ def test_reads_go_on_where_the_last_ended() -> None:
     assert np.array_equal(heard[FADE:-FADE], np.arange(FADE, 19_200 - FADE))
 
 
-def test_what_nobody_heard_is_said_again() -> None:
+def test_rewound_speech_is_read_again() -> None:
     source = SpeechSource()
     source.feed(numbered(0, 20_000))
     source.finish()
@@ -180,24 +182,24 @@ def test_what_nobody_heard_is_said_again() -> None:
     heard_until = source.position
     for _ in range(4):
         source.read()
-    source.hold()
+    source.pause()
     assert source.read() == SILENCE
-    source.go_back(heard_until)
-    source.go_on()
+    source.rewind(heard_until)
+    source.resume()
     assert left(source.read())[-1] == heard_until // 4 + 959
 
 
-def test_an_item_that_ran_out_while_the_line_was_dead_is_not_over() -> None:
+def test_a_drained_source_can_be_rewound() -> None:
     source = SpeechSource()
     source.feed(sound(0.2))
     source.finish()
     for _ in range(10):
         source.read()
     was_drained = source.drained
-    source.hold()
-    source.go_back(0)
+    source.pause()
+    source.rewind(0)
     assert (was_drained, source.drained) == (True, False)
-    source.go_on()
+    source.resume()
     assert source.read() != SILENCE
 
 
@@ -207,17 +209,17 @@ def test_only_the_last_seconds_are_kept() -> None:
         source.feed(sound(0.5))
         for _ in range(25):
             source.read()
-    source.go_back(0)
+    source.rewind(0)
     kept = (source.length - source.position) / BYTES_PER_SECOND
     assert sources.KEPT_SECONDS <= kept <= sources.KEPT_SECONDS + 2
     assert len(source._pcm) <= (sources.KEPT_SECONDS + 2) * BYTES_PER_SECOND
 
 
-def test_what_is_taken_back_is_not_heard() -> None:
+def test_retracted_speech_is_not_read() -> None:
     source = SpeechSource()
     source.feed(sound(0.5))
     source.feed(sound(1.0, level=LOUD // 2))
-    source.take_back(len(sound(1.0)))
+    source.retract(len(sound(1.0)))
     source.feed(sound(0.5, level=LOUD // 4))
     source.finish()
     heard = left(drain(source))
@@ -226,53 +228,53 @@ def test_what_is_taken_back_is_not_heard() -> None:
     assert len(heard) == 48_000
 
 
-def test_what_was_heard_cannot_be_taken_back() -> None:
+def test_speech_that_was_read_cannot_be_retracted() -> None:
     source = SpeechSource()
     source.feed(sound(1.0))
     for _ in range(25):
         source.read()
-    source.take_back(len(sound(1.0)))
+    source.retract(len(sound(1.0)))
     assert source.length == pytest.approx(len(sound(0.505)), abs=4)
 
 
-def test_skipping_ends_softly_and_at_once() -> None:
+def test_stopping_fades_out_at_once() -> None:
     source = SpeechSource()
     source.feed(sound(5.0))
     heard = [source.read() for _ in range(10)]
-    source.end()
+    source.stop()
     rest = drain(source)
     assert len(rest) <= FRAME_BYTES
     whole = b"".join(heard) + rest
     assert steepest(whole) <= GENTLE
 
 
-def test_what_is_made_after_the_end_is_not_heard() -> None:
+def test_what_is_fed_after_stopping_is_not_read() -> None:
     source = SpeechSource()
     source.feed(sound(1.0))
     source.read()
-    source.end()
+    source.stop()
     source.feed(sound(1.0))
     assert len(drain(source)) <= FRAME_BYTES
 
 
-def test_skipping_while_nobody_could_hear_ends_at_once() -> None:
+def test_a_paused_source_stops_at_once() -> None:
     source = SpeechSource()
     source.feed(sound(5.0))
     source.read()
-    source.hold()
-    source.end()
+    source.pause()
+    source.stop()
     assert source.read() == b""
 
 
-async def test_begun_waits_for_the_first_sound_or_the_end() -> None:
+async def test_until_readable_waits_for_the_first_sound_or_the_end() -> None:
     source = SpeechSource()
     source.feed(b"")
-    assert not source._begun.is_set()
+    assert not source._readable.is_set()
     source.feed(sound(0.1))
-    await source.begun()
+    await source.until_readable()
     nothing = SpeechSource()
     nothing.finish()
-    await nothing.begun()
+    await nothing.until_readable()
 
 
 def test_a_read_takes_no_time() -> None:

@@ -1,4 +1,4 @@
-"""A short storm; `python -m tests.playback.storm --minutes 10` is the long one."""
+"""A short random test; `python -m tests.playback.storm --minutes 10` runs a long one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = real_time
 
 
 @pytest.mark.slow
-async def test_every_item_is_heard_or_its_owner_is_told(tmp_path: Path) -> None:
+async def test_every_item_is_heard_or_explained(tmp_path: Path) -> None:
     report = await storm(tmp_path, seconds=75.0, seed=1)
     assert not report.lost, str(report)
     assert report.heard > 30

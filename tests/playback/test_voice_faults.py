@@ -1,4 +1,4 @@
-"""Whatever voice does to the bot: each item is heard, or its owner is told, and life goes on."""
+"""Faults of voice connections: each `/say` is heard or explained, and the next one works."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     "code", [4006, *(pytest.param(code, marks=SLOW) for code in (1006, 4009, 4014, 4015, 4022))]
 )
-async def test_an_item_goes_on_after_a_dropped_connection(
+async def test_speech_resumes_after_a_dropped_connection(
     guild: VoiceGuild, ada: Speaker, code: int
 ) -> None:
-    """Discord still shows the bot in the channel: the drop is an accident."""
+    """Discord still shows the bot in the channel, so nobody disconnected it."""
     answer = await says_and_is_interrupted(guild, ada, 2.5)
     await guild.call.close(code)
     await is_heard(guild, answer, 2.5)
@@ -49,17 +49,17 @@ async def test_a_rate_limited_bot_stays_away_and_says_so(guild: VoiceGuild, ada:
 
 
 @SLOW
-async def test_a_call_that_ended_is_left_and_the_owner_is_told(
+async def test_a_call_that_ended_is_left_and_the_member_is_told(
     guild: VoiceGuild, ada: Speaker
 ) -> None:
-    """Code 4022 together with the news that the bot is in no channel any more."""
+    """Close code 4022, and an event that shows the bot in no channel."""
     answer = await says_and_is_interrupted(guild, ada, 2.5)
     await guild.kick_bot(code=4022)
     assert "disconnected" in (await last_word(answer) or "")
     await all_is_well_again(guild, ada)
 
 
-async def test_a_kicked_bot_stays_out_and_every_owner_is_told(
+async def test_a_disconnected_bot_stays_out_and_every_member_is_told(
     guild: VoiceGuild, ada: Speaker
 ) -> None:
     grace = await guild.speaker("grace")
@@ -73,7 +73,7 @@ async def test_a_kicked_bot_stays_out_and_every_owner_is_told(
     await all_is_well_again(guild, ada)
 
 
-async def test_an_item_goes_on_when_the_server_changes(guild: VoiceGuild, ada: Speaker) -> None:
+async def test_speech_resumes_when_the_server_changes(guild: VoiceGuild, ada: Speaker) -> None:
     answer = await says_and_is_interrupted(guild, ada, 2.5)
     await guild.move_server()
     await is_heard(guild, answer, 2.5)
@@ -81,7 +81,9 @@ async def test_an_item_goes_on_when_the_server_changes(guild: VoiceGuild, ada: S
 
 
 @SLOW
-async def test_an_item_goes_on_where_the_bot_is_dragged_to(guild: VoiceGuild, ada: Speaker) -> None:
+async def test_speech_resumes_in_the_channel_that_the_bot_is_moved_to(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
     answer = await says_and_is_interrupted(guild, ada, 2.5)
     await guild.move_bot(guild.studio)
     await is_heard(guild, answer, 2.5)
@@ -95,7 +97,7 @@ async def test_an_item_goes_on_where_the_bot_is_dragged_to(guild: VoiceGuild, ad
 async def test_a_call_that_moves_during_a_handshake_is_followed(
     guild: VoiceGuild, ada: Speaker, *, dragged: bool
 ) -> None:
-    """Discord.py begins anew then, and cancels what it was doing, with whoever waits for it."""
+    """discord.py starts another handshake then, and cancels the one that is awaited."""
     answer = await says_and_is_interrupted(guild, ada, 3.0)
     guild.call.faults = Faults(loses_discovery=True)
     await guild.call.close(1006)
@@ -110,7 +112,9 @@ async def test_a_call_that_moves_during_a_handshake_is_followed(
 
 
 @SLOW
-async def test_a_voice_server_that_refuses_for_a_while(guild: VoiceGuild, ada: Speaker) -> None:
+async def test_a_server_that_refuses_for_a_while_is_tried_again(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
     answer = await says_and_is_interrupted(guild, ada, 2.5)
     guild.call.faults = Faults(refuses_connections=True)
     await guild.call.close(1006)
@@ -130,7 +134,7 @@ async def test_a_voice_server_that_refuses_for_a_while(guild: VoiceGuild, ada: S
     ],
     ids=["closes on identify", "loses discovery", "loses the session description"],
 )
-async def test_a_handshake_that_fails_quietly_is_tried_again(
+async def test_a_handshake_that_fails_is_tried_again(
     guild: VoiceGuild, ada: Speaker, fault: Faults
 ) -> None:
     answer = await says_and_is_interrupted(guild, ada, 2.5)
@@ -153,7 +157,7 @@ async def test_the_first_connection_is_tried_again_too(guild: VoiceGuild, ada: S
 
 
 @SLOW
-async def test_a_first_connection_that_never_comes_about_is_given_up(
+async def test_a_first_connection_that_never_succeeds_is_given_up(
     guild: VoiceGuild, ada: Speaker
 ) -> None:
     guild.call.faults = Faults(refuses_connections=True)
@@ -175,7 +179,7 @@ async def test_a_bot_that_is_rate_limited_at_once_does_not_try_again(
 async def test_a_bot_that_is_moved_while_it_connects_tries_again(
     guild: VoiceGuild, ada: Speaker, moves: str
 ) -> None:
-    """Discord.py gives up what it does then, and begins anew behind the back of who waits."""
+    """discord.py cancels the handshake that is awaited, and starts another in a task of its own."""
     guild.call.faults = Faults(loses_discovery=True)
     answer = await ada.says(1, 1.0)
     await eventually(lambda: guild.call.sessions)
@@ -195,7 +199,7 @@ async def test_a_bot_that_is_moved_while_it_connects_tries_again(
 async def test_a_server_that_changes_again_before_it_was_reached(
     guild: VoiceGuild, ada: Speaker
 ) -> None:
-    """What discord.py still tries then must not end the connection that is made meanwhile."""
+    """discord.py's abandoned handshakes must not end the connection that is made meanwhile."""
     answer = await says_and_is_interrupted(guild, ada, 9.0)
     guild.call.faults = Faults(loses_discovery=True)
     for _ in range(2):
@@ -206,7 +210,7 @@ async def test_a_server_that_changes_again_before_it_was_reached(
 
 
 @SLOW
-async def test_a_bot_that_is_kicked_while_it_connects_anew_stays_out(
+async def test_a_bot_that_is_disconnected_while_it_reconnects_stays_out(
     guild: VoiceGuild, ada: Speaker
 ) -> None:
     answer = await says_and_is_interrupted(guild, ada, 2.5)
@@ -232,21 +236,19 @@ async def test_a_server_that_never_comes_back_is_given_up(guild: VoiceGuild, ada
 
 
 @SLOW
-async def test_the_end_of_an_item_is_not_lost_quietly(guild: VoiceGuild, ada: Speaker) -> None:
-    """The line breaks just before the end, where a lost clip looks like one that was heard."""
+async def test_the_end_of_speech_is_not_lost_silently(guild: VoiceGuild, ada: Speaker) -> None:
+    """The link breaks just before the end, where lost speech looks like speech that was heard."""
     answer = await says_and_is_interrupted(guild, ada, 2.0, after=1.5)
     await guild.call.close(1006)
     await is_heard(guild, answer, 2.0)
 
 
 @SLOW
-async def test_some_lost_packets_are_no_reason_to_reconnect(
-    guild: VoiceGuild, ada: Speaker
-) -> None:
+async def test_a_few_lost_packets_do_not_cause_a_reconnect(guild: VoiceGuild, ada: Speaker) -> None:
     guild.call.faults = Faults(drop_share=0.1)
     await ada.says(1, 3.0)
     heard = await guild.call.heard_until_quiet()
     assert len(guild.call.sessions) == 1
     assert heard.missing() > 0
     assert [row.item for row in passages(heard)] == [1]
-    assert repeated_seconds(heard, 1) < 0.3, "but for what Opus makes up to hide the loss"
+    assert repeated_seconds(heard, 1) < 0.3, "except for what Opus makes up to conceal the loss"

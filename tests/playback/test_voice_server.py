@@ -1,4 +1,4 @@
-"""The loopback voice server hears what a stock `VoiceClient` plays, and fails as it is told to."""
+"""The loopback voice server: it hears what a stock `VoiceClient` plays, and fails on demand."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = real_time
 
 @pytest.fixture
 async def world() -> AsyncIterator[VoiceWorld]:
-    """Three guilds, with a bot that has no code of ours."""
+    """Three guilds, with a bot that uses only discord.py."""
     load_opus()
     intents = discord.Intents.none()
     intents.guilds = intents.voice_states = True
@@ -54,7 +54,7 @@ def guild(world: VoiceWorld) -> VoiceGuild:
 
 
 async def plays(guild: VoiceGuild, seconds: float, *, item: int = 0) -> discord.VoiceClient:
-    """Connect as any bot would, and begin to play marked speech."""
+    """Connect as any bot does, and start to play marked speech."""
     client = await guild.channel.connect(cls=discord.VoiceClient, timeout=1.5)
     if guild.call.listeners:
         await eventually(lambda: client.voice_privacy_code)
@@ -91,7 +91,7 @@ async def test_nobody_hears_what_is_sent_before_encryption_is_ready(guild: Voice
     assert guild.call.unintelligible == pytest.approx((1.0 - heard.seconds) / 0.02, abs=2)
 
 
-async def test_a_listener_comes_and_goes(guild: VoiceGuild) -> None:
+async def test_a_listener_joins_and_leaves(guild: VoiceGuild) -> None:
     guild.call.listeners = 0
     client = await plays(guild, 1.0)
     await guild.call.begins()
@@ -154,7 +154,7 @@ async def test_the_bot_is_moved_to_another_channel(guild: VoiceGuild) -> None:
     assert {frame.connection for frame in heard.frames} == {0, 1}
 
 
-async def test_a_kicked_bot_is_out(guild: VoiceGuild) -> None:
+async def test_a_disconnected_bot_is_out(guild: VoiceGuild) -> None:
     client = await plays(guild, 5.0)
     await guild.call.begins()
     await guild.kick_bot()
@@ -163,7 +163,9 @@ async def test_a_kicked_bot_is_out(guild: VoiceGuild) -> None:
     assert not guild.call.is_connected
 
 
-async def test_a_ghost_believes_that_it_is_heard(guild: VoiceGuild) -> None:
+async def test_a_bot_that_is_dropped_without_an_event_believes_that_it_is_connected(
+    guild: VoiceGuild,
+) -> None:
     client = await plays(guild, 5.0)
     await guild.call.begins()
     guild.forget_bot()

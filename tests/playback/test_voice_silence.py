@@ -1,4 +1,4 @@
-"""UDP falls silent, and nothing says so: what was said into the silence is said again."""
+"""UDP falls silent without any event: what was played into the silence is repeated."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ pytestmark = real_time
 SLOW = pytest.mark.slow
 
 GONE_BACK_SECONDS = 3.5
-"""A frame from after a silence, heard before the bot goes back, makes all that follows a repeat."""
+"""If a frame after the silence is heard before the bot rewinds, all that follows is a repeat."""
 
 
-async def drops_and_heals(guild: VoiceGuild) -> None:
-    """The connection breaks while nothing is said, and the bot makes another."""
+async def drops_and_recovers(guild: VoiceGuild) -> None:
+    """The connection breaks while nothing is played, and the bot reconnects."""
     before = len(guild.call.sessions)
     await guild.call.close(4006)
     await eventually(lambda: len(guild.call.sessions) > before)
@@ -47,10 +47,10 @@ async def test_udp_silence_is_noticed(guild: VoiceGuild, ada: Speaker) -> None:
 
 @SLOW
 @pytest.mark.parametrize("lost", [0.5, 2.5])
-async def test_what_was_said_into_silence_is_said_again_after_a_drop(
+async def test_what_was_played_into_silence_is_repeated_after_a_drop(
     guild: VoiceGuild, ada: Speaker, lost: float
 ) -> None:
-    """The line breaks before its silence has lasted long enough to count as a fault."""
+    """The link breaks before its silence has lasted long enough to count as a fault."""
     answer = await says_and_is_interrupted(guild, ada, 6.0, after=2.0)
     guild.call.falls_silent()
     await asyncio.sleep(lost)
@@ -60,10 +60,10 @@ async def test_what_was_said_into_silence_is_said_again_after_a_drop(
 
 
 @SLOW
-async def test_what_was_said_into_silence_is_said_again_after_a_move(
+async def test_what_was_played_into_silence_is_repeated_after_a_move(
     guild: VoiceGuild, ada: Speaker
 ) -> None:
-    """The new server answers within milliseconds, as if nothing had been wrong."""
+    """The new server echoes within milliseconds, as if nothing had been wrong."""
     answer = await says_and_is_interrupted(guild, ada, 6.0, after=2.0)
     guild.call.falls_silent()
     await asyncio.sleep(2.5)
@@ -73,7 +73,7 @@ async def test_what_was_said_into_silence_is_said_again_after_a_move(
 
 
 @SLOW
-async def test_what_was_said_into_silence_is_said_again_once_it_is_over(
+async def test_what_was_played_into_silence_is_repeated_once_it_is_over(
     guild: VoiceGuild, ada: Speaker
 ) -> None:
     answer = await says_and_is_interrupted(guild, ada, 6.0, after=2.0)
@@ -81,19 +81,19 @@ async def test_what_was_said_into_silence_is_said_again_once_it_is_over(
     await asyncio.sleep(2.5)
     guild.call.speaks_again()
     await is_heard(guild, answer, 6.0, repeated=GONE_BACK_SECONDS)
-    assert len(guild.call.sessions) == 1, "there is no need to connect anew"
+    assert len(guild.call.sessions) == 1, "there is no need to reconnect"
     await all_is_well_again(guild, ada)
 
 
 @SLOW
-@pytest.mark.parametrize("then", ["lasts", "the line breaks", "the call moves"])
+@pytest.mark.parametrize("then", ["lasts", "the link breaks", "the call moves"])
 async def test_a_silence_that_begins_just_before_the_end_is_noticed(
     guild: VoiceGuild, ada: Speaker, then: str
 ) -> None:
-    """The call moves only once all was said, and the new server knows nothing of that."""
+    """The call moves only after all was played, and the new server says nothing about that."""
     answer = await says_and_is_interrupted(guild, ada, 3.0, after=2.2)
     guild.call.falls_silent()
-    if then == "the line breaks":
+    if then == "the link breaks":
         await asyncio.sleep(0.7)
         await guild.call.close(1006)
     elif then == "the call moves":
@@ -105,7 +105,7 @@ async def test_a_silence_that_begins_just_before_the_end_is_noticed(
 
 @SLOW
 async def test_a_silence_that_follows_another_is_noticed(guild: VoiceGuild, ada: Speaker) -> None:
-    """The next two connections are dead from the start, so that nothing was ever heard there."""
+    """The next two connections are silent from the start, so nothing is ever heard there."""
     answer = await says_and_is_interrupted(guild, ada, 5.0, after=2.0)
     guild.call.faults = Faults(silent_from_the_start=True)
     await guild.call.close(1006)
@@ -127,20 +127,22 @@ async def test_a_server_that_stays_silent_is_given_up(guild: VoiceGuild, ada: Sp
 
 
 @SLOW
-async def test_udp_silence_is_noticed_after_lines_on_which_nothing_was_said(
+async def test_udp_silence_is_noticed_after_links_that_played_nothing(
     guild: VoiceGuild, ada: Speaker
 ) -> None:
-    """Such a line shows nothing, so what the one before has shown still counts."""
+    """Such links show nothing, so what the link before them has shown still counts."""
     assert SPOKEN in (await last_word(await ada.says(2, 1.0)) or "")
-    await drops_and_heals(guild)
-    await drops_and_heals(guild)
+    await drops_and_recovers(guild)
+    await drops_and_recovers(guild)
     guild.call.falls_silent()
     await is_heard(guild, await ada.says(1, 2.0), 2.0)
 
 
 @SLOW
-async def test_a_ghost_comes_back_to_life(guild: VoiceGuild, ada: Speaker) -> None:
-    """Discord has dropped the bot and told it nothing, while it speaks."""
+async def test_a_bot_that_was_dropped_without_an_event_reconnects(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    """Discord drops the bot while it speaks, and sends no event."""
     answer = await says_and_is_interrupted(guild, ada, 9.0, after=4.0)
     guild.forget_bot()
     await is_heard(guild, answer, 9.0, repeated=2.0)
@@ -149,7 +151,7 @@ async def test_a_ghost_comes_back_to_life(guild: VoiceGuild, ada: Speaker) -> No
 
 
 @SLOW
-async def test_a_ghost_that_was_idle_speaks_when_it_is_asked_to(
+async def test_an_idle_bot_that_was_dropped_without_an_event_speaks_again(
     guild: VoiceGuild, ada: Speaker
 ) -> None:
     assert SPOKEN in (await last_word(await ada.says(2, 4.0)) or "")

@@ -27,7 +27,7 @@ LIGHT_APP = Path("tests/support/light_modal_app.py")
 @asynccontextmanager
 async def open_bot(folder: Path) -> AsyncIterator[Server]:
     """Start the bot with its production backend; `MODAL_SERVER_URL` says where Modal is."""
-    backend = ModalBackend(ModalService((TOKEN_ID, TOKEN_SECRET)), model_id="light/1", places=10)
+    backend = ModalBackend(ModalService((TOKEN_ID, TOKEN_SECRET)), model_id="light/1", slots=10)
     async with open_server(folder, backend) as server:
         _let_time_pass(server.env)
         yield server

@@ -10,7 +10,7 @@ from unittest.mock import patch
 from simcord import interactions
 from simcord.env import Env
 
-from bot.client import create_bot
+from bot.client import VoiceBot
 from bot.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from simcord.builders import ChannelHandle
     from simcord.results import InteractionResult, ResponseMessage
 
-    from bot.client import VoiceBot
     from bot.speech.backend import SpeechBackend
 
 SETTLE_SECONDS = 60.0
@@ -131,7 +130,7 @@ class Server:
     async def restarts(self) -> None:
         """The bot's process ends, and a new one starts on the same database."""
         await self.bot.close()
-        self.bot = create_bot(self.bot.settings, speech=self.speech)
+        self.bot = VoiceBot(self.bot.settings, speech=self.speech)
         await self.env.restart_bot(self.bot)
 
     @contextmanager
@@ -167,7 +166,7 @@ async def open_server(
 ) -> AsyncIterator[Server]:
     """Start the bot on a new server; its database is in the folder."""
     database_url = f"sqlite:///{folder / 'timbre.db'}"
-    bot = create_bot(Settings(_env_file=None, database_url=database_url, **settings), speech=speech)
+    bot = VoiceBot(Settings(_env_file=None, database_url=database_url, **settings), speech=speech)
     # simcord.run() would need its start and end in one context, which pytest's fixtures lack.
     env = Env(bot, shard_count=1, settle_timeout=SETTLE_SECONDS)
     await env.start()

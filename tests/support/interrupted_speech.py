@@ -1,4 +1,4 @@
-"""One item that is interrupted while it is heard, and what must be so afterwards."""
+"""An item that is interrupted while it is played, and what must be true afterwards."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from tests.support.voice_guild import Speaker, VoiceGuild
 
 LOST_SECONDS = 0.15
-"""What may be lost of an item that goes on after a drop: the bot looks ten times a second."""
+"""How much of an item may be lost by a drop: the bot checks the link ten times a second."""
 
 REPEATED_SECONDS = 1.0
-"""What may be said twice, as nobody knows to the frame what was still heard."""
+"""How much may be repeated: it is not known to the frame what was still heard."""
 
 
 async def says_and_is_interrupted(
     guild: VoiceGuild, ada: Speaker, seconds: float, *, after: float = 1.0
 ) -> Answer:
-    """Ada has item 1 said, and a part of it is heard."""
+    """Ada uses `/say` for item 1, and a part of it is heard."""
     answer = await ada.says(1, seconds)
     await guild.call.begins()
     await asyncio.sleep(after)
@@ -33,7 +33,7 @@ async def says_and_is_interrupted(
 async def is_heard(
     guild: VoiceGuild, answer: Answer, seconds: float, *, repeated: float = REPEATED_SECONDS
 ) -> None:
-    """All of item 1 is heard, little of it twice, and Ada reads that it was."""
+    """All of item 1 is heard, little of it twice, and Ada is told that it was spoken."""
     told = await last_word(answer)
     heard = await guild.call.heard(seconds=0.2)
     assert unheard_seconds(heard, 1, seconds) <= LOST_SECONDS, told
@@ -43,7 +43,7 @@ async def is_heard(
 
 
 async def all_is_well_again(guild: VoiceGuild, ada: Speaker) -> None:
-    """The bot does not stay "speaking", and says the next thing that it is asked to."""
+    """The bot no longer shows as speaking, and the next `/say` is heard."""
     await eventually(lambda: not guild.call.is_speaking)
     now = time.time()
     await ada.says(2, 1.0)

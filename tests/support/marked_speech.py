@@ -1,8 +1,8 @@
-"""Speech in which every 20 ms says which item it belongs to and how far into it one is.
+"""Speech in which every 20 ms tells which item it belongs to, and at which offset.
 
-Two tones sound at once: a steady one, whose pitch is the item's number, and a rising one, whose
-pitch is the place in the item. So a test can tell from what was heard alone which items were said,
-in which order, what of them was missing and what was said twice.
+An item is the speech of one `/say`, with a number. It consists of two tones: a steady one, whose
+pitch is the number, and a rising one, whose pitch is the offset. So the sound alone tells which
+items were heard, in which order, what was missing and what was repeated.
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ if TYPE_CHECKING:
 
 CHUNK_SECONDS = 0.32
 LOUDNESS = 0.2
-LOWEST_PLACE, HERTZ_PER_SECOND = 400.0, 250.0
+LOWEST_OFFSET, HERTZ_PER_SECOND = 400.0, 250.0
 LOWEST_ITEM, HERTZ_PER_ITEM = 3_200.0, 80.0
 ITEMS = 60
 MAX_SECONDS = 9.0
 CLEAR = 0.4
-"""How loud both tones of a frame must be, of what they should be; torn frames are less."""
+"""The share of its full loudness that each tone must have; a cut frame has less."""
 
 _TEXT = re.compile(r"Item (\d+), (\d+) tenths")
 
 
 def item_text(item: int, seconds: float) -> str:
-    """What to type so that `MarkedBackend` says an item of that length, up to nine seconds."""
+    """The text that makes `MarkedBackend` speak an item of that length, up to nine seconds."""
     return f"Item {item}, {round(seconds * 10)} tenths of a second"
 
 
 def marked(item: int, seconds: float, sample_rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
     """An item's sound, in -1..1. Numbers above 59 begin again at 0."""
     times = np.arange(round(seconds * sample_rate)) / sample_rate
-    place = np.sin(2 * np.pi * (LOWEST_PLACE * times + HERTZ_PER_SECOND / 2 * times**2))
+    offset = np.sin(2 * np.pi * (LOWEST_OFFSET * times + HERTZ_PER_SECOND / 2 * times**2))
     number = np.sin(2 * np.pi * (LOWEST_ITEM + HERTZ_PER_ITEM * (item % ITEMS)) * times)
-    return (LOUDNESS * (place + number)).astype(np.float32)
+    return (LOUDNESS * (offset + number)).astype(np.float32)
 
 
 class MarkedBackend(ScriptedBackend):
-    """Streams marked speech in chunks, faster than it is heard, or as slowly as a test wants.
+    """Streams marked speech in chunks, faster than real time, unless a test slows it down.
 
     Attributes:
-        on_chunk: Awaited before each chunk with the item and the chunk's place, in seconds.
+        on_chunk: Awaited before each chunk, with the item and the chunk's offset in seconds.
         first_chunks: When each item's first chunk left, as `time.time()`.
     """
 
@@ -88,16 +88,16 @@ class MarkedBackend(ScriptedBackend):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What one frame says of itself.
+    """The contents of one frame.
 
     Attributes:
         item: Which item.
-        place: How far into it the middle of the frame is, in seconds.
+        offset: How far into the item the middle of the frame is, in seconds.
         frame: The frame.
     """
 
     item: int
-    place: float
+    offset: float
     frame: Frame
 
 
@@ -126,42 +126,42 @@ class Passage:
 
 
 def passages(heard: Heard) -> list[Passage]:
-    """The items in the order in which they were heard. Frames at torn edges are left out."""
+    """The items in the order in which they were heard, without frames that were cut."""
     marks = [mark for frame in heard.frames if (mark := _read(frame))]
     return [Passage(item, tuple(row)) for item, row in groupby(marks, lambda mark: mark.item)]
 
 
 def unheard_seconds(heard: Heard, item: int, seconds: float) -> float:
-    """How much of an item was never heard, wherever in it and however often the rest was."""
-    places = [mark.place for row in passages(heard) if row.item == item for mark in row.marks]
-    steps = np.diff(np.sort(np.array([0.0, *places, seconds])))
+    """How many seconds of an item were never heard."""
+    offsets = [mark.offset for row in passages(heard) if row.item == item for mark in row.marks]
+    steps = np.diff(np.sort(np.array([0.0, *offsets, seconds])))
     return float(np.sum(np.maximum(0.0, steps - 2 * FRAME_SECONDS)))
 
 
 def repeated_seconds(heard: Heard, item: int) -> float:
-    """How much of an item was heard more than once."""
-    places = [mark.place for row in passages(heard) if row.item == item for mark in row.marks]
-    furthest = np.maximum.accumulate(np.array([-1.0, *places]))[:-1]
-    return float(np.sum(np.array(places) < furthest + FRAME_SECONDS / 4) * FRAME_SECONDS)
+    """How many seconds of an item were heard more than once."""
+    offsets = [mark.offset for row in passages(heard) if row.item == item for mark in row.marks]
+    furthest = np.maximum.accumulate(np.array([-1.0, *offsets]))[:-1]
+    return float(np.sum(np.array(offsets) < furthest + FRAME_SECONDS / 4) * FRAME_SECONDS)
 
 
 @lru_cache(maxsize=10_000)
 def _read(frame: Frame) -> Mark | None:
-    """What a frame says of itself; None if it is silent or torn."""
+    """The contents of a frame; None if it is silent or was cut."""
     if not frame.is_audible:
         return None
-    highest_place = LOWEST_PLACE + HERTZ_PER_SECOND * (MAX_SECONDS + 0.2)
-    low = pitch(frame.samples, lowest=LOWEST_PLACE - 20, highest=highest_place)
-    high = pitch(frame.samples, lowest=highest_place + 40)
+    highest_offset = LOWEST_OFFSET + HERTZ_PER_SECOND * (MAX_SECONDS + 0.2)
+    low = pitch(frame.samples, lowest=LOWEST_OFFSET - 20, highest=highest_offset)
+    high = pitch(frame.samples, lowest=highest_offset + 40)
     item = round((high - LOWEST_ITEM) / HERTZ_PER_ITEM)
     off = abs(high - LOWEST_ITEM - item * HERTZ_PER_ITEM)
     if off > HERTZ_PER_ITEM / 4 or not 0 <= item < ITEMS or not _is_clear(frame.samples, low, high):
         return None
-    return Mark(item, (low - LOWEST_PLACE) / HERTZ_PER_SECOND, frame)
+    return Mark(item, (low - LOWEST_OFFSET) / HERTZ_PER_SECOND, frame)
 
 
 def _is_clear(samples: NDArray[np.float32], *pitches: float) -> bool:
-    """Whether a frame holds these tones and little else."""
+    """Whether a frame consists of these tones."""
     times = np.arange(len(samples)) / (len(samples) / FRAME_SECONDS)
     window = np.hanning(len(samples))
     found = [

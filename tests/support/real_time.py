@@ -1,7 +1,7 @@
-"""Tests that run in real time, where a machine that stalls for a moment can make any of them fail.
+"""The mark of tests that run in real time, which fail when the machine stalls for a moment.
 
-They listen for gaps of some tens of milliseconds, or count the seconds that somebody waits. So such
-a test is tried again, twice at the most; a defect fails it every time.
+They measure gaps of some tens of milliseconds. So such a test is run up to three times; a defect
+fails it every time.
 """
 
 import pytest

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bot.audio.ffmpeg import ffmpeg_path
+from bot.audio.decode import ffmpeg_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

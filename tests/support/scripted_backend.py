@@ -31,6 +31,7 @@ class ScriptedBackend:
     Attributes:
         model_id: Changing it is what a change of the model looks like.
         on_speak: Awaited before each sentence; it may wait, or raise.
+        on_prepare: Awaited before each voice is prepared; it may wait, or raise.
         heard: What it says that it heard in every clip.
         spoken: Every sentence, in order.
         consents: The consent record of each voice that was prepared.
@@ -59,7 +60,6 @@ class ScriptedBackend:
             model_id=self.model_id,
             languages=(AUTO_LANGUAGE, "English"),
             clones=False,
-            notice="This is a test voice.",
         )
 
     async def health(self) -> None:

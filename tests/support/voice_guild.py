@@ -1,8 +1,8 @@
 """A guild whose voice channels lead to a loopback voice server.
 
-simcord simulates Discord without voice, and with a clock of its own. What is added here: the bot's
-requests to join and leave voice channels are answered as Discord would, the voice gateway's
-websocket reaches the loopback server, and time is real.
+simcord simulates Discord without voice, and with a clock of its own. This module adds:
+the bot's requests to join and leave voice channels are answered as Discord answers them, the voice
+gateway's websocket reaches the loopback server, and time is real.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ GATEWAY_SECONDS = 0.01
 POLL_SECONDS = 0.01
 
 SPOKEN = "has spoken in"
-"""What the bot tells a member whose item was heard."""
+"""What the bot tells a member whose speech was heard."""
 
 
 class Speaker(Member):
-    """A member with a saved voice, who has the bot say marked speech.
+    """A member with a saved voice, who uses `/say` for marked speech.
 
-    Unlike other members, speakers can do things at the same time: they take `turns`.
+    Speakers can act concurrently: they wait for the lock `turns`.
     """
 
     def __init__(self, server: Server, actor: MemberActor, turns: asyncio.Lock) -> None:
@@ -57,7 +57,7 @@ class Speaker(Member):
             await self.actor.join_voice(channel)
 
     async def saves_voice(self) -> None:
-        """Save a voice, without the upload that `/clone` would want."""
+        """Save a voice, without the upload that `/clone` needs."""
         library, backend = self.server.bot.library, self.server.bot.studio.backend
         await self.consents()
         prompt = VoicePrompt(data=b"300", model_id=backend.model_id)
@@ -86,8 +86,8 @@ class VoiceGuild:
         server: The guild's text channel, in which members type.
         lounge: A voice channel.
         studio: Another one.
-        call: What is heard in the guild, and what goes wrong.
-        turns: Held by who does something, as simcord lets one person act at a time.
+        call: The voice server's side of the guild: what is heard, and what goes wrong.
+        turns: Held by the member who acts, as simcord lets one member act at a time.
     """
 
     handle: GuildHandle
@@ -115,11 +115,11 @@ class VoiceGuild:
         return self.server.env.backend.get_guild(self.handle.id).voice_states
 
     def member(self, name: str) -> Member:
-        """Someone joins the guild."""
+        """Add a member to the guild."""
         return Member(self.server, self.handle.add_member(self.server.env.create_user(name)))
 
     async def speaker(self, name: str) -> Speaker:
-        """Someone joins the guild and its lounge, and has a saved voice."""
+        """Add a member with a saved voice to the guild and its lounge."""
         async with self.turns:
             speaker = Speaker(self.server, self.member(name).actor, self.turns)
         await speaker.goes_to(self.lounge)
@@ -128,7 +128,7 @@ class VoiceGuild:
 
     async def kick_bot(self, *, code: int = 4014) -> None:
         """A moderator disconnects the bot from voice; with 4022, the whole call ends."""
-        self._place_bot(None)
+        self._move_bot(None)
         self.call.admission = None
         await self.call.close(code)
 
@@ -136,7 +136,7 @@ class VoiceGuild:
         """A moderator drags the bot into another voice channel, which another server serves."""
         await self.call.new_address()
         self.call.has_dave = not self._is_stage(channel.id)
-        self._place_bot(channel.id, suppress=self._is_stage(channel.id))
+        self._move_bot(channel.id, suppress=self._is_stage(channel.id))
         self.send_voice_server()
         await self.call.close(4014)
 
@@ -149,10 +149,10 @@ class VoiceGuild:
 
     def moderate_bot(self, **flags: bool) -> None:
         """A moderator mutes the bot, or sends it into a stage's audience, or lets it speak."""
-        self._place_bot(self.bot_is_in, **flags)
+        self._move_bot(self.bot_is_in, **flags)
 
     def forget_bot(self) -> None:
-        """Discord drops the bot from the call and tells it nothing: the bot becomes a ghost."""
+        """Discord drops the bot from the call, and sends no event."""
         self._voice_states.pop(self.call.bot_id, None)
         self.call.admission = None
         self.call.stalls()
@@ -174,14 +174,14 @@ class VoiceGuild:
     def answer_voice_request(self, channel_id: int | None, **flags: bool) -> None:
         """Do what Discord does when the bot asks to be in a voice channel, or in none.
 
-        Who is in that channel already is told no new server. Who comes to a stage is in its
-        audience.
+        A bot that is in that channel already is told no new server. A bot that joins a stage is in
+        its audience.
         """
         before = self.bot_is_in
         if channel_id is not None and channel_id != before:
             flags["suppress"] = self._is_stage(channel_id)
             self.call.has_dave = not self._is_stage(channel_id)
-        self._place_bot(channel_id, **flags)
+        self._move_bot(channel_id, **flags)
         if channel_id is None:
             self.call.admission = None
         elif channel_id != before:
@@ -190,7 +190,7 @@ class VoiceGuild:
     def _is_stage(self, channel_id: int) -> bool:
         return self.server.env.backend.get_channel(channel_id).type == ChannelType.STAGE_VOICE
 
-    def _place_bot(self, channel_id: int | None, **flags: bool) -> None:
+    def _move_bot(self, channel_id: int | None, **flags: bool) -> None:
         backend = self.server.env.backend
         backend.set_voice_state(self.handle.id, self.call.bot_id, channel_id, **flags)
 
@@ -200,8 +200,8 @@ class VoiceWorld:
     """A simulated Discord in which the bot can speak.
 
     Attributes:
-        guilds: As many as were asked for.
-        region: What serves their calls.
+        guilds: The guilds.
+        region: The voice servers of their calls.
     """
 
     guilds: list[VoiceGuild]
@@ -212,14 +212,14 @@ class VoiceWorld:
 async def open_voice(
     server: Server, *, guilds: int = 1, region: VoiceRegion | None = None
 ) -> AsyncIterator[VoiceWorld]:
-    """Give a simulated Discord a voice server, and more guilds besides the one of `server`.
+    """Give a simulated Discord a voice server, and guilds besides the one of `server`.
 
-    From then on time is real, and a typed command returns at once, whatever the bot still does.
+    From then on time is real, and a typed command returns at once, before the bot is done.
 
     Args:
         server: A simulated Discord in which the bot runs.
         guilds: How many guilds with voice channels it gets.
-        region: What serves their calls, if not one in this process.
+        region: The voice servers of their calls; by default in this process.
     """
     bot = server.bot
     _restore_time(server.env)
@@ -247,9 +247,9 @@ async def _make_guild(
 
 
 async def last_word(answer: Answer, *, within: float = 60.0) -> str | None:
-    """What a member reads once the bot is done with an item; None if it is not done in time.
+    """What a member is told once the bot is done with a `/say`; None if it is not done in time.
 
-    While the message is about what is to come, it is empty, or has a button.
+    Until then the message is empty, or has a button.
     """
 
     def is_done() -> bool:
@@ -264,9 +264,9 @@ async def last_word(answer: Answer, *, within: float = 60.0) -> str | None:
 
 
 async def eventually(is_true: Callable[[], object], *, within: float = 5.0) -> None:
-    """Wait until something is so; raises `TimeoutError` if it never is."""
+    """Wait until a condition is true; raise `TimeoutError` if that takes too long."""
     async with asyncio.timeout(within):
-        while not is_true():  # noqa: ASYNC110 - what is waited for has no event
+        while not is_true():  # noqa: ASYNC110 - the condition has no event
             await asyncio.sleep(POLL_SECONDS)
 
 
@@ -281,7 +281,7 @@ def _restore_time(env: Env) -> None:
 
 
 def _answer_voice_requests(bot: discord.AutoShardedClient, made: list[VoiceGuild]) -> None:
-    """Give simcord's gateway the one command that it lacks: to change one's voice state."""
+    """Give simcord's gateway the command that it lacks: changing the bot's voice state."""
     guilds = {guild.handle.id: guild for guild in made}
 
     async def voice_state(
@@ -311,6 +311,6 @@ def _let_voice_gateway_through(bot: discord.Client, http: aiohttp.ClientSession)
 
 
 def _soon(work: Callable[[], Any]) -> None:
-    """Do something after the time that an answer from Discord takes."""
+    """Call a function after the time that Discord takes to answer."""
     loop = asyncio.get_running_loop()
     loop.call_later(GATEWAY_SECONDS, work, context=contextvars.Context())

@@ -1,4 +1,4 @@
-"""What a member reads while others speak: commands are typed at once, and their answers awaited."""
+"""What a member is told: commands are typed at once, and their answers are awaited."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 async def told(member: Member, command: str, **options: Any) -> str:
-    """What a member reads in answer to a command."""
+    """Type a command; return the final words of its answer."""
     words = await last_word(await member.types(command, **options), within=10)
     assert words is not None
     return words
 
 
 async def waits_for(answer: Answer, words: str) -> None:
-    """Wait until a member reads something while the bot is at work."""
+    """Wait until an answer has some words, while the bot is still at work."""
     await eventually(lambda: words in answer.told)

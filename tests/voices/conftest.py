@@ -22,7 +22,7 @@ KINDS = ["sqlite_url", "postgres_url"] if POSTGRES_SERVER else ["sqlite_url"]
 
 
 class Clock:
-    """A second passes at every look."""
+    """A clock that advances by a second with each call."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -60,7 +60,7 @@ async def postgres_url() -> AsyncIterator[str]:
 
 @pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest) -> str:
-    """A database that is empty still, of each kind that can be tested here."""
+    """An empty database, of each kind that can be tested here."""
     url: str = request.getfixturevalue(request.param)
     return url
 

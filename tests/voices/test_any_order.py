@@ -16,9 +16,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bot.errors import Refusal
+from bot.errors import Reason, Refusal
 from bot.voices.database import open_database
 from bot.voices.library import VoiceLibrary
+from tests.support.refusals import refused
 from tests.voices.people import ANA, save
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Shelves(RuleBasedStateMachine):
         if number in self.kept[person]:
             assert self.run(call).name == self.kept[person][number]
         else:
-            with pytest.raises(Refusal, match="no voice with that name"):
+            with refused(Reason.NO_SUCH_VOICE):
                 self.run(call)
 
     @rule(person=people, name=names, new_name=names)
@@ -99,7 +100,7 @@ class Shelves(RuleBasedStateMachine):
     def delete(self, person: int, name: tuple[int, str]) -> None:
         call = self.find_and_delete(self.owners[person], name[1])
         if self.kept[person].pop(name[0], None) is None:
-            with pytest.raises(Refusal, match="no voice with that name"):
+            with refused(Reason.NO_SUCH_VOICE):
                 self.run(call)
         else:
             self.run(call)

@@ -1,4 +1,4 @@
-"""Many people at once: each is served or told why not, and no lock is ever seen."""
+"""Many people at once: each is served or refused, and nobody meets a locked database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from backend.contract import VoicePrompt
-from bot.errors import Refusal
+from bot.errors import Reason, Refusal
 from bot.voices.database import open_database
 from bot.voices.library import VoiceLibrary
 from bot.voices.records import SavedVoice
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
 
 
-async def outcomes(attempts: Iterable[Awaitable[SavedVoice]]) -> tuple[int, list[str]]:
-    """How many were saved, and what the others were told. Anything but a refusal is raised."""
+async def outcomes(attempts: Iterable[Awaitable[SavedVoice]]) -> tuple[int, list[Reason]]:
+    """How many were saved, and why the others were not. Anything but a refusal is raised."""
     results = await asyncio.gather(*attempts, return_exceptions=True)
     told = []
     for result in results:
         if isinstance(result, Refusal):
-            told.append(str(result))
+            told.append(result.reason)
         elif isinstance(result, BaseException):
             raise result
     return len(results) - len(told), told
@@ -42,11 +42,11 @@ async def test_of_fifty_saves_of_one_name_one_is_kept(library: VoiceLibrary) -> 
     saved, told = await outcomes(save(library, ANA, "me" if n % 2 else "ME") for n in range(50))
 
     assert saved == 1
-    assert {text[:40] for text in told} == {"You already have a voice with that name."}
+    assert set(told) == {Reason.NAME_TAKEN}
     assert (await library.page(ANA)).total == 1
 
 
-async def test_the_last_places_are_not_given_twice(database_url: str) -> None:
+async def test_the_limit_holds_for_saves_at_once(database_url: str) -> None:
     library = VoiceLibrary(await open_database(database_url), max_voices_per_user=10)
     await library.record_consent(ANA, guild_id=None)
 
@@ -88,7 +88,7 @@ async def test_one_prompt_made_twice_is_kept_once(library: VoiceLibrary) -> None
     assert (await library.find(ANA, "me")).prompt_models == (OTHER_MODEL, MODEL)
 
 
-async def test_calls_that_are_given_up_leave_everything_usable(library: VoiceLibrary) -> None:
+async def test_cancelled_calls_leave_everything_usable(library: VoiceLibrary) -> None:
     await library.record_consent(ANA, guild_id=None)
     calls = [asyncio.ensure_future(save(library, ANA, f"voice {n}")) for n in range(30)]
     for number, call in enumerate(calls):
@@ -104,7 +104,7 @@ async def test_calls_that_are_given_up_leave_everything_usable(library: VoiceLib
     await save(library, ANA, "the next one")
 
 
-async def test_a_call_that_is_given_up_is_done_before_the_database_closes(
+async def test_a_cancelled_call_ends_before_the_database_closes(
     database_url: str,
 ) -> None:
     library = VoiceLibrary(await open_database(database_url))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pytest
-
 from backend.contract import VoicePrompt
-from bot.errors import Refusal
+from bot.errors import Reason
 from bot.voices.records import Forgotten, VoicePage
+from tests.support.refusals import refused
 from tests.voices.people import ANA, BEN, MODEL, save
 
 if TYPE_CHECKING:
@@ -27,22 +26,22 @@ async def test_to_others_the_voice_does_not_exist(library: VoiceLibrary) -> None
         library.find(BEN, "Grandma"),
         library.rename(BEN, "Grandma", "Mine now"),
     ):
-        with pytest.raises(Refusal, match="no voice with that name"):
+        with refused(Reason.NO_SUCH_VOICE):
             await attempt
     assert await library.find(ANA, "Grandma") == voice
 
 
-async def test_knowing_a_voices_number_is_of_no_use(library: VoiceLibrary) -> None:
+async def test_a_voices_id_is_of_no_use_to_others(library: VoiceLibrary) -> None:
     voice = await save(library, ANA, "Grandma")
     claimed = replace(voice, owner_id=BEN)
 
     assert await library.prompt(claimed, MODEL) is None
-    with pytest.raises(Refusal, match="no voice with that name"):
+    with refused(Reason.NO_SUCH_VOICE):
         await library.clip(claimed)
-    with pytest.raises(Refusal, match="no voice with that name"):
+    with refused(Reason.NO_SUCH_VOICE):
         await library.store_prompt(claimed, VoicePrompt(b"another voice", MODEL))
     assert not await library.touch(claimed)
-    with pytest.raises(Refusal, match="no voice with that name"):
+    with refused(Reason.NO_SUCH_VOICE):
         await library.delete(claimed)
 
     assert await library.find(ANA, "Grandma") == voice

@@ -1,100 +1,104 @@
-"""Speech by Qwen3-TTS on this machine's own processor or GPU.
-
-The engine lives in a process of its own: torch holds the interpreter's lock for long stretches,
-which would stall the bot's event loop, and if it runs out of memory the bot shall live on.
-"""
+"""Speech by Qwen3-TTS on this machine: the service that Modal hosts, in a process of its own."""
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING
 
-import structlog
-
-from backend.contract import (
-    BackendUnavailableError,
-    GenerationFailedError,
-    PcmChunk,
-    PreparedVoice,
-)
-from bot.speech.worker.channel import CheckHealth, Prepare
-from bot.speech.worker.host import EngineProcess
+from backend.contract import BackendInfo, BackendUnavailableError
+from bot.speech.worker.host import WorkerBackend
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
-    from backend.contract import BackendInfo, ConsentRecord, ReferenceClip, SpeechRequest
-    from bot.speech.worker.process import LoadEngine
+    from backend.contract import (
+        ConsentRecord,
+        PcmChunk,
+        PreparedVoice,
+        ReferenceClip,
+        SpeechRequest,
+    )
+    from backend.loading import ServiceOptions
+    from backend.service import SpeechService
+    from bot.settings import Settings
 
-log = structlog.get_logger(__name__)
+INSTALL_HINT = "Speaking on this machine needs more packages: pip install 'timbre[local]'"
+
+SENTENCES_AT_ONCE = 4
+"""How many sentences of one text to request at once. The engine batches them."""
+
+_NO_TRANSCRIBER = "none"
 
 
-class LocalBackend:
-    """A `SpeechBackend` that clones voices on this machine.
+def open_local_backend(settings: Settings) -> WorkerBackend:
+    """Build the backend; its first start may download gigabytes of weights."""
+    from backend.loading import ServiceOptions  # noqa: PLC0415 - only where models run here
 
-    Calls that come together are spoken together. A process that dies takes the calls with it that
-    it was working on; the next call starts another one.
+    transcriber = settings.transcriber_model
+    options = ServiceOptions(
+        model_id=settings.model_id,
+        weights_folder=settings.weights_folder,
+        transcriber=None if transcriber == _NO_TRANSCRIBER else transcriber,
+        require_consent=settings.require_consent,
+        plain_package=settings.engine == "reference",
+        cuda_graphs=settings.cuda_graphs,
+        may_download=True,
+        load_transcriber_now=True,
+    )
+    return WorkerBackend(partial(load_model, options))
 
-    Args:
-        load: Loads the engine, in the child process.
+
+def load_model(options: ServiceOptions, on_breakdown: Callable[[], Awaitable[None]]) -> LocalModel:
+    """Load the service; to be called in the process that will host it.
+
+    Raises `BackendUnavailableError` with a sentence for the operator.
     """
+    try:
+        from backend.loading import open_service  # noqa: PLC0415 - heavy, and an optional extra
 
-    def __init__(self, load: LoadEngine) -> None:
-        self._load = load
-        self._process: EngineProcess | None = None
-        self._info: BackendInfo | None = None
+        return LocalModel(open_service(options, on_breakdown))
+    except ModuleNotFoundError as error:
+        raise BackendUnavailableError(f"{INSTALL_HINT} ({error.name} is missing)") from error
 
-    async def start(self) -> None:
-        """Wait until the engine is loaded, which the first time includes a download of gigabytes.
 
-        Raises `BackendUnavailableError` with a sentence for the operator.
-        """
-        self._process = EngineProcess(self._load)
-        try:
-            ready = await self._process.ready()
-        except BaseException:
-            await self.close()
-            raise
-        self._info = ready.info
-        log.info("the voice engine is loaded", **ready.details)
+class LocalModel:
+    """A `HostedModel`: the methods of `SpeechBackend` on a `SpeechService`."""
 
-    async def close(self) -> None:
-        """End the process; calls under way fail with `BackendUnavailableError`."""
-        process, self._process = self._process, None
-        if process is not None:
-            await process.end()
+    def __init__(self, service: SpeechService) -> None:
+        self._service = service
 
     def info(self) -> BackendInfo:
-        """Say what this backend is, once it has started."""
-        if self._info is None:
-            raise BackendUnavailableError("the voice engine has not started")
-        return self._info
+        """Say what the backend is."""
+        loaded = self._service.info()
+        return BackendInfo(
+            name=f"{loaded['label']} on this machine",
+            model_id=loaded["model_id"],
+            languages=tuple(loaded["languages"]),
+            sentences_at_once=SENTENCES_AT_ONCE,
+        )
+
+    def details(self) -> dict[str, str | float]:
+        """Describe what was loaded, for the log."""
+        loaded = self._service.info()
+        return {
+            "model": loaded["model_id"],
+            "device": loaded["gpu"] or "CPU",
+            "dtype": loaded["dtype"],
+            "attention": loaded["attention"],
+            "gigabytes": round(loaded["memory_bytes"] / 1e9, 2),
+            "load_seconds": round(loaded["load_seconds"], 1),
+            "transcriber": "with" if loaded["transcribes"] else "without",
+        }
 
     async def health(self) -> None:
-        """Return if a request would be served now; one that is busy but has room is well."""
-        async with aclosing(self._running_process().answers(CheckHealth())) as nothing:
-            async for _ in nothing:
-                pass
+        """Return if a request would be accepted now, even if it had to wait."""
+        self._service.check_room()
 
     async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
-        """Encode the reference: its codec frames if its transcript is known, and its x-vector."""
-        async with aclosing(self._running_process().answers(Prepare(clip, consent))) as voices:
-            async for voice in voices:
-                if isinstance(voice, PreparedVoice):
-                    return voice
-        raise GenerationFailedError("the voice engine made no voice prompt")
+        """Make the prompt for a voice. The caller is the person who consented."""
+        caller = "" if consent is None else str(consent.attested_by)
+        return await self._service.prepare_voice(clip, consent, caller=caller)
 
-    async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
-        """Speak one sentence, chunk by chunk. Closing the iterator stops the work."""
-        async with aclosing(self._running_process().answers(request)) as chunks:
-            async for chunk in chunks:
-                if isinstance(chunk, PcmChunk):
-                    yield chunk
-
-    def _running_process(self) -> EngineProcess:
-        if self._process is None:
-            raise BackendUnavailableError("the voice engine is not running")
-        if self._process.is_over:
-            log.warning("the voice engine's process has ended; starting another one")
-            self._process = EngineProcess(self._load)
-        return self._process
+    def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
+        """Speak one sentence. Requests under way at the same time are batched."""
+        return self._service.stream(request)

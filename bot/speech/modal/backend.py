@@ -21,55 +21,54 @@ from backend.contract import (
     VoicePromptModelMismatchError,
 )
 from bot.speech.modal.calls import Calls
-from bot.speech.modal.client import Ask
-from bot.speech.modal.keep_warm import Warmth
+from bot.speech.modal.client import MethodCall
+from bot.speech.modal.cold_start import KeepWarm
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from backend.contract import ConsentRecord, PcmChunk, ReferenceClip, SpeechRequest
-    from bot.speech.backend import Waking
+    from bot.speech.backend import ColdStart
     from bot.speech.modal.client import ModalService
 
 log = structlog.get_logger(__name__)
 
 SENTENCES_AT_ONCE = 4
-"""Of one text. A container speaks them together."""
+"""How many sentences of one text to request at once. A container batches them."""
 
-_OUR_OWN = ""
-"""Whom the calls count for that nobody asked for."""
+_BOT = ""
+"""The caller of the bot's own calls, which keep a container warm."""
 
 
 class ModalBackend:
-    """A `SleepingBackend`: its containers are gone while nobody speaks.
+    """A `SleepingBackend`: Modal stops its containers while nobody speaks.
 
-    Nothing is looked up before it is needed, so the bot starts while Modal is down or nothing is
-    deployed yet, and goes on after another deployment.
+    The class is looked up when it is needed. So the bot starts while Modal is down or nothing is
+    deployed yet, and finds another deployment by itself.
 
     Args:
         service: The deployed class.
-        model_id: What is taken to be deployed there, until an answer tells.
-        places: How many calls may be under way at once.
+        model_id: The model that is assumed to be deployed, until an answer names another one.
+        slots: How many calls may be under way at once.
     """
 
-    def __init__(self, service: ModalService, *, model_id: str, places: int) -> None:
+    def __init__(self, service: ModalService, *, model_id: str, slots: int) -> None:
         self._model_id = model_id
-        self._calls = Calls(service, places=places)
-        self._warmth = Warmth(lambda: self._calls.result(Ask("health"), caller=_OUR_OWN))
-        self._first_look: asyncio.Task[None] | None = None
+        self._calls = Calls(service, slots=slots)
+        self._keep_warm = KeepWarm(lambda: self._calls.result(MethodCall("health"), caller=_BOT))
+        self._first_check: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to look whether the class is there, for the log; does not wait."""
-        self._calls.open()
-        self._first_look = asyncio.create_task(self._look())
+        """Check for the log whether the class is deployed, without waiting for the result."""
+        self._first_check = asyncio.create_task(self._log_check())
 
     async def close(self) -> None:
-        """Have every call under way stopped remotely; they fail with `BackendUnavailableError`."""
-        if self._first_look is not None:
-            self._first_look.cancel()
+        """Cancel every call under way; they fail with `BackendUnavailableError`."""
+        if self._first_check is not None:
+            self._first_check.cancel()
             with suppress(asyncio.CancelledError):
-                await self._first_look
-        await self._warmth.close()
+                await self._first_check
+        await self._keep_warm.close()
         await self._calls.close()
 
     def info(self) -> BackendInfo:
@@ -83,28 +82,28 @@ class ModalBackend:
         )
 
     async def health(self) -> None:
-        """Return if a call could be made now. Wakes nothing up."""
+        """Return if a call could be made now. Starts no container."""
         await self._calls.check()
 
-    def waking(self) -> Waking | None:
+    def cold_start(self) -> ColdStart | None:
         """Say how long a container has been starting, or None if none is."""
-        return self._calls.waking()
+        return self._calls.cold_start()
 
     async def keep_awake(self, seconds: float) -> None:
-        """Keep a container up from now on for that long. Raises what a call would."""
+        """Keep a container up for this long from now. Raises what a call would."""
         await self._calls.check()
-        await self._warmth.keep(seconds)
+        await self._keep_warm.keep(seconds)
 
     async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
-        """Have a container learn the voice. Counts for the person who consented."""
+        """Make the voice prompt in a container. The caller is the person who consented."""
         caller = str(consent.attested_by)
         wav = await asyncio.to_thread(_as_wav, clip)
-        ask = Ask(
+        method = MethodCall(
             "create_voice_prompt",
             (wav, clip.transcript),
             {"consent": consent, "caller": caller},
         )
-        answer = await self._calls.result(ask, caller=caller)
+        answer = await self._calls.result(method, caller=caller)
         self._model_id = answer["model_id"]
         heard = answer["heard"]
         return PreparedVoice(
@@ -113,25 +112,25 @@ class ModalBackend:
         )
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
-        """Speak one sentence, chunk by chunk. Closing the iterator stops the work."""
-        # If a container is lost, another one begins the call anew (see `modal_seam`). What they say
-        # only fits together if both draw the same chances.
+        """Speak one sentence, chunk by chunk. Closing the iterator cancels the work."""
+        # If a container is lost, another one runs the call again (see `call.RunMerger`). The two
+        # runs only fit together if both sample with the same seed.
         seed = secrets.randbits(31) if request.seed is None else request.seed
-        ask = Ask(
+        method = MethodCall(
             "stream_with_prompt",
             (request.text, request.language, request.prompt.data),
             {"seed": seed, "caller": request.caller},
         )
         try:
             server, _, _ = request.caller.partition("/")
-            async with aclosing(self._calls.stream(ask, caller=server)) as chunks:
+            async with aclosing(self._calls.stream(method, caller=server)) as chunks:
                 async for chunk in chunks:
                     yield chunk
         except VoicePromptModelMismatchError as error:
             self._model_id = error.needed
             raise
 
-    async def _look(self) -> None:
+    async def _log_check(self) -> None:
         try:
             await self._calls.check()
         except SpeechError as error:

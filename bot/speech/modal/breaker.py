@@ -1,4 +1,4 @@
-"""Stop asking a service that does not answer, and look again after a while."""
+"""The circuit breaker for calls to Modal."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from bot.speech.errors import BackendUnreachableError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FAILURES_BEFORE_PAUSE = 3
+FAILURES_BEFORE_OPENING = 3
 FIRST_PAUSE_SECONDS = 15.0
 LONGEST_PAUSE_SECONDS = 120.0
-SECONDS_TO_LOOK = 20.0
+PROBE_SECONDS = 20.0
+"""A request that probes the service and never reports back keeps others out for this long."""
 
 
-class Breaker:
-    """A circuit breaker: closed while the service answers, open for a pause once it does not.
+class CircuitBreaker:
+    """Closed while the service answers; open for a pause after several failures in a row.
 
-    After the pause one request is let through to look. If it fails the next pause is twice as long.
+    After the pause one request is let through as a probe. If it fails, the breaker opens again and
+    the pause doubles.
 
     Args:
         clock: Tells the time in seconds.
@@ -29,39 +31,38 @@ class Breaker:
         self._clock = clock
         self._failures = 0
         self._pause = FIRST_PAUSE_SECONDS
-        self._closed_until: float | None = None
+        self._open_until: float | None = None
 
     def check(self) -> None:
-        """Return if a request may be made, or raise `BackendUnreachableError` that says when."""
-        if self._closed_until is None:
+        """Return if a request may be made, else raise `BackendUnreachableError` with the wait."""
+        if self._open_until is None:
             return
         now = self._clock()
-        if now < self._closed_until:
+        if now < self._open_until:
             raise BackendUnreachableError(
-                "the service did not answer several times in a row", self._closed_until - now
+                "the service did not answer several times in a row", self._open_until - now
             )
-        # This one goes to look. Should it never tell what it found, another may go after a while.
-        self._closed_until = now + SECONDS_TO_LOOK
+        self._open_until = now + PROBE_SECONDS  # this request is the probe
 
-    def gave_up_looking(self) -> None:
-        """A request that was let through has not waited for an answer: another may go at once."""
-        if self._closed_until is not None:
-            self._closed_until = self._clock()
+    def probe_cancelled(self) -> None:
+        """Let the next request through: the one that was let through never got an answer."""
+        if self._open_until is not None:
+            self._open_until = self._clock()
 
     def reached(self) -> None:
-        """The service's door answers, which does not mean yet that requests go well."""
-        self._closed_until = None
+        """Close: the service is there. Earlier failures count until a request succeeds."""
+        self._open_until = None
 
     def succeeded(self) -> None:
-        """A request has gone well."""
+        """Close, and forget earlier failures: a request has succeeded."""
         self._failures = 0
         self._pause = FIRST_PAUSE_SECONDS
-        self._closed_until = None
+        self._open_until = None
 
     def failed(self) -> None:
-        """The service did not answer a request."""
+        """Count a request that the service did not answer, and open if there were too many."""
         self._failures += 1
-        if self._closed_until is not None:
+        if self._open_until is not None:
             self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
-        if self._closed_until is not None or self._failures >= FAILURES_BEFORE_PAUSE:
-            self._closed_until = self._clock() + self._pause
+        if self._open_until is not None or self._failures >= FAILURES_BEFORE_OPENING:
+            self._open_until = self._clock() + self._pause

@@ -1,9 +1,10 @@
-"""One call of the deployed class, from its beginning until it is certain that it has ended."""
+"""One remote call, from its start until it is certain that it has ended."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -12,6 +13,7 @@ from backend.contract import BackendUnavailableError, SpeechError, StreamBegins
 from bot.speech.errors import (
     BackendQuotaError,
     BackendUnreachableError,
+    SpeechInterruptedError,
     SpeechTimeoutError,
 )
 from bot.speech.modal.client import detached
@@ -20,19 +22,21 @@ from bot.speech.modal.errors import ends_call, translate
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from backend.contract import PcmChunk
     from bot.speech.modal.client import ModalService
 
 log = structlog.get_logger(__name__)
 
-LOOK_EVERY_SECONDS = 5.0
-"""Who waits for an answer looks so often whether Modal and the app are still there."""
+LOOK_UP_EVERY_SECONDS = 5.0
+"""While a call waits for an answer, it checks this often that Modal and the app are still there."""
 
-FIND_OUT_WITHIN_SECONDS = 600.0
-"""A call that nobody wants any more may have to wait for a container before it names itself."""
+CALL_ID_WITHIN_SECONDS = 600.0
+"""A cancelled call may have to wait for a container before its id is known."""
 
 CANCEL_WITHIN_SECONDS = 60.0
 
 _MAY_PASS = (BackendUnreachableError, BackendQuotaError)
+_SAMPLE_BYTES = 2
 
 END: Any = object()
 """What `RemoteCall.next` returns once the answer is complete."""
@@ -41,15 +45,15 @@ END: Any = object()
 class RemoteCall:
     """A call under way.
 
-    Its answers are fetched by a task of its own, because cancelling a fetch would lose the call
-    without stopping it.
+    A task of its own fetches the answers: cancelling a fetch would lose track of the call without
+    stopping it.
 
     Args:
         service: Where it runs.
-        answers: First a `StreamBegins`, then what the call answers.
+        answers: First a `StreamBegins`, then what the method returns or yields.
 
     Attributes:
-        call_id: Modal's name for it, once that is known.
+        call_id: Modal's id of the call, once known.
     """
 
     def __init__(self, service: ModalService, answers: AsyncGenerator[Any, None]) -> None:
@@ -57,7 +61,7 @@ class RemoteCall:
         self._answers = answers
         self._fetch: asyncio.Task[Any] | None = None
         self._ending: asyncio.Task[None] | None = None
-        self._halted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._is_over = False
         self.call_id: str | None = None
 
@@ -69,33 +73,33 @@ class RemoteCall:
 
         Every failure is a `SpeechError`.
         """
-        self._check_not_halted()
+        self._check_open()
         fetch = self._fetching()
         watch = asyncio.create_task(self._watch())
         try:
             await asyncio.wait(
-                {fetch, self._halted, watch},
+                {fetch, self._closed, watch},
                 timeout=within,
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:
             watch.cancel()
-            looked = await asyncio.gather(watch, return_exceptions=True)
-        self._check_not_halted()
-        if fetch.done():  # whatever else is wrong, the answer is here
+            watched = await asyncio.gather(watch, return_exceptions=True)
+        self._check_open()
+        if fetch.done():  # an answer counts even if the watch has failed meanwhile
             return self._take(fetch)
-        if isinstance(looked[0], SpeechError):
-            raise looked[0]
+        if isinstance(watched[0], SpeechError):
+            raise watched[0]
         raise SpeechTimeoutError(within)
 
-    def halt(self) -> asyncio.Task[None]:
-        """Have whoever waits for it give up, and leave it."""
-        if not self._halted.done():
-            self._halted.set_result(None)
-        return self.leave()
+    def close(self) -> asyncio.Task[None]:
+        """Fail whoever waits for the call, and cancel it as `cancel` does."""
+        if not self._closed.done():
+            self._closed.set_result(None)
+        return self.cancel()
 
-    def leave(self) -> asyncio.Task[None]:
-        """Make sure, in the background, that its work stops if it has not ended by itself."""
+    def cancel(self) -> asyncio.Task[None]:
+        """Cancel the remote work in the background, unless it has ended."""
         if self._ending is None:
             self._ending = detached(self._end())
         return self._ending
@@ -103,7 +107,7 @@ class RemoteCall:
     async def _end(self) -> None:
         try:
             if not self._is_over:
-                await self._cancel()
+                await self._cancel_remotely()
         finally:
             if self._fetch is not None:
                 self._fetch.cancel()
@@ -112,13 +116,13 @@ class RemoteCall:
             with suppress(Exception):
                 await self._answers.aclose()
 
-    def _check_not_halted(self) -> None:
-        if self._halted.done():
+    def _check_open(self) -> None:
+        if self._closed.done():
             raise BackendUnavailableError("the bot is shutting down")
 
-    async def _cancel(self) -> None:
+    async def _cancel_remotely(self) -> None:
         try:
-            async with asyncio.timeout(FIND_OUT_WITHIN_SECONDS):
+            async with asyncio.timeout(CALL_ID_WITHIN_SECONDS):
                 while self.call_id is None and not self._is_over:
                     fetch = self._fetching()
                     await asyncio.wait({fetch})
@@ -129,7 +133,7 @@ class RemoteCall:
         except Exception as error:  # noqa: BLE001 - nobody waits for this any more
             if not self._is_over:
                 log.warning(
-                    "a call that nobody wants may still run",
+                    "a cancelled call may still run",
                     call=self.call_id,
                     failure=type(error).__name__,
                 )
@@ -156,19 +160,56 @@ class RemoteCall:
         return answer
 
     async def _watch(self) -> None:
-        """Look now and then whether Modal answers and the class is there.
+        """Check now and then that Modal answers and the class is there.
 
-        Raises what is wrong; what may pass is forgiven once.
+        Raises what is wrong. A failure that may pass must happen twice in a row.
         """
-        forgiven = False
+        has_failed = False
         while True:
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            await asyncio.sleep(LOOK_UP_EVERY_SECONDS)
             try:
-                await self._service.look_up(max_age=LOOK_EVERY_SECONDS)
+                await self._service.look_up(max_age=LOOK_UP_EVERY_SECONDS)
             except Exception as error:  # noqa: BLE001 - translated
                 failure = translate(error)
-                if forgiven or not isinstance(failure, _MAY_PASS):
+                if has_failed or not isinstance(failure, _MAY_PASS):
                     raise failure from None
-                forgiven = True
+                has_failed = True
             else:
-                forgiven = False
+                has_failed = False
+
+
+class RunMerger:
+    """Fits the chunks of one streamed call together where a second run of it took over.
+
+    If a container is lost, Modal runs the call again on another one, and Modal's client skips as
+    many chunks of the second run as it had of the first. The seed makes both runs the same speech.
+    But where a chunk ends depends on the batch that the request is in, so that the chunks of the
+    second run may overlap those of the first, or leave a gap.
+    """
+
+    def __init__(self) -> None:
+        self._samples = 0
+        self._is_new_run = False
+
+    def begin_run(self) -> None:
+        """Note that the next chunk is the first one of another run."""
+        self._is_new_run = True
+
+    def merge(self, chunk: PcmChunk) -> PcmChunk:
+        """Return the part of a chunk that earlier chunks did not have; it may be empty.
+
+        Raises `SpeechInterruptedError` if samples before the chunk are missing.
+        """
+        if self._is_new_run and chunk.first_sample is None:
+            chunk = replace(chunk, restarts=True)
+        self._is_new_run = False
+        if chunk.restarts:
+            self._samples = 0
+        first = self._samples if chunk.first_sample is None else chunk.first_sample
+        if first > self._samples:
+            raise SpeechInterruptedError("two runs of the call do not fit together")
+        overlap = self._samples - first
+        if overlap:
+            chunk = replace(chunk, pcm=chunk.pcm[overlap * _SAMPLE_BYTES :], first_sample=None)
+        self._samples += len(chunk.pcm) // _SAMPLE_BYTES
+        return chunk

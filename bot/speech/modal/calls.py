@@ -1,4 +1,4 @@
-"""All calls of the deployed class: how many at once, for whom first, how long, and what if not."""
+"""All calls of the deployed class: slots, time limits, repetition, and clean ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backend.contract import BackendUnavailableError, PcmChunk, SpeechError, StreamBegins
+from backend.contract import BackendUnavailableError, SpeechError, StreamBegins
 from bot.speech.errors import (
     BackendNotDeployedError,
     BackendUnreachableError,
@@ -16,28 +16,28 @@ from bot.speech.errors import (
     SpeechTimeoutError,
     WakingTimeoutError,
 )
-from bot.speech.modal.breaker import Breaker
-from bot.speech.modal.call import END, RemoteCall
-from bot.speech.modal.cold_start import Wakefulness
+from bot.speech.modal.breaker import CircuitBreaker
+from bot.speech.modal.call import END, RemoteCall, RunMerger
+from bot.speech.modal.cold_start import ColdStarts
 from bot.speech.modal.errors import translate
-from bot.speech.modal.fair_share import Turns
-from bot.speech.modal.seam import Seam
+from bot.speech.modal.fair_share import FairShare
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-    from bot.speech.backend import Waking
-    from bot.speech.modal.client import Ask, ModalService
+    from backend.contract import PcmChunk
+    from bot.speech.backend import ColdStart
+    from bot.speech.modal.client import MethodCall, ModalService
 
 log = structlog.get_logger(__name__)
 
 BEGIN_WITHIN_SECONDS = 30.0
-WAKE_WITHIN_SECONDS = 300.0
+START_WITHIN_SECONDS = 300.0
 ANSWER_WITHIN_SECONDS = 240.0
-"""More than the container allows itself, so that its own reason comes first."""
+"""More than the container's own limit, so that the container's error arrives first."""
 
 LOOK_UP_AFTER_SECONDS = 60.0
-"""A class that was looked up so lately is used as it was."""
+"""A class that was looked up more recently is used without another look-up."""
 
 SECONDS_TO_CANCEL_AT_CLOSE = 5.0
 
@@ -48,80 +48,62 @@ _PAUSE_BEFORE_REPEATING = 0.5
 class Calls:
     """Makes calls so that each ends in an answer or a `SpeechError`, and leaves nothing running.
 
-    A call is repeated once where that is safe and a failure may have been of the moment.
+    A call that has given no answer yet is repeated once, if its failure may be temporary.
 
     Args:
         service: Where the calls go.
-        places: How many may be under way at once.
+        slots: How many calls may be under way at once.
     """
 
-    def __init__(self, service: ModalService, *, places: int) -> None:
+    def __init__(self, service: ModalService, *, slots: int) -> None:
         self._service = service
-        self._turns = Turns(places)
-        self._breaker = Breaker()
-        self._wakefulness = Wakefulness()
+        self._slots = FairShare(slots)
+        self._breaker = CircuitBreaker()
+        self._cold_starts = ColdStarts()
         self._under_way: set[RemoteCall] = set()
         self._endings: set[asyncio.Task[None]] = set()
         self._is_closing = False
 
-    def waking(self) -> Waking | None:
+    def cold_start(self) -> ColdStart | None:
         """Say how long a container has been starting, or None if none is."""
-        return self._wakefulness.waking()
+        return self._cold_starts.cold_start()
 
     async def check(self) -> None:
         """Return if a call could be made now, without making one."""
-        await self._reach()
+        if self._is_closing:
+            raise BackendUnavailableError("the bot is shutting down")
+        self._breaker.check()
+        try:
+            await self._service.look_up(max_age=LOOK_UP_AFTER_SECONDS)
+        except asyncio.CancelledError:
+            self._breaker.probe_cancelled()
+            raise
+        except Exception as error:  # noqa: BLE001 - translated
+            raise translate(error) from None
+        self._breaker.reached()
 
-    async def stream(self, ask: Ask, *, caller: str) -> AsyncGenerator[PcmChunk, None]:
-        """Call a generator that streams speech. Closing the iterator stops the remote work.
+    def stream(self, method: MethodCall, *, caller: str) -> AsyncGenerator[PcmChunk, None]:
+        """Call a generator that streams speech. Closing the iterator cancels the remote work.
 
         Args:
-            ask: What is asked for.
-            caller: Whose turn it takes.
+            method: The method, with its arguments.
+            caller: Whose share of the slots the call takes.
         """
-        async with self._turns.turn_of(caller):
-            is_repeated = has_spoken = False
-            while True:
-                began = asyncio.get_running_loop().time()
-                try:
-                    async with aclosing(self._stream_once(ask)) as chunks:
-                        async for chunk in chunks:
-                            has_spoken = True
-                            yield chunk
-                except SpeechError as error:
-                    if has_spoken or is_repeated or not _may_pass(error, began):
-                        raise
-                else:
-                    return
-                is_repeated = True
-                await asyncio.sleep(_PAUSE_BEFORE_REPEATING)
+        return self._repeat(self._stream_once, method, caller)
 
-    async def result(self, ask: Ask, *, caller: str) -> Any:
+    async def result(self, method: MethodCall, *, caller: str) -> Any:
         """Call a method and wait for its result. Takes the arguments of `stream`."""
-        async with self._turns.turn_of(caller):
-            is_repeated = False
-            while True:
-                began = asyncio.get_running_loop().time()
-                call: RemoteCall | None = None
-                try:
-                    async with self._call(self._service.spawn, ask) as call:
-                        return await self._only_answer(call)
-                except SpeechError as error:
-                    has_begun = call is not None and call.call_id is not None
-                    if has_begun or is_repeated or not _may_pass(error, began):
-                        raise
-                is_repeated = True
-                await asyncio.sleep(_PAUSE_BEFORE_REPEATING)
-
-    def open(self) -> None:
-        """Take calls, again if it was closed."""
-        self._is_closing = False
+        answer: Any = None
+        async with aclosing(self._repeat(self._result_once, method, caller)) as answers:
+            async for answer in answers:  # noqa: B007 - the last one is the result
+                pass
+        return answer
 
     async def close(self) -> None:
-        """Have everyone who waits give up, and every call stopped remotely if that goes quickly."""
+        """Fail everyone who waits, and cancel every remote call, as far as a few seconds allow."""
         self._is_closing = True
-        self._turns.close()
-        endings = self._endings | {call.halt() for call in self._under_way}
+        self._slots.close()
+        endings = self._endings | {call.close() for call in self._under_way}
         if endings:
             _, late = await asyncio.wait(endings, timeout=SECONDS_TO_CANCEL_AT_CLOSE)
             for ending in late:
@@ -131,60 +113,92 @@ class Calls:
                 log.warning("calls may still run remotely", calls=len(late))
         await self._service.close()
 
-    async def _stream_once(self, ask: Ask) -> AsyncGenerator[PcmChunk, None]:
-        async with self._call(self._service.stream, ask) as call:
-            await self._first_sign_of_life(call)
+    async def _repeat(
+        self,
+        attempt: Callable[[MethodCall], AsyncGenerator[Any, None]],
+        method: MethodCall,
+        caller: str,
+    ) -> AsyncGenerator[Any, None]:
+        """Attempt a call in a slot; again if it fails before its first answer and may yet succeed.
+
+        A third attempt is never made.
+        """
+        async with self._slots.slot(caller):
+            is_repeated = has_answered = False
+            while True:
+                began = asyncio.get_running_loop().time()
+                try:
+                    async with aclosing(attempt(method)) as answers:
+                        async for answer in answers:
+                            has_answered = True
+                            yield answer
+                except SpeechError as error:
+                    if has_answered or is_repeated or not _may_pass(error, began):
+                        raise
+                else:
+                    return
+                is_repeated = True
+                await asyncio.sleep(_PAUSE_BEFORE_REPEATING)
+
+    async def _stream_once(self, method: MethodCall) -> AsyncGenerator[PcmChunk, None]:
+        async with self._call(self._service.stream, method) as call:
+            await self._first_answer(call)
             loop = asyncio.get_running_loop()
-            patience = ANSWER_WITHIN_SECONDS
-            seam = Seam()
+            seconds_left = ANSWER_WITHIN_SECONDS
+            runs = RunMerger()
             while True:
                 asked_at = loop.time()
-                part = await call.next(within=patience)
-                patience -= loop.time() - asked_at  # the listener's time does not count
-                self._wakefulness.heard()
+                part = await call.next(within=seconds_left)
+                seconds_left -= loop.time() - asked_at  # the time the reader takes does not count
+                self._cold_starts.answered()
                 if part is END:
                     return
                 if isinstance(part, StreamBegins):  # another container took the call over
-                    seam.begin_anew()
+                    runs.begin_run()
                 else:
-                    yield seam.fit(part)
+                    yield runs.merge(part)
 
-    async def _only_answer(self, call: RemoteCall) -> Any:
-        await call.next(within=BEGIN_WITHIN_SECONDS)
-        answer = await self._first_sign_of_life(call)
-        await call.next(within=BEGIN_WITHIN_SECONDS)
-        return answer
+    async def _result_once(self, method: MethodCall) -> AsyncGenerator[Any, None]:
+        """Give a `StreamBegins` once Modal has taken the call, and then its result.
 
-    async def _first_sign_of_life(self, call: RemoteCall) -> Any:
-        with self._wakefulness.waiting():
-            was_awake = self._wakefulness.is_awake()
+        So a call that Modal has taken is not repeated: it may have done its work.
+        """
+        async with self._call(self._service.spawn, method) as call:
+            yield await call.next(within=BEGIN_WITHIN_SECONDS)
+            yield await self._first_answer(call)
+            await call.next(within=BEGIN_WITHIN_SECONDS)
+
+    async def _first_answer(self, call: RemoteCall) -> Any:
+        """Wait for the first answer of a container, which may have to start."""
+        with self._cold_starts.waiting():
+            was_warm = self._cold_starts.is_warm()
             try:
-                part = await call.next(within=WAKE_WITHIN_SECONDS)
+                part = await call.next(within=START_WITHIN_SECONDS)
             except SpeechTimeoutError as error:
-                raise (error if was_awake else WakingTimeoutError(error.seconds)) from None
-            self._wakefulness.heard()
+                raise (error if was_warm else WakingTimeoutError(error.seconds)) from None
+            self._cold_starts.answered()
             self._breaker.succeeded()
             return part
 
     @asynccontextmanager
     async def _call(
-        self, begin: Callable[[Ask], AsyncGenerator[Any, None]], ask: Ask
+        self, begin: Callable[[MethodCall], AsyncGenerator[Any, None]], method: MethodCall
     ) -> AsyncIterator[RemoteCall]:
-        """Make a call; however the block is left, its work does not go on remotely."""
+        """Make a call; its remote work ends with the block, however the block is left."""
         began = asyncio.get_running_loop().time()
         call: RemoteCall | None = None
         try:
-            await self._reach()
-            call = RemoteCall(self._service, begin(ask))
+            await self.check()
+            call = RemoteCall(self._service, begin(method))
             self._under_way.add(call)
             yield call
         except SpeechError as error:
-            self._note(error)
-            if not (_is_pause(error) or self._is_closing):
+            self._learn_from(error)
+            if not (_is_breaker_open(error) or self._is_closing):
                 log.warning(
                     "a call of the voice engine failed",
                     call=call.call_id if call else None,
-                    method=ask.method,
+                    method=method.name,
                     failure=type(error).__name__,
                     reason=str(error),
                     seconds=round(asyncio.get_running_loop().time() - began, 1),
@@ -193,45 +207,32 @@ class Calls:
         finally:
             if call is not None:
                 self._under_way.discard(call)
-                ending = call.leave()
+                ending = call.cancel()
                 self._endings.add(ending)
                 ending.add_done_callback(self._endings.discard)
 
-    async def _reach(self) -> None:
-        if self._is_closing:
-            raise BackendUnavailableError("the bot is shutting down")
-        self._breaker.check()
-        try:
-            await self._service.look_up(max_age=LOOK_UP_AFTER_SECONDS)
-        except asyncio.CancelledError:
-            self._breaker.gave_up_looking()
-            raise
-        except Exception as error:  # noqa: BLE001 - translated
-            raise translate(error) from None
-        self._breaker.reached()
-
-    def _note(self, error: SpeechError) -> None:
-        """Learn from a failure what the next call should know."""
+    def _learn_from(self, error: SpeechError) -> None:
+        """Update what the next call relies on after a failure."""
         if isinstance(error, BackendUnreachableError):
-            if not _is_pause(error):
+            if not _is_breaker_open(error):
                 self._breaker.failed()
         else:
             self._breaker.succeeded()
         if isinstance(error, BackendNotDeployedError | BackendUnreachableError):
-            self._service.forget()  # so that the next call finds out how things are
+            self._service.forget()
         if isinstance(error, BackendNotDeployedError | SpeechInterruptedError):
-            self._wakefulness.lost()
+            self._cold_starts.lost()
 
 
-def _is_pause(error: SpeechError) -> bool:
-    """Whether a call was not even tried, because Modal did not answer those before."""
+def _is_breaker_open(error: SpeechError) -> bool:
+    """Whether the circuit breaker refused the call."""
     return isinstance(error, BackendUnreachableError) and error.retry_after is not None
 
 
 def _may_pass(error: SpeechError, began: float) -> bool:
-    """Whether a call that failed may go well if it is made again."""
+    """Whether a call that failed may succeed if it is repeated."""
     if isinstance(error, BackendUnreachableError):
         at_once = asyncio.get_running_loop().time() - began < _AT_ONCE_SECONDS
-        return at_once and not _is_pause(error)
-    # The class may be there under another number since it was last looked up.
+        return at_once and not _is_breaker_open(error)
+    # A class that was looked up earlier may have been deployed again since.
     return isinstance(error, SpeechInterruptedError | BackendNotDeployedError)

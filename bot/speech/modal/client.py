@@ -1,4 +1,4 @@
-"""The door to Modal: the deployed class, looked up by name, and the calls it takes."""
+"""The only user of Modal's client: it looks the deployed class up and calls its methods."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ APP_NAME = "qwen3-tts-voice-clone"
 CLASS_NAME = "Qwen3TTSService"
 
 REACH_WITHIN_SECONDS = 8.0
-"""Modal answers in well under a second; its client alone would try for a minute."""
+"""Modal answers in well under a second; without a limit its client would try for a minute."""
 
 
 def detached(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """Begin something that Modal's client does, in a context of its own.
+    """Start a task that uses Modal's client, without the caller's context variables.
 
-    What it starts in its own thread (connections, refreshing of tokens) outlives the command that
-    happened to come first, and must not inherit that command's context variables.
+    The client starts connections and token refreshes in a thread of its own. They outlive the
+    command that comes first, and must not inherit that command's context.
     """
     return Context().run(asyncio.create_task, work)
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """What is asked of the deployed class.
+class MethodCall:
+    """A method of the deployed class, and what to call it with.
 
     Attributes:
-        method: The name of one of its methods.
-        args: The method's arguments.
+        name: The method's name.
+        args: Its positional arguments.
         options: Its keyword arguments.
     """
 
-    method: str
+    name: str
     args: tuple[object, ...] = field(default=(), repr=False)
     options: dict[str, object] = field(default_factory=dict, repr=False)
 
@@ -53,8 +53,8 @@ class Ask:
 class ModalService:
     """The methods of the deployed class.
 
-    Raises whatever Modal's client raises, and `BackendUnreachableError` where it would wait too
-    long; `modal_failures.translate` puts all of it into the bot's terms.
+    Raises whatever Modal's client raises, and `BackendUnreachableError` where the client would wait
+    too long; `errors.translate` makes a `SpeechError` of each.
 
     Args:
         token: Its id and its secret; None lets the client find one in `~/.modal.toml`.
@@ -68,16 +68,13 @@ class ModalService:
         self._looking: asyncio.Task[None] | None = None
 
     async def look_up(self, *, max_age: float) -> None:
-        """Make sure that the class is there, as far as that was known `max_age` seconds ago.
-
-        A class that was deployed anew in the meantime is found as it is now.
-        """
+        """Find the deployed class, as it is now, unless it was found within `max_age` seconds."""
         if self._instance is not None and monotonic() - self._looked_up_at <= max_age:
             return
         if self._looking is None or self._looking.done():
             self._looking = detached(self._look_up())
         done, _ = await asyncio.wait({self._looking}, timeout=REACH_WITHIN_SECONDS)
-        if not done or self._looking.cancelled():  # it goes on, for whoever asks next
+        if not done or self._looking.cancelled():  # the look-up goes on, for the next call
             raise BackendUnreachableError(f"no answer within {REACH_WITHIN_SECONDS:.0f} s")
         self._looking.result()
 
@@ -85,28 +82,28 @@ class ModalService:
         """Look the class up again before its next use."""
         self._instance = None
 
-    async def stream(self, ask: Ask) -> AsyncGenerator[Any, None]:
-        """Call a generator: first comes a `StreamBegins`, then what it yields.
+    async def stream(self, call: MethodCall) -> AsyncGenerator[Any, None]:
+        """Call a generator method. It yields a `StreamBegins` first.
 
         Closing it early does not stop the remote work; `cancel` does.
         """
-        answers = self._method(ask).remote_gen.aio(*ask.args, **ask.options)
+        answers = self._method(call).remote_gen.aio(*call.args, **call.options)
         async with aclosing(answers):
             async for answer in answers:
                 yield answer
 
-    async def spawn(self, ask: Ask) -> AsyncGenerator[Any, None]:
-        """Call a method: first comes a `StreamBegins` once Modal has the call, then its result."""
-        call = await self._method(ask).spawn.aio(*ask.args, **ask.options)
-        yield StreamBegins(call.object_id)
-        yield await call.get.aio()
+    async def spawn(self, call: MethodCall) -> AsyncGenerator[Any, None]:
+        """Call a method: give a `StreamBegins` once Modal has taken the call, then its result."""
+        spawned = await self._method(call).spawn.aio(*call.args, **call.options)
+        yield StreamBegins(spawned.object_id)
+        yield await spawned.get.aio()
 
     async def cancel(self, call_id: str) -> None:
-        """Stop a call, wherever it runs."""
+        """Cancel a call, wherever it runs."""
         await modal.FunctionCall.from_id(call_id, client=self._client).cancel.aio()
 
     async def close(self) -> None:
-        """Let go of the connection; the next look-up makes another one."""
+        """Close the connection; the next look-up opens another one."""
         if self._looking is not None:
             self._looking.cancel()
             with suppress(asyncio.CancelledError, Exception):
@@ -116,8 +113,8 @@ class ModalService:
         if client is not None:
             await client.close.aio()
 
-    def _method(self, ask: Ask) -> Any:
-        return getattr(self._instance, ask.method)
+    def _method(self, call: MethodCall) -> Any:
+        return getattr(self._instance, call.name)
 
     async def _look_up(self) -> None:
         if self._client is None:

@@ -1,35 +1,49 @@
-"""Tell whether a container is being started, and how long that usually takes."""
+"""Cold starts of Modal's containers: notice them, and avoid them by keeping a container warm."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from contextlib import contextmanager
+from dataclasses import dataclass
 from statistics import median
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from bot.speech.backend import Waking
+import structlog
+
+from backend.contract import SpeechError
+from bot.speech.backend import ColdStart
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
+
+log = structlog.get_logger(__name__)
 
 USUAL_SECONDS = 40.0
-"""What a start takes as far as anybody knows before the first one was seen."""
+"""The expected length of a cold start until the bot has seen one."""
 
-AWAKE_SECONDS = 240.0
-"""A container that was heard so lately is taken to be up; Modal keeps an idle one for 300 s."""
+WARM_SECONDS = 240.0
+"""A container that answered this recently counts as up; Modal keeps an idle one for 300 s."""
 
 PATIENCE_SECONDS = 8.0
-"""A container that is up answers sooner; after this much silence one is taken to be starting."""
+"""A container that is up answers sooner than this; after it, one is assumed to be starting."""
 
 NOTICE_SECONDS = 2.0
-"""A container that was up all along, and the bot did not know, answers sooner."""
+"""The same where the bot does not know whether a container is up."""
+
+PING_EVERY_SECONDS = 30.0
+"""Well below the time after which Modal stops an idle container: 300 s, unless set otherwise."""
+
+FAIL_WITHIN_SECONDS = 3.0
 
 _REMEMBERED_STARTS = 20
 
 
-class Wakefulness:
-    """What the bot has noticed of the containers. Forgotten when the bot restarts.
+class ColdStarts:
+    """Tells whether a container is starting, and how long that usually takes.
+
+    Everything it knows comes from the bot's own calls, and is lost when the bot restarts.
 
     Args:
         clock: Tells the time in seconds.
@@ -37,55 +51,116 @@ class Wakefulness:
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
-        self._heard_at: float | None = None
+        self._answered_at: float | None = None
         self._waits: list[_Wait] = []
         self._starts: deque[float] = deque(maxlen=_REMEMBERED_STARTS)
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Count what runs in the block as waiting for a container's first sign of life."""
-        wait = _Wait(since=self._clock(), began_asleep=not self.is_awake())
+        """Mark a call as waiting for a container's first answer while the block runs."""
+        wait = _Wait(since=self._clock(), began_cold=not self.is_warm())
         self._waits.append(wait)
         try:
             yield
         finally:
             self._waits.remove(wait)
 
-    def heard(self) -> None:
-        """A container has shown a sign of life."""
+    def answered(self) -> None:
+        """Note that a container has answered."""
         now = self._clock()
-        asleep = [wait.since for wait in self._waits if wait.began_asleep]
-        if asleep and not self.is_awake() and now - min(asleep) > PATIENCE_SECONDS:
-            self._starts.append(now - min(asleep))
-        self._heard_at = now
+        cold = [wait.since for wait in self._waits if wait.began_cold]
+        if cold and not self.is_warm() and now - min(cold) > PATIENCE_SECONDS:
+            self._starts.append(now - min(cold))
+        self._answered_at = now
 
     def lost(self) -> None:
-        """A container has died; whether there is another one is not known."""
-        self._heard_at = None
+        """Note that a container has died; another one may or may not be up."""
+        self._answered_at = None
 
-    def is_awake(self) -> bool:
-        """Whether a container was heard lately."""
-        return self._heard_at is not None and self._clock() - self._heard_at < AWAKE_SECONDS
+    def is_warm(self) -> bool:
+        """Whether a container has answered recently."""
+        return self._answered_at is not None and self._clock() - self._answered_at < WARM_SECONDS
 
-    def waking(self) -> Waking | None:
+    def cold_start(self) -> ColdStart | None:
         """Say how long a container has been starting, or None if none seems to be."""
         now = self._clock()
-        heard_at = self._heard_at
-        silent = [
+        answered_at = self._answered_at
+        unanswered = [
             wait.since
             for wait in self._waits
-            if (heard_at is None or heard_at < wait.since)
-            and now - wait.since > (NOTICE_SECONDS if wait.began_asleep else PATIENCE_SECONDS)
+            if (answered_at is None or answered_at < wait.since)
+            and now - wait.since > (NOTICE_SECONDS if wait.began_cold else PATIENCE_SECONDS)
         ]
-        if not silent:
+        if not unanswered:
             return None
         usual = median(self._starts) if self._starts else USUAL_SECONDS
-        return Waking(seconds=now - min(silent), usual_seconds=usual)
+        return ColdStart(seconds=now - min(unanswered), usual_seconds=usual)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class _Wait:
-    """One call that waits for a sign of life."""
+    """One call that waits for its first answer."""
 
-    def __init__(self, *, since: float, began_asleep: bool) -> None:
-        self.since = since
-        self.began_asleep = began_asleep
+    since: float
+    began_cold: bool
+
+
+class KeepWarm:
+    """Keeps a container up until a given time, by calling it now and then.
+
+    Modal's own setting for this (`min_containers`) would outlive a bot that crashes, and so would
+    the bill. A container that gets no more calls is stopped by Modal.
+
+    Args:
+        ping: Makes a container answer, which starts one if none is up. Raises `SpeechError`.
+    """
+
+    def __init__(self, ping: Callable[[], Awaitable[object]]) -> None:
+        self._ping = ping
+        self._until = 0.0
+        self._pinging: asyncio.Task[None] | None = None
+
+    async def keep(self, seconds: float) -> None:
+        """Keep a container up for this long from now; replaces the time set before.
+
+        Does not wait for a container to start. Raises the `SpeechError` of a first call that fails
+        within `FAIL_WITHIN_SECONDS`.
+        """
+        self._until = monotonic() + seconds
+        if self._pinging is None or self._pinging.done():
+            first = asyncio.create_task(self._failure())
+            self._pinging = asyncio.create_task(self._ping_until_over(first))
+            done, _ = await asyncio.wait({first}, timeout=FAIL_WITHIN_SECONDS)
+            failure = first.result() if done else None
+            if failure is not None:
+                await self.close()
+                raise failure
+
+    async def close(self) -> None:
+        """Stop calling."""
+        if self._pinging is not None:
+            self._pinging.cancel()
+            await asyncio.gather(self._pinging, return_exceptions=True)
+
+    async def _ping_until_over(self, ping: asyncio.Task[SpeechError | None]) -> None:
+        try:
+            while True:
+                failure = await ping
+                if failure is not None:
+                    log.warning("the voice engine could not be kept awake", reason=str(failure))
+                await asyncio.sleep(PING_EVERY_SECONDS)
+                if monotonic() >= self._until:
+                    break
+                ping = asyncio.create_task(self._failure())
+        finally:
+            ping.cancel()
+            await asyncio.gather(ping, return_exceptions=True)
+        log.info("the voice engine may sleep again")
+
+    async def _failure(self) -> SpeechError | None:
+        """Call the container; return what went wrong, if anything did."""
+        try:
+            await self._ping()
+        except SpeechError as error:
+            return error
+        return None

@@ -1,4 +1,4 @@
-"""What Modal's errors mean to the bot."""
+"""Translates the errors of Modal's client to those of the bot."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bot.speech.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MODAL_STOPS_CALLS_AFTER = 300.0
+CALL_TIMEOUT_SECONDS = 300.0
 """The `timeout` that the class is deployed with, in seconds."""
 
 _UNREACHABLE = (
@@ -33,18 +33,17 @@ _UNREACHABLE = (
     modal_errors.ClientClosed,
     StreamTerminatedError,
     OSError,
-    asyncio.CancelledError,  # the client ends its requests so when it is closed
+    asyncio.CancelledError,  # how the client ends its requests when it is closed
 )
 
 _MEANINGS: tuple[tuple[tuple[type[BaseException], ...], Callable[[str], SpeechError]], ...] = (
-    # An app that was stopped is a conflict; either way there is nothing to call.
+    # Modal reports a stopped app as a conflict.
     ((modal_errors.NotFoundError, modal_errors.ConflictError), BackendNotDeployedError),
     ((modal_errors.AuthError, modal_errors.PermissionDeniedError), BackendDeniesError),
     ((modal_errors.ResourceExhaustedError,), BackendQuotaError),
     (_UNREACHABLE, BackendUnreachableError),
     ((modal_errors.InternalFailure,), SpeechInterruptedError),
 )
-
 
 _ENDS_CALL = (
     SpeechError,
@@ -56,21 +55,21 @@ _ENDS_CALL = (
 
 
 def ends_call(error: BaseException) -> bool:
-    """Whether nothing runs remotely any more once a call has failed like this."""
+    """Whether a call that failed like this has ended remotely, too."""
     return isinstance(error, _ENDS_CALL)
 
 
 def translate(error: BaseException) -> SpeechError:
-    """Put an error of Modal's client, or of the remote method, into the bot's terms.
+    """Make a `SpeechError` of an error of Modal's client or of the remote method.
 
-    Only what Modal itself says of a request is kept as a reason: other errors may quote a text.
+    Only Modal's own messages are kept: other errors may quote the text that was to be spoken.
     """
     if isinstance(error, SpeechError):
         return error
     if isinstance(error, modal_errors.TimeoutError):
-        return SpeechTimeoutError(MODAL_STOPS_CALLS_AFTER)
+        return SpeechTimeoutError(CALL_TIMEOUT_SECONDS)
     if isinstance(error, modal_errors.RemoteError):
-        # A call that was cancelled and one whose container died are told apart by Modal's words.
+        # Only the message tells a cancelled call from one whose container died.
         was_stopped = "cancel" in str(error).lower()
         kind = SpeechStoppedError if was_stopped else SpeechInterruptedError
         return kind(f"Modal ended the call ({type(error).__name__})")

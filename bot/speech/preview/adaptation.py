@@ -1,8 +1,13 @@
-"""Measure a voice with the WORLD vocoder, and move another voice toward it.
+"""Measures a voice with the WORLD vocoder, and moves another voice toward it.
 
-What moves: the pitch's centre and spread, the vocal tract's length, and the average spectrum. What
-stays: words, accent, rhythm and the melody's shape. The result leans toward the reference; it is
+Moved are the pitch's median and spread, the vocal tract's length, and the mean spectrum. Words,
+accent, rhythm and the shape of the melody stay. The result resembles the reference a little; it is
 not a clone of it.
+
+WORLD's own pitch trackers (DIO, Harvest) look for the fundamental. The stock voice has no sound
+below about 150 Hz, nor have recordings of many microphones, so that on a low voice these trackers
+settle on the second harmonic. `track_pitch` uses autocorrelation, which finds the common period of
+all harmonics.
 """
 
 from __future__ import annotations
@@ -13,7 +18,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyworld
 
-from bot.speech.preview.pitch import FRAME_SECONDS, track_pitch
 from bot.speech.preview.prompt import (
     MAX_PITCH,
     MAX_TRACT_RATIO,
@@ -38,11 +42,11 @@ PEAK_LIMIT = 0.95
 
 _PITCH_FLOOR = 71.0  # CheapTrick's default; it sets the envelope's resolution
 _DITHER = 1e-5  # CheapTrick answers NaN to digital silence
-_LOUD = 0.01  # of the loud frames' power; what is quieter is as much room as voice
+_LOUD = 0.01  # of the loudest frames' power; quieter frames hold as much room noise as voice
 _BAND_EDGES = (80.0, 9_000.0)  # Hz
 _TRACT_EDGES = (100.0, 6_000.0)  # Hz: where resonances are
 _TRACT_BANDS = 40
-_CEPSTRUM = np.arange(2, 13)  # 0 and 1, level and tilt, say more of microphones than of tracts
+_CEPSTRUM = np.arange(2, 13)  # 0 and 1, level and tilt, depend more on the microphone
 _TRACT_RATIOS = np.linspace(0.8, 1.3, 51)
 _PITCH_TO_TRACT = 0.25  # across speakers, resonances rise with about this power of the pitch
 _LINEAR_BELOW = 0.65  # of the Nyquist frequency; above it the stretched axis bends back
@@ -50,9 +54,23 @@ _SPREAD_CHANGE = (0.7, 1.5)
 _GAIN_STRENGTH = 0.5  # the other half of a difference is microphone, room and words
 _GAIN_SMOOTHING = 5  # bands
 _GAIN_FREQUENCIES = (4_000.0, 9_000.0)  # Hz
-_GAIN_LIMITS = (2.0, 0.7)  # natural log of power at those: 8.7 dB, 3 dB; more gets harsh or hisses
+_GAIN_LIMITS = (2.0, 0.7)  # natural log of power there: 8.7 dB, 3 dB; more sounds harsh or hisses
 _PITCH_RANGE = (MIN_PITCH * 0.8, MAX_PITCH * 1.25)
 _FADE_SECONDS = 0.008
+
+
+FRAME_SECONDS = 0.005
+"""Distance of pitch frames: WORLD's default, which its analysis and synthesis expect."""
+
+_WINDOW_SECONDS = 0.05  # three periods of the lowest pitch
+_SPEECH_BAND = (70.0, 2_000.0)  # Hz; above it, periods need finer steps and noise is stronger
+_CANDIDATES = 112  # about 2.5 % apart; stonemask refines the result
+_FINER = 3  # periods tried per candidate: the peak may lie between two candidates
+_TRACK_STEP = 2  # every second frame is tracked: 10 ms is fast enough for speech
+_JUMP_COST = 1.2  # per octave and step, against correlations of 0..1
+_OCTAVE_COST = 0.005  # per octave of period length, so that a multiple of the period does not win
+_VOICED_CORRELATION = 0.4
+_VOICED_LEVEL = 0.04  # of the loud frames' level
 
 
 class TooLittleVoiceError(Exception):
@@ -102,7 +120,7 @@ def measure_voice(samples: Floats, sample_rate: int) -> VoiceMeasure:
 
 
 def target_for(voice: VoiceMeasure, stock: VoiceMeasure) -> VoiceTarget:
-    """Say where `stock` must go to resemble `voice`."""
+    """Say how the stock voice has to change to resemble `voice`."""
     spectrum = _mean_spectrum(voice)
     return VoiceTarget(
         pitch=voice.pitch,
@@ -117,8 +135,8 @@ def adapt(samples: Floats, stock: VoiceMeasure, target: VoiceTarget) -> Floats:
 
     Args:
         samples: Shape (n,), in -1..1, at `stock.sample_rate`.
-        stock: The voice that speaks in `samples`, measured on more than this.
-        target: Where to.
+        stock: The stock voice, measured on a longer recording than `samples`.
+        target: The voice to resemble.
 
     Returns:
         Speech of the same length at `TARGET_LEVEL`, peaks at most `PEAK_LIMIT`. Not finite only if
@@ -175,7 +193,7 @@ def _sample_bands(frames: Floats, sample_rate: int, frequencies: Floats) -> Floa
 
 
 def _unstretched(frequencies: Floats, ratio: float, sample_rate: int) -> Floats:
-    """Give the frequencies that end at these when a tract's resonances move by `ratio`."""
+    """Give the frequencies that are moved to `frequencies` if resonances move by `ratio`."""
     nyquist = sample_rate / 2
     knee = _LINEAR_BELOW * nyquist
     source, moved = (knee / ratio, knee) if ratio > 1 else (knee, knee * ratio)
@@ -192,9 +210,9 @@ def _mean_spectrum(voice: VoiceMeasure, ratio: float = 1.0) -> Floats:
 def _tract_ratio(voice: VoiceMeasure, stock: VoiceMeasure) -> float:
     """Estimate how much shorter the voice's vocal tract is than the stock voice's.
 
-    The likeliest stretch under a Gaussian of the stock voice's cepstra (vocal tract length
-    normalisation), halfway to what the pitch alone suggests: a few seconds of unknown words in an
-    unknown language make the former uncertain.
+    The geometric mean of two estimates: the likeliest stretch under a Gaussian of the stock voice's
+    cepstra (vocal tract length normalisation), and what the pitch alone suggests. The first is
+    uncertain on a few seconds of unknown words in an unknown language.
     """
     stock_cepstra = _cepstra(stock, 1.0)
     centre = stock_cepstra.mean(axis=0)
@@ -224,7 +242,7 @@ def _cepstra(voice: VoiceMeasure, ratio: float) -> Floats:
 
 
 def _gain(stock: VoiceMeasure, target: VoiceTarget, bins: Floats) -> Floats:
-    """Give the natural-log power gain of each bin that brings the mean spectra closer."""
+    """Give each bin's gain, in natural log of power, that brings the mean spectra closer."""
     difference = np.array(target.spectrum) - _mean_spectrum(stock, target.tract_ratio)
     padded = np.pad(difference, _GAIN_SMOOTHING // 2, mode="edge")
     smooth = np.convolve(padded, np.ones(_GAIN_SMOOTHING) / _GAIN_SMOOTHING, mode="valid")
@@ -242,7 +260,7 @@ def _move_pitch(pitch: Floats, stock: VoiceMeasure, target: VoiceTarget) -> Floa
 
 
 def _fade(speech: Floats, sample_rate: int) -> Floats:
-    """Start and end at zero, so that joins do not click."""
+    """Fade in and out, so that joined sentences do not click."""
     length = min(int(_FADE_SECONDS * sample_rate), len(speech) // 2)
     ramp = np.linspace(0, 1, length)
     speech[:length] *= ramp
@@ -251,7 +269,7 @@ def _fade(speech: Floats, sample_rate: int) -> Floats:
 
 
 def _level(speech: Floats, sample_rate: int) -> Floats:
-    """Bring the active stretches to `TARGET_LEVEL`, as far as `PEAK_LIMIT` allows."""
+    """Scale the active stretches to `TARGET_LEVEL`, as far as `PEAK_LIMIT` allows."""
     peak = np.abs(speech).max(initial=0.0)
     if not peak > 0:
         return speech
@@ -260,3 +278,94 @@ def _level(speech: Floats, sample_rate: int) -> Floats:
     power = (frames**2).mean(axis=1) if len(frames) else np.array([(speech**2).mean()])
     active = power[power >= _LOUD * power.max()].mean()
     return np.asarray(speech * min(TARGET_LEVEL / np.sqrt(active), PEAK_LIMIT / peak))
+
+
+def track_pitch(samples: Floats, sample_rate: int) -> tuple[Floats, Floats]:
+    """Find the pitch every `FRAME_SECONDS`.
+
+    Args:
+        samples: Shape (n,), any level.
+        sample_rate: In Hz.
+
+    Returns:
+        The pitch in Hz, 0 where there is no voice, and the frames' times in seconds.
+    """
+    frames = int(len(samples) / sample_rate / FRAME_SECONDS) + 1
+    times = np.arange(frames, dtype=np.float64) * FRAME_SECONDS
+    windows = _windows(_band_pass(samples, sample_rate), sample_rate, times[::_TRACK_STEP])
+    fine = np.geomspace(MAX_PITCH, MIN_PITCH, _CANDIDATES * _FINER).reshape(-1, _FINER)
+    correlation = _periodicity(windows, sample_rate / fine.ravel())
+    correlation = correlation.reshape(-1, *fine.shape).max(axis=2)
+    candidates = fine[:, _FINER // 2]
+    path = _smoothest_path(correlation)
+    level = np.sqrt(np.mean(windows**2, axis=1))
+    strength = correlation[np.arange(len(path)), path]
+    voiced = (strength > _VOICED_CORRELATION) & (level > _VOICED_LEVEL * np.percentile(level, 95))
+    coarse = np.where(voiced, candidates[path], 0.0)
+    return _every_frame(coarse, frames), times
+
+
+def _band_pass(samples: Floats, sample_rate: int) -> Floats:
+    spectrum = np.fft.rfft(samples)
+    frequencies = np.fft.rfftfreq(len(samples), 1 / sample_rate)
+    low, high = _SPEECH_BAND
+    spectrum[(frequencies < low) | (frequencies > high)] = 0
+    return np.fft.irfft(spectrum, len(samples))
+
+
+def _windows(samples: Floats, sample_rate: int, times: Floats) -> Floats:
+    """Cut the stretch around each time: shape (times, window)."""
+    length = int(sample_rate * _WINDOW_SECONDS)
+    padded = np.pad(samples, (length // 2, length))
+    starts = (times * sample_rate).astype(int)
+    return padded[starts[:, None] + np.arange(length)]
+
+
+def _periodicity(windows: Floats, periods: Floats) -> Floats:
+    """Correlate each window with itself one period later: shape (windows, periods), up to 1.
+
+    The window's own autocorrelation is divided out, as in P. Boersma, "Accurate short-term analysis
+    of the fundamental frequency", 1993.
+    """
+    length = windows.shape[1]
+    size = 1 << (2 * length - 1).bit_length()
+    taper = np.hanning(length)
+    power = np.abs(np.fft.rfft(windows * taper, size)) ** 2
+    correlation = np.fft.irfft(power, size)[:, :length]
+    taper_correlation = np.fft.irfft(np.abs(np.fft.rfft(taper, size)) ** 2, size)[:length]
+    silence = 1e-12
+    normalised = correlation / (correlation[:, :1] + silence)
+    normalised /= taper_correlation / taper_correlation[0] + 1e-3
+    whole = np.minimum(periods.astype(int), length - 2)
+    part = periods - whole
+    between = normalised[:, whole] * (1 - part) + normalised[:, whole + 1] * part
+    return np.asarray(np.minimum(between, 1.0) - _OCTAVE_COST * np.log2(periods / periods[0]))
+
+
+def _smoothest_path(scores: Floats) -> NDArray[np.intp]:
+    """Find the best candidate of each frame: high scores, small jumps (Viterbi)."""
+    frames, count = scores.shape
+    octaves = np.log2(MAX_PITCH / MIN_PITCH) / (count - 1)
+    index = np.arange(count)
+    jump_cost = np.abs(index[:, None] - index[None, :]) * octaves * _JUMP_COST
+    best = scores[0]
+    came_from = np.zeros((frames, count), dtype=np.intp)
+    for frame in range(1, frames):
+        totals = best - jump_cost
+        came_from[frame] = totals.argmax(axis=1)
+        best = totals[index, came_from[frame]] + scores[frame]
+    path = np.empty(frames, dtype=np.intp)
+    path[-1] = best.argmax()
+    for frame in range(frames - 1, 0, -1):
+        path[frame - 1] = came_from[frame, path[frame]]
+    return path
+
+
+def _every_frame(coarse: Floats, frames: int) -> Floats:
+    """Interpolate the frames between the coarse ones, within voiced stretches."""
+    fine = np.repeat(coarse, _TRACK_STEP)[:frames]
+    following = np.append(coarse[1:], 0.0)
+    between = np.where((coarse > 0) & (following > 0), np.sqrt(coarse * following), 0.0)
+    odd = between[: len(fine[1::_TRACK_STEP])]
+    fine[1::_TRACK_STEP] = odd
+    return fine

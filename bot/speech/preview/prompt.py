@@ -1,18 +1,20 @@
-"""The preview's voice prompt: a few numbers about a voice, as JSON, checked on the way back in."""
+"""The preview's voice prompt: a few measures of a voice, as JSON that is validated when read."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from backend.contract import (
     ConsentMissingError,
-    ConsentRecord,
     VoicePrompt,
     VoicePromptInvalidError,
     VoicePromptModelMismatchError,
 )
+
+if TYPE_CHECKING:
+    from backend.contract import ConsentRecord
 
 MODEL_ID = "preview/piper-joe-world-1"
 
@@ -21,11 +23,11 @@ SPECTRUM_BANDS = 64
 
 MIN_PITCH = 60.0
 MAX_PITCH = 420.0
-"""The range in which pitch is sought, in Hz."""
+"""The range of pitch that is looked for, in Hz."""
 
 MIN_TRACT_RATIO = 0.84
 MAX_TRACT_RATIO = 1.25
-"""How far a vocal tract's resonances may move: about the range between adults."""
+"""How far resonances may be moved: about the range between adults."""
 
 _MAX_BYTES = 8_192
 _MAX_DISCORD_ID = 2**64 - 1
@@ -37,14 +39,14 @@ class _Checked(BaseModel):
 
 
 class VoiceTarget(_Checked):
-    """Where the stock voice is moved to.
+    """The measures that the stock voice is moved to.
 
     Attributes:
         pitch: The median pitch, in Hz.
         pitch_spread: Half the distance between the 16th and 84th percentile of the pitch's natural
             logarithm.
         tract_ratio: The voice's resonances over the stock voice's; above 1 for a shorter tract.
-        spectrum: Mean natural-log power of `SPECTRUM_BANDS` bands around their own mean.
+        spectrum: Mean natural-log power of `SPECTRUM_BANDS` bands, minus the mean of all bands.
     """
 
     pitch: float = Field(ge=MIN_PITCH, le=MAX_PITCH)
@@ -66,30 +68,24 @@ class _Document(_Checked):
 
 
 def consent_entry(consent: ConsentRecord) -> _Consent:
-    """Take a consent record into the form that a prompt carries.
+    """Convert a consent record to the form that a prompt carries.
 
     Raises `ConsentMissingError` for anything but a complete record.
     """
-    if not isinstance(consent, ConsentRecord):
-        raise ConsentMissingError("a voice needs a consent record")
     try:
-        return _Consent(
-            attested_by=consent.attested_by,
-            attested_at=consent.attested_at,
-            statement_version=consent.statement_version,
-        )
+        return _Consent.model_validate(consent, from_attributes=True)
     except ValidationError:
-        raise ConsentMissingError("the consent record is incomplete") from None
+        raise ConsentMissingError("a voice needs a complete consent record") from None
 
 
 def write_prompt(target: VoiceTarget, consent: ConsentRecord) -> VoicePrompt:
-    """Serialise a voice, with the consent that it rests on."""
+    """Serialise a voice, with the consent record."""
     document = _Document(consent=consent_entry(consent), target=target)
     return VoicePrompt(document.model_dump_json().encode(), MODEL_ID)
 
 
 def read_prompt(prompt: VoicePrompt) -> VoiceTarget:
-    """Parse a voice prompt, trusting nothing in it.
+    """Parse and validate a voice prompt.
 
     Raises `VoicePromptModelMismatchError` or `VoicePromptInvalidError`.
     """

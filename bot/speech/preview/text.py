@@ -1,16 +1,20 @@
-"""What the preview voice can read aloud: English, in Latin letters."""
+"""Which texts the preview voice can speak: English, in Latin letters."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter
+from typing import TYPE_CHECKING
 
 from backend.contract import (
     AUTO_LANGUAGE,
-    MAX_SPOKEN_CHARACTERS,
     LanguageNotSupportedError,
     TextNotSpeakableError,
+    check_request,
 )
+
+if TYPE_CHECKING:
+    from backend.contract import SpeechRequest
 
 PREVIEW_LANGUAGES = (AUTO_LANGUAGE, "English")
 
@@ -25,22 +29,17 @@ _LANGUAGE_OF_SCRIPT = {
 }
 
 
-def check_readable(text: str, language: str) -> None:
-    """Return if the preview voice can read a text.
+def check_readable(request: SpeechRequest) -> None:
+    """Return if the preview voice can speak a request's text.
 
-    Raises `LanguageNotSupportedError` for another language, asked for or plain from most of the
-    letters, and `TextNotSpeakableError` for a text without letters or digits, or a longer one than
-    `MAX_SPOKEN_CHARACTERS`.
+    Raises what `check_request` raises. Also raises `TextNotSpeakableError` for a text without
+    letters or digits, and `LanguageNotSupportedError` if most letters are of the script of another
+    language.
     """
-    if language not in PREVIEW_LANGUAGES:
-        raise LanguageNotSupportedError(language, PREVIEW_LANGUAGES)
-    if len(text) > MAX_SPOKEN_CHARACTERS:
-        raise TextNotSpeakableError(
-            f"one call speaks at most {MAX_SPOKEN_CHARACTERS} characters, not {len(text)}"
-        )
-    if not any(character.isalnum() for character in text):
+    check_request(request, PREVIEW_LANGUAGES)
+    if not any(character.isalnum() for character in request.text):
         raise TextNotSpeakableError("the text holds no letters or digits")
-    written_in = _language_of(text)
+    written_in = _language_of(request.text)
     if written_in != _LATIN:
         raise LanguageNotSupportedError(written_in, PREVIEW_LANGUAGES)
 
@@ -48,7 +47,7 @@ def check_readable(text: str, language: str) -> None:
 def _language_of(text: str) -> str:
     """Name the language that most of the letters suggest.
 
-    Japanese mixes kana with Chinese characters, so kana decides between the two.
+    Japanese mixes kana with Chinese characters, so any kana means Japanese.
     """
     plain = unicodedata.normalize("NFKC", text)
     letters = Counter(_script_language(letter) for letter in plain if letter.isalpha())
@@ -61,6 +60,6 @@ def _language_of(text: str) -> str:
 
 
 def _script_language(letter: str) -> str:
-    """Name the language of a letter's script; a script's own name where no language is known."""
+    """Name the language of a letter's script, or the script if no language is known for it."""
     script = unicodedata.name(letter, "another").partition(" ")[0]
     return _LANGUAGE_OF_SCRIPT.get(script, script.capitalize())

@@ -1,6 +1,6 @@
-"""The line between the bot and the engine's process: messages, and how they get across.
+"""Messages between the bot and a model's process, and the pipe that carries them.
 
-Messages are pickled, as `multiprocessing` does; both ends are our own processes, and nothing that a
+Messages are pickled, as `multiprocessing` does. Both ends are our own processes, and nothing that a
 user made is ever unpickled.
 """
 
@@ -11,60 +11,42 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
 
-    from backend.contract import (
-        BackendInfo,
-        ConsentRecord,
-        PcmChunk,
-        PreparedVoice,
-        ReferenceClip,
-        SpeechError,
-        SpeechRequest,
-    )
+    from backend.contract import BackendInfo, PcmChunk, PreparedVoice, SpeechError
+
+Method = Literal["health", "prepare_voice", "speak"]
 
 _LAST = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Prepare:
-    """The wish for a voice; answered by one `PreparedVoice`."""
-
-    clip: ReferenceClip
-    consent: ConsentRecord | None
-
-
-@dataclass(frozen=True, slots=True)
-class CheckHealth:
-    """The wish to know whether a request would be served now; answered by nothing, or an error."""
-
-
-@dataclass(frozen=True, slots=True)
 class Call:
-    """To the engine: something that is wanted. A `SpeechRequest` is answered by `PcmChunk`s."""
+    """To the process: call a method of its model."""
 
     number: int
-    wish: SpeechRequest | Prepare | CheckHealth
+    method: Method
+    arguments: tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """To the engine: a call's answer is not wanted any more."""
+class Cancel:
+    """To the process: cancel a call, if it is still under way."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """To the bot, first: the engine is loaded.
+class Loaded:
+    """To the bot, first: the model is loaded. If it cannot be, a `SpeechError` is sent instead.
 
     Attributes:
         info: What the backend says of itself.
-        details: What the operator may want to see in the log.
+        details: More of it for the log.
     """
 
     info: BackendInfo
@@ -72,27 +54,20 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class NotReady:
-    """To the bot, first and last: the engine cannot be loaded."""
-
-    error: SpeechError
-
-
-@dataclass(frozen=True, slots=True)
 class Answer:
-    """To the bot: a part of the answer to a call; None and errors end it."""
+    """To the bot: a part of the answer to a call. None and errors end the answer."""
 
     number: int
     part: PcmChunk | PreparedVoice | SpeechError | None
 
 
-class Line:
+class Channel:
     """One end of a pipe between two processes, used from an event loop.
 
-    Two threads wait on the pipe, because its calls block.
+    Reading and writing the pipe block, so each has a thread.
 
     Args:
-        connection: This end. It closes with the line's last thread.
+        connection: This end of the pipe.
         on_message: Called in the event loop with each message.
         on_end: Called in the reading thread once the other process is gone.
     """
@@ -114,16 +89,16 @@ class Line:
         threading.Thread(target=self._read, daemon=True).start()
 
     def send(self, message: object) -> None:
-        """Send a message, without waiting for it to leave."""
+        """Send a message, without waiting until it is written."""
         self._outbox.put(message)
 
     def flush(self) -> None:
-        """Wait until everything has left; nothing can be sent after it."""
+        """Wait until every message is written. Nothing can be sent afterwards."""
         self._outbox.put(_LAST)
         self._writer.join()
 
     def _write(self) -> None:
-        with suppress(OSError):  # the reader notices, too, that the other end is gone
+        with suppress(OSError):  # the reading thread notices that the other process is gone
             while (message := self._outbox.get()) is not _LAST:
                 self._connection.send(message)
 

@@ -1,1 +1,1 @@
-"""How the database came to its present shape, step by step; `bot.voices.migrate` runs them."""
+"""The migrations, which bring a database to the present shape; `bot.voices.database` runs them."""

@@ -1,25 +1,25 @@
 """A Discord voice server on loopback, to which discord.py's own `VoiceClient` connects.
 
 It speaks voice gateway v8 on a websocket, answers IP discovery, and takes RTP over UDP encrypted
-with `aead_xchacha20_poly1305_rtpsize`. While people listen, speech is end-to-end encrypted for them
-(DAVE), as Discord does it, but not on stages; a bot that is alone sends plain Opus. Every packet is
-kept with the time at which it arrived, so that a test can ask what was heard, and when.
+with `aead_xchacha20_poly1305_rtpsize`. While there are listeners, speech is end-to-end encrypted
+for them (DAVE) as on Discord, except on stages; a bot that is alone sends plain Opus. Every packet
+is kept with its time of arrival, so that a test can ask what was heard, and when.
 
     region.py     the server: one thread with its own event loop, and the addresses it answers on
     address.py    one of those addresses: the websocket and the UDP port
     session.py    one websocket: hello, identify, ready, session description, heartbeats
-    call.py       what tests hold: one guild's call, its faults, and what was heard in it
-    dave.py       the listeners' side of DAVE, and the group that Discord would manage
+    call.py       the object that tests use: one guild's call, its faults, and what was heard
+    dave.py       the listeners' side of DAVE, and the group that Discord manages
     mls.py        the few MLS messages that Discord itself signs
     rtp.py        packets, and their transport encryption
-    faults.py     what can go wrong, chosen by a test
+    faults.py     the faults that a test can cause
     hearing.py    from packets to sound: decoded frames, gaps, pacing
-    spectrum.py   which tones a sound holds, and how alike two sounds are
+    spectrum.py   which tones a sound contains, and how alike two sounds are
 
 What this cannot show:
 
 - The real network. Loopback neither jitters nor reorders, has no NAT and no bandwidth limit;
-  packets are lost only where a test asks for it.
+  packets are lost only if a test asks for it.
 - Discord's own timing and rules: how soon a voice server answers or gives up on a client, its rate
   limits, which close code it picks in which situation, regions, and how it moves calls.
 - What comes back by UDP. Here RTCP reports come each second, and 8-byte keep-alives are echoed, as

@@ -57,7 +57,7 @@ class Address:
         return port
 
     async def open(self) -> None:
-        """Begin to answer, on ports that the system chooses."""
+        """Start to answer, on ports that the system chooses."""
         self._udp.setblocking(False)  # noqa: FBT003 - the socket module's own signature
         self._udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         if hasattr(socket, "SO_PASSCRED"):  # only Linux has it
@@ -133,12 +133,12 @@ class Address:
             )
 
     def _echo(self, data: bytes, remote: tuple[str, int]) -> None:
-        """Send a keep-alive back; Discord's own clients keep their port open with these."""
+        """Echo a keep-alive; Discord's own clients send these to keep their port open."""
         if any(session.remote == remote and not session.deaf for session in self.sessions.values()):
             self._udp.sendto(data, remote)
 
     def _send(self, remote: tuple[str, int], session: Session) -> None:
-        """Answer a discovery, a moment after it came, as a server on a real network would."""
+        """Answer a discovery after a short delay, like a server on a real network."""
         if self._udp.fileno() >= 0:
             self._udp.sendto(rtp.discovery_answer(session.ssrc, *remote), remote)
 
@@ -151,7 +151,7 @@ class Address:
 
 
 def _arrival(notes: list[tuple[int, int, bytes]]) -> float:
-    """When a datagram arrived: the kernel's stamp, or now where there is none."""
+    """When a datagram arrived: the kernel's timestamp, or now if there is none."""
     for level, kind, value in notes:
         if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
             seconds, nanoseconds = TIMESTAMP.unpack(value)

@@ -1,4 +1,4 @@
-"""One guild's voice call, as a test sees it."""
+"""One guild's voice call, with what a test asks of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LISTENING_INTERVAL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class Admission:
-    """What Discord told the bot, and what the voice server expects of it therefore."""
+    """What Discord has told the bot, which the bot has to present to the voice server."""
 
     channel_id: int
     session_id: str
@@ -30,15 +30,15 @@ class Admission:
 
 
 class Call:
-    """The voice server's side of one guild, which a test listens to and interferes with.
+    """The voice server's side of one guild: what was heard there, and faults to cause.
 
     Attributes:
         faults: What goes wrong from now on.
-        admission: Who may connect; None while the bot is in no voice channel.
-        listeners: How many others are in the call; without any, speech is not end-to-end
-            encrypted. Changed by `listener_joins` and `listener_leaves` while the bot is there.
+        admission: What the bot has to present; None while it is in no voice channel.
+        listeners: How many others are in the call. Without any, speech is not end-to-end
+            encrypted. While the bot is there, use `listener_joins` and `listener_leaves`.
         has_dave: Whether the call is end-to-end encrypted at all; a stage's is not.
-        packets: The speech that arrived, in order of arrival, and was not forgotten.
+        packets: The speech packets in order of arrival, without forgotten ones.
         sessions: The bot's connections, the oldest first.
         sent_to_nobody: How many packets came for a connection that had ended.
     """
@@ -55,17 +55,17 @@ class Call:
         self.sent_to_nobody = 0
         self._region = region
         self._addresses: list[Address] = []
-        self._chance = random.Random(guild_id)  # noqa: S311 - which packets get lost is no secret
+        self._rng = random.Random(guild_id)  # noqa: S311 - which packets get lost is no secret
         self._ear = Ear(self.packets)
 
     @property
     def endpoint(self) -> str:
-        """The address that Discord hands out for this call at present."""
+        """The address that Discord currently announces for this call."""
         return self._addresses[-1].endpoint
 
     @property
     def is_speaking(self) -> bool:
-        """Whether the green ring shows: the bot is connected, and last said that it speaks."""
+        """Whether the bot is connected and has set its speaking flag: the green ring."""
         return self.is_connected and self.sessions[-1].speaking
 
     @property
@@ -75,14 +75,14 @@ class Call:
 
     @property
     def is_connected(self) -> bool:
-        """Whether the bot has a connection that stands, whatever the bot believes."""
+        """Whether the bot's latest connection is open, whatever the bot believes."""
         return bool(self.sessions) and self.sessions[-1].is_open
 
     async def heard(self, *, seconds: float = 0.0, since: float = 0.0) -> Heard:
         """What was heard in this call.
 
         Args:
-            seconds: Listen for that much longer first.
+            seconds: How long to listen before.
             since: Leave out what arrived before that `time.time()`.
         """
         await asyncio.sleep(seconds)
@@ -118,35 +118,35 @@ class Call:
         raise AssertionError(f"After {within:g} seconds the bot still says nothing.")
 
     async def close(self, code: int) -> None:
-        """End the bot's present connection with a close code; 1006 cuts the line without one."""
+        """End the bot's current connection with a close code; 1006 aborts it without one."""
         await self._region.run(_close(self.sessions[-1], code))
 
     def falls_silent(self) -> None:
-        """The bot's present connection is dead by UDP, both ways: "UDP silence"."""
+        """Drop all UDP packets of the bot's current connection, both ways: "UDP silence"."""
         self.sessions[-1].deaf = True
 
     def speaks_again(self) -> None:
-        """A present connection that had fallen silent is alive again."""
+        """End the UDP silence of the current connection."""
         self.sessions[-1].deaf = False
 
     def stalls(self) -> None:
-        """The bot's present connection is dead by UDP, and heartbeats get no answer."""
+        """Drop all UDP packets of the current connection, and answer no heartbeats."""
         self.sessions[-1].deaf = self.sessions[-1].dumb = True
 
     async def listener_joins(self) -> None:
-        """Somebody, or somebody more, comes to listen."""
+        """Add a listener."""
         self.listeners += 1
         await self._update_group()
 
     async def listener_leaves(self) -> None:
-        """Who has listened the longest goes."""
+        """Remove the listener who was there first."""
         self.listeners -= 1
         await self._update_group()
 
     async def new_address(self) -> str:
         """Serve the call at another address from now on; return its endpoint.
 
-        What is connected at the old address stays connected until either side ends it.
+        Connections at the old address stay open until either side closes them.
         """
         await self._region.run(self.open_address())
         return self.endpoint
@@ -159,7 +159,7 @@ class Call:
 
     def loses_packet(self) -> bool:
         """Whether the packet that just arrived counts as lost on the way."""
-        return self._chance.random() < self.faults.drop_share
+        return self._rng.random() < self.faults.drop_share
 
     async def open_address(self) -> None:
         """Answer at one more address; in the server's thread."""

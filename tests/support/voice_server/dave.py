@@ -1,4 +1,4 @@
-"""The people in a call who hear the bot: the DAVE group for which it encrypts."""
+"""The listeners of a call: the DAVE group for which the bot encrypts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ FIRST_LISTENER_ID = 42
 
 
 class Change(NamedTuple):
-    """What the bot is told when somebody else comes or goes.
+    """What the bot is told when a listener joins or leaves.
 
     Attributes:
-        proposals: What is proposed, for opcode 27.
-        commit: A listener's, for opcode 29. The bot makes one too, but is never the first here.
+        proposals: The MLS proposals, for opcode 27.
+        commit: A listener's commit, for opcode 29. The bot makes one too, but is never first here.
     """
 
     proposals: bytes
@@ -25,7 +25,7 @@ class Change(NamedTuple):
 
 
 class Listener:
-    """Someone who hears the bot, with a DAVE session of their own."""
+    """A listener, with a DAVE session of their own."""
 
     def __init__(
         self, gateway: ExternalSender, *, user_id: int, bot_id: int, channel_id: int
@@ -43,13 +43,13 @@ class Listener:
 
 
 class Group:
-    """A DAVE group with the bot in it, as Discord would manage it.
+    """A DAVE group with the bot in it, managed as Discord does.
 
-    It begins anew with every connection of the bot. Each coming and going begins an epoch of it.
+    Every connection of the bot starts a new group. Each join or leave starts a new epoch.
 
     Attributes:
-        listeners: Who else is in it, the longest there first; they commit every change.
-        addressed: Those of them for whom the bot encrypts by now.
+        listeners: The other members, oldest first; they commit every change.
+        addressed: The listeners for whom the bot encrypts by now.
     """
 
     def __init__(self, gateway: ExternalSender, *, bot_id: int, channel_id: int) -> None:
@@ -61,13 +61,13 @@ class Group:
         self.addressed = tuple(self.listeners)
 
     def take_in_bot(self, key_package: bytes) -> bytes:
-        """Begin the group; return the MLS welcome that the bot needs (opcode 30)."""
+        """Start the group; return the MLS welcome that the bot needs (opcode 30)."""
         _, added = self._change(self._gateway.propose_to_add(key_package, self._channel_id, 0))
         assert added.welcome is not None
         return added.welcome
 
     def join(self) -> Change:
-        """Somebody more comes to listen."""
+        """Add a listener."""
         newcomer = self._someone()
         key_package = newcomer.session.get_serialized_key_package()
         change, added = self._change(
@@ -79,7 +79,7 @@ class Group:
         return change
 
     def leave(self) -> Change:
-        """Who has been there the longest goes; somebody must be left."""
+        """Remove the oldest listener; another must be left."""
         epoch = self._epoch
         gone = self.listeners.pop(0)
         self.addressed = tuple(listener for listener in self.addressed if listener is not gone)
@@ -89,7 +89,7 @@ class Group:
         return change
 
     def bot_has_followed(self) -> None:
-        """The bot has made the last change too, and encrypts for everybody."""
+        """Record that the bot has applied the last change, and encrypts for everybody."""
         self.addressed = tuple(self.listeners)
 
     @property
@@ -97,7 +97,7 @@ class Group:
         return self.listeners[0].session.epoch or 0
 
     def _change(self, proposal: bytes) -> tuple[Change, davey.CommitWelcome]:
-        """Have a proposal committed by the first of the listeners, and the others follow."""
+        """Let the first listener commit a proposal, and the others apply the commit."""
         proposals = vector(proposal)
         made = [
             listener.session.process_proposals(davey.ProposalsOperationType.append, proposals)

@@ -1,4 +1,4 @@
-"""What can go wrong in a call."""
+"""The faults that a test can cause in a call."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 class Faults:
     """What the voice server does wrong from now on.
 
-    A test sets these at any time. They concern every connection; what goes wrong with the present
-    one alone is asked of the `Call`. All is well again with `call.faults = Faults()`.
+    A test may set these at any time. They concern every connection; methods of `Call` cause faults
+    of the current connection alone. `call.faults = Faults()` ends them all.
 
     Attributes:
         refuses_connections: The websocket is answered with HTTP 503.
         closes_on_identify: The close code that every identify or resume is answered with.
         loses_discovery: IP discovery gets no answer.
-        loses_session_description: A chosen protocol gets no answer.
-        silent_from_the_start: A connection is dead by UDP as soon as it stands.
-        drop_share: The share of speech packets that get lost, from 0 to 1.
+        loses_session_description: Select Protocol gets no answer.
+        silent_from_the_start: UDP packets of a new connection are ignored, and none are sent.
+        drop_share: The share of speech packets that are lost, from 0 to 1.
     """
 
     refuses_connections: bool = False

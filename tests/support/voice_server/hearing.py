@@ -34,8 +34,8 @@ class Frame:
         connection: The number of the connection it came by, from 0.
         sequence: Its RTP sequence number.
         samples: 960 samples, mono, in -1..1.
-        is_end: It is one of the silent packets that discord.py sends after the last sound.
-        is_encrypted: It was end-to-end encrypted.
+        is_end: Whether it is one of the silent packets that discord.py sends after the last sound.
+        is_encrypted: Whether it was end-to-end encrypted.
     """
 
     arrived: float
@@ -82,7 +82,7 @@ class Heard:
         return len(self.frames) * FRAME_SECONDS
 
     def since(self, moment: float) -> Heard:
-        """Only what arrived since then."""
+        """Only the frames that arrived since then."""
         return Heard(tuple(frame for frame in self.frames if frame.arrived >= moment))
 
     def audible(self) -> Heard:
@@ -90,9 +90,9 @@ class Heard:
         return Heard(tuple(frame for frame in self.frames if frame.is_audible))
 
     def longest_gap(self) -> float:
-        """The longest time in which a listener lacked a frame that can be heard, in seconds.
+        """The longest time without an audible frame, in seconds, for sound that has no pauses.
 
-        A frame that follows on time leaves no gap. For sounds that have no pauses of their own.
+        Frames that follow each other on time leave no gap.
         """
         arrivals = self.audible().arrivals
         return max(0.0, float(np.diff(arrivals).max()) - FRAME_SECONDS) if len(arrivals) > 1 else 0
@@ -107,7 +107,7 @@ class Heard:
         return missing
 
     def pacing(self) -> Pacing:
-        """How evenly the frames came, apart from the silent ones after the last sound."""
+        """How evenly the frames came, without the silent ones after the last sound."""
         arrivals = np.array([frame.arrived for frame in self.frames if not frame.is_end])
         off = np.abs(np.diff(arrivals) - FRAME_SECONDS) * 1_000
         return Pacing(*(float(np.quantile(off, share)) for share in (0.5, 0.99, 1.0)))
@@ -117,10 +117,10 @@ class Ear:
     """Decrypts and decodes a growing list of packets, each once.
 
     Attributes:
-        unintelligible: How many packets not everybody could make sense of: they were sent as plain
-            Opus while somebody listened, which Discord's clients do not play, or encrypted for
-            others, or with another key than the connection's: discord.py reads its SSRC and its key
-            one after the other, and a new session may begin in between.
+        unintelligible: How many packets some listener could not decode. They were sent as plain
+            Opus while somebody listened, which Discord's clients do not play; or encrypted for
+            others; or with the key of another connection: discord.py reads its SSRC and its key
+            one after the other, and a new session may start in between.
     """
 
     def __init__(self, packets: list[Packet]) -> None:
@@ -132,7 +132,7 @@ class Ear:
         self._lock = Lock()
 
     def catch_up(self) -> Heard:
-        """Decode what has arrived since the last time; return what everybody heard."""
+        """Decode the packets since the last call; return all that everybody heard."""
         with self._lock:
             for packet in self._packets[self._taken :]:
                 self._taken += 1
@@ -178,7 +178,7 @@ class Ear:
 
 
 def _decoder() -> av.AudioCodecContext:
-    """An Opus decoder that shares nothing with the bot's encoder: one frame out of each packet."""
+    """An Opus decoder that is independent of the bot's encoder: one frame for each packet."""
     decoder = av.AudioCodecContext.create("libopus", "r")
     decoder.sample_rate = SAMPLE_RATE
     decoder.layout = "stereo"

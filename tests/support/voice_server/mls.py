@@ -22,7 +22,7 @@ CREDENTIAL_BASIC = 1
 
 
 class ExternalSender:
-    """Discord's place in a DAVE group: a key that members accept proposals from."""
+    """Discord's role in a DAVE group: a key that members accept proposals from."""
 
     def __init__(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -46,7 +46,7 @@ class ExternalSender:
         return self._signed(struct.pack(">H", PROPOSAL_ADD) + key_package, group_id, epoch)
 
     def propose_to_remove(self, leaf: int, group_id: int, epoch: int) -> bytes:
-        """The same to remove someone, told by their place in the group's tree."""
+        """The same to remove someone, given by their leaf in the group's tree."""
         return self._signed(struct.pack(">HI", PROPOSAL_REMOVE, leaf), group_id, epoch)
 
     def _signed(self, proposal: bytes, group_id: int, epoch: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The voice servers of a simulated Discord, in a thread of their own."""
+"""The voice servers of a simulated Discord, in one thread."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 class VoiceRegion:
-    """Serves any number of calls, one a guild, whatever the bot's own event loop does meanwhile.
+    """Serves any number of calls, one for each guild, independently of the bot's event loop.
 
     Attributes:
         calls: By guild id.
@@ -45,7 +45,7 @@ class VoiceRegion:
         await asyncio.to_thread(self._thread.join)
 
     async def open_call(self, guild_id: int, *, bot_id: int) -> Call:
-        """Make a call ready, in which somebody listens."""
+        """Open a call with one listener."""
         call = Call(self, guild_id=guild_id, bot_id=bot_id)
         await self.run(call.open_address())
         self.calls[guild_id] = call
@@ -56,7 +56,7 @@ class VoiceRegion:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
     def cpu_seconds(self) -> float:
-        """The processor time that the server itself has used, for benchmarks to leave out."""
+        """The processor time that the server itself has used, which benchmarks subtract."""
         if self._thread.ident is None or not hasattr(time, "pthread_getcpuclockid"):
             return 0.0
         return time.clock_gettime(time.pthread_getcpuclockid(self._thread.ident))

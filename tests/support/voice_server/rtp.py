@@ -34,8 +34,8 @@ class Packet(NamedTuple):
         connection: The number of the bot's connection to this call, from 0.
         data: The whole packet, still encrypted.
         key: The transport key of that connection.
-        is_secret: Whether it had to be end-to-end encrypted, as somebody listened.
-        listeners: Those for whom the bot encrypted then, as far as the server knew.
+        is_secret: Whether it had to be end-to-end encrypted, because there were listeners.
+        listeners: The listeners for whom the bot encrypted then, as far as the server knew.
     """
 
     arrived: float
@@ -51,7 +51,7 @@ class Packet(NamedTuple):
         return int.from_bytes(self.data[2:4], "big")
 
     def frame(self) -> bytes:
-        """Take the transport encryption off; raises `nacl.exceptions.CryptoError` if it is broken.
+        """Remove the transport encryption; raise `nacl.exceptions.CryptoError` if that fails.
 
         The nonce is a counter in the packet's last four bytes; the header is authenticated with it.
         """
@@ -61,7 +61,7 @@ class Packet(NamedTuple):
 
 
 def is_speech(data: bytes) -> bool:
-    """Whether a datagram is an RTP packet with Opus in it."""
+    """Whether a datagram is an RTP packet that contains Opus."""
     return (
         len(data) > HEADER_BYTES + NONCE_COUNTER_BYTES
         and data[0] == VERSION_2_NO_EXTRAS
@@ -76,16 +76,16 @@ def is_discovery(data: bytes) -> bool:
 
 def source(data: bytes) -> int:
     """The SSRC in a speech or discovery packet."""
-    place = 4 if is_discovery(data) else 8
-    return int.from_bytes(data[place : place + 4], "big")
+    offset = 4 if is_discovery(data) else 8
+    return int.from_bytes(data[offset : offset + 4], "big")
 
 
 def discovery_answer(ssrc: int, host: str, port: int) -> bytes:
-    """Tell a client under which address it is seen."""
+    """The answer to IP discovery: the address that the server sees the client at."""
     size = DISCOVERY_BYTES - 4
     return struct.pack(">HHI64sH", DISCOVERY_ANSWER, size, ssrc, host.encode(), port)
 
 
 def sender_report(ssrc: int) -> bytes:
-    """An empty RTCP sender report; it shows the client that its UDP port is reached."""
+    """An empty RTCP sender report; it shows the client that UDP works."""
     return struct.pack(">BBHI20x", VERSION_2_NO_EXTRAS, RTCP_SENDER_REPORT, 6, ssrc)

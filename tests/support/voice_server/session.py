@@ -1,4 +1,4 @@
-"""One websocket of the voice gateway, from hello to goodbye."""
+"""One websocket of the voice gateway, from hello to close."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class Session:
         remote: Where the bot's UDP packets come from, once discovery has shown it.
         group: The bot's DAVE group, once somebody listens.
         speaking: Whether the bot last said that it speaks.
-        deaf: Nothing that comes by UDP is heard here, and nothing is sent: "UDP silence".
-        dumb: Heartbeats get no answer here.
+        deaf: UDP packets are ignored, and none are sent: "UDP silence".
+        dumb: Heartbeats get no answer.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Session:
             serving.result()
 
     def close(self, code: int) -> None:
-        """End the connection with a close code; 1006 cuts the line without one."""
+        """End the connection with a close code; 1006 aborts it without one."""
         if code != CODE_LOST:
             self._code = code
             self._goodbye.set()
@@ -119,10 +119,10 @@ class Session:
             self._transport.abort()
 
     async def update_group(self) -> None:
-        """Let the DAVE group be what the people in the call make it.
+        """Make the DAVE group match the listeners in the call.
 
-        Who listens first takes the bot into a group. Once all are gone, the bot is told that a new
-        one begins, in which it is alone.
+        The first listener adds the bot to a group. Once all listeners are gone, the bot is told
+        that a new group starts, in which it is alone.
         """
         wanted = self._call.listeners
         if self.group is None and wanted and self._key_package is not None:
@@ -142,7 +142,7 @@ class Session:
             await self._change_group(self.group, comes=len(self.group.listeners) < wanted)
 
     async def _change_group(self, group: Group, *, comes: bool) -> None:
-        """Take one listener in, or let one go."""
+        """Add one listener, or remove one."""
         change = group.join() if comes else group.leave()
         self._transitions += 1
         await self._send_binary(Op.MLS_PROPOSALS, b"\0" + change.proposals)
@@ -233,4 +233,4 @@ class Session:
         try:
             await asyncio.wait_for(sending, SECONDS_TO_CLOSE)
         except (ConnectionError, TimeoutError):
-            return  # the bot has hung up meanwhile
+            return  # the bot has disconnected meanwhile

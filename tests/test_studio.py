@@ -1,0 +1,202 @@
+"""The pipeline as a whole: recordings to voices, voices and texts to speech."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from backend.contract import (
+    BackendUnavailableError,
+    LanguageNotSupportedError,
+    SpeechError,
+    SpeechRequest,
+    VoicePrompt,
+    VoicePromptInvalidError,
+    VoicePromptModelMismatchError,
+)
+from bot import studio as studio_module
+from bot.audio import clip as clips
+from bot.audio.reference import ReferenceAudio, ReferenceReader
+from bot.errors import Note, Reason, Remark
+from bot.streaming import Speech, collect
+from bot.studio import Step, Studio
+from bot.text import Sentence
+from bot.voices.database import open_database
+from bot.voices.library import VoiceLibrary
+from tests.support.refusals import refused
+from tests.support.scripted_backend import SAMPLE_RATE, ScriptedBackend
+from tests.voices.people import ANA, MODEL, save
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from bot.voices.records import SavedVoice
+
+SENTENCES = [Sentence("Hello there.", ends_paragraph=True)]
+NOTES = (Note(Remark.RECORDING_NOISY),)
+CLIP = clips.to_flac(bytes(2 * 3 * 24_000))
+
+
+class Reader(ReferenceReader):
+    """Finds the same reference audio in every upload."""
+
+    async def read(self, data: bytes, *, transcript_given: bool) -> ReferenceAudio:  # noqa: ARG002
+        return ReferenceAudio(np.zeros(3 * 24_000, np.float32), 3.0, NOTES)
+
+
+@pytest.fixture
+def backend() -> ScriptedBackend:
+    return ScriptedBackend()
+
+
+@pytest.fixture
+async def library(tmp_path: Path) -> AsyncIterator[VoiceLibrary]:
+    library = VoiceLibrary(await open_database(f"sqlite:///{tmp_path}/voices.db"))
+    yield library
+    await library.close()
+
+
+@pytest.fixture
+def studio(backend: ScriptedBackend, library: VoiceLibrary) -> Studio:
+    return Studio(speech=backend, reader=Reader(), library=library)
+
+
+async def spoken(studio: Studio, voice: SavedVoice | VoicePrompt) -> Speech:
+    stream = studio.stream(SENTENCES, voice, language="English", caller="guild/ana")
+    return await collect(stream, on_sentence=lambda _number: None)
+
+
+async def test_a_recording_becomes_a_voice_that_can_be_spoken_with(
+    studio: Studio, backend: ScriptedBackend, library: VoiceLibrary
+) -> None:
+    consent = await library.record_consent(ANA, guild_id=None)
+    steps: list[Step] = []
+    voice = await studio.make_voice(
+        b"upload", transcript="Hello.", consent=consent, on_step=steps.append
+    )
+    assert steps == [Step.LISTENING, Step.LEARNING]
+    assert (voice.transcript, voice.clip_seconds, voice.notes) == ("Hello.", 3.0, NOTES)
+    assert clips.from_flac(voice.clip_flac) == backend.clips[0].pcm
+    speech = await spoken(studio, voice.prompt)
+    assert speech.sample_rate == SAMPLE_RATE
+    assert speech.seconds == pytest.approx(len("Hello there.") * 0.05, abs=0.1)
+
+
+async def test_every_request_names_its_caller_and_language(
+    studio: Studio, backend: ScriptedBackend
+) -> None:
+    requests: list[SpeechRequest] = []
+
+    async def note(request: SpeechRequest) -> None:
+        requests.append(request)
+
+    backend.on_speak = note
+    prompt = VoicePrompt(b"300", backend.model_id)
+    await spoken(studio, prompt)
+    assert requests == [SpeechRequest("Hello there.", prompt, "English", caller="guild/ana")]
+
+
+async def test_a_missing_prompt_is_made_from_the_clip_once(
+    studio: Studio, backend: ScriptedBackend, library: VoiceLibrary
+) -> None:
+    voice = await save(library, ANA, "Ana", CLIP)  # with a prompt for MODEL alone
+    await spoken(studio, voice)
+    await spoken(studio, voice)
+    assert len(backend.clips) == 1
+    assert backend.clips[0].transcript == voice.transcript
+    assert await library.prompt(voice, backend.model_id) is not None
+
+
+async def test_a_refused_prompt_is_rebuilt_and_tried_once_more(
+    studio: Studio, backend: ScriptedBackend, library: VoiceLibrary
+) -> None:
+    backend.model_id = MODEL
+    voice = await save(library, ANA, "Ana", CLIP)
+    tries: list[bytes] = []
+
+    async def refuse_the_stored_one(request: SpeechRequest) -> None:
+        tries.append(request.prompt.data)
+        if len(tries) == 1:
+            raise VoicePromptInvalidError("damaged")
+
+    backend.on_speak = refuse_the_stored_one
+    assert (await spoken(studio, voice)).pcm
+    assert tries == [b"codes and an embedding", b"400"]
+
+    async def refuse(_request: SpeechRequest) -> None:
+        raise VoicePromptInvalidError("damaged")
+
+    backend.on_speak = refuse
+    with pytest.raises(VoicePromptInvalidError):
+        await spoken(studio, voice)
+    assert len(backend.clips) == 2
+
+
+async def test_a_refused_prompt_of_an_unsaved_voice_is_an_error(
+    studio: Studio, backend: ScriptedBackend
+) -> None:
+    with pytest.raises(VoicePromptModelMismatchError):
+        await spoken(studio, VoicePrompt(b"300", "another/model"))
+    assert backend.clips == []
+
+
+async def test_a_damaged_clip_is_told(studio: Studio, library: VoiceLibrary) -> None:
+    voice = await save(library, ANA, "Ana", b"fLaC but not really")
+    with refused(Reason.CLIP_DAMAGED):
+        await spoken(studio, voice)
+    with refused(Reason.CLIP_DAMAGED):
+        await studio.correct_transcript(voice, "Hello.", on_step=lambda _step: None)
+
+
+async def test_a_corrected_transcript_replaces_transcript_and_prompts(
+    studio: Studio, backend: ScriptedBackend, library: VoiceLibrary
+) -> None:
+    voice = await save(library, ANA, "Ana", CLIP)
+    steps: list[Step] = []
+    assert await studio.correct_transcript(voice, "Hello.", on_step=steps.append) is None
+    assert steps == [Step.LEARNING]
+    assert backend.clips[0].transcript == "Hello."
+    found = await library.find(ANA, "Ana")
+    assert (found.transcript, found.prompt_models) == ("Hello.", (backend.model_id,))
+
+
+async def test_texts_that_cannot_be_spoken_are_refused(studio: Studio) -> None:
+    def nameless(*_mention: object) -> None: ...
+
+    async def script(typed: str, language: str = "English") -> list[Sentence]:
+        return await studio.script(typed, language=language, name_of=nameless)
+
+    assert await script("Hello there.") == SENTENCES
+    with refused(Reason.NOTHING_TO_SAY):
+        await script("🙃")
+    with refused(Reason.TEXT_TOO_LONG, characters=5_001, limit=5_000):
+        await script("x" * 5_001)
+    with pytest.raises(LanguageNotSupportedError):
+        await script("Hallo.", language="German")
+
+
+async def test_health_is_answered_in_time(
+    studio: Studio, backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await studio.health()
+
+    async def fail() -> None:
+        raise BackendUnavailableError("gone")
+
+    monkeypatch.setattr(backend, "health", fail)
+    with pytest.raises(SpeechError, match="gone"):
+        await studio.health()
+    monkeypatch.setattr(backend, "health", asyncio.Event().wait)
+    monkeypatch.setattr(studio_module, "HEALTH_WITHIN_SECONDS", 0.01)
+    with pytest.raises(TimeoutError):
+        await studio.health()
+
+
+async def test_a_backend_that_never_sleeps_cannot_be_kept_awake(studio: Studio) -> None:
+    assert studio.cold_start() is None
+    with refused(Reason.NEVER_SLEEPS):
+        await studio.keep_awake(10)

@@ -1,0 +1,182 @@
+"""Every code has a sentence, is used somewhere, and has the values that its sentence names."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from string import Formatter
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from backend.contract import BackendBusyError, LanguageNotSupportedError, SpeechRunsOnError
+from bot.errors import Note, Reason, Refusal, Remark
+from bot.interface.wording import REFUSALS, REMARKS, STEPS, engine_state, explain, note
+from bot.speech.errors import BackendUnreachableError
+from bot.studio import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+CODES = [*Reason, *Remark]
+
+COMMANDS = "clone|say|voice|forget|help|join|leave|queue|skip|stop|warm"
+SLASH_COMMAND = re.compile(rf"(?<![\w/.])/(?:{COMMANDS})\b")
+
+
+class Use(NamedTuple):
+    """A place in the sources that names a code.
+
+    Attributes:
+        values: The names of the values that it is given; none for a code that is passed on.
+    """
+
+    where: str
+    code: Reason | Remark
+    values: frozenset[str]
+
+
+def sources(*rooms: str) -> Iterator[tuple[Path, ast.Module]]:
+    for room in rooms:
+        path = ROOT / room
+        for file in [path] if path.is_file() else sorted(path.rglob("*.py")):
+            yield file.relative_to(ROOT), ast.parse(file.read_text(encoding="utf-8"))
+
+
+def code_of(node: ast.AST) -> Reason | Remark | None:
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        if node.value.id == "Reason":
+            return Reason[node.attr]
+        if node.value.id == "Remark":
+            return Remark[node.attr]
+    return None
+
+
+def values_of(call: ast.Call) -> frozenset[str]:
+    """The names of the values in `Refusal(code, name=...)` or `Note(code, {"name": ...})`."""
+    values = {str(keyword.arg) for keyword in call.keywords if keyword.arg != "values"}
+    dictionaries = [*call.args[1:], *(key.value for key in call.keywords if key.arg == "values")]
+    for dictionary in dictionaries:
+        assert isinstance(dictionary, ast.Dict), "the values are written where the code is"
+        values |= {ast.literal_eval(key) for key in dictionary.keys if key is not None}
+    return frozenset(values)
+
+
+def given_values(tree: ast.AST) -> dict[int, frozenset[str]]:
+    """By the identity of the node that names a code: the values that it is given.
+
+    The node is an argument of `Refusal` or `Note`, or was assigned to a variable that is.
+    """
+    given: dict[int, frozenset[str]] = {}
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        nodes = list(ast.walk(function))
+        for call in nodes:
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+                continue
+            if call.func.id not in {"Refusal", "Note"} or not call.args:
+                continue
+            codes = [call.args[0]]
+            if isinstance(codes[0], ast.Name):
+                codes += assigned_to(codes[0].id, nodes)
+            given |= {id(node): values_of(call) for code in codes for node in ast.walk(code)}
+    return given
+
+
+def assigned_to(variable: str, nodes: list[ast.AST]) -> list[ast.expr]:
+    return [
+        node.value
+        for node in nodes
+        if isinstance(node, ast.Assign)
+        and any(isinstance(target, ast.Name) and target.id == variable for target in node.targets)
+    ]
+
+
+def uses() -> list[Use]:
+    found = []
+    for file, tree in sources("bot", "cogs"):
+        if str(file) in {"bot/errors.py", "bot/interface/wording.py"}:
+            continue
+        given = given_values(tree)
+        for node in ast.walk(tree):
+            code = code_of(node)
+            if code is not None:
+                values = given.get(id(node), frozenset[str]())
+                found.append(Use(f"{file}:{getattr(node, 'lineno', 0)}", code, values))
+    return found
+
+
+def named_in(sentence: str) -> frozenset[str]:
+    return frozenset(name for _, name, _, _ in Formatter().parse(sentence) if name)
+
+
+def sentence_of(code: Reason | Remark) -> str:
+    return REFUSALS[code] if isinstance(code, Reason) else REMARKS[code]
+
+
+def docstrings(tree: ast.Module) -> set[int]:
+    """Strings that are statements of their own: they speak to who reads the source."""
+    return {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+
+
+def test_every_code_has_a_sentence_and_every_sentence_a_code() -> None:
+    assert set(REFUSALS) == set(Reason)
+    assert set(REMARKS) == set(Remark)
+    assert set(STEPS) == set(Step)
+    sentences = [sentence_of(code) for code in CODES]
+    assert all(sentence.endswith(".") for sentence in sentences)
+
+
+def test_every_code_is_used() -> None:
+    assert {str(code) for code in CODES} - {str(use.code) for use in uses()} == set()
+
+
+def test_every_use_gives_the_values_that_the_sentence_names() -> None:
+    wrong = [use for use in uses() if use.values != named_in(sentence_of(use.code))]
+    assert not wrong
+
+
+def test_what_people_typed_is_escaped_in_sentences() -> None:
+    assert explain(Refusal(Reason.SKIPPED_BY, name="*Ada*")) == r"\*Ada\* skipped this."
+    assert explain(Refusal(Reason.VOICE_KEPT, name="A_b")) == r"Kept. **A\_b** is still there."
+    mention = Refusal(Reason.CHANNEL_FULL, channel="<#7>")
+    assert explain(mention).startswith("<#7> is full.")
+
+
+def test_remarks_name_their_values() -> None:
+    shortened = Note(Remark.RECORDING_SHORTENED, {"seconds": 44.6, "used": 14.9})
+    assert note(shortened) == "Your recording is 45 s long, so I used its clearest 15 s."
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (BackendBusyError(), "Please try again in a moment."),
+        (BackendBusyError(1), "Please try again in about 5 s."),
+        (BackendUnreachableError("x"), "Please try again in a minute."),
+        (BackendUnreachableError("x", 31.2), "I look for it again in about 31 s;"),
+        (LanguageNotSupportedError("Thai", ("Auto", "German")), "This voice engine speaks German."),
+        (SpeechRunsOnError(20.0), "The voice engine gave no usable speech this time."),
+    ],
+)
+def test_errors_of_the_voice_engine_are_sentences(error: Exception, sentence: str) -> None:
+    assert sentence in explain(error)  # type: ignore[arg-type]  # each is a `SpeechError`
+
+
+def test_the_state_of_the_voice_engine_is_a_sentence() -> None:
+    assert engine_state(None) == "It is ready."
+    assert engine_state(TimeoutError()) == "It has not answered yet; it may be waking up."
+    assert engine_state(BackendUnreachableError("x")).startswith("I can't reach the voice engine")
+
+
+def test_the_pipeline_names_no_slash_command() -> None:
+    rooms = ("studio.py", "streaming.py", "text", "audio", "speech", "voices")
+    for file, tree in sources(*(f"bot/{room}" for room in rooms)):
+        for_readers = docstrings(tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                names_one = SLASH_COMMAND.search(node.value)
+                assert id(node) in for_readers or not names_one, (file, node.value)
