@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -117,6 +117,17 @@ async def prefetch(
         Each sentence's chunks, in order. Reading them raises what the backend raised for them.
     """
     at_once = backend.info().sentences_at_once
+    if at_once == 1:  # without a task, the backend goes on only while its answer is read
+        async with AsyncExitStack() as begun:
+
+            def one_by_one() -> Iterator[AsyncGenerator[PcmChunk, None]]:
+                for request in requests:
+                    answer = backend.speak(request)
+                    begun.push_async_callback(answer.aclose)
+                    yield answer
+
+            yield one_by_one()
+        return
     answers: list[_Answer] = []
 
     def in_order() -> Iterator[AsyncGenerator[PcmChunk, None]]:
