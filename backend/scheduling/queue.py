@@ -194,8 +194,8 @@ class RequestQueue:
         """Fail all requests, and refuse new ones."""
         with self._changed:
             self._is_closed = True
-            waiting = [*self._speech.clear(), *self._prompts.clear()]
-            requests: list[ScheduledRequest[Any]] = [*waiting, *self._running]
+            requests = set(self._running)
+            requests.update(self._speech.clear(), self._prompts.clear())
             for request in requests:
                 request.fail(BackendUnavailableError(_CLOSED))
             self._changed.notify()
