@@ -22,7 +22,7 @@ import modal.experimental
 
 from backend.contract import SpeechError, SpeechRequest, StreamBegins, VoicePrompt
 from backend.loading import ServiceOptions, open_service
-from backend.settings import DeploySettings, DeploySettingsError, read_deploy_settings
+from backend.settings import DeploySettingsError, read_deploy_settings
 from backend.smoke_test import SAMPLE, RecordingError, find_recording
 from backend.weights.store import stored
 
@@ -47,14 +47,6 @@ PROMPT_SECONDS, SPEECH_SECONDS = 60.0, 180.0
 SECRET_NAME = "huggingface-secret"  # noqa: S105 - the name that Modal keeps it under
 
 
-def read_settings() -> DeploySettings:
-    """Read the settings, or end with a sentence that says which one cannot be used."""
-    try:
-        return read_deploy_settings(environment)
-    except DeploySettingsError as error:
-        sys.exit(str(error))
-
-
 def huggingface_secret() -> modal.Secret:
     """The secret with the Hugging Face token if there is one, else an empty secret.
 
@@ -69,7 +61,10 @@ def huggingface_secret() -> modal.Secret:
     return modal.Secret.from_dict({})
 
 
-settings = read_settings()
+try:
+    settings = read_deploy_settings(environment)
+except DeploySettingsError as error:
+    sys.exit(str(error))
 # The settings are in the image and in a secret, so a container has them even if the environment of
 # the image is overridden.
 secrets = [huggingface_secret(), modal.Secret.from_dict({**settings.as_environment()})]

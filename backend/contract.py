@@ -1,7 +1,7 @@
-"""What crosses between the bot and whatever makes the speech: types, limits and errors.
+"""The types, limits and errors that the bot and the GPU side exchange.
 
-Both sides import this module and nothing else of each other, so it needs only the standard library.
-Audio crosses as bytes: mono, signed 16-bit little-endian PCM.
+The bot imports nothing else of the GPU side, so this module needs only the standard library. Audio
+is exchanged as bytes: mono, signed 16-bit little-endian PCM.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 AUTO_LANGUAGE = "Auto"
-"""The language option that leaves the choice to the model."""
+"""The language option that lets the model decide."""
 
 LANGUAGES = (
     AUTO_LANGUAGE,
@@ -29,22 +29,22 @@ LANGUAGES = (
     "Spanish",
     "Italian",
 )
-"""Every language that Qwen3-TTS speaks, by the name it knows it under."""
+"""Every language that Qwen3-TTS speaks, by the model's own names."""
 
 REFERENCE_SAMPLE_RATE = 24_000
-"""Sample rate of reference audio, in Hz: what the model's codec works at."""
+"""Sample rate of reference audio and of the model's codec, in Hz."""
 
 MIN_REFERENCE_SECONDS = 3.0
 MAX_REFERENCE_SECONDS = 30.0
 MAX_TRANSCRIPT_CHARACTERS = 1_000
 MAX_SPOKEN_CHARACTERS = 600
-"""The longest text of one `speak` call: a long sentence. Longer texts are split by the caller."""
+"""The longest text of one request: a long sentence. Callers split longer texts."""
 
 MAX_NEW_TOKENS = 2_048
 """The most codec frames of one request, 164 s of speech. Longer speech drifts from the voice."""
 
 _HIGHEST_SEED = 2**63 - 1
-_LONGEST_LANGUAGE_NAME = 20  # of one that is not spoken: the caller may have sent anything
+_LONGEST_LANGUAGE_NAME = 20  # that an error quotes: the caller may have sent anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class VoicePrompt:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a recogniser heard in a reference clip, for a person to correct.
+    """What the transcriber heard in a reference clip, for a person to correct.
 
     Attributes:
         text: What is said in it; empty if nobody seems to speak.
@@ -116,8 +116,8 @@ class PreparedVoice:
 
     Attributes:
         prompt: What to speak with.
-        heard: What was heard in its reference clip, or None if nothing listened. If no transcript
-            was given, the prompt rests on this one.
+        heard: What was heard in its reference clip, or None without a transcriber. If no transcript
+            was given, the prompt was made with this text.
     """
 
     prompt: VoicePrompt
@@ -132,10 +132,11 @@ class SpeechRequest:
         text: What to say, already cleaned; at most `MAX_SPOKEN_CHARACTERS`.
         prompt: The voice to say it with.
         language: One of `LANGUAGES`.
-        seed: The same seed gives the same speech, whoever else speaks at the time. (Rounding
-            depends on the batch size and may tip a choice: in float32 one of many thousands, in
-            bfloat16 now and then.) None draws from the system's entropy.
-        caller: Who is served fairly: "server/person", or only a person; "" is a caller of its own.
+        seed: The same seed gives the same speech, whatever else is in the batch. (Rounding depends
+            on the batch size and may change a sampled code: in float32 one in many thousands, in
+            bfloat16 now and then.) None takes a random seed.
+        caller: Whose request it is, for fair scheduling: "server/person" or "person"; "" is a
+            caller of its own.
         max_new_tokens: The most codec frames of 80 ms; the length of the text limits them further.
     """
 
@@ -154,10 +155,10 @@ class PcmChunk:
     Attributes:
         pcm: Mono s16le samples.
         sample_rate: In Hz; the same for every chunk of one answer.
-        restarts: The model lost its way and begins the answer anew with this chunk: whoever still
-            holds the chunks before it should drop them.
-        first_sample: How many samples of the answer come before this chunk, since it began or last
-            restarted; None where the backend does not say.
+        restarts: The speech did not end and is made a second time, from this chunk on. Chunks
+            before it that were not played yet should be dropped.
+        first_sample: The number of samples before this chunk, since the answer began or restarted;
+            None where the backend does not say.
     """
 
     pcm: bytes = field(repr=False)
@@ -168,10 +169,10 @@ class PcmChunk:
 
 @dataclass(frozen=True, slots=True)
 class StreamBegins:
-    """What a streamed call to a remote engine answers first: somebody is awake and took it.
+    """The first item of a streamed call to a remote engine: a container has accepted it.
 
     Attributes:
-        call_id: Names the call, so that its caller can have it cancelled.
+        call_id: Names the call, so that its caller can cancel it.
     """
 
     call_id: str
@@ -186,8 +187,8 @@ class BackendInfo:
         model_id: Names the model that prompts are made for; prompts of another model are rebuilt.
         languages: The subset of `LANGUAGES` it speaks.
         clones: False where the speech only resembles the reference.
-        sentences_at_once: How many sentences of one text to ask for at once. More than one pays
-            where they are spoken together.
+        sentences_at_once: How many sentences of one text to request at once; more than one where
+            the backend speaks them in one batch.
     """
 
     name: str
@@ -198,7 +199,7 @@ class BackendInfo:
 
 
 class SpeechError(Exception):
-    """Whatever keeps a backend from speaking. Subclasses say what the caller can do about it."""
+    """A backend cannot do what was asked. Subclasses say what the caller can do about it."""
 
 
 class LanguageNotSupportedError(SpeechError):
@@ -214,11 +215,11 @@ class LanguageNotSupportedError(SpeechError):
 
 
 class TextNotSpeakableError(SpeechError):
-    """The text holds nothing that can be said, or more than one call may say."""
+    """The text holds nothing that can be spoken, or is too long for one request."""
 
 
 class ConsentMissingError(SpeechError):
-    """A voice was to be prepared without a consent record."""
+    """A voice needs a consent record, and none was given."""
 
 
 class ReferenceUnusableError(SpeechError):
@@ -265,7 +266,7 @@ class GenerationFailedError(SpeechError):
 
 
 class SpeechRunsOnError(GenerationFailedError):
-    """The model found no end, not even at the second try: what it made is noise or babble."""
+    """The speech did not end, not even at the second attempt. It is noise or babble."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -278,7 +279,7 @@ class SpeechRunsOnError(GenerationFailedError):
 def check_request(request: SpeechRequest, languages: Sequence[str]) -> None:
     """Check what a request asks for, all but its voice prompt.
 
-    The engine does so for every request; whoever wants to refuse earlier calls the same function.
+    The engine calls this for every request. Callers that want to refuse earlier call it, too.
 
     Args:
         request: What was asked for.

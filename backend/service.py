@@ -200,8 +200,9 @@ class SpeechService:
             model_id=voice.prompt.model_id,
             mode="x-vector" if transcript is None else "in-context",
             transcript=transcript,
-            heard=heard
-            and HeardAnswer(text=heard.text, language=heard.language, differs=heard.differs),
+            heard=None
+            if heard is None
+            else HeardAnswer(text=heard.text, language=heard.language, differs=heard.differs),
         )
 
     async def prepare_voice(
@@ -346,7 +347,7 @@ class SpeechService:
         try:
             yield
         except GenerationFailedError:
-            if self._scheduler.load().crashes_in_a_row >= _MAX_CRASHES:
+            if self._scheduler.crashes_in_a_row >= _MAX_CRASHES:
                 await self._on_breakdown()
             raise
 

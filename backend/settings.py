@@ -105,7 +105,7 @@ def read_deploy_settings(environment: Mapping[str, str]) -> DeploySettings:
         max_containers=_number(given, "MAX_CONTAINERS", range(1, _MOST_CONTAINERS + 1)),
         require_consent=_switch(given, "REQUIRE_CONSENT"),
         transcriber=_transcriber(given["TRANSCRIBER_MODEL"]),
-        plain_package=_plain_package(given["ENGINE"]),
+        plain_package=_engine(given["ENGINE"]) == _ENGINES[1],
         cuda_graphs=_switch(given, "CUDA_GRAPHS"),
     )
     if settings.min_containers > settings.max_containers:
@@ -158,7 +158,7 @@ def _transcriber(value: str) -> str | None:
     )
 
 
-def _plain_package(value: str) -> bool:
-    if value not in _ENGINES:
-        raise DeploySettingsError(f"ENGINE must be {' or '.join(_ENGINES)}.")
-    return value == "reference"
+def _engine(value: str) -> str:
+    if value in _ENGINES:
+        return value
+    raise DeploySettingsError(f"ENGINE must be {' or '.join(_ENGINES)}.")

@@ -107,6 +107,27 @@ class SchedulerLimits:
         return math.ceil(self.rows / 4)
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What the engine has to do now.
+
+    Attributes:
+        waiting: Requests that wait.
+        running: Requests that the engine works on.
+        seconds_per_request: Of the engine's time, lately; None before the first request ended.
+    """
+
+    waiting: int
+    running: int
+    seconds_per_request: float | None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate of the seconds until all requests are done."""
+        pace = self.seconds_per_request
+        return None if pace is None else pace * (self.waiting + self.running)
+
+
 class RequestQueue:
     """The requests of all callers, from which one engine thread takes its work.
 
@@ -134,7 +155,7 @@ class RequestQueue:
             try:
                 self._waiting(request).push(request.caller, request)
             except QueueFullError:
-                raise BackendBusyError(self.retry_after()) from None
+                raise BackendBusyError(self.load().seconds_left) from None
             self._changed.notify()
 
     def check_room(self) -> None:
@@ -142,7 +163,7 @@ class RequestQueue:
         with self._changed:
             self._check_open()
             if len(self._speech) >= self._limits.waiting:
-                raise BackendBusyError(self.retry_after())
+                raise BackendBusyError(self.load().seconds_left)
 
     def cancel(self, request: ScheduledRequest[Any]) -> None:
         """Take a waiting request out, or have the engine stop a running one."""
@@ -156,31 +177,26 @@ class RequestQueue:
             if request in self._running:
                 request.fail(GenerationFailedError("it was not done in the time allowed"))
             else:
-                request.fail(BackendBusyError(self.retry_after()))
+                request.fail(BackendBusyError(self.load().seconds_left))
             self.cancel(request)
 
-    def retry_after(self) -> float | None:
-        """Estimate the seconds until all requests are done; None before any was."""
-        with self._changed:
-            seconds = self.seconds_per_request()
-            return None if seconds is None else seconds * sum(self.counts())
-
-    def counts(self) -> tuple[int, int]:
-        """Count the waiting and the running requests."""
-        with self._changed:
-            return len(self._speech) + len(self._prompts), len(self._running)
-
-    def seconds_per_request(self) -> float | None:
-        """The engine's time for one request, lately; None before any was done."""
+    def load(self) -> Load:
+        """Say what the engine has to do now."""
         with self._changed:
             recent = self._recent_seconds
-            return sum(recent) / len(recent) if recent else None
+            return Load(
+                waiting=len(self._speech) + len(self._prompts),
+                running=len(self._running),
+                seconds_per_request=sum(recent) / len(recent) if recent else None,
+            )
 
     def close(self) -> None:
         """Fail all requests, and refuse new ones."""
         with self._changed:
             self._is_closed = True
-            for request in (*self._speech.clear(), *self._prompts.clear(), *self._running):
+            requests = set(self._running)
+            requests.update(self._speech.clear(), self._prompts.clear())
+            for request in requests:
                 request.fail(BackendUnavailableError(_CLOSED))
             self._changed.notify()
 

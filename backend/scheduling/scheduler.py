@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from backend.contract import BackendUnavailableError
-from backend.scheduling.queue import RequestQueue, SchedulerLimits
+from backend.scheduling.queue import Load, RequestQueue, SchedulerLimits
 from backend.scheduling.request import ScheduledPrompt, ScheduledRequest, ScheduledSpeech
 from backend.scheduling.worker import EngineWorker
 
@@ -35,24 +34,6 @@ _STEP_SECONDS = 30.0  # far beyond any single step of the model
 Request = TypeVar("Request", bound=ScheduledRequest[Any])
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What the engine has to do now.
-
-    Attributes:
-        waiting: Requests that wait.
-        running: Requests that the engine works on.
-        seconds_per_request: Of the engine's time, lately; None before the first request ended.
-        crashes_in_a_row: Calls of the model that crashed since the last success. If this grows, the
-            process should be replaced.
-    """
-
-    waiting: int
-    running: int
-    seconds_per_request: float | None
-    crashes_in_a_row: int
-
-
 class Scheduler:
     """Shares an engine between any number of tasks, on any number of event loops.
 
@@ -70,7 +51,6 @@ class Scheduler:
         limits = limits or SchedulerLimits()
         self._queue = RequestQueue(limits)
         self._worker = EngineWorker(engine, self._queue, rows=limits.rows)
-        self._worker.start()
 
     async def close(self) -> None:
         """Fail all requests at once with `BackendUnavailableError`, and wait for the engine.
@@ -87,13 +67,15 @@ class Scheduler:
 
     def load(self) -> Load:
         """Say what the engine has to do now."""
-        waiting, running = self._queue.counts()
-        return Load(
-            waiting=waiting,
-            running=running,
-            seconds_per_request=self._queue.seconds_per_request(),
-            crashes_in_a_row=self._worker.crashes_in_a_row,
-        )
+        return self._queue.load()
+
+    @property
+    def crashes_in_a_row(self) -> int:
+        """How many calls of the model have crashed since the last success.
+
+        If this grows, the process should be replaced.
+        """
+        return self._worker.crashes_in_a_row
 
     async def make_prompt(
         self,

@@ -33,6 +33,9 @@ class EngineWorker:
         engine: Nothing else may use it from now on.
         queue: Where the requests come from.
         rows: The most sentences of a batch.
+
+    Attributes:
+        crashes_in_a_row: How many calls of the model have crashed since the last success.
     """
 
     def __init__(self, engine: Engine, queue: RequestQueue, *, rows: int) -> None:
@@ -42,17 +45,9 @@ class EngineWorker:
         self._loop: Loop | None = None
         self._running: dict[int, ScheduledSpeech] = {}  # by their numbers in the loop
         self._frame_seconds_due = 0.0
-        self._crashes_in_a_row = 0
+        self.crashes_in_a_row = 0
         # A daemon: a step of the model that never ends must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-
-    @property
-    def crashes_in_a_row(self) -> int:
-        """How many calls of the model have crashed since the last success."""
-        return self._crashes_in_a_row
-
-    def start(self) -> None:
-        """Begin to work."""
         self._thread.start()
 
     def join(self, timeout: float) -> bool:
@@ -83,7 +78,7 @@ class EngineWorker:
         made: VoicePrompt | SpeechError
         try:
             made = self._engine.make_prompt(request.samples, request.transcript, request.consent)
-            self._crashes_in_a_row = 0
+            self.crashes_in_a_row = 0
         except Exception as error:  # noqa: BLE001 - whatever the model does, the worker lives on
             made = self._explain(error)
         request.engine_seconds = self._frame_seconds_due = time.monotonic() - began
@@ -138,7 +133,7 @@ class EngineWorker:
                 request.engine_seconds += seconds / len(self._running)
 
     def _deliver(self, chunk: SpeechChunk) -> None:
-        self._crashes_in_a_row = 0
+        self.crashes_in_a_row = 0
         request = self._running[chunk.row]
         request.deliver_chunk(chunk, self._engine.sample_rate)
         if chunk.is_last:
@@ -172,7 +167,7 @@ class EngineWorker:
 
     def _note_crash(self, error: Exception) -> None:
         """Log where the model failed, but not its message, which may quote the text."""
-        self._crashes_in_a_row += 1
+        self.crashes_in_a_row += 1
         where = "".join(traceback.format_tb(error.__traceback__))
         log.error("the model failed with %s at\n%s", type(error).__name__, where)
 

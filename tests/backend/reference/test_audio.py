@@ -6,6 +6,7 @@ import base64
 import io
 import time
 import tracemalloc
+import wave
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,16 @@ from backend.contract import (
     MAX_REFERENCE_SECONDS,
     MIN_REFERENCE_SECONDS,
     REFERENCE_SAMPLE_RATE,
+    ReferenceClip,
     ReferenceUnusableError,
 )
-from backend.reference.audio import MAX_AUDIO_BYTES, decode_audio, load_reference
+from backend.reference.audio import (
+    MAX_AUDIO_BYTES,
+    decode_audio,
+    load_reference,
+    read_clip,
+    write_wav,
+)
 from tests.backend.conftest import buzz
 from tests.support.recordings import as_file
 
@@ -220,3 +228,32 @@ def _short_file(kind: str) -> bytes:
             samples, REFERENCE_SAMPLE_RATE, kind, subtypes.get(kind, "PCM_16")
         )
     return _FILES[kind]
+
+
+def test_a_clip_of_pcm_is_read_as_it_is() -> None:
+    pcm = (CLIP * 32_767).astype("<i2")
+    assert np.array_equal(read_clip(ReferenceClip(pcm.tobytes())), pcm / np.float32(32_768))
+
+
+@pytest.mark.parametrize(
+    "clip",
+    [
+        ReferenceClip(bytes(2 * 5 * REFERENCE_SAMPLE_RATE + 1)),
+        ReferenceClip(bytes(2 * 5 * 48_000), 48_000),
+        ReferenceClip(bytes(2 * REFERENCE_SAMPLE_RATE)),
+        ReferenceClip(b""),
+    ],
+    ids=["odd", "another rate", "too short", "empty"],
+)
+def test_pcm_that_cannot_serve_is_refused(clip: ReferenceClip) -> None:
+    with pytest.raises(ReferenceUnusableError):
+        read_clip(clip)
+
+
+def test_a_wav_file_holds_the_very_samples() -> None:
+    pcm = (CLIP * 32_767).astype("<i2").tobytes()
+    with wave.open(io.BytesIO(write_wav(pcm))) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 24_000)
+        assert file.readframes(file.getnframes()) == pcm
+    assert write_wav(pcm).endswith(pcm)
+    assert len(write_wav(b"")) == 44

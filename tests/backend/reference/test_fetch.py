@@ -19,8 +19,7 @@ from aiohttp.test_utils import TestServer
 
 from backend.contract import ReferenceUnusableError
 from backend.reference.audio import MAX_AUDIO_BYTES
-from backend.reference.fetch import MAX_REDIRECTS, fetch_audio
-from backend.reference.public_address import PublicResolver, is_public
+from backend.reference.fetch import MAX_REDIRECTS, PublicResolver, fetch_audio, is_public
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -276,7 +275,7 @@ async def test_a_compressed_answer_is_not_unpacked(site: Site) -> None:
     assert len(await site.fetch(site.url("/zipped"))) < 10_000
 
 
-async def test_an_answer_that_drips_is_given_up(site: Site) -> None:
+async def test_a_slow_answer_is_given_up(site: Site) -> None:
     began = time.monotonic()
     with pytest.raises(ReferenceUnusableError, match="too long to answer"):
         await site.fetch(site.url("/slow"), max_seconds=0.3)

@@ -55,9 +55,9 @@ async def test_crashes_are_counted_until_something_goes_well() -> None:
         for count, name in enumerate(("in a frame", "at adding", "in a frame"), start=1):
             with pytest.raises(GenerationFailedError):
                 await spoken(scheduler, request(1, name=name))
-            assert scheduler.load().crashes_in_a_row == count
+            assert scheduler.crashes_in_a_row == count
         assert await spoken(scheduler, request(1)) == [100]
-        assert scheduler.load().crashes_in_a_row == 0
+        assert scheduler.crashes_in_a_row == 0
 
 
 async def test_while_no_loop_can_be_opened_requests_fail() -> None:
@@ -67,7 +67,7 @@ async def test_while_no_loop_can_be_opened_requests_fail() -> None:
         for count in (1, 2):
             with pytest.raises(GenerationFailedError, match="the model failed"):
                 await spoken(scheduler, request(1))
-            assert scheduler.load().crashes_in_a_row == count
+            assert scheduler.crashes_in_a_row == count
         engine.crash_at_open = None
 
         assert await spoken(scheduler, request(1)) == [100]

@@ -11,7 +11,6 @@ from backend.weights.checkpoints import (
     UnknownModelError,
     choose_number_format,
     find_checkpoint,
-    parse_gpus,
 )
 
 if TYPE_CHECKING:
@@ -74,16 +73,6 @@ def test_the_published_models_are_pinned_to_a_commit() -> None:
 def test_what_is_no_model_is_refused_with_the_choices(model_id: str) -> None:
     with pytest.raises(UnknownModelError, match=DEFAULT_MODEL_ID):
         find_checkpoint(model_id)
-
-
-def test_gpus_may_be_a_list_of_fallbacks() -> None:
-    assert parse_gpus(" L4, A10G ,T4") == ("L4", "A10G", "T4")
-
-
-@pytest.mark.parametrize("setting", ["", " , ", ",".join(["T4"] * 11)])
-def test_no_gpu_and_too_many_are_refused(setting: str) -> None:
-    with pytest.raises(ValueError, match="1 to 10 GPUs"):
-        parse_gpus(setting)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,9 +13,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backend.contract import BackendUnavailableError
-from backend.weights.manifest import Manifest, WeightsFile
-from backend.weights.store import TRANSCRIBER_FILES, Progress, Weights, fill, is_whole, load_path
-from tests.backend.fake_hub import REPOSITORY, FakeHub
+from backend.weights import download
+from backend.weights.checkpoints import SMALL_MODEL_ID
+from backend.weights.download import download_with_bar, download_with_lines, fill
+from backend.weights.store import (
+    TRANSCRIBER_FILES,
+    Manifest,
+    Weights,
+    WeightsFile,
+    is_whole,
+    stored,
+)
+from tests.backend.weights.fake_hub import REPOSITORY, FakeHub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +83,9 @@ def test_a_whole_folder_asks_nobody(hub: FakeHub, folder: Path) -> None:
 def test_the_commit_that_main_was_is_known_without_the_hub(hub: FakeHub, folder: Path) -> None:
     fill(folder, WEIGHTS, endpoint=hub.endpoint)
     assert is_whole(folder, Weights(REPOSITORY, hub.commit))
-    assert load_path(folder, WEIGHTS).revision == hub.commit
+    manifest = Manifest.read_if_whole(folder, WEIGHTS)
+    assert manifest is not None
+    assert manifest.commit == hub.commit
 
 
 def test_an_interrupted_download_is_no_model_and_is_resumed(hub: FakeHub, folder: Path) -> None:
@@ -81,7 +93,6 @@ def test_an_interrupted_download_is_no_model_and_is_resumed(hub: FakeHub, folder
     with pytest.raises(BackendUnavailableError):
         fill(folder, WEIGHTS, endpoint=hub.endpoint)
     assert not is_whole(folder, WEIGHTS)
-    assert load_path(folder, WEIGHTS).warning is not None
 
     hub.downloads.clear()
     fill(folder, WEIGHTS, endpoint=hub.endpoint)
@@ -191,15 +202,19 @@ def test_of_several_fillers_one_downloads(hub: FakeHub, folder: Path) -> None:
 
 
 def test_progress_is_seen_to_the_last_byte(hub: FakeHub, folder: Path) -> None:
-    seen: list[Progress] = []
+    seen: list[tuple[int, int]] = []
+
+    def note(done: int, total: int) -> None:
+        seen.append((done, total))
+
     hub.cut[MODEL] = 30_000
     with pytest.raises(BackendUnavailableError):
-        fill(folder, WEIGHTS, endpoint=hub.endpoint, on_progress=seen.append)
+        fill(folder, WEIGHTS, endpoint=hub.endpoint, on_progress=note)
     total = sum(map(len, NEEDED.values()))
-    assert 30_000 <= seen[-1].done < total
+    assert 30_000 <= seen[-1][0] < total
 
-    fill(folder, WEIGHTS, endpoint=hub.endpoint, on_progress=seen.append)
-    assert seen[-1] == Progress(total, total)
+    fill(folder, WEIGHTS, endpoint=hub.endpoint, on_progress=note)
+    assert seen[-1] == (total, total)
 
 
 def test_nothing_is_printed(hub: FakeHub, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -231,15 +246,49 @@ def test_a_folder_that_cannot_be_made_is_the_same_error(hub: FakeHub, tmp_path: 
         fill(tmp_path / "file" / "weights", WEIGHTS, endpoint=hub.endpoint)
 
 
-def test_a_whole_folder_is_loaded_and_another_is_not(hub: FakeHub, folder: Path) -> None:
-    elsewhere = load_path(folder, WEIGHTS)
-    assert elsewhere.location == REPOSITORY
-    assert elsewhere.warning
-    assert str(folder) in elsewhere.warning
+def test_a_download_shows_how_far_it_is_and_leaves_a_whole_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeHub({"config.json": b"{}", "model.bin": bytes(50_000)}) as hub:
+        monkeypatch.setattr(download, "fill", partial(fill, endpoint=hub.endpoint))
+        lines: list[str] = []
+        assert not stored(REPOSITORY, tmp_path)
+        download_with_lines(REPOSITORY, tmp_path, token=None, say=lines.append)
+        assert stored(REPOSITORY, tmp_path)
+        assert lines[-2:] == [
+            f"{REPOSITORY}: 100 %, 0.00 of 0.00 GB",
+            f"{REPOSITORY} is whole.",
+        ]
+        asked = len(hub.downloads)
+        download_with_lines(REPOSITORY, tmp_path, token=None, say=lines.append)
+        download_with_bar(REPOSITORY, tmp_path, "A small model")
+        assert len(hub.downloads) == asked
+    with pytest.raises(BackendUnavailableError, match="could not be downloaded"):
+        download_with_lines("someone/else", tmp_path, token=None, say=lines.append)
 
-    fill(folder, WEIGHTS, endpoint=hub.endpoint)
-    assert load_path(folder, WEIGHTS).location == str(folder)
-    assert load_path(folder, WEIGHTS).warning is None
+
+def test_a_bar_leaves_a_whole_folder_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with FakeHub({"config.json": b"{}", "model.bin": bytes(50_000)}) as hub:
+        monkeypatch.setattr(download, "fill", partial(fill, endpoint=hub.endpoint))
+        download_with_bar(REPOSITORY, tmp_path, "A small model")
+    assert stored(REPOSITORY, tmp_path)
+    assert capfd.readouterr() == ("", ""), "there is no terminal to draw on"
+
+
+def test_a_long_download_is_told_in_few_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_slowly(*_: object, on_progress: download.OnProgress, **__: object) -> None:
+        for done in range(1_000):
+            on_progress(done * 4_000_000, 4_000_000_000)
+
+    monkeypatch.setattr(download, "fill", fill_slowly)
+    lines: list[str] = []
+    download_with_lines(SMALL_MODEL_ID, tmp_path, token=None, say=lines.append)
+    assert 15 <= len(lines) <= 25
+    assert f"{SMALL_MODEL_ID}: 50 %, 2.00 of 4.00 GB" in lines
 
 
 JSON = st.recursive(
