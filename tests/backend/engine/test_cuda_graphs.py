@@ -20,7 +20,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from backend.engine.batch import Decoder
 from backend.engine.cuda_graphs import checked_recorder, choose_recorder
-from tests.backend.decoding import company, speak
+from tests.backend.engine.decoding import company, speak
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from backend.engine.batch import PROMPT_POSITIONS, Decoder
 from tests.backend.conftest import load
-from tests.backend.decoding import Part, company, speak
+from tests.backend.engine.decoding import Part, company, speak
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sized

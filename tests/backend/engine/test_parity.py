@@ -23,7 +23,7 @@ from backend.engine import projection
 from backend.engine.codec import CodecDecoder
 from backend.engine.sampling import Sampling
 from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
-from tests.backend.decoding import codes_until_the_end
+from tests.backend.engine.decoding import codes_until_the_end
 
 if TYPE_CHECKING:
     from pathlib import Path
