@@ -1,10 +1,11 @@
-"""Load a checkpoint with the best attention and number format the machine offers."""
+"""Load a checkpoint, with the best attention and number format that the machine offers."""
 
 from __future__ import annotations
 
 import importlib
 import logging
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,53 @@ from qwen_tts import Qwen3TTSModel
 from safetensors import SafetensorError, safe_open
 
 from backend.contract import AUTO_LANGUAGE, LANGUAGES, BackendUnavailableError
+from backend.engine.code_predictor import CodePredictor
 from backend.engine.interface import EngineInfo
+from backend.engine.sampling import Sampling
+from backend.engine.talker import CodecHead, Talker
 from backend.weights.checkpoints import NumberFormat, choose_number_format
 
 log = logging.getLogger(__name__)
 
 _PACKAGES = ("qwen-tts", "torch", "transformers")
 _CODEC = "qwen3_tts_tokenizer_12hz"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelParts:
+    """The parts of a loaded model that make codec frames.
+
+    Attributes:
+        talker: Reads prompts and frames.
+        codec_head: Samples codebook 0.
+        code_predictor: Samples the residual codes of a frame.
+        code_groups: The codes of a frame.
+        text_pad: `(1, hidden)`, added to frames when the text is used up.
+    """
+
+    talker: Talker
+    codec_head: CodecHead
+    code_predictor: CodePredictor
+    code_groups: int
+    text_pad: torch.Tensor
+
+    @classmethod
+    def of(cls, package_model: Any, text_pad: torch.Tensor) -> ModelParts:
+        """Wrap the parts of a loaded model.
+
+        Args:
+            package_model: The package's `Qwen3TTSModel`.
+            text_pad: `PromptEmbedder.text_pad`.
+        """
+        defaults, talker = package_model.generate_defaults, package_model.model.talker
+        penalty = float(defaults.get("repetition_penalty") or 1.05)
+        return cls(
+            talker=Talker(talker),
+            codec_head=CodecHead(talker, Sampling.from_defaults(defaults), penalty),
+            code_predictor=CodePredictor(talker, Sampling.from_defaults(defaults, "subtalker_")),
+            code_groups=talker.config.num_code_groups,
+            text_pad=text_pad,
+        )
 
 
 def load_model(  # noqa: PLR0913 - each is a choice of its own
@@ -38,12 +79,12 @@ def load_model(  # noqa: PLR0913 - each is a choice of its own
         checkpoint: Its folder, or its id on the hub.
         model_id: Names its weights.
         revision: The commit on the hub, if it comes from there.
-        device: Where to; None is the first GPU if there is one.
+        device: Where to load it; None is the first GPU if there is one.
         dtype: What to compute with; None is what suits the device.
         attention: Which kernels to use; None is the fastest that work.
 
     Returns:
-        The package's `Qwen3TTSModel`, and what is known of it.
+        The package's `Qwen3TTSModel`, and what was loaded.
 
     Raises `BackendUnavailableError` if it cannot be loaded or cannot clone voices.
     """
