@@ -20,6 +20,8 @@ from backend.engine.prompt_embeds import PreparedRequest
 from backend.engine.sampling import draw_uniforms
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from backend.engine.cuda_graphs import Recorder
     from backend.engine.loading import ModelParts
 
@@ -115,7 +117,7 @@ class Batch(Generic[RowT]):
         return list(zip(self._decoding, codes, strict=True))
 
     @torch.inference_mode()
-    def decode_step(self) -> list[tuple[RowT, torch.Tensor]]:
+    def decode_step(self) -> list[tuple[RowT, Tensor]]:
         """Complete the frame of every row, and sample codebook 0 of the next one.
 
         Returns:
@@ -134,7 +136,7 @@ class Batch(Generic[RowT]):
             row.length += 1
         return list(zip(self._decoding, self._state.codes[:count].clone(), strict=True))
 
-    def hidden_states(self) -> torch.Tensor:
+    def hidden_states(self) -> Tensor:
         """Return the talker's last hidden states of the rows that decode, `(rows, hidden)`."""
         return self._state.hidden[: len(self._decoding)].clone()
 
@@ -189,7 +191,7 @@ class Batch(Generic[RowT]):
             if row.length == len(row.request.inputs):
                 self._start(self._waiting.popleft(), slot, hidden)
 
-    def _start(self, row: RowT, slot: int, hidden: torch.Tensor) -> None:
+    def _start(self, row: RowT, slot: int, hidden: Tensor) -> None:
         """Let a row decode whose prefill is complete."""
         row.slot = slot
         self._decoding.append(row)
@@ -230,8 +232,8 @@ class BatchState:
         self._text_pad = parts.text_pad[0]
         device, (width,) = self._text_pad.device, self._text_pad.shape
         counts = torch.zeros(slots, dtype=torch.long, device=device)
-        self.lengths, self.frames = counts.clone(), counts.clone()
-        self.text_lengths, self.codebook0 = counts.clone(), counts.clone()
+        self._counts = [counts.clone() for _ in range(4)]
+        self.lengths, self.frames, self.text_lengths, self.codebook0 = self._counts
         self.codes = counts.unsqueeze(1).repeat(1, self._code_groups)
         self.hidden = self._text_pad.new_zeros(slots, width)
         self.seen = torch.zeros(slots, parts.codec_head.vocabulary, dtype=torch.bool, device=device)
@@ -239,7 +241,7 @@ class BatchState:
         self.text = self._text_pad.new_zeros(slots, 0, width)
         self.reallocations = 0
 
-    def fill(self, slot: int, row: Row, hidden: torch.Tensor) -> None:
+    def fill(self, slot: int, row: Row, hidden: Tensor) -> None:
         """Fill a slot with a row whose prefill is complete.
 
         Args:
@@ -263,25 +265,16 @@ class BatchState:
 
     def reset(self, start: int, end: int) -> None:
         """Make empty slots valid to compute with; their results are not used."""
-        for state in (self.lengths, self.frames, self.text_lengths, self.codebook0):
-            state[start:end] = 0
+        for each in self._counts:
+            each[start:end] = 0
 
     def copy(self, source: int, target: int) -> None:
         """Copy one slot over another."""
-        for state in (
-            self.lengths,
-            self.frames,
-            self.text_lengths,
-            self.codebook0,
-            self.codes,
-            self.hidden,
-            self.seen,
-            self.uniforms,
-            self.text,
-        ):
-            state[target] = state[source]
+        rows = self.codes, self.hidden, self.seen, self.uniforms, self.text
+        for each in (*self._counts, *rows):
+            each[target] = each[source]
 
-    def next_text(self, slots: torch.Tensor) -> torch.Tensor:
+    def next_text(self, slots: Tensor) -> Tensor:
         """Return the text that is added to the next frame of each of the first rows.
 
         Args:
@@ -308,11 +301,11 @@ _TRIAL_FRAMES = 12
 _TRIAL_POSITIONS = 10
 _TRIAL_REMOVES_AT = 4  # frames
 _TRIAL_ADDS_AT = 8
-_TRIAL_LONG_TEXT = 200  # tokens, more than there is room for at first
+_TRIAL_LONG_TEXT = _TEXT_STEP + 1  # tokens, more than there is room for at first
 
 
 @torch.inference_mode()
-def trial_states(parts: ModelParts, recorder: Recorder) -> torch.Tensor:
+def trial_states(parts: ModelParts, recorder: Recorder) -> Tensor:
     """Decode a few rows of noise; return the talker's states of all their frames.
 
     On the way a row is removed, which changes the batch size, and one with a long text is added,
@@ -328,15 +321,8 @@ def trial_states(parts: ModelParts, recorder: Recorder) -> torch.Tensor:
     def add(text_tokens: int) -> Row:
         noise = torch.randn(_TRIAL_POSITIONS, pad.shape[1], generator=random).to(pad)
         no_codes = torch.zeros(0, parts.code_groups, dtype=torch.long, device=pad.device)
-        row = Row(
-            PreparedRequest(
-                noise * pad.std() + pad,
-                pad.expand(text_tokens, -1),
-                no_codes,
-                max_tokens=_TRIAL_FRAMES,
-                seed=0,
-            )
-        )
+        inputs, text = noise * pad.std() + pad, pad.expand(text_tokens, -1)
+        row = Row(PreparedRequest(inputs, text, no_codes, _TRIAL_FRAMES, seed=0))
         batch.add(row)
         return row
 

@@ -11,16 +11,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from backend.engine.kv_cache import PrefillView
-from backend.engine.layers import (
-    Projection,
-    RmsNorm,
-    TransformerLayer,
-    causal_mask,
-    signed_sines,
-)
+from backend.engine.layers import Projection, RmsNorm, TransformerLayer, causal_mask, signed_sines
 from backend.engine.sampling import FAILED
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from backend.engine.sampling import Sampling
 
 
@@ -50,9 +46,7 @@ class CodePredictor:
         self._cosines = cosines[0]
         self._sines = signed_sines(sines[0])
 
-    def predict(
-        self, hidden: torch.Tensor, codebook0: torch.Tensor, uniforms: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def predict(self, hidden: Tensor, codebook0: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Complete a frame for each row.
 
         Args:
@@ -79,15 +73,13 @@ class CodePredictor:
         frames = torch.stack(codes, dim=1).masked_fill_(~is_finite, FAILED)
         return frames, torch.stack(embedded, dim=1).sum(dim=1)
 
-    def _new_cache(self, rows: int) -> list[list[torch.Tensor]]:
+    def _new_cache(self, rows: int) -> list[list[Tensor]]:
         """Allocate each layer's keys and values, `(rows, key_heads, positions, head_dim)`."""
         layer = self._layers[0]
         shape = (len(self._layers), 2, rows, layer.key_heads, self._positions, layer.head_dim)
         return [list(each) for each in self._cosines.new_empty(shape)]
 
-    def _forward(
-        self, hidden: torch.Tensor, rows: int, cache: list[list[torch.Tensor]], end: int
-    ) -> torch.Tensor:
+    def _forward(self, hidden: Tensor, rows: int, cache: list[list[Tensor]], end: int) -> Tensor:
         """Run the layers over the positions up to `end` that are not in the cache yet.
 
         Returns the last position's `(rows, predictor_hidden)`.

@@ -20,6 +20,8 @@ from backend.engine.kv_cache import POSITION_STEP
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
+    from torch import Tensor
+
 Recorder = Callable[[Callable[[], None]], Callable[[], object] | None]
 """Turns a step into its replay, without changing what the step works on. Returns None if the step
 has to be run each time."""
@@ -57,11 +59,7 @@ class StepGraphs:
         self._memory_version: Hashable = None
 
     def run(
-        self,
-        step: Callable[[int, int], None],
-        rows: int,
-        positions: int,
-        memory_version: Hashable,
+        self, step: Callable[[int, int], None], rows: int, positions: int, memory_version: Hashable
     ) -> None:
         """Run a step, or replay it.
 
@@ -110,9 +108,7 @@ class CudaGraphRecorder:
         return graph.replay
 
 
-def checked_recorder(
-    recorder: Recorder, trial: Callable[[Recorder], torch.Tensor]
-) -> Recorder | None:
+def checked_recorder(recorder: Recorder, trial: Callable[[Recorder], Tensor]) -> Recorder | None:
     """Return a recorder if what it replays is what the step does when it is run.
 
     Args:

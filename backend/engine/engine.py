@@ -149,10 +149,7 @@ class Engine:
         return self._info
 
     def make_prompt(
-        self,
-        samples: NDArray[np.float32],
-        transcript: str | None,
-        consent: ConsentRecord | None,
+        self, samples: NDArray[np.float32], transcript: str | None, consent: ConsentRecord | None
     ) -> VoicePrompt:
         """Make a voice prompt from a reference clip.
 

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from backend.contract import SpeechRequest
     from backend.engine.batch import Batch
-    from backend.engine.codec import CodecDecoder, CodecStream
+    from backend.engine.codec import CodecDecoder, CodecState
     from backend.engine.prompt_embeds import PreparedRequest
     from backend.watermark.watermark import Watermarker
 
@@ -95,7 +96,7 @@ class SpeechRow(Row):
     Attributes:
         number: The number of its request, which its chunks carry.
         output: Checks and marks its samples.
-        codec: Its codec stream, once the first chunk is decoded.
+        codec: The codec's state, once the first chunk is decoded.
         frames: Made, but not yet decoded by the codec.
         tokens: How many codes of codebook 0 it has had.
         chunks: How many chunks were decoded.
@@ -105,8 +106,8 @@ class SpeechRow(Row):
 
     number: int
     output: RowOutput
-    codec: CodecStream | None = None
-    frames: list[torch.Tensor] = field(default_factory=list)
+    codec: CodecState | None = None
+    frames: list[Tensor] = field(default_factory=list)
     tokens: int = 0
     chunks: int = 0
     restarts: bool = False
@@ -243,11 +244,7 @@ class GenerationLoop:
 
     def _start(self, number: int, request: PreparedRequest, attempt: int) -> None:
         row = SpeechRow(
-            request,
-            attempt,
-            number=number,
-            output=RowOutput(self._watermark),
-            restarts=attempt > 0,
+            request, attempt, number=number, output=RowOutput(self._watermark), restarts=attempt > 0
         )
         self._batch.add(row)
         self._rows[number] = row
@@ -295,7 +292,7 @@ class GenerationLoop:
         for row, waveform, is_valid in zip(rows, waveforms, are_valid, strict=True):
             yield from row.decoded(frames, waveform, is_valid=is_valid)
 
-    def _codec_of(self, row: SpeechRow) -> CodecStream:
+    def _codec_of(self, row: SpeechRow) -> CodecState:
         if row.codec is None:
             row.codec = self._codec.open(row.request.reference_codes)
         return row.codec

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
 POSITION_STEP = 256
 """The cache has room for a multiple of this many positions, which are 20 s of speech."""
@@ -33,12 +33,12 @@ class PrefillView:
         end: The position after the last new one.
     """
 
-    keys: torch.Tensor
-    values: torch.Tensor
+    keys: Tensor
+    values: Tensor
     start: int
     end: int
 
-    def update(self, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def update(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store new keys and values; return all up to `end`."""
         self.keys.narrow(2, self.start, self.end - self.start).copy_(keys)
         self.values.narrow(2, self.start, self.end - self.start).copy_(values)
@@ -56,12 +56,12 @@ class DecodeView:
         end: The position after the last of all rows.
     """
 
-    keys: torch.Tensor
-    values: torch.Tensor
-    positions: torch.Tensor
+    keys: Tensor
+    values: Tensor
+    positions: Tensor
     end: int
 
-    def update(self, keys: torch.Tensor, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def update(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store new keys and values; return all up to `end`."""
         self.keys.scatter_(2, self.positions, keys)
         self.values.scatter_(2, self.positions, values)
@@ -84,7 +84,7 @@ class KVCache:
         reallocations: How often the cache has grown, which moves it in memory.
     """
 
-    def __init__(self, layers: int, key_heads: int, head_dim: int, like: torch.Tensor) -> None:
+    def __init__(self, layers: int, key_heads: int, head_dim: int, like: Tensor) -> None:
         self._memory = like.new_empty(layers, 2, 0, key_heads, 0, head_dim)
         self.reallocations = 0
 
@@ -141,7 +141,7 @@ class KVCache:
             for keys, values in self._memory[:, :, row : row + 1]
         ]
 
-    def decode_views(self, lengths: torch.Tensor, end: int) -> list[DecodeView]:
+    def decode_views(self, lengths: Tensor, end: int) -> list[DecodeView]:
         """Return each layer's view, for one new position of each of the first rows.
 
         Args:

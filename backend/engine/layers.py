@@ -16,6 +16,8 @@ from torch import nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from backend.engine.kv_cache import DecodeView, PrefillView
 
 _WORTH_SPLITTING = 2**18
@@ -59,12 +61,12 @@ class TransformerLayer:
 
     def __call__(
         self,
-        hidden: torch.Tensor,
+        hidden: Tensor,
         rows: int,
-        rotary: tuple[torch.Tensor, torch.Tensor],
+        rotary: tuple[Tensor, Tensor],
         cache: PrefillView | DecodeView,
-        mask: torch.Tensor | None,
-    ) -> torch.Tensor:
+        mask: Tensor | None,
+    ) -> Tensor:
         """Run the layer over new positions.
 
         Args:
@@ -101,9 +103,7 @@ class TransformerLayer:
         gate, up = gate_and_up.narrow(-1, 0, half), gate_and_up.narrow(-1, half, half)
         return hidden + self._down(self._activation(gate) * up)
 
-    def _rotate(
-        self, heads: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor]
-    ) -> torch.Tensor:
+    def _rotate(self, heads: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
         """Norm queries and keys, and apply the rotary embedding."""
         cosines, sines = rotary
         normed = self._head_norm(heads)
@@ -118,7 +118,7 @@ class RmsNorm:
         epsilon: Added to the mean square.
     """
 
-    def __init__(self, weight: torch.Tensor, epsilon: float) -> None:
+    def __init__(self, weight: Tensor, epsilon: float) -> None:
         self._weight = weight
         self._epsilon = epsilon
         self._exact = torch.promote_types(weight.dtype, torch.float32)
@@ -129,7 +129,7 @@ class RmsNorm:
         """Use the weight of the package's norm."""
         return cls(norm.weight, norm.variance_epsilon)
 
-    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
+    def __call__(self, hidden: Tensor) -> Tensor:
         """Norm the last dimension."""
         if hidden.is_cuda:  # where one kernel does it
             return functional.rms_norm(hidden, hidden.shape[-1:], None, self._epsilon) * (
@@ -153,13 +153,14 @@ class Projection:
         bias: `(outputs,)`, or None.
     """
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self._weight = weight
         self._bias = bias
-        parts = _number_of_parts(weight)
-        shape = (parts, weight.shape[1] // parts, weight.shape[0])
-        self._parts = None if parts == 1 else weight.t().view(shape).transpose(1, 2)
-        self._bias_parts = None if bias is None else bias.view(parts, 1, -1)
+        self._parts: Tensor | None = None
+        if (parts := _number_of_parts(weight)) > 1:
+            shape = (parts, weight.shape[1] // parts, weight.shape[0])
+            self._parts = weight.t().view(shape).transpose(1, 2)  # (parts, inputs, outputs / parts)
+            self._bias_parts = None if bias is None else bias.view(parts, 1, -1)
 
     @classmethod
     @torch.no_grad()
@@ -174,26 +175,22 @@ class Projection:
         biases = [each.bias for each in linears if each.bias is not None]
         return cls(weight.t(), torch.cat(biases) if biases else None)
 
-    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
+    def __call__(self, hidden: Tensor) -> Tensor:
         """Project `(n, inputs)` to `(n, outputs)`."""
-        if self._parts is not None:
-            return self._in_parts(hidden, self._parts)
-        # `functional.linear` would spend as long before it gets here as a small product takes.
+        if self._parts is None:
+            # `functional.linear` would spend as long before it gets here as a small product takes.
+            if self._bias is None:
+                return torch.mm(hidden, self._weight)
+            return torch.addmm(self._bias, hidden, self._weight)
+        repeated = hidden.expand(len(self._parts), -1, -1)
         if self._bias is None:
-            return torch.mm(hidden, self._weight)
-        return torch.addmm(self._bias, hidden, self._weight)
-
-    def _in_parts(self, hidden: torch.Tensor, parts: torch.Tensor) -> torch.Tensor:
-        """Multiply with all parts of the outputs, `(parts, inputs, outputs / parts)`, at once."""
-        repeated = hidden.expand(len(parts), -1, -1)
-        if self._bias_parts is None:
-            projected = torch.bmm(repeated, parts)
+            projected = torch.bmm(repeated, self._parts)
         else:
-            projected = torch.baddbmm(self._bias_parts, repeated, parts)
+            projected = torch.baddbmm(self._bias_parts, repeated, self._parts)
         return projected.transpose(0, 1).flatten(1)
 
 
-def _number_of_parts(weight: torch.Tensor) -> int:
+def _number_of_parts(weight: Tensor) -> int:
     """Return into how many parts to split the outputs: one for each thread, if they divide."""
     is_measured = weight.device.type == "cpu" and weight.dtype == torch.float32
     if not is_measured or weight.numel() < _WORTH_SPLITTING:
@@ -202,7 +199,7 @@ def _number_of_parts(weight: torch.Tensor) -> int:
     return next(each for each in threads if weight.shape[1] % each == 0)
 
 
-def signed_sines(sines: torch.Tensor) -> torch.Tensor:
+def signed_sines(sines: Tensor) -> Tensor:
     """Give the sines of a rotary embedding the signs that a roll needs: `(..., head_dim)`.
 
     The package rotates `x` with `cat(-right, left) * sines`. `roll(x) * signed_sines` is the same,
@@ -212,9 +209,7 @@ def signed_sines(sines: torch.Tensor) -> torch.Tensor:
     return torch.cat([-left, right], dim=-1)
 
 
-def causal_mask(
-    positions: int, cached: int, layer: TransformerLayer, like: torch.Tensor
-) -> torch.Tensor:
+def causal_mask(positions: int, cached: int, layer: TransformerLayer, like: Tensor) -> Tensor:
     """Let each new position attend to itself and to all before it.
 
     Args:

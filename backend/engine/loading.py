@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from qwen_tts import Qwen3TTSModel
@@ -20,6 +20,9 @@ from backend.engine.interface import EngineInfo
 from backend.engine.sampling import Sampling
 from backend.engine.talker import CodecHead, Talker
 from backend.weights.checkpoints import NumberFormat, choose_number_format
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +95,7 @@ def load_model(  # noqa: PLR0913 - each is a choice of its own
     where = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
     number_format = _number_format(where, dtype)
     choices = (attention,) if attention else _attention_choices(where, number_format)
-    model, chosen = _load_with_first_that_works(
+    model, chosen = _load(
         str(checkpoint),
         choices,
         device_map=str(where),
@@ -114,16 +117,7 @@ def load_model(  # noqa: PLR0913 - each is a choice of its own
         languages=_languages(model.model),
         versions={package: version(package) for package in _PACKAGES},
     )
-    log.info(
-        "loaded %s on %s: %.2f GB, %s (%s), attention %s, %.1f s",
-        info.model_id,
-        info.device_name,
-        info.memory_bytes / 1e9,
-        info.dtype,
-        info.dtype_reason,
-        info.attention,
-        info.load_seconds,
-    )
+    log.info("loaded %s", info)
     return model, info
 
 
@@ -144,7 +138,7 @@ def _attention_choices(device: torch.device, number_format: NumberFormat) -> tup
 
 
 def _flash_attention_imports() -> bool:
-    """Tell whether flash-attn works here: one built for another torch is found but fails."""
+    """Return whether flash-attn works here: one built for another torch is found but fails."""
     try:
         importlib.import_module("flash_attn")
     except ImportError:
@@ -152,23 +146,20 @@ def _flash_attention_imports() -> bool:
     return True
 
 
-def _load_with_first_that_works(
-    checkpoint: str, choices: tuple[str, ...], **options: Any
-) -> tuple[Any, str]:
-    for attention in choices:
-        try:
-            model = Qwen3TTSModel.from_pretrained(
-                checkpoint, attn_implementation=attention, **options
-            )
-        except (ImportError, ValueError) as error:  # what transformers raises for such kernels
-            if attention == choices[-1]:
-                raise BackendUnavailableError("the checkpoint cannot be loaded") from error
-            log.warning("attention %s does not work here (%s)", attention, type(error).__name__)
-        except (OSError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
+def _load(checkpoint: str, attention: Sequence[str], **options: Any) -> tuple[Any, str]:
+    """Load a checkpoint with the first kernels that work; return it, and which they are."""
+    first, *others = attention
+    try:
+        return Qwen3TTSModel.from_pretrained(
+            checkpoint, attn_implementation=first, **options
+        ), first
+    except (ImportError, ValueError) as error:  # what transformers raises for such kernels
+        if not others:
             raise BackendUnavailableError("the checkpoint cannot be loaded") from error
-        else:
-            return model, attention
-    raise BackendUnavailableError("no attention to choose from")
+        log.warning("attention %s does not work here (%s)", first, type(error).__name__)
+    except (OSError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
+        raise BackendUnavailableError("the checkpoint cannot be loaded") from error
+    return _load(checkpoint, others, **options)
 
 
 def _check_that_it_clones(model: Any) -> None:
@@ -180,9 +171,9 @@ def _check_that_it_clones(model: Any) -> None:
 
 def _check_that_it_is_whole(folder: Path, model: Any) -> None:
     """Refuse a folder that lacks weights: transformers would fill in random numbers."""
-    parts = [(folder, model), (folder / "speech_tokenizer", model.speech_tokenizer.model)]
-    for place, module in parts:
-        files = list(place.glob("*.safetensors"))
+    parts = {folder: model, folder / "speech_tokenizer": model.speech_tokenizer.model}
+    for part, module in parts.items():
+        files = list(part.glob("*.safetensors"))
         stored = {name for file in files for name in _names_in(file)}
         missing = module.state_dict().keys() - stored
         if files and missing:
@@ -197,12 +188,8 @@ def _names_in(file: Path) -> list[str]:
 
 
 def _languages(model: Any) -> tuple[str, ...]:
-    spoken = {language.lower() for language in model.get_supported_languages()}
-    return tuple(
-        language
-        for language in LANGUAGES
-        if language == AUTO_LANGUAGE or language.lower() in spoken
-    )
+    spoken = {AUTO_LANGUAGE.lower(), *map(str.lower, model.get_supported_languages())}
+    return tuple(language for language in LANGUAGES if language.lower() in spoken)
 
 
 def _memory_bytes(*modules: torch.nn.Module) -> int:

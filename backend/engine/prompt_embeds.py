@@ -20,6 +20,8 @@ import torch
 from backend.contract import AUTO_LANGUAGE, TextNotSpeakableError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from backend.contract import SpeechRequest
     from backend.voice_prompt import ClonedVoice
 
@@ -47,9 +49,9 @@ class PreparedRequest:
         seed: For the random numbers; None takes them from the system.
     """
 
-    inputs: torch.Tensor
-    trailing_text: torch.Tensor
-    reference_codes: torch.Tensor
+    inputs: Tensor
+    trailing_text: Tensor
+    reference_codes: Tensor
     max_tokens: int
     seed: int | None = None
 
@@ -73,16 +75,12 @@ class PromptEmbedder:
         role = tokenizer(_ROLE).input_ids
         if len(role) != _ROLE_TOKENS:
             raise ValueError("the checkpoint's tokenizer splits the chat role into other tokens")
-        controls = [
-            model.config.tts_bos_token_id,
-            model.config.tts_eos_token_id,
-            model.config.tts_pad_token_id,
-        ]
+        ids = model.config
+        controls = [ids.tts_bos_token_id, ids.tts_eos_token_id, ids.tts_pad_token_id]
         with torch.inference_mode():
             self._role = self._embed_text(role)
-            self._text_begin, self._text_end, self.text_pad = self._embed_text(controls).unsqueeze(
-                1
-            )
+            embedded = self._embed_text(controls).unsqueeze(1)
+            self._text_begin, self._text_end, self.text_pad = embedded
 
     def tokenize(self, text: str) -> list[int]:
         """Turn text into tokens, without those that control the model.
@@ -147,26 +145,20 @@ class PromptEmbedder:
             config.codec_think_eos_id,
         ]
 
-    def _embed_text(self, tokens: list[int]) -> torch.Tensor:
+    def _embed_text(self, tokens: list[int]) -> Tensor:
+        embedding = self._talker.get_text_embeddings()
         ids = torch.tensor(tokens, device=self._talker.device)
-        embedded: torch.Tensor = self._talker.text_projection(
-            self._talker.get_text_embeddings()(ids)
-        )
-        return embedded
+        return self._talker.text_projection(embedding(ids))  # type: ignore[no-any-return]
 
-    def _embed_codec(self, ids: list[int]) -> torch.Tensor:
-        embedded: torch.Tensor = self._talker.get_input_embeddings()(
-            torch.tensor(ids, device=self._talker.device)
-        )
-        return embedded
+    def _embed_codec(self, ids: list[int]) -> Tensor:
+        embedding = self._talker.get_input_embeddings()
+        return embedding(torch.tensor(ids, device=self._talker.device))  # type: ignore[no-any-return]
 
-    def _embed_frames(self, codes: torch.Tensor) -> torch.Tensor:
+    def _embed_frames(self, codes: Tensor) -> Tensor:
         """Embed codec frames, `(frames, code_groups)`, as `(frames, hidden)`."""
-        tables = [
-            self._talker.get_input_embeddings(),
-            *self._talker.code_predictor.get_input_embeddings(),
-        ]
-        embedded = [table(codes[:, group]) for group, table in enumerate(tables)]
+        residual = self._talker.code_predictor.get_input_embeddings()
+        embeddings = [self._talker.get_input_embeddings(), *residual]
+        embedded = [embedding(codes[:, group]) for group, embedding in enumerate(embeddings)]
         return torch.stack(embedded, dim=1).sum(dim=1)
 
 

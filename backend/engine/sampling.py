@@ -11,6 +11,8 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from torch import Tensor
+
 FAILED = -1
 """Takes the place of a code whose logits are not finite."""
 
@@ -51,7 +53,7 @@ class Sampling:
             top_p=float(given.get(f"{prefix}top_p", 1.0)),
         )
 
-    def sample(self, logits: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
+    def sample(self, logits: Tensor, uniforms: Tensor) -> Tensor:
         """Sample a code for each row.
 
         Args:
@@ -77,7 +79,7 @@ class Sampling:
         reached = summed <= uniforms.unsqueeze(-1) * summed[:, -1:]
         return reached.sum(dim=-1).clamp_(max=logits.shape[-1] - 1)
 
-    def _keep_likeliest(self, logits: torch.Tensor) -> torch.Tensor:
+    def _keep_likeliest(self, logits: Tensor) -> Tensor:
         """Apply top-k and top-p: the logits of all other codes become minus infinity."""
         count = min(self.top_k or logits.shape[-1], logits.shape[-1])
         likeliest = logits.topk(count, dim=-1).values
@@ -91,7 +93,7 @@ class Sampling:
         return logits.masked_fill(logits < least, -torch.inf)
 
 
-def draw_uniforms(seed: int | None, attempt: int, shape: tuple[int, int]) -> torch.Tensor:
+def draw_uniforms(seed: int | None, attempt: int, shape: tuple[int, int]) -> Tensor:
     """Draw all the random numbers that a row may need.
 
     Without a seed they come from the system's entropy. That also holds for a process restored from

@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from backend.engine.kv_cache import KVCache
-from backend.engine.layers import (
-    Projection,
-    RmsNorm,
-    TransformerLayer,
-    causal_mask,
-    signed_sines,
-)
+from backend.engine.layers import Projection, RmsNorm, TransformerLayer, causal_mask, signed_sines
 from backend.engine.sampling import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from torch import Tensor
 
     from backend.engine.kv_cache import DecodeView, PrefillView
     from backend.engine.sampling import Sampling
@@ -66,7 +62,7 @@ class Talker:
         self._sines = signed_sines(sines[0, 0])
         self.reallocations += 1
 
-    def prefill(self, inputs: torch.Tensor, cache: KVCache, row: int, start: int) -> torch.Tensor:
+    def prefill(self, inputs: Tensor, cache: KVCache, row: int, start: int) -> Tensor:
         """Read several positions of one row.
 
         Args:
@@ -84,9 +80,7 @@ class Talker:
         views = cache.prefill_views(row, start, end)
         return self._forward(inputs, 1, rotary, views, mask)[-1]
 
-    def decode_step(
-        self, inputs: torch.Tensor, cache: KVCache, lengths: torch.Tensor, end: int
-    ) -> torch.Tensor:
+    def decode_step(self, inputs: Tensor, cache: KVCache, lengths: Tensor, end: int) -> Tensor:
         """Read the next position of each of the first rows.
 
         Args:
@@ -106,12 +100,12 @@ class Talker:
 
     def _forward(
         self,
-        hidden: torch.Tensor,
+        hidden: Tensor,
         rows: int,
-        rotary: tuple[torch.Tensor, torch.Tensor],
+        rotary: tuple[Tensor, Tensor],
         views: Sequence[PrefillView | DecodeView],
-        mask: torch.Tensor,
-    ) -> torch.Tensor:
+        mask: Tensor,
+    ) -> Tensor:
         for layer, view in zip(self._layers, views, strict=True):
             hidden = layer(hidden, rows, rotary, view, mask)
         return self._norm(hidden)
@@ -140,9 +134,7 @@ class CodecHead:
         self._is_end = codes == self.end_of_speech
         self._is_control = (codes >= self.vocabulary - _CONTROL_CODES) & ~self._is_end
 
-    def sample(
-        self, hidden: torch.Tensor, seen: torch.Tensor, frames: torch.Tensor, uniforms: torch.Tensor
-    ) -> torch.Tensor:
+    def sample(self, hidden: Tensor, seen: Tensor, frames: Tensor, uniforms: Tensor) -> Tensor:
         """Sample the codebook 0 code of each row's next frame.
 
         Args:
