@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from backend.contract import REFERENCE_SAMPLE_RATE, ConsentRecord, SpeechError
+from backend.contract import REFERENCE_SAMPLE_RATE, ConsentRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from backend.contract import VoicePrompt
     from backend.engine.engine import Engine
 
 
@@ -26,12 +27,6 @@ def buzz(pitch: float, seconds: float = 4.0) -> NDArray[np.float32]:
     times = np.arange(round(seconds * REFERENCE_SAMPLE_RATE)) / REFERENCE_SAMPLE_RATE
     loudness = 0.2 + 0.1 * np.sin(2 * np.pi * 3 * times)
     return (loudness * np.sign(np.sin(2 * np.pi * pitch * times))).astype(np.float32)
-
-
-def spoken(result: NDArray[np.float32] | SpeechError) -> NDArray[np.float32]:
-    """What one job of a batch gave, which must be speech."""
-    assert isinstance(result, np.ndarray)
-    return result
 
 
 @pytest.fixture(scope="session")
@@ -103,14 +98,14 @@ def other_engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 
 @pytest.fixture(scope="session")
-def prompt(engine: Engine, consent: ConsentRecord) -> bytes:
-    """A voice in context."""
+def prompt(engine: Engine, consent: ConsentRecord) -> VoicePrompt:
+    """A voice in in-context mode."""
     return engine.make_prompt(buzz(110), TRANSCRIPT, consent)
 
 
 @pytest.fixture(scope="session")
-def x_vector_prompt(engine: Engine, consent: ConsentRecord) -> bytes:
-    """Another voice, without a transcript."""
+def x_vector_prompt(engine: Engine, consent: ConsentRecord) -> VoicePrompt:
+    """Another voice, in x-vector mode."""
     return engine.make_prompt(buzz(240), None, consent)
 
 

@@ -1,4 +1,4 @@
-"""Rows that join and leave the decoder at any frame: each says what it says alone."""
+"""Rows that are added to a batch and removed at any frame: each says what it says alone."""
 
 from __future__ import annotations
 
@@ -11,44 +11,48 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.engine.batch import PROMPT_POSITIONS, Decoder
+from backend.engine.batch import PREFILL_POSITIONS, Row
 from tests.backend.conftest import load
-from tests.backend.engine.decoding import Part, company, speak
+from tests.backend.engine.decoding import batch_of, decode, different_requests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sized
     from pathlib import Path
 
     from backend.engine.engine import Engine
+    from backend.engine.prompt_embeds import PreparedRequest
 
 
 FRAMES = 10
 NAMES = ("first", "second", "third", "fourth")
 
 
-class Choir:
-    """An engine in double precision, where rounding tips no choice, and rows for it.
+class Rows:
+    """Requests for an engine in double precision, where rounding changes no sampled code.
 
     Attributes:
-        rows: What each reads.
-        alone: What each says with nobody else there.
+        alone: The codes of each in a batch of its own.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.rows = company(engine, NAMES)
-        self.alone = {name: self.speak({name: range(4 * FRAMES)})[name] for name in NAMES}
+        self._requests = different_requests(engine, NAMES)
+        self.alone = {name: self.decode({name: range(4 * FRAMES)})[name] for name in NAMES}
 
-    def speak(self, when: Mapping[str, range], **more: Part) -> dict[str, torch.Tensor]:
-        """Let rows join and leave as `speak` has it."""
-        return speak(decoder_of(self._engine), {**self.rows, **more}, when)
+    def decode(self, when: Mapping[str, range], **more: PreparedRequest) -> dict[str, torch.Tensor]:
+        """Add and remove rows as `decode` has it."""
+        return decode(batch_of(self._engine), {**self._requests, **more}, when)
 
-    def long_row(self) -> Part:
-        """One that takes several frames to be read."""
-        request, draws = self.rows[NAMES[0]]
+    def long_request(self) -> PreparedRequest:
+        """One whose prefill takes several frames."""
+        request = self._requests[NAMES[0]]
         long = replace(request, inputs=request.inputs.repeat(16, 1))
-        assert 3 * PROMPT_POSITIONS < len(long.inputs) <= 4 * PROMPT_POSITIONS
-        return Part(long, draws)
+        assert 3 * PREFILL_POSITIONS < len(long.inputs) <= 4 * PREFILL_POSITIONS
+        return long
+
+    def long_request_without_numbers(self) -> PreparedRequest:
+        long = self.long_request()
+        return replace(long, inputs=long.inputs * torch.nan)
 
     def assert_as_alone(self, said: Mapping[str, torch.Tensor]) -> None:
         for name, codes in said.items():
@@ -56,105 +60,98 @@ class Choir:
 
 
 @pytest.fixture(scope="module")
-def choir(checkpoint: Path) -> Choir:
-    return Choir(load(checkpoint, dtype="float64"))
-
-
-def decoder_of(engine: Engine) -> Decoder:
-    return Decoder(engine._parts, rows=4, frames=64)
+def rows(checkpoint: Path) -> Rows:
+    return Rows(load(checkpoint, dtype="float64"))
 
 
 def lengths(said: Mapping[str, Sized]) -> dict[str, int]:
     return {name: len(each) for name, each in said.items()}
 
 
-@pytest.mark.parametrize("joins", range(FRAMES))
-def test_a_row_may_join_and_leave_at_every_frame(choir: Choir, joins: int) -> None:
-    speaking = dict.fromkeys((NAMES[0], NAMES[2]), range(FRAMES + 1))
-    for leaves in range(joins + 1, FRAMES + 1):
-        when = {**speaking, NAMES[1]: range(joins, leaves)}
-        said = choir.speak(when)
+@pytest.mark.parametrize("added", range(FRAMES))
+def test_a_row_may_be_added_and_removed_at_every_frame(rows: Rows, added: int) -> None:
+    others = dict.fromkeys((NAMES[0], NAMES[2]), range(FRAMES + 1))
+    for removed in range(added + 1, FRAMES + 1):
+        when = {**others, NAMES[1]: range(added, removed)}
+        said = rows.decode(when)
         assert lengths(said) == lengths(when)
-        choir.assert_as_alone(said)
+        rows.assert_as_alone(said)
 
 
-def visits() -> st.SearchStrategy[dict[str, range]]:
+def schedules() -> st.SearchStrategy[dict[str, range]]:
     frames = st.sampled_from([range(*pair) for pair in combinations(range(4 * FRAMES), 2)])
     return st.dictionaries(st.sampled_from(NAMES), frames, min_size=1)
 
 
 @settings(max_examples=40, deadline=None)
-@given(when=visits())
-def test_whoever_comes_and_goes_each_row_says_what_it_says_alone(
-    choir: Choir, when: dict[str, range]
+@given(when=schedules())
+def test_whatever_is_added_and_removed_each_row_says_what_it_says_alone(
+    rows: Rows, when: dict[str, range]
 ) -> None:
-    said = choir.speak(when)
+    said = rows.decode(when)
     assert lengths(said) == lengths(when)
-    choir.assert_as_alone(said)
+    rows.assert_as_alone(said)
 
 
-def test_in_single_precision_company_moves_a_state_by_rounding_only(engine: Engine) -> None:
-    parts = company(engine, NAMES)
+def test_in_single_precision_other_rows_change_a_state_by_rounding_only(engine: Engine) -> None:
+    requests = different_requests(engine, NAMES)
 
     def states(names: tuple[str, ...]) -> list[torch.Tensor]:
-        decoder = decoder_of(engine)
+        batch = batch_of(engine)
         for name in names:
-            decoder.join(*parts[name])
+            batch.add(Row(requests[name]))
         seen = []
         for _ in range(FRAMES):
-            decoder.choose_first_codes()
-            decoder.make_frames()
-            seen.append(decoder.states_of_rows()[0])
+            batch.next_codes()
+            batch.decode_step()
+            seen.append(batch.hidden_states()[0])
         return seen
 
-    for in_company, by_itself in zip(states(NAMES), states(NAMES[:1]), strict=True):
-        difference = (in_company - by_itself).abs().max() / by_itself.abs().max()
+    for together, alone in zip(states(NAMES), states(NAMES[:1]), strict=True):
+        difference = (together - alone).abs().max() / alone.abs().max()
         assert difference < 1e-4
 
 
-def test_long_requests_are_read_in_parts_while_others_speak(choir: Choir) -> None:
+def test_long_prompts_are_read_in_parts_while_others_decode(rows: Rows) -> None:
     when = {NAMES[0]: range(20), "long": range(4, 20)}
-    said = choir.speak(when, long=choir.long_row())
-    assert lengths(said) == {NAMES[0]: 20, "long": 16 - 3}  # who was there is not held up
-    alone = choir.speak({"long": range(20)}, long=choir.long_row())["long"]
+    said = rows.decode(when, long=rows.long_request())
+    assert lengths(said) == {NAMES[0]: 20, "long": 16 - 3}  # the other row is not held up
+    alone = rows.decode({"long": range(20)}, long=rows.long_request())["long"]
     assert torch.equal(alone[:13], said.pop("long"))
-    choir.assert_as_alone(said)
+    rows.assert_as_alone(said)
 
 
-def test_a_row_whose_request_is_half_read_may_leave(choir: Choir) -> None:
+def test_a_row_may_be_removed_in_the_middle_of_its_prefill(rows: Rows) -> None:
     when = {NAMES[0]: range(12), "long": range(2, 4), NAMES[1]: range(3, 12)}
-    said = choir.speak(when, long=choir.long_row())
-    assert lengths(said) == {NAMES[0]: 12, NAMES[1]: 12 - 4}  # it is read once the other has left
-    choir.assert_as_alone(said)
+    said = rows.decode(when, long=rows.long_request())
+    assert lengths(said) == {NAMES[0]: 12, NAMES[1]: 12 - 4}  # read after the other is removed
+    rows.assert_as_alone(said)
 
 
-def test_who_leaves_while_another_is_half_read_disturbs_nobody(choir: Choir) -> None:
+def test_removing_a_row_during_the_prefill_of_another_changes_nothing(rows: Rows) -> None:
     when = {NAMES[0]: range(3), NAMES[1]: range(20), NAMES[2]: range(4), "long": range(2, 20)}
-    said = choir.speak(when, long=choir.long_row())
-    alone = choir.speak({"long": range(20)}, long=choir.long_row())["long"]
+    said = rows.decode(when, long=rows.long_request())
+    alone = rows.decode({"long": range(20)}, long=rows.long_request())["long"]
     assert torch.equal(alone[:15], said.pop("long"))
-    choir.assert_as_alone(said)
+    rows.assert_as_alone(said)
 
 
-def test_a_row_that_leaves_half_read_leaves_nothing_behind(choir: Choir) -> None:
-    request, draws = choir.long_row()
-    not_numbers = Part(replace(request, inputs=request.inputs * torch.nan), draws)
+def test_a_row_removed_during_its_prefill_leaves_nothing_behind(rows: Rows) -> None:
+    not_numbers = rows.long_request_without_numbers()
     when = {NAMES[0]: range(12), "long": range(2, 4), NAMES[1]: range(4, 12), "again": range(5, 7)}
-    said = choir.speak(when, long=not_numbers, again=not_numbers)
+    said = rows.decode(when, long=not_numbers, again=not_numbers)
     assert lengths(said) == {NAMES[0]: 12, NAMES[1]: 8}
-    choir.assert_as_alone(said)
+    rows.assert_as_alone(said)
 
 
-def test_who_moves_up_leaves_nothing_behind(choir: Choir) -> None:
-    request, draws = choir.long_row()
-    not_numbers = Part(replace(request, inputs=request.inputs * torch.nan), draws)
+def test_a_row_that_moves_to_another_slot_leaves_nothing_behind(rows: Rows) -> None:
     when = {
         NAMES[0]: range(20),
         NAMES[1]: range(3),
-        "long": range(2, 5),  # has moved to the place of the one before
+        "long": range(2, 5),  # has moved to the slot of the one before
         NAMES[2]: range(5, 20),
         NAMES[3]: range(5, 20),
     }
-    said = choir.speak(when, long=not_numbers)
+    said = rows.decode(when, long=rows.long_request_without_numbers())
     assert lengths(said) == {NAMES[0]: 20, NAMES[1]: 3, NAMES[2]: 15, NAMES[3]: 15}
-    choir.assert_as_alone(said)
+    rows.assert_as_alone(said)

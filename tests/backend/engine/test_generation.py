@@ -1,4 +1,4 @@
-"""Which rows are heard when: the frame loop between a decoder and a codec without a model."""
+"""Which chunks are decoded when: the generation loop with a scripted batch and codec."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import torch
 
-from backend.engine.generation import CODEC_FRAMES, FRAMES, FrameLoop, Sentence
+from backend.engine.generation import CHUNK_FRAMES, CODEC_BATCH_FRAMES, GenerationLoop
+from backend.engine.prompt_embeds import PreparedRequest
 from backend.watermark.watermark import MarkingStream
 from bot.playback.source import BYTES_PER_SECOND, SpeechSource
 
@@ -16,33 +17,35 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backend.contract import SpeechRequest
+    from backend.engine.generation import SpeechRow
 
 CODE_GROUPS = 2
 END = 1
 FRAME_SAMPLES = 10
 FRAME_SECONDS = 0.08
 HELD_BACK = MarkingStream.DELAY_SECONDS / FRAME_SECONDS
-"""Frames that the watermark keeps to itself."""
+"""Frames that the watermark holds back."""
 
 
-class ScriptedDecoder:
-    """Like `backend.engine.batch.Decoder`; a row's request is how many frames it speaks."""
+class ScriptedBatch:
+    """Like `backend.engine.batch.Batch`; a row has as many frames as its prompt has positions."""
+
+    capacity = 64
+    end_of_speech = END
 
     def __init__(self) -> None:
-        self._left: dict[object, int] = {}
+        self._left: dict[SpeechRow, int] = {}
 
-    def join(self, frames: int, _draws: torch.Tensor) -> object:
-        row = object()
-        self._left[row] = frames
-        return row
+    def add(self, row: SpeechRow) -> None:
+        self._left[row] = len(row.request.inputs)
 
-    def leave(self, row: object) -> None:
+    def remove(self, row: SpeechRow) -> None:
         del self._left[row]
 
-    def choose_first_codes(self) -> list[tuple[object, int]]:
+    def next_codes(self) -> list[tuple[SpeechRow, int]]:
         return [(row, 0 if left else END) for row, left in self._left.items()]
 
-    def make_frames(self) -> list[tuple[object, torch.Tensor]]:
+    def decode_step(self) -> list[tuple[SpeechRow, torch.Tensor]]:
         for row in self._left:
             self._left[row] -= 1
         return [(row, torch.zeros(CODE_GROUPS, dtype=torch.long)) for row in self._left]
@@ -63,46 +66,43 @@ class ScriptedCodec:
     def open(self, _reference: object) -> object:
         return object()
 
-    def decode(self, streams: list[object], codes: torch.Tensor) -> torch.Tensor:
+    def decode(self, states: list[object], codes: torch.Tensor) -> torch.Tensor:
         self.calls.append(codes.shape[0] * codes.shape[1])
-        assert len(streams) == len(codes)
+        assert len(states) == len(codes)
         return torch.linspace(-1, 1, codes.shape[1] * FRAME_SAMPLES).expand(len(codes), -1)
 
 
-class Stage:
-    """A frame loop, and what comes of it.
+class Run:
+    """A generation loop, and the chunks that it makes.
 
     Attributes:
-        codec: Its.
-        gaps: For each row, the frames until it was first heard, and from then on between chunks.
-        heard: For each row, how many frames.
+        codec: The loop's codec.
+        gaps: For each row, the frames until its first chunk, and from then on between chunks.
+        decoded: For each row, how many frames its chunks hold.
         paces: For each row and chunk, from the third on: how long a frame may take, as a part of
-            the time that it lasts, if whoever plays from the second chunk on is not to wait.
+            the time that it lasts, if a player that begins with the second chunk is not to wait.
     """
 
     def __init__(self) -> None:
         self.codec = ScriptedCodec()
-        self._loop = FrameLoop(
-            cast("Any", self._lay_out),
-            cast("Any", ScriptedDecoder()),
+        self._loop = GenerationLoop(
+            cast("Any", self._prepare),
+            cast("Any", ScriptedBatch()),
             cast("Any", self.codec),
-            end_of_speech=END,
-            code_groups=CODE_GROUPS,
-            capacity=64,
             watermark=None,
         )
         self._last: dict[int, int] = {}
         self._frame = 0
         self.gaps: defaultdict[int, list[int]] = defaultdict(list)
-        self.heard: defaultdict[int, int] = defaultdict(int)
+        self.decoded: defaultdict[int, int] = defaultdict(int)
         self.paces: defaultdict[int, list[float]] = defaultdict(list)
 
     @property
     def rows(self) -> int:
         return self._loop.rows
 
-    def join(self, frames: int) -> int:
-        number = self._loop.join(cast("SpeechRequest", frames))
+    def add(self, frames: int) -> int:
+        number = self._loop.add(cast("SpeechRequest", frames))
         self._last[number] = self._frame
         return number
 
@@ -114,18 +114,16 @@ class Stage:
                 gaps.append(self._frame - self._last[row])
                 self._last[row] = self._frame
             if len(gaps) > 2:
-                self.paces[row].append((self.heard[row] - HELD_BACK) / sum(gaps[2:]))
-            self.heard[row] += len(chunk.samples) // FRAME_SAMPLES
+                self.paces[row].append((self.decoded[row] - HELD_BACK) / sum(gaps[2:]))
+            self.decoded[row] += len(chunk.samples) // FRAME_SAMPLES
 
     @staticmethod
-    def _lay_out(frames: int) -> Sentence:
-        class Request(int):
-            reference_codes = None
-
-        return Sentence(cast("Any", Request(frames)), seed=0, most_tokens=2_048)
+    def _prepare(frames: int) -> PreparedRequest:
+        nothing = torch.zeros(0)
+        return PreparedRequest(torch.zeros(frames), nothing, nothing, max_tokens=2_048)
 
 
-def joins_one_by_one(rows: int) -> Iterator[bool]:
+def added_one_by_one(rows: int) -> Iterator[bool]:
     yield from (True for _ in range(rows))
     yield from (False for _ in range(200))
 
@@ -133,34 +131,34 @@ def joins_one_by_one(rows: int) -> Iterator[bool]:
 @pytest.mark.parametrize(
     ("rows", "longest_gap", "slowest"), [(1, 20, 0.6), (8, 20, 0.6), (16, 20, 0.4), (64, 28, 0.28)]
 )
-def test_whoever_speaks_is_heard_every_few_frames(
+def test_every_row_has_a_chunk_every_few_frames(
     rows: int, longest_gap: int, slowest: float
 ) -> None:
-    stage = Stage()
-    for joins in joins_one_by_one(rows):
-        if joins:
-            stage.join(1_000)
-        stage.step()
-    assert max(gap for gaps in stage.gaps.values() for gap in gaps) <= longest_gap
-    assert {gaps[-1] for gaps in stage.gaps.values()} == {FRAMES}
-    assert min(pace for paces in stage.paces.values() for pace in paces) > slowest
+    run = Run()
+    for is_added in added_one_by_one(rows):
+        if is_added:
+            run.add(1_000)
+        run.step()
+    assert max(gap for gaps in run.gaps.values() for gap in gaps) <= longest_gap
+    assert {gaps[-1] for gaps in run.gaps.values()} == {CHUNK_FRAMES}
+    assert min(pace for paces in run.paces.values() for pace in paces) > slowest
 
 
 @pytest.mark.parametrize("pace", [0.1, 0.3, 0.55])
-def test_what_is_played_while_it_is_made_has_no_hole(
+def test_speech_that_is_played_while_it_is_made_has_no_gap(
     pace: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
     monkeypatch.setattr("time.perf_counter", lambda: now)
-    stage, source = Stage(), SpeechSource()
-    row = stage.join(120)
+    run, source = Run(), SpeechSource()
+    row = run.add(120)
     fed = 0
     for frame in range(120):
         while now < frame * pace * FRAME_SECONDS:
             source.read()
             now += 0.02
-        stage.step()
-        ready = max(0, stage.heard[row] - HELD_BACK) * FRAME_SECONDS
+        run.step()
+        ready = max(0, run.decoded[row] - HELD_BACK) * FRAME_SECONDS
         length = round(ready * BYTES_PER_SECOND / 4) * 4
         source.feed(bytes(length - fed))
         fed = length
@@ -169,50 +167,50 @@ def test_what_is_played_while_it_is_made_has_no_hole(
 
 
 @pytest.mark.parametrize("rows", [1, 8, 16])
-def test_nobodys_next_frame_waits_for_many_others_sound(rows: int) -> None:
-    stage = Stage()
+def test_no_frame_waits_for_many_chunks_of_others(rows: int) -> None:
+    run = Run()
     for _ in range(rows):
-        stage.join(1_000)
+        run.add(1_000)
     for _ in range(200):
-        stage.step()
-    assert max(stage.codec.calls) <= 1.25 * CODEC_FRAMES  # some are a frame or two late
+        run.step()
+    assert max(run.codec.calls) <= 1.25 * CODEC_BATCH_FRAMES  # some are a frame or two late
 
 
-def test_all_who_begin_together_are_heard_soon() -> None:
-    stage = Stage()
+def test_rows_that_begin_together_all_have_a_chunk_soon() -> None:
+    run = Run()
     for _ in range(16):
-        stage.join(1_000)
+        run.add(1_000)
     for _ in range(5):
-        stage.step()
-    assert {gaps[0] for gaps in stage.gaps.values()} == {4, 5}
+        run.step()
+    assert {gaps[0] for gaps in run.gaps.values()} == {4, 5}
 
 
-def test_a_newcomer_is_heard_first() -> None:
-    stage = Stage()
+def test_the_first_chunk_of_a_new_row_goes_first() -> None:
+    run = Run()
     for _ in range(12):
-        stage.join(1_000)
-        stage.step()
-    newcomers = []
+        run.add(1_000)
+        run.step()
+    new_rows = []
     for _ in range(10):
-        newcomers.append(stage.join(1_000))
+        new_rows.append(run.add(1_000))
         for _ in range(7):
-            stage.step()
-    assert all(stage.gaps[newcomer][0] <= 5 for newcomer in newcomers)
+            run.step()
+    assert all(run.gaps[new_row][0] <= 5 for new_row in new_rows)
 
 
-def test_newcomers_without_end_keep_nobody_from_being_heard() -> None:
-    stage = Stage()
-    speaker = stage.join(1_000)
+def test_new_rows_without_end_do_not_keep_an_older_one_waiting() -> None:
+    run = Run()
+    older = run.add(1_000)
     for _ in range(400):
-        stage.join(16)
-        stage.step()
-    assert max(stage.gaps[speaker]) <= 2 * FRAMES + 1
-    assert stage.heard[speaker] >= 400 - 2 * FRAMES
+        run.add(16)
+        run.step()
+    assert max(run.gaps[older]) <= 2 * CHUNK_FRAMES + 1
+    assert run.decoded[older] >= 400 - 2 * CHUNK_FRAMES
 
 
-def test_every_frame_is_heard_once() -> None:
-    stage = Stage()
-    lengths = {stage.join(frames): frames for frames in range(1, 40)}
-    while stage.rows:
-        stage.step()
-    assert stage.heard == lengths
+def test_every_frame_is_decoded_once() -> None:
+    run = Run()
+    lengths = {run.add(frames): frames for frames in range(1, 40)}
+    while run.rows:
+        run.step()
+    assert run.decoded == lengths
