@@ -47,7 +47,8 @@ class EngineInfo:
     def __str__(self) -> str:
         return (
             f"{self.model_id} on {self.device_name}: {self.memory_bytes / 1e9:.2f} GB, "
-            f"{self.dtype} ({self.dtype_reason}), attention {self.attention}, {self.load_seconds:.1f} s"
+            f"{self.dtype} ({self.dtype_reason}), attention {self.attention}, "
+            f"{self.load_seconds:.1f} s"
         )
 
 
