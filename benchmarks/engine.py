@@ -142,7 +142,7 @@ def _costs(repeats: int) -> dict[str, float]:
     watermarker = Watermarker()
 
     def mark() -> float:
-        return _seconds(lambda: watermarker.mark(samples, REFERENCE_SAMPLE_RATE))
+        return _seconds(lambda: watermarker.mark(samples))
 
     def encode() -> float:
         return _seconds(lambda: asyncio.run(_encode(pcm)))

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from backend.contract import (
-    REFERENCE_SAMPLE_RATE,
     GenerationFailedError,
     SpeechError,
     SpeechRunsOnError,
@@ -64,7 +63,7 @@ class RowOutput:
     """
 
     def __init__(self, watermark: Watermarker | None) -> None:
-        self._marking = watermark and watermark.stream(REFERENCE_SAMPLE_RATE)
+        self._marking = watermark and watermark.stream()
         self._lowest = np.inf
         self._highest = -np.inf
 

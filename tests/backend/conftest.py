@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from backend.contract import REFERENCE_SAMPLE_RATE, ConsentRecord
+from backend.contract import REFERENCE_SAMPLE_RATE, ConsentRecord, SpeechError, VoicePrompt
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from backend.contract import VoicePrompt
     from backend.engine.engine import Engine
+    from backend.service import SpeechService
+    from backend.watermark.watermark import Watermarker
+    from tests.backend.service_parts import Outside, ScriptedTranscriber
 
 
 TRANSCRIPT = "The words of the reference."
@@ -27,6 +30,12 @@ def buzz(pitch: float, seconds: float = 4.0) -> NDArray[np.float32]:
     times = np.arange(round(seconds * REFERENCE_SAMPLE_RATE)) / REFERENCE_SAMPLE_RATE
     loudness = 0.2 + 0.1 * np.sin(2 * np.pi * 3 * times)
     return (loudness * np.sign(np.sin(2 * np.pi * pitch * times))).astype(np.float32)
+
+
+def spoken(result: NDArray[np.float32] | SpeechError) -> NDArray[np.float32]:
+    """What one job of a batch gave, which must be speech."""
+    assert isinstance(result, np.ndarray)
+    return result
 
 
 @pytest.fixture(scope="session")
@@ -99,14 +108,54 @@ def other_engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 @pytest.fixture(scope="session")
 def prompt(engine: Engine, consent: ConsentRecord) -> VoicePrompt:
-    """A voice in in-context mode."""
+    """A voice in context."""
     return engine.make_prompt(buzz(110), TRANSCRIPT, consent)
 
 
 @pytest.fixture(scope="session")
 def x_vector_prompt(engine: Engine, consent: ConsentRecord) -> VoicePrompt:
-    """Another voice, in x-vector mode."""
+    """Another voice, without a transcript."""
     return engine.make_prompt(buzz(240), None, consent)
+
+
+@pytest.fixture(scope="module")
+def watermarker() -> Watermarker:
+    from backend.watermark.watermark import Watermarker  # noqa: PLC0415 - seconds of importing
+
+    return Watermarker()
+
+
+@pytest.fixture(scope="module")
+def marking_engine(checkpoint: Path, watermarker: Watermarker) -> Engine:
+    return load(checkpoint, watermark=watermarker)
+
+
+@pytest.fixture
+def transcriber() -> ScriptedTranscriber:
+    from tests.backend.service_parts import ScriptedTranscriber  # noqa: PLC0415 - likewise
+
+    return ScriptedTranscriber()
+
+
+@pytest.fixture
+def outside() -> Outside:
+    from tests.backend.service_parts import Outside  # noqa: PLC0415 - likewise
+
+    return Outside()
+
+
+@pytest.fixture
+async def service(
+    marking_engine: Engine,
+    watermarker: Watermarker,
+    transcriber: ScriptedTranscriber,
+    outside: Outside,
+) -> AsyncIterator[SpeechService]:
+    from tests.backend.service_parts import make_service  # noqa: PLC0415 - likewise
+
+    service = make_service(marking_engine, watermarker, outside, transcriber=transcriber.lazy)
+    yield service
+    await service.close()
 
 
 def make_checkpoint(factory: pytest.TempPathFactory, name: str, **sizes: Any) -> Path:

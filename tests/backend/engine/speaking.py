@@ -54,9 +54,3 @@ def speak(
         if chunk.error is not None:
             errors[chunk.row] = chunk.error
     return [errors.get(row) or np.concatenate(said) for row, said in enumerate(pieces)]
-
-
-def spoken(result: NDArray[np.float32] | SpeechError) -> NDArray[np.float32]:
-    """One result of `speak`, which must be speech."""
-    assert isinstance(result, np.ndarray)
-    return result

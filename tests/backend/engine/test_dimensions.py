@@ -9,8 +9,8 @@ import torch
 
 from backend.contract import SpeechRequest
 from backend.engine.codec import CodecDecoder
-from tests.backend.conftest import TRANSCRIPT, buzz
-from tests.backend.engine.speaking import speak, spoken
+from tests.backend.conftest import TRANSCRIPT, buzz, spoken
+from tests.backend.engine.speaking import speak
 
 if TYPE_CHECKING:
     from backend.contract import ConsentRecord

@@ -28,8 +28,8 @@ from backend.engine.engine import MAX_ROWS, Engine
 from backend.engine.generation import RowOutput
 from backend.engine.prompt_embeds import token_limit
 from backend.voice_prompt import read_voice_prompt, write_voice_prompt
-from tests.backend.conftest import TRANSCRIPT, buzz, load
-from tests.backend.engine.speaking import speak, spoken, stream
+from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
+from tests.backend.engine.speaking import speak, stream
 from tests.support.miniature import CONTROL_TOKENS
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def test_a_language_it_does_not_speak_is_refused(
 
 @pytest.mark.parametrize("wrong", [{"max_new_tokens": 0}, {"max_new_tokens": 9_999}, {"seed": -8}])
 def test_a_number_out_of_its_range_is_refused(
-    engine: Engine, prompt: VoicePrompt, wrong: dict[str, int]
+    engine: Engine, prompt: VoicePrompt, wrong: dict[str, Any]
 ) -> None:
     loop = engine.open(1)
     with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from backend.contract import LANGUAGES, BackendUnavailableError, SpeechRequest
 from backend.engine import loading
 from backend.weights.checkpoints import NumberFormat, UnknownModelError, find_checkpoint
-from tests.backend.conftest import TRANSCRIPT, buzz, load
-from tests.backend.engine.speaking import speak, spoken
+from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
+from tests.backend.engine.speaking import speak
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,8 +13,8 @@ from backend.contract import (
     SpeechRequest,
     SpeechRunsOnError,
 )
-from tests.backend.conftest import TRANSCRIPT, buzz, load
-from tests.backend.engine.speaking import speak, spoken
+from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
+from tests.backend.engine.speaking import speak
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,9 +16,9 @@ from backend.contract import SpeechRequest
 from backend.engine import layers
 from backend.engine.clone import clone_voice
 from backend.engine.codec import CodecDecoder
-from tests.backend.conftest import TRANSCRIPT, buzz, load
+from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
 from tests.backend.engine.decoding import codes_until_the_end
-from tests.backend.engine.speaking import speak, spoken
+from tests.backend.engine.speaking import speak
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,10 +15,9 @@ import torch
 from backend.contract import SpeechRequest
 from backend.engine.code_predictor import CodePredictor
 from backend.engine.codec import CodecDecoder
-from backend.engine.engine import Engine
 from backend.watermark.watermark import Watermarker
-from tests.backend.conftest import buzz, load
-from tests.backend.engine.speaking import speak, spoken, stream
+from tests.backend.conftest import buzz, load, spoken
+from tests.backend.engine.speaking import speak, stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.contract import ConsentRecord, VoicePrompt
+    from backend.engine.engine import Engine
     from backend.engine.interface import SpeechChunk
 
 FRAME = 1_920
@@ -239,5 +239,5 @@ def test_every_waveform_is_marked(
     streamed = joined(stream(marking_engine, requests))
     for row, plain in enumerate(speeches):
         assert len(streamed[row]) == len(plain)
-        assert_same(streamed[row], watermarker.mark(plain, Engine.sample_rate))
+        assert_same(streamed[row], watermarker.mark(plain))
         assert np.abs(streamed[row] - plain).max() > TOLERANCE
