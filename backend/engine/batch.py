@@ -60,7 +60,7 @@ class Batch(Generic[RowT]):
         parts: The parts of a loaded model.
         rows: The most rows at once.
         max_tokens: The most tokens of codebook 0 in one row, its end of speech included.
-        recorder: Records steps for replay; None runs each step anew.
+        recorder: Records steps for replay; None runs every step.
 
     Attributes:
         capacity: The most rows at once.

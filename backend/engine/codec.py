@@ -1,7 +1,7 @@
 """Codec frames into samples, piece by piece, with the same result as in one pass.
 
 The codec's decoder is causal: a sliding-window transformer over frames, then convolutions that
-upsample them. So a piece can be decoded alone if each layer keeps what lies to the left of it: the
+upsample them. So a piece can be decoded alone if each layer keeps what came just before it: the
 transformer its last keys and values, a convolution its last inputs. A piece costs the same however
 much came before it. (The package's own `chunked_decode` decodes 25 earlier frames again with each
 piece instead, which is not exact.)
@@ -69,15 +69,11 @@ class CodecDecoder:
         sizes = torch.tensor([0, *(len(codebook) for codebook in codebooks[:-1])])
         self._codebooks = torch.cat(codebooks)
         self._starts = sizes.cumsum(0).to(self._codebooks.device)
-        self._snakes = {
-            module: _snake_parameters(module)
-            for module in decoder.modules()
-            if isinstance(module, SnakeBeta)
-        }
+        snakes = [each for each in decoder.modules() if isinstance(each, SnakeBeta)]
+        self._snakes = {each: _snake_parameters(each) for each in snakes}
+        products = [each for each in decoder.modules() if _is_faster_as_product(each)]
         self._products = {
-            module: product
-            for module in decoder.modules()
-            if isinstance(module, nn.Conv1d) and (product := _as_product(module))
+            each: (each.bias.unsqueeze(1), each.weight.flatten(1)) for each in products
         }
 
     @torch.inference_mode()
@@ -207,7 +203,7 @@ class CodecDecoder:
 
 @dataclass
 class CodecState:
-    """What the layers keep of the left, for a batch of rows.
+    """What the layers keep of earlier frames, for a batch of rows.
 
     The package's attention uses it as its KV cache, through `update`. Tensors are replaced, never
     changed, so copies may share them.
@@ -278,13 +274,12 @@ def _projected_codebook(layer: Any, projection: Any) -> Tensor:
     return projected
 
 
-def _as_product(module: nn.Conv1d) -> tuple[Tensor, Tensor] | None:
-    """Return bias and weight of a matrix product that does the same, if that is faster."""
+def _is_faster_as_product(module: Any) -> bool:
+    """Return whether a module is a convolution that is faster as a matrix product."""
+    if not isinstance(module, nn.Conv1d) or module.bias is None:
+        return False
     is_plain = module.groups == 1 and module.stride == (1,)
-    is_small = module.in_channels <= _FEW_CHANNELS and module.weight.device.type == "cpu"
-    if module.bias is None or not is_plain or not is_small:
-        return None
-    return module.bias.unsqueeze(1), module.weight.flatten(1)
+    return is_plain and module.in_channels <= _FEW_CHANNELS and module.weight.device.type == "cpu"
 
 
 def _snake_parameters(module: SnakeBeta) -> tuple[Tensor, Tensor]:

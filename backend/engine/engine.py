@@ -181,12 +181,8 @@ class Engine:
         if not 1 <= rows <= MAX_ROWS:
             raise ValueError(f"{rows} rows, but there may be one at least and at most {MAX_ROWS}")
         if self._is_plain:
-            return PackageLoop(
-                self._prepare_for_package,
-                self._package_model,
-                capacity=rows,
-                watermark=self._watermark,
-            )
+            prepare = self._prepare_for_package
+            return PackageLoop(prepare, self._package_model, rows, self._watermark)
         batch = Batch[SpeechRow](
             self._parts, rows=rows, max_tokens=MAX_NEW_TOKENS, recorder=self._recorder
         )
@@ -236,7 +232,5 @@ def _fitting_rows(parts: ModelParts) -> int:
         return MAX_USEFUL_ROWS
     free_bytes, _ = torch.cuda.mem_get_info(device)
     rows = parts.talker.new_cache().fitting_rows(free_bytes)
-    log.info(
-        "%.1f GB of memory are free: %d sentences may be spoken at once", free_bytes / 1e9, rows
-    )
+    log.info("%.1f GB of memory are free: room for %d rows", free_bytes / 1e9, rows)
     return rows

@@ -1,4 +1,4 @@
-"""The generation loop: rows decode together, one codec frame at a time, and leave as chunks.
+"""The generation loop: decodes rows together, one codec frame at a time, and yields their chunks.
 
 Requests are added and removed between frames.
 """

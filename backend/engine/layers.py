@@ -132,9 +132,8 @@ class RmsNorm:
     def __call__(self, hidden: Tensor) -> Tensor:
         """Norm the last dimension."""
         if hidden.is_cuda:  # where one kernel does it
-            return functional.rms_norm(hidden, hidden.shape[-1:], None, self._epsilon) * (
-                self._weight
-            )
+            normed = functional.rms_norm(hidden, hidden.shape[-1:], None, self._epsilon)
+            return normed * self._weight
         # On a CPU, torch's own takes eight operations, and 1.6 times as long as these four.
         norm = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True, dtype=self._exact)
         mean = torch.addcmul(self._epsilon_tensor, norm, norm, value=1 / hidden.shape[-1])

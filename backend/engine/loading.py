@@ -67,7 +67,7 @@ class ModelParts:
         )
 
 
-def load_model(  # noqa: PLR0913 - each is a choice of its own
+def load_model(  # noqa: PLR0913 - independent options
     checkpoint: Path | str,
     *,
     model_id: str,
@@ -150,15 +150,15 @@ def _load(checkpoint: str, attention: Sequence[str], **options: Any) -> tuple[An
     """Load a checkpoint with the first kernels that work; return it, and which they are."""
     first, *others = attention
     try:
-        return Qwen3TTSModel.from_pretrained(
-            checkpoint, attn_implementation=first, **options
-        ), first
+        model = Qwen3TTSModel.from_pretrained(checkpoint, attn_implementation=first, **options)
     except (ImportError, ValueError) as error:  # what transformers raises for such kernels
         if not others:
             raise BackendUnavailableError("the checkpoint cannot be loaded") from error
         log.warning("attention %s does not work here (%s)", first, type(error).__name__)
     except (OSError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
         raise BackendUnavailableError("the checkpoint cannot be loaded") from error
+    else:
+        return model, first
     return _load(checkpoint, others, **options)
 
 
@@ -193,5 +193,4 @@ def _languages(model: Any) -> tuple[str, ...]:
 
 
 def _memory_bytes(*modules: torch.nn.Module) -> int:
-    parameters = [parameter for module in modules for parameter in module.parameters()]
-    return sum(parameter.numel() * parameter.element_size() for parameter in parameters)
+    return sum(weight.nbytes for module in modules for weight in module.parameters())

@@ -48,7 +48,6 @@ class PackageLoop:
         self,
         check: Callable[[SpeechRequest], tuple[SpeechRequest, ClonedVoice]],
         package_model: Any,
-        *,
         capacity: int,
         watermark: Watermarker | None,
     ) -> None:

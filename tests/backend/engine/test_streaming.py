@@ -156,12 +156,12 @@ def test_a_first_chunk_goes_first_and_no_row_waits_long(
     speaking = {loop.add(SpeechRequest(f"Speaker {number}.", prompt)) for number in range(8)}
     for _ in range(34):  # by now the first 28 frames of all are decoded
         deque(loop.step(), maxlen=0)
-    newcomer = loop.add(SpeechRequest("A newcomer.", prompt))
-    heard = [chunk for _ in range(40) for chunk in loop.step()]
-    rows = [chunk.row for chunk in heard]
-    assert rows[0] == newcomer
-    assert rows.index(newcomer) < min(map(rows.index, speaking))
-    assert max(len(chunk.samples) for chunk in heard) <= 28 * FRAME
+    new = loop.add(SpeechRequest("A new request.", prompt))
+    chunks = [chunk for _ in range(40) for chunk in loop.step()]
+    rows = [chunk.row for chunk in chunks]
+    assert rows[0] == new
+    assert rows.index(new) < min(map(rows.index, speaking))
+    assert max(len(chunk.samples) for chunk in chunks) <= 28 * FRAME
 
 
 def test_a_row_that_ends_early_is_complete_at_once(
