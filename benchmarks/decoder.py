@@ -1,8 +1,8 @@
 """Measure the decode loop against its targets: `python -m benchmarks.decoder`.
 
-The other side is the plain qwen-tts package, with the same weights in the same process, in turn. On
-the miniature the matrix products take next to no time, so what is compared is everything around
-them; on random weights of the published 0.6B model's shape, reading the weights is most of it.
+It is compared with the plain qwen-tts package, with the same weights in the same process, in turn.
+On the miniature the matrix products take almost no time, so everything around them is compared. On
+random weights of the published 0.6B model's shape, reading the weights takes most of the time.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Target:
     """What a figure should be.
 
     Attributes:
-        model: On which it is measured.
-        figure: Its place in the report, such as "callers.8.ratio".
+        model: The model that it is measured on.
+        figure: Its path in the report, such as "callers.8.ratio".
         limit: What it is compared with.
-        is_least: Whether it should be at least that; otherwise it is the most.
+        is_least: Whether it should be at least the limit; otherwise at most.
     """
 
     model: str
@@ -48,7 +48,7 @@ TARGETS = (
     Target("true-shape", "limit.share.matvec", 0.8, is_least=True),
     Target("miniature", "callers.8.ratio", 6.0, is_least=True),
     Target("miniature", "callers.16.ratio", 8.0, is_least=True),
-    # A twentieth is for measuring: the first chunk and its parts are measured one after the other.
+    # 5 % for the error of measuring: the first chunk and its parts are measured in turn.
     Target("miniature", "first_chunk.ratio", 1.05),
     Target("true-shape", "first_chunk.ratio", 1.05),
     Target("miniature", "first_chunk_in_company.ratio", 2.0),
@@ -95,7 +95,7 @@ def judge(models: Mapping[str, Any], targets: Sequence[Target]) -> list[dict[str
 
 
 def flatten(figures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Go through the numbers of a nested report, each with its place: "callers.8.ratio"."""
+    """Yield the numbers of a nested report, each with its path: "callers.8.ratio"."""
     for name, value in figures.items():
         if isinstance(value, dict):
             yield from flatten(value, f"{prefix}{name}.")
@@ -117,7 +117,7 @@ def _options() -> argparse.Namespace:
 
 
 def _in_new_process(model: str) -> dict[str, Any]:
-    """Measure in a process of its own, which has its own threads and gives its memory back."""
+    """Measure in a process of its own, with its own threads and memory."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as process:
         return process.submit(measure, model).result()
@@ -135,7 +135,7 @@ def _summary(report: dict[str, Any]) -> str:
 
 
 def _arithmetic(limit: dict[str, Any]) -> str:
-    """Show what a frame reads, and how long that takes at each measured rate."""
+    """Format what a frame reads, and how long that takes at each measured rate."""
     size = limit["gigabytes_per_frame"]
     read = "\n".join(
         f"{part['times']:>4} x {part['megabytes']:8.1f} MB  {part['name']}"
@@ -150,7 +150,7 @@ def _arithmetic(limit: dict[str, Any]) -> str:
 
 
 def _gpu_table(limits: Sequence[dict[str, Any]]) -> str:
-    """Show what GPUs could do at the most: reckoned, not measured."""
+    """Format the limits of GPUs, which are computed, not measured."""
     rows = [
         [
             limit["checkpoint"],

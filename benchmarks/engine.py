@@ -1,8 +1,8 @@
 """Compare the engine with the plain qwen-tts package: `python -m benchmarks.engine`.
 
 Both run the same checkpoint on the same device, in one process and in turn. Without `--model` that
-is a miniature with random weights, built on the spot: its matrix products take next to no time, so
-what is compared is everything around them.
+is a miniature with random weights, made for the run. Its matrix products take almost no time, so
+everything around them is compared.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 CALLERS = (1, 2, 4, 8, 16)
 TEXTS = (*SENTENCES, *(sentence.partition(",")[0] + "." for sentence in SENTENCES[:6]))
 ONE_BY_ONE = TEXTS[:4]
-"""What is asked one by one: several, because no two sentences come out equally long."""
+"""Texts for one request at a time: several, because no two sentences are equally long."""
 
 REFERENCE_SECONDS = 10.0
 TRANSCRIPT = " ".join(SENTENCES[:2])
@@ -44,7 +44,7 @@ MINIATURE = {"end_of_speech_scale": 3.2}
 
 
 @dataclass(frozen=True)
-class Contest:
+class Comparison:
     """Both sides, with the same checkpoint and the same voice.
 
     Attributes:
@@ -114,11 +114,11 @@ def _measure(model: str, repeats: int) -> dict[str, Any]:
         transcript=TRANSCRIPT,
     )
     ours = OurService(engine, reference, TRANSCRIPT)
-    contest = Contest(ours, plain, repeats)
-    contest.throughput(TEXTS[:1])  # the first calls of everything are slow
-    throughput = {str(callers): contest.throughput(TEXTS[:callers]) for callers in CALLERS}
-    first_sound = contest.first_sound()
-    reference_cost = contest.reference()
+    comparison = Comparison(ours, plain, repeats)
+    comparison.throughput(TEXTS[:1])  # the first calls of everything are slow
+    throughput = {str(callers): comparison.throughput(TEXTS[:callers]) for callers in CALLERS}
+    first_sound = comparison.first_sound()
+    reference_cost = comparison.reference()
     ours.close()
     return {
         "machine": f"{describe_machine()}; {info.device_name}, torch {torch.__version__}",
@@ -142,7 +142,7 @@ def _costs(repeats: int) -> dict[str, float]:
     watermarker = Watermarker()
 
     def mark() -> float:
-        return _seconds(lambda: watermarker.mark(samples, REFERENCE_SAMPLE_RATE))
+        return _seconds(lambda: watermarker.mark(samples))
 
     def encode() -> float:
         return _seconds(lambda: asyncio.run(_encode(pcm)))

@@ -1,4 +1,4 @@
-"""The engine behind the scheduler, asked as the bot asks it."""
+"""The engine behind the scheduler, as the service uses it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class OurService:
     """A scheduler and an event loop to ask it from.
 
     Args:
-        engine: Loaded; it is the scheduler's from now on.
+        engine: Loaded; nothing else may use it from now on.
         reference: The voice: mono samples in -1..1 at 24 kHz, shape (n,).
         transcript: What is said in it.
     """
@@ -38,7 +38,6 @@ class OurService:
     def __init__(self, engine: Engine, reference: NDArray[np.float32], transcript: str) -> None:
         self._prompt = engine.make_prompt(reference, transcript, CONSENT)
         self._scheduler = Scheduler(engine, SchedulerLimits(waiting_per_caller=64))
-        self._scheduler.start()
         self._runner = asyncio.Runner()
 
     def close(self) -> None:
@@ -63,18 +62,18 @@ class OurService:
         return seconds / (time.perf_counter() - began)
 
     def run(self, work: Coroutine[object, object, Result]) -> Result:
-        """Do something on the event loop, and wait for it."""
+        """Run a coroutine on the event loop, and wait for it."""
         return self._runner.run(work)
 
     async def listen(self, text: str, caller: str = _CALLER) -> AsyncGenerator[float, None]:
-        """Ask for a text; give the seconds of speech so far, with each chunk. Closing stops it."""
-        job = SpeechRequest(text, self._prompt)
-        with self._scheduler.request(job, caller=caller) as chunks:
-            async for _ in chunks:
-                yield chunks.seconds_spoken
+        """Ask for a text; yield the seconds of speech so far, at each chunk. Closing cancels it."""
+        with self._scheduler.submit(SpeechRequest(text, self._prompt, caller=caller)) as chunks:
+            async for chunk in chunks:
+                samples = (chunk.first_sample or 0) + len(chunk.pcm) // 2
+                yield samples / chunk.sample_rate
 
     async def time_to_first_chunk(self, text: str, caller: str = _CALLER) -> float:
-        """Ask for a text, and leave at its first chunk; return the seconds until that came."""
+        """Ask for a text, and cancel it at its first chunk; return the seconds until that came."""
         began = time.perf_counter()
         async with aclosing(self.listen(text, caller)) as speech:
             await anext(speech)

@@ -1,4 +1,4 @@
-"""What we are compared with: the plain package behind a lock, as a simple service would have it."""
+"""What the engine is compared with: the plain package behind a lock, like a simple service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_NEW_TOKENS = 2_048
-"""Some bound is needed: the checkpoint's own is eleven minutes."""
+"""The checkpoint's own limit is eleven minutes."""
 
 
 class PlainService:
@@ -32,7 +32,7 @@ class PlainService:
         transcript: What is said in it.
     """
 
-    def __init__(  # noqa: PLR0913 - as much as has to be the same on both sides
+    def __init__(  # noqa: PLR0913 - all that has to be the same on both sides
         self,
         checkpoint: str,
         *,

@@ -1,200 +1,339 @@
-"""The decoder: requests in, codec frames out, one frame of every row at a time.
+"""A batch of rows (sequences) that decode together, one codec frame of every row at a time.
 
-It drives the package's own modules without transformers' `generate`. Rows join and leave between
-frames: each has its own length in the same memory, so that nothing is padded and nobody waits.
-What a row says does not depend on the others, but for the rounding of products of another size:
-logits differ by less than 1e-4 of their spread in float32, and not at all that shows in float64.
+It drives the package's own modules without transformers' `generate`. Rows are added and removed
+between frames. Each has its own length in the KV cache, so nothing is padded and no row waits for
+another. What a row says does not depend on the others, except for rounding, because products of
+another size round differently: logits differ by less than 1e-4 of their spread in float32, and by
+nothing that shows in float64.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
 
-from backend.engine.replayed_step import ReplayedStep, rounded_positions, rounded_rows
-from backend.engine.row_states import RowStates
+from backend.engine.cuda_graphs import StepGraphs, rounded_positions, rounded_rows
+from backend.engine.prompt_embeds import PreparedRequest
+from backend.engine.sampling import draw_uniforms
 
 if TYPE_CHECKING:
-    from backend.engine.model_parts import ModelParts
-    from backend.engine.prompt_embeds import LaidOutRequest
-    from backend.engine.replayed_step import Recorder
+    from torch import Tensor
 
-PROMPT_POSITIONS = 256
-"""Positions of joining rows that are read before each frame. A request has some 20 to 400; more of
-them at once would hold up those who are being heard."""
+    from backend.engine.cuda_graphs import Recorder
+    from backend.engine.loading import ModelParts
 
-_REPLAYED_POSITIONS = 512  # a long reference, and ten seconds of speech
+PREFILL_POSITIONS = 256
+"""Positions of new rows that are read before each frame. A prompt has some 20 to 400. Reading more
+of them at once would delay the next frame of the other rows."""
+
+_GRAPH_POSITIONS = 512  # a long reference, and ten seconds of speech
+_TEXT_STEP = 128  # trailing text has room for a multiple of this many tokens
 
 
 @dataclass(eq=False, slots=True)
-class DecoderRow:
-    """A row under way.
+class Row:
+    """A sequence of a batch.
 
     Attributes:
-        request: What it reads before it speaks.
-        draws: float32 `(frames, code_groups)`, uniform in [0, 1): the chance for every frame it may
-            make.
-        length: How many positions it has.
-        place: Its entry in the decoder's tensors, once all of its request is read.
+        request: What it reads in the prefill, and what limits it.
+        attempt: Another attempt gives other speech for the same seed.
+        length: How many positions it has in the KV cache.
+        slot: Its index in the batch's tensors, once its prefill is complete.
     """
 
-    request: LaidOutRequest
-    draws: torch.Tensor = field(repr=False)
-    length: int = 0
-    place: int | None = None
+    request: PreparedRequest
+    attempt: int = 0
+    length: int = field(default=0, init=False)
+    slot: int | None = field(default=None, init=False)
 
 
-class Decoder:
-    """Rows under way. For one thread.
+RowT = TypeVar("RowT", bound=Row)
+
+
+class Batch(Generic[RowT]):
+    """The rows that decode together. For one thread.
 
     Args:
-        parts: Of a loaded model, which make their frames.
-        rows: The most at once.
-        frames: The most that one row may make, of which the last stands for its end.
-        recorder: Records steps, to be replayed; None runs each anew.
+        parts: The parts of a loaded model.
+        rows: The most rows at once.
+        max_tokens: The most tokens of codebook 0 in one row, its end of speech included.
+        recorder: Records steps for replay; None runs every step.
+
+    Attributes:
+        capacity: The most rows at once.
+        end_of_speech: The code of codebook 0 that ends a row.
     """
 
     def __init__(
-        self, parts: ModelParts, *, rows: int, frames: int, recorder: Recorder | None = None
+        self, parts: ModelParts, *, rows: int, max_tokens: int, recorder: Recorder | None = None
     ) -> None:
+        self.capacity = rows
+        self.end_of_speech = parts.codec_head.end_of_speech
         self._parts = parts
-        self._memory = parts.talker.new_memory()
-        entries = rounded_rows(rows)
-        self._states = RowStates(
-            entries, frames, parts.code_groups, parts.first_codes.vocabulary, parts.text_pad
-        )
-        self._numbers = torch.arange(entries, device=parts.text_pad.device)
-        self._replay = recorder and ReplayedStep(recorder)
-        if recorder:  # what is recorded is lost when memory grows
-            self._reserve(entries, _REPLAYED_POSITIONS)
-        self._waiting: deque[DecoderRow] = deque()  # of which the first may be read in part
-        self._speaking: list[DecoderRow] = []  # in the order of their places
+        self._cache = parts.talker.new_cache()
+        slots = rounded_rows(rows)
+        self._state = BatchState(parts, slots, max_tokens)
+        self._slots = torch.arange(slots, device=parts.text_pad.device)
+        self._graphs = recorder and StepGraphs(recorder)
+        if recorder:  # recorded graphs are lost when the cache grows
+            self._reserve(slots, _GRAPH_POSITIONS)
+        self._waiting: deque[RowT] = deque()  # the first may be partly prefilled
+        self._decoding: list[RowT] = []  # in the order of their slots
 
-    def join(self, request: LaidOutRequest, draws: torch.Tensor) -> DecoderRow:
-        """Add a row, which speaks once its request is read.
-
-        Args:
-            request: What to read.
-            draws: As `DecoderRow` has it.
-        """
-        row = DecoderRow(request, draws)
+    def add(self, row: RowT) -> None:
+        """Add a row. It decodes once its prefill is complete."""
         self._waiting.append(row)
-        return row
 
     @torch.inference_mode()
-    def leave(self, row: DecoderRow) -> None:
-        """Drop a row. It costs nothing more."""
-        if row.place is None:
+    def remove(self, row: RowT) -> None:
+        """Remove a row. It costs nothing more."""
+        if row.slot is None:
             if row.length:
-                self._memory.forget(len(self._speaking))
+                self._cache.clear(len(self._decoding))
             self._waiting.remove(row)
             return
-        self._memory.forget(row.place)
-        last = self._speaking.pop()
+        self._cache.clear(row.slot)
+        last = self._decoding.pop()
         if last is not row:
-            self._memory.move(len(self._speaking), row.place, last.length)
-            self._states.move(len(self._speaking), row.place)
-            last.place = row.place
-            self._speaking[row.place] = last
-        if self._waiting:  # what has been read of the next stands behind those who speak
-            count = len(self._speaking)
-            self._memory.move(count + 1, count, self._waiting[0].length)
+            self._cache.move(len(self._decoding), row.slot, last.length)
+            self._state.copy(len(self._decoding), row.slot)
+            last.slot = row.slot
+            self._decoding[row.slot] = last
+        if self._waiting:  # a partly prefilled row is cached behind those that decode
+            count = len(self._decoding)
+            self._cache.move(count + 1, count, self._waiting[0].length)
 
     @torch.inference_mode()
-    def choose_first_codes(self) -> list[tuple[DecoderRow, int]]:
-        """Let rows join whose requests are read; give each row's first code of its next frame.
+    def next_codes(self) -> list[tuple[RowT, int]]:
+        """Prefill waiting rows, then return the codebook 0 code of each row's next frame.
 
-        It may be the end of speech, or `FAILED`: those rows have to leave.
+        Rows whose code is `end_of_speech` or `FAILED` have to be removed before `decode_step`.
         """
-        self._read_requests()
-        codes = self._states.first_codes[: len(self._speaking)].tolist()
-        return list(zip(self._speaking, codes, strict=True))
+        self._prefill()
+        codes = self._state.codebook0[: len(self._decoding)].tolist()
+        return list(zip(self._decoding, codes, strict=True))
 
     @torch.inference_mode()
-    def make_frames(self) -> list[tuple[DecoderRow, torch.Tensor]]:
-        """Complete the frame of every row that speaks, and go on to the next.
+    def decode_step(self) -> list[tuple[RowT, Tensor]]:
+        """Complete the frame of every row, and sample codebook 0 of the next one.
 
         Returns:
-            The rows, each with its frame: int64 `(code_groups,)`, negative where the model failed.
+            The rows, each with its frame: int64 `(code_groups,)`, `FAILED` where the model failed.
         """
-        count = len(self._speaking)
+        count = len(self._decoding)
         if not count:
             return []
-        end = max(row.length for row in self._speaking) + 1
-        if self._replay is None:
+        end = max(row.length for row in self._decoding) + 1
+        if self._graphs is None:
             self._reserve(count, end)
             self._step(count, end)
         else:
-            self._replay_step(self._replay, count, end)
-        for row in self._speaking:
+            self._replay_step(self._graphs, count, end)
+        for row in self._decoding:
             row.length += 1
-        return list(zip(self._speaking, self._states.codes[:count].clone(), strict=True))
+        return list(zip(self._decoding, self._state.codes[:count].clone(), strict=True))
 
-    def states_of_rows(self) -> torch.Tensor:
-        """Give the talker's last states of the rows that speak, `(rows, hidden)`."""
-        return self._states.hidden[: len(self._speaking)].clone()
+    def hidden_states(self) -> Tensor:
+        """Return the talker's last hidden states of the rows that decode, `(rows, hidden)`."""
+        return self._state.hidden[: len(self._decoding)].clone()
 
-    def _replay_step(self, replay: ReplayedStep, count: int, end: int) -> None:
+    def _replay_step(self, graphs: StepGraphs, count: int, end: int) -> None:
         rows, positions = rounded_rows(count), rounded_positions(end)
         self._reserve(rows, positions)
-        self._states.vacate(count, rows)
+        self._state.reset(count, rows)
         if self._waiting and count < rows:
-            # What is read in part stands there: the next position may be overwritten, no other.
+            # A partly prefilled row is cached there: only its next position may be overwritten.
             self._reserve(rows, self._waiting[0].length + 1)
-            self._states.lengths[count] = self._waiting[0].length
-        # The talker is shared with other decoders, any of which may have it lay out more.
-        parts = self._memory, self._states, self._parts.talker
-        replay(self._step, rows, positions, tuple(part.growths for part in parts))
+            self._state.lengths[count] = self._waiting[0].length
+        # The talker is shared with other batches, any of which may make its tables grow.
+        moving = self._cache, self._state, self._parts.talker
+        graphs.run(self._step, rows, positions, tuple(each.reallocations for each in moving))
 
     def _step(self, count: int, end: int) -> None:
-        """Move the first rows on by a frame: the same program every time, over the same memory."""
-        states, rows = self._states, self._numbers[:count]
-        draws = states.draws[rows, states.frames[:count], 1:]
-        first_codes = states.first_codes[:count]
-        codes, embedded = self._parts.residual_codes.predict(
-            states.hidden[:count], first_codes, draws
+        """Decode one frame of the first rows: always the same program over the same memory."""
+        state, slots = self._state, self._slots[:count]
+        uniforms = state.uniforms[slots, state.frames[:count], 1:]
+        codebook0 = state.codebook0[:count]
+        codes, embedded = self._parts.code_predictor.predict(
+            state.hidden[:count], codebook0, uniforms
         )
-        states.codes[:count] = codes
-        states.had[:count].scatter_(1, first_codes.unsqueeze(1), value=True)
-        inputs = embedded + states.next_text(rows)
-        lengths = states.lengths[:count]
-        states.hidden[:count] = self._parts.talker.read_step(inputs, self._memory, lengths, end)
+        state.codes[:count] = codes
+        state.seen[:count].scatter_(1, codebook0.unsqueeze(1), value=True)
+        inputs = embedded + state.next_text(slots)
+        lengths = state.lengths[:count]
+        state.hidden[:count] = self._parts.talker.decode_step(inputs, self._cache, lengths, end)
         lengths += 1
-        states.frames[:count] += 1
-        self._choose(slice(count))
+        state.frames[:count] += 1
+        self._sample_codebook0(slice(count))
 
-    def _choose(self, places: slice) -> None:
-        """Choose the first codes of some rows."""
-        states = self._states
-        frames = states.frames[places]
-        draws = states.draws[self._numbers[places], frames, 0]
-        states.first_codes[places] = self._parts.first_codes.choose(
-            states.hidden[places], states.had[places], frames, draws
+    def _sample_codebook0(self, slots: slice) -> None:
+        state = self._state
+        frames = state.frames[slots]
+        uniforms = state.uniforms[self._slots[slots], frames, 0]
+        state.codebook0[slots] = self._parts.codec_head.sample(
+            state.hidden[slots], state.seen[slots], frames, uniforms
         )
 
-    def _read_requests(self) -> None:
-        """Read on in the requests of joining rows, within bounds."""
-        budget = PROMPT_POSITIONS
+    def _prefill(self) -> None:
+        """Read the prompts of waiting rows, at most `PREFILL_POSITIONS` in all."""
+        budget = PREFILL_POSITIONS
         while self._waiting and budget:
             row = self._waiting[0]
             part = row.request.inputs[row.length : row.length + budget]
-            place = len(self._speaking)
-            self._reserve(place + 1, row.length + len(part))
-            hidden = self._parts.talker.read_stretch(part, self._memory, place, row.length)
+            slot = len(self._decoding)
+            self._reserve(slot + 1, row.length + len(part))
+            hidden = self._parts.talker.prefill(part, self._cache, slot, row.length)
             row.length += len(part)
             budget -= len(part)
             if row.length == len(row.request.inputs):
-                self._begin(self._waiting.popleft(), place, hidden)
+                self._start(self._waiting.popleft(), slot, hidden)
 
-    def _begin(self, row: DecoderRow, place: int, hidden: torch.Tensor) -> None:
-        row.place = place
-        self._speaking.append(row)
-        self._states.begin(place, row.request, row.draws, hidden)
-        self._choose(slice(place, place + 1))
+    def _start(self, row: RowT, slot: int, hidden: Tensor) -> None:
+        """Let a row decode whose prefill is complete."""
+        row.slot = slot
+        self._decoding.append(row)
+        self._state.fill(slot, row, hidden)
+        self._sample_codebook0(slice(slot, slot + 1))
 
     def _reserve(self, rows: int, positions: int) -> None:
-        self._memory.reserve(rounded_rows(rows), positions)
-        self._parts.talker.reserve(self._memory.positions)
+        self._cache.reserve(rounded_rows(rows), positions)
+        self._parts.talker.reserve(self._cache.positions)
+
+
+class BatchState:
+    """What a batch holds of each row besides the KV cache.
+
+    Every step changes these tensors in place. So a step is always the same program over the same
+    memory, and can be recorded once and replayed (`backend.engine.cuda_graphs`).
+
+    Args:
+        parts: The parts of a loaded model.
+        slots: How many rows there is room for.
+        max_tokens: The most tokens of codebook 0 in one row.
+
+    Attributes:
+        lengths: int64 `(slots,)`, the row's positions in the KV cache.
+        frames: int64 `(slots,)`, the frames it has.
+        hidden: `(slots, hidden)`, the talker's last hidden state.
+        codebook0: int64 `(slots,)`, the first code of the next frame.
+        codes: int64 `(slots, code_groups)`, the last frame.
+        seen: bool `(slots, vocabulary)`, the codes of codebook 0 so far.
+        uniforms: float32 `(slots, max_tokens, code_groups)`, the random numbers for every frame.
+        text: `(slots, tokens, hidden)`, the trailing text and a padding token after it.
+        text_lengths: int64 `(slots,)`, how many tokens of trailing text the row has.
+        reallocations: How often `text` has grown, which moves it in memory.
+    """
+
+    def __init__(self, parts: ModelParts, slots: int, max_tokens: int) -> None:
+        self._code_groups = parts.code_groups
+        self._text_pad = parts.text_pad[0]
+        device, (width,) = self._text_pad.device, self._text_pad.shape
+        counts = torch.zeros(slots, dtype=torch.long, device=device)
+        self._counts = [counts.clone() for _ in range(4)]
+        self.lengths, self.frames, self.text_lengths, self.codebook0 = self._counts
+        self.codes = counts.unsqueeze(1).repeat(1, self._code_groups)
+        self.hidden = self._text_pad.new_zeros(slots, width)
+        self.seen = torch.zeros(slots, parts.codec_head.vocabulary, dtype=torch.bool, device=device)
+        self.uniforms = torch.zeros(slots, max_tokens, self._code_groups, device=device)
+        self.text = self._text_pad.new_zeros(slots, 0, width)
+        self.reallocations = 0
+
+    def fill(self, slot: int, row: Row, hidden: Tensor) -> None:
+        """Fill a slot with a row whose prefill is complete.
+
+        Args:
+            slot: Where it goes.
+            row: The row.
+            hidden: `(hidden,)`, the talker's state after the last position.
+        """
+        request = row.request
+        tokens = len(request.trailing_text)
+        self._reserve_text(tokens + 1)
+        self.text[slot, :tokens] = request.trailing_text
+        self.text[slot, tokens] = self._text_pad
+        self.text_lengths[slot] = tokens
+        self.uniforms[slot, : request.max_tokens] = draw_uniforms(
+            request.seed, row.attempt, (request.max_tokens, self._code_groups)
+        )
+        self.hidden[slot] = hidden
+        self.lengths[slot] = len(request.inputs)
+        self.frames[slot] = 0
+        self.seen[slot] = False
+
+    def reset(self, start: int, end: int) -> None:
+        """Make empty slots valid to compute with; their results are not used."""
+        for each in self._counts:
+            each[start:end] = 0
+
+    def copy(self, source: int, target: int) -> None:
+        """Copy one slot over another."""
+        rows = self.codes, self.hidden, self.seen, self.uniforms, self.text
+        for each in (*self._counts, *rows):
+            each[target] = each[source]
+
+    def next_text(self, slots: Tensor) -> Tensor:
+        """Return the text that is added to the next frame of each of the first rows.
+
+        Args:
+            slots: int64 `(rows,)`, counting from 0.
+
+        Returns:
+            `(rows, hidden)`.
+        """
+        count = len(slots)
+        return self.text[slots, torch.minimum(self.frames[:count], self.text_lengths[:count])]
+
+    def _reserve_text(self, tokens: int) -> None:
+        slots, old, width = self.text.shape
+        if tokens <= old:
+            return
+        grown = self.text.new_zeros(slots, -(-tokens // _TEXT_STEP) * _TEXT_STEP, width)
+        grown[:, :old] = self.text
+        self.text = grown
+        self.reallocations += 1
+
+
+_TRIAL_ROWS = 3  # no size that is recorded: one slot is computed without a row
+_TRIAL_FRAMES = 12
+_TRIAL_POSITIONS = 10
+_TRIAL_REMOVES_AT = 4  # frames
+_TRIAL_ADDS_AT = 8
+_TRIAL_LONG_TEXT = _TEXT_STEP + 1  # tokens, more than there is room for at first
+
+
+@torch.inference_mode()
+def trial_states(parts: ModelParts, recorder: Recorder) -> Tensor:
+    """Decode a few rows of noise; return the talker's states of all their frames.
+
+    On the way a row is removed, which changes the batch size, and one with a long text is added,
+    which moves memory.
+
+    Returns:
+        float32 `(states, hidden)`.
+    """
+    random = torch.Generator().manual_seed(0)
+    batch = Batch[Row](parts, rows=_TRIAL_ROWS, max_tokens=_TRIAL_FRAMES, recorder=recorder)
+    pad = parts.text_pad
+
+    def add(text_tokens: int) -> Row:
+        noise = torch.randn(_TRIAL_POSITIONS, pad.shape[1], generator=random).to(pad)
+        no_codes = torch.zeros(0, parts.code_groups, dtype=torch.long, device=pad.device)
+        inputs, text = noise * pad.std() + pad, pad.expand(text_tokens, -1)
+        row = Row(PreparedRequest(inputs, text, no_codes, _TRIAL_FRAMES, seed=0))
+        batch.add(row)
+        return row
+
+    first, *_ = [add(text_tokens=1) for _ in range(_TRIAL_ROWS)]
+    states = []
+    for frame in range(_TRIAL_FRAMES - 1):
+        if frame == _TRIAL_REMOVES_AT:
+            batch.remove(first)
+        if frame == _TRIAL_ADDS_AT:
+            add(text_tokens=_TRIAL_LONG_TEXT)
+        batch.next_codes()
+        batch.decode_step()
+        states.append(batch.hidden_states().float())
+    return torch.cat(states)

@@ -1,4 +1,4 @@
-"""A reference clip, as the model hears it."""
+"""From a reference clip to the content of a voice prompt."""
 
 from __future__ import annotations
 
@@ -21,44 +21,41 @@ if TYPE_CHECKING:
     from backend.contract import ConsentRecord
 
 TRAILING_SILENCE_SECONDS = 0.5
-"""Silence that a reference ends with. Without it the model takes the clip for unfinished, and its
-speech begins with an echo of the clip's last words."""
+"""Silence that a reference clip has to end with. Without it the model takes the clip for
+unfinished, and its speech begins with an echo of the clip's last words."""
 
-_SILENT_LEVEL = 10 ** (-50 / 20)  # of full scale: below, a recording holds nothing but its noise
+_SILENT_LEVEL = 10 ** (-50 / 20)  # of full scale: quieter samples are taken for noise
 
 
 @torch.inference_mode()
 def clone_voice(
-    model: Any,
-    samples: NDArray[np.float32],
-    transcript: str | None,
-    consent: ConsentRecord | None,
+    model: Any, samples: NDArray[np.float32], transcript: str | None, consent: ConsentRecord | None
 ) -> ClonedVoice:
-    """Take a voice from a reference clip.
+    """Clone the voice of a reference clip.
 
     Args:
         model: The package's `Qwen3TTSForConditionalGeneration`.
         samples: Mono float32 `(n,)` in [-1, 1], at `REFERENCE_SAMPLE_RATE`.
         transcript: Exactly what is said in it, for in-context mode; None is x-vector mode.
-        consent: What the voice rests on.
+        consent: Who attested that the voice may be cloned.
 
-    Raises `ReferenceUnusableError` if the samples cannot serve.
+    Raises `ReferenceUnusableError` if the samples cannot be used.
     """
     _check_samples(samples)
-    # Only arrays ever reach the package: it would open a string as a path or an address.
+    # Never pass the package a string: it would open it as a path or an address.
     embedding = model.extract_speaker_embedding(samples, REFERENCE_SAMPLE_RATE)
     speaker_embedding = embedding.float().cpu().numpy()
     if not np.isfinite(speaker_embedding).all():
         raise ReferenceUnusableError("the model found no voice in it")
     if transcript is None:
         return ClonedVoice(speaker_embedding, consent=consent)
-    heard = _end_in_silence(samples)
-    codes = model.speech_tokenizer.encode([heard], sr=REFERENCE_SAMPLE_RATE).audio_codes[0]
+    padded = _with_trailing_silence(samples)
+    codes = model.speech_tokenizer.encode([padded], sr=REFERENCE_SAMPLE_RATE).audio_codes[0]
     return ClonedVoice(speaker_embedding, codes.cpu().numpy().astype(np.int16), transcript, consent)
 
 
 def _check_samples(samples: NDArray[np.float32]) -> None:
-    """Raise `ReferenceUnusableError` unless it is a recording of a length that can serve."""
+    """Raise `ReferenceUnusableError` if the samples cannot be a clip of speech."""
     if samples.ndim != 1 or samples.dtype != np.float32:
         raise ReferenceUnusableError("it is not mono float32")
     if not np.isfinite(samples).all():
@@ -76,8 +73,8 @@ def _check_samples(samples: NDArray[np.float32]) -> None:
         raise ReferenceUnusableError("it is silent")
 
 
-def _end_in_silence(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Append what is missing of `TRAILING_SILENCE_SECONDS`."""
+def _with_trailing_silence(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Append silence until the clip ends with `TRAILING_SILENCE_SECONDS` of it."""
     last_sound = int(np.flatnonzero(np.abs(samples) >= _SILENT_LEVEL)[-1])
     wanted = last_sound + 1 + int(TRAILING_SILENCE_SECONDS * REFERENCE_SAMPLE_RATE)
     return np.pad(samples, (0, max(0, wanted - len(samples))))

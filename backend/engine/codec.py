@@ -1,10 +1,10 @@
-"""Codec frames into speech, piece by piece, without a seam.
+"""Codec frames into samples, piece by piece, with the same result as in one pass.
 
 The codec's decoder is causal: a sliding-window transformer over frames, then convolutions that
-raise them to samples. So a piece can be decoded alone if each layer remembers what lies to the left
-of it: the transformer its last keys and values, a convolution its last inputs. The result equals
-decoding everything at once, and a piece costs the same however much came before it. (The package's
-own `chunked_decode` puts 25 frames in front of each piece instead, which is not exact.)
+upsample them. So a piece can be decoded alone if each layer keeps what came just before it: the
+transformer its last keys and values, a convolution its last inputs. A piece costs the same however
+much came before it. (The package's own `chunked_decode` decodes 25 earlier frames again with each
+piece instead, which is not exact.)
 """
 
 from __future__ import annotations
@@ -19,22 +19,33 @@ import torch
 from qwen_tts.core.tokenizer_12hz.modeling_qwen3_tts_tokenizer_v2 import (
     Qwen3TTSTokenizerV2CausalConvNet,
     Qwen3TTSTokenizerV2CausalTransConvNet,
+    SnakeBeta,
 )
+from torch import nn
+from torch.nn import functional
 
 from backend.contract import REFERENCE_SAMPLE_RATE
-from backend.engine.codec_layers import CodecLayers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_REFERENCES = 16
-"""References that are remembered as heard, some 4 MB each with the published codec."""
+    from torch import Tensor
+
+_CACHED_REFERENCES = 16
+"""Decoded reference clips whose state is kept, some 4 MB each with the published codec."""
+
+_FEW_CHANNELS = 64
+"""On a CPU, a convolution with at most this many input channels is faster as a matrix product: up
+to three times for a few frames and a large dilation."""
 
 _CONVOLUTIONS = (Qwen3TTSTokenizerV2CausalConvNet, Qwen3TTSTokenizerV2CausalTransConvNet)
 
 
 class CodecDecoder:
-    """The decoder of a loaded codec.
+    """The package's decoder, with what is the same in every call computed once.
+
+    The package computes its codebooks and the parameters of its activations in every call, which
+    takes longer than all else around the convolutions of a few frames.
 
     Args:
         decoder: The package's `Qwen3TTSTokenizerV2Decoder`.
@@ -43,223 +54,262 @@ class CodecDecoder:
         frames_per_second: How many codec frames make a second of speech.
     """
 
+    @torch.no_grad()
     def __init__(self, decoder: Any) -> None:
-        self._layers = CodecLayers(decoder)
+        self._decoder = decoder
         self.frames_per_second = REFERENCE_SAMPLE_RATE / int(decoder.total_upsample)
-        self._settling_frames = _settling_frames(decoder)
-        self._after_reference: OrderedDict[bytes, CodecStream] = OrderedDict()
+        self._receptive_frames = _receptive_frames(decoder)
+        self._after_reference: OrderedDict[bytes, CodecState] = OrderedDict()
+        quantizer = decoder.quantizer
+        codebooks = [
+            _projected_codebook(layer, part.output_proj)
+            for part in (quantizer.rvq_first, quantizer.rvq_rest)
+            for layer in part.vq.layers
+        ]
+        sizes = torch.tensor([0, *(len(codebook) for codebook in codebooks[:-1])])
+        self._codebooks = torch.cat(codebooks)
+        self._starts = sizes.cumsum(0).to(self._codebooks.device)
+        snakes = [each for each in decoder.modules() if isinstance(each, SnakeBeta)]
+        self._snakes = {each: _snake_parameters(each) for each in snakes}
+        products = [each for each in decoder.modules() if _is_faster_as_product(each)]
+        self._products = {
+            each: (each.bias.unsqueeze(1), each.weight.flatten(1)) for each in products
+        }
 
     @torch.inference_mode()
-    def open(self, reference: torch.Tensor) -> CodecStream:
-        """Begin to decode a row.
+    def open(self, reference: Tensor) -> CodecState:
+        """Return the state of a row before its speech.
 
         Args:
-            reference: The frames that it has heard before its speech, int64 `(frames,
-                code_groups)`, which may be none. The latest are remembered: a text of several
-                sentences hears its reference once.
+            reference: The frames before its speech, int64 `(frames, code_groups)`, which may be
+                none. The state after the latest references is kept, so that a text of several
+                sentences decodes its reference once.
         """
         key = reference.cpu().numpy().tobytes()
-        stream = self._after_reference.pop(key, None) or self._hear(reference)
-        self._after_reference[key] = stream
-        if len(self._after_reference) > _REFERENCES:
+        state = self._after_reference.pop(key, None) or self._decode_reference(reference)
+        self._after_reference[key] = state
+        if len(self._after_reference) > _CACHED_REFERENCES:
             self._after_reference.popitem(last=False)
-        return CodecStream(self._layers, stream.memory)
+        return copy(state)
 
     @torch.inference_mode()
-    def decode(self, streams: Sequence[CodecStream], codes: torch.Tensor) -> torch.Tensor:
+    def decode(self, states: Sequence[CodecState], codes: Tensor) -> Tensor:
         """Decode the next frames of several rows together.
 
         Args:
-            streams: One for each row.
+            states: One for each row, from `open`; they move on.
             codes: int64 `(rows, frames, code_groups)`.
 
         Returns:
             `(rows, samples)`, in [-1, 1].
         """
-        joint = CodecStream(self._layers, _join([each.memory for each in streams]))
-        samples = joint.decode(codes)
-        for row, stream in enumerate(streams):
-            stream.memory = joint.memory.row(row)
+        joint = _joined(states)
+        samples = self._to_samples(self._to_latents(codes, joint), joint)
+        for row, state in enumerate(states):
+            state.take(joint, row)
         return samples
 
-    def _hear(self, reference: torch.Tensor) -> CodecStream:
-        stream = CodecStream(self._layers, _empty_memory(self._layers.decoder))
+    def _decode_reference(self, reference: Tensor) -> CodecState:
+        state = _empty_state(self._decoder)
         if len(reference):
-            latents = stream.read(reference.unsqueeze(0))
-            # Nobody hears the reference, and convolutions look back a few frames only.
-            stream.sound(latents[:, -self._settling_frames :])
-        return stream
+            latents = self._to_latents(reference.unsqueeze(0), state)
+            # The samples are not needed, only the convolutions' state, which is a few frames deep.
+            self._to_samples(latents[:, -self._receptive_frames :], state)
+        return state
 
-
-class CodecStream:
-    """A row, or several, on the way from frames to speech. Made by `CodecDecoder.open`.
-
-    Attributes:
-        memory: What the layers remember. Its tensors are replaced, never changed.
-    """
-
-    def __init__(self, layers: CodecLayers, memory: CodecMemory) -> None:
-        self._layers = layers
-        self._decoder = layers.decoder
-        self.memory = copy(memory)
-
-    @torch.inference_mode()
-    def decode(self, codes: torch.Tensor) -> torch.Tensor:
-        """Decode the next frames of every row; as `CodecDecoder.decode` has it."""
-        return self.sound(self.read(codes))
-
-    def read(self, codes: torch.Tensor) -> torch.Tensor:
-        """Turn frames into latents, `(rows, frames, latent)`: the part that looks far back."""
-        hidden = self._convolve(self._decoder.pre_conv, self._layers.embed(codes))
+    def _to_latents(self, codes: Tensor, state: CodecState) -> Tensor:
+        """Turn frames into latents, `(rows, frames, latent)`: the part that looks back far."""
+        hidden = self._convolve(self._decoder.pre_conv, self._embed(codes), state)
         transformer = self._decoder.pre_transformer
-        state = transformer.input_proj(hidden.transpose(1, 2))
+        hidden = transformer.input_proj(hidden.transpose(1, 2))
         frames = torch.arange(codes.shape[1], device=codes.device)
-        positions = self.memory.heard.unsqueeze(1) + frames
-        rotation = transformer.rotary_emb(state, positions)
-        mask = self._attention_mask(frames).to(state.dtype)
+        positions = state.frames.unsqueeze(1) + frames
+        rotary = transformer.rotary_emb(hidden, positions)
+        mask = state.attention_mask(frames).to(hidden.dtype)
         for layer in transformer.layers:
-            state = layer(
-                state,
+            hidden = layer(
+                hidden,
                 attention_mask=mask,
                 position_ids=positions,
-                position_embeddings=rotation,
-                past_key_values=self.memory,
+                position_embeddings=rotary,
+                past_key_values=state,
             )
-        self.memory.heard = self.memory.heard + codes.shape[1]
-        return transformer.output_proj(transformer.norm(state))  # type: ignore[no-any-return]
+        state.frames = state.frames + codes.shape[1]
+        return transformer.output_proj(transformer.norm(hidden))  # type: ignore[no-any-return]
 
-    def sound(self, latents: torch.Tensor) -> torch.Tensor:
-        """Turn latents into samples: the part that looks a few frames back."""
+    def _to_samples(self, latents: Tensor, state: CodecState) -> Tensor:
+        """Turn latents into `(rows, samples)`: the part that looks back a few frames."""
         hidden = latents.transpose(1, 2)
-        for raising, block in self._decoder.upsample:
-            hidden = self._mix(block, self._raise(raising, hidden))
+        for convolution, block in self._decoder.upsample:
+            hidden = self._convnext_block(block, self._upsample(convolution, hidden, state), state)
         first, *blocks, snake, last = self._decoder.decoder
-        hidden = self._convolve(first, hidden)
+        hidden = self._convolve(first, hidden, state)
         for block in blocks:
-            hidden = self._raise_in_block(block, hidden)
-        samples = self._convolve(last, self._layers.activate(snake, hidden)).clamp(min=-1, max=1)
+            hidden = self._decoder_block(block, hidden, state)
+        samples = self._convolve(last, self._snake(snake, hidden), state).clamp(min=-1, max=1)
         return samples.squeeze(1)
 
-    def _attention_mask(self, frames: torch.Tensor) -> torch.Tensor:
-        """Say what each new frame attends to: `(rows, 1, frames, remembered + frames)`."""
-        remembered = self.memory.window - 1
-        offsets = torch.arange(-remembered, len(frames), device=frames.device)
-        distance = frames.unsqueeze(1) - offsets
-        in_window = (distance >= 0) & (distance <= remembered)
-        was_heard = offsets >= -self.memory.heard.unsqueeze(1)
-        allowed = in_window & was_heard.unsqueeze(1)
-        mask = torch.zeros(allowed.shape, device=frames.device)
-        return mask.masked_fill(~allowed, -torch.inf).unsqueeze(1)
+    def _embed(self, codes: Tensor) -> Tensor:
+        """`quantizer.decode`: look up the codes of each frame, and sum them.
 
-    def _raise_in_block(self, block: Any, hidden: torch.Tensor) -> torch.Tensor:
-        """`Qwen3TTSTokenizerV2DecoderDecoderBlock.forward`, with memory."""
-        snake, raising, *units = block.block
-        hidden = self._raise(raising, self._layers.activate(snake, hidden))
+        Args:
+            codes: int64 `(rows, frames, code_groups)`.
+
+        Returns:
+            `(rows, channels, frames)`.
+        """
+        indices = (codes + self._starts).flatten(0, 1)
+        summed = functional.embedding_bag(indices, self._codebooks, mode="sum")
+        return summed.view(*codes.shape[:2], -1).transpose(1, 2)
+
+    def _convnext_block(self, block: Any, hidden: Tensor, state: CodecState) -> Tensor:
+        """`Qwen3TTSTokenizerV2ConvNeXtBlock.forward`, with state."""
+        inner = self._convolve(block.dwconv, hidden, state).transpose(1, 2)
+        inner = block.pwconv2(block.act(block.pwconv1(block.norm(inner))))
+        return hidden + (block.gamma * inner).transpose(1, 2)  # type: ignore[no-any-return]
+
+    def _decoder_block(self, block: Any, hidden: Tensor, state: CodecState) -> Tensor:
+        """`Qwen3TTSTokenizerV2DecoderDecoderBlock.forward`, with state."""
+        snake, convolution, *units = block.block
+        hidden = self._upsample(convolution, self._snake(snake, hidden), state)
         for unit in units:
-            inner = self._convolve(unit.conv1, self._layers.activate(unit.act1, hidden))
-            inner = self._convolve(unit.conv2, self._layers.activate(unit.act2, inner))
+            inner = self._convolve(unit.conv1, self._snake(unit.act1, hidden), state)
+            inner = self._convolve(unit.conv2, self._snake(unit.act2, inner), state)
             hidden = inner.add_(hidden)
         return hidden
 
-    def _mix(self, block: Any, hidden: torch.Tensor) -> torch.Tensor:
-        """`Qwen3TTSTokenizerV2ConvNeXtBlock.forward`, with memory."""
-        inner = self._convolve(block.dwconv, hidden).transpose(1, 2)
-        inner = block.pwconv2(block.act(block.pwconv1(block.norm(inner))))
-        mixed: torch.Tensor = hidden + (block.gamma * inner).transpose(1, 2)
-        return mixed
+    def _snake(self, module: Any, hidden: Tensor) -> Tensor:
+        """`SnakeBeta.forward`: add a squared sine to each channel."""
+        frequency, root_of_height = self._snakes[module]
+        return (hidden * frequency).sin_().mul_(root_of_height).square_().add_(hidden)
 
-    def _convolve(self, module: Any, hidden: torch.Tensor) -> torch.Tensor:
-        return self._layers.convolve(module.conv, self.memory.extend(module, hidden))
+    def _convolve(self, module: Any, hidden: Tensor, state: CodecState) -> Tensor:
+        """`Qwen3TTSTokenizerV2CausalConvNet.forward`, with state instead of padding."""
+        convolution, hidden = module.conv, state.extend(module, hidden)
+        if convolution not in self._products:
+            return convolution(hidden)  # type: ignore[no-any-return]
+        bias, weight = self._products[convolution]
+        (kernel,), (dilation,) = convolution.kernel_size, convolution.dilation
+        windows = hidden.unfold(-1, hidden.shape[-1] - (kernel - 1) * dilation, dilation)
+        return torch.baddbmm(bias, weight.expand(len(hidden), -1, -1), windows.flatten(1, 2))
 
-    def _raise(self, module: Any, hidden: torch.Tensor) -> torch.Tensor:
+    def _upsample(self, module: Any, hidden: Tensor, state: CodecState) -> Tensor:
+        """`Qwen3TTSTokenizerV2CausalTransConvNet.forward`, with state."""
         stride = module.conv.stride[0]
-        raised = module.conv(self.memory.extend(module, hidden))
-        start = _inputs_to_remember(module) * stride
-        return raised[..., start : start + hidden.shape[-1] * stride]  # type: ignore[no-any-return]
+        upsampled = module.conv(state.extend(module, hidden))
+        start = _inputs_to_keep(module) * stride
+        return upsampled[..., start : start + hidden.shape[-1] * stride]  # type: ignore[no-any-return]
 
 
 @dataclass
-class CodecMemory:
-    """What the layers remember of the left, for a batch of rows.
+class CodecState:
+    """What the layers keep of earlier frames, for a batch of rows.
 
-    Also serves the package's attention as its key and value cache, through `update`.
+    The package's attention uses it as its KV cache, through `update`. Tensors are replaced, never
+    changed, so copies may share them.
 
     Attributes:
-        window: How many frames a frame attends to, itself among them.
-        heard: int64 `(rows,)`, the frames so far.
-        keys_values: For each layer `(rows, 2, heads, window - 1, head_dim)`, the latest last.
-        inputs: For each convolution that looks back, its last inputs `(rows, channels, inputs)`.
+        window: How many frames a frame attends to, itself included.
+        frames: int64 `(rows,)`, the frames so far.
+        kept: For the number of each transformer layer its last keys and values, `(rows, 2, heads,
+            window - 1, head_dim)`; for each convolution that looks back its last inputs, `(rows,
+            channels, inputs)`. The latest come last.
     """
 
     window: int
-    heard: torch.Tensor
-    keys_values: list[torch.Tensor]
-    inputs: dict[Any, torch.Tensor]
+    frames: Tensor
+    kept: dict[Any, Tensor]
+
+    def attention_mask(self, frames: Tensor) -> Tensor:
+        """Return what each new frame attends to.
+
+        Args:
+            frames: int64 `(frames,)`, counting the new frames from 0.
+
+        Returns:
+            `(rows, 1, frames, cached + frames)`, to be added to the attention scores.
+        """
+        cached = self.window - 1
+        offsets = torch.arange(-cached, len(frames), device=frames.device)
+        distance = frames.unsqueeze(1) - offsets
+        in_window = (distance >= 0) & (distance <= cached)
+        exists = offsets >= -self.frames.unsqueeze(1)
+        allowed = in_window & exists.unsqueeze(1)
+        mask = torch.zeros(allowed.shape, device=frames.device)
+        return mask.masked_fill(~allowed, -torch.inf).unsqueeze(1)
 
     def update(
-        self, keys: torch.Tensor, values: torch.Tensor, layer: int, _how: Any = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Put new keys and values behind the remembered ones; return all of them."""
-        both = torch.cat([self.keys_values[layer], torch.stack([keys, values], dim=1)], dim=3)
-        self.keys_values[layer] = both[:, :, :, both.shape[3] - self.window + 1 :].clone()
+        self, keys: Tensor, values: Tensor, layer: int, _how: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        """Append new keys and values to the cached ones; return all of them."""
+        both = torch.cat([self.kept[layer], torch.stack([keys, values], dim=1)], dim=3)
+        self.kept[layer] = both[:, :, :, both.shape[3] - self.window + 1 :].clone()
         return both[:, 0], both[:, 1]
 
-    def extend(self, module: Any, hidden: torch.Tensor) -> torch.Tensor:
-        """Put a convolution's remembered inputs, if any, in front of the new ones."""
-        remembered = self.inputs.get(module)
-        if remembered is None:
+    def extend(self, module: Any, hidden: Tensor) -> Tensor:
+        """Put the inputs that were kept for a convolution, if any, in front of the new ones."""
+        kept = self.kept.get(module)
+        if kept is None:
             return hidden
-        extended = torch.cat([remembered, hidden], dim=-1)
-        self.inputs[module] = extended[..., -remembered.shape[-1] :].clone()
+        extended = torch.cat([kept, hidden], dim=-1)
+        self.kept[module] = extended[..., -kept.shape[-1] :].clone()
         return extended
 
-    def row(self, number: int) -> CodecMemory:
-        """Take out what is remembered for one row."""
-        chosen = slice(number, number + 1)
-        return CodecMemory(
-            window=self.window,
-            heard=self.heard[chosen],
-            keys_values=[each[chosen] for each in self.keys_values],
-            inputs={module: each[chosen] for module, each in self.inputs.items()},
-        )
+    def take(self, joint: CodecState, row: int) -> None:
+        """Take over the state of one row of a batch."""
+        rows = slice(row, row + 1)
+        self.frames = joint.frames[rows]
+        self.kept = {layer: each[rows] for layer, each in joint.kept.items()}
 
-    def __copy__(self) -> CodecMemory:
-        return CodecMemory(self.window, self.heard, list(self.keys_values), dict(self.inputs))
+    def __copy__(self) -> CodecState:
+        return CodecState(self.window, self.frames, dict(self.kept))
 
 
-def _empty_memory(decoder: Any) -> CodecMemory:
-    """The memory of one row that has heard nothing, which to a causal layer is zeros."""
+def _projected_codebook(layer: Any, projection: Any) -> Tensor:
+    """Return one codebook as the decoder takes it, `(codes, channels)`."""
+    codebook = layer._codebook  # noqa: SLF001 - the package's own way to it
+    usage = codebook.cluster_usage.clamp(min=codebook.epsilon)
+    codes = layer.project_out(codebook.embedding_sum / usage.unsqueeze(1))
+    projected: Tensor = projection(codes.t().unsqueeze(0))[0].t()
+    return projected
+
+
+def _is_faster_as_product(module: Any) -> bool:
+    """Return whether a module is a convolution that is faster as a matrix product."""
+    if not isinstance(module, nn.Conv1d) or module.bias is None:
+        return False
+    is_plain = module.groups == 1 and module.stride == (1,)
+    return is_plain and module.in_channels <= _FEW_CHANNELS and module.weight.device.type == "cpu"
+
+
+def _snake_parameters(module: SnakeBeta) -> tuple[Tensor, Tensor]:
+    frequency = module.alpha.exp().unsqueeze(1)
+    height = 1 / (module.beta.exp().unsqueeze(1) + module.no_div_by_zero)
+    return frequency, height.sqrt()
+
+
+def _empty_state(decoder: Any) -> CodecState:
+    """Return the state of one row before its first frame: zeros, as for any causal layer."""
     config = decoder.config
     window = config.sliding_window
     attention = decoder.pre_transformer.layers[0].self_attn
     like = next(decoder.parameters())
     shape = (1, 2, config.num_key_value_heads, window - 1, attention.head_dim)
-    return CodecMemory(
-        window=window,
-        heard=torch.zeros(1, dtype=torch.long, device=like.device),
-        keys_values=[like.new_zeros(shape) for _ in decoder.pre_transformer.layers],
-        inputs={
-            module: like.new_zeros(1, module.conv.in_channels, remembered)
-            for module in _convolutions(decoder)
-            if (remembered := _inputs_to_remember(module))
-        },
-    )
+    kept: dict[Any, Tensor] = {
+        number: like.new_zeros(shape) for number, _ in enumerate(decoder.pre_transformer.layers)
+    }
+    for module in _convolutions(decoder):
+        if inputs := _inputs_to_keep(module):
+            kept[module] = like.new_zeros(1, module.conv.in_channels, inputs)
+    return CodecState(window, torch.zeros(1, dtype=torch.long, device=like.device), kept)
 
 
-def _join(memories: Sequence[CodecMemory]) -> CodecMemory:
-    first = memories[0]
-    if len(memories) == 1:
+def _joined(states: Sequence[CodecState]) -> CodecState:
+    first, *others = states
+    if not others:
         return copy(first)
-    return CodecMemory(
-        window=first.window,
-        heard=torch.cat([each.heard for each in memories]),
-        keys_values=[
-            torch.cat(layer) for layer in zip(*(each.keys_values for each in memories), strict=True)
-        ],
-        inputs={
-            module: torch.cat([each.inputs[module] for each in memories]) for module in first.inputs
-        },
-    )
+    kept = {layer: torch.cat([each.kept[layer] for each in states]) for layer in first.kept}
+    return CodecState(first.window, torch.cat([each.frames for each in states]), kept)
 
 
 def _convolutions(module: Any) -> Iterator[Any]:
@@ -267,19 +317,19 @@ def _convolutions(module: Any) -> Iterator[Any]:
     return (each for each in module.modules() if isinstance(each, _CONVOLUTIONS))
 
 
-def _inputs_to_remember(module: Any) -> int:
-    """How many of its last inputs a convolution needs beside each new one."""
+def _inputs_to_keep(module: Any) -> int:
+    """Return how many of its last inputs a convolution needs besides each new one."""
     kernel, stride = module.conv.kernel_size[0], module.conv.stride[0]
     if isinstance(module, Qwen3TTSTokenizerV2CausalTransConvNet):
         return int((kernel - 1) // stride)
     return int((kernel - 1) * module.conv.dilation[0])
 
 
-def _settling_frames(decoder: Any) -> int:
-    """How many latents it takes until no convolution behind them remembers anything earlier."""
+def _receptive_frames(decoder: Any) -> int:
+    """Return how many latents the state of the convolutions depends on."""
     frames, rate = 0.0, 1
     for module in [*_convolutions(decoder.upsample), *_convolutions(decoder.decoder)]:
-        frames += _inputs_to_remember(module) / rate
+        frames += _inputs_to_keep(module) / rate
         if isinstance(module, Qwen3TTSTokenizerV2CausalTransConvNet):
             rate *= module.conv.stride[0]
     return math.ceil(frames)

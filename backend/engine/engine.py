@@ -4,76 +4,63 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from backend.contract import (
     MAX_NEW_TOKENS,
-    MAX_SPOKEN_CHARACTERS,
     MAX_TRANSCRIPT_CHARACTERS,
     REFERENCE_SAMPLE_RATE,
     ConsentMissingError,
-    LanguageNotSupportedError,
     ReferenceUnusableError,
-    SpeechError,
     SpeechRequest,
     TextNotSpeakableError,
     VoicePrompt,
+    check_request,
 )
-from backend.engine.batch import Decoder
+from backend.engine.batch import Batch, trial_states
 from backend.engine.clone import clone_voice
 from backend.engine.codec import CodecDecoder
-from backend.engine.cuda_graphs import choose_recorder
-from backend.engine.generation import FrameLoop, Sentence
-from backend.engine.interface import EngineInfo, SpeechChunk
-from backend.engine.kv_cache import MOST_ROWS
-from backend.engine.loading import load_model
-from backend.engine.model_parts import ModelParts
-from backend.engine.package_loop import PackageLoop, PackageSentence
-from backend.engine.prompt_embeds import RequestLayout
+from backend.engine.cuda_graphs import CudaGraphRecorder, checked_recorder
+from backend.engine.generation import GenerationLoop, SpeechRow
+from backend.engine.kv_cache import MAX_USEFUL_ROWS
+from backend.engine.loading import ModelParts, load_model
+from backend.engine.package_loop import PackageLoop
+from backend.engine.prompt_embeds import PreparedRequest, PromptEmbedder, token_limit
 from backend.voice_prompt import PromptModel, read_voice_prompt, write_voice_prompt
 from backend.weights.checkpoints import find_checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from backend.contract import ConsentRecord
+    from backend.engine.cuda_graphs import Recorder
+    from backend.engine.interface import EngineInfo
     from backend.voice_prompt import ClonedVoice
     from backend.watermark.watermark import Watermarker
 
 log = logging.getLogger(__name__)
 
 MAX_ROWS = 64
-"""The most sentences that are spoken at once."""
-
-TOKENS_PER_TEXT_TOKEN = 12
-LEAST_TOKEN_LIMIT = 192
-"""A sentence has to end within `TOKENS_PER_TEXT_TOKEN` for each of its own, but never less than
-this. Some 0.3 % of requests never end by themselves, and these bounds, which vLLM-Omni has too, are
-well beyond any speech that does."""
-
-_NOTHING = np.zeros(0, np.float32)
-
-SpeakingLoop = FrameLoop | PackageLoop
-"""What jobs join to be spoken: our loop, or the package's to compare with."""
+"""The most requests that are spoken at once."""
 
 
 class Engine:
-    """A loaded model. For one thread at a time; loops and streams may take turns.
+    """A loaded model. For one thread at a time; several loops may be stepped in turn.
 
     Attributes:
         sample_rate: Of all audio, in Hz.
-        rows: How many jobs should be spoken at once at the most: as many as there is memory for.
+        rows: How many requests should be spoken at once at the most: as many as fit in memory.
     """
 
     sample_rate = REFERENCE_SAMPLE_RATE
 
-    def __init__(  # noqa: PLR0913 - as `load` has it
+    def __init__(  # noqa: PLR0913 - the options of `load`
         self,
         package_model: Any,
         info: EngineInfo,
@@ -95,17 +82,17 @@ class Engine:
             code_groups=config.num_code_groups,
             codebook_size=self._model.speech_tokenizer.config.decoder_config.codebook_size,
         )
-        self._layout = RequestLayout(self._model, package_model.processor.tokenizer)
+        self._embedder = PromptEmbedder(self._model, package_model.processor.tokenizer)
         self._watermark = watermark
         self._is_plain = plain_package
         self._codec = CodecDecoder(self._model.speech_tokenizer.model.decoder)
-        self._parts = ModelParts.of(package_model, self._layout.text_pad)
-        self._recorder = choose_recorder(self._parts, is_wanted=cuda_graphs and not plain_package)
+        self._parts = ModelParts.of(package_model, self._embedder.text_pad)
+        self._recorder = _recorder_for(self._parts) if cuda_graphs and not plain_package else None
         self.rows = _fitting_rows(self._parts)
         self._info = replace(info, cuda_graphs=self._recorder is not None)
 
     @classmethod
-    def load(  # noqa: PLR0913 - each is a choice of its own
+    def load(  # noqa: PLR0913 - independent options
         cls,
         checkpoint: Path | str,
         *,
@@ -123,18 +110,18 @@ class Engine:
 
         Args:
             checkpoint: A folder, or the id of a published checkpoint on the hub.
-            watermark: Marks every waveform. None is for measurements only: what anybody hears has
-                to be marked.
-            model_id: Names the weights, where the folder is a copy of published ones. None takes
-                the name that `find_checkpoint` gives.
-            revision: The commit on the hub, where the weights come from there.
+            watermark: Marks every waveform. None is for measurements only: speech that people hear
+                has to be marked.
+            model_id: Names the weights, if the folder is a copy of published ones. None takes the
+                name that `find_checkpoint` gives.
+            revision: The commit on the hub, if the weights come from there.
             device: "cuda:0" or "cpu"; None is the first GPU if there is one.
             dtype: "bfloat16", "float32" or "float64" (to compare with); None is what suits the
                 device.
             attention: "flash_attention_2", "sdpa" or "eager"; None is the fastest that works.
             require_consent: Whether a voice prompt needs a consent record. False is for an
                 operator's own private use.
-            plain_package: Speak with the package's own loop, one sentence at a time: to compare.
+            plain_package: Speak with the package's own loop, one request at a time, to compare.
             cuda_graphs: Whether a GPU's work is recorded and replayed, where that works.
 
         Raises `UnknownModelError` if `checkpoint` is none, and `BackendUnavailableError` if it
@@ -158,14 +145,11 @@ class Engine:
         )
 
     def info(self) -> EngineInfo:
-        """Say what is loaded, and on what."""
+        """Return what is loaded, and on what."""
         return self._info
 
     def make_prompt(
-        self,
-        samples: NDArray[np.float32],
-        transcript: str | None,
-        consent: ConsentRecord | None,
+        self, samples: NDArray[np.float32], transcript: str | None, consent: ConsentRecord | None
     ) -> VoicePrompt:
         """Make a voice prompt from a reference clip.
 
@@ -178,7 +162,7 @@ class Engine:
         Returns:
             Some kilobytes, which `backend.voice_prompt` reads.
 
-        Raises `ConsentMissingError`, or `ReferenceUnusableError` if the clip cannot serve.
+        Raises `ConsentMissingError`, or `ReferenceUnusableError` if the clip cannot be used.
         """
         if consent is None and self._require_consent:
             raise ConsentMissingError("a voice prompt needs a consent record")
@@ -186,52 +170,8 @@ class Engine:
         voice = clone_voice(self._model, samples, words, consent)
         return VoicePrompt(write_voice_prompt(voice, self._prompt_model), self._info.model_id)
 
-    def speak_batch(self, jobs: Sequence[SpeechRequest]) -> list[NDArray[np.float32] | SpeechError]:
-        """Speak jobs together; give each one's whole speech, float32 `(n,)`, or what kept it."""
-        pieces: list[list[NDArray[np.float32]]] = [[] for _ in jobs]
-        errors: dict[int, SpeechError] = {}
-        for chunk in self.stream(jobs):
-            if chunk.restarts:
-                pieces[chunk.row].clear()
-            pieces[chunk.row].append(chunk.samples)
-            if chunk.error is not None:
-                errors[chunk.row] = chunk.error
-        return [errors.get(row) or np.concatenate(said) for row, said in enumerate(pieces)]
-
-    def stream(
-        self,
-        jobs: Sequence[SpeechRequest],
-        *,
-        is_cancelled: Callable[[int], bool] = lambda _row: False,
-    ) -> Generator[SpeechChunk, None, None]:
-        """Speak jobs that come together, chunk by chunk. Closing the generator stops the work.
-
-        Every job's chunks end with one that `is_last`, unless it was cancelled. A job's error ends
-        that job alone. A job that finds no end is spoken anew once, beginning with a chunk that
-        `restarts`, and then fails with `SpeechRunsOnError`.
-
-        Args:
-            jobs: At most `MAX_ROWS`. They may differ in voice, mode and language.
-            is_cancelled: Asked before each frame, with a job's index.
-
-        Raises ValueError if there are too many jobs.
-        """
-        loop = self.open(max(1, len(jobs)))
-        indices: dict[int, int] = {}
-        for index, job in enumerate(jobs):
-            try:
-                indices[loop.join(job)] = index
-            except SpeechError as error:
-                yield SpeechChunk(index, _NOTHING, is_last=True, error=error)
-        while loop.rows:
-            for number, index in indices.items():
-                if is_cancelled(index):
-                    loop.leave(number)
-            for chunk in loop.step():
-                yield replace(chunk, row=indices[chunk.row])
-
-    def open(self, rows: int) -> SpeakingLoop:
-        """Begin to speak: jobs may join what this returns, and leave it, at any time.
+    def open(self, rows: int) -> GenerationLoop | PackageLoop:
+        """Return a loop that speaks requests, which may be added and removed at any time.
 
         Args:
             rows: The most that are spoken at once, 1 to `MAX_ROWS`.
@@ -241,77 +181,56 @@ class Engine:
         if not 1 <= rows <= MAX_ROWS:
             raise ValueError(f"{rows} rows, but there may be one at least and at most {MAX_ROWS}")
         if self._is_plain:
-            return PackageLoop(
-                self._check, self._package_model, capacity=rows, watermark=self._watermark
-            )
-        return FrameLoop(
-            self._lay_out,
-            Decoder(self._parts, rows=rows, frames=MAX_NEW_TOKENS, recorder=self._recorder),
-            self._codec,
-            end_of_speech=self._parts.first_codes.end_of_speech,
-            code_groups=self._parts.code_groups,
-            capacity=rows,
-            watermark=self._watermark,
+            prepare = self._prepare_for_package
+            return PackageLoop(prepare, self._package_model, rows, self._watermark)
+        batch = Batch[SpeechRow](
+            self._parts, rows=rows, max_tokens=MAX_NEW_TOKENS, recorder=self._recorder
         )
+        return GenerationLoop(self._prepare, batch, self._codec, self._watermark)
 
     def _checked_transcript(self, transcript: str | None) -> str | None:
-        """Refuse at once what would make every later sentence fail."""
+        """Refuse now what would make every later request with the voice fail."""
         words = (transcript or "").strip()
         if not words:
             return None
         if len(words) > MAX_TRANSCRIPT_CHARACTERS:
             raise ReferenceUnusableError("its transcript is too long")
         try:
-            self._layout.tokenize(words)
+            self._embedder.tokenize(words)
         except TextNotSpeakableError:
             raise ReferenceUnusableError("its transcript holds no words") from None
         return words.encode("utf-8", "ignore").decode("utf-8")
 
-    def _lay_out(self, job: SpeechRequest) -> Sentence:
-        """Check a job and lay it out."""
-        voice, tokens = self._read(job)
-        request = self._layout.lay_out(tokens, voice, job.language)
-        return Sentence(request, job.seed, token_limit(len(tokens), job.max_new_tokens))
+    def _prepare(self, request: SpeechRequest) -> PreparedRequest:
+        """Check a request and make its prompt embeddings."""
+        return self._embedder.embed(request, self._checked_voice(request))
 
-    def _check(self, job: SpeechRequest) -> PackageSentence:
-        """Check a job for the package, which lays it out itself."""
-        voice, tokens = self._read(job)
-        return PackageSentence(
-            self._layout.text_of(tokens),
-            job.language,
-            voice,
-            job.seed,
-            token_limit(len(tokens), job.max_new_tokens),
-        )
+    def _prepare_for_package(self, request: SpeechRequest) -> tuple[SpeechRequest, ClonedVoice]:
+        """Check a request for the package, which makes the prompt embeddings itself."""
+        voice = self._checked_voice(request)
+        tokens = self._embedder.tokenize(request.text)
+        limit = token_limit(len(tokens), request.max_new_tokens)
+        text = self._embedder.text_of(tokens)  # which has no control tokens
+        return replace(request, text=text, max_new_tokens=limit), voice
 
-    def _read(self, job: SpeechRequest) -> tuple[ClonedVoice, list[int]]:
-        """Check a job; give its voice, and its text as tokens."""
-        if len(job.text) > MAX_SPOKEN_CHARACTERS:
-            raise TextNotSpeakableError("the text is too long for one call")
-        if job.language not in self._info.languages:
-            raise LanguageNotSupportedError(job.language, self._info.languages)
-        voice = read_voice_prompt(job.prompt.data, self._prompt_model)
-        return voice, self._layout.tokenize(job.text)
+    def _checked_voice(self, request: SpeechRequest) -> ClonedVoice:
+        """Check a request, and read its voice prompt."""
+        check_request(request, self._info.languages)
+        return read_voice_prompt(request.prompt.data, self._prompt_model)
+
+
+def _recorder_for(parts: ModelParts) -> Recorder | None:
+    """Return what records decode steps on this device, if that works here."""
+    if parts.text_pad.device.type != "cuda":
+        return None
+    return checked_recorder(CudaGraphRecorder(), partial(trial_states, parts))
 
 
 def _fitting_rows(parts: ModelParts) -> int:
     device = parts.text_pad.device
     if device.type != "cuda":
-        return MOST_ROWS
+        return MAX_USEFUL_ROWS
     free_bytes, _ = torch.cuda.mem_get_info(device)
-    rows = parts.talker.new_memory().fitting_rows(free_bytes)
-    log.info(
-        "%.1f GB of memory are free: %d sentences may be spoken at once", free_bytes / 1e9, rows
-    )
+    rows = parts.talker.new_cache().fitting_rows(free_bytes)
+    log.info("%.1f GB of memory are free: room for %d rows", free_bytes / 1e9, rows)
     return rows
-
-
-def token_limit(text_tokens: int, asked: int) -> int:
-    """Within how many frames a sentence has to end, the end of speech among them.
-
-    Args:
-        text_tokens: How many tokens its text has.
-        asked: The job's own limit.
-    """
-    by_text = max(LEAST_TOKEN_LIMIT, TOKENS_PER_TEXT_TOKEN * text_tokens)
-    return max(1, min(asked, by_text, MAX_NEW_TOKENS))

@@ -27,8 +27,8 @@ class EngineInfo:
         memory_bytes: What the weights take.
         load_seconds: How long loading took.
         languages: The subset of `backend.contract.LANGUAGES` it speaks.
-        versions: Of the packages it stands on.
-        cuda_graphs: Whether a GPU's work is recorded and replayed.
+        versions: Of the packages that run it.
+        cuda_graphs: Whether decode steps are recorded as CUDA graphs and replayed.
     """
 
     model_id: str
@@ -44,18 +44,25 @@ class EngineInfo:
     versions: dict[str, str]
     cuda_graphs: bool = False
 
+    def __str__(self) -> str:
+        return (
+            f"{self.model_id} on {self.device_name}: {self.memory_bytes / 1e9:.2f} GB, "
+            f"{self.dtype} ({self.dtype_reason}), attention {self.attention}, "
+            f"{self.load_seconds:.1f} s"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class SpeechChunk:
-    """A stretch of one row's speech, or its end.
+    """Some speech of one request, or its end.
 
     Attributes:
-        row: The number of the job that it belongs to.
+        row: The number of the request that it belongs to.
         samples: float32 `(n,)` in [-1, 1]; n may be 0.
-        is_last: Whether the row is over.
-        error: Why it is over, if that is not the end of its speech.
-        restarts: The model lost its way and begins the row anew with this chunk: what came before
-            belongs to no speech.
+        is_last: Whether the request has ended.
+        error: Why it has ended, if not because its speech is complete.
+        restarts: The first attempt had no end, and this chunk is the first of another: the chunks
+            before it have to be dropped.
     """
 
     row: int

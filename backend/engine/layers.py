@@ -1,10 +1,10 @@
-"""One transformer layer of the talker or its code predictor, in few and large operations.
+"""One transformer layer of the talker or the code predictor, in few and large operations.
 
-A frame runs through these layers one position at a time: the talker's once, the code predictor's
-fifteen times. With a handful of rows the number of operations counts and not their size; so
-projections of the same input are one matrix here, norms one operation, and queries and keys are
-turned together. Queries that share a key head are laid out as if they were positions, so that
-attention needs no copies of keys.
+A frame runs through these layers one position at a time: once through the talker's, fifteen times
+through the code predictor's. With a handful of rows the number of operations counts, not their
+size. So projections of the same input are one matrix here, each norm is one operation, and queries
+and keys are rotated together. Query heads that share a key head are stacked along the positions, so
+that attention needs no copies of the keys.
 """
 
 from __future__ import annotations
@@ -12,26 +12,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 from torch.nn import functional
 
-from backend.engine.projection import Projection
-
 if TYPE_CHECKING:
-    from backend.engine.kv_cache import OwnPlaces, Stretch
+    from torch import Tensor
+
+    from backend.engine.kv_cache import DecodeView, PrefillView
+
+_WORTH_SPLITTING = 2**18
+"""A matrix with this many numbers is worth a second thread."""
 
 
 class TransformerLayer:
     """A layer with the package's weights.
 
-    Its joint matrices take the place of the package's own, which become views of them: no weight is
-    held twice, and the package's layer works as before.
+    Its joint matrices replace the package's own, which become views of them: no weight is held
+    twice, and the package's layer works as before.
 
     Args:
         layer: The package's `Qwen3TTSTalkerDecoderLayer` or `Qwen3TTSDecoderLayer`.
 
     Attributes:
         head_dim: The length of a key.
-        key_heads: The keys of a position.
+        key_heads: The number of key heads.
         queries_per_key: How many query heads attend to each key head.
     """
 
@@ -57,31 +61,34 @@ class TransformerLayer:
 
     def __call__(
         self,
-        state: torch.Tensor,
+        hidden: Tensor,
         rows: int,
-        rotation: tuple[torch.Tensor, torch.Tensor],
-        place: Stretch | OwnPlaces,
-        mask: torch.Tensor | None,
-    ) -> torch.Tensor:
+        rotary: tuple[Tensor, Tensor],
+        cache: PrefillView | DecodeView,
+        mask: Tensor | None,
+    ) -> Tensor:
         """Run the layer over new positions.
 
         Args:
-            state: `(rows * positions, hidden)`.
+            hidden: `(rows * positions, hidden)`.
             rows: How many rows there are.
-            rotation: Cosines and `turning_sines` of the new positions, which broadcast to
+            rotary: Cosines and `signed_sines` of the new positions, which broadcast to
                 `(rows, heads, positions, head_dim)`.
-            place: Where their keys and values are remembered.
-            mask: Added to the attention's scores: `(rows or 1, 1, queries, remembered)`, where the
+            cache: Where their keys and values are stored.
+            mask: Added to the attention scores: `(rows or 1, 1, queries, cached)`, where the
                 queries are the positions, repeated `queries_per_key` times. None allows all.
+
+        Returns:
+            `(rows * positions, hidden)`.
         """
-        heads = self._project(self._first_norm(state)).view(rows, -1, self._heads, self.head_dim)
+        heads = self._project(self._first_norm(hidden)).view(rows, -1, self._heads, self.head_dim)
         heads = heads.transpose(1, 2)
-        turned = self._turn(heads.narrow(1, 0, self._query_heads + self.key_heads), rotation)
-        keys, values = place.remember(
-            turned.narrow(1, self._query_heads, self.key_heads),
+        rotated = self._rotate(heads.narrow(1, 0, self._query_heads + self.key_heads), rotary)
+        keys, values = cache.update(
+            rotated.narrow(1, self._query_heads, self.key_heads),
             heads.narrow(1, self._query_heads + self.key_heads, self.key_heads),
         )
-        queries = turned.narrow(1, 0, self._query_heads)
+        queries = rotated.narrow(1, 0, self._query_heads)
         attended = functional.scaled_dot_product_attention(
             queries.reshape(rows, self.key_heads, -1, self.head_dim),
             keys,
@@ -90,17 +97,15 @@ class TransformerLayer:
             scale=self._scale,
         )
         attended = attended.reshape(queries.shape).transpose(1, 2)
-        state = state + self._out(attended.reshape(len(state), -1))
-        gate_and_up = self._gate_and_up(self._second_norm(state))
+        hidden = hidden + self._out(attended.reshape(len(hidden), -1))
+        gate_and_up = self._gate_and_up(self._second_norm(hidden))
         half = gate_and_up.shape[-1] // 2
         gate, up = gate_and_up.narrow(-1, 0, half), gate_and_up.narrow(-1, half, half)
-        return state + self._down(self._activation(gate) * up)
+        return hidden + self._down(self._activation(gate) * up)
 
-    def _turn(
-        self, heads: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]
-    ) -> torch.Tensor:
-        """Norm queries and keys, and turn their pairs of numbers by the positions' angles."""
-        cosines, sines = rotation
+    def _rotate(self, heads: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+        """Norm queries and keys, and apply the rotary embedding."""
+        cosines, sines = rotary
         normed = self._head_norm(heads)
         return torch.addcmul(normed * cosines, normed.roll(self.head_dim // 2, -1), sines)
 
@@ -109,11 +114,11 @@ class RmsNorm:
     """`Qwen3TTSRMSNorm.forward` in few operations.
 
     Args:
-        weight: Broadcasts to the states.
+        weight: Broadcasts to the hidden states.
         epsilon: Added to the mean square.
     """
 
-    def __init__(self, weight: torch.Tensor, epsilon: float) -> None:
+    def __init__(self, weight: Tensor, epsilon: float) -> None:
         self._weight = weight
         self._epsilon = epsilon
         self._exact = torch.promote_types(weight.dtype, torch.float32)
@@ -121,42 +126,99 @@ class RmsNorm:
 
     @classmethod
     def of(cls, norm: Any) -> RmsNorm:
-        """Take the package's norm."""
+        """Use the weight of the package's norm."""
         return cls(norm.weight, norm.variance_epsilon)
 
-    def __call__(self, state: torch.Tensor) -> torch.Tensor:
+    def __call__(self, hidden: Tensor) -> Tensor:
         """Norm the last dimension."""
-        if state.is_cuda:  # which has one kernel for it
-            return functional.rms_norm(state, state.shape[-1:], None, self._epsilon) * self._weight
+        if hidden.is_cuda:  # where one kernel does it
+            normed = functional.rms_norm(hidden, hidden.shape[-1:], None, self._epsilon)
+            return normed * self._weight
         # On a CPU, torch's own takes eight operations, and 1.6 times as long as these four.
-        norm = torch.linalg.vector_norm(state, dim=-1, keepdim=True, dtype=self._exact)
-        mean = torch.addcmul(self._epsilon_tensor, norm, norm, value=1 / state.shape[-1])
-        return (state * mean.rsqrt_()).to(state.dtype) * self._weight
+        norm = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True, dtype=self._exact)
+        mean = torch.addcmul(self._epsilon_tensor, norm, norm, value=1 / hidden.shape[-1])
+        return (hidden * mean.rsqrt_()).to(hidden.dtype) * self._weight
 
 
-def turning_sines(sines: torch.Tensor) -> torch.Tensor:
-    """Give the sines the signs by which a roll turns pairs of numbers: `(..., head_dim)`.
+class Projection:
+    """Linear layers of the same input as one matrix product.
 
-    The package turns `x` by `cat(-right, left) * sines`; `roll(x) * turning_sines` is the same, and
-    takes half the time.
+    With a handful of rows, most of the time goes into reading the weights. On a CPU with several
+    threads, each thread computes a part of the outputs: torch's own product of few rows hardly
+    reads faster with two threads than with one (`docs/performance.md`).
+
+    Args:
+        weight: `(inputs, outputs)`, the transpose of a contiguous tensor.
+        bias: `(outputs,)`, or None.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self._weight = weight
+        self._bias = bias
+        self._parts: Tensor | None = None
+        if (parts := _number_of_parts(weight)) > 1:
+            shape = (parts, weight.shape[1] // parts, weight.shape[0])
+            self._parts = weight.t().view(shape).transpose(1, 2)  # (parts, inputs, outputs / parts)
+            self._bias_parts = None if bias is None else bias.view(parts, 1, -1)
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, *linears: Any) -> Projection:
+        """Join the package's linear layers, whose weights become views of the joint one."""
+        weight = linears[0].weight
+        if len(linears) > 1:
+            weight = torch.cat([each.weight for each in linears])
+            sizes = [each.out_features for each in linears]
+            for each, part in zip(linears, torch.split(weight, sizes), strict=True):
+                each.weight = nn.Parameter(part, requires_grad=False)
+        biases = [each.bias for each in linears if each.bias is not None]
+        return cls(weight.t(), torch.cat(biases) if biases else None)
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """Project `(n, inputs)` to `(n, outputs)`."""
+        if self._parts is None:
+            # `functional.linear` would spend as long before it gets here as a small product takes.
+            if self._bias is None:
+                return torch.mm(hidden, self._weight)
+            return torch.addmm(self._bias, hidden, self._weight)
+        repeated = hidden.expand(len(self._parts), -1, -1)
+        if self._bias is None:
+            projected = torch.bmm(repeated, self._parts)
+        else:
+            projected = torch.baddbmm(self._bias_parts, repeated, self._parts)
+        return projected.transpose(0, 1).flatten(1)
+
+
+def _number_of_parts(weight: Tensor) -> int:
+    """Return into how many parts to split the outputs: one for each thread, if they divide."""
+    is_measured = weight.device.type == "cpu" and weight.dtype == torch.float32
+    if not is_measured or weight.numel() < _WORTH_SPLITTING:
+        return 1
+    threads = range(torch.get_num_threads(), 0, -1)
+    return next(each for each in threads if weight.shape[1] % each == 0)
+
+
+def signed_sines(sines: Tensor) -> Tensor:
+    """Give the sines of a rotary embedding the signs that a roll needs: `(..., head_dim)`.
+
+    The package rotates `x` with `cat(-right, left) * sines`. `roll(x) * signed_sines` is the same,
+    and takes half the time.
     """
     left, right = sines.chunk(2, dim=-1)
     return torch.cat([-left, right], dim=-1)
 
 
-def causal_mask(
-    positions: int, before: int, layer: TransformerLayer, like: torch.Tensor
-) -> torch.Tensor:
-    """Let each new position attend to all before it and to itself.
+def causal_mask(positions: int, cached: int, layer: TransformerLayer, like: Tensor) -> Tensor:
+    """Let each new position attend to itself and to all before it.
 
     Args:
         positions: How many are new.
-        before: How many are remembered.
-        layer: Which the mask is for.
+        cached: How many are in the cache already.
+        layer: The layer that the mask is for.
         like: Gives the mask its type and device.
 
     Returns:
-        `(1, 1, queries, before + positions)`, as `TransformerLayer` takes it.
+        `(1, 1, queries, cached + positions)`, as `TransformerLayer` takes it.
     """
-    blocked = like.new_full((positions, before + positions), -torch.inf).triu(before + 1)
+    blocked = like.new_full((positions, cached + positions), -torch.inf).triu(cached + 1)
     return blocked.repeat(layer.queries_per_key, 1)[None, None]

@@ -1,21 +1,28 @@
-"""Load a checkpoint with the best attention and number format the machine offers."""
+"""Load a checkpoint, with the best attention and number format that the machine offers."""
 
 from __future__ import annotations
 
 import importlib
 import logging
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from qwen_tts import Qwen3TTSModel
 from safetensors import SafetensorError, safe_open
 
 from backend.contract import AUTO_LANGUAGE, LANGUAGES, BackendUnavailableError
+from backend.engine.code_predictor import CodePredictor
 from backend.engine.interface import EngineInfo
+from backend.engine.sampling import Sampling
+from backend.engine.talker import CodecHead, Talker
 from backend.weights.checkpoints import NumberFormat, choose_number_format
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +30,44 @@ _PACKAGES = ("qwen-tts", "torch", "transformers")
 _CODEC = "qwen3_tts_tokenizer_12hz"
 
 
-def load_model(  # noqa: PLR0913 - each is a choice of its own
+@dataclass(frozen=True, slots=True)
+class ModelParts:
+    """The parts of a loaded model that make codec frames.
+
+    Attributes:
+        talker: Reads prompts and frames.
+        codec_head: Samples codebook 0.
+        code_predictor: Samples the residual codes of a frame.
+        code_groups: The codes of a frame.
+        text_pad: `(1, hidden)`, added to frames when the text is used up.
+    """
+
+    talker: Talker
+    codec_head: CodecHead
+    code_predictor: CodePredictor
+    code_groups: int
+    text_pad: torch.Tensor
+
+    @classmethod
+    def of(cls, package_model: Any, text_pad: torch.Tensor) -> ModelParts:
+        """Wrap the parts of a loaded model.
+
+        Args:
+            package_model: The package's `Qwen3TTSModel`.
+            text_pad: `PromptEmbedder.text_pad`.
+        """
+        defaults, talker = package_model.generate_defaults, package_model.model.talker
+        penalty = float(defaults.get("repetition_penalty") or 1.05)
+        return cls(
+            talker=Talker(talker),
+            codec_head=CodecHead(talker, Sampling.from_defaults(defaults), penalty),
+            code_predictor=CodePredictor(talker, Sampling.from_defaults(defaults, "subtalker_")),
+            code_groups=talker.config.num_code_groups,
+            text_pad=text_pad,
+        )
+
+
+def load_model(  # noqa: PLR0913 - independent options
     checkpoint: Path | str,
     *,
     model_id: str,
@@ -38,12 +82,12 @@ def load_model(  # noqa: PLR0913 - each is a choice of its own
         checkpoint: Its folder, or its id on the hub.
         model_id: Names its weights.
         revision: The commit on the hub, if it comes from there.
-        device: Where to; None is the first GPU if there is one.
+        device: Where to load it; None is the first GPU if there is one.
         dtype: What to compute with; None is what suits the device.
         attention: Which kernels to use; None is the fastest that work.
 
     Returns:
-        The package's `Qwen3TTSModel`, and what is known of it.
+        The package's `Qwen3TTSModel`, and what was loaded.
 
     Raises `BackendUnavailableError` if it cannot be loaded or cannot clone voices.
     """
@@ -51,7 +95,7 @@ def load_model(  # noqa: PLR0913 - each is a choice of its own
     where = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
     number_format = _number_format(where, dtype)
     choices = (attention,) if attention else _attention_choices(where, number_format)
-    model, chosen = _load_with_first_that_works(
+    model, chosen = _load(
         str(checkpoint),
         choices,
         device_map=str(where),
@@ -73,16 +117,7 @@ def load_model(  # noqa: PLR0913 - each is a choice of its own
         languages=_languages(model.model),
         versions={package: version(package) for package in _PACKAGES},
     )
-    log.info(
-        "loaded %s on %s: %.2f GB, %s (%s), attention %s, %.1f s",
-        info.model_id,
-        info.device_name,
-        info.memory_bytes / 1e9,
-        info.dtype,
-        info.dtype_reason,
-        info.attention,
-        info.load_seconds,
-    )
+    log.info("loaded %s", info)
     return model, info
 
 
@@ -103,7 +138,7 @@ def _attention_choices(device: torch.device, number_format: NumberFormat) -> tup
 
 
 def _flash_attention_imports() -> bool:
-    """Tell whether flash-attn works here: one built for another torch is found but fails."""
+    """Return whether flash-attn works here: one built for another torch is found but fails."""
     try:
         importlib.import_module("flash_attn")
     except ImportError:
@@ -111,23 +146,20 @@ def _flash_attention_imports() -> bool:
     return True
 
 
-def _load_with_first_that_works(
-    checkpoint: str, choices: tuple[str, ...], **options: Any
-) -> tuple[Any, str]:
-    for attention in choices:
-        try:
-            model = Qwen3TTSModel.from_pretrained(
-                checkpoint, attn_implementation=attention, **options
-            )
-        except (ImportError, ValueError) as error:  # what transformers raises for such kernels
-            if attention == choices[-1]:
-                raise BackendUnavailableError("the checkpoint cannot be loaded") from error
-            log.warning("attention %s does not work here (%s)", attention, type(error).__name__)
-        except (OSError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
+def _load(checkpoint: str, attention: Sequence[str], **options: Any) -> tuple[Any, str]:
+    """Load a checkpoint with the first kernels that work; return it, and which they are."""
+    first, *others = attention
+    try:
+        model = Qwen3TTSModel.from_pretrained(checkpoint, attn_implementation=first, **options)
+    except (ImportError, ValueError) as error:  # what transformers raises for such kernels
+        if not others:
             raise BackendUnavailableError("the checkpoint cannot be loaded") from error
-        else:
-            return model, attention
-    raise BackendUnavailableError("no attention to choose from")
+        log.warning("attention %s does not work here (%s)", first, type(error).__name__)
+    except (OSError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
+        raise BackendUnavailableError("the checkpoint cannot be loaded") from error
+    else:
+        return model, first
+    return _load(checkpoint, others, **options)
 
 
 def _check_that_it_clones(model: Any) -> None:
@@ -139,9 +171,9 @@ def _check_that_it_clones(model: Any) -> None:
 
 def _check_that_it_is_whole(folder: Path, model: Any) -> None:
     """Refuse a folder that lacks weights: transformers would fill in random numbers."""
-    parts = [(folder, model), (folder / "speech_tokenizer", model.speech_tokenizer.model)]
-    for place, module in parts:
-        files = list(place.glob("*.safetensors"))
+    parts = {folder: model, folder / "speech_tokenizer": model.speech_tokenizer.model}
+    for part, module in parts.items():
+        files = list(part.glob("*.safetensors"))
         stored = {name for file in files for name in _names_in(file)}
         missing = module.state_dict().keys() - stored
         if files and missing:
@@ -156,14 +188,9 @@ def _names_in(file: Path) -> list[str]:
 
 
 def _languages(model: Any) -> tuple[str, ...]:
-    spoken = {language.lower() for language in model.get_supported_languages()}
-    return tuple(
-        language
-        for language in LANGUAGES
-        if language == AUTO_LANGUAGE or language.lower() in spoken
-    )
+    spoken = {AUTO_LANGUAGE.lower(), *map(str.lower, model.get_supported_languages())}
+    return tuple(language for language in LANGUAGES if language.lower() in spoken)
 
 
 def _memory_bytes(*modules: torch.nn.Module) -> int:
-    parameters = [parameter for module in modules for parameter in module.parameters()]
-    return sum(parameter.numel() * parameter.element_size() for parameter in parameters)
+    return sum(weight.nbytes for module in modules for weight in module.parameters())

@@ -1,13 +1,11 @@
-"""The plain package, one sentence at a time: the referee that our own loop is compared with.
+"""The plain package, one request at a time: what our own loop is compared with.
 
-It has the face of `FrameLoop`, so that everything around it stays the same, but nothing is heard of
-a sentence before all of it is made, and nobody shares a step with it.
+It has the interface of `GenerationLoop`, so everything around it stays the same. But a request's
+speech comes only when all of it is made, and requests do not share steps.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +14,8 @@ import torch
 from qwen_tts import VoiceClonePromptItem
 
 from backend.contract import GenerationFailedError, SpeechRunsOnError
+from backend.engine.generation import RowOutput
 from backend.engine.interface import SpeechChunk
-from backend.engine.row_output import RowOutput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,103 +33,83 @@ _SEEDS = 2**63
 _NOTHING = np.zeros(0, np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class PackageSentence:
-    """A job that was checked.
-
-    Attributes:
-        text: What to say, without anything that controls the model.
-        language: In which language.
-        voice: Whom to say it as.
-        seed: Where its chance comes from; None is the system.
-        most_tokens: It has to end within so many, the end of speech among them.
-    """
-
-    text: str
-    language: str
-    voice: ClonedVoice
-    seed: int | None
-    most_tokens: int
-
-
 class PackageLoop:
-    """Speaks the jobs that have joined it one after the other. For one thread.
+    """Speaks the requests that are added to it one after the other. For one thread.
 
     Args:
-        check: Checks a job, or raises `SpeechError`.
+        check: Checks a request, or raises `SpeechError`. Returns it with what the model may read as
+            its text and with the limit that its speech has to end within, and its voice.
         package_model: The package's `Qwen3TTSModel`.
-        capacity: The most jobs at once.
-        watermark: Marks what is spoken, or None.
-
-    Attributes:
-        capacity: The same.
+        capacity: The most requests at once.
+        watermark: Marks the speech; None leaves it unmarked.
     """
 
     def __init__(
         self,
-        check: Callable[[SpeechRequest], PackageSentence],
+        check: Callable[[SpeechRequest], tuple[SpeechRequest, ClonedVoice]],
         package_model: Any,
-        *,
         capacity: int,
         watermark: Watermarker | None,
     ) -> None:
-        self.capacity = capacity
+        self._capacity = capacity
         self._check = check
         self._package_model = package_model
         self._watermark = watermark
         self._numbers = count()
-        self._sentences: OrderedDict[int, PackageSentence] = OrderedDict()
+        self._waiting: dict[int, tuple[SpeechRequest, ClonedVoice]] = {}
 
     @property
     def rows(self) -> int:
-        """How many jobs have joined and are not over."""
-        return len(self._sentences)
+        """How many requests were added and have not ended."""
+        return len(self._waiting)
 
-    def join(self, job: SpeechRequest) -> int:
-        """As `FrameLoop.join`."""
-        if self.rows >= self.capacity:
-            raise ValueError(f"{self.rows} jobs are under way already")
-        sentence = self._check(job)
+    def add(self, request: SpeechRequest) -> int:
+        """As `GenerationLoop.add`."""
+        if self.rows >= self._capacity:
+            raise ValueError(f"all {self.rows} rows are in use")
+        checked = self._check(request)
         number = next(self._numbers)
-        self._sentences[number] = sentence
+        self._waiting[number] = checked
         return number
 
-    def leave(self, number: int) -> None:
-        """As `FrameLoop.leave`."""
-        self._sentences.pop(number, None)
+    def remove(self, number: int) -> None:
+        """As `GenerationLoop.remove`."""
+        self._waiting.pop(number, None)
 
     def step(self) -> Iterator[SpeechChunk]:
-        """Speak the job that waits longest; give all of it, and its end."""
-        if not self._sentences:
+        """Speak the request that waits longest; yield all of it, and its end."""
+        if not self._waiting:
             return
-        number, sentence = self._sentences.popitem(last=False)
+        number = next(iter(self._waiting))
+        request, voice = self._waiting.pop(number)
         output = RowOutput(self._watermark)
         try:
-            yield SpeechChunk(number, output.take(self._speak(sentence)), is_last=False)
+            yield SpeechChunk(number, output.push(self._speak(request, voice)), is_last=False)
             yield SpeechChunk(number, output.finish(), is_last=True)
-        except (GenerationFailedError, SpeechRunsOnError) as error:
+        except GenerationFailedError as error:
             yield SpeechChunk(number, _NOTHING, is_last=True, error=error)
 
-    def _speak(self, sentence: PackageSentence) -> NDArray[np.float32]:
-        """Speak a sentence; raise `SpeechRunsOnError` if it finds no end twice."""
-        item = _prompt_item(sentence.voice)
+    def _speak(self, request: SpeechRequest, voice: ClonedVoice) -> NDArray[np.float32]:
+        """Speak a request; raise `SpeechRunsOnError` if its speech has no end twice."""
+        item = _prompt_item(voice)
         for attempt in range(_ATTEMPTS):
-            seed = sentence.seed
+            seed = request.seed
             torch.manual_seed(torch.seed() if seed is None else (seed + attempt) % _SEEDS)
-            # Without an end it makes a frame less than its bound, as it does with one in time.
+            # Speech that reaches the limit without an end has one frame less than it allows, the
+            # same as speech that ends just in time. So it is allowed one token more.
             (speech,), sample_rate = self._package_model.generate_voice_clone(
-                sentence.text,
-                sentence.language,
+                request.text,
+                request.language,
                 voice_clone_prompt=[item],
-                max_new_tokens=sentence.most_tokens + 1,
+                max_new_tokens=request.max_new_tokens + 1,
             )
-            if len(speech) < sentence.most_tokens * FRAME_SAMPLES:
+            if len(speech) < request.max_new_tokens * FRAME_SAMPLES:
                 return np.asarray(speech, np.float32)
-        raise SpeechRunsOnError(sentence.most_tokens * FRAME_SAMPLES / sample_rate)
+        raise SpeechRunsOnError(request.max_new_tokens * FRAME_SAMPLES / sample_rate)
 
 
 def _prompt_item(voice: ClonedVoice) -> VoiceClonePromptItem:
-    """Give a voice as the package has it."""
+    """Convert a voice to the package's type."""
     in_context = voice.codes is not None and voice.transcript is not None
     codes = torch.tensor(voice.codes, dtype=torch.long) if in_context else None
     return VoiceClonePromptItem(

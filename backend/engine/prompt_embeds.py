@@ -1,11 +1,13 @@
-"""How a request is laid out for the talker: which embeddings it reads before it speaks.
+"""From a request to its prompt embeddings: what the talker reads before it speaks.
 
-The talker reads two streams added up position by position, one of text and one of codec frames. A
-request begins with the chat role and the codec's tags (language, speaker); then, in context, the
-reference's transcript and codes; then the text, whose rest is fed to it one token a frame. This is
-what `Qwen3TTSForConditionalGeneration.generate` of qwen-tts 0.1.1 does before it calls the talker,
-for one row, but from token ids instead of a chat template: a text can hold nothing that the model
-takes for control.
+The talker reads the sum of two streams, one of text and one of codec frames, position by position.
+A prompt begins with the chat role and the codec's tags (language, speaker). In in-context mode the
+reference clip's transcript and codes follow. Then comes the text; the tokens that are left over are
+added to the frames that the talker generates, one to each.
+
+`Qwen3TTSForConditionalGeneration.generate` of qwen-tts 0.1.1 does the same before it calls the
+talker. Here it is done for one row, and from token ids instead of a chat template, so that a text
+cannot contain a token that controls the model.
 """
 
 from __future__ import annotations
@@ -18,35 +20,51 @@ import torch
 from backend.contract import AUTO_LANGUAGE, TextNotSpeakableError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from backend.contract import SpeechRequest
     from backend.voice_prompt import ClonedVoice
+
+TOKENS_PER_TEXT_TOKEN = 12
+MIN_TOKEN_LIMIT = 192
+"""Speech has to end within `TOKENS_PER_TEXT_TOKEN` for each token of its text, or within this many
+if that is more. Some 0.3 % of requests never end by themselves. The bounds, which vLLM-Omni has
+too, are far beyond the speech of the others."""
 
 _ROLE = "<|im_start|>assistant\n"
 _ROLE_TOKENS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class LaidOutRequest:
-    """What the talker reads for one row.
+class PreparedRequest:
+    """A checked request with its prompt embeddings.
 
     Attributes:
-        inputs: `(positions, hidden)`, to be read at once.
-        trailing_text: `(tokens, hidden)`, of which one is added at each further frame. After the
-            last comes `RequestLayout.text_pad`.
-        reference_codes: int64 `(frames, code_groups)`, what the codec has heard before the speech;
+        inputs: `(positions, hidden)`, read in the prefill.
+        trailing_text: `(tokens, hidden)`, of which one is added to each generated frame. When they
+            are used up, `PromptEmbedder.text_pad` is added.
+        reference_codes: int64 `(frames, code_groups)`, which the codec decodes before the speech;
             no frames in x-vector mode.
+        max_tokens: Codebook 0 has to end the speech within this many, the end of speech included.
+        seed: For the random numbers; None takes them from the system.
     """
 
-    inputs: torch.Tensor
-    trailing_text: torch.Tensor
-    reference_codes: torch.Tensor
+    inputs: Tensor
+    trailing_text: Tensor
+    reference_codes: Tensor
+    max_tokens: int
+    seed: int | None = None
 
 
-class RequestLayout:
-    """Lays out requests for one loaded model.
+class PromptEmbedder:
+    """Makes the prompt embeddings for one loaded model.
 
     Args:
         model: The package's `Qwen3TTSForConditionalGeneration`.
         tokenizer: Its text tokenizer.
+
+    Attributes:
+        text_pad: `(1, hidden)`, the embedding of the text's padding token.
     """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
@@ -57,19 +75,15 @@ class RequestLayout:
         role = tokenizer(_ROLE).input_ids
         if len(role) != _ROLE_TOKENS:
             raise ValueError("the checkpoint's tokenizer splits the chat role into other tokens")
-        controls = [
-            model.config.tts_bos_token_id,
-            model.config.tts_eos_token_id,
-            model.config.tts_pad_token_id,
-        ]
+        ids = model.config
+        controls = [ids.tts_bos_token_id, ids.tts_eos_token_id, ids.tts_pad_token_id]
         with torch.inference_mode():
             self._role = self._embed_text(role)
-            self._text_begin, self._text_end, self.text_pad = self._embed_text(controls).unsqueeze(
-                1
-            )
+            embedded = self._embed_text(controls).unsqueeze(1)
+            self._text_begin, self._text_end, self.text_pad = embedded
 
     def tokenize(self, text: str) -> list[int]:
-        """Turn text into tokens, of which none controls the model.
+        """Turn text into tokens, without those that control the model.
 
         Raises `TextNotSpeakableError` if nothing is left.
         """
@@ -86,35 +100,39 @@ class RequestLayout:
         return text
 
     @torch.inference_mode()
-    def lay_out(self, tokens: list[int], voice: ClonedVoice, language: str) -> LaidOutRequest:
-        """Lay out one request.
+    def embed(self, request: SpeechRequest, voice: ClonedVoice) -> PreparedRequest:
+        """Embed a request that was checked.
 
         Args:
-            tokens: What to say, from `tokenize`.
-            voice: Whom to say it as.
-            language: One of the model's own, or Auto.
+            request: What to say.
+            voice: The content of its voice prompt.
+
+        Raises `TextNotSpeakableError` if its text has no words.
         """
+        tokens = spoken = self.tokenize(request.text)
+        config, device = self._codec_config, self._role.device
         speaker = torch.tensor(voice.speaker_embedding).to(self._role)
-        tags = self._embed_codec(self._language_tags(language))
-        pad, begin = self._embed_codec(
-            [self._codec_config.codec_pad_id, self._codec_config.codec_bos_id]
-        ).unsqueeze(1)
+        tags = self._embed_codec(self._language_tags(request.language))
+        pad, begin = self._embed_codec([config.codec_pad_id, config.codec_bos_id]).unsqueeze(1)
         codec_head = torch.cat([tags, speaker.unsqueeze(0), pad])
         text_head = torch.cat([self.text_pad.expand(len(codec_head) - 1, -1), self._text_begin])
-        head = [self._role, text_head + codec_head]
         if voice.codes is None or voice.transcript is None:
-            text = torch.cat([self._embed_text(tokens), self._text_end])
-            inputs = torch.cat([*head, text[:1] + begin])
-            no_codes = torch.zeros(0, self._codec_config.num_code_groups, dtype=torch.long)
-            return LaidOutRequest(inputs, text[1:], no_codes.to(inputs.device))
-        codes = torch.tensor(voice.codes).to(self._role.device, torch.long)
-        spoken = [*self.tokenize(voice.transcript), *tokens]
+            codes = torch.zeros(0, config.num_code_groups, dtype=torch.long, device=device)
+            frames = begin
+        else:
+            codes = torch.tensor(voice.codes).to(device, torch.long)
+            frames = torch.cat([begin, self._embed_frames(codes)])
+            spoken = [*self.tokenize(voice.transcript), *tokens]
         text = torch.cat([self._embed_text(spoken), self._text_end])
-        frames = torch.cat([begin, self._embed_frames(codes)])
         missing = max(0, len(frames) - len(text))
         text = torch.cat([text, self.text_pad.expand(missing, -1)])
-        inputs = torch.cat([*head, text[: len(frames)] + frames])
-        return LaidOutRequest(inputs, text[len(frames) :], codes)
+        return PreparedRequest(
+            torch.cat([self._role, text_head + codec_head, text[: len(frames)] + frames]),
+            text[len(frames) :],
+            codes,
+            token_limit(len(tokens), request.max_new_tokens),
+            request.seed,
+        )
 
     def _language_tags(self, language: str) -> list[int]:
         config = self._codec_config
@@ -127,24 +145,28 @@ class RequestLayout:
             config.codec_think_eos_id,
         ]
 
-    def _embed_text(self, tokens: list[int]) -> torch.Tensor:
+    def _embed_text(self, tokens: list[int]) -> Tensor:
+        embedding = self._talker.get_text_embeddings()
         ids = torch.tensor(tokens, device=self._talker.device)
-        embedded: torch.Tensor = self._talker.text_projection(
-            self._talker.get_text_embeddings()(ids)
-        )
-        return embedded
+        return self._talker.text_projection(embedding(ids))  # type: ignore[no-any-return]
 
-    def _embed_codec(self, ids: list[int]) -> torch.Tensor:
-        embedded: torch.Tensor = self._talker.get_input_embeddings()(
-            torch.tensor(ids, device=self._talker.device)
-        )
-        return embedded
+    def _embed_codec(self, ids: list[int]) -> Tensor:
+        embedding = self._talker.get_input_embeddings()
+        return embedding(torch.tensor(ids, device=self._talker.device))  # type: ignore[no-any-return]
 
-    def _embed_frames(self, codes: torch.Tensor) -> torch.Tensor:
+    def _embed_frames(self, codes: Tensor) -> Tensor:
         """Embed codec frames, `(frames, code_groups)`, as `(frames, hidden)`."""
-        tables = [
-            self._talker.get_input_embeddings(),
-            *self._talker.code_predictor.get_input_embeddings(),
-        ]
-        embedded = [table(codes[:, group]) for group, table in enumerate(tables)]
+        residual = self._talker.code_predictor.get_input_embeddings()
+        embeddings = [self._talker.get_input_embeddings(), *residual]
+        embedded = [embedding(codes[:, group]) for group, embedding in enumerate(embeddings)]
         return torch.stack(embedded, dim=1).sum(dim=1)
+
+
+def token_limit(text_tokens: int, max_new_tokens: int) -> int:
+    """Return within how many tokens of codebook 0 a request has to end.
+
+    Args:
+        text_tokens: How many tokens its text has.
+        max_new_tokens: The request's own limit.
+    """
+    return min(max_new_tokens, max(MIN_TOKEN_LIMIT, TOKENS_PER_TEXT_TOKEN * text_tokens))

@@ -1,4 +1,4 @@
-"""The talker's layers: embeddings in, states out from which codes are chosen."""
+"""The talker: its layers, and the head that samples codebook 0 from its hidden states."""
 
 from __future__ import annotations
 
@@ -6,30 +6,33 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backend.engine.kv_cache import KeyValues
-from backend.engine.layers import (
-    RmsNorm,
-    TransformerLayer,
-    causal_mask,
-    turning_sines,
-)
+from backend.engine.kv_cache import KVCache
+from backend.engine.layers import Projection, RmsNorm, TransformerLayer, causal_mask, signed_sines
+from backend.engine.sampling import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from backend.engine.kv_cache import OwnPlaces, Stretch
+    from torch import Tensor
+
+    from backend.engine.kv_cache import DecodeView, PrefillView
+    from backend.engine.sampling import Sampling
+
+_MIN_TOKENS = 2  # as in qwen-tts: speech does not end before
+_CONTROL_CODES = 1_024  # as in qwen-tts: the last ids of the vocabulary, which are not speech
 
 
 class Talker:
-    """A loaded talker. Keeps nothing of what it reads: that is in `KeyValues`.
+    """The layers of a loaded talker. They keep nothing of what they read: that is in a `KVCache`.
 
     Args:
         model: The package's `Qwen3TTSTalkerForConditionalGeneration`.
 
     Attributes:
-        growths: How often its tables of angles have been laid out anew, which moves them.
+        reallocations: How often the tables of the rotary embedding have grown, which moves them in
+            memory.
 
-    Raises ValueError if it looks back over a sliding window, as no published checkpoint does.
+    Raises ValueError if the talker has a sliding window, as no published checkpoint does.
     """
 
     def __init__(self, model: Any) -> None:
@@ -37,76 +40,116 @@ class Talker:
             raise ValueError("the talker's layers are expected to attend to all positions")
         self._layers = [TransformerLayer(layer) for layer in model.model.layers]
         self._norm = RmsNorm.of(model.model.norm)
-        self._rotary = model.model.rotary_emb
+        self._rotary_embedding = model.model.rotary_emb
         self._like = torch.empty(0, dtype=model.dtype, device=model.device)
         self._cosines = self._sines = self._like
-        self.growths = 0
+        self.reallocations = 0
 
-    def new_memory(self) -> KeyValues:
-        """Make memory for rows, without room yet."""
+    def new_cache(self) -> KVCache:
+        """Make an empty KV cache, without room yet."""
         layer = self._layers[0]
-        return KeyValues(len(self._layers), layer.key_heads, layer.head_dim, self._like)
+        return KVCache(len(self._layers), layer.key_heads, layer.head_dim, self._like)
 
     def reserve(self, positions: int) -> None:
-        """Prepare to read so many positions of a row."""
+        """Compute the rotary embedding of this many positions."""
         if positions <= len(self._cosines):
             return
-        # All three of a position's coordinates (time, height, width) are the same in speech, where
-        # the package's multimodal rotation is the plain one.
-        places = torch.arange(positions, device=self._like.device).expand(3, 1, -1)
-        cosines, sines = self._rotary(self._like, places)
+        # A position has three coordinates (time, height, width). In speech all are the same, which
+        # makes the package's multimodal rotary embedding a plain one.
+        coordinates = torch.arange(positions, device=self._like.device).expand(3, 1, -1)
+        cosines, sines = self._rotary_embedding(self._like, coordinates)
         self._cosines = cosines[0, 0]
-        self._sines = turning_sines(sines[0, 0])
-        self.growths += 1
+        self._sines = signed_sines(sines[0, 0])
+        self.reallocations += 1
 
-    def read_stretch(
-        self, inputs: torch.Tensor, memory: KeyValues, row: int, start: int
-    ) -> torch.Tensor:
+    def prefill(self, inputs: Tensor, cache: KVCache, row: int, start: int) -> Tensor:
         """Read several positions of one row.
 
         Args:
             inputs: `(positions, hidden)`.
-            memory: Has room for them.
-            row: Whose they are.
-            start: How many positions it has.
+            cache: Has room for them.
+            row: The row in the cache.
+            start: How many positions of the row are in the cache already.
 
         Returns:
-            The last position's state, `(hidden,)`.
+            The last position's hidden state, `(hidden,)`.
         """
         end = start + len(inputs)
-        rotation = self._cosines[start:end], self._sines[start:end]
+        rotary = self._cosines[start:end], self._sines[start:end]
         mask = causal_mask(len(inputs), start, self._layers[0], self._like)
-        places = memory.stretches(row, start, end)
-        return self._read(inputs, 1, rotation, places, mask)[-1]
+        views = cache.prefill_views(row, start, end)
+        return self._forward(inputs, 1, rotary, views, mask)[-1]
 
-    def read_step(
-        self, inputs: torch.Tensor, memory: KeyValues, lengths: torch.Tensor, end: int
-    ) -> torch.Tensor:
+    def decode_step(self, inputs: Tensor, cache: KVCache, lengths: Tensor, end: int) -> Tensor:
         """Read the next position of each of the first rows.
 
         Args:
             inputs: `(rows, hidden)`.
-            memory: Has room for them.
-            lengths: int64 `(rows,)`, how many positions each has.
-            end: More than the longest; no more than there is room for.
+            cache: Has room for them.
+            lengths: int64 `(rows,)`, how many positions each row has in the cache.
+            end: More than the longest length; no more than there is room for.
 
         Returns:
-            Their states, `(rows, hidden)`.
+            Their hidden states, `(rows, hidden)`.
         """
-        rotation = self._cosines[lengths][:, None, None], self._sines[lengths][:, None, None]
+        rotary = self._cosines[lengths][:, None, None], self._sines[lengths][:, None, None]
         is_later = torch.arange(end, device=lengths.device) > lengths.unsqueeze(1)
         mask = self._like.new_zeros(is_later.shape).masked_fill_(is_later, -torch.inf)
-        places = memory.own_places(lengths, end)
-        return self._read(inputs, len(inputs), rotation, places, mask[:, None, None])
+        views = cache.decode_views(lengths, end)
+        return self._forward(inputs, len(inputs), rotary, views, mask[:, None, None])
 
-    def _read(
+    def _forward(
         self,
-        state: torch.Tensor,
+        hidden: Tensor,
         rows: int,
-        rotation: tuple[torch.Tensor, torch.Tensor],
-        places: Sequence[Stretch | OwnPlaces],
-        mask: torch.Tensor,
-    ) -> torch.Tensor:
-        for layer, place in zip(self._layers, places, strict=True):
-            state = layer(state, rows, rotation, place, mask)
-        return self._norm(state)
+        rotary: tuple[Tensor, Tensor],
+        views: Sequence[PrefillView | DecodeView],
+        mask: Tensor,
+    ) -> Tensor:
+        for layer, view in zip(self._layers, views, strict=True):
+            hidden = layer(hidden, rows, rotary, view, mask)
+        return self._norm(hidden)
+
+
+class CodecHead:
+    """Samples the code of codebook 0, the first of each frame, for many rows at once.
+
+    Args:
+        talker: The package's `Qwen3TTSTalkerForConditionalGeneration`.
+        sampling: How a code is sampled, after the other rules are applied.
+        repetition_penalty: For codes that a row has had, as in transformers.
+
+    Attributes:
+        end_of_speech: The code that ends a row.
+        vocabulary: How many codes there are, control codes among them.
+    """
+
+    def __init__(self, talker: Any, sampling: Sampling, repetition_penalty: float) -> None:
+        self.end_of_speech: int = talker.config.codec_eos_token_id
+        self.vocabulary: int = talker.config.vocab_size
+        self._project = Projection.of(talker.codec_head)
+        self._sampling = sampling
+        self._penalty = repetition_penalty
+        codes = torch.arange(self.vocabulary, device=talker.device)
+        self._is_end = codes == self.end_of_speech
+        self._is_control = (codes >= self.vocabulary - _CONTROL_CODES) & ~self._is_end
+
+    def sample(self, hidden: Tensor, seen: Tensor, frames: Tensor, uniforms: Tensor) -> Tensor:
+        """Sample the codebook 0 code of each row's next frame.
+
+        Args:
+            hidden: `(rows, hidden)`, the talker's hidden states.
+            seen: bool `(rows, vocabulary)`, the codes that each row has had.
+            frames: int64 `(rows,)`, how many frames each row has.
+            uniforms: `(rows,)`, in [0, 1).
+
+        Returns:
+            int64 `(rows,)`: each a code of speech, the end of speech, or `FAILED`.
+        """
+        logits = self._project(hidden).float()
+        is_finite = logits.isfinite().all(dim=-1)
+        penalised = torch.where(logits < 0, logits * self._penalty, logits / self._penalty)
+        logits = torch.where(seen, penalised, logits)
+        is_too_early = (frames < _MIN_TOKENS).unsqueeze(1)
+        logits.masked_fill_(self._is_control | (is_too_early & self._is_end), -torch.inf)
+        return self._sampling.sample(logits, uniforms).masked_fill_(~is_finite, FAILED)

@@ -1,4 +1,4 @@
-"""The checkpoints that the decoder is measured on, and how much of each measurement they bear.
+"""The checkpoints that the decode loop is measured on, and how much is measured on each.
 
 Their speech never ends by itself, so that both sides can be asked for exactly as many frames.
 """
@@ -46,7 +46,7 @@ _TRUE_SHAPE = {
     "decoder_channels": 1_536,
 }
 """Talker, code predictor and codec decoder of Qwen3-TTS-12Hz-0.6B-Base, by its config.json. What a
-frame does not pass through stays small: the text embedding has the miniature's 273 tokens instead
+frame does not use stays small: the text embedding has the miniature's 273 tokens instead
 of 151,936, and the codec's encoder is the miniature's."""
 
 
@@ -55,17 +55,17 @@ class Plan:
     """What is measured on a checkpoint.
 
     Attributes:
-        sizes: What `build_miniature` makes it from; None for a folder that is there already.
-        threads: How many torch computes with; None leaves that to torch.
+        sizes: What `build_miniature` makes it from; None for a folder that exists already.
+        threads: Of torch; None is torch's own choice.
         reference_seconds: Of the voice's reference clip.
         frames: Of each request.
         repeats: Of each measurement.
         codec_seconds: Lengths of speech to decode.
         codec_repeats: Of each of them.
         one_pass_seconds: The longest of them that is also decoded in one pass, whose memory grows
-            with it: with the published codec by 0.2 GB a second.
-        has_company: Whether callers who speak at the same time are measured.
-        has_limit: Whether memory bandwidth is what limits it.
+            with it, by 0.2 GB a second with the published codec.
+        has_callers: Whether several callers at the same time are measured.
+        has_limit: Whether memory bandwidth limits its speed.
     """
 
     sizes: Mapping[str, Any] | None
@@ -76,7 +76,7 @@ class Plan:
     codec_seconds: tuple[int, ...]
     codec_repeats: int
     one_pass_seconds: int
-    has_company: bool
+    has_callers: bool
     has_limit: bool
 
 
@@ -90,7 +90,7 @@ PLANS = {
         codec_seconds=(5, 20, 60),
         codec_repeats=9,
         one_pass_seconds=60,
-        has_company=True,
+        has_callers=True,
         has_limit=False,
     ),
     "true-shape": Plan(
@@ -102,7 +102,7 @@ PLANS = {
         codec_seconds=(5, 20, 60),
         codec_repeats=1,
         one_pass_seconds=5,
-        has_company=False,
+        has_callers=False,
         has_limit=True,
     ),
 }
@@ -116,7 +116,7 @@ _FOLDER = Plan(
     codec_seconds=(5, 20, 60),
     codec_repeats=1,
     one_pass_seconds=20,
-    has_company=True,
+    has_callers=True,
     has_limit=True,
 )
 

@@ -1,4 +1,4 @@
-"""What the codec costs for each frame: streamed with its state, and in one go."""
+"""What the codec costs for each frame: in pieces with its state, and in one pass."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from backend.engine.generation import FIRST_FRAMES, FRAMES
+from backend.engine.generation import CHUNK_FRAMES, FIRST_CHUNK_FRAMES
 from benchmarks.measuring import compare, seconds_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def measure_codec(
     """Compare the milliseconds for a frame, at several lengths of speech.
 
     The other sides are the package's own decode, which takes 300 frames at a time and repeats 25 of
-    them, and its decoder over all frames at once; "ratio" is to the cheaper of the two.
+    them, and its decoder over all frames at once; "ratio" compares with the cheaper of the two.
     """
     return {
         str(seconds): _at_length(ours, package, plan, seconds) for seconds in plan.codec_seconds
@@ -54,8 +54,10 @@ def _at_length(
 
 def _stream(ours: EngineParts, codes: torch.Tensor) -> None:
     """Decode in the chunks in which the engine does."""
-    stream = ours.open_codec()
-    first, rest = codes.tensor_split([sum(FIRST_FRAMES)], dim=1)
-    chunks = *torch.split(first, list(FIRST_FRAMES), dim=1), *torch.split(rest, FRAMES, dim=1)
-    for chunk in chunks:
-        stream.decode(chunk).cpu()
+    first, rest = codes.tensor_split([sum(FIRST_CHUNK_FRAMES)], dim=1)
+    ours.decode_in_pieces(
+        [
+            *torch.split(first, list(FIRST_CHUNK_FRAMES), dim=1),
+            *torch.split(rest, CHUNK_FRAMES, dim=1),
+        ]
+    )

@@ -1,4 +1,4 @@
-"""How long it takes until a request is heard: alone, and while others speak."""
+"""How long the first chunk of a request takes: alone, and while others speak."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from benchmarks.our_service import OurService
 
 FIRST_FRAMES = 4
-"""Of the first chunk: the target speaks of so many."""
+"""Of the first chunk, as the target has it."""
 
 OTHERS = 7
-"""Callers who speak while another one comes."""
+"""Requests that run while a new one comes."""
 
 _FRAMES = 8
-_NEWCOMERS = 5
+_NEW_REQUESTS = 5
 
 
 def measure_first_chunk(ours: EngineParts, text: str, repeats: int) -> dict[str, float]:
@@ -33,12 +33,12 @@ def measure_first_chunk(ours: EngineParts, text: str, repeats: int) -> dict[str,
         repeats: How often each is measured.
 
     Returns:
-        Milliseconds, and as "ratio" what the first chunk takes beside its prompt, divided by four
-        frames and one call of the codec. "new_reference_ms" comes on top for a voice that is not
-        among the latest.
+        Milliseconds. "ratio" is what the first chunk takes after its prefill, divided by four
+        frames and one call of the codec. "new_reference_ms" is added for a voice that is not among
+        the latest.
     """
     codes = ours.random_codes(FIRST_FRAMES)
-    turns = count(1)  # so that no reference has been heard before
+    shifts = count(1)  # so that no reference has been decoded before
     ours.run(text, FIRST_FRAMES)
     cost = compare(
         repeats,
@@ -46,8 +46,10 @@ def measure_first_chunk(ours: EngineParts, text: str, repeats: int) -> dict[str,
             "first_chunk_ms": lambda: ours.run(text, FIRST_FRAMES)[1],
             "prompt_ms": lambda: ours.run_language(text, 1).prompt_seconds,
             "frame_ms": lambda: median(ours.run_language(text, _FRAMES).frame_seconds),
-            "codec_ms": lambda: seconds_of(lambda: ours.open_codec().decode(codes)),
-            "new_reference_ms": lambda: seconds_of(lambda: ours.hear_reference(text, next(turns))),
+            "codec_ms": lambda: seconds_of(lambda: ours.decode_in_pieces([codes])),
+            "new_reference_ms": lambda: seconds_of(
+                lambda: ours.decode_reference(text, next(shifts))
+            ),
         },
     )
     cost = {name: seconds * 1_000 for name, seconds in cost.items()}
@@ -55,42 +57,42 @@ def measure_first_chunk(ours: EngineParts, text: str, repeats: int) -> dict[str,
     return {**cost, "ratio": (cost["first_chunk_ms"] - cost["prompt_ms"]) / needed}
 
 
-def measure_in_company(service: OurService, text: str, repeats: int) -> dict[str, float]:
-    """Compare the milliseconds until a request is heard: alone, and while seven others speak.
+def measure_with_others(service: OurService, text: str, repeats: int) -> dict[str, float]:
+    """Compare the milliseconds until the first chunk: alone, and while seven others speak.
 
     Args:
         service: Idle.
-        text: What everybody asks for.
-        repeats: How often it is measured, with several newcomers each time.
+        text: The text of all requests.
+        repeats: How often it is measured, with several new requests each time.
     """
 
     def alone() -> float:
-        return service.run(_newcomers(service, text))
+        return service.run(_new_requests(service, text))
 
-    def in_company() -> float:
-        return service.run(_beside_others(service, text))
+    def with_others() -> float:
+        return service.run(_with_others(service, text))
 
-    cost = compare(repeats, {"idle_ms": alone, "in_company_ms": in_company})
+    cost = compare(repeats, {"idle_ms": alone, "in_company_ms": with_others})
     return {**cost, "ratio": cost["in_company_ms"] / cost["idle_ms"]}
 
 
-async def _newcomers(service: OurService, text: str) -> float:
-    """Let callers come one after the other; return the median time until they were heard."""
-    seconds = [await service.time_to_first_chunk(text, "newcomer") for _ in range(_NEWCOMERS)]
+async def _new_requests(service: OurService, text: str) -> float:
+    """Make requests one after the other; return the median time until their first chunks."""
+    seconds = [await service.time_to_first_chunk(text, "new caller") for _ in range(_NEW_REQUESTS)]
     return median(seconds) * 1_000
 
 
-async def _beside_others(service: OurService, text: str) -> float:
+async def _with_others(service: OurService, text: str) -> float:
     begun = [asyncio.Event() for _ in range(OTHERS)]
     others = [
         asyncio.create_task(_speak_on(service, text, f"other {number}", event))
         for number, event in enumerate(begun)
     ]
     await asyncio.gather(*(event.wait() for event in begun))
-    milliseconds = await _newcomers(service, text)
+    milliseconds = await _new_requests(service, text)
     for other in others:
         if other.done():
-            raise RuntimeError("the others were through too soon")
+            raise RuntimeError("the other requests ended too soon")
         other.cancel()
     await asyncio.gather(*others, return_exceptions=True)
     return milliseconds

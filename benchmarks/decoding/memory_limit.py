@@ -1,7 +1,7 @@
-"""How fast a machine could speak, if reading the weights were all that it had to do.
+"""How fast a machine could speak if it only had to read the weights.
 
-One request at a time does a multiplication or two with each weight that it reads, so memory sets
-the limit: the bytes that a frame reads, divided by the rate at which they can be read.
+A single request does one or two multiplications with each weight that it reads. So memory bandwidth
+sets the limit: the bytes that a frame reads, divided by the rate at which they can be read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Part:
     """Weights that a frame reads.
 
     Attributes:
-        name: Which.
+        name: For people.
         times: How often a frame reads them.
         size: Their bytes.
     """
@@ -38,7 +38,7 @@ class Part:
 
     @property
     def bytes_per_frame(self) -> int:
-        """What a frame reads of them in all."""
+        """The bytes that a frame reads of them."""
         return self.times * self.size
 
 
@@ -48,8 +48,8 @@ class Gpu:
 
     Attributes:
         name: As people call it.
-        gigabytes_per_second: What its memory gives.
-        compute_capability: Of CUDA.
+        gigabytes_per_second: Its memory bandwidth.
+        compute_capability: Its CUDA compute capability.
     """
 
     name: str
@@ -84,12 +84,12 @@ PUBLISHED = {
 def parts_of(talker: Any, bytes_per_number: int | None = None) -> list[Part]:
     """List what each frame reads.
 
-    Left out are the embeddings, of which it reads a few rows, and the keys and values of earlier
-    positions: with the published sizes they are a hundredth of the rest after 300 positions.
+    The embeddings are left out, because a frame reads a few of their rows. So is the KV cache: with
+    the published sizes it is a hundredth of the rest after 300 positions.
 
     Args:
         talker: The package's `Qwen3TTSTalkerForConditionalGeneration`.
-        bytes_per_number: None is as it is loaded.
+        bytes_per_number: None for the type that it is loaded with.
     """
     predictor = talker.code_predictor
     steps = len(predictor.lm_head)

@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 FRAMES_PER_SECOND = 12.5
 SENTENCES_EACH = 2
 LENGTHS = (16, 24, 32)
-"""Frames of a sentence, 1.3 to 2.6 s: multiples of the engine's chunks, so that nobody leaves in
-the middle of one."""
+"""Frames of a sentence, 1.3 to 2.6 s: ends of the engine's chunks, so that no request is cancelled
+in the middle of one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody who asks for some sentences, each when the one before it was heard.
+    """A caller who asks for some sentences, each when the one before it is complete.
 
     Attributes:
-        name: Unlike the others'.
-        arrives: The seconds after which they do.
+        name: Different for each caller.
+        arrives: The seconds after which the first sentence is asked for.
         frames: Of each sentence.
     """
 
@@ -43,17 +43,17 @@ class Caller:
 
 
 def draw_callers(count: int, within: float, seed: int) -> list[Caller]:
-    """Let callers arrive independently of each other.
+    """Draw callers who arrive independently of each other.
 
     Args:
         count: How many.
         within: The seconds that all of them take to arrive, on average. The first is there at once.
         seed: The same gives the same callers.
     """
-    chance = np.random.default_rng(seed)
-    gaps = chance.exponential(within / (count - 1), count - 1)
+    generator = np.random.default_rng(seed)
+    gaps = generator.exponential(within / (count - 1), count - 1)
     arrivals = np.concatenate([[0.0], gaps.cumsum()])
-    frames = chance.choice(LENGTHS, (count, SENTENCES_EACH))
+    frames = generator.choice(LENGTHS, (count, SENTENCES_EACH))
     return [
         Caller(f"caller {number}", float(arrives), tuple(map(int, each)))
         for number, (arrives, each) in enumerate(zip(arrivals, frames, strict=True))
@@ -75,7 +75,7 @@ def measure_arrivals(
     """
     sentence = float(np.mean(LENGTHS)) / FRAMES_PER_SECOND
     began = time.perf_counter()
-    service.run(_hear(service, "caller", SENTENCES[0], sentence))
+    service.run(_receive(service, "caller", SENTENCES[0], sentence))
     within = time.perf_counter() - began
     return {
         str(count): _compare(service, package, draw_callers(count, within, seed=count), repeats)
@@ -105,19 +105,19 @@ async def _ask_service(service: OurService, callers: Sequence[Caller]) -> float:
 async def _call(service: OurService, caller: Caller) -> float:
     await asyncio.sleep(caller.arrives)
     seconds = [
-        await _hear(service, caller.name, text, frames / FRAMES_PER_SECOND)
+        await _receive(service, caller.name, text, frames / FRAMES_PER_SECOND)
         for text, frames in _sentences(caller)
     ]
     return sum(seconds)
 
 
-async def _hear(service: OurService, caller: str, text: str, seconds: float) -> float:
-    """Listen to so many seconds of a text, which has more; return how many came."""
+async def _receive(service: OurService, caller: str, text: str, seconds: float) -> float:
+    """Wait for this many seconds of a text, which has more; return how many came."""
     async with aclosing(service.listen(text, caller)) as speech:
-        async for heard in speech:
-            if heard >= seconds:
-                return heard
-    raise RuntimeError("the speech was over too soon")
+        async for received in speech:
+            if received >= seconds:
+                return received
+    raise RuntimeError("the speech ended too soon")
 
 
 def _ask_package(package: TimedPackage, callers: Sequence[Caller]) -> float:

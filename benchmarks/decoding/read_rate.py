@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from backend.engine.projection import Projection
+from backend.engine.layers import Projection
 from benchmarks.measuring import seconds_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def read_rates(talker: Any) -> dict[str, float]:
 
     Returns:
         "sum" and "max" go through a gigabyte of numbers. "linear" multiplies every matrix with one
-        vector as torch does, "matvec" with a part of the outputs for each thread.
+        vector as torch does, "matvec" with a part of the outputs in each thread.
     """
     numbers = torch.ones(_READ_BYTES // 4, device=talker.device)
     matrices = [

@@ -16,7 +16,7 @@ from backend.engine.engine import Engine
 from benchmarks.decoding.checkpoints import Plan, plan_for, prepare
 from benchmarks.decoding.codec_cost import measure_codec
 from benchmarks.decoding.engine_parts import EngineParts
-from benchmarks.decoding.first_chunk import measure_first_chunk, measure_in_company
+from benchmarks.decoding.first_chunk import measure_first_chunk, measure_with_others
 from benchmarks.decoding.memory_limit import parts_of
 from benchmarks.decoding.random_arrivals import measure_arrivals
 from benchmarks.decoding.read_rate import read_rates
@@ -40,7 +40,7 @@ def measure(model: str) -> dict[str, Any]:
     Returns:
         Sub-objects for what `benchmarks.decoder` prints.
     """
-    logging.getLogger("transformers").setLevel(logging.ERROR)  # it tells of every generation
+    logging.getLogger("transformers").setLevel(logging.ERROR)  # it logs every generation
     plan = plan_for(model)
     with tempfile.TemporaryDirectory() as folder:
         return _measure(plan, prepare(model, Path(folder)))
@@ -64,7 +64,7 @@ def _measure(plan: Plan, checkpoint: str) -> dict[str, Any]:
     }
 
     def note(name: str, measured: dict[str, Any]) -> None:
-        """Keep what was measured, and show it to who waits for the rest."""
+        """Keep what was measured, and print it as progress."""
         figures[name] = measured
         print(name, json.dumps(measured), file=sys.stderr)  # noqa: T201 - as above
 
@@ -72,9 +72,9 @@ def _measure(plan: Plan, checkpoint: str) -> dict[str, Any]:
     if plan.has_limit:
         note("limit", _measure_limit(ours, plan))
     note("first_chunk", measure_first_chunk(ours, TEXT, plan.repeats))
-    if plan.has_company:
+    if plan.has_callers:
         service = OurService(engine, reference, TEXT)
-        note("first_chunk_in_company", measure_in_company(service, TEXT, plan.repeats))
+        note("first_chunk_in_company", measure_with_others(service, TEXT, plan.repeats))
         note("callers", measure_arrivals(service, package, CALLERS, _ARRIVALS))
         service.close()
     note("codec", measure_codec(ours, package, plan))
@@ -82,7 +82,7 @@ def _measure(plan: Plan, checkpoint: str) -> dict[str, Any]:
 
 
 def _measure_one_request(ours: EngineParts, package: TimedPackage, plan: Plan) -> dict[str, float]:
-    """Compare frames per second, the reading of the prompt included."""
+    """Compare frames per second, the prefill included."""
     ours.run_language(TEXT, plan.frames)  # the first calls of everything are slow
     package.run(TEXT, plan.frames)
     package_language: list[float] = []
@@ -118,8 +118,8 @@ def _measure_one_request(ours: EngineParts, package: TimedPackage, plan: Plan) -
 def _measure_limit(ours: EngineParts, plan: Plan) -> dict[str, Any]:
     """Compare a frame with the time that reading its weights takes.
 
-    Of both the best counts: on a machine that others use too, the medians of different things tell
-    more of the others than of either.
+    The best of both counts: on a shared machine, the medians of two measurements would differ more
+    by what else ran at the time.
     """
     parts = parts_of(ours.talker)
     size = sum(part.bytes_per_frame for part in parts)

@@ -1,4 +1,4 @@
-"""The plain package, asked for exactly so many frames, with the time of its parts."""
+"""The plain package, asked for an exact number of frames, with the time of its parts."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class PackageRun:
     """One call of `generate_voice_clone`.
 
     Attributes:
-        frames: What it spoke.
-        language_seconds: What the codec frames took, the reading of the prompt included.
-        seconds: All of it, the codec included.
+        frames: How many it made.
+        language_seconds: For the codec frames, the prefill included.
+        seconds: For all of it, the codec included.
     """
 
     frames: int
@@ -27,7 +27,7 @@ class PackageRun:
 
 
 class TimedPackage(PlainService):
-    """`generate_voice_clone`, with a clock around its language-model part.
+    """`generate_voice_clone`, with the time of its language model.
 
     Takes the same arguments as `PlainService`.
     """
@@ -40,11 +40,11 @@ class TimedPackage(PlainService):
         self._model.model.generate = self._generate_timed
 
     def run(self, text: str, frames: int) -> PackageRun:
-        """Speak the first so many frames of a text, or all of it if it has fewer."""
+        """Speak at most this many frames of a text."""
         with self._lock:
             began = time.perf_counter()
-            # The package has a frame's first code a step before the rest of it: the last token
-            # it is allowed makes no frame.
+            # The package samples codebook 0 of a frame one step before the frame's other codes, so
+            # its last token makes no frame.
             self._model.generate_voice_clone(
                 text,
                 language="Auto",
@@ -55,12 +55,12 @@ class TimedPackage(PlainService):
             return PackageRun(self._frames, self._language_seconds, seconds)
 
     def decode(self, codes: torch.Tensor) -> None:
-        """Turn frames into speech as the package does: int64 `(1, frames, code_groups)`."""
+        """Decode frames as the package does: int64 `(1, frames, code_groups)`."""
         self._model.model.speech_tokenizer.decode([{"audio_codes": codes[0]}])
 
     @torch.inference_mode()
     def decode_in_one_pass(self, codes: torch.Tensor) -> None:
-        """Turn frames into speech at once, however many there are."""
+        """Decode all frames in one pass."""
         self._model.model.speech_tokenizer.model.decoder(codes.transpose(1, 2)).cpu()
 
     def _generate_timed(self, **inputs: Any) -> Any:

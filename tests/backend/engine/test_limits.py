@@ -1,4 +1,4 @@
-"""What the engine refuses, and how it bounds what goes wrong."""
+"""What the engine refuses, and what happens when the model fails."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ from backend.contract import (
     SpeechRequest,
     SpeechRunsOnError,
     TextNotSpeakableError,
+    VoicePrompt,
     VoicePromptInvalidError,
     VoicePromptModelMismatchError,
 )
-from backend.engine.engine import MAX_ROWS, Engine, token_limit
-from backend.engine.row_output import RowOutput
+from backend.engine.engine import MAX_ROWS, Engine
+from backend.engine.generation import RowOutput
+from backend.engine.prompt_embeds import token_limit
 from backend.voice_prompt import read_voice_prompt, write_voice_prompt
 from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
+from tests.backend.engine.speaking import speak, stream
 from tests.support.miniature import CONTROL_TOKENS
 
 if TYPE_CHECKING:
@@ -51,10 +54,8 @@ def only(results: list[Any]) -> Any:
         (17, 2_048, 204),
         (100, 2_048, 1_200),
         (600, 2_048, 2_048),
-        (600, 9_999, 2_048),
         (1, 50, 50),
-        (1, 0, 1),
-        (1, -5, 1),
+        (1, 1, 1),
     ],
 )
 def test_speech_is_bounded_by_the_length_of_its_text(
@@ -64,15 +65,15 @@ def test_speech_is_bounded_by_the_length_of_its_text(
 
 
 @pytest.fixture(scope="module")
-def endless_job(endless_engine: Engine, consent: ConsentRecord) -> SpeechRequest:
+def endless_request(endless_engine: Engine, consent: ConsentRecord) -> SpeechRequest:
     prompt = endless_engine.make_prompt(buzz(110), None, consent)
     return SpeechRequest(TEXT, prompt, seed=1, max_new_tokens=9)
 
 
 def test_speech_without_an_end_is_tried_twice_and_then_fails(
-    endless_engine: Engine, endless_job: SpeechRequest
+    endless_engine: Engine, endless_request: SpeechRequest
 ) -> None:
-    chunks = list(endless_engine.stream([endless_job]))
+    chunks = list(stream(endless_engine, [endless_request]))
     attempts: list[list[SpeechChunk]] = [[]]
     for chunk in chunks[:-1]:
         if chunk.restarts:
@@ -83,17 +84,17 @@ def test_speech_without_an_end_is_tried_twice_and_then_fails(
     assert first.tobytes() != second.tobytes()
     assert isinstance(chunks[-1].error, SpeechRunsOnError)
     assert chunks[-1].is_last
-    assert isinstance(only(endless_engine.speak_batch([endless_job])), SpeechRunsOnError)
+    assert isinstance(only(speak(endless_engine, [endless_request])), SpeechRunsOnError)
 
 
-def test_speech_that_ends_at_the_second_try_holds_nothing_of_the_first(
-    engine: Engine, prompt: bytes
+def test_speech_that_ends_at_the_second_attempt_has_nothing_of_the_first(
+    engine: Engine, prompt: VoicePrompt
 ) -> None:
-    # Of many seeds, one finds no end within a few frames at first, but does when tried again.
-    jobs = [SpeechRequest(TEXT, prompt, seed=seed, max_new_tokens=10) for seed in range(16)]
-    pieces: dict[int, list[np.ndarray[Any, Any]]] = {row: [] for row in range(len(jobs))}
+    # Of many seeds, one has no end within a few frames at the first attempt, but at the second.
+    requests = [SpeechRequest(TEXT, prompt, seed=seed, max_new_tokens=10) for seed in range(16)]
+    pieces: dict[int, list[np.ndarray[Any, Any]]] = {row: [] for row in range(len(requests))}
     restarted, failed = set(), set()
-    for chunk in engine.stream(jobs):
+    for chunk in stream(engine, requests):
         if chunk.restarts:
             restarted.add(chunk.row)
             pieces[chunk.row].clear()
@@ -102,7 +103,7 @@ def test_speech_that_ends_at_the_second_try_holds_nothing_of_the_first(
         pieces[chunk.row].append(chunk.samples)
     saved = restarted - failed
     assert saved
-    speeches = engine.speak_batch(jobs)
+    speeches = speak(engine, requests)
     for row in saved:
         assert len(np.concatenate(pieces[row])) == len(np.asarray(speeches[row])) <= 9 * 1_920
 
@@ -110,79 +111,90 @@ def test_speech_that_ends_at_the_second_try_holds_nothing_of_the_first(
 @pytest.mark.parametrize(
     "text", ["", "   ", "\n", "<|im_end|>", "<|im_start|> <tts_pad>", "\ud800"]
 )
-def test_a_text_without_words_is_refused(engine: Engine, prompt: bytes, text: str) -> None:
-    assert isinstance(
-        only(engine.speak_batch([SpeechRequest(text, prompt)])), TextNotSpeakableError
-    )
+def test_a_text_without_words_is_refused(engine: Engine, prompt: VoicePrompt, text: str) -> None:
+    assert isinstance(only(speak(engine, [SpeechRequest(text, prompt)])), TextNotSpeakableError)
 
 
-def test_a_text_that_is_too_long_is_refused(engine: Engine, prompt: bytes) -> None:
-    job = SpeechRequest("a" * (MAX_SPOKEN_CHARACTERS + 1), prompt)
-    assert isinstance(only(engine.speak_batch([job])), TextNotSpeakableError)
+def test_a_text_that_is_too_long_is_refused(engine: Engine, prompt: VoicePrompt) -> None:
+    request = SpeechRequest("a" * (MAX_SPOKEN_CHARACTERS + 1), prompt)
+    assert isinstance(only(speak(engine, [request])), TextNotSpeakableError)
 
 
 @pytest.mark.parametrize("language", ["Klingon", "english", "en", ""])
 def test_a_language_it_does_not_speak_is_refused(
-    engine: Engine, prompt: bytes, language: str
+    engine: Engine, prompt: VoicePrompt, language: str
 ) -> None:
-    refusal = only(engine.speak_batch([SpeechRequest(TEXT, prompt, language)]))
+    refusal = only(speak(engine, [SpeechRequest(TEXT, prompt, language)]))
     assert isinstance(refusal, LanguageNotSupportedError)
     assert refusal.supported == engine.info().languages
 
 
-def test_a_prompt_of_another_model_is_refused(other_engine: Engine, prompt: bytes) -> None:
-    refusal = only(other_engine.speak_batch([SpeechRequest(TEXT, prompt)]))
+@pytest.mark.parametrize("wrong", [{"max_new_tokens": 0}, {"max_new_tokens": 9_999}, {"seed": -8}])
+def test_a_number_out_of_its_range_is_refused(
+    engine: Engine, prompt: VoicePrompt, wrong: dict[str, Any]
+) -> None:
+    loop = engine.open(1)
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        loop.add(replace(SpeechRequest(TEXT, prompt), **wrong))
+    assert loop.rows == 0
+
+
+def test_a_prompt_of_another_model_is_refused(other_engine: Engine, prompt: VoicePrompt) -> None:
+    refusal = only(speak(other_engine, [SpeechRequest(TEXT, prompt)]))
     assert isinstance(refusal, VoicePromptModelMismatchError)
     assert refusal.needed == other_engine.info().model_id
 
 
-def test_a_damaged_prompt_is_refused(engine: Engine, prompt: bytes) -> None:
-    refusal = only(engine.speak_batch([SpeechRequest(TEXT, prompt[:-1])]))
+def test_a_damaged_prompt_is_refused(engine: Engine, prompt: VoicePrompt) -> None:
+    refusal = only(speak(engine, [SpeechRequest(TEXT, replace(prompt, data=prompt.data[:-1]))]))
     assert isinstance(refusal, VoicePromptInvalidError)
 
 
-def test_one_row_that_is_refused_does_not_keep_the_others(engine: Engine, prompt: bytes) -> None:
+def test_a_refused_request_does_not_stop_the_others(engine: Engine, prompt: VoicePrompt) -> None:
     good = SpeechRequest(TEXT, prompt, seed=5)
-    results = engine.speak_batch([SpeechRequest("", prompt), good, SpeechRequest(TEXT, b"")])
+    results = speak(
+        engine, [SpeechRequest("", prompt), good, SpeechRequest(TEXT, replace(prompt, data=b""))]
+    )
     assert isinstance(results[0], TextNotSpeakableError)
     assert isinstance(results[2], VoicePromptInvalidError)
-    (alone,) = engine.speak_batch([good])
+    (alone,) = speak(engine, [good])
     np.testing.assert_allclose(spoken(results[1]), spoken(alone), atol=1e-3)
 
 
-def test_too_many_rows_are_refused(engine: Engine, prompt: bytes) -> None:
+def test_too_many_rows_are_refused(engine: Engine, prompt: VoicePrompt) -> None:
     with pytest.raises(ValueError, match="at most 64"):
-        engine.speak_batch([SpeechRequest(TEXT, prompt)] * (MAX_ROWS + 1))
+        speak(engine, [SpeechRequest(TEXT, prompt)] * (MAX_ROWS + 1))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from([*CONTROL_TOKENS, "<|im_", "end|>", "hello ", "\n", "<"])))
 def test_no_text_holds_a_token_that_controls_the_model(engine: Engine, parts: list[str]) -> None:
-    tokenizer = engine._layout._tokenizer
+    tokenizer = engine._embedder._tokenizer
     try:
-        tokens = engine._layout.tokenize("".join(parts) + "word")
+        tokens = engine._embedder.tokenize("".join(parts) + "word")
     except TextNotSpeakableError:
         return
     assert not set(tokens) & set(tokenizer.added_tokens_encoder.values())
     assert tokenizer.decode(tokens).endswith("word")
 
 
-def test_a_control_token_in_a_text_changes_nothing(engine: Engine, prompt: bytes) -> None:
-    plain, smuggling = engine.speak_batch(
+def test_a_control_token_in_a_text_changes_nothing(engine: Engine, prompt: VoicePrompt) -> None:
+    plain, smuggling = speak(
+        engine,
         [
             SpeechRequest("Say this.", prompt, seed=3),
             SpeechRequest("Say<|im_end|> this<|im_start|>.", prompt, seed=3),
-        ]
+        ],
     )
     np.testing.assert_allclose(spoken(plain), spoken(smuggling), atol=1e-3)
 
 
 def test_a_control_token_in_a_transcript_changes_nothing(
-    engine: Engine, prompt: bytes, consent: ConsentRecord
+    engine: Engine, prompt: VoicePrompt, consent: ConsentRecord
 ) -> None:
     smuggling = engine.make_prompt(buzz(110), f"<|im_end|>{TRANSCRIPT}<|im_start|>", consent)
-    plain, other = engine.speak_batch(
-        [SpeechRequest(TEXT, prompt, seed=3), SpeechRequest(TEXT, smuggling, seed=3)]
+    plain, other = speak(
+        engine, [SpeechRequest(TEXT, prompt, seed=3), SpeechRequest(TEXT, smuggling, seed=3)]
     )
     np.testing.assert_allclose(spoken(plain), spoken(other), atol=1e-3)
 
@@ -197,29 +209,29 @@ def damaged(checkpoint: Path, part: str, value: float) -> Engine:
     return engine
 
 
-def test_a_voice_that_overflows_harms_nobody_who_gets_its_row(
+def test_a_voice_that_overflows_does_not_harm_the_next_row_in_its_slot(
     checkpoint: Path, consent: ConsentRecord
 ) -> None:
     engine = load(checkpoint, dtype="bfloat16")
     in_context = engine.make_prompt(buzz(110), TRANSCRIPT, consent)
-    voice = read_voice_prompt(in_context, engine._prompt_model)
+    voice = read_voice_prompt(in_context.data, engine._prompt_model)
     loud = replace(voice, speaker_embedding=voice.speaker_embedding * 0 + np.finfo(np.float32).max)
-    overflowing = write_voice_prompt(loud, engine._prompt_model)
+    overflowing = replace(in_context, data=write_voice_prompt(loud, engine._prompt_model))
     short = engine.make_prompt(buzz(240), None, consent)
     loop = engine.open(2)
-    loop.join(SpeechRequest(TEXT, in_context, seed=1, max_new_tokens=99))  # keeps its row
-    loop.join(SpeechRequest(TEXT, overflowing))
+    loop.add(SpeechRequest(TEXT, in_context, seed=1, max_new_tokens=99))  # keeps its slot
+    loop.add(SpeechRequest(TEXT, overflowing))
     assert isinstance(only(list(loop.step())).error, GenerationFailedError)
-    number = loop.join(SpeechRequest(TEXT, short, seed=2, max_new_tokens=9))
+    number = loop.add(SpeechRequest(TEXT, short, seed=2, max_new_tokens=9))
     chunks = [chunk for _ in range(8) for chunk in loop.step() if chunk.row == number]
     assert chunks
     assert all(chunk.error is None for chunk in chunks)
 
 
-def test_a_sound_that_never_changes_is_no_speech() -> None:
+def test_a_constant_signal_is_no_speech() -> None:
     output = RowOutput(watermark=None)
-    output.take(np.full(4_800, 0.5, np.float32))
-    output.take(np.full(4_800, 0.5005, np.float32))
+    output.push(np.full(4_800, 0.5, np.float32))
+    output.push(np.full(4_800, 0.5005, np.float32))
     with pytest.raises(GenerationFailedError, match="silence"):
         output.finish()
 
@@ -234,12 +246,12 @@ def test_a_sound_that_never_changes_is_no_speech() -> None:
         ("decoder.decoder.6.conv.weight", 0.0),  # a level that never changes: its bias
     ],
 )
-def test_a_model_that_makes_no_sound_numbers_gives_an_error_and_no_speech(
-    checkpoint: Path, prompt: bytes, part: str, value: float
+def test_a_model_without_valid_numbers_gives_an_error_and_no_speech(
+    checkpoint: Path, prompt: VoicePrompt, part: str, value: float
 ) -> None:
     engine = damaged(checkpoint, part, value)
-    chunks = list(engine.stream([SpeechRequest(TEXT, prompt, seed=1)]))
+    chunks = list(stream(engine, [SpeechRequest(TEXT, prompt, seed=1)]))
     assert isinstance(chunks[-1].error, GenerationFailedError)
     assert chunks[-1].is_last
     assert all(np.isfinite(chunk.samples).all() for chunk in chunks)
-    assert isinstance(only(engine.speak_batch([SpeechRequest(TEXT, prompt)])), SpeechError)
+    assert isinstance(only(speak(engine, [SpeechRequest(TEXT, prompt)])), SpeechError)

@@ -1,4 +1,4 @@
-"""Projections are what the package's linear layers are, however many threads share the work."""
+"""Projections give what the package's linear layers give, with any number of threads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from backend.engine.projection import Projection
+from backend.engine.layers import Projection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The plain package in the place of our loop: the same sentences, said in the same way."""
+"""The plain package instead of our loop: the same speech."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from backend.contract import (
     SpeechRunsOnError,
 )
 from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
+from tests.backend.engine.speaking import speak
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from backend.contract import ConsentRecord
+    from backend.contract import ConsentRecord, VoicePrompt
     from backend.engine.engine import Engine
 
 
@@ -28,7 +29,7 @@ def plain_engine(greedy_checkpoint: Path) -> Engine:
 
 
 @pytest.fixture(scope="module")
-def jobs(plain_engine: Engine, consent: ConsentRecord) -> list[SpeechRequest]:
+def requests(plain_engine: Engine, consent: ConsentRecord) -> list[SpeechRequest]:
     in_context = plain_engine.make_prompt(buzz(110), TRANSCRIPT, consent)
     voice_alone = plain_engine.make_prompt(buzz(240), None, consent)
     return [
@@ -38,45 +39,47 @@ def jobs(plain_engine: Engine, consent: ConsentRecord) -> list[SpeechRequest]:
 
 
 def test_both_say_the_same(
-    plain_engine: Engine, greedy_engine: Engine, jobs: list[SpeechRequest]
+    plain_engine: Engine, greedy_engine: Engine, requests: list[SpeechRequest]
 ) -> None:
-    plain, ours = plain_engine.speak_batch(jobs), greedy_engine.speak_batch(jobs)
+    plain, ours = speak(plain_engine, requests), speak(greedy_engine, requests)
     for theirs, our in zip(map(spoken, plain), map(spoken, ours), strict=True):
         assert len(theirs) - len(our) in {0, 1}  # the package's rounding may leave a sample
         np.testing.assert_allclose(our, theirs[-len(our) :], atol=1e-3)
 
 
-def test_jobs_are_spoken_one_after_the_other(
-    plain_engine: Engine, jobs: list[SpeechRequest]
+def test_requests_are_spoken_one_after_the_other(
+    plain_engine: Engine, requests: list[SpeechRequest]
 ) -> None:
     loop = plain_engine.open(2)
-    first, second = map(loop.join, jobs)
-    with pytest.raises(ValueError, match="under way already"):
-        loop.join(jobs[0])
+    first, second = map(loop.add, requests)
+    with pytest.raises(ValueError, match="rows are in use"):
+        loop.add(requests[0])
     steps = [[chunk.row for chunk in loop.step()] for _ in range(3)]
     assert steps == [[first, first], [second, second], []]
     assert loop.rows == 0
 
 
-def test_who_leaves_is_not_spoken(plain_engine: Engine, jobs: list[SpeechRequest]) -> None:
+def test_a_request_that_is_removed_is_not_spoken(
+    plain_engine: Engine, requests: list[SpeechRequest]
+) -> None:
     loop = plain_engine.open(2)
-    first, second = map(loop.join, jobs)
-    loop.leave(first)
-    loop.leave(first)
+    first, second = map(loop.add, requests)
+    loop.remove(first)
+    loop.remove(first)
     assert {chunk.row for chunk in loop.step()} == {second}
 
 
-def test_what_cannot_be_said_is_refused_at_once(
-    plain_engine: Engine, jobs: list[SpeechRequest]
+def test_an_invalid_request_is_refused_at_once(
+    plain_engine: Engine, requests: list[SpeechRequest]
 ) -> None:
     with pytest.raises(LanguageNotSupportedError):
-        plain_engine.open(1).join(replace(jobs[0], language="Klingon"))
+        plain_engine.open(1).add(replace(requests[0], language="Klingon"))
 
 
-def test_the_same_seed_says_the_same(checkpoint: Path, prompt: bytes) -> None:
+def test_the_same_seed_says_the_same(checkpoint: Path, prompt: VoicePrompt) -> None:
     engine = load(checkpoint, plain_package=True)
-    job = SpeechRequest("Chance decides.", prompt, seed=7)
-    first, again, other = map(spoken, engine.speak_batch([job, job, replace(job, seed=8)]))
+    request = SpeechRequest("A seed decides.", prompt, seed=7)
+    first, again, other = map(spoken, speak(engine, [request, request, replace(request, seed=8)]))
     assert first.tobytes() == again.tobytes()
     assert first.tobytes() != other.tobytes()
 
@@ -92,5 +95,5 @@ def test_speech_without_an_end_fails(endless_engine: Engine, consent: ConsentRec
         cuda_graphs=False,
     )
     prompt = engine.make_prompt(buzz(110), None, consent)
-    (result,) = engine.speak_batch([SpeechRequest("No end.", prompt, max_new_tokens=9)])
+    (result,) = speak(engine, [SpeechRequest("No end.", prompt, max_new_tokens=9)])
     assert isinstance(result, SpeechRunsOnError)

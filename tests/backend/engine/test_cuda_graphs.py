@@ -1,8 +1,8 @@
-"""Steps that are recorded and replayed, as on a GPU, where a CUDA graph is what is recorded.
+"""Decode steps that are recorded and replayed, as CUDA graphs are on a GPU.
 
-No GPU is needed: torch can write down every operation of a step on a CPU too. What is replayed then
-is just that, on the same memory, as a CUDA graph does it: no Python runs again, no size changes,
-and a step that looked at a value on its way could not be recorded at all.
+No GPU is needed: torch can trace every operation of a step on a CPU too. The trace is replayed on
+the same memory, as a CUDA graph is: no Python runs again, no size changes, and a step that read a
+value on the way could not be recorded at all.
 """
 
 from __future__ import annotations
@@ -12,30 +12,32 @@ import logging
 import weakref
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from backend.engine.batch import Decoder
-from backend.engine.cuda_graphs import checked_recorder, choose_recorder
-from tests.backend.decoding import company, speak
+from backend.engine import engine as engine_module
+from backend.engine.batch import Row, trial_states
+from backend.engine.cuda_graphs import checked_recorder
+from tests.backend.engine.decoding import batch_of, decode, different_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backend.engine.batch import DecoderRow
+    from backend.engine.batch import Batch
     from backend.engine.engine import Engine
 
 WHEN = {"first": range(25), "early": range(2, 9), "short": range(4, 12), "late": range(7, 25)}
 
 
 class Recorder:
-    """Writes down what a step does.
+    """Traces a step.
 
     Attributes:
-        recorded: How many steps were.
+        recorded: How many steps were recorded.
     """
 
     def __init__(self) -> None:
@@ -51,17 +53,16 @@ class Recorder:
         return program
 
 
-def _tensors_of(decoder: Any) -> list[torch.Tensor]:
-    parts = [decoder._memory, decoder._states]
+def _tensors_of(batch: Any) -> list[torch.Tensor]:
+    parts = [batch._cache, batch._state]
     return [each for part in parts for each in vars(part).values() if torch.is_tensor(each)]
 
 
-def test_what_is_replayed_says_the_same_as_what_is_run(other_engine: Engine) -> None:
-    rows = company(other_engine, WHEN)
+def test_replayed_steps_give_the_same_codes_as_steps_that_are_run(other_engine: Engine) -> None:
+    requests = different_requests(other_engine, WHEN)
     recorder = Recorder()
-    replaying = Decoder(other_engine._parts, rows=4, frames=64, recorder=recorder)
-    said = speak(replaying, rows, WHEN)
-    expected = speak(Decoder(other_engine._parts, rows=4, frames=64), rows, WHEN)
+    said = decode(batch_of(other_engine, recorder=recorder), requests, WHEN)
+    expected = decode(batch_of(other_engine), requests, WHEN)
     assert {name: len(codes) for name, codes in said.items()} == {
         name: len(when) for name, when in WHEN.items()
     }
@@ -70,77 +71,76 @@ def test_what_is_replayed_says_the_same_as_what_is_run(other_engine: Engine) -> 
     assert recorder.recorded == 3  # for one, two and four rows: three are four
 
 
-def test_it_is_recorded_anew_when_memory_has_moved(other_engine: Engine) -> None:
-    rows = company(other_engine, [f"with {number} words" for number in range(6)])
-    short, *_, long = rows
-    when = {short: range(12), long: range(3, 9)}  # of which the second makes room for its text
+def test_steps_are_recorded_again_when_memory_has_moved(other_engine: Engine) -> None:
+    requests = different_requests(other_engine, [f"with {number} words" for number in range(6)])
+    short, *_, long = requests
+    when = {short: range(12), long: range(3, 9)}  # the second needs more room for its text
     recorder = Recorder()
-    said = speak(Decoder(other_engine._parts, rows=2, frames=64, recorder=recorder), rows, when)
-    expected = speak(Decoder(other_engine._parts, rows=2, frames=64), rows, when)
+    said = decode(batch_of(other_engine, rows=2, recorder=recorder), requests, when)
+    expected = decode(batch_of(other_engine, rows=2), requests, when)
     assert all(torch.equal(said[name], expected[name]) for name in when)
     assert recorder.recorded == 3  # for one row, for two, and again for one
 
 
-def test_it_is_recorded_anew_when_another_decoder_has_moved_what_they_share(
+def test_steps_are_recorded_again_when_another_batch_has_moved_shared_memory(
     other_engine: Engine,
 ) -> None:
-    rows = company(other_engine, ["one", "other"])
-    expected = speak(decoder_of(other_engine), rows, {"one": range(12)})["one"]
-    decoder = decoder_of(other_engine, Recorder())
-    row = decoder.join(*rows["one"])
-    said = next_frames(decoder, 6)[row]
+    requests = different_requests(other_engine, ["one", "other"])
+    expected = decode(batch_of(other_engine), requests, {"one": range(12)})["one"]
+    batch, row = batch_of(other_engine, recorder=Recorder()), Row(requests["one"])
+    batch.add(row)
+    said = next_frames(batch, 6)[row]
 
     talker = other_engine._parts.talker
     before = talker._cosines
-    request, draws = rows["other"]
+    request = requests["other"]
     times = -(-(len(before) + 1) // len(request.inputs))
-    long = replace(request, inputs=request.inputs.repeat(times, 1))
-    other = decoder_of(other_engine)
-    other.join(long, draws)
+    other = batch_of(other_engine)
+    other.add(Row(replace(request, inputs=request.inputs.repeat(times, 1))))
     next_frames(other, times)
     assert talker._cosines is not before
     with torch.inference_mode():
-        before.fill_(torch.nan)  # on a GPU it now belongs to somebody else
+        before.fill_(torch.nan)  # on a GPU it may be in other use by now
 
-    said += next_frames(decoder, 6)[row]
+    said += next_frames(batch, 6)[row]
     assert torch.equal(torch.stack(said), expected)
 
 
 @pytest.mark.parametrize("recorder", [None, Recorder(), lambda _step: None])
-def test_who_drops_a_decoder_has_its_memory_back_at_once(
+def test_the_memory_of_a_batch_is_freed_with_its_last_reference(
     other_engine: Engine, recorder: Any
 ) -> None:
-    rows = company(other_engine, ["only"])
-    decoder = decoder_of(other_engine, recorder)
-    memory = weakref.ref(decoder._memory)
-    decoder.join(*rows["only"])
-    next_frames(decoder, 4)
+    requests = different_requests(other_engine, ["only"])
+    batch = batch_of(other_engine, recorder=recorder)
+    cache = weakref.ref(batch._cache)
+    batch.add(Row(requests["only"]))
+    next_frames(batch, 4)
     gc.disable()
     try:
-        del decoder
-        assert memory() is None
+        del batch
+        assert cache() is None
     finally:
         gc.enable()
 
 
-def decoder_of(engine: Engine, recorder: Any = None) -> Decoder:
-    return Decoder(engine._parts, rows=4, frames=64, recorder=recorder)
-
-
-def next_frames(decoder: Decoder, frames: int) -> dict[DecoderRow, list[torch.Tensor]]:
-    said: dict[DecoderRow, list[torch.Tensor]] = defaultdict(list)
+def next_frames(batch: Batch[Row], frames: int) -> dict[Row, list[torch.Tensor]]:
+    said: dict[Row, list[torch.Tensor]] = defaultdict(list)
     for _ in range(frames):
-        decoder.choose_first_codes()
-        for row, codes in decoder.make_frames():
+        batch.next_codes()
+        for row, codes in batch.decode_step():
             said[row].append(codes)
     return said
+
+
+def checked(engine: Engine, recorder: Any) -> Any:
+    return checked_recorder(recorder, partial(trial_states, engine._parts))
 
 
 def test_a_recorder_that_works_is_used(
     other_engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    assert checked_recorder(other_engine._parts, Recorder()) is not None
+    assert checked(other_engine, Recorder()) is not None
     assert "CUDA graphs are on: replayed states differ by 0" in caplog.text
 
 
@@ -151,22 +151,22 @@ def fail(_step: object) -> Callable[[], None]:
 def test_a_recorder_that_fails_is_not_used(
     other_engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert checked_recorder(other_engine._parts, fail) is None
+    assert checked(other_engine, fail) is None
     assert "CUDA graphs are off: recording failed with RuntimeError" in caplog.text
 
 
-def test_a_recorder_that_fails_later_holds_nobody_up(
+def test_a_step_that_cannot_be_recorded_later_is_run(
     other_engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     def record(step: Callable[[], None]) -> Callable[[], None]:
         return fail(step) if broken else step
 
     broken = False
-    recorder = checked_recorder(other_engine._parts, record)
+    recorder = checked(other_engine, record)
     broken = True
-    rows, when = company(other_engine, ["only"]), {"only": range(9)}
-    said = speak(Decoder(other_engine._parts, rows=1, frames=64, recorder=recorder), rows, when)
-    expected = speak(Decoder(other_engine._parts, rows=1, frames=64), rows, when)
+    requests, when = different_requests(other_engine, ["only"]), {"only": range(9)}
+    said = decode(batch_of(other_engine, rows=1, recorder=recorder), requests, when)
+    expected = decode(batch_of(other_engine, rows=1), requests, when)
     assert torch.equal(said["only"], expected["only"])
     assert "was not recorded (RuntimeError)" in caplog.text
 
@@ -176,19 +176,19 @@ def test_a_recorder_that_replays_something_else_is_not_used(
     other_engine: Engine, caplog: pytest.LogCaptureFixture, forgotten: str
 ) -> None:
     def forgetful(step: Any) -> Callable[[], None]:
-        memory = step.func.__self__._memory
+        cache = step.func.__self__._cache
 
         def replay() -> None:
             if forgotten == "everything":
                 return
             step()
-            for each in vars(memory).values():
+            for each in vars(cache).values():
                 if torch.is_tensor(each):
                     each.zero_()
 
         return replay
 
-    assert checked_recorder(other_engine._parts, forgetful) is None
+    assert checked(other_engine, forgetful) is None
     assert "CUDA graphs are off: replayed states differ" in caplog.text
 
 
@@ -202,10 +202,10 @@ def test_a_recorder_that_goes_on_in_memory_that_has_moved_is_not_used(
             recorded[step.args] = record(step)
         return recorded[step.args]
 
-    assert checked_recorder(other_engine._parts, stale) is None
+    assert checked(other_engine, stale) is None
     assert "CUDA graphs are off: replayed states differ" in caplog.text
 
 
 def test_there_are_no_graphs_without_a_gpu(other_engine: Engine) -> None:
-    assert choose_recorder(other_engine._parts, is_wanted=True) is None
+    assert engine_module._recorder_for(other_engine._parts) is None
     assert not other_engine.info().cuda_graphs

@@ -22,15 +22,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from backend.contract import VoicePrompt
     from backend.engine.engine import Engine
 
 
-def held(engine: Engine, prompt: bytes) -> ClonedVoice:
-    return read_voice_prompt(prompt, engine._prompt_model)
+def held(engine: Engine, prompt: VoicePrompt) -> ClonedVoice:
+    return read_voice_prompt(prompt.data, engine._prompt_model)
 
 
-def test_a_transcript_makes_a_prompt_in_context(
-    engine: Engine, prompt: bytes, consent: ConsentRecord
+def test_a_transcript_makes_an_in_context_prompt(
+    engine: Engine, prompt: VoicePrompt, consent: ConsentRecord
 ) -> None:
     voice = held(engine, prompt)
     assert voice.codes is not None
@@ -59,7 +60,7 @@ def test_different_references_make_different_voices(engine: Engine, consent: Con
 
 
 def test_the_same_reference_makes_the_same_voice(
-    engine: Engine, prompt: bytes, consent: ConsentRecord
+    engine: Engine, prompt: VoicePrompt, consent: ConsentRecord
 ) -> None:
     first = held(engine, prompt)
     again = held(engine, engine.make_prompt(buzz(110), TRANSCRIPT, consent))
@@ -111,7 +112,9 @@ UNUSABLE: dict[str, NDArray[Any]] = {
 
 
 @pytest.mark.parametrize("kind", UNUSABLE)
-def test_what_is_no_reference_is_refused(engine: Engine, consent: ConsentRecord, kind: str) -> None:
+def test_samples_that_are_no_reference_are_refused(
+    engine: Engine, consent: ConsentRecord, kind: str
+) -> None:
     with pytest.raises(ReferenceUnusableError):
         engine.make_prompt(UNUSABLE[kind], TRANSCRIPT, consent)
 
@@ -130,7 +133,7 @@ def test_a_transcript_that_is_too_long_is_refused(engine: Engine, consent: Conse
 
 
 @pytest.mark.parametrize("seconds", [3.0, 30.0])
-def test_the_shortest_and_the_longest_reference_serve(
+def test_the_shortest_and_the_longest_reference_are_accepted(
     engine: Engine, consent: ConsentRecord, seconds: float
 ) -> None:
     assert (

@@ -1,4 +1,4 @@
-"""Batches and streams: who gets what, and when."""
+"""Requests that are spoken together: what each gets, and when."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from backend.contract import SpeechRequest
-from backend.engine.code_predictor import ResidualCodes
+from backend.engine.code_predictor import CodePredictor
 from backend.engine.codec import CodecDecoder
-from backend.engine.engine import Engine
 from backend.watermark.watermark import Watermarker
 from tests.backend.conftest import buzz, load, spoken
+from tests.backend.engine.speaking import speak, stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from backend.contract import ConsentRecord
+    from backend.contract import ConsentRecord, VoicePrompt
+    from backend.engine.engine import Engine
     from backend.engine.interface import SpeechChunk
 
 FRAME = 1_920
@@ -33,7 +34,7 @@ TOLERANCE = 1e-3  # of full scale: float32 through the codec, in batches of diff
 
 
 @pytest.fixture(scope="module")
-def jobs(prompt: bytes, x_vector_prompt: bytes) -> list[SpeechRequest]:
+def requests(prompt: VoicePrompt, x_vector_prompt: VoicePrompt) -> list[SpeechRequest]:
     """Sentences in two voices and two languages."""
     return [
         SpeechRequest("The first of them.", prompt, "English", seed=1),
@@ -44,10 +45,10 @@ def jobs(prompt: bytes, x_vector_prompt: bytes) -> list[SpeechRequest]:
 
 
 @pytest.fixture(scope="module")
-def speeches(engine: Engine, jobs: list[SpeechRequest]) -> list[NDArray[np.float32]]:
-    """What each job sounds like; all differ in length."""
-    speeches = [spoken(speech) for speech in engine.speak_batch(jobs)]
-    assert len({len(speech) for speech in speeches}) == len(jobs)
+def speeches(engine: Engine, requests: list[SpeechRequest]) -> list[NDArray[np.float32]]:
+    """What each request sounds like; all differ in length."""
+    speeches = [spoken(speech) for speech in speak(engine, requests)]
+    assert len({len(speech) for speech in speeches}) == len(requests)
     return speeches
 
 
@@ -55,15 +56,15 @@ def speeches(engine: Engine, jobs: list[SpeechRequest]) -> list[NDArray[np.float
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows each frame was made for, as it goes."""
     made: list[int] = []
-    predict = ResidualCodes.predict
+    predict = CodePredictor.predict
 
     def counting(
-        self: ResidualCodes, hidden: torch.Tensor, *rest: torch.Tensor
+        self: CodePredictor, hidden: torch.Tensor, *rest: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         made.append(len(hidden))
         return predict(self, hidden, *rest)
 
-    monkeypatch.setattr(ResidualCodes, "predict", counting)
+    monkeypatch.setattr(CodePredictor, "predict", counting)
     return made
 
 
@@ -81,30 +82,30 @@ def assert_same(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> None:
     np.testing.assert_allclose(ours, theirs, atol=TOLERANCE)
 
 
-def test_a_row_sounds_the_same_alone_and_in_company(
-    engine: Engine, jobs: list[SpeechRequest], speeches: list[NDArray[np.float32]]
+def test_a_row_is_the_same_alone_and_with_others(
+    engine: Engine, requests: list[SpeechRequest], speeches: list[NDArray[np.float32]]
 ) -> None:
-    for job, expected in zip(jobs, speeches, strict=True):
-        (alone,) = engine.speak_batch([job])
+    for request, expected in zip(requests, speeches, strict=True):
+        (alone,) = speak(engine, [request])
         assert_same(spoken(alone), expected)
 
 
-def test_a_stream_adds_up_to_the_batch(
-    engine: Engine, jobs: list[SpeechRequest], speeches: list[NDArray[np.float32]]
+def test_the_chunks_add_up_to_the_speech(
+    engine: Engine, requests: list[SpeechRequest], speeches: list[NDArray[np.float32]]
 ) -> None:
-    streamed = joined(engine.stream(jobs))
+    streamed = joined(stream(engine, requests))
     for row, expected in enumerate(speeches):
         assert_same(streamed[row], expected)
 
 
-def test_streams_may_take_turns(
-    engine: Engine, jobs: list[SpeechRequest], speeches: list[NDArray[np.float32]]
+def test_several_loops_may_be_stepped_in_turn(
+    engine: Engine, requests: list[SpeechRequest], speeches: list[NDArray[np.float32]]
 ) -> None:
-    streams = {row: engine.stream([job]) for row, job in enumerate(jobs)}
+    streams = {row: stream(engine, [request]) for row, request in enumerate(requests)}
     said: dict[int, list[NDArray[np.float32]]] = defaultdict(list)
     while streams:
-        for row, stream in list(streams.items()):
-            chunk = next(stream, None)
+        for row, chunks in list(streams.items()):
+            chunk = next(chunks, None)
             if chunk is None:
                 del streams[row]
             else:
@@ -114,115 +115,116 @@ def test_streams_may_take_turns(
 
 
 def test_the_same_seed_says_the_same_and_another_does_not(
-    engine: Engine, jobs: list[SpeechRequest]
+    engine: Engine, requests: list[SpeechRequest]
 ) -> None:
-    job = jobs[0]
-    first, again, other = map(spoken, engine.speak_batch([job, job, replace(job, seed=-8)]))
+    request = requests[0]
+    first, again, other = map(spoken, speak(engine, [request, request, replace(request, seed=8)]))
     assert_same(first, again)
     assert first.tobytes() != other.tobytes()
 
 
 def test_without_a_seed_it_never_says_the_same_twice(
-    engine: Engine, jobs: list[SpeechRequest]
+    engine: Engine, requests: list[SpeechRequest]
 ) -> None:
-    unseeded = replace(jobs[0], seed=None)
-    first, again = (next(engine.stream([unseeded])).samples for _ in range(2))
+    unseeded = replace(requests[0], seed=None)
+    first, again = (next(stream(engine, [unseeded])).samples for _ in range(2))
     assert first.tobytes() != again.tobytes()
 
 
-def test_speech_is_heard_long_before_it_is_complete(
-    engine: Engine, jobs: list[SpeechRequest], steps: list[int]
+def test_the_first_chunk_comes_long_before_speech_is_complete(
+    engine: Engine, requests: list[SpeechRequest], steps: list[int]
 ) -> None:
-    stream = engine.stream(jobs[:1])
-    chunk = next(stream)
+    chunks = stream(engine, requests[:1])
+    chunk = next(chunks)
     assert len(steps) == 4
     assert len(chunk.samples) >= 4 * FRAME
-    stream.close()
+    chunks.close()
 
 
-def test_a_chunk_comes_every_few_frames(engine: Engine, jobs: list[SpeechRequest]) -> None:
-    lengths = [len(chunk.samples) // FRAME for chunk in engine.stream(jobs[2:3])]
+def test_a_chunk_comes_every_few_frames(engine: Engine, requests: list[SpeechRequest]) -> None:
+    lengths = [len(chunk.samples) // FRAME for chunk in stream(engine, requests[2:3])]
     *begin, rest, nothing = lengths
     assert (begin, nothing) == ([4, 4, 8, 12, 20, 20], 0)
     assert 0 < rest <= 20
 
 
-def test_who_has_not_been_heard_goes_first_and_nobody_waits_long(
+def test_a_first_chunk_goes_first_and_no_row_waits_long(
     endless_engine: Engine, consent: ConsentRecord
 ) -> None:
     prompt = endless_engine.make_prompt(buzz(110), None, consent)
     loop = endless_engine.open(12)
-    speaking = {loop.join(SpeechRequest(f"Speaker {number}.", prompt)) for number in range(8)}
-    for _ in range(34):  # by now all have been heard up to their 28th frame
+    speaking = {loop.add(SpeechRequest(f"Speaker {number}.", prompt)) for number in range(8)}
+    for _ in range(34):  # by now the first 28 frames of all are decoded
         deque(loop.step(), maxlen=0)
-    newcomer = loop.join(SpeechRequest("A newcomer.", prompt))
-    heard = [chunk for _ in range(40) for chunk in loop.step()]
-    rows = [chunk.row for chunk in heard]
-    assert rows[0] == newcomer
-    assert rows.index(newcomer) < min(map(rows.index, speaking))
-    assert max(len(chunk.samples) for chunk in heard) <= 28 * FRAME
+    new = loop.add(SpeechRequest("A new request.", prompt))
+    chunks = [chunk for _ in range(40) for chunk in loop.step()]
+    rows = [chunk.row for chunk in chunks]
+    assert rows[0] == new
+    assert rows.index(new) < min(map(rows.index, speaking))
+    assert max(len(chunk.samples) for chunk in chunks) <= 28 * FRAME
 
 
-def test_rows_that_end_early_are_delivered_at_once(
+def test_a_row_that_ends_early_is_complete_at_once(
     engine: Engine,
-    jobs: list[SpeechRequest],
+    requests: list[SpeechRequest],
     speeches: list[NDArray[np.float32]],
     steps: list[int],
 ) -> None:
-    ended_at = {chunk.row: len(steps) for chunk in engine.stream(jobs) if chunk.is_last}
+    ended_at = {chunk.row: len(steps) for chunk in stream(engine, requests) if chunk.is_last}
     assert ended_at == {row: len(speech) // FRAME for row, speech in enumerate(speeches)}
     assert list(ended_at) == sorted(ended_at, key=ended_at.__getitem__)
 
 
-def test_rows_that_are_over_cost_nothing_more(
+def test_rows_that_have_ended_cost_nothing_more(
     engine: Engine,
-    jobs: list[SpeechRequest],
+    requests: list[SpeechRequest],
     speeches: list[NDArray[np.float32]],
     steps: list[int],
 ) -> None:
-    engine.speak_batch(jobs)
+    speak(engine, requests)
     assert sum(steps) == sum(len(speech) // FRAME for speech in speeches)
 
 
 def test_a_cancelled_row_costs_nothing_more_and_the_others_go_on(
     engine: Engine,
-    jobs: list[SpeechRequest],
+    requests: list[SpeechRequest],
     speeches: list[NDArray[np.float32]],
     steps: list[int],
 ) -> None:
-    longest = max(range(len(jobs)), key=lambda row: len(speeches[row]))
+    longest = max(range(len(requests)), key=lambda row: len(speeches[row]))
     cancelled: set[int] = set()
     said: dict[int, list[NDArray[np.float32]]] = defaultdict(list)
-    for chunk in engine.stream(jobs, is_cancelled=cancelled.__contains__):
+    for chunk in stream(engine, requests, is_cancelled=cancelled.__contains__):
         said[chunk.row].append(chunk.samples)
         assert not (chunk.row == longest and chunk.is_last)
         cancelled.add(longest)
-    others = [row for row in range(len(jobs)) if row != longest]
+    others = [row for row in range(len(requests)) if row != longest]
     for row in others:
         assert_same(np.concatenate(said[row]), speeches[row])
     assert len(steps) == max(len(speeches[row]) // FRAME for row in others)
-    assert steps[6] == len(jobs) - 1
+    assert steps[6] == len(requests) - 1
 
 
 def test_when_all_are_cancelled_the_stream_ends(
-    engine: Engine, jobs: list[SpeechRequest], steps: list[int]
+    engine: Engine, requests: list[SpeechRequest], steps: list[int]
 ) -> None:
-    assert list(engine.stream(jobs, is_cancelled=lambda _row: True)) == []
+    assert list(stream(engine, requests, is_cancelled=lambda _row: True)) == []
     assert steps == []
 
 
 def test_an_empty_batch_is_nothing(engine: Engine) -> None:
-    assert engine.speak_batch([]) == []
+    assert speak(engine, []) == []
 
 
 def test_a_minute_in_a_chunk_costs_what_it_did_at_the_start(engine: Engine) -> None:
     decoder = engine._model.speech_tokenizer.model.decoder
-    stream = CodecDecoder(decoder).open(torch.zeros(0, 16, dtype=torch.long))
+    codec = CodecDecoder(decoder)
+    state = codec.open(torch.zeros(0, 16, dtype=torch.long))
     codes = torch.randint(256, (1, 8, 16))
 
     def seconds() -> float:
         began = time.process_time()
-        stream.decode(codes)
+        codec.decode([state], codes)
         return time.process_time() - began
 
     costs = [seconds() for _ in range(100)]  # 64 s of speech
@@ -230,12 +232,12 @@ def test_a_minute_in_a_chunk_costs_what_it_did_at_the_start(engine: Engine) -> N
 
 
 def test_every_waveform_is_marked(
-    checkpoint: Path, jobs: list[SpeechRequest], speeches: list[NDArray[np.float32]]
+    checkpoint: Path, requests: list[SpeechRequest], speeches: list[NDArray[np.float32]]
 ) -> None:
     watermarker = Watermarker()
     marking_engine = load(checkpoint, watermark=watermarker)
-    streamed = joined(marking_engine.stream(jobs))
+    streamed = joined(stream(marking_engine, requests))
     for row, plain in enumerate(speeches):
         assert len(streamed[row]) == len(plain)
-        assert_same(streamed[row], watermarker.mark(plain, Engine.sample_rate))
+        assert_same(streamed[row], watermarker.mark(plain))
         assert np.abs(streamed[row] - plain).max() > TOLERANCE

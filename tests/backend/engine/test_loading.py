@@ -17,6 +17,7 @@ from backend.contract import LANGUAGES, BackendUnavailableError, SpeechRequest
 from backend.engine import loading
 from backend.weights.checkpoints import NumberFormat, UnknownModelError, find_checkpoint
 from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
+from tests.backend.engine.speaking import speak
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +31,7 @@ GPU = torch.device("cuda:0")
 CPU = torch.device("cpu")
 
 
-def test_it_says_what_is_loaded_on_what(engine: Engine, checkpoint: Path) -> None:
+def test_info_says_what_is_loaded_on_what(engine: Engine, checkpoint: Path) -> None:
     info = engine.info()
     assert info.model_id == find_checkpoint(str(checkpoint)).model_id
     assert (info.device, info.device_name, info.dtype, info.attention) == (
@@ -63,7 +64,7 @@ def test_loading_is_logged_in_one_line(checkpoint: Path, caplog: pytest.LogCaptu
         ({"dtype": "bfloat16", "attention": "eager"}, ("bfloat16", "eager")),
     ],
 )
-def test_it_speaks_with_whatever_was_chosen(
+def test_every_choice_speaks(
     checkpoint: Path,
     consent: ConsentRecord,
     choice: dict[str, str],
@@ -72,12 +73,12 @@ def test_it_speaks_with_whatever_was_chosen(
     engine = load(checkpoint, **choice)
     assert (engine.info().dtype, engine.info().attention) == reported
     prompts = [engine.make_prompt(buzz(110), words, consent) for words in (TRANSCRIPT, None)]
-    jobs = [SpeechRequest("Hello.", prompt, seed=2) for prompt in prompts]
-    for speech in engine.speak_batch(jobs):
+    requests = [SpeechRequest("Hello.", prompt, seed=2) for prompt in prompts]
+    for speech in speak(engine, requests):
         assert 0.01 < spoken(speech).std() < 1
 
 
-def test_attention_that_does_not_work_gives_way_to_the_next(
+def test_the_next_attention_is_tried_if_one_does_not_work(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     choices = ("flash_attention_2", "sdpa", "eager")
@@ -100,16 +101,16 @@ def test_flash_attention_is_not_tried_where_it_does_not_import(
     assert loading._attention_choices(GPU, BFLOAT16) == ("sdpa", "eager")
 
 
-def test_a_copy_of_published_weights_goes_by_their_name(
+def test_a_copy_of_published_weights_has_their_name(
     checkpoint: Path, consent: ConsentRecord
 ) -> None:
     engine = load(checkpoint, model_id="Qwen/Qwen3-TTS-12Hz-0.6B-Base", revision="abc123")
     info = engine.info()
     assert (info.model_id, info.revision) == ("Qwen/Qwen3-TTS-12Hz-0.6B-Base", "abc123")
-    assert b"abc123" in engine.make_prompt(buzz(110), None, consent)
+    assert b"abc123" in engine.make_prompt(buzz(110), None, consent).data
 
 
-def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownModelError):
         load(tmp_path)
 
@@ -153,7 +154,7 @@ def test_a_checkpoint_whose_weights_are_cut_off_is_refused(
         load(copy)
 
 
-def test_defaults_that_say_nothing_are_the_packages(checkpoint: Path, tmp_path: Path) -> None:
+def test_missing_defaults_are_those_of_the_package(checkpoint: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(checkpoint, tmp_path / "copy")
     nothing = {"top_p": None, "temperature": None, "repetition_penalty": None}
     (copy / "generation_config.json").write_text(json.dumps(nothing))

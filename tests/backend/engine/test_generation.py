@@ -1,0 +1,216 @@
+"""Which chunks are decoded when: the generation loop with a scripted batch and codec."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+import torch
+
+from backend.engine.generation import CHUNK_FRAMES, CODEC_BATCH_FRAMES, GenerationLoop
+from backend.engine.prompt_embeds import PreparedRequest
+from backend.watermark.watermark import MarkingStream
+from bot.playback.source import BYTES_PER_SECOND, SpeechSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backend.contract import SpeechRequest
+    from backend.engine.generation import SpeechRow
+
+CODE_GROUPS = 2
+END = 1
+FRAME_SAMPLES = 10
+FRAME_SECONDS = 0.08
+HELD_BACK = MarkingStream.DELAY_SECONDS / FRAME_SECONDS
+"""Frames that the watermark holds back."""
+
+
+class ScriptedBatch:
+    """Like `backend.engine.batch.Batch`; a row has as many frames as its prompt has positions."""
+
+    capacity = 64
+    end_of_speech = END
+
+    def __init__(self) -> None:
+        self._left: dict[SpeechRow, int] = {}
+
+    def add(self, row: SpeechRow) -> None:
+        self._left[row] = len(row.request.inputs)
+
+    def remove(self, row: SpeechRow) -> None:
+        del self._left[row]
+
+    def next_codes(self) -> list[tuple[SpeechRow, int]]:
+        return [(row, 0 if left else END) for row, left in self._left.items()]
+
+    def decode_step(self) -> list[tuple[SpeechRow, torch.Tensor]]:
+        for row in self._left:
+            self._left[row] -= 1
+        return [(row, torch.zeros(CODE_GROUPS, dtype=torch.long)) for row in self._left]
+
+
+class ScriptedCodec:
+    """Like `backend.engine.codec.CodecDecoder`.
+
+    Attributes:
+        calls: The frames of all rows in each call.
+    """
+
+    frames_per_second = 12.5
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def open(self, _reference: object) -> object:
+        return object()
+
+    def decode(self, states: list[object], codes: torch.Tensor) -> torch.Tensor:
+        self.calls.append(codes.shape[0] * codes.shape[1])
+        assert len(states) == len(codes)
+        return torch.linspace(-1, 1, codes.shape[1] * FRAME_SAMPLES).expand(len(codes), -1)
+
+
+class Run:
+    """A generation loop, and the chunks that it makes.
+
+    Attributes:
+        codec: The loop's codec.
+        gaps: For each row, the frames until its first chunk, and from then on between chunks.
+        decoded: For each row, how many frames its chunks hold.
+        paces: For each row and chunk, from the third on: how long a frame may take, as a part of
+            the time that it lasts, if a player that begins with the second chunk is not to wait.
+    """
+
+    def __init__(self) -> None:
+        self.codec = ScriptedCodec()
+        self._loop = GenerationLoop(
+            cast("Any", self._prepare),
+            cast("Any", ScriptedBatch()),
+            cast("Any", self.codec),
+            watermark=None,
+        )
+        self._last: dict[int, int] = {}
+        self._frame = 0
+        self.gaps: defaultdict[int, list[int]] = defaultdict(list)
+        self.decoded: defaultdict[int, int] = defaultdict(int)
+        self.paces: defaultdict[int, list[float]] = defaultdict(list)
+
+    @property
+    def rows(self) -> int:
+        return self._loop.rows
+
+    def add(self, frames: int) -> int:
+        number = self._loop.add(cast("SpeechRequest", frames))
+        self._last[number] = self._frame
+        return number
+
+    def step(self) -> None:
+        self._frame += 1
+        for chunk in self._loop.step():
+            row, gaps = chunk.row, self.gaps[chunk.row]
+            if not chunk.is_last:
+                gaps.append(self._frame - self._last[row])
+                self._last[row] = self._frame
+            if len(gaps) > 2:
+                self.paces[row].append((self.decoded[row] - HELD_BACK) / sum(gaps[2:]))
+            self.decoded[row] += len(chunk.samples) // FRAME_SAMPLES
+
+    @staticmethod
+    def _prepare(frames: int) -> PreparedRequest:
+        nothing = torch.zeros(0)
+        return PreparedRequest(torch.zeros(frames), nothing, nothing, max_tokens=2_048)
+
+
+def added_one_by_one(rows: int) -> Iterator[bool]:
+    yield from (True for _ in range(rows))
+    yield from (False for _ in range(200))
+
+
+@pytest.mark.parametrize(
+    ("rows", "longest_gap", "slowest"), [(1, 20, 0.6), (8, 20, 0.6), (16, 20, 0.4), (64, 28, 0.28)]
+)
+def test_every_row_has_a_chunk_every_few_frames(
+    rows: int, longest_gap: int, slowest: float
+) -> None:
+    run = Run()
+    for is_added in added_one_by_one(rows):
+        if is_added:
+            run.add(1_000)
+        run.step()
+    assert max(gap for gaps in run.gaps.values() for gap in gaps) <= longest_gap
+    assert {gaps[-1] for gaps in run.gaps.values()} == {CHUNK_FRAMES}
+    assert min(pace for paces in run.paces.values() for pace in paces) > slowest
+
+
+@pytest.mark.parametrize("pace", [0.1, 0.3, 0.55])
+def test_speech_that_is_played_while_it_is_made_has_no_gap(
+    pace: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.perf_counter", lambda: now)
+    run, source = Run(), SpeechSource()
+    row = run.add(120)
+    fed = 0
+    for frame in range(120):
+        while now < frame * pace * FRAME_SECONDS:
+            source.read()
+            now += 0.02
+        run.step()
+        ready = max(0, run.decoded[row] - HELD_BACK) * FRAME_SECONDS
+        length = round(ready * BYTES_PER_SECOND / 4) * 4
+        source.feed(bytes(length - fed))
+        fed = length
+    assert source.underruns == 0
+    assert source.position > 0.8 * (now - 20 * pace * FRAME_SECONDS) * BYTES_PER_SECOND
+
+
+@pytest.mark.parametrize("rows", [1, 8, 16])
+def test_no_frame_waits_for_many_chunks_of_others(rows: int) -> None:
+    run = Run()
+    for _ in range(rows):
+        run.add(1_000)
+    for _ in range(200):
+        run.step()
+    assert max(run.codec.calls) <= 1.25 * CODEC_BATCH_FRAMES  # some are a frame or two late
+
+
+def test_rows_that_begin_together_all_have_a_chunk_soon() -> None:
+    run = Run()
+    for _ in range(16):
+        run.add(1_000)
+    for _ in range(5):
+        run.step()
+    assert {gaps[0] for gaps in run.gaps.values()} == {4, 5}
+
+
+def test_the_first_chunk_of_a_new_row_goes_first() -> None:
+    run = Run()
+    for _ in range(12):
+        run.add(1_000)
+        run.step()
+    new_rows = []
+    for _ in range(10):
+        new_rows.append(run.add(1_000))
+        for _ in range(7):
+            run.step()
+    assert all(run.gaps[new_row][0] <= 5 for new_row in new_rows)
+
+
+def test_new_rows_without_end_do_not_keep_an_older_one_waiting() -> None:
+    run = Run()
+    older = run.add(1_000)
+    for _ in range(400):
+        run.add(16)
+        run.step()
+    assert max(run.gaps[older]) <= 2 * CHUNK_FRAMES + 1
+    assert run.decoded[older] >= 400 - 2 * CHUNK_FRAMES
+
+
+def test_every_frame_is_decoded_once() -> None:
+    run = Run()
+    lengths = {run.add(frames): frames for frames in range(1, 40)}
+    while run.rows:
+        run.step()
+    assert run.decoded == lengths
