@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from backend.contract import BackendUnavailableError
 from backend.watermark.watermark import MarkingStream, Watermarker
-from bot.audio.ffmpeg import ffmpeg_path
+from bot.audio.decode import ffmpeg_path
 from tests.support.recordings import as_file, resample, speech
 
 if TYPE_CHECKING:
