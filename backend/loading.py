@@ -80,13 +80,13 @@ def open_service(
     location, revision = _find_weights(checkpoint, options)
 
     # Imported after the download, because they take many seconds.
-    import torch  # noqa: PLC0415
+    import torch  # noqa: PLC0415 - see above
 
-    from backend.engine.engine import Engine  # noqa: PLC0415
-    from backend.reference.fetch import fetch_audio  # noqa: PLC0415
-    from backend.reference.transcript import LazyTranscriber  # noqa: PLC0415
-    from backend.service import SpeechService  # noqa: PLC0415
-    from backend.watermark.watermark import Watermarker  # noqa: PLC0415
+    from backend.engine.engine import Engine  # noqa: PLC0415 - see above
+    from backend.reference.fetch import fetch_audio  # noqa: PLC0415 - see above
+    from backend.reference.transcript import LazyTranscriber  # noqa: PLC0415 - see above
+    from backend.service import SpeechService  # noqa: PLC0415 - see above
+    from backend.watermark.watermark import Watermarker  # noqa: PLC0415 - see above
 
     has_gpu = torch.cuda.is_available()
     device = "cuda:0" if has_gpu else "cpu"

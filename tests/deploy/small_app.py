@@ -1,4 +1,4 @@
-"""An app with one of everything that the loopback server must bear; it needs nothing but modal."""
+"""An app with one of everything that the loopback server has to support; it needs only modal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The loopback server bears the stock CLI, client and containers, and behaves as Modal does."""
+"""The stock CLI, client and containers work on the loopback server, which behaves as Modal does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the stock client makes of the faults that the loopback server can be told to have."""
+"""What the stock client does about the faults that the loopback server can be told to have."""
 
 from __future__ import annotations
 

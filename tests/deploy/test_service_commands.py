@@ -1,4 +1,4 @@
-"""The commands of docs/deploy.md, typed by somebody who sets the service up."""
+"""The commands of docs/deploy.md, as somebody types them who sets the service up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a caller notices of containers that die and of deployments that follow each other."""
+"""What callers notice of containers that die, and of new deployments."""
 
 from __future__ import annotations
 
