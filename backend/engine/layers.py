@@ -156,6 +156,7 @@ class Projection:
         self._weight = weight
         self._bias = bias
         self._parts: Tensor | None = None
+        self._bias_parts: Tensor | None = None
         if (parts := _number_of_parts(weight)) > 1:
             shape = (parts, weight.shape[1] // parts, weight.shape[0])
             self._parts = weight.t().view(shape).transpose(1, 2)  # (parts, inputs, outputs / parts)
@@ -182,7 +183,7 @@ class Projection:
                 return torch.mm(hidden, self._weight)
             return torch.addmm(self._bias, hidden, self._weight)
         repeated = hidden.expand(len(self._parts), -1, -1)
-        if self._bias is None:
+        if self._bias_parts is None:
             projected = torch.bmm(repeated, self._parts)
         else:
             projected = torch.baddbmm(self._bias_parts, repeated, self._parts)

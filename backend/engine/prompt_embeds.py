@@ -116,7 +116,7 @@ class PromptEmbedder:
         pad, begin = self._embed_codec([config.codec_pad_id, config.codec_bos_id]).unsqueeze(1)
         codec_head = torch.cat([tags, speaker.unsqueeze(0), pad])
         text_head = torch.cat([self.text_pad.expand(len(codec_head) - 1, -1), self._text_begin])
-        if voice.codes is None or voice.transcript is None:
+        if voice.codes is None or voice.transcript is None:  # x-vector mode
             codes = torch.zeros(0, config.num_code_groups, dtype=torch.long, device=device)
             frames = begin
         else:
@@ -127,11 +127,11 @@ class PromptEmbedder:
         missing = max(0, len(frames) - len(text))
         text = torch.cat([text, self.text_pad.expand(missing, -1)])
         return PreparedRequest(
-            torch.cat([self._role, text_head + codec_head, text[: len(frames)] + frames]),
-            text[len(frames) :],
-            codes,
-            token_limit(len(tokens), request.max_new_tokens),
-            request.seed,
+            inputs=torch.cat([self._role, text_head + codec_head, text[: len(frames)] + frames]),
+            trailing_text=text[len(frames) :],
+            reference_codes=codes,
+            max_tokens=token_limit(len(tokens), request.max_new_tokens),
+            seed=request.seed,
         )
 
     def _language_tags(self, language: str) -> list[int]:
