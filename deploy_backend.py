@@ -89,6 +89,7 @@ image = (
         "setuptools==80.10.2",
         "huggingface-hub==0.36.2",
         "hf-xet==1.8.0",
+        "filelock==4.2.11",
         "aiohttp==3.14.5",
         "yarl==1.25.1",
         # pins what these need in turn
