@@ -43,19 +43,17 @@ def download(repo_id: str, weights_folder: Path, *, token: str | None = None) ->
     try:
         weights_folder.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock", timeout=_LONGEST_WAIT_SECONDS):
-            weights = inspect(folder, is_transcriber=pinned is None)
-            if not _is_wanted(weights, pinned):
-                for name in weights.defects:
-                    # The hub's client takes a file for whole that it once downloaded.
-                    (folder / name).unlink(missing_ok=True)
-                snapshot_download(
-                    repo_id,
-                    revision=pinned,
-                    local_dir=folder,
-                    cache_dir=folder / ".cache",  # a file in the shared cache may be cut off
-                    allow_patterns=_FILES,
-                    token=token or False,
-                )
+            for name in inspect(folder, is_transcriber=pinned is None).defects:
+                # The hub's client takes a file for whole that it once downloaded.
+                (folder / name).unlink(missing_ok=True)
+            snapshot_download(
+                repo_id,
+                revision=pinned,
+                local_dir=folder,
+                cache_dir=folder / ".cache",  # a file in the shared cache may be cut off
+                allow_patterns=_FILES,
+                token=token or False,
+            )
     except (OSError, ValueError, RuntimeError) as error:  # the bases of the client's errors
         raise _failure(repo_id, type(error).__name__) from error
     # The client also returns if it cannot reach the hub and the folder holds anything at all.

@@ -79,7 +79,9 @@ def inspect(folder: Path, *, is_transcriber: bool = False) -> StoredWeights:
     names = list((_transcriber_files if is_transcriber else _speech_model_files)(folder))
     defects = {name: defect for name in names if (defect := _defect(folder / name))}
     notes = [folder / _CLIENT_NOTES / f"{name}.metadata" for name in names]
-    commits = {note.read_text("utf-8").partition("\n")[0] for note in notes if note.is_file()}
+    commits = {
+        note.read_text("utf-8", "replace").partition("\n")[0] for note in notes if note.is_file()
+    }
     if folder.parent.name == "snapshots":  # of the hub's cache
         commits = {folder.name}
     if len(commits) > 1:  # a download of another commit was interrupted
