@@ -24,7 +24,7 @@ from backend.contract import SpeechError, SpeechRequest, StreamBegins, VoiceProm
 from backend.loading import ServiceOptions, open_service
 from backend.settings import DeploySettingsError, read_deploy_settings
 from backend.smoke_test import SAMPLE, RecordingError, find_recording
-from backend.weights.store import stored
+from backend.weights.store import find_weights
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -155,7 +155,7 @@ class Qwen3TTSService:
         logging.basicConfig(level=logging.WARNING)
         logging.getLogger("backend").setLevel(logging.INFO)
         folder = models_folder()
-        if all(stored(repo_id, folder) for repo_id in settings.repositories):
+        if not any(find_weights(repo_id, folder).defects for repo_id in settings.repositories):
             environment["HF_HUB_OFFLINE"] = "1"  # read by the hub's client when it is imported
         options = ServiceOptions(
             model_id=settings.model_id,
@@ -315,11 +315,14 @@ class Qwen3TTSService:
 @app.function(image=image, cpu=4.0, volumes={VOLUME_PATH: volume}, secrets=secrets, timeout=3_600)
 def download_weights() -> None:
     """Fill the volume with the weights of the speech model and the transcriber. Needs no GPU."""
-    from backend.weights.download import download_with_lines  # noqa: PLC0415 - in the image only
+    # So that the hub's client draws its bars without a terminal, and not ten times a second.
+    environment.update(TQDM_POSITION="-1", TQDM_MININTERVAL="2")
+    from backend.weights.download import download  # noqa: PLC0415 - in the image only
 
     for repo_id in settings.repositories:
-        download_with_lines(repo_id, models_folder(), token=environment.get("HF_TOKEN"), say=say)
+        weights = download(repo_id, models_folder(), token=environment.get("HF_TOKEN"))
         volume.commit()
+        say(f"{repo_id} is whole, in {weights.folder}.")
     say("The volume holds all that is needed. Next: modal deploy deploy_backend.py")
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from backend.contract import BackendUnavailableError
 from backend.weights.checkpoints import UnknownModelError, find_checkpoint
-from backend.weights.store import folder_of, stored
+from backend.weights.store import find_weights, inspect
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,14 +34,14 @@ class ServiceOptions:
 
     Attributes:
         model_id: A published checkpoint, or a folder that holds one.
-        weights_folder: Where published weights are kept; each repository has a folder in it.
+        weights_folder: Where published weights are kept, as for `find_weights`.
         transcriber: A Whisper model converted for CTranslate2: its folder, its repository on the
             hub, or a name that faster-whisper knows. "" is the one that suits the device, None is
             no transcriber.
         require_consent: Whether a voice needs a consent record.
         plain_package: Whether qwen-tts generates with its own loop, to compare with ours.
         cuda_graphs: Whether decode steps are captured as CUDA graphs.
-        may_download: Whether missing weights are downloaded, with a progress bar. Otherwise the
+        may_download: Whether missing weights are downloaded, with progress bars. Otherwise the
             speech model is loaded from the hub, and a transcriber has to be in `weights_folder`.
         load_transcriber_now: Whether to load the transcriber at once. Otherwise it is loaded when a
             clip is first transcribed.
@@ -91,16 +91,19 @@ def open_service(
     has_gpu = torch.cuda.is_available()
     device = "cuda:0" if has_gpu else "cpu"
     watermarker = Watermarker(device)
-    engine = Engine.load(
-        location,
-        watermark=watermarker,
-        model_id=checkpoint.model_id,
-        revision=revision,
-        device=device,
-        require_consent=options.require_consent,
-        plain_package=options.plain_package,
-        cuda_graphs=options.cuda_graphs,
-    )
+    try:
+        engine = Engine.load(
+            location,
+            watermark=watermarker,
+            model_id=checkpoint.model_id,
+            revision=revision,
+            device=device,
+            require_consent=options.require_consent,
+            plain_package=options.plain_package,
+            cuda_graphs=options.cuda_graphs,
+        )
+    except BackendUnavailableError as error:
+        raise BackendUnavailableError(f"{location}: {error}") from error
     return SpeechService(
         engine,
         watermarker=watermarker,
@@ -115,22 +118,26 @@ def open_service(
 
 
 def _find_weights(checkpoint: Checkpoint, options: ServiceOptions) -> tuple[str, str | None]:
-    """Say where to load a checkpoint from: a folder or the hub; and the commit of its weights."""
-    if checkpoint.folder is not None:
-        return str(checkpoint.folder), None
-    model_id, weights_folder = checkpoint.model_id, options.weights_folder
-    manifest = stored(model_id, weights_folder)
-    if manifest is None and options.may_download:
-        from backend.weights.download import download_with_bar  # noqa: PLC0415 - not on Modal
+    """Say where to load a checkpoint from: a folder or the hub; and the commit of its weights.
 
-        download_with_bar(model_id, weights_folder, checkpoint.label)
-        manifest = stored(model_id, weights_folder)
-    folder = folder_of(model_id, weights_folder)
-    if manifest is not None:
-        return str(folder), manifest.commit
-    reason = f"{folder} does not hold all of {model_id} at {checkpoint.revision}"
-    log.warning("%s: the hub is asked, which may download it again. %s", reason, _HOW_TO_DOWNLOAD)
-    return model_id, checkpoint.revision
+    Raises `BackendUnavailableError` with the file's name if a folder that was asked for is not
+    whole, or if a download fails.
+    """
+    if checkpoint.folder is not None:
+        weights = inspect(checkpoint.folder)
+        if weights.defects:
+            raise BackendUnavailableError(f"the checkpoint cannot be loaded: {weights}")
+        return str(checkpoint.folder), None
+    if options.may_download:
+        from backend.weights.download import download  # noqa: PLC0415 - not on Modal
+
+        weights = download(checkpoint.model_id, options.weights_folder)
+    else:
+        weights = find_weights(checkpoint.model_id, options.weights_folder)
+    if not weights.defects:
+        return str(weights.folder), weights.commit
+    log.warning("%s: the hub is asked, which may download all. %s", weights, _HOW_TO_DOWNLOAD)
+    return checkpoint.model_id, checkpoint.revision
 
 
 def _transcriber_loader(
@@ -143,14 +150,11 @@ def _transcriber_loader(
 
     model = options.transcriber or (GPU_MODEL if has_gpu else CPU_MODEL)
     if not options.may_download and not Path(model).is_absolute():
-        if stored(model, options.weights_folder) is None:
-            log.warning(
-                "reference clips are not transcribed, because the transcriber's weights are "
-                "missing. %s",
-                _HOW_TO_DOWNLOAD,
-            )
+        weights = find_weights(model, options.weights_folder)
+        if weights.defects:
+            log.warning("reference clips are not transcribed. %s. %s", weights, _HOW_TO_DOWNLOAD)
             return None
-        model = str(folder_of(model, options.weights_folder))
+        model = str(weights.folder)
     load = partial(Transcriber, model, device="cuda" if has_gpu else "cpu")
     if not options.load_transcriber_now:
         return load

