@@ -12,7 +12,7 @@ from discord import app_commands
 
 from backend.contract import LanguageNotSupportedError, SpeechError, TextNotSpeakableError
 from bot.errors import Refusal
-from bot.interface.delivery import DISCORD_FAILURES, show_privately
+from bot.interface.delivery import DISCORD_FAILURES, show_privately, with_links
 from bot.interface.wording import explain
 
 log = structlog.get_logger(__name__)
@@ -51,7 +51,7 @@ async def answer_error(
         await show_privately(interaction, sentence)
         return
     try:
-        await interaction.response.send_message(sentence, ephemeral=True)
+        await interaction.response.send_message(with_links(interaction, sentence), ephemeral=True)
     except DISCORD_FAILURES as failure:
         log.warning("error not shown", reason=repr(failure))
 
@@ -81,7 +81,7 @@ def log_and_explain(error: Exception, *, source: str | None) -> str:
     log.error("command failed", command=source, incident=incident, exc_info=error)
     return (
         "Something broke on my side. Please try again in a minute; "
-        f"if it happens again, tell an admin the number `{incident}`."
+        f"if it happens again, tell whoever runs this bot the number `{incident}`."
     )
 
 
