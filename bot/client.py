@@ -152,12 +152,8 @@ class VoiceBot(commands.AutoShardedBot):
             log.info("stopped")
 
     async def on_ready(self) -> None:
-        """Log that Discord knows us, and fetch the ids. Called again after every lost session."""
+        """Ask for the ids of the commands. Called by discord.py after every new session."""
         log.info("connected", user=str(self.user), guilds=len(self.guilds))
-        await self.fetch_command_ids()
-
-    async def fetch_command_ids(self) -> None:
-        """Ask Discord for the ids of the commands; until it tells, sentences have no links."""
         try:
             commands = await self.tree.fetch_commands()
         except DISCORD_FAILURES as error:

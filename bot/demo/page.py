@@ -54,7 +54,6 @@ async def serve(settings: Settings, *, port: int) -> int:
         open_world(settings.model_copy(update={"database_url": url})) as world,
         listen_page(world.broadcast, port=_free_port(port + 1 if port else 0)) as listen,
     ):
-        await world.bot.fetch_command_ids()
         await world.friend.send(world.channel, IN_THE_CHANNEL.format(listen=listen))
         preview = world.env.preview(
             world.channel,
