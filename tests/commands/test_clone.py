@@ -139,8 +139,10 @@ class TestSpeech:
     ) -> None:
         backend.heard = Heard("The birch canoe slid.", "English", differs=True)
         answer = await ada.clones(recording, transcript="Rice is served in bowls.")
-        assert answer.told.startswith("Your transcript does not seem to be what is said")
-        assert "“The birch canoe slid.”" in answer.told
+        assert answer.told == (
+            "Your transcript doesn't match. I heard: “The birch canoe slid”. "
+            "If I'm right, please use `/clone` again with a `transcript`."
+        )
 
     async def test_gives_the_backend_a_clean_clip_and_the_transcript(
         self, ada: Member, backend: ScriptedBackend, recording: bytes
@@ -252,7 +254,7 @@ class TestBackendFailures:
         ("error", "sentence"),
         [
             (ReferenceUnusableError("x"), "I couldn't make a voice from this recording."),
-            (BackendBusyError(12.3), "Please try again in about 12 s."),
+            (BackendBusyError(12.3), "Please try again in about 12 seconds."),
             (BackendUnavailableError("x"), "The voice engine isn't available right now."),
         ],
     )
