@@ -134,7 +134,7 @@ async def show_privately(
         await interaction.edit_original_response(content=content, embed=embed, view=None)
     except DISCORD_FAILURES as error:
         log.warning("private answer refused", reason=repr(error))
-        if not _token_ended(error):
+        if not has_code(error, UNKNOWN_WEBHOOK, INVALID_WEBHOOK_TOKEN):
             return
         try:
             await interaction.user.send(content, embed=embed or discord.utils.MISSING)
@@ -240,11 +240,9 @@ def _groups(files: Sequence[SpeechFile], total_bytes: int) -> Iterator[list[Spee
     yield group
 
 
-def _token_ended(error: BaseException) -> bool:
-    return isinstance(error, discord.HTTPException) and error.code in {
-        UNKNOWN_WEBHOOK,
-        INVALID_WEBHOOK_TOKEN,
-    }
+def has_code(error: BaseException, *codes: int) -> bool:
+    """Whether Discord refused a request with one of these codes."""
+    return isinstance(error, discord.HTTPException) and error.code in codes
 
 
 def _is_too_large(error: BaseException) -> bool:

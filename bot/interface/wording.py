@@ -149,14 +149,15 @@ REFUSALS: dict[Reason, str] = {
     ),
     Reason.NOT_IN_A_CHANNEL: "I'm not in a voice channel. Join one, then use `/say` or `/join`.",
     Reason.MAY_NOT_JOIN: (
-        "I'm not allowed to join {channel}. Ask an admin to give me View Channel and Connect there."
+        "I'm not allowed to join {channel}. "
+        "Ask an admin to give me the View Channel and Connect permissions there."
     ),
     Reason.MAY_NOT_SPEAK: (
-        "I'm not allowed to speak in {channel}. Ask an admin to give me Speak there."
+        "I'm not allowed to speak in {channel}. Ask an admin to give me the Speak permission there."
     ),
     Reason.MAY_NOT_SPEAK_ON_STAGE: (
         "I'm not allowed to speak on the stage {channel}. "
-        "Ask an admin to give me Request to Speak there."
+        "Ask an admin to give me the Request to Speak permission there."
     ),
     Reason.CHANNEL_FULL: "{channel} is full. Try again when somebody has left.",
     Reason.NO_OPUS: (
@@ -224,9 +225,7 @@ REMARKS: dict[Remark, str] = {
     Remark.RECORDING_NOISY: (
         "There's a lot of noise in the recording. Record it somewhere quieter for a better voice."
     ),
-    Remark.STAGE_INVITATION_NEEDED: (
-        "Ask a moderator to invite me to speak on the stage {channel}."
-    ),
+    Remark.STAGE_INVITATION_NEEDED: "Ask a moderator to invite me to speak on the stage {channel}.",
     Remark.ASKED_TO_SPEAK_ON_STAGE: (
         "I asked to speak on the stage {channel}. A moderator has to accept."
     ),

@@ -83,7 +83,7 @@ async def test_a_bot_that_may_not_asks_and_speaks_when_it_is_let(
     [request] = requests(guild)
     assert request["request_to_speak_timestamp"]
     assert "suppress" not in request
-    assert (await told(ada, "join")).startswith(f"I asked to speak on the stage <#{stage.id}>;")
+    assert (await told(ada, "join")).startswith(f"I asked to speak on the stage <#{stage.id}>.")
     assert not guild.call.packets
     guild.moderate_bot(suppress=False)
     await guild.call.begins()
