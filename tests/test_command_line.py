@@ -195,6 +195,27 @@ class TestAgainstDiscordsApi:
         assert "Discord didn't accept the commands for that server." in capsys.readouterr().err
         assert api == []
 
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["--guild", "77"], "Published /clone, /say, "),
+            (["--guild", "77", "--remove"], "Removed the commands from server 77."),
+            (["--remove"], "Removed the commands from every server."),
+        ],
+    )
+    async def test_sync_says_what_it_did(
+        self,
+        arguments: list[str],
+        said: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("DISCORD_TOKEN", "right")
+        assert await asyncio.to_thread(command_line.main, ["sync", *arguments]) == 0
+        assert capsys.readouterr().out.startswith(said)
+
     async def test_a_polite_kill_closes_everything(
         self, address: str, connecting: asyncio.Event, tmp_path: Path
     ) -> None:
