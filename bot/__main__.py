@@ -36,11 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(str(error))
     except discord.LoginFailure:
         return _fail(
-            "Discord refused the token. Copy it again from the Developer Portal "
-            "(your application, Bot, Reset Token) into DISCORD_TOKEN, then start again."
+            "Discord refused the token. Reset it in the Developer Portal (your application, Bot, "
+            "Reset Token), put the new one into DISCORD_TOKEN, then start again."
         )
     except (aiohttp.ClientConnectionError, discord.GatewayNotFound):
-        return _fail("Discord cannot be reached. Check this machine's network, then start again.")
+        return _fail("Discord can't be reached. Check this machine's network, then start again.")
     except discord.HTTPException as error:
         return _fail(f"Discord answered with an error ({error.status}). Please try again later.")
     except KeyboardInterrupt:
@@ -56,27 +56,27 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run the bot on Discord")
     run.set_defaults(command=_run)
 
-    sync = commands.add_parser("sync", help="tell Discord which slash commands there are")
-    sync.add_argument("--guild", type=int, metavar="ID", help="only this server; shows at once")
+    sync = commands.add_parser("sync", help="publish the slash commands to Discord")
+    sync.add_argument("--guild", type=int, metavar="ID", help="only in this server; shows at once")
     sync.add_argument(
-        "--remove", action="store_true", help="take the commands away again, there or everywhere"
+        "--remove", action="store_true", help="remove the commands again, there or everywhere"
     )
     sync.set_defaults(command=_sync)
 
-    demo = commands.add_parser("demo", help="try it in a browser on a simulated Discord")
-    demo.add_argument("--port", type=_port, default=8765, help="of the page (default: %(default)s)")
+    demo = commands.add_parser("demo", help="try the bot in a browser, on a simulated Discord")
+    demo.add_argument("--port", type=_port, default=8765, help="its port (default: %(default)s)")
     demo.add_argument(
         "--once",
         nargs=2,
         metavar=("RECORDING", "TEXT"),
-        help="no page: clone this recording, say this text, and end; confirms for you that "
-        "you have the speaker's permission",
+        help="without a page: clone this recording, say this text, and exit; by this you confirm "
+        "that you have the speaker's permission",
     )
     demo.add_argument(
         "--out",
         type=Path,
         default=Path("speech.ogg"),
-        help="where --once puts the speech, as Ogg/Opus",
+        help="where --once writes the speech, as Ogg/Opus",
     )
     demo.set_defaults(command=_demo)
     return parser
@@ -99,11 +99,12 @@ async def _sync(settings: Settings, options: argparse.Namespace) -> int:
             names = await bot.publish_commands(token, guild_id=options.guild, remove=options.remove)
     except discord.Forbidden:
         return _fail(
-            "Discord did not take the commands for that server. Check its ID, and invite the bot "
-            "with the link in the README, whose scope applications.commands it needs."
+            "Discord didn't accept the commands for that server. Check its ID, and invite the bot "
+            "with the README's link, which gives it the scope applications.commands."
         )
     where = f"server {options.guild}" if options.guild else "every server"
-    print(f"Published {', '.join(names) or 'no commands'} to {where}.")  # noqa: T201 - the answer
+    done = f"Published {', '.join(names)} to" if names else "Removed the commands from"
+    print(f"{done} {where}.")  # noqa: T201 - the answer
     return 0
 
 

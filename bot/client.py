@@ -11,6 +11,7 @@ from discord.ext import commands
 
 from bot.audio.reference import ReferenceReader
 from bot.errors import Reason
+from bot.interface.delivery import DISCORD_FAILURES
 from bot.interface.errors import TimbreCommandTree
 from bot.interface.reply import Replies, Reply
 from bot.playback.players import GuildPlayers
@@ -48,6 +49,8 @@ class VoiceBot(commands.AutoShardedBot):
         studio: The voice pipeline; there once the bot has logged in.
         replies: The commands that are being answered now.
         players: What speaks in voice channels.
+        command_ids: Discord's ids of the commands that every server has, by their names; sentences
+            link to those.
     """
 
     library: VoiceLibrary
@@ -82,6 +85,7 @@ class VoiceBot(commands.AutoShardedBot):
         self.players = GuildPlayers(
             self, idle_seconds=settings.voice_idle_minutes * 60, voice_class=voice_class
         )
+        self.command_ids: dict[str, int] = {}
         self._speech = speech
         self._is_serving = True
 
@@ -148,8 +152,14 @@ class VoiceBot(commands.AutoShardedBot):
             log.info("stopped")
 
     async def on_ready(self) -> None:
-        """Log that Discord knows us. Called again after every lost session."""
+        """Ask for the ids of the commands. Called by discord.py after every new session."""
         log.info("connected", user=str(self.user), guilds=len(self.guilds))
+        try:
+            commands = await self.tree.fetch_commands()
+        except DISCORD_FAILURES as error:
+            log.warning("commands are not linked in sentences", reason=repr(error))
+        else:
+            self.command_ids = {command.name: command.id for command in commands}
 
 
 Interaction = discord.Interaction[VoiceBot]

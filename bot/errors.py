@@ -80,8 +80,8 @@ class Reason(StrEnum):
     CANNOT_BE_HEARD = "cannot be heard"
     PLAYER_FAILED = "player failed"
     PLAYER_RESTARTING = "player restarting"
-    OWN_QUEUE_FULL = "own queue full"
-    QUEUE_FULL = "queue full"
+    OWN_QUEUE_FULL = "own queue full"  # limit
+    QUEUE_FULL = "queue full"  # limit
     NOTHING_PLAYING = "nothing playing"
     NOTHING_OF_YOURS_PLAYING = "nothing of yours playing"
     OTHERS_WAIT = "others wait to be heard"

@@ -70,7 +70,7 @@ class Settings(BaseSettings):
         """Return the bot's token, or raise `SettingsError` that says where to get one."""
         if self.discord_token is None:
             raise SettingsError(
-                "There is no Discord token. Put DISCORD_TOKEN=<your bot's token> into .env "
+                "There's no Discord token. Put DISCORD_TOKEN=<your bot's token> into .env "
                 "(copy .env.example) or the environment, then start again."
             )
         return self.discord_token.get_secret_value().strip()
@@ -90,13 +90,13 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except UnicodeDecodeError:
-        raise SettingsError("The file .env is not UTF-8 text. Save it again as UTF-8.") from None
+        raise SettingsError("The file .env isn't UTF-8 text. Save it again as UTF-8.") from None
     except ValidationError as error:
         problems = "; ".join(
             f"{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
             for problem in error.errors(include_input=False, include_url=False)
         )
         raise SettingsError(
-            f"A setting cannot be used: {problems}. Mend it in .env or the environment, "
+            f"A setting can't be used: {problems}. Correct it in .env or the environment, "
             "then start again."
         ) from None

@@ -53,10 +53,10 @@ class Channel(commands.Cog):
             await reply.show(
                 wording.note(note)
                 if note is not None
-                else f"I am in {channel.mention}. Use `/say`, and I speak there."
+                else f"I'm in {channel.mention}. Use `/say` and I'll speak there."
             )
 
-    @app_commands.command(description="Send me out of the voice channel")
+    @app_commands.command(description="Make me leave the voice channel")
     @app_commands.guild_only()
     async def leave(self, interaction: Interaction) -> None:
         """Leave, unless others still listen or wait for something."""
@@ -69,9 +69,9 @@ class Channel(commands.Cog):
                 if people and member.id not in people:
                     raise Refusal(Reason.OTHERS_LISTEN)
             await player.close(Refusal(Reason.SENT_AWAY_BY, name=member.display_name))
-            await reply.show(f"I have left {channel.mention}.")
+            await reply.show(f"I left {channel.mention}.")
 
-    @app_commands.command(description="Show what I am saying, and what comes next")
+    @app_commands.command(description="Show what I'm saying and what comes next")
     @app_commands.guild_only()
     async def queue(self, interaction: Interaction) -> None:
         """Who said what, and when it will be heard."""
@@ -82,7 +82,7 @@ class Channel(commands.Cog):
         async with self.bot.reply(interaction):
             await Pages(render).show(interaction)
 
-    @app_commands.command(description="Skip what I am saying: yours at once, others' by vote")
+    @app_commands.command(description="Skip what I'm saying (yours at once, others' by vote)")
     @app_commands.guild_only()
     async def skip(self, interaction: Interaction) -> None:
         """End the current entry if the member owns it or may silence others; else count a vote."""
@@ -101,11 +101,11 @@ class Channel(commands.Cog):
                 missing = _skip_if_voted(player)
                 if missing > 0:
                     votes = "vote" if missing == 1 else "votes"
-                    await reply.show(f"Your vote counts. {missing} more {votes} and I skip this.")
+                    await reply.show(f"Your vote counts. {missing} more {votes} to skip this.")
                     return
             await reply.show("Skipped.")
 
-    @app_commands.command(description="Stop speaking, and forget what waits: yours, or everything")
+    @app_commands.command(description="Clear your queued speech (moderators: everyone's)")
     @app_commands.guild_only()
     async def stop(self, interaction: Interaction) -> None:
         """Clear the queue: all of it for members who may silence others, else only their own."""
@@ -120,7 +120,7 @@ class Channel(commands.Cog):
             if count == 0:
                 raise Refusal(nothing)
             what = "1 item" if count == 1 else f"{count} items"
-            await reply.show(f"Stopped. {what}{whose} will not be said.")
+            await reply.show(f"Stopped. I cleared {what}{whose}.")
 
     def _bot_in_channel(
         self, interaction: Interaction

@@ -31,12 +31,12 @@ class Clone(commands.Cog):
     def __init__(self, bot: VoiceBot) -> None:
         self.bot = bot
 
-    @app_commands.command(description="Make a voice from a recording, and hear it say something")
+    @app_commands.command(description="Make a voice from a recording and hear it say something")
     @app_commands.describe(
         audio="3 to 30 seconds of one person speaking: wav, mp3, m4a, ogg, flac, webm or mp4",
         text="What the voice should say",
-        name="Keep the voice under this name, for /say",
-        transcript="Exactly what is said in the recording; makes the voice better",
+        name="Keep the voice under this name, to use it with /say",
+        transcript="Exactly what's said in the recording; it makes the voice better",
         language="The language of the text",
     )
     @app_commands.choices(language=LANGUAGE_CHOICES)
@@ -94,9 +94,9 @@ class Clone(commands.Cog):
                 )
             )
             who = wording.voice_name(name or owner.display_name)
-            speaker = who if name else f"{who}, in a new voice,"
+            heading = f"{who} says" if name else f"New voice, made by {who}"
             await reply.post(
-                cards.spoken_message(speaker, text, studio.backend, voice.notes),
+                cards.spoken_message(heading, text, studio.backend, voice.notes),
                 speech,
                 ReplyFormat.OGG,
             )

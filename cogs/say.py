@@ -45,10 +45,10 @@ class Say(commands.Cog):
     @app_commands.command(description="Say something with one of your voices")
     @app_commands.describe(
         text="What the voice should say",
-        voice="Which of your voices; without it, the one you used last",
-        where="Where it is heard; without it, in your voice channel if I can speak there",
-        language="The language of the text; without it, the one the voice was made with",
-        format="Post a file of this kind",
+        voice="One of your voices; if left out, the one you used last",
+        where="Where to speak; if left out, your voice channel if I can speak there",
+        language="The language of the text; if left out, the one the voice was made with",
+        format="The kind of file to post",
     )
     @app_commands.choices(language=LANGUAGE_CHOICES, format=FORMAT_CHOICES, where=WHERE_CHOICES)
     @app_commands.autocomplete(voice=suggest_voices)
@@ -119,7 +119,8 @@ class Say(commands.Cog):
             lambda progress: collect_speech(on_sentence=partial(progress.sentence, total=sentences))
         )
         await self._touch(saved)
-        words = cards.spoken_message(voice_name(saved.name), text, self.bot.studio.backend)
+        heading = f"{voice_name(saved.name)} says"
+        words = cards.spoken_message(heading, text, self.bot.studio.backend)
         await reply.post(words, speech, reply_format)
 
     async def _enqueue(

@@ -40,8 +40,8 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
         async with self.bot.reply(interaction):
             await Pages(render).show(interaction)
 
-    @app_commands.command(description="Show what is kept about one of your voices")
-    @app_commands.describe(voice="Which of your voices")
+    @app_commands.command(description="Show what I keep about one of your voices")
+    @app_commands.describe(voice="One of your voices")
     @app_commands.autocomplete(voice=suggest_voices)
     async def info(self, interaction: Interaction, voice: VoiceName) -> None:
         """Everything that is kept about one voice."""
@@ -49,17 +49,17 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
             saved = await self.bot.library.find(interaction.user.id, voice)
             await reply.show(embed=cards.voice_card(saved))
 
-    @app_commands.command(description="Give one of your voices another name")
-    @app_commands.describe(voice="Which of your voices", new_name="What to call it from now on")
+    @app_commands.command(description="Rename one of your voices")
+    @app_commands.describe(voice="One of your voices", new_name="Its new name")
     @app_commands.autocomplete(voice=suggest_voices)
     async def rename(self, interaction: Interaction, voice: VoiceName, new_name: VoiceName) -> None:
         """Rename a voice."""
         async with self.bot.reply(interaction) as reply:
             renamed = await self.bot.library.rename(interaction.user.id, voice, new_name)
-            await reply.show(f"Done. The voice is called {wording.voice_name(renamed.name)} now.")
+            await reply.show(f"Done. That voice is now called {wording.voice_name(renamed.name)}.")
 
-    @app_commands.command(description="Correct what is said in the recording of one of your voices")
-    @app_commands.describe(voice="Which of your voices")
+    @app_commands.command(description="Correct what's said in the recording of one of your voices")
+    @app_commands.describe(voice="One of your voices")
     @app_commands.autocomplete(voice=suggest_voices)
     async def transcript(self, interaction: Interaction, voice: VoiceName) -> None:
         """Ask for what is really said, in a form; `_correct` takes its answer."""
@@ -86,7 +86,7 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
             await reply.finish()
 
     @app_commands.command(description="Delete one of your voices for good")
-    @app_commands.describe(voice="Which of your voices")
+    @app_commands.describe(voice="One of your voices")
     @app_commands.autocomplete(voice=suggest_voices)
     async def delete(self, interaction: Interaction, voice: VoiceName) -> None:
         """Ask, then delete."""
@@ -96,7 +96,7 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
             if not await reply.ask(ask_to_delete(f"the voice {shown}")):
                 raise Refusal(Reason.VOICE_KEPT, name=saved.name)
             await self.bot.library.delete(saved)
-            await reply.show(f"Deleted. {shown} and its recording are gone.")
+            await reply.show(f"Deleted {shown} and its recording.")
 
 
 class Forget(commands.Cog):

@@ -23,8 +23,8 @@ class Warm(commands.Cog):
     def __init__(self, bot: VoiceBot) -> None:
         self.bot = bot
 
-    @app_commands.command(description="Keep the voice engine awake for a while, for admins")
-    @app_commands.describe(minutes="For how long, from now; a GPU that is awake costs money")
+    @app_commands.command(description="Keep the voice engine awake (for server managers)")
+    @app_commands.describe(minutes="How many minutes, from now; a GPU that's awake costs money")
     @app_commands.default_permissions(manage_guild=True)
     @app_commands.guild_only()
     async def warm(
@@ -41,8 +41,8 @@ class Warm(commands.Cog):
             )
             end = discord.utils.format_dt(discord.utils.utcnow() + timedelta(minutes=minutes), "t")
             await reply.show(
-                f"The voice engine wakes up now and stays awake until {end}. "
-                "A GPU that is awake costs money; use `/warm` again to set another end."
+                f"The voice engine is waking up and stays awake until {end}. "
+                "A GPU that's awake costs money; use `/warm` again to change the end."
             )
 
 

@@ -56,7 +56,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
 def test_without_a_token_says_where_to_put_one(tmp_path: Path, command: str) -> None:
     done = run(tmp_path, command)
     assert done.returncode == 2
-    assert done.stderr.startswith("There is no Discord token. Put DISCORD_TOKEN=")
+    assert done.stderr.startswith("There's no Discord token. Put DISCORD_TOKEN=")
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -77,25 +77,25 @@ def test_an_unreadable_settings_file_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DISCORD_TOKEN=x", encoding="utf-16")
     done = run(tmp_path, "run")
     assert done.returncode == 2
-    assert done.stderr == "The file .env is not UTF-8 text. Save it again as UTF-8.\n"
+    assert done.stderr == "The file .env isn't UTF-8 text. Save it again as UTF-8.\n"
 
 
 def test_an_unusable_database_is_told_before_the_login(tmp_path: Path) -> None:
     done = run(tmp_path, "run", DISCORD_TOKEN="x", DATABASE_URL="mysql://localhost/timbre")  # noqa: S106 - none
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("Databases of the kind mysql are not supported.")
+    assert done.stderr.splitlines()[-1].startswith("Databases of the kind mysql aren't supported.")
 
 
 def test_a_missing_folder_for_the_speech_is_told_before_the_work(tmp_path: Path) -> None:
     done = run(tmp_path, "demo", "--once", "a.wav", "Hello.", "--out", "nowhere/speech.ogg")
     assert done.returncode == 2
-    assert done.stderr.startswith("The folder of nowhere/speech.ogg does not exist.")
+    assert done.stderr.startswith("The folder of nowhere/speech.ogg doesn't exist.")
 
 
 def test_a_missing_recording_is_a_sentence(tmp_path: Path) -> None:
     done = run(tmp_path, "demo", "--once", "missing.wav", "Hello.")
     assert done.returncode == 2
-    assert done.stderr == "missing.wav cannot be read: No such file or directory.\n"
+    assert done.stderr == "missing.wav can't be read: No such file or directory.\n"
 
 
 def answer(body: object, status: int = 200) -> web.Response:
@@ -192,8 +192,29 @@ class TestAgainstDiscordsApi:
         monkeypatch.setenv("DISCORD_TOKEN", "right")
         done = await asyncio.to_thread(command_line.main, ["sync", "--guild", "404"])
         assert done == 2
-        assert "Discord did not take the commands for that server." in capsys.readouterr().err
+        assert "Discord didn't accept the commands for that server." in capsys.readouterr().err
         assert api == []
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["--guild", "77"], "Published /clone, /say, "),
+            (["--guild", "77", "--remove"], "Removed the commands from server 77."),
+            (["--remove"], "Removed the commands from every server."),
+        ],
+    )
+    async def test_sync_says_what_it_did(
+        self,
+        arguments: list[str],
+        said: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("DISCORD_TOKEN", "right")
+        assert await asyncio.to_thread(command_line.main, ["sync", *arguments]) == 0
+        assert capsys.readouterr().out.startswith(said)
 
     async def test_a_polite_kill_closes_everything(
         self, address: str, connecting: asyncio.Event, tmp_path: Path
@@ -246,7 +267,7 @@ class TestAgainstDiscordsApi:
     ("error", "sentence"),
     [
         (discord.LoginFailure("401"), "Discord refused the token."),
-        (aiohttp.ClientConnectionError(), "Discord cannot be reached."),
+        (aiohttp.ClientConnectionError(), "Discord can't be reached."),
     ],
 )
 def test_a_login_that_fails_is_a_sentence(

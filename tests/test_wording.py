@@ -11,9 +11,21 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from backend.contract import BackendBusyError, LanguageNotSupportedError, SpeechRunsOnError
+from backend.weights.checkpoints import PUBLISHED
 from bot.errors import Note, Reason, Refusal, Remark
-from bot.interface.wording import REFUSALS, REMARKS, STEPS, engine_state, explain, note
+from bot.interface.wording import (
+    REFUSALS,
+    REMARKS,
+    STEPS,
+    as_text,
+    engine_name,
+    engine_state,
+    explain,
+    link_commands,
+    note,
+)
 from bot.speech.errors import BackendUnreachableError
+from bot.speech.preview import prompt as preview
 from bot.studio import Step
 
 if TYPE_CHECKING:
@@ -148,17 +160,20 @@ def test_what_people_typed_is_escaped_in_sentences() -> None:
 
 def test_remarks_name_their_values() -> None:
     shortened = Note(Remark.RECORDING_SHORTENED, {"seconds": 44.6, "used": 14.9})
-    assert note(shortened) == "Your recording is 45 s long, so I used its clearest 15 s."
+    assert note(shortened) == "Your recording is 45 seconds long, so I used its clearest 15."
 
 
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
         (BackendBusyError(), "Please try again in a moment."),
-        (BackendBusyError(1), "Please try again in about 5 s."),
+        (BackendBusyError(1), "Please try again in about 5 seconds."),
         (BackendUnreachableError("x"), "Please try again in a minute."),
-        (BackendUnreachableError("x", 31.2), "I look for it again in about 31 s;"),
-        (LanguageNotSupportedError("Thai", ("Auto", "German")), "This voice engine speaks German."),
+        (BackendUnreachableError("x", 31.2), "I'll look for it again in about 31 seconds;"),
+        (
+            LanguageNotSupportedError("Thai", ("Auto", "German")),
+            "speaks only German. Write a German text, or",
+        ),
         (SpeechRunsOnError(20.0), "The voice engine gave no usable speech this time."),
     ],
 )
@@ -167,9 +182,37 @@ def test_errors_of_the_voice_engine_are_sentences(error: Exception, sentence: st
 
 
 def test_the_state_of_the_voice_engine_is_a_sentence() -> None:
-    assert engine_state(None) == "It is ready."
-    assert engine_state(TimeoutError()) == "It has not answered yet; it may be waking up."
+    assert engine_state(None) == "It's ready."
+    assert engine_state(TimeoutError()) == "It hasn't answered yet; it may be waking up."
     assert engine_state(BackendUnreachableError("x")).startswith("I can't reach the voice engine")
+
+
+def test_commands_become_links_where_their_ids_are_known() -> None:
+    ids = {"say": 7, "voice": 8}
+    assert (
+        link_commands("Use `/say` with `where: file`.", ids) == "Use </say:7> with `where: file`."
+    )
+    assert link_commands("See `/voice list`.", ids) == "See </voice list:8>."
+    assert link_commands("Make one with `/clone`.", ids) == "Make one with `/clone`."
+    assert link_commands(as_text("`/say`"), ids) == as_text("`/say`"), "somebody typed that"
+
+
+def test_every_command_that_a_sentence_names_could_be_a_link() -> None:
+    ids = dict.fromkeys(COMMANDS.split("|"), 1)
+    for code in CODES:
+        assert not SLASH_COMMAND.search(re.sub("</.*?>", "", link_commands(sentence_of(code), ids)))
+
+
+@pytest.mark.parametrize(
+    ("model_id", "name"),
+    [
+        (preview.MODEL_ID, "Preview voice"),
+        *((checkpoint.model_id, checkpoint.label) for checkpoint in PUBLISHED),
+        ("my_voice@0123456789ab", r"my\_voice"),
+    ],
+)
+def test_voice_engines_have_names_for_people(model_id: str, name: str) -> None:
+    assert engine_name(model_id) == name
 
 
 def test_the_pipeline_names_no_slash_command() -> None:

@@ -28,11 +28,11 @@ async def clone_once(settings: Settings, recording: Path, text: str, out: Path) 
     posted.
     """
     if not await asyncio.to_thread(out.parent.is_dir):
-        raise SettingsError(f"The folder of {out} does not exist. Make it, or name another file.")
+        raise SettingsError(f"The folder of {out} doesn't exist. Make it, or name another file.")
     try:
         upload = await asyncio.to_thread(recording.read_bytes)
     except OSError as error:
-        raise SettingsError(f"{recording} cannot be read: {error.strerror}.") from None
+        raise SettingsError(f"{recording} can't be read: {error.strerror}.") from None
     with tempfile.TemporaryDirectory(prefix="timbre-") as folder:
         database = f"sqlite:///{folder}/once.db"
         async with open_world(settings.model_copy(update={"database_url": database})) as world:

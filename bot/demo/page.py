@@ -21,29 +21,29 @@ Timbre demo: the real bot on a simulated Discord. Nothing leaves this machine.
   Open    {url}
   Listen  {listen} to what is said in the voice channel
 
-  1. Type /clone, attach a recording of 3 to 30 seconds of someone speaking, write what the
-     voice should say, and give it a name.
-  2. Play the answer. It is a preview: a stock English voice adapted toward the recording.
-  3. Open the listen page, press Listen there, and type /say to speak with the voice again.
-     With "where: file" the speech is posted instead. /help shows the rest.
+  1. Type /clone, attach 3 to 30 seconds of someone speaking, write what the voice should say,
+     and give the voice a name.
+  2. Play the answer. It's a preview: a stock English voice adjusted toward the recording.
+  3. Open the listen page, press Listen there, and type /say to hear the voice again.
+     For a file instead, choose "where: file". /help shows the rest.
 
-  The page does one thing at a time: while a long text is spoken, other commands have to wait.
+  The page does one thing at a time. While a long text is spoken, other commands wait.
 
-Voices are kept in {database} and are there again next time. Ctrl-C ends the demo.
+Your voices stay in {database} for next time. Ctrl-C ends the demo.
 """
 
 IN_THE_CHANNEL = """\
 Welcome! This is a simulated Discord with the real bot in it. To try it:
-1. Type `/clone`, choose a recording of 3 to 30 seconds of someone speaking, and write what the \
-voice should say. Under *+3 more*, give it a `name` to keep it.
+1. Type `/clone`, choose 3 to 30 seconds of someone speaking, and write what the voice should \
+say. To keep the voice, give it a `name` under *+3 more*.
 2. Confirm the consent question, wait a moment, and press *Play*.
-3. Type `/say` to speak with the voice again. You sit in the voice channel Lounge, so it is heard \
-there: open {listen} and press *Listen* first. With `where` set to file, under *+4 more*, the \
-speech is posted here instead. `/help` shows the rest.
+3. Type `/say` to hear the voice again. You're in the voice channel Lounge, so it speaks there: \
+open {listen} and press *Listen* first. To get a file here instead, set `where` to file under \
+*+4 more*. `/help` shows the rest.
 
-This page does one thing at a time, and shows an answer when it is complete: while a long text is \
-spoken, `/queue`, `/skip` and `/stop` have to wait. Discord itself shows the progress, with a \
-button that stops it, and takes commands at any time.
+This page does one thing at a time and shows only finished answers. While a long text is spoken, \
+`/queue`, `/skip` and `/stop` wait. On Discord itself you see the progress, with a Stop button, \
+and can use commands at any time.
 """
 
 

@@ -80,6 +80,7 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
         answer_voice_requests(env, bot)
         detach_playback(asyncio.get_running_loop())
         await you.join_voice(lounge)
+        # Only now: the bot asked for ids at its start, and simcord shows no links in embeds.
         await bot.tree.sync()
         try:
             yield World(env, bot, channel, you, friend, broadcast)

@@ -11,9 +11,11 @@ from bot.errors import Reason, Refusal
 from bot.interface.wording import (
     PREVIEW_NOTICE,
     as_text,
+    engine_name,
     engine_state,
     excerpt,
     explain,
+    languages,
     note,
     voice_name,
 )
@@ -31,41 +33,46 @@ BAR_CELLS = 12
 
 _HELP = {
     "Make a voice": (
-        "`/clone` with a recording of 3 to 30 seconds of one person speaking, and a text. "
-        "Give it a `name` and I keep the voice."
+        "Use `/clone` with 3 to 30 seconds of one person speaking, and a text for the voice to "
+        "say. Give it a `name` and I'll keep the voice."
     ),
     "Use it": (
-        "`/say` speaks with your saved voice, up to 5,000 characters: live if you are in a "
-        "voice channel, else as a voice message or an Ogg, MP3, WAV or FLAC file. "
-        "`/voice list`, `info`, `rename`, `transcript` and `delete` look after your voices."
+        "`/say` speaks up to 5,000 characters with a voice you saved: live if you're in a voice "
+        "channel, otherwise as a file. Its `format` can be a voice message, Ogg, MP3, WAV or FLAC."
+    ),
+    "Look after your voices": (
+        "`/voice list`, `/voice info`, `/voice rename`, `/voice transcript`, `/voice delete`."
     ),
     "In a voice channel": (
-        "I come by myself, or with `/join`, and go with `/leave`. `/queue` shows what comes "
-        "next, `/skip` and `/stop` end it. With `where` set to file, `/say` posts a file."
+        "`/say` brings me, `/leave` sends me away. `/skip` skips one item, `/stop` clears yours. "
+        "`/queue` shows what comes next. For a file instead, use `/say` with `where: file`."
     ),
     "What I keep about you": (
-        "For a voice you name: its cleaned recording, the transcript, what the voice "
-        "engine learned from it, and its name. Your consent: your Discord id, the time and the "
-        "server. Nothing of a `/clone` without a name, and never the texts I say."
+        "For each voice you name: its cleaned recording, the transcript, what the voice engine "
+        "learned from it, and its name. For your consent: your Discord ID, the time and the "
+        "server. I keep nothing of a `/clone` without a name, and never the texts I say."
     ),
-    "Delete it": "`/voice delete` for one voice, `/forget` for everything. Both are final.",
+    "Delete it": (
+        "`/voice delete` deletes one voice, `/forget` everything I keep about you. "
+        "Neither can be undone."
+    ),
 }
 """The fields of the help page: their names, and what they say."""
 
 
 def spoken_message(
-    speaker: str, typed: str, backend: BackendInfo, notes: Iterable[Note] = ()
+    heading: str, typed: str, backend: BackendInfo, notes: Iterable[Note] = ()
 ) -> str:
     """The public words beside a piece of speech.
 
     Args:
-        speaker: Who is heard, already escaped.
+        heading: Who is heard, already escaped.
         typed: What the person asked to be said; shown so that it can be read without sound.
         backend: What made the speech.
         notes: What was done to the recording.
     """
     small = [*map(note, notes), *_preview_notice(backend)]
-    return "\n".join([f"{speaker} says: “{excerpt(typed)}”", *(f"-# {line}" for line in small)])
+    return "\n".join([f"{heading}: “{excerpt(typed)}”", *(f"-# {line}" for line in small)])
 
 
 def heard_message(name: str, channel: VocalChannel | None, backend: BackendInfo) -> str:
@@ -104,14 +111,17 @@ def voice_card(voice: SavedVoice) -> discord.Embed:
     """Everything that is kept about one voice."""
     card = discord.Embed(
         title=as_text(voice.name),
-        description=as_text(voice.transcript) if voice.transcript else "No transcript is known.",
+        description=as_text(voice.transcript)
+        if voice.transcript
+        else "I don't know what's said in the recording. Write it with `/voice transcript`.",
         colour=ACCENT,
     )
     card.add_field(name="Recording", value=_length(voice.clip_seconds))
     card.add_field(name="Saved", value=discord.utils.format_dt(voice.created_at, "D"))
     card.add_field(name="Last used", value=_last_use(voice).removeprefix("last used "))
     card.add_field(name="Language", value=voice.language or AUTO_LANGUAGE)
-    card.add_field(name="Learned by engine", value=", ".join(voice.prompt_models) or "none yet")
+    engines = dict.fromkeys(map(engine_name, voice.prompt_models))
+    card.add_field(name="Made for", value=", ".join(engines) or "no engine yet")
     card.add_field(
         name="Consent",
         value=(
@@ -135,25 +145,27 @@ def heard_in(heard: Heard | None, *, given: str | None, how_to_correct: str) -> 
     if heard is None or (given and not heard.differs):
         return None
     if not heard.text:
-        return f"I couldn't make out what is said in the recording; please {how_to_correct}."
+        return f"I couldn't make out what's said in the recording. Please {how_to_correct}."
+    text = excerpt(heard.text).removesuffix(".")
     if given:
         return (
-            "Your transcript does not seem to be what is said in the recording, where I heard: "
-            f"“{excerpt(heard.text)}” If I am right, please {how_to_correct}."
+            f"Your transcript doesn't match. I heard: “{text}”. "
+            f"If I'm right, please {how_to_correct}."
         )
     return (
-        f"In the recording I heard: “{excerpt(heard.text)}” "
-        f"If that is not exactly what is said, please {how_to_correct}: the voice gets better."
+        f"In your recording I heard: “{text}”. "
+        f"If that isn't exactly what's said, please {how_to_correct} for a better voice."
     )
 
 
 def forgotten(what: Forgotten) -> str:
     """What `/forget` did."""
     if what.voices == 0:
-        gone = "your consent record is gone" if what.consents else "I kept nothing about you"
-        return f"Done. You had no saved voice, and {gone}."
-    plural = "voice" if what.voices == 1 else "voices"
-    return f"Done. {what.voices} {plural}, the recordings and your consent record are gone."
+        if not what.consents:
+            return "There was nothing to delete: I keep nothing about you."
+        return "Deleted your consent record. You had no saved voice."
+    voices = "voice with its recording" if what.voices == 1 else "voices with their recordings"
+    return f"Deleted {what.voices} {voices}, and your consent record."
 
 
 def help_page(backend: BackendInfo, problem: SpeechError | TimeoutError | None) -> discord.Embed:
@@ -166,7 +178,7 @@ def help_page(backend: BackendInfo, problem: SpeechError | TimeoutError | None) 
     page = discord.Embed(
         title="Timbre", description="I speak in the voices you give me.", colour=ACCENT
     )
-    spoken = ", ".join(name for name in backend.languages if name != AUTO_LANGUAGE)
+    spoken = ", ".join(languages(backend.languages))
     engine = [f"{backend.name}. Languages: {spoken}.", *_preview_notice(backend)]
     fields = {**_HELP, "Voice engine": " ".join([*engine, engine_state(problem)])}
     for name, value in fields.items():

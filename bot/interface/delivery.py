@@ -18,6 +18,7 @@ import structlog
 from bot.audio.encode import AudioFormat, encode_speech, waveform
 from bot.errors import Reason, Refusal
 from bot.interface import voice_message
+from bot.interface.wording import link_commands
 
 if TYPE_CHECKING:
     from bot.audio.encode import SpeechFile
@@ -123,16 +124,27 @@ async def show_privately(
     interaction: Interaction, content: str | None, *, embed: discord.Embed | None = None
 ) -> None:
     """Replace the private message; send a direct message if the interaction's token has ended."""
+    content = content and with_links(interaction, content)
+    if embed is not None:
+        embed.description = embed.description and with_links(interaction, embed.description)
+        for index, field in enumerate(embed.fields):
+            value = with_links(interaction, field.value or "")
+            embed.set_field_at(index, name=field.name, value=value, inline=field.inline)
     try:
         await interaction.edit_original_response(content=content, embed=embed, view=None)
     except DISCORD_FAILURES as error:
         log.warning("private answer refused", reason=repr(error))
-        if not _token_ended(error):
+        if not has_code(error, UNKNOWN_WEBHOOK, INVALID_WEBHOOK_TOKEN):
             return
         try:
             await interaction.user.send(content, embed=embed or discord.utils.MISSING)
         except DISCORD_FAILURES as second:
             log.warning("private answer lost", reason=repr(second))
+
+
+def with_links(interaction: Interaction, words: str) -> str:
+    """The words with Discord's links to the commands that they name."""
+    return link_commands(words, interaction.client.command_ids)
 
 
 async def delete_private_message(interaction: Interaction) -> None:
@@ -228,11 +240,9 @@ def _groups(files: Sequence[SpeechFile], total_bytes: int) -> Iterator[list[Spee
     yield group
 
 
-def _token_ended(error: BaseException) -> bool:
-    return isinstance(error, discord.HTTPException) and error.code in {
-        UNKNOWN_WEBHOOK,
-        INVALID_WEBHOOK_TOKEN,
-    }
+def has_code(error: BaseException, *codes: int) -> bool:
+    """Whether Discord refused a request with one of these codes."""
+    return isinstance(error, discord.HTTPException) and error.code in codes
 
 
 def _is_too_large(error: BaseException) -> bool:

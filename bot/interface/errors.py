@@ -12,7 +12,7 @@ from discord import app_commands
 
 from backend.contract import LanguageNotSupportedError, SpeechError, TextNotSpeakableError
 from bot.errors import Refusal
-from bot.interface.delivery import DISCORD_FAILURES, show_privately
+from bot.interface.delivery import DISCORD_FAILURES, has_code, show_privately, with_links
 from bot.interface.wording import explain
 
 log = structlog.get_logger(__name__)
@@ -43,7 +43,8 @@ async def answer_error(
         error: What left the command, the button or the form.
         source: The name of that command, view or form, for the log.
     """
-    if _came_too_late(error):
+    # Discord forgets an interaction that isn't answered within 3 s.
+    if has_code(error, UNKNOWN_INTERACTION, ALREADY_ACKNOWLEDGED):
         log.warning("interaction expired before it was answered", command=source)
         return
     sentence = log_and_explain(error, source=source)
@@ -51,7 +52,7 @@ async def answer_error(
         await show_privately(interaction, sentence)
         return
     try:
-        await interaction.response.send_message(sentence, ephemeral=True)
+        await interaction.response.send_message(with_links(interaction, sentence), ephemeral=True)
     except DISCORD_FAILURES as failure:
         log.warning("error not shown", reason=repr(failure))
 
@@ -81,18 +82,10 @@ def log_and_explain(error: Exception, *, source: str | None) -> str:
     log.error("command failed", command=source, incident=incident, exc_info=error)
     return (
         "Something broke on my side. Please try again in a minute; "
-        f"if it happens again, tell an admin the number `{incident}`."
+        f"if it happens again, tell whoever runs this bot the number `{incident}`."
     )
 
 
 def command_name(interaction: discord.Interaction[Any]) -> str | None:
     """The full name of the slash command, or None if the interaction is of another kind."""
     return interaction.command.qualified_name if interaction.command else None
-
-
-def _came_too_late(error: Exception) -> bool:
-    """Whether Discord has forgotten the interaction, as it does if none is answered within 3 s."""
-    return isinstance(error, discord.HTTPException) and error.code in {
-        UNKNOWN_INTERACTION,
-        ALREADY_ACKNOWLEDGED,
-    }

@@ -111,10 +111,9 @@ class Progress(TimbreView):
         cold_start = self._cold_start()
         if cold_start is None:
             return self._words
-        usual = round(cold_start.usual_seconds)
         return (
-            f"{self._words}\n-# Waking the voice engine, usually about {usual} s: "
-            f"{cold_start.seconds:.0f} s so far"
+            f"{self._words}\n-# Waking the voice engine: {cold_start.seconds:.0f} s so far, "
+            f"usually about {cold_start.usual_seconds:.0f} s"
         )
 
     async def _keep_updated(self) -> None:

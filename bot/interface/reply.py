@@ -127,7 +127,8 @@ class Reply:
         because its token is younger and lasts longer.
         """
         self._asking = question
-        await self._interaction.edit_original_response(content=question.text, view=question)
+        words = delivery.with_links(self._interaction, question.text)
+        await self._interaction.edit_original_response(content=words, view=question)
         await question.wait()
         self._asking = None
         self._check_not_cancelled()

@@ -10,7 +10,7 @@ import discord
 
 from backend.contract import MAX_TRANSCRIPT_CHARACTERS
 from bot.errors import Reason, Refusal
-from bot.interface.delivery import DISCORD_FAILURES
+from bot.interface.delivery import DISCORD_FAILURES, with_links
 from bot.interface.errors import answer_error
 from bot.voices.records import CONSENT_STATEMENT
 
@@ -50,7 +50,7 @@ class Pages(TimbreView):
         self.previous.disabled = self._page == 0
         self.following.disabled = self._page >= count - 1
         view = self if count > 1 else None
-        await interaction.edit_original_response(content=text, view=view)
+        await interaction.edit_original_response(content=with_links(interaction, text), view=view)
         self._shown_by = interaction
 
     async def on_timeout(self) -> None:
@@ -122,7 +122,7 @@ def ask_for_consent() -> Question:
         "**Before your first voice**\n"
         "Cloning a voice needs the speaker's permission. Please confirm:\n"
         f"> {CONSENT_STATEMENT}\n\n"
-        "I keep your answer with your Discord id, the server and the time. "
+        "I keep your answer with your Discord ID, the server and the time. "
         "`/help` says what else I keep.",
         yes="I confirm",
         style=discord.ButtonStyle.success,
@@ -132,14 +132,14 @@ def ask_for_consent() -> Question:
 def ask_to_delete(what: str) -> Question:
     """The question before something is deleted for good. `what` completes "Delete ...?"."""
     return Question(
-        f"Delete {what}? This cannot be undone.",
+        f"Delete {what}? This can't be undone.",
         yes="Delete",
         no="Keep",
         style=discord.ButtonStyle.danger,
     )
 
 
-class TranscriptForm(discord.ui.Modal, title="What is said in the recording?"):
+class TranscriptForm(discord.ui.Modal, title="What's said in the recording?"):
     """The form in which a person corrects a transcript: one field with the transcript in it.
 
     Args:
@@ -149,7 +149,7 @@ class TranscriptForm(discord.ui.Modal, title="What is said in the recording?"):
 
     words: discord.ui.Label[Any] = discord.ui.Label(
         text="Transcript",
-        description="Every word, exactly as it is spoken, and nothing else",
+        description="Every word exactly as it's spoken, and nothing else",
         component=discord.ui.TextInput(
             style=discord.TextStyle.paragraph, max_length=MAX_TRANSCRIPT_CHARACTERS
         ),

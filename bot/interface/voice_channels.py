@@ -105,7 +105,7 @@ def queue_page(player: GuildPlayer | None, page: int) -> tuple[str, int]:
     """One page of what a guild's player has to say, and how many pages there are."""
     positions = player.positions() if player is not None else []
     if not positions:
-        return "Nothing is waiting to be said. Use `/say` while you are in a voice channel.", 1
+        return "Nothing is playing or queued. Use `/say` while you're in a voice channel.", 1
     pages = -(-len(positions) // ENTRIES_PER_PAGE)
     lines = [_line(each) for each in positions[page * ENTRIES_PER_PAGE :][:ENTRIES_PER_PAGE]]
     if pages > 1:

@@ -17,17 +17,21 @@ from bot.speech import errors
 from bot.studio import Step
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from bot.errors import Value
 
-PREVIEW_NOTICE = "This is a preview: a stock English voice that leans toward yours, not a clone."
+PREVIEW_NOTICE = "This is a preview: a stock English voice adjusted toward yours, not a clone."
 
 MAX_EXCERPT_CHARACTERS = 300
 MIN_RETRY_SECONDS = 5
 
 _MARKUP = re.compile(r"[\\*_~|`<>\[\]()#]")
+_COMMAND = re.compile(r"`/([a-z]+(?: [a-z]+)?)`")
+_PUBLISHED = re.compile(r"Qwen/Qwen3-TTS-12Hz-([\d.]+B)-Base")
 _SPOILER = re.compile(r"\|\|.+?\|\|", re.DOTALL)
 
-_ASK_FOR_FILE = "or use `/say` with `where: file`"
+_OR_FILE = "or use `/say` with `where: file`"
 
 STEPS: dict[Step, str] = {
     Step.LISTENING: "Listening to your recording",
@@ -36,63 +40,63 @@ STEPS: dict[Step, str] = {
 
 REFUSALS: dict[Reason, str] = {
     Reason.TEXT_TOO_LONG: (
-        "That text has {characters:,} characters; I can say up to {limit:,} at once. "
-        "Please split it."
+        "That text has {characters:,} characters. I can say up to {limit:,} at once, "
+        "so please split it."
     ),
-    Reason.NOTHING_TO_SAY: "There is nothing in that text I can say aloud. Try it with words.",
-    Reason.UPLOAD_EMPTY: "That file is empty. Save the recording again, and send that.",
+    Reason.NOTHING_TO_SAY: "There's nothing in that text I can say aloud. Try some words.",
+    Reason.UPLOAD_EMPTY: "That file is empty. Please save the recording again and send that.",
     Reason.UPLOAD_TOO_LARGE: (
         "That file is larger than {megabytes} MB, the most I can take. "
         "Ten seconds of speech are enough: send a shorter recording, or save it as mp3."
     ),
     Reason.UPLOAD_NOT_FETCHED: "I couldn't fetch that file from Discord. Please send it again.",
     Reason.NOT_A_RECORDING: (
-        "That file is not a recording I can read. Send wav, mp3, m4a, ogg, flac, webm or mp4."
+        "That file isn't a recording I can read. Send wav, mp3, m4a, ogg, flac, webm or mp4."
     ),
     Reason.RECORDING_WITHOUT_SOUND: (
-        "I find no sound in that file. It may be damaged, or a video without sound. "
-        "Save it again as wav or mp3, and send that."
+        "I can't find any sound in that file. It may be damaged, or a video without sound. "
+        "Save it again as wav or mp3 and send that."
     ),
     Reason.RECORDING_TOO_SLOW: (
-        "That file takes too long to read. Save it again as wav or mp3, and send that."
+        "That file takes too long to read. Save it again as wav or mp3 and send that."
     ),
     Reason.RECORDING_DAMAGED: (
-        "That recording is damaged. Save it again as wav or mp3, and send that."
+        "That recording is damaged. Save it again as wav or mp3 and send that."
     ),
     Reason.RECORDING_SILENT: (
         "That recording is silent, or too quiet to use. "
-        "Record closer to the microphone, and try again."
+        "Record closer to the microphone and try again."
     ),
     Reason.NO_SPEECH: (
-        "This file has no speech I can hear. "
+        "I can't hear any speech in that file. "
         "Record one person talking, without music, and send that."
     ),
     Reason.TOO_LITTLE_SPEECH: (
-        "I need at least {minimum:.0f} s of speech; this has {seconds} s. "
-        "Record a little more, and try again."
+        "I need at least {minimum:.0f} seconds. Without its silence, this has {seconds}. "
+        "Ten seconds work best."
     ),
     Reason.TOO_LITTLE_SPEECH_IN_LONG_RECORDING: (
-        "I listen to the first {minutes} minutes and hear too little speech there. "
-        "Cut out the part with the speech, and send that."
+        "I hear hardly any speech in the first {minutes} minutes, which is all I listen to. "
+        "Send just the part where one person speaks."
     ),
     Reason.SPEECH_TOO_SCATTERED: (
-        "The speech in that recording is too scattered: I need at least "
-        "{minimum:.0f} s of it within 20 s. Record again, with shorter pauses."
+        "The pauses in that recording are too long: I need at least {minimum:.0f} seconds "
+        "of speech within 20. Record it again with shorter pauses."
     ),
     Reason.TOO_LONG_FOR_TRANSCRIPT: (
-        "Your recording is {seconds:.0f} s long. If I shortened it, it would no longer match your "
-        "transcript: send at most {maximum:.0f} s, or leave the transcript out."
+        "Your recording is {seconds:.0f} seconds long. Shortened, it wouldn't match your "
+        "transcript. Send at most {maximum:.0f} seconds, or leave the transcript out."
     ),
     Reason.MUCH_TOO_LONG_FOR_TRANSCRIPT: (
-        "Your recording is more than {minutes} minutes long. If I shortened it, it would no longer "
-        "match your transcript: send at most {maximum:.0f} s, or leave the transcript out."
+        "Your recording is more than {minutes} minutes long. Shortened, it wouldn't match your "
+        "transcript. Send at most {maximum:.0f} seconds, or leave the transcript out."
     ),
-    Reason.TOO_MANY_UPLOADS: "I am busy with other recordings. Please try again in a minute.",
-    Reason.NAME_EMPTY: "A voice needs a name. Type one that you will recognise later.",
+    Reason.TOO_MANY_UPLOADS: "I'm busy with other recordings. Please try again in a minute.",
+    Reason.NAME_EMPTY: "A voice needs a name. Type one you'll recognise later.",
     Reason.NAME_TOO_LONG: "That name is too long. Use at most {limit} characters.",
     Reason.NAME_HIDES_CHARACTERS: (
-        "That name holds line breaks or invisible characters. "
-        "Type it with letters, digits, spaces and emoji only."
+        "That name has line breaks or invisible characters in it. "
+        "Use only letters, digits, spaces and emoji."
     ),
     Reason.NAME_INVISIBLE: "That name would look empty. Add a letter, a digit or an emoji.",
     Reason.NAME_TAKEN: (
@@ -100,145 +104,137 @@ REFUSALS: dict[Reason, str] = {
         "Pick another name, or delete the old one with `/voice delete`."
     ),
     Reason.NO_SUCH_VOICE: (
-        "You have no voice with that name. "
-        "See the ones you have with `/voice list`, or make one with `/clone`."
+        "You have no voice with that name. See yours with `/voice list`, or make one with `/clone`."
     ),
     Reason.NO_VOICE_YET: (
         "You have no saved voice yet. "
         "Make one with `/clone`: attach a recording and give it a `name`."
     ),
     Reason.TOO_MANY_VOICES: (
-        "You can keep {limit} voices, and you have that many. "
+        "You already have {limit} voices, the most I keep for you. "
         "Delete one with `/voice delete` to make room."
     ),
     Reason.CONSENT_NEEDED: (
-        "A voice can be saved only after you agree to the consent statement. "
+        "I can save a voice only after you agree to the consent statement. "
         "Use `/clone` again and agree to it."
     ),
     Reason.CONSENT_REFUSED: (
-        "Nothing was cloned and nothing was kept. "
+        "I cloned nothing and kept nothing. "
         "Use `/clone` again when you have the speaker's permission."
     ),
-    Reason.VOICE_DELETED: "That voice was deleted meanwhile, so nothing was posted.",
+    Reason.VOICE_DELETED: (
+        "That voice was deleted, so I said nothing. Pick another with `/voice list`."
+    ),
     Reason.CLIP_DAMAGED: (
-        "The recording of that voice is damaged. Delete the voice with `/voice delete`, "
+        "The saved recording of that voice is damaged. Delete the voice with `/voice delete`, "
         "then make it again with `/clone`."
     ),
-    Reason.TRANSCRIPT_EMPTY: (
-        "That transcript is empty. Please write what is said in the recording."
-    ),
+    Reason.TRANSCRIPT_EMPTY: "That transcript is empty. Please write what's said in the recording.",
     Reason.VOICE_KEPT: "Kept. **{name}** is still there.",
     Reason.EVERYTHING_KEPT: "Kept. Nothing was deleted.",
     Reason.TOO_MANY_COMMANDS: (
-        "I am working on {count} commands of yours already. "
-        "Wait for one of them, or stop it, then try again."
+        "You already have {count} running. Wait for one, or press Stop on it."
     ),
     Reason.STOPPED: "Stopped, as you asked. Nothing was posted.",
     Reason.RESTARTING: "I have to restart now. Please run the command again in a minute.",
-    Reason.NEVER_SLEEPS: "The voice engine here never sleeps, so there is nothing to warm up.",
-    Reason.MAY_NOT_POST: "The speech is ready, but I may not post here. Ask an admin to let me.",
+    Reason.NEVER_SLEEPS: "The voice engine here never sleeps, so there's nothing to warm up.",
+    Reason.MAY_NOT_POST: (
+        "I'm not allowed to post here. "
+        "Ask an admin for Send Messages and Attach Files, then run it again."
+    ),
     Reason.JOIN_FIRST: "Join a voice channel first, then use `/join` again.",
-    Reason.JOIN_FIRST_OR_FILE: f"Join a voice channel first, {_ASK_FOR_FILE}.",
+    Reason.JOIN_FIRST_OR_FILE: f"Join a voice channel first, {_OR_FILE}.",
     Reason.IN_ANOTHER_CHANNEL: (
-        f"I am with the people in {{channel}} now. Join me there, {_ASK_FOR_FILE}."
+        f"I'm with people in {{channel}} right now. Join me there, {_OR_FILE}."
     ),
-    Reason.NOT_IN_A_CHANNEL: (
-        "I am not in a voice channel. Join one yourself, then use `/say` or `/join`."
-    ),
+    Reason.NOT_IN_A_CHANNEL: "I'm not in a voice channel. Join one, then use `/say` or `/join`.",
     Reason.MAY_NOT_JOIN: (
-        "I may not join {channel}. "
-        "Ask an admin to give me the permissions View Channel and Connect there."
+        "I'm not allowed to join {channel}. "
+        "Ask an admin to give me the View Channel and Connect permissions there."
     ),
     Reason.MAY_NOT_SPEAK: (
-        "I may not speak in {channel}. Ask an admin to give me the permission Speak there."
+        "I'm not allowed to speak in {channel}. Ask an admin to give me the Speak permission there."
     ),
     Reason.MAY_NOT_SPEAK_ON_STAGE: (
-        "I may not speak on the stage {channel}. "
-        "Ask an admin to give me the permission Request to Speak there."
+        "I'm not allowed to speak on the stage {channel}. "
+        "Ask an admin to give me the Request to Speak permission there."
     ),
     Reason.CHANNEL_FULL: "{channel} is full. Try again when somebody has left.",
     Reason.NO_OPUS: (
-        "I can't speak in voice channels here: this machine lacks the Opus library. "
-        "Please tell an admin, and use `/say` with `where: file` meanwhile."
+        "I can't speak in voice channels: the computer I run on lacks the Opus library. "
+        "Please tell whoever runs this bot. Until then, use `/say` with `where: file`."
     ),
-    Reason.NO_LONGER_IN_GUILD: "I am no longer on that server.",
+    Reason.NO_LONGER_IN_GUILD: "I'm no longer in that server.",
     Reason.REMOVED_FROM_GUILD: "I was removed from that server.",
-    Reason.EVERYBODY_LEFT: "Everybody had left the voice channel, so I left too.",
+    Reason.EVERYBODY_LEFT: "Everybody left the voice channel, so I left too.",
     Reason.DISCONNECTED: (
-        "I was disconnected from the voice channel. Use `/say` again to have me back."
+        "I was disconnected from the voice channel. Use `/say` again to bring me back."
     ),
     Reason.VOICE_RATE_LIMITED: (
         "Discord asked me to stay out of voice channels for a moment. Please try again in a minute."
     ),
     Reason.NO_VOICE_CONNECTION: (
-        f"I could not connect to the voice channel. Please try again in a minute, {_ASK_FOR_FILE}."
+        f"I couldn't connect to the voice channel. Please try again in a minute, {_OR_FILE}."
     ),
     Reason.VOICE_CONNECTION_LOST: (
-        "I lost the connection to the voice channel and could not get it back. "
-        f"Please try again in a minute, {_ASK_FOR_FILE}."
+        "I lost the connection to the voice channel and couldn't get it back. "
+        f"Please try again in a minute, {_OR_FILE}."
     ),
     Reason.CANNOT_BE_HEARD: (
-        "Nobody could hear me: I am muted, or not among the speakers of the stage. "
+        "Nobody could hear me: I'm muted, or not a speaker on the stage. "
         "Ask a moderator to let me speak, then try again."
     ),
     Reason.PLAYER_FAILED: (
-        "Something broke on my side while I spoke. Please try again in a minute."
+        "Something broke on my side while I was speaking. Please try again in a minute."
     ),
     Reason.PLAYER_RESTARTING: "I have to restart now. Please use `/say` again in a minute.",
-    Reason.OWN_QUEUE_FULL: (
-        "You have as much in the queue as I take. "
-        f"Wait until some of it was heard, {_ASK_FOR_FILE}."
-    ),
+    Reason.OWN_QUEUE_FULL: (f"Your queue is full ({{limit}}). Wait for one to finish, {_OR_FILE}."),
     Reason.QUEUE_FULL: (
-        "This server has as much in the queue as I take. "
-        f"Wait until some of it was heard, {_ASK_FOR_FILE}."
+        f"This server's queue is full ({{limit}}). Wait for one to finish, {_OR_FILE}."
     ),
-    Reason.NOTHING_PLAYING: "I am not saying anything.",
-    Reason.NOTHING_OF_YOURS_PLAYING: "Nothing of yours is being said or waits to be.",
+    Reason.NOTHING_PLAYING: "Nothing is playing.",
+    Reason.NOTHING_OF_YOURS_PLAYING: "You have nothing playing or queued.",
     Reason.OTHERS_WAIT: (
-        "I am still speaking for others. Wait until they are done, "
-        "or ask somebody who has the permission Move Members."
+        "I'm still speaking for others. Wait until they're done, "
+        "or ask someone with the Move Members permission."
     ),
     Reason.OTHERS_LISTEN: (
-        "Others are still listening to me. Wait until they are done, "
-        "or ask somebody who has the permission Move Members."
+        "Others are still listening to me. Wait until they're done, "
+        "or ask someone with the Move Members permission."
     ),
-    Reason.ONLY_LISTENERS_VOTE: "Only who listens in {channel} can vote to skip.",
+    Reason.ONLY_LISTENERS_VOTE: (
+        "Only people listening in {channel} can vote. Join, then try again."
+    ),
     Reason.SPEECH_STOPPED: "Stopped, as you asked.",
     Reason.SKIPPED: "Skipped, as you asked.",
     Reason.SKIPPED_BY: "{name} skipped this.",
     Reason.SKIPPED_BY_VOTE: "The listeners voted to skip this.",
     Reason.ALL_STOPPED_BY: "{name} stopped everything.",
-    Reason.SENT_AWAY_BY: "{name} used `/leave`.",
+    Reason.SENT_AWAY_BY: "{name} sent me away with `/leave`.",
 }
 
 REMARKS: dict[Remark, str] = {
     Remark.RECORDING_SHORTENED: (
-        "Your recording is {seconds:.0f} s long, so I used its clearest {used:.0f} s."
+        "Your recording is {seconds:.0f} seconds long, so I used its clearest {used:.0f}."
     ),
     Remark.LONG_RECORDING_SHORTENED: (
         "Your recording is more than {minutes} minutes long, "
-        "so I used its clearest {used:.0f} s of the first {minutes} minutes."
+        "so I used the clearest {used:.0f} seconds of the first {minutes} minutes."
     ),
-    Remark.RECORDING_CLIPS: (
-        "The recording is distorted because it was recorded too loud; "
-        "a softer one would make a better voice."
-    ),
+    Remark.RECORDING_CLIPS: "The recording clips. Record it quieter for a better voice.",
     Remark.RECORDING_NOISY: (
-        "There is a lot of noise in the recording; "
-        "one from a quieter place would make a better voice."
+        "There's a lot of noise in the recording. Record it somewhere quieter for a better voice."
     ),
-    Remark.STAGE_INVITATION_NEEDED: (
-        "A moderator has to invite me to speak on the stage {channel}."
-    ),
+    Remark.STAGE_INVITATION_NEEDED: "Ask a moderator to invite me to speak on the stage {channel}.",
     Remark.ASKED_TO_SPEAK_ON_STAGE: (
-        "I asked to speak on the stage {channel}; a moderator has to let me."
+        "I asked to speak on the stage {channel}. A moderator has to accept."
     ),
 }
 
 _SPEECH_ERRORS: dict[type[SpeechError], str] = {
     SpeechError: (
-        "The voice engine could not do that. Please try again; if it keeps failing, tell an admin."
+        "The voice engine couldn't do that. "
+        "Please try again; if it keeps failing, tell whoever runs this bot."
     ),
     contract.TextNotSpeakableError: (
         "I can't say part of that text aloud. Try plain words and shorter sentences."
@@ -251,38 +247,37 @@ _SPEECH_ERRORS: dict[type[SpeechError], str] = {
         "Try another one: a single speaker, close to the microphone, without music."
     ),
     contract.BackendUnavailableError: (
-        "The voice engine is not reachable right now. Nothing is lost; please try again later."
+        "The voice engine isn't available right now. Nothing is lost; please try again later."
     ),
     contract.GenerationFailedError: (
         "The voice engine gave no usable speech this time. Please try again."
     ),
     errors.BackendNotDeployedError: (
-        "The voice engine is not set up yet. Please tell an admin: it has to be deployed to Modal. "
-        "I find it by myself once it is there."
+        "The voice engine isn't set up yet. Please tell whoever runs this bot: "
+        "it has to be deployed to Modal. I'll find it by myself once it's there."
     ),
     errors.BackendDeniesError: (
-        "The voice engine does not let me in. Please tell an admin: "
-        "the bot's Modal token has to be renewed."
+        "The voice engine doesn't let me in. "
+        "Please tell whoever runs this bot: my Modal token has to be renewed."
     ),
     errors.BackendBrokenError: (
-        "The voice engine does not work as it is set up. "
-        "Please tell an admin: its log, and mine, say what is wrong."
+        "The voice engine is misconfigured. Please tell whoever runs this bot."
     ),
     errors.BackendQuotaError: (
         "The voice engine has reached its quota for now. "
-        "Please try again later, or ask an admin to raise it."
+        "Please try again later, or ask whoever runs this bot to raise it."
     ),
     errors.SpeechTimeoutError: (
-        "That took the voice engine too long, so I stopped it. "
+        "The voice engine took too long, so I stopped it. "
         "Please try again; a shorter text may help."
     ),
     errors.WakingTimeoutError: (
-        "The voice engine did not wake up in time. Please try again in a minute; "
-        "if that fails too, tell an admin."
+        "The voice engine didn't wake up in time. Please try again in a minute; "
+        "if that fails too, tell whoever runs this bot."
     ),
     errors.SpeechInterruptedError: (
         "The voice engine broke down while it worked on that. "
-        "Another one starts by itself: please try again in a minute."
+        "Another one starts by itself, so please try again in a minute."
     ),
     errors.SpeechStoppedError: (
         "Someone stopped that at the voice engine before it was done. Please try again."
@@ -297,8 +292,7 @@ def explain(error: Refusal | SpeechError) -> str:
         case Refusal():
             return REFUSALS[error.reason].format(**_escaped(error.values))
         case contract.LanguageNotSupportedError():
-            spoken = ", ".join(name for name in error.supported if name != AUTO_LANGUAGE)
-            return f"I can't speak {error.language} here yet. This voice engine speaks {spoken}."
+            return _language_not_supported(error.language, languages(error.supported))
         case contract.BackendBusyError():
             when = "in a moment" if error.retry_after is None else _soon(error.retry_after)
             return f"Many people are speaking right now. Please try again {when}."
@@ -307,7 +301,7 @@ def explain(error: Refusal | SpeechError) -> str:
             if error.retry_after is None:
                 return f"{sentence} Please try again in a minute."
             when = _soon(error.retry_after)
-            return f"{sentence} I look for it again {when}; please try again then."
+            return f"{sentence} I'll look for it again {when}; please try again then."
         case _:
             kinds = type(error).__mro__
             return next(_SPEECH_ERRORS[kind] for kind in kinds if kind in _SPEECH_ERRORS)
@@ -321,10 +315,42 @@ def note(what: Note) -> str:
 def engine_state(problem: SpeechError | TimeoutError | None) -> str:
     """Say how the voice engine is doing, given what its health check raised."""
     if problem is None:
-        return "It is ready."
+        return "It's ready."
     if isinstance(problem, SpeechError):
         return explain(problem)
-    return "It has not answered yet; it may be waking up."
+    return "It hasn't answered yet; it may be waking up."
+
+
+def link_commands(words: str, ids: Mapping[str, int]) -> str:
+    """Turn each `/command` in backticks into Discord's link to it, if its id is known.
+
+    Discord shows the link in messages and embeds as the command's name, to be clicked. Text that
+    people typed is left alone, since its backticks are escaped.
+
+    Args:
+        words: What a message or a part of an embed says.
+        ids: The ids of commands by their names; a subcommand has the id of its group.
+    """
+
+    def link(command: re.Match[str]) -> str:
+        name = command[1]
+        known = ids.get(name.split()[0])
+        return command[0] if known is None else f"</{name}:{known}>"
+
+    return _COMMAND.sub(link, words)
+
+
+def languages(names: Iterable[str]) -> list[str]:
+    """The languages among the values of the option `language`."""
+    return [name for name in names if name != AUTO_LANGUAGE]
+
+
+def engine_name(model_id: str) -> str:
+    """What people call the voice engine that has a model; a folder's name for one of its own."""
+    if model_id.startswith("preview/"):
+        return "Preview voice"
+    published = _PUBLISHED.fullmatch(model_id)
+    return f"Qwen3-TTS {published[1]}" if published else as_text(model_id.partition("@")[0])
 
 
 def voice_name(name: str) -> str:
@@ -354,5 +380,17 @@ def _escaped(values: dict[str, Value]) -> dict[str, Value]:
     return {key: as_text(str(value)) if key == "name" else value for key, value in values.items()}
 
 
+def _language_not_supported(wanted: str, spoken: list[str]) -> str:
+    if len(spoken) == 1:
+        article = "an" if spoken[0][0] in "AEIOU" else "a"
+        remedy = f"only {spoken[0]}. Write {article} {spoken[0]} text"
+    else:
+        remedy = f"{', '.join(spoken)}. Write in one of these"
+    return (
+        f"I can't speak {wanted} here yet. This voice engine speaks {remedy}, "
+        "or ask whoever runs this bot for another engine."
+    )
+
+
 def _soon(seconds: float) -> str:
-    return f"in about {max(MIN_RETRY_SECONDS, round(seconds))} s"
+    return f"in about {max(MIN_RETRY_SECONDS, round(seconds))} seconds"

@@ -76,8 +76,9 @@ class GuildPlayer:
         try:
             self._queue.push(entry.owner_id, entry)
         except QueueFullError as error:
-            reason = Reason.OWN_QUEUE_FULL if error.for_caller else Reason.QUEUE_FULL
-            raise Refusal(reason) from None
+            if error.for_caller:
+                raise Refusal(Reason.OWN_QUEUE_FULL, limit=MAX_WAITING_PER_MEMBER) from None
+            raise Refusal(Reason.QUEUE_FULL, limit=MAX_WAITING) from None
         self.wake()
         self._prefetch()
 

@@ -136,7 +136,7 @@ async def open_database(url: str) -> Database:
         ) from error
     except (DBAPIError, sqlite3.Error, OSError) as error:
         raise DatabaseUnusableError(
-            f"The database {shown} cannot be opened ({_reason(error)}). "
+            f"The database {shown} can't be opened ({_reason(error)}). "
             "Check that the address is right and that the bot may read and write there.",
         ) from error
 
@@ -148,11 +148,11 @@ def _location(url: str) -> URL:
     except ArgumentError:
         # The text is not repeated, nor the error chained: it may hold a password.
         raise DatabaseUnusableError(
-            "The database address is not a URL such as sqlite:///data/timbre.db",
+            "The database address isn't a URL such as sqlite:///data/timbre.db",
         ) from None
     if location.drivername not in _DRIVERS:
         raise DatabaseUnusableError(
-            f"Databases of the kind {location.drivername} are not supported. "
+            f"Databases of the kind {location.drivername} aren't supported. "
             "Use a URL that starts with sqlite:/// or postgresql://",
         )
     if location.get_backend_name() == "sqlite" and location.database in {None, "", ":memory:"}:

@@ -132,7 +132,7 @@ async def test_stop_button_ends_the_entry(guild: VoiceGuild, ada: Speaker) -> No
 async def test_queue_shows_who_and_what_and_when(
     guild: VoiceGuild, ada: Speaker, grace: Speaker
 ) -> None:
-    assert (await told(ada, "queue")).startswith("Nothing is waiting to be said.")
+    assert (await told(ada, "queue")).startswith("Nothing is playing or queued.")
     await ada.says(1, 9.0)
     await guild.call.begins()
     for item in (2, 3):
@@ -152,13 +152,13 @@ async def test_own_entries_are_skipped_at_once_others_by_vote(
     linus = await guild.speaker("linus")
     answer = await ada.says(1, 9.0)
     await guild.call.begins()
-    assert await told(grace, "skip") == "Your vote counts. 1 more vote and I skip this."
-    assert await told(grace, "skip") == "Your vote counts. 1 more vote and I skip this."
+    assert await told(grace, "skip") == "Your vote counts. 1 more vote to skip this."
+    assert await told(grace, "skip") == "Your vote counts. 1 more vote to skip this."
     assert await told(linus, "skip") == "Skipped."
     assert await last_word(answer) == "The listeners voted to skip this."
     await waits_for(await ada.says(2, 9.0), "Speaking")
     assert await told(ada, "skip") == "Skipped."
-    assert await told(ada, "skip") == "I am not saying anything."
+    assert await told(ada, "skip") == "Nothing is playing."
 
 
 async def test_a_vote_is_won_when_those_who_did_not_vote_leave(
@@ -168,7 +168,7 @@ async def test_a_vote_is_won_when_those_who_did_not_vote_leave(
     answer = await ada.says(1, 9.0)
     await guild.call.begins()
     await told(grace, "skip")
-    assert await told(linus, "skip") == "Your vote counts. 1 more vote and I skip this."
+    assert await told(linus, "skip") == "Your vote counts. 1 more vote to skip this."
     await alan.actor.leave_voice()
     assert await last_word(answer) == "The listeners voted to skip this."
 
@@ -189,7 +189,7 @@ async def test_who_does_not_listen_has_no_vote(guild: VoiceGuild, ada: Speaker) 
     await ada.says(1, 9.0)
     await guild.call.begins()
     outsider = guild.member("outsider")
-    assert (await told(outsider, "skip")).startswith("Only who listens in")
+    assert (await told(outsider, "skip")).startswith("Only people listening in")
 
 
 async def test_a_moderator_skips_and_stops_for_others(
@@ -200,7 +200,7 @@ async def test_a_moderator_skips_and_stops_for_others(
     await guild.call.begins()
     assert await told(grace, "skip") == "Skipped."
     assert await last_word(first) == "grace skipped this."
-    assert await told(grace, "stop") == "Stopped. 2 items will not be said."
+    assert await told(grace, "stop") == "Stopped. I cleared 2 items."
     for answer in (second, third):
         assert await last_word(answer) == "grace stopped everything."
 
@@ -212,20 +212,20 @@ async def test_stop_ends_only_ones_own_entries(
     await guild.call.begins()
     mine = [await ada.says(item, 9.0) for item in (2, 3)]
     await waits_for(mine[1], "Number")
-    assert await told(ada, "stop") == "Stopped. 2 items of yours will not be said."
-    assert await told(ada, "stop") == "Nothing of yours is being said or waits to be."
+    assert await told(ada, "stop") == "Stopped. I cleared 2 items of yours."
+    assert await told(ada, "stop") == "You have nothing playing or queued."
     for answer in mine:
         assert await last_word(answer) == "Stopped, as you asked."
     assert SPOKEN in (await last_word(hers) or "")
 
 
 async def test_join_and_leave(guild: VoiceGuild, ada: Speaker) -> None:
-    assert (await told(ada, "leave")).startswith("I am not in a voice channel.")
-    assert (await told(ada, "join")).startswith(f"I am in <#{guild.lounge.id}>.")
+    assert (await told(ada, "leave")).startswith("I'm not in a voice channel.")
+    assert (await told(ada, "join")).startswith(f"I'm in <#{guild.lounge.id}>.")
     assert where(guild) == guild.lounge.id
-    assert await told(ada, "leave") == f"I have left <#{guild.lounge.id}>."
+    assert await told(ada, "leave") == f"I left <#{guild.lounge.id}>."
     assert where(guild) is None
-    assert (await told(ada, "join")).startswith("I am in"), "and may come again"
+    assert (await told(ada, "join")).startswith("I'm in"), "and may come again"
 
 
 async def test_join_needs_somewhere_to_go(guild: VoiceGuild) -> None:
@@ -240,24 +240,25 @@ async def test_the_bot_is_not_taken_from_who_listens(
     await grace.goes_to(guild.studio)
     for command, options in (("join", {}), ("say", {"text": item_text(1, 1), "where": "voice"})):
         words = await told(grace, command, **options)
-        assert words.startswith(f"I am with the people in <#{guild.lounge.id}> now.")
+        assert words.startswith(f"I'm with people in <#{guild.lounge.id}> right now.")
     assert (await told(grace, "leave")).startswith("Others are still listening to me.")
     answer = await grace.types("say", text=item_text(1, 0.5))
     await eventually(lambda: answer.posted)
     await ada.actor.leave_voice()
-    assert (await told(grace, "join")).startswith(f"I am in <#{guild.studio.id}>.")
+    assert (await told(grace, "join")).startswith(f"I'm in <#{guild.studio.id}>.")
 
 
 async def test_leave_waits_for_others(guild: VoiceGuild, ada: Speaker, grace: Speaker) -> None:
     answer = await grace.says(1, 2.0)
     await guild.call.begins()
-    assert (await told(ada, "leave")).startswith("I am still speaking for others.")
+    assert (await told(ada, "leave")).startswith("I'm still speaking for others.")
     assert SPOKEN in (await last_word(answer) or "")
-    assert (await told(ada, "leave")).startswith("I have left")
+    assert (await told(ada, "leave")).startswith("I left")
 
 
 @pytest.mark.parametrize(
-    ("permission", "words"), [("connect", "I may not join"), ("speak", "I may not speak in")]
+    ("permission", "words"),
+    [("connect", "I'm not allowed to join"), ("speak", "I'm not allowed to speak in")],
 )
 async def test_missing_permissions_are_a_sentence(
     guild: VoiceGuild, ada: Speaker, permission: str, words: str
@@ -282,7 +283,7 @@ async def test_leaves_when_everybody_has_left(
     assert guild.bot_is_in == guild.lounge.id
     await ada.actor.leave_voice()
     await eventually(lambda: guild.bot_is_in is None)
-    assert await last_word(answer) == "Everybody had left the voice channel, so I left too."
+    assert await last_word(answer) == "Everybody left the voice channel, so I left too."
 
 
 async def test_leaves_when_nobody_has_anything_to_say(guild: VoiceGuild, ada: Speaker) -> None:

@@ -59,7 +59,7 @@ class TestConsent:
     ) -> None:
         asked = await ada.types("clone", audio=("a.wav", recording), text="Hello.", name="Me")
         answer = await ada.presses(asked.private, "Cancel")
-        assert "Nothing was cloned" in asked.told
+        assert "I cloned nothing and kept nothing." in asked.told
         assert not answer.posted
         assert not backend.clips
         assert await server.bot.library.consent_of(ada.actor.id) is None
@@ -70,7 +70,7 @@ class TestConsent:
     ) -> None:
         asked = await ada.types("clone", audio=("a.wav", recording), text="Hello.")
         await server.env.advance_time(301)
-        assert "Nothing was cloned" in asked.told
+        assert "I cloned nothing and kept nothing." in asked.told
         assert not backend.clips
 
     async def test_of_one_person_is_not_that_of_another(
@@ -102,7 +102,7 @@ class TestSpeech:
         self, server: Server, ada: Member, recording: bytes
     ) -> None:
         unnamed = await ada.clones(recording)
-        assert unnamed.posted[0].content.startswith("**ada**, in a new voice, says: “Hello.”")
+        assert unnamed.posted[0].content.startswith("New voice, made by **ada**: “Hello.”")
         assert (await server.bot.library.page(ada.actor.id)).total == 0
 
         named = await ada.clones(recording, name="Ada")
@@ -118,8 +118,8 @@ class TestSpeech:
         named = await ada.clones(recording, name="Ada")
         assert named.told == (
             "Your voice is saved as **Ada**. Use it any time with `/say`. "
-            "In the recording I heard: “The birch canoe slid.” If that is not exactly what is "
-            "said, please correct it with `/voice transcript`: the voice gets better."
+            "In your recording I heard: “The birch canoe slid”. If that isn't exactly what's said, "
+            "please correct it with `/voice transcript` for a better voice."
         )
         assert "canoe" not in named.posted[0].content
         assert (await server.bot.library.find(ada.actor.id, "Ada")).transcript == backend.heard.text
@@ -139,8 +139,10 @@ class TestSpeech:
     ) -> None:
         backend.heard = Heard("The birch canoe slid.", "English", differs=True)
         answer = await ada.clones(recording, transcript="Rice is served in bowls.")
-        assert answer.told.startswith("Your transcript does not seem to be what is said")
-        assert "“The birch canoe slid.”" in answer.told
+        assert answer.told == (
+            "Your transcript doesn't match. I heard: “The birch canoe slid”. "
+            "If I'm right, please use `/clone` again with a `transcript`."
+        )
 
     async def test_gives_the_backend_a_clean_clip_and_the_transcript(
         self, ada: Member, backend: ScriptedBackend, recording: bytes
@@ -200,24 +202,24 @@ class TestRefusals:
     async def test_no_recording_at_all(self, server: Server, ada: Member) -> None:
         told = await self.refused(server, ada, b"#EXTM3U\nhttp://127.0.0.1/secret", name="Me")
         assert told == (
-            "That file is not a recording I can read. Send wav, mp3, m4a, ogg, flac, webm or mp4."
+            "That file isn't a recording I can read. Send wav, mp3, m4a, ogg, flac, webm or mp4."
         )
 
     async def test_a_file_that_is_no_recording_is_refused_before_consent_is_asked(
         self, ada: Member
     ) -> None:
         answer = await ada.types("clone", audio=("voice.wav", b"MZ\x00" * 100), text="Hello.")
-        assert "not a recording" in answer.told
+        assert "isn't a recording" in answer.told
 
     async def test_no_speech(self, server: Server, ada: Member) -> None:
         times = np.arange(24_000 * 5) / 24_000
         tone = (0.3 * np.sin(2 * np.pi * 440 * times)).astype(np.float32)
         told = await self.refused(server, ada, as_file(tone, 24_000, "wav"), name="Me")
-        assert told.startswith("This file has no speech I can hear.")
+        assert told.startswith("I can't hear any speech in that file.")
 
     async def test_too_little_speech(self, server: Server, ada: Member) -> None:
         told = await self.refused(server, ada, as_file(speech(1.5), 24_000, "wav"), name="Me")
-        assert told.startswith("I need at least 3 s of speech; this has 1.")
+        assert told.startswith("I need at least 3 seconds. Without its silence, this has 1.")
 
     async def test_too_long_for_its_transcript(self, server: Server, ada: Member) -> None:
         upload = as_file(speech(45.0), 24_000, "mp3")
@@ -228,7 +230,10 @@ class TestRefusals:
         self, server: Server, ada: Member, recording: bytes, backend: ScriptedBackend
     ) -> None:
         told = await self.refused(server, ada, recording, language="German", name="Me")
-        assert told == "I can't speak German here yet. This voice engine speaks English."
+        assert told == (
+            "I can't speak German here yet. This voice engine speaks only English. "
+            "Write an English text, or ask whoever runs this bot for another engine."
+        )
         assert not backend.clips
 
     async def test_a_text_without_words(
@@ -249,8 +254,8 @@ class TestBackendFailures:
         ("error", "sentence"),
         [
             (ReferenceUnusableError("x"), "I couldn't make a voice from this recording."),
-            (BackendBusyError(12.3), "Please try again in about 12 s."),
-            (BackendUnavailableError("x"), "The voice engine is not reachable right now."),
+            (BackendBusyError(12.3), "Please try again in about 12 seconds."),
+            (BackendUnavailableError("x"), "The voice engine isn't available right now."),
         ],
     )
     async def test_while_learning_the_voice_leave_nothing(

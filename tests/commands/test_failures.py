@@ -148,7 +148,7 @@ async def test_one_person_has_at_most_three_slots(
     for _ in range(3):
         await ada.begins("say", text="Hello there.")
     refused = await ada.begins("say", text="Hello there.")
-    assert refused.content.startswith("I am working on 3 commands of yours already.")
+    assert refused.content.startswith("You already have 3 running.")
     other = await grace.begins("say", text="Hello there.")
     assert "Speaking" in other.content
 
@@ -159,7 +159,7 @@ async def test_a_person_who_thinks_about_consent_holds_a_slot(
     for _ in range(3):
         await ada.types("clone", audio=("a.wav", recording), text="Hello.")
     fourth = await ada.types("clone", audio=("a.wav", recording), text="Hello.")
-    assert fourth.told.startswith("I am working on 3 commands of yours already.")
+    assert fourth.told.startswith("You already have 3 running.")
 
 
 async def test_a_connection_that_breaks_during_progress_costs_nothing(
@@ -214,7 +214,9 @@ async def test_speech_of_a_voice_that_is_forgotten_meanwhile_is_not_posted(
 
     backend.on_speak = forget
     answer = await ada.types("say", text="A long story.")
-    assert answer.told == "That voice was deleted meanwhile, so nothing was posted."
+    assert (
+        answer.told == "That voice was deleted, so I said nothing. Pick another with `/voice list`."
+    )
     assert not answer.posted
 
 

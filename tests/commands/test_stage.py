@@ -68,7 +68,7 @@ async def test_a_bot_that_may_steps_up_once(
 ) -> None:
     await let_bot(guild, stage, mute_members=True)
     await ada.goes_to(stage)
-    assert (await told(ada, "join")).startswith(f"I am in <#{stage.id}>.")
+    assert (await told(ada, "join")).startswith(f"I'm in <#{stage.id}>.")
     assert SPOKEN in (await last_word(await ada.says(1, 0.5)) or "")
     [request] = requests(guild)
     assert request["suppress"] is False
@@ -83,11 +83,11 @@ async def test_a_bot_that_may_not_asks_and_speaks_when_it_is_let(
     [request] = requests(guild)
     assert request["request_to_speak_timestamp"]
     assert "suppress" not in request
-    assert (await told(ada, "join")).startswith(f"I asked to speak on the stage <#{stage.id}>;")
+    assert (await told(ada, "join")).startswith(f"I asked to speak on the stage <#{stage.id}>.")
     assert not guild.call.packets
     guild.moderate_bot(suppress=False)
     await guild.call.begins()
-    assert (await told(ada, "join")).startswith(f"I am in <#{stage.id}>."), "it need not ask now"
+    assert (await told(ada, "join")).startswith(f"I'm in <#{stage.id}>."), "it need not ask now"
     assert SPOKEN in (await last_word(answer) or "")
 
 

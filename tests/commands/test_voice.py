@@ -74,7 +74,7 @@ async def test_info_shows_everything_that_is_kept(server: Server, ada: Member) -
     [card] = answer.private.embeds
     shown = {field.name: field.value for field in card.fields}
     assert card.description == "What \\*was\\* said."
-    assert shown["Learned by engine"] == "scripted/1"
+    assert shown["Made for"] == "scripted/1"
     assert card.title == "My \\`voice\\`"
     assert shown["Recording"] == "7.2 s"
     assert shown["Last used"] == "not used yet"
@@ -84,7 +84,7 @@ async def test_info_shows_everything_that_is_kept(server: Server, ada: Member) -
 async def test_rename_keeps_the_voice(server: Server, ada: Member) -> None:
     await has_voices(server, ada, "Old", "Other")
     answer = await ada.types("voice rename", voice="old", new_name="New")
-    assert answer.told == "Done. The voice is called **New** now."
+    assert answer.told == "Done. That voice is now called **New**."
     taken = await ada.types("voice rename", voice="New", new_name="OTHER")
     assert taken.told.startswith("You already have a voice with that name.")
     missing = await ada.types("voice rename", voice="Old", new_name="Third")
@@ -118,8 +118,8 @@ async def test_transcript_says_if_something_else_is_heard(
     answer = await ada.submits(form, {"Transcript": "Rice is served in bowls."})
     assert answer.told == (
         "Done. I learned **Ada** again with that transcript. "
-        "Your transcript does not seem to be what is said in the recording, where I heard: "
-        "“The birch \\*canoe\\* slid.” If I am right, please use `/voice transcript` again."
+        "Your transcript doesn't match. I heard: “The birch \\*canoe\\* slid”. "
+        "If I'm right, please use `/voice transcript` again."
     )
 
 
@@ -133,7 +133,7 @@ async def test_transcript_that_cannot_be_learned_changes_nothing(
     form = await ada.types("voice transcript", voice="Ada")
     backend.on_prepare = fail
     answer = await ada.submits(form, {"Transcript": "Something else."})
-    assert answer.told.startswith("The voice engine is not reachable")
+    assert answer.told.startswith("The voice engine isn't available")
     voice = await server.bot.library.find(ada.actor.id, "Ada")
     assert voice.transcript == "The birch canoe slid."
     assert voice.prompt_models == ("scripted/1",)
@@ -150,14 +150,14 @@ async def test_transcript_of_a_voice_that_is_not_there_is_a_sentence(
 async def test_delete_asks_first(server: Server, ada: Member) -> None:
     await has_voices(server, ada, "Ada")
     asked = await ada.types("voice delete", voice="ada")
-    assert asked.told == "Delete the voice **Ada**? This cannot be undone."
+    assert asked.told == "Delete the voice **Ada**? This can't be undone."
     await ada.presses(asked.private, "Keep")
     assert asked.told == "Kept. **Ada** is still there."
     assert (await server.bot.library.page(ada.actor.id)).total == 1
 
     asked = await ada.types("voice delete", voice="ada")
     await ada.presses(asked.private, "Delete")
-    assert asked.told == "Deleted. **Ada** and its recording are gone."
+    assert asked.told == "Deleted **Ada** and its recording."
     assert (await server.bot.library.page(ada.actor.id)).total == 0
 
 
@@ -186,7 +186,7 @@ async def test_forget_deletes_voices_and_consent_of_this_person_only(
     await has_voices(server, grace, "Three")
     asked = await ada.types("forget")
     await ada.presses(asked.private, "Delete")
-    assert asked.told == "Done. 2 voices, the recordings and your consent record are gone."
+    assert asked.told == "Deleted 2 voices with their recordings, and your consent record."
     assert (await server.bot.library.page(ada.actor.id)).total == 0
     assert await server.bot.library.consent_of(ada.actor.id) is None
     assert (await server.bot.library.page(grace.actor.id)).total == 1
@@ -195,7 +195,7 @@ async def test_forget_deletes_voices_and_consent_of_this_person_only(
 async def test_forget_says_if_there_was_nothing(ada: Member) -> None:
     asked = await ada.types("forget")
     await ada.presses(asked.private, "Delete")
-    assert asked.told == "Done. You had no saved voice, and I kept nothing about you."
+    assert asked.told == "There was nothing to delete: I keep nothing about you."
 
 
 async def test_help_says_what_is_kept_and_how_to_delete_it(ada: Member) -> None:
@@ -207,5 +207,5 @@ async def test_help_says_what_is_kept_and_how_to_delete_it(ada: Member) -> None:
     assert "`/forget`" in shown["Delete it"]
     assert (
         shown["Voice engine"]
-        == f"Scripted voices. Languages: English. {PREVIEW_NOTICE} It is ready."
+        == f"Scripted voices. Languages: English. {PREVIEW_NOTICE} It's ready."
     )

@@ -51,7 +51,7 @@ async def test_keeps_the_engine_awake_and_says_until_when_and_that_it_costs(
         answer = await admin(server).types("warm", minutes=30)
         assert answer.private is not None
         assert answer.private.ephemeral
-        assert answer.told.startswith("The voice engine wakes up now and stays awake until <t:")
+        assert answer.told.startswith("The voice engine is waking up and stays awake until <t:")
         assert "costs money" in answer.told
     assert backend.awake_seconds == [1_800]
 
@@ -61,12 +61,12 @@ async def test_says_why_it_cannot(tmp_path: Path) -> None:
     backend.is_deployed = False
     async with open_server(tmp_path, backend) as server:
         answer = await admin(server).types("warm", minutes=30)
-        assert answer.told.startswith("The voice engine is not set up yet.")
+        assert answer.told.startswith("The voice engine isn't set up yet.")
 
 
 async def test_is_kindly_refused_where_the_engine_never_sleeps(server: Server) -> None:
     answer = await admin(server).types("warm", minutes=30)
-    assert answer.told == "The voice engine here never sleeps, so there is nothing to warm up."
+    assert answer.told == "The voice engine here never sleeps, so there's nothing to warm up."
 
 
 async def test_is_not_offered_to_everybody(ada: Member) -> None:

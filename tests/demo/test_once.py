@@ -46,5 +46,5 @@ def test_posts_speech_and_says_what_the_member_was_told(tmp_path: Path) -> None:
 def test_fails_without_speech(tmp_path: Path) -> None:
     done = once(tmp_path, as_file(speech(1.0), 24_000, "m4a"), "Hello there.")
     assert done.returncode == 1
-    assert "I need at least 3 s of speech" in done.stdout
+    assert "I need at least 3 seconds." in done.stdout
     assert not (tmp_path / "out.ogg").exists()

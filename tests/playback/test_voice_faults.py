@@ -161,7 +161,7 @@ async def test_a_first_connection_that_never_succeeds_is_given_up(
     guild: VoiceGuild, ada: Speaker
 ) -> None:
     guild.call.faults = Faults(refuses_connections=True)
-    assert "could not connect" in (await last_word(await ada.says(1, 1.0)) or "")
+    assert "couldn't connect" in (await last_word(await ada.says(1, 1.0)) or "")
     assert guild.bot_is_in is None
     guild.call.faults = Faults()
     await all_is_well_again(guild, ada)

@@ -140,12 +140,12 @@ async def test_a_file_in_a_folder_with_an_odd_name_is_created(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("voices.db", "is not a URL"),
-        ("", "is not a URL"),
-        ("mysql://user:secret@host/timbre", "kind mysql are not supported"),
+        ("voices.db", "isn't a URL"),
+        ("", "isn't a URL"),
+        ("mysql://user:secret@host/timbre", "kind mysql aren't supported"),
         ("sqlite://", "memory are lost"),
         ("sqlite:///:memory:", "memory are lost"),
-        ("secret://[", "is not a URL|not supported"),
+        ("secret://[", "isn't a URL|aren't supported"),
     ],
 )
 async def test_an_address_that_cannot_work_is_explained(url: str, problem: str) -> None:
@@ -170,7 +170,7 @@ async def test_a_folder_is_no_database(tmp_path: Path) -> None:
 async def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    with pytest.raises(DatabaseUnusableError, match="cannot be opened"):
+    with pytest.raises(DatabaseUnusableError, match="can't be opened"):
         await open_database(f"sqlite:///{tmp_path}/file/folder/voices.db")
 
 
@@ -191,6 +191,6 @@ async def test_postgresql_refusals_are_explained_without_the_password(postgres_u
     nowhere = location.set(host="127.0.0.1", port=1)
 
     for wrong in (location, nowhere):
-        with pytest.raises(DatabaseUnusableError, match="cannot be opened") as refusal:
+        with pytest.raises(DatabaseUnusableError, match="can't be opened") as refusal:
             await open_database(wrong.render_as_string(hide_password=False))
         assert secret not in str(refusal.value)

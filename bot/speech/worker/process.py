@@ -66,7 +66,7 @@ class _Server:
         except Exception:
             log.exception("the model could not be loaded")
             self._channel.send(
-                BackendUnavailableError("The model could not be loaded; the log says why.")
+                BackendUnavailableError("The model couldn't be loaded; the log says why.")
             )
         else:
             self._channel.send(Loaded(self._model.info(), self._model.details()))

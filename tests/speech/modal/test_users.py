@@ -122,8 +122,8 @@ class TestModalSays:
         with within(3):
             answer = await ada.types("say", text="Hello.")
         assert answer.told == (
-            "The voice engine is not set up yet. Please tell an admin: it has to be deployed to "
-            "Modal. I find it by myself once it is there."
+            "The voice engine isn't set up yet. Please tell whoever runs this bot: it has to be "
+            "deployed to Modal. I'll find it by myself once it's there."
         )
         await modal.deploy(LIGHT_APP)
         assert await works_again(ada)
@@ -134,8 +134,8 @@ class TestModalSays:
             answer = await ada.types("say", text="Hello.")
         modal.faults.credentials_revoked = False
         assert answer.told == (
-            "The voice engine does not let me in. Please tell an admin: the bot's Modal token has "
-            "to be renewed."
+            "The voice engine doesn't let me in. Please tell whoever runs this bot: my Modal token "
+            "has to be renewed."
         )
         assert await works_again(ada)
 
@@ -150,8 +150,8 @@ class TestModalSays:
         modal.faults.quota_exhausted = False
         assert answer.told == cloned.told
         assert answer.told == (
-            "The voice engine has reached its quota for now. Please try again later, or ask an "
-            "admin to raise it."
+            "The voice engine has reached its quota for now. Please try again later, or ask "
+            "whoever runs this bot to raise it."
         )
         assert await works_again(ada)
 
@@ -170,8 +170,8 @@ class TestModalIsAway:
             with within(0.5):
                 answer = await ada.types("say", text="Hello.")
             assert re.fullmatch(
-                r"I can't reach the voice engine right now\. I look for it again in about 1\d s; "
-                r"please try again then\.",
+                r"I can't reach the voice engine right now\. I'll look for it again in about 1\d "
+                r"seconds; please try again then\.",
                 answer.told,
             )
         breaker = ada.server.bot._speech._calls._breaker  # type: ignore[union-attr]
@@ -203,7 +203,7 @@ class TestAContainer:
         modal.faults.cold_start_seconds = 0.0
         assert len(await answer.files()) == 1
         shown = [body["content"] for body in ada.server.requests("PATCH", "/@original")]
-        waking = "Speaking…\n-# Waking the voice engine, usually about 40 s: {} s so far"
+        waking = "Speaking…\n-# Waking the voice engine: {} s so far, usually about 40 s"
         assert waking.format(3) in shown or waking.format(4) in shown, shown
 
     async def test_that_dies_in_the_middle_is_told_and_replaced(
@@ -216,8 +216,8 @@ class TestAContainer:
         with within(3):
             answer = await speaking
         assert answer.told == (
-            "The voice engine broke down while it worked on that. Another one starts by itself: "
-            "please try again in a minute."
+            "The voice engine broke down while it worked on that. Another one starts by itself, "
+            "so please try again in a minute."
         )
         assert await works_again(ada)
 
@@ -233,7 +233,7 @@ class TestAContainer:
     async def test_that_is_busy_says_when_to_come_again(self, ada: Member) -> None:
         answer = await ada.types("say", text="Are you busy?")
         assert answer.told == (
-            "Many people are speaking right now. Please try again in about 30 s."
+            "Many people are speaking right now. Please try again in about 30 seconds."
         )
         assert await works_again(ada)
 
@@ -241,8 +241,7 @@ class TestAContainer:
         with capture_logs() as logs:
             answer = await ada.types("say", text="There is a defect.")
         assert answer.told == (
-            "The voice engine does not work as it is set up. "
-            "Please tell an admin: its log, and mine, say what is wrong."
+            "The voice engine is misconfigured. Please tell whoever runs this bot."
         )
         [failed] = [entry for entry in logs if entry["event"].startswith("a call of the voice")]
         assert failed["call"].startswith("fc-")
@@ -329,5 +328,5 @@ async def test_help_says_how_the_engine_is_and_starts_no_container(
     [page] = answer.private.embeds
     assert page.fields[-1].value is not None
     assert page.fields[-1].value.startswith("1 on Modal.")
-    assert page.fields[-1].value.endswith("It is ready.")
+    assert page.fields[-1].value.endswith("It's ready.")
     assert len(modal.calls) == calls

@@ -170,7 +170,7 @@ async def test_closing_fails_the_calls_under_way_and_leaves_nothing_behind() -> 
     ("load", "sentence"),
     [
         (loaders.load_without_weights, NO_WEIGHTS),
-        (loaders.load_with_a_defect, "The model could not be loaded; the log says why."),
+        (loaders.load_with_a_defect, "The model couldn't be loaded; the log says why."),
         (loaders.load_until_memory_runs_out, "where memory runs out"),
     ],
 )
