@@ -49,10 +49,6 @@ REFUSALS: dict[Reason, str] = {
     Reason.NOT_A_RECORDING: (
         "That file is not a recording I can read. Send wav, mp3, m4a, ogg, flac, webm or mp4."
     ),
-    Reason.RECORDING_WITHOUT_SOUND: (
-        "I find no sound in that file. It may be damaged, or a video without sound. "
-        "Save it again as wav or mp3, and send that."
-    ),
     Reason.RECORDING_TOO_SLOW: (
         "That file takes too long to read. Save it again as wav or mp3, and send that."
     ),
