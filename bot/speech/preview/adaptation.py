@@ -283,12 +283,13 @@ def track_pitch(samples: Floats, sample_rate: int) -> tuple[Floats, Floats]:
     Returns:
         The pitch in Hz, 0 where there is no voice, and the frames' times in seconds.
     """
-    times = np.arange(int(len(samples) / sample_rate / FRAME_SECONDS) + 1) * FRAME_SECONDS
+    frames = int(len(samples) / sample_rate / FRAME_SECONDS) + 1
+    times = np.arange(frames, dtype=np.float64) * FRAME_SECONDS
     loudest = np.abs(samples).max() or 1.0
     found = _pitch_tracker().detect(samples / loudest, sample_rate, MIN_PITCH, MAX_PITCH)
     voiced = found.confidence >= _VOICED_CONFIDENCE
     if not voiced.any():
-        return np.zeros(len(times)), times
+        return np.zeros(frames), times
     pitch = np.interp(times, found.timestamps[voiced], found.pitch_hz[voiced])
     confidence = np.interp(times, found.timestamps, found.confidence)
     return np.where(confidence >= _VOICED_CONFIDENCE, pitch, 0.0), times
