@@ -67,6 +67,7 @@ class SpeechDetector:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
+        options.enable_cpu_mem_arena = False  # it would keep 100 MB after a long recording
         return onnxruntime.InferenceSession(_MODEL, options, providers=["CPUExecutionProvider"])
 
 
