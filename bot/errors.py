@@ -24,7 +24,6 @@ class Reason(StrEnum):
     UPLOAD_TOO_LARGE = "upload too large"  # megabytes: the limit
     UPLOAD_NOT_FETCHED = "upload not fetched"
     NOT_A_RECORDING = "not a recording"
-    RECORDING_WITHOUT_SOUND = "recording without sound"
     RECORDING_TOO_SLOW = "recording too slow to read"
     RECORDING_DAMAGED = "recording damaged"
     RECORDING_SILENT = "recording silent"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 
 import discord
@@ -10,7 +9,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from backend.contract import AUTO_LANGUAGE, MAX_TRANSCRIPT_CHARACTERS, ConsentRecord
-from bot.audio.container import identify
+from bot.audio.decode import check_recording
 from bot.audio.reference import check_upload
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
@@ -131,7 +130,7 @@ async def _download(audio: discord.Attachment) -> bytes:
         upload = await audio.read()
     except DISCORD_FAILURES as error:
         raise Refusal(Reason.UPLOAD_NOT_FETCHED) from error
-    await asyncio.to_thread(identify, upload)
+    await check_recording(upload)
     return upload
 
 

@@ -2,8 +2,9 @@
 
 The process gets the upload on its standard input as a file without a name, and reads it with
 ffmpeg's `fd:` protocol. It is no pipe, because phones write the index of an m4a at its end, so
-ffmpeg must be able to seek. No other protocol is allowed. The demuxer is the one that the file's
-first bytes call for, which is never a playlist, and only decoders for sound may run.
+ffmpeg must be able to seek. No other protocol is allowed. ffmpeg recognises the kind of file by its
+bytes, and opens it only if the kind is on our list, which has no playlists. Only decoders for sound
+may run.
 """
 
 from __future__ import annotations
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bot.audio.container import Container
-
 _LAUNCHER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("_limits.py")))
 
 _HAS_LIMITS = sys.platform != "win32"
@@ -43,8 +42,15 @@ _DECODERS = (
     *("pcm_s24be", "pcm_s24le", "pcm_s32be", "pcm_s32le", "pcm_s8", "pcm_u8"),
 )
 
+_DEMUXERS = ("aac", "aiff", "amr", "caf", "flac", "matroska", "mov", "mp3", "ogg", "wav")
+"""Names of ffmpeg's: matroska also reads webm, and mov also mp4, m4a and 3gp."""
+
+_PROBED_BYTES = 4 * 1024 * 1024
+"""How much of a file ffmpeg may read to recognise it, which has to reach behind a cover picture."""
+
 _BYTES_PER_SAMPLE = 4
 _READ_BYTES = 256 * 1024
+_RECOGNISE_WITHIN_SECONDS = 6
 
 
 @cache
@@ -58,9 +64,13 @@ def ffmpeg_path() -> str:
     return path
 
 
-async def decode(  # noqa: PLR0913 - what to decode, how, and three bounds
+async def check_recording(data: bytes) -> None:
+    """Raise `Refusal` if a file holds no sound that can be read; takes some tenths of a second."""
+    await decode(data, sample_rate=8_000, max_seconds=0.1, within_seconds=_RECOGNISE_WITHIN_SECONDS)
+
+
+async def decode(
     data: bytes,
-    container: Container,
     *,
     sample_rate: int,
     max_seconds: float,
@@ -81,11 +91,11 @@ async def decode(  # noqa: PLR0913 - what to decode, how, and three bounds
     max_bytes = round(max_seconds * sample_rate) * _BYTES_PER_SAMPLE
     program = await asyncio.to_thread(ffmpeg_path)
     with tempfile.TemporaryFile(buffering=0) as upload:
-        await asyncio.to_thread(_fill, upload, memoryview(data)[container.offset :])
+        await asyncio.to_thread(_fill, upload, memoryview(data))
         process = await asyncio.create_subprocess_exec(
             *((*_LAUNCHER, str(within_seconds)) if _HAS_LIMITS else ()),
             program,
-            *_arguments(container, sample_rate, max_seconds, channel),
+            *_arguments(sample_rate, max_seconds, channel),
             stdin=upload,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,  # it quotes the upload's tags
@@ -101,18 +111,16 @@ async def decode(  # noqa: PLR0913 - what to decode, how, and three bounds
     if process.returncode in _ENDED_BY_LIMIT:
         raise Refusal(Reason.RECORDING_TOO_SLOW)
     if not decoded:
-        raise Refusal(Reason.RECORDING_WITHOUT_SOUND)
+        raise Refusal(Reason.NOT_A_RECORDING)
     return np.frombuffer(decoded, "<f4")
 
 
-def _arguments(
-    container: Container, sample_rate: int, max_seconds: float, channel: int | None
-) -> list[str]:
+def _arguments(sample_rate: int, max_seconds: float, channel: int | None) -> list[str]:
     return [
         *("-nostdin", "-hide_banner", "-loglevel", "quiet", "-filter_threads", "1"),
         *("-protocol_whitelist", "fd", "-codec_whitelist", ",".join(_DECODERS)),
-        *("-format_whitelist", container.demuxer, "-threads", "1", "-vn", "-sn", "-dn"),
-        *("-f", container.demuxer, "-i", "fd:"),
+        *("-format_whitelist", ",".join(_DEMUXERS), "-formatprobesize", str(_PROBED_BYTES)),
+        *("-threads", "1", "-vn", "-sn", "-dn", "-i", "fd:"),
         *("-map", "0:a:0", "-map_metadata", "-1", "-t", str(max_seconds)),
         *(() if channel is None else ("-af", f"pan=mono|c0=c{channel}")),
         *("-ac", "1", "-ar", str(sample_rate), "-f", "f32le", "pipe:1"),

@@ -13,15 +13,12 @@ import numpy as np
 
 from backend.contract import MAX_REFERENCE_SECONDS, MIN_REFERENCE_SECONDS, REFERENCE_SAMPLE_RATE
 from bot.audio.cleaning import best_stretch, bring_to_level, condition, find_flaws, is_too_quiet
-from bot.audio.container import identify
 from bot.audio.decode import decode
 from bot.audio.speech_activity import WINDOW, WINDOW_SECONDS, SpeechDetector, in_windows
 from bot.errors import Note, Reason, Refusal, Remark
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from bot.audio.container import Container
 
 MAX_UPLOAD_MEGABYTES = 25
 
@@ -90,13 +87,12 @@ class ReferenceReader:
         Raises `Refusal` if no clip can be made of the upload.
         """
         check_upload(len(data))
-        container = await asyncio.to_thread(identify, data)
         if self._pending >= _MAX_PENDING:
             raise Refusal(Reason.TOO_MANY_UPLOADS)
         self._pending += 1
         try:
             async with self._slots:
-                decoded = await _decode(data, container)
+                decoded = await _decode(data)
                 return await asyncio.to_thread(
                     self._select, decoded, transcript_given=transcript_given
                 )
@@ -136,7 +132,7 @@ class ReferenceReader:
         )
 
 
-async def _decode(data: bytes, container: Container) -> NDArray[np.float32]:
+async def _decode(data: bytes) -> NDArray[np.float32]:
     """Decode all channels mixed; if they cancel each other out, the first channel alone.
 
     Channels cancel each other out where a balanced microphone was plugged into a stereo input. Both
@@ -145,7 +141,6 @@ async def _decode(data: bytes, container: Container) -> NDArray[np.float32]:
     read = partial(
         decode,
         data,
-        container,
         sample_rate=REFERENCE_SAMPLE_RATE,
         max_seconds=_LISTEN_SECONDS + 1,  # the last second tells whether the recording goes on
     )

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-import discord
 from aiohttp import web
 
-from bot.demo.ogg import ogg_opus_stream
-
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from aiohttp.typedefs import Handler
 
-SECONDS_PER_PACKET = discord.opus.Encoder.FRAME_LENGTH / 1000
-LATE_SECONDS = 0.06
-"""After silence: if no packet has come this long after it was due, a packet of silence is sent."""
-
-LATE_IN_SPEECH_SECONDS = 0.5
-"""The same within speech. It is longer, as silence inside of speech is heard: Opus takes 150 ms to
-recover from it."""
-
 MAX_WAITING = 250
-"""Packets kept for a listener who does not read: five seconds. Later ones are dropped."""
-
-SILENCE = discord.opus.OPUS_SILENCE
+"""Frames kept for a listener who does not read: five seconds. Later ones are dropped."""
 
 LOOPBACK = "127.0.0.1"
 OUR_NAMES = {LOOPBACK, "localhost"}
@@ -39,40 +25,30 @@ SHUTDOWN_SECONDS = 0.1
 
 
 class Broadcast:
-    """Passes Opus packets of 20 ms on to listeners, and silence while nobody speaks."""
+    """Passes what is spoken on to listeners: frames of 20 ms, 48 kHz stereo s16le."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._listeners: set[asyncio.Queue[bytes]] = set()
 
-    def send(self, opus: bytes) -> None:
-        """Send a packet to every listener; called by the player's thread."""
-        self._loop.call_soon_threadsafe(self._pass_on, opus)
+    def send(self, frame: bytes) -> None:
+        """Send a frame to every listener; called by the player's thread."""
+        self._loop.call_soon_threadsafe(self._pass_on, frame)
 
-    async def packets(self) -> AsyncGenerator[bytes, None]:
-        """All packets from now on, without an end: 50 in each second."""
+    @contextmanager
+    def listener(self) -> Iterator[asyncio.Queue[bytes]]:
+        """A queue of all frames from now on. Nothing is sent while nobody speaks."""
         waiting: asyncio.Queue[bytes] = asyncio.Queue(MAX_WAITING)
         self._listeners.add(waiting)
-        due = time.perf_counter()
-        packet = SILENCE
         try:
-            while True:
-                # discord.py's player ends what it says with silence.
-                patience = LATE_SECONDS if packet == SILENCE else LATE_IN_SPEECH_SECONDS
-                try:
-                    async with asyncio.timeout(due + patience - time.perf_counter()):
-                        packet = await waiting.get()
-                except TimeoutError:
-                    packet = SILENCE
-                due += SECONDS_PER_PACKET
-                yield packet
+            yield waiting
         finally:
             self._listeners.discard(waiting)
 
-    def _pass_on(self, opus: bytes) -> None:
+    def _pass_on(self, frame: bytes) -> None:
         for waiting in self._listeners:
             with suppress(asyncio.QueueFull):
-                waiting.put_nowait(opus)
+                waiting.put_nowait(frame)
 
 
 @asynccontextmanager
@@ -84,20 +60,19 @@ async def listen_page(broadcast: Broadcast, *, port: int) -> AsyncIterator[str]:
         return web.Response(text=html, content_type="text/html")
 
     async def play(request: web.Request) -> web.StreamResponse:
-        """Send Ogg/Opus as it is spoken, until the listener goes away."""
-        response = web.StreamResponse(
-            headers={"Content-Type": "audio/ogg", "Cache-Control": "no-store"}
-        )
-        await response.prepare(request)
-        with suppress(ConnectionResetError), ogg_opus_stream() as stream:
-            async with aclosing(broadcast.packets()) as packets:
-                async for packet in packets:
-                    await response.write(stream.add(packet))
+        """Send samples as they are spoken, until the listener goes away."""
+        response = web.StreamResponse(headers={"Cache-Control": "no-store"})
+        with broadcast.listener() as frames, suppress(ConnectionResetError):
+            await response.prepare(request)
+            while True:
+                await response.write(await frames.get())
         return response
 
     app = web.Application(middlewares=[_only_by_our_name])
-    app.add_routes([web.get("/", show), web.get("/live.ogg", play)])
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    app.add_routes([web.get("/", show), web.get("/live.pcm", play)])
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS, handler_cancellation=True
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, LOOPBACK, port).start()

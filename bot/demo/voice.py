@@ -30,10 +30,9 @@ PLAYBACK = Path(bot.playback.__file__).parent
 
 
 class BroadcastVoice(discord.VoiceProtocol):
-    """A voice client, in place of `discord.VoiceClient`, that sends its packets to a broadcast.
+    """A voice client, in place of `discord.VoiceClient`, that sends what it plays to a broadcast.
 
-    discord.py's own player reads the source and its encoder makes the packets, 20 ms at a time, as
-    in `discord.VoiceClient`.
+    discord.py's own player reads the source, 20 ms at a time, as in `discord.VoiceClient`.
     """
 
     def __init__(
@@ -44,7 +43,6 @@ class BroadcastVoice(discord.VoiceProtocol):
         self._broadcast = broadcast
         self._connected = threading.Event()
         self._answered = asyncio.Event()
-        self._encoder: discord.opus.Encoder | None = None
         self._player: AudioPlayer | None = None
         self.timeout = 30.0
         self.ws = _Gateway()
@@ -94,16 +92,11 @@ class BroadcastVoice(discord.VoiceProtocol):
         source: discord.AudioSource,
         *,
         after: Callable[[Exception | None], Any] | None = None,
-        bitrate: int = 128,
-        fec: bool = True,
-        expected_packet_loss: float = 0.15,
+        **_encoder_options: Any,
     ) -> None:
         """Start a player. Raises `discord.ClientException` if one is playing."""
         if self.is_playing():
             raise discord.ClientException("Already playing audio.")
-        self._encoder = discord.opus.Encoder(
-            bitrate=bitrate, fec=fec, expected_packet_loss=expected_packet_loss
-        )
         self._player = AudioPlayer(source, cast("discord.VoiceClient", self), after=after)
         self._player.start()
 
@@ -126,10 +119,9 @@ class BroadcastVoice(discord.VoiceProtocol):
         return self._connected.wait(timeout)
 
     def send_audio_packet(self, data: bytes, *, encode: bool = True) -> None:
-        """Send 20 ms; called by the player's thread."""
-        if encode and self._encoder is not None:
-            data = self._encoder.encode(data, discord.opus.Encoder.SAMPLES_PER_FRAME)
-        self._broadcast.send(data)
+        """Send 20 ms of samples; called by the player's thread. Opus is silence after speech."""
+        if encode:
+            self._broadcast.send(data)
 
 
 class _Gateway:

@@ -51,11 +51,8 @@ REFUSALS: dict[Reason, str] = {
     ),
     Reason.UPLOAD_NOT_FETCHED: "I couldn't fetch that file from Discord. Please send it again.",
     Reason.NOT_A_RECORDING: (
-        "That file isn't a recording I can read. Send wav, mp3, m4a, ogg, flac, webm or mp4."
-    ),
-    Reason.RECORDING_WITHOUT_SOUND: (
-        "I can't find any sound in that file. It may be damaged, or a video without sound. "
-        "Save it again as wav or mp3 and send that."
+        "I can't find a recording in that file. It may be damaged, or a video without sound. "
+        "Send wav, mp3, m4a, ogg, flac, webm or mp4."
     ),
     Reason.RECORDING_TOO_SLOW: (
         "That file takes too long to read. Save it again as wav or mp3 and send that."

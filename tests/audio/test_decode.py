@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from bot.audio import decode as decoding
-from bot.audio.container import identify
-from bot.audio.decode import decode
+from bot.audio.decode import check_recording, decode
 from bot.errors import Reason
 from tests.support.recordings import CODECS, as_file, resample, speech
 from tests.support.refusals import refused
@@ -34,7 +33,6 @@ async def decoded(
 ) -> NDArray[np.float32]:
     return await decode(
         upload,
-        identify(upload),
         sample_rate=RATE,
         max_seconds=max_seconds,
         within_seconds=within_seconds,
@@ -106,6 +104,43 @@ async def test_a_cover_picture_of_a_megabyte_does_no_harm(suffix: str) -> None:
     assert likeness(await decoded(upload), voice) > 0.95
 
 
+@pytest.mark.parametrize("tag_bytes", [0, 100, 1_000_000])
+@pytest.mark.parametrize("suffix", ["flac", "aac", "mp3"])
+async def test_tags_in_front_are_skipped(suffix: str, tag_bytes: int) -> None:
+    voice = speech(SECONDS)
+    sizes = bytes(tag_bytes >> shift & 0x7F for shift in (21, 14, 7, 0))
+    tag = b"ID3\x04\x00\x00" + sizes + bytes(tag_bytes)
+    assert likeness(await decoded(2 * tag + as_file(voice, RATE, suffix)), voice) > 0.95
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "aac"])
+@pytest.mark.parametrize("front", ["a frame's rest", "zeros"])
+async def test_a_file_cut_within_a_frame_is_read_from_the_next_one(suffix: str, front: str) -> None:
+    voice = speech(SECONDS)
+    file = as_file(voice, RATE, suffix)
+    odd = file[150:] if front == "a frame's rest" else bytes(3_000) + file
+    assert likeness(await decoded(odd), voice) > 0.9
+
+
+@pytest.mark.parametrize(
+    "upload",
+    [
+        b"RIFF\x00\x00\x00\x00AVI LIST",
+        b"#EXTM3U\n#EXTINF:10,\n/etc/passwd\n",
+        b"ffconcat version 1.0\nfile a.wav\n",
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff" * 60_000,
+        b"\xff\xfb" * 30_000,
+        b"\xff\xf1" * 30_000,
+        np.random.default_rng(1).bytes(25_000_000),
+    ],
+    ids=["avi", "m3u", "ffconcat", "png", "ones", "mp3 sync", "aac sync", "25 MB of noise"],
+)
+async def test_what_is_no_recording_is_refused(upload: bytes) -> None:
+    with refused(Reason.NOT_A_RECORDING):
+        await check_recording(upload)
+
+
 async def test_both_channels_are_heard() -> None:
     voice = speech(SECONDS)
     right_only = np.stack([np.zeros_like(voice), voice], axis=1)
@@ -128,9 +163,7 @@ async def test_no_more_is_decoded_than_asked_for() -> None:
 
 async def test_another_sample_rate_can_be_had() -> None:
     upload = as_file(speech(SECONDS), RATE, "flac")
-    samples = await decode(
-        upload, identify(upload), sample_rate=16_000, max_seconds=9, within_seconds=6
-    )
+    samples = await decode(upload, sample_rate=16_000, max_seconds=9, within_seconds=6)
     assert likeness(resample(samples, 16_000, RATE), speech(SECONDS)) > 0.98
 
 

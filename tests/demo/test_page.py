@@ -88,14 +88,6 @@ LOUDEST = """() => {
 }"""
 
 
-def played_seconds(page: Page) -> float:
-    """How far the listen page's player comes in a second."""
-    player = page.locator("audio")
-    before = float(player.evaluate("player => player.currentTime"))
-    page.wait_for_timeout(1_000)
-    return float(player.evaluate("player => player.currentTime")) - before
-
-
 def test_clone_say_restart_and_listen_in_the_browser(tmp_path: Path, page: Page) -> None:
     recording = tmp_path / "me.m4a"
     recording.write_bytes(as_file(speech(6.0), 24_000, "m4a"))
@@ -135,7 +127,6 @@ def test_clone_say_restart_and_listen_in_the_browser(tmp_path: Path, page: Page)
         listening.get_by_role("button", name="Listen").click()
         expect(listening.get_by_text("You are listening.")).to_be_visible()
         loudest = listening.evaluate_handle(LOUDEST)
-        assert played_seconds(listening) > 0, "silence plays on"
         begin(page, "say")
         page.fill('input[data-option="text"]', "Can you hear me now?")
         page.get_by_label("Send").click()

@@ -6,17 +6,18 @@ not a clone of it.
 
 WORLD's own pitch trackers (DIO, Harvest) look for the fundamental. The stock voice has no sound
 below about 150 Hz, nor have recordings of many microphones, so that on a low voice these trackers
-settle on the second harmonic. `track_pitch` uses autocorrelation, which finds the common period of
-all harmonics.
+settle on the second harmonic. SwiftF0, a small neural network, does not.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyworld
+from swift_f0 import SwiftF0
 
 from bot.speech.preview.prompt import (
     MAX_PITCH,
@@ -62,15 +63,7 @@ _FADE_SECONDS = 0.008
 FRAME_SECONDS = 0.005
 """Distance of pitch frames: WORLD's default, which its analysis and synthesis expect."""
 
-_WINDOW_SECONDS = 0.05  # three periods of the lowest pitch
-_SPEECH_BAND = (70.0, 2_000.0)  # Hz; above it, periods need finer steps and noise is stronger
-_CANDIDATES = 112  # about 2.5 % apart; stonemask refines the result
-_FINER = 3  # periods tried per candidate: the peak may lie between two candidates
-_TRACK_STEP = 2  # every second frame is tracked: 10 ms is fast enough for speech
-_JUMP_COST = 1.2  # per octave and step, against correlations of 0..1
-_OCTAVE_COST = 0.005  # per octave of period length, so that a multiple of the period does not win
-_VOICED_CORRELATION = 0.4
-_VOICED_LEVEL = 0.04  # of the loud frames' level
+_VOICED_CONFIDENCE = 0.5
 
 
 class TooLittleVoiceError(Exception):
@@ -292,80 +285,16 @@ def track_pitch(samples: Floats, sample_rate: int) -> tuple[Floats, Floats]:
     """
     frames = int(len(samples) / sample_rate / FRAME_SECONDS) + 1
     times = np.arange(frames, dtype=np.float64) * FRAME_SECONDS
-    windows = _windows(_band_pass(samples, sample_rate), sample_rate, times[::_TRACK_STEP])
-    fine = np.geomspace(MAX_PITCH, MIN_PITCH, _CANDIDATES * _FINER).reshape(-1, _FINER)
-    correlation = _periodicity(windows, sample_rate / fine.ravel())
-    correlation = correlation.reshape(-1, *fine.shape).max(axis=2)
-    candidates = fine[:, _FINER // 2]
-    path = _smoothest_path(correlation)
-    level = np.sqrt(np.mean(windows**2, axis=1))
-    strength = correlation[np.arange(len(path)), path]
-    voiced = (strength > _VOICED_CORRELATION) & (level > _VOICED_LEVEL * np.percentile(level, 95))
-    coarse = np.where(voiced, candidates[path], 0.0)
-    return _every_frame(coarse, frames), times
+    loudest = np.abs(samples).max() or 1.0
+    found = _pitch_tracker().detect(samples / loudest, sample_rate, MIN_PITCH, MAX_PITCH)
+    voiced = found.confidence >= _VOICED_CONFIDENCE
+    if not voiced.any():
+        return np.zeros(frames), times
+    pitch = np.interp(times, found.timestamps[voiced], found.pitch_hz[voiced])
+    confidence = np.interp(times, found.timestamps, found.confidence)
+    return np.where(confidence >= _VOICED_CONFIDENCE, pitch, 0.0), times
 
 
-def _band_pass(samples: Floats, sample_rate: int) -> Floats:
-    spectrum = np.fft.rfft(samples)
-    frequencies = np.fft.rfftfreq(len(samples), 1 / sample_rate)
-    low, high = _SPEECH_BAND
-    spectrum[(frequencies < low) | (frequencies > high)] = 0
-    return np.fft.irfft(spectrum, len(samples))
-
-
-def _windows(samples: Floats, sample_rate: int, times: Floats) -> Floats:
-    """Cut the stretch around each time: shape (times, window)."""
-    length = int(sample_rate * _WINDOW_SECONDS)
-    padded = np.pad(samples, (length // 2, length))
-    starts = (times * sample_rate).astype(int)
-    return padded[starts[:, None] + np.arange(length)]
-
-
-def _periodicity(windows: Floats, periods: Floats) -> Floats:
-    """Correlate each window with itself one period later: shape (windows, periods), up to 1.
-
-    The window's own autocorrelation is divided out, as in P. Boersma, "Accurate short-term analysis
-    of the fundamental frequency", 1993.
-    """
-    length = windows.shape[1]
-    size = 1 << (2 * length - 1).bit_length()
-    taper = np.hanning(length)
-    power = np.abs(np.fft.rfft(windows * taper, size)) ** 2
-    correlation = np.fft.irfft(power, size)[:, :length]
-    taper_correlation = np.fft.irfft(np.abs(np.fft.rfft(taper, size)) ** 2, size)[:length]
-    silence = 1e-12
-    normalised = correlation / (correlation[:, :1] + silence)
-    normalised /= taper_correlation / taper_correlation[0] + 1e-3
-    whole = np.minimum(periods.astype(int), length - 2)
-    part = periods - whole
-    between = normalised[:, whole] * (1 - part) + normalised[:, whole + 1] * part
-    return np.asarray(np.minimum(between, 1.0) - _OCTAVE_COST * np.log2(periods / periods[0]))
-
-
-def _smoothest_path(scores: Floats) -> NDArray[np.intp]:
-    """Find the best candidate of each frame: high scores, small jumps (Viterbi)."""
-    frames, count = scores.shape
-    octaves = np.log2(MAX_PITCH / MIN_PITCH) / (count - 1)
-    index = np.arange(count)
-    jump_cost = np.abs(index[:, None] - index[None, :]) * octaves * _JUMP_COST
-    best = scores[0]
-    came_from = np.zeros((frames, count), dtype=np.intp)
-    for frame in range(1, frames):
-        totals = best - jump_cost
-        came_from[frame] = totals.argmax(axis=1)
-        best = totals[index, came_from[frame]] + scores[frame]
-    path = np.empty(frames, dtype=np.intp)
-    path[-1] = best.argmax()
-    for frame in range(frames - 1, 0, -1):
-        path[frame - 1] = came_from[frame, path[frame]]
-    return path
-
-
-def _every_frame(coarse: Floats, frames: int) -> Floats:
-    """Interpolate the frames between the coarse ones, within voiced stretches."""
-    fine = np.repeat(coarse, _TRACK_STEP)[:frames]
-    following = np.append(coarse[1:], 0.0)
-    between = np.where((coarse > 0) & (following > 0), np.sqrt(coarse * following), 0.0)
-    odd = between[: len(fine[1::_TRACK_STEP])]
-    fine[1::_TRACK_STEP] = odd
-    return fine
+@cache
+def _pitch_tracker() -> SwiftF0:
+    return SwiftF0(threads=1, spin=False)

