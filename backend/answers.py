@@ -1,4 +1,4 @@
-"""What the deployed methods answer: plain dicts, so that callers need none of this code."""
+"""What the deployed methods answer: dicts of Python's own types, which need no code of ours."""
 
 from __future__ import annotations
 
@@ -91,22 +91,53 @@ class WatermarkAnswer(TypedDict):
     seconds: float
 
 
+class CallAnswer(TypedDict):
+    """The first item of a stream: a container has taken the call.
+
+    Attributes:
+        call_id: Modal's id of the call, with which it can be cancelled.
+    """
+
+    call_id: str
+
+
+class ChunkAnswer(TypedDict):
+    """Every other item of a stream: some speech, as `backend.contract.PcmChunk` describes it.
+
+    Attributes:
+        pcm: Mono s16le samples.
+        sample_rate: In Hz.
+        restarts: Whether the speech begins anew with this chunk.
+        first_sample: The number of samples before this chunk since the speech began.
+    """
+
+    pcm: bytes
+    sample_rate: int
+    restarts: bool
+    first_sample: int | None
+
+
 class ModelInfoAnswer(TypedDict):
     """What is loaded, and on what.
 
     Attributes:
         model_id: Names the weights; voice prompts are tied to it.
-        label: The model's name for people.
+        model_name: The model's name for people.
         revision: The commit of the weights on the hub; None if they come from a folder.
+        loop: Which loop decodes: "timbre" is ours, "reference" is the package's.
+        attention_implementation: What that loop's layers use: "flash_attention_2", "sdpa" or
+            "eager". Ours always use torch's "sdpa".
+        codec_attention_implementation: The same of the codec's transformer.
+        cuda_graphs: Whether decode steps are replayed as CUDA graphs.
+        cuda_graphs_reason: Why, or why not.
         device: "cuda:0" or "cpu".
-        gpu: The GPU's name, or None.
-        dtype: What it computes with.
-        attention: Which attention kernels it uses.
+        gpu: The GPU's name; "CPU" without one.
+        gpu_memory_gb: What the GPU has in all, in 10^9 bytes; 0.0 without one.
+        gpu_memory_free_bytes: What is free of it now; 0 without one.
+        dtype: What the model computes with.
         memory_bytes: What the weights take.
-        gpu_memory_bytes: What the GPU has in all, or None.
-        gpu_memory_free_bytes: What is free of it now, or None.
         load_seconds: How long loading the model took.
-        languages: What it speaks.
+        supported_languages: What it speaks.
         limits: What one call may ask for.
         transcribes: Whether it transcribes reference clips.
         requires_consent: Whether a voice needs a consent record.
@@ -114,17 +145,21 @@ class ModelInfoAnswer(TypedDict):
     """
 
     model_id: str
-    label: str
+    model_name: str
     revision: str | None
+    loop: str
+    attention_implementation: str
+    codec_attention_implementation: str
+    cuda_graphs: bool
+    cuda_graphs_reason: str
     device: str
-    gpu: str | None
+    gpu: str
+    gpu_memory_gb: float
+    gpu_memory_free_bytes: int
     dtype: str
-    attention: str
     memory_bytes: int
-    gpu_memory_bytes: int | None
-    gpu_memory_free_bytes: int | None
     load_seconds: float
-    languages: list[str]
+    supported_languages: list[str]
     limits: dict[str, float]
     transcribes: bool
     requires_consent: bool
@@ -160,24 +195,28 @@ def model_info(
         transcribes: Whether reference clips are transcribed.
         requires_consent: Whether a voice needs a consent record.
     """
-    gpu, free, total = None, None, None
+    free = total = 0
     if info.device != "cpu":
         import torch  # noqa: PLC0415 - this file is also for programs without it
 
-        gpu, (free, total) = info.device_name, torch.cuda.mem_get_info(info.device)
+        free, total = torch.cuda.mem_get_info(info.device)
     return ModelInfoAnswer(
         model_id=info.model_id,
-        label=label,
+        model_name=label,
         revision=info.revision,
+        loop=info.loop,
+        attention_implementation=info.attention,
+        codec_attention_implementation=info.codec_attention,
+        cuda_graphs=info.cuda_graphs,
+        cuda_graphs_reason=info.cuda_graphs_reason,
         device=info.device,
-        gpu=gpu,
-        dtype=info.dtype,
-        attention=info.attention,
-        memory_bytes=info.memory_bytes,
-        gpu_memory_bytes=total,
+        gpu=info.device_name,
+        gpu_memory_gb=total / 1e9,
         gpu_memory_free_bytes=free,
+        dtype=info.dtype,
+        memory_bytes=info.memory_bytes,
         load_seconds=info.load_seconds,
-        languages=list(info.languages),
+        supported_languages=list(info.languages),
         limits=dict(LIMITS),
         transcribes=transcribes,
         requires_consent=requires_consent,

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from backend.consent import Consent
     from backend.contract import ConsentRecord, PcmChunk, ReferenceClip
-    from backend.engine.engine import Engine
+    from backend.engine.interface import SpeechEngine
     from backend.reference.audio import FetchAudio
     from backend.reference.transcript import LazyTranscriber
     from backend.watermark.watermark import Watermarker
@@ -89,7 +89,7 @@ class SpeechService:
 
     def __init__(  # noqa: PLR0913 - the parts it is made of
         self,
-        engine: Engine,
+        engine: SpeechEngine,
         *,
         watermarker: Watermarker,
         transcriber: LazyTranscriber,

@@ -35,6 +35,7 @@ MAX_AUDIO_BYTES = 16 * 1024 * 1024
 MAX_ADDRESS_CHARACTERS = 2_048
 
 _MAX_BASE64_CHARACTERS = 4 * -(-MAX_AUDIO_BYTES // 3)
+_DATA_URL = "data:"
 _FORMATS = ("AIFF", "CAF", "FLAC", "MP3", "OGG", "RF64", "WAV", "WAVEX")
 _CHANNELS = (1, 2)
 _SAMPLE_RATES = range(8_000, 192_001)
@@ -44,7 +45,8 @@ async def load_reference(ref_audio: bytes | str, fetch: FetchAudio) -> NDArray[n
     """Decode a reference clip, in any form that callers send.
 
     Args:
-        ref_audio: An audio file's bytes, the same as base64, or the https address of one.
+        ref_audio: An audio file's bytes, the same as base64 or as a base64 data URL, or the https
+            address of one.
         fetch: Downloads the file at an address.
 
     Returns:
@@ -76,7 +78,9 @@ async def read_audio_file(audio: bytes | str, fetch: FetchAudio) -> bytes:
     if isinstance(audio, bytes | bytearray | memoryview):
         file = bytes(audio)
     elif not isinstance(audio, str):
-        raise ReferenceUnusableError("it is neither bytes, base64 nor an https address")
+        raise ReferenceUnusableError("it is neither bytes nor a text")
+    elif audio[: len(_DATA_URL)].lower() == _DATA_URL:
+        file = await asyncio.to_thread(_from_data_url, audio)
     elif "://" in audio[:MAX_ADDRESS_CHARACTERS]:
         file = await fetch(audio)
     else:
@@ -141,13 +145,21 @@ def _long_enough(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return samples
 
 
+def _from_data_url(url: str) -> bytes:
+    """Read a data URL (RFC 2397). What it says of the file's type is not relied on."""
+    header, _, data = url.rpartition(",")  # a parameter of the type may hold a comma, base64 not
+    if not header.lower().endswith(";base64"):
+        raise ReferenceUnusableError("its data URL is not base64")
+    return _from_base64(data)
+
+
 def _from_base64(text: str) -> bytes:
     if len(text) > _MAX_BASE64_CHARACTERS:
         raise ReferenceUnusableError(f"it has more than {MAX_AUDIO_BYTES >> 20} MiB")
     try:
         return base64.b64decode("".join(text.split()), validate=True)  # encoders may wrap lines
     except (binascii.Error, ValueError):
-        raise ReferenceUnusableError("the text is neither base64 nor an https address") from None
+        raise ReferenceUnusableError("its text is neither base64 nor an address") from None
 
 
 def _decode(file: bytes, max_seconds: float) -> tuple[NDArray[np.float32], int]:
