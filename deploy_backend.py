@@ -14,6 +14,7 @@ import logging
 import os
 import sys
 from contextlib import aclosing, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -266,13 +267,13 @@ class Qwen3TTSService:
         *,
         seed: int | None = None,
         caller: str = "",
-    ) -> AsyncGenerator[answers.CallAnswer | answers.ChunkAnswer, None]:
+    ) -> AsyncGenerator[dict[str, object], None]:
         """Speak a text with a kept voice, piece by piece as it is made.
 
         Yields:
-            First the `call_id`, with which the call can be cancelled: Modal goes on with a call
-            that nobody reads. Then chunks of speech: `pcm`, `sample_rate`, `first_sample`, and
-            whether the speech `restarts` with this chunk, so that earlier ones should be dropped.
+            First `call_id`, with which the call can be cancelled: Modal goes on with a call that
+            nobody reads. Then the fields of `backend.contract.PcmChunk`: `pcm`, `sample_rate`,
+            `first_sample`, and whether the speech `restarts`, so that earlier chunks are dropped.
 
         Raises the same as `generate_with_prompt`.
         """
@@ -281,12 +282,7 @@ class Qwen3TTSService:
         request = SpeechRequest(text, voice, language, seed, caller, max_new_tokens)
         async with aclosing(self._service.stream(request)) as chunks:
             async for chunk in chunks:
-                yield {
-                    "pcm": chunk.pcm,
-                    "sample_rate": chunk.sample_rate,
-                    "restarts": chunk.restarts,
-                    "first_sample": chunk.first_sample,
-                }
+                yield asdict(chunk)
 
     @modal.method()
     async def transcribe(

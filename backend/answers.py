@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 from backend.contract import (
     MAX_NEW_TOKENS,
@@ -12,9 +12,6 @@ from backend.contract import (
     MIN_REFERENCE_SECONDS,
 )
 from backend.reference.audio import MAX_AUDIO_BYTES
-
-if TYPE_CHECKING:
-    from backend.engine.interface import EngineInfo
 
 MAX_TEXTS = 16
 """The most texts of one call."""
@@ -91,32 +88,6 @@ class WatermarkAnswer(TypedDict):
     seconds: float
 
 
-class CallAnswer(TypedDict):
-    """The first item of a stream: a container has taken the call.
-
-    Attributes:
-        call_id: Modal's id of the call, with which it can be cancelled.
-    """
-
-    call_id: str
-
-
-class ChunkAnswer(TypedDict):
-    """Every other item of a stream: some speech, as `backend.contract.PcmChunk` describes it.
-
-    Attributes:
-        pcm: Mono s16le samples.
-        sample_rate: In Hz.
-        restarts: Whether the speech begins anew with this chunk.
-        first_sample: The number of samples before this chunk since the speech began.
-    """
-
-    pcm: bytes
-    sample_rate: int
-    restarts: bool
-    first_sample: int | None
-
-
 class ModelInfoAnswer(TypedDict):
     """What is loaded, and on what.
 
@@ -182,43 +153,3 @@ class HealthAnswer(TypedDict):
     waiting: int
     speaking: int
     seconds_per_request: float | None
-
-
-def model_info(
-    info: EngineInfo, *, label: str, transcribes: bool, requires_consent: bool
-) -> ModelInfoAnswer:
-    """Describe a loaded engine, and measure the GPU's memory.
-
-    Args:
-        info: What the engine says of itself.
-        label: The model's name for people.
-        transcribes: Whether reference clips are transcribed.
-        requires_consent: Whether a voice needs a consent record.
-    """
-    free = total = 0
-    if info.device != "cpu":
-        import torch  # noqa: PLC0415 - this file is also for programs without it
-
-        free, total = torch.cuda.mem_get_info(info.device)
-    return ModelInfoAnswer(
-        model_id=info.model_id,
-        model_name=label,
-        revision=info.revision,
-        loop=info.loop,
-        attention_implementation=info.attention,
-        codec_attention_implementation=info.codec_attention,
-        cuda_graphs=info.cuda_graphs,
-        cuda_graphs_reason=info.cuda_graphs_reason,
-        device=info.device,
-        gpu=info.device_name,
-        gpu_memory_gb=total / 1e9,
-        gpu_memory_free_bytes=free,
-        dtype=info.dtype,
-        memory_bytes=info.memory_bytes,
-        load_seconds=info.load_seconds,
-        supported_languages=list(info.languages),
-        limits=dict(LIMITS),
-        transcribes=transcribes,
-        requires_consent=requires_consent,
-        versions=dict(info.versions),
-    )

@@ -59,7 +59,8 @@ class EngineInfo:
         return (
             f"{self.model_id} on {self.device_name}: {self.memory_bytes / 1e9:.2f} GB, "
             f"{self.dtype} ({self.dtype_reason}), {self.loop} loop with {self.attention} attention "
-            f"({self.codec_attention} in the codec), CUDA graphs {graphs}, {self.load_seconds:.1f} s"
+            f"({self.codec_attention} in the codec), CUDA graphs {graphs}, "
+            f"{self.load_seconds:.1f} s"
         )
 
 
@@ -100,15 +101,14 @@ class SpeechEngine(Protocol):
     """A loaded model that makes voice prompts and speaks, such as `backend.engine.engine.Engine`.
 
     For one thread. `Engine` describes arguments and errors.
+
+    Attributes:
+        sample_rate: Of all audio, in Hz.
+        rows: How many requests should be spoken at once at the most.
     """
 
-    @property
-    def sample_rate(self) -> int:
-        """Of all audio, in Hz."""
-
-    @property
-    def rows(self) -> int:
-        """How many requests should be spoken at once at the most."""
+    sample_rate: int
+    rows: int
 
     def info(self) -> EngineInfo:
         """Return what is loaded, and on what."""

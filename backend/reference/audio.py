@@ -35,7 +35,6 @@ MAX_AUDIO_BYTES = 16 * 1024 * 1024
 MAX_ADDRESS_CHARACTERS = 2_048
 
 _MAX_BASE64_CHARACTERS = 4 * -(-MAX_AUDIO_BYTES // 3)
-_DATA_URL = "data:"
 _FORMATS = ("AIFF", "CAF", "FLAC", "MP3", "OGG", "RF64", "WAV", "WAVEX")
 _CHANNELS = (1, 2)
 _SAMPLE_RATES = range(8_000, 192_001)
@@ -79,8 +78,6 @@ async def read_audio_file(audio: bytes | str, fetch: FetchAudio) -> bytes:
         file = bytes(audio)
     elif not isinstance(audio, str):
         raise ReferenceUnusableError("it is neither bytes nor a text")
-    elif audio[: len(_DATA_URL)].lower() == _DATA_URL:
-        file = await asyncio.to_thread(_from_data_url, audio)
     elif "://" in audio[:MAX_ADDRESS_CHARACTERS]:
         file = await fetch(audio)
     else:
@@ -145,15 +142,12 @@ def _long_enough(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return samples
 
 
-def _from_data_url(url: str) -> bytes:
-    """Read a data URL (RFC 2397). What it says of the file's type is not relied on."""
-    header, _, data = url.rpartition(",")  # a parameter of the type may hold a comma, base64 not
-    if not header.lower().endswith(";base64"):
-        raise ReferenceUnusableError("its data URL is not base64")
-    return _from_base64(data)
-
-
 def _from_base64(text: str) -> bytes:
+    """Decode base64, alone or in a data URL (RFC 2397), whose media type is not looked at."""
+    if text[:5].lower() == "data:":
+        header, _, text = text.rpartition(",")  # the header may hold a comma, base64 cannot
+        if not header.lower().endswith(";base64"):
+            raise ReferenceUnusableError("its data URL is not base64")
     if len(text) > _MAX_BASE64_CHARACTERS:
         raise ReferenceUnusableError(f"it has more than {MAX_AUDIO_BYTES >> 20} MiB")
     try:

@@ -53,7 +53,7 @@ class Qwen3TTSService:
         note("prompt", caller)
         if ref_text == "Slowly.":
             await take_long(caller)
-        assert consent is not None
+        assert isinstance(consent, dict), "callers send plain data"
         return {
             "prompt": f"{MODEL_ID} {300 + len(ref_audio) % 400}".encode(),
             "model_id": MODEL_ID,

@@ -109,7 +109,7 @@ class ModalBackend:
         heard = answer["heard"]
         return PreparedVoice(
             VoicePrompt(answer["prompt"], answer["model_id"]),
-            None if heard is None else Heard(heard["text"], heard["language"], heard["differs"]),
+            None if heard is None else Heard(**heard),
         )
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:

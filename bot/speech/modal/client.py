@@ -37,7 +37,7 @@ def detached(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
 
 @dataclass(frozen=True, slots=True)
 class StreamBegins:
-    """Modal has taken a call; of a streamed one, that a container has.
+    """The first item of a call: Modal has taken it, or a container has if it is a stream.
 
     Attributes:
         call_id: Names the call, so that it can be cancelled.
@@ -94,7 +94,7 @@ class ModalService:
         self._instance = None
 
     async def stream(self, call: MethodCall) -> AsyncGenerator[StreamBegins | PcmChunk, None]:
-        """Call a generator method. A `StreamBegins` comes first, once for each run of the call.
+        """Call a generator method. A `StreamBegins` comes first, and again if the call starts anew.
 
         Closing it early does not stop the remote work; `cancel` does.
         """
