@@ -14,13 +14,14 @@ import logging
 import os
 import sys
 from contextlib import aclosing, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import modal
 import modal.experimental
 
-from backend.contract import SpeechError, SpeechRequest, StreamBegins, VoicePrompt
+from backend.contract import SpeechError, SpeechRequest, VoicePrompt
 from backend.loading import ServiceOptions, open_service
 from backend.settings import DeploySettingsError, read_deploy_settings
 from backend.smoke_test import SAMPLE, RecordingError, find_recording
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from backend import answers
     from backend.consent import Consent
-    from backend.contract import PcmChunk
 
 log = logging.getLogger(__name__)
 environment = os.environ  # noqa: TID251 - the settings of a deployment
@@ -124,23 +124,26 @@ image = (
 class Qwen3TTSService:
     """Clones voices and speaks with them.
 
-    Any number of callers may call at once. What cannot be done raises a
-    `backend.contract.SpeechError` that says why, if possible before any work is done for it; a
-    number out of its range raises ValueError. Speech is mono, 16-bit, at 24 kHz, and carries an
-    inaudible watermark.
+    Any number of callers may call at once. Arguments and answers are Python's own types, so a
+    caller needs Modal's client and none of this code. Speech is mono, 16-bit, at 24 kHz, and
+    carries an inaudible watermark.
+
+    What cannot be done raises a `backend.contract.SpeechError` that says why, if possible before
+    any work is done for it; a number out of its range raises ValueError. Where `backend` is not
+    installed, Modal's client raises its `ExecutionError` instead, which quotes the error.
 
     The methods share these arguments:
 
     - `text`: What to say, at most 600 characters.
     - `language`: Its name, such as "English", or "Auto".
     - `ref_audio`: 3 to 30 s of one person's speech, at most 16 MiB: the bytes of a WAV, FLAC, Ogg
-      or MP3 file, the same as base64, or the public https address of one.
+      or MP3 file, the same as base64 or as a base64 data URL, or the public https address of one.
     - `ref_text`: Exactly what is said in it. None takes what is heard, or else the sound alone.
     - `prompt`: A voice that `create_voice_prompt` made.
     - `max_new_tokens`: The most codec frames of speech, 80 ms each; 1 to 2,048.
-    - `consent`: That the speaker may be cloned: a `ConsentRecord`, its fields as a dict, or the
-      statement that was agreed to. Without it `ConsentMissingError` is raised, unless the
-      deployment has `REQUIRE_CONSENT=0`.
+    - `consent`: That the speaker may be cloned: the statement that was agreed to, or a dict of the
+      fields of `backend.contract.ConsentRecord`. Every call that makes a voice needs it, by design.
+      Without it, it raises `ConsentMissingError`, unless the deployment has `REQUIRE_CONSENT=0`.
     - `seed`: The same seed, 0 to 2**63 - 1, gives the same speech.
     - `caller`: For whom it is. Callers share the GPU fairly.
 
@@ -264,22 +267,22 @@ class Qwen3TTSService:
         *,
         seed: int | None = None,
         caller: str = "",
-    ) -> AsyncGenerator[StreamBegins | PcmChunk, None]:
+    ) -> AsyncGenerator[dict[str, object], None]:
         """Speak a text with a kept voice, piece by piece as it is made.
 
         Yields:
-            First `StreamBegins` with the call's id, with which it can be cancelled: Modal goes on
-            with a call that nobody reads. Then `PcmChunk`s; one that `restarts` begins the speech
-            anew.
+            First `call_id`, with which the call can be cancelled: Modal goes on with a call that
+            nobody reads. Then the fields of `backend.contract.PcmChunk`: `pcm`, `sample_rate`,
+            `first_sample`, and whether the speech `restarts`, so that earlier chunks are dropped.
 
         Raises the same as `generate_with_prompt`.
         """
-        yield StreamBegins(modal.current_function_call_id() or "")
+        yield {"call_id": modal.current_function_call_id() or ""}
         voice = VoicePrompt(prompt, self._service.model_id)
         request = SpeechRequest(text, voice, language, seed, caller, max_new_tokens)
         async with aclosing(self._service.stream(request)) as chunks:
             async for chunk in chunks:
-                yield chunk
+                yield asdict(chunk)
 
     @modal.method()
     async def transcribe(
@@ -303,7 +306,11 @@ class Qwen3TTSService:
 
     @modal.method()
     async def get_model_info(self) -> answers.ModelInfoAnswer:
-        """Say which model is loaded on what: attention, GPU, memory in bytes, languages, limits."""
+        """Say what is loaded on what.
+
+        Among the answer's keys are `model_id`, `model_name`, `attention_implementation`, `gpu`,
+        `gpu_memory_gb` and `supported_languages`; `backend.answers.ModelInfoAnswer` has them all.
+        """
         return self._service.info()
 
     @modal.method()

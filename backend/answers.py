@@ -1,8 +1,8 @@
-"""What the deployed methods answer: plain dicts, so that callers need none of this code."""
+"""What the deployed methods answer: dicts of Python's own types, which need no code of ours."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 from backend.contract import (
     MAX_NEW_TOKENS,
@@ -12,9 +12,6 @@ from backend.contract import (
     MIN_REFERENCE_SECONDS,
 )
 from backend.reference.audio import MAX_AUDIO_BYTES
-
-if TYPE_CHECKING:
-    from backend.engine.interface import EngineInfo
 
 MAX_TEXTS = 16
 """The most texts of one call."""
@@ -96,17 +93,22 @@ class ModelInfoAnswer(TypedDict):
 
     Attributes:
         model_id: Names the weights; voice prompts are tied to it.
-        label: The model's name for people.
+        model_name: The model's name for people.
         revision: The commit of the weights on the hub; None if they come from a folder.
+        loop: Which loop decodes: "timbre" is ours, "reference" is the package's.
+        attention_implementation: What that loop's layers use: "flash_attention_2", "sdpa" or
+            "eager". Ours always use torch's "sdpa".
+        codec_attention_implementation: The same of the codec's transformer.
+        cuda_graphs: Whether decode steps are replayed as CUDA graphs.
+        cuda_graphs_reason: Why, or why not.
         device: "cuda:0" or "cpu".
-        gpu: The GPU's name, or None.
-        dtype: What it computes with.
-        attention: Which attention kernels it uses.
+        gpu: The GPU's name; "CPU" without one.
+        gpu_memory_gb: What the GPU has in all, in 10^9 bytes; 0.0 without one.
+        gpu_memory_free_bytes: What is free of it now; 0 without one.
+        dtype: What the model computes with.
         memory_bytes: What the weights take.
-        gpu_memory_bytes: What the GPU has in all, or None.
-        gpu_memory_free_bytes: What is free of it now, or None.
         load_seconds: How long loading the model took.
-        languages: What it speaks.
+        supported_languages: What it speaks.
         limits: What one call may ask for.
         transcribes: Whether it transcribes reference clips.
         requires_consent: Whether a voice needs a consent record.
@@ -114,17 +116,21 @@ class ModelInfoAnswer(TypedDict):
     """
 
     model_id: str
-    label: str
+    model_name: str
     revision: str | None
+    loop: str
+    attention_implementation: str
+    codec_attention_implementation: str
+    cuda_graphs: bool
+    cuda_graphs_reason: str
     device: str
-    gpu: str | None
+    gpu: str
+    gpu_memory_gb: float
+    gpu_memory_free_bytes: int
     dtype: str
-    attention: str
     memory_bytes: int
-    gpu_memory_bytes: int | None
-    gpu_memory_free_bytes: int | None
     load_seconds: float
-    languages: list[str]
+    supported_languages: list[str]
     limits: dict[str, float]
     transcribes: bool
     requires_consent: bool
@@ -147,39 +153,3 @@ class HealthAnswer(TypedDict):
     waiting: int
     speaking: int
     seconds_per_request: float | None
-
-
-def model_info(
-    info: EngineInfo, *, label: str, transcribes: bool, requires_consent: bool
-) -> ModelInfoAnswer:
-    """Describe a loaded engine, and measure the GPU's memory.
-
-    Args:
-        info: What the engine says of itself.
-        label: The model's name for people.
-        transcribes: Whether reference clips are transcribed.
-        requires_consent: Whether a voice needs a consent record.
-    """
-    gpu, free, total = None, None, None
-    if info.device != "cpu":
-        import torch  # noqa: PLC0415 - this file is also for programs without it
-
-        gpu, (free, total) = info.device_name, torch.cuda.mem_get_info(info.device)
-    return ModelInfoAnswer(
-        model_id=info.model_id,
-        label=label,
-        revision=info.revision,
-        device=info.device,
-        gpu=gpu,
-        dtype=info.dtype,
-        attention=info.attention,
-        memory_bytes=info.memory_bytes,
-        gpu_memory_bytes=total,
-        gpu_memory_free_bytes=free,
-        load_seconds=info.load_seconds,
-        languages=list(info.languages),
-        limits=dict(LIMITS),
-        transcribes=transcribes,
-        requires_consent=requires_consent,
-        versions=dict(info.versions),
-    )

@@ -168,17 +168,6 @@ class PcmChunk:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamBegins:
-    """The first item of a streamed call to a remote engine: a container has accepted it.
-
-    Attributes:
-        call_id: Names the call, so that its caller can cancel it.
-    """
-
-    call_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class BackendInfo:
     """What a speech backend says of itself.
 

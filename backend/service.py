@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from backend.answers import (
+    LIMITS,
     MAX_TEXTS,
     HealthAnswer,
     HeardAnswer,
@@ -21,7 +22,6 @@ from backend.answers import (
     TranscriptAnswer,
     VoicePromptAnswer,
     WatermarkAnswer,
-    model_info,
 )
 from backend.consent import read_consent
 from backend.contract import (
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
     from backend.consent import Consent
     from backend.contract import ConsentRecord, PcmChunk, ReferenceClip
-    from backend.engine.engine import Engine
+    from backend.engine.interface import SpeechEngine
     from backend.reference.audio import FetchAudio
     from backend.reference.transcript import LazyTranscriber
     from backend.watermark.watermark import Watermarker
@@ -89,7 +89,7 @@ class SpeechService:
 
     def __init__(  # noqa: PLR0913 - the parts it is made of
         self,
-        engine: Engine,
+        engine: SpeechEngine,
         *,
         watermarker: Watermarker,
         transcriber: LazyTranscriber,
@@ -267,12 +267,33 @@ class SpeechService:
         return await asyncio.to_thread(self._search, file)
 
     def info(self) -> ModelInfoAnswer:
-        """Say what is loaded, and on what."""
-        return model_info(
-            self._info,
-            label=self._label,
+        """Say what is loaded, and on what; and measure the GPU's memory."""
+        info, free, total = self._info, 0, 0
+        if info.device != "cpu":
+            import torch  # noqa: PLC0415 - this file is also for programs without it
+
+            free, total = torch.cuda.mem_get_info(info.device)
+        return ModelInfoAnswer(
+            model_id=info.model_id,
+            model_name=self._label,
+            revision=info.revision,
+            loop=info.loop,
+            attention_implementation=info.attention,
+            codec_attention_implementation=info.codec_attention,
+            cuda_graphs=info.cuda_graphs,
+            cuda_graphs_reason=info.cuda_graphs_reason,
+            device=info.device,
+            gpu=info.device_name,
+            gpu_memory_gb=total / 1e9,
+            gpu_memory_free_bytes=free,
+            dtype=info.dtype,
+            memory_bytes=info.memory_bytes,
+            load_seconds=info.load_seconds,
+            supported_languages=list(info.languages),
+            limits=dict(LIMITS),
             transcribes=self._transcriber.is_there,
             requires_consent=self._require_consent,
+            versions=dict(info.versions),
         )
 
     def health(self) -> HealthAnswer:

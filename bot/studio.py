@@ -116,6 +116,10 @@ class Studio:
         _check_length(typed)
         return await asyncio.to_thread(_script, typed, language, name_of)
 
+    async def check_recording(self, upload: bytes) -> None:
+        """Raise `Refusal` if an upload holds no sound that can be read, before more is asked."""
+        await self._reader.check(upload)
+
     async def make_voice(
         self,
         upload: bytes,

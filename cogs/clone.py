@@ -9,7 +9,6 @@ from discord import app_commands
 from discord.ext import commands
 
 from backend.contract import AUTO_LANGUAGE, MAX_TRANSCRIPT_CHARACTERS, ConsentRecord
-from bot.audio.decode import check_recording
 from bot.audio.reference import check_upload
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
@@ -60,6 +59,7 @@ class Clone(commands.Cog):
             upload = await _download(audio)
             consent = await self.bot.library.consent_of(owner.id)
             if consent is None:
+                await studio.check_recording(upload)  # nobody is asked for nothing
                 del upload  # the answer may take minutes, and others send recordings meanwhile
                 consent = await self._ask_for_consent(interaction, reply)
                 upload = await _download(audio)
@@ -127,11 +127,9 @@ async def _download(audio: discord.Attachment) -> bytes:
     """Read an upload at once, since its address expires. Raises `Refusal`."""
     check_upload(audio.size)
     try:
-        upload = await audio.read()
+        return await audio.read()
     except DISCORD_FAILURES as error:
         raise Refusal(Reason.UPLOAD_NOT_FETCHED) from error
-    await check_recording(upload)
-    return upload
 
 
 async def setup(bot: VoiceBot) -> None:

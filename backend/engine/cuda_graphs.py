@@ -108,7 +108,9 @@ class CudaGraphRecorder:
         return graph.replay
 
 
-def checked_recorder(recorder: Recorder, trial: Callable[[Recorder], Tensor]) -> Recorder | None:
+def checked_recorder(
+    recorder: Recorder, trial: Callable[[Recorder], Tensor]
+) -> tuple[Recorder | None, str]:
     """Return a recorder if what it replays is what the step does when it is run.
 
     Args:
@@ -116,21 +118,19 @@ def checked_recorder(recorder: Recorder, trial: Callable[[Recorder], Tensor]) ->
         trial: Decodes a few frames with a recorder, and returns the hidden states.
 
     Returns:
-        The recorder, with a fallback: a step that it cannot record later is run instead. Or None,
-        with the reason in the log: then every step is run, which is slower.
+        The recorder, with a fallback: a step that it cannot record later is run instead. Or None:
+        then every step is run, which is slower. And the reason.
     """
     try:
         expected = trial(lambda _step: None)  # nothing is recorded, so every step is run
         replayed = trial(recorder)
     except Exception as error:  # noqa: BLE001 - whatever a driver does not like, speech goes on
-        log.warning("CUDA graphs are off: recording failed with %s", type(error).__name__)
-        return None
+        return None, f"recording failed with {type(error).__name__}"
     difference = (replayed - expected).abs().max() / expected.abs().max()
+    reason = f"replayed states differ by {difference:.2g}"
     if not difference <= _TOLERANCE:  # which holds for NaN too
-        log.warning("CUDA graphs are off: replayed states differ by %.2g", difference)
-        return None
-    log.info("CUDA graphs are on: replayed states differ by %.2g", difference)
-    return _with_fallback(recorder)
+        return None, reason
+    return _with_fallback(recorder), reason
 
 
 def _with_fallback(recorder: Recorder) -> Recorder:

@@ -60,14 +60,13 @@ class Engine:
 
     sample_rate = REFERENCE_SAMPLE_RATE
 
-    def __init__(  # noqa: PLR0913 - the options of `load`
+    def __init__(
         self,
         package_model: Any,
         info: EngineInfo,
         *,
         require_consent: bool,
         watermark: Watermarker | None,
-        plain_package: bool,
         cuda_graphs: bool,
     ) -> None:
         """Use `Engine.load`."""
@@ -84,12 +83,17 @@ class Engine:
         )
         self._embedder = PromptEmbedder(self._model, package_model.processor.tokenizer)
         self._watermark = watermark
-        self._is_plain = plain_package
+        self._is_plain = info.loop == "reference"
         self._codec = CodecDecoder(self._model.speech_tokenizer.model.decoder)
         self._parts = ModelParts.of(package_model, self._embedder.text_pad)
-        self._recorder = _recorder_for(self._parts) if cuda_graphs and not plain_package else None
+        self._recorder, reason = None, "the reference loop has none"
+        if not self._is_plain:
+            self._recorder, reason = _recorder_for(self._parts, is_wanted=cuda_graphs)
         self.rows = _fitting_rows(self._parts)
-        self._info = replace(info, cuda_graphs=self._recorder is not None)
+        self._info = replace(
+            info, cuda_graphs=self._recorder is not None, cuda_graphs_reason=reason
+        )
+        log.info("loaded %s", self._info)
 
     @classmethod
     def load(  # noqa: PLR0913 - independent options
@@ -101,7 +105,6 @@ class Engine:
         revision: str | None = None,
         device: str | None = None,
         dtype: str | None = None,
-        attention: str | None = None,
         require_consent: bool = True,
         plain_package: bool = False,
         cuda_graphs: bool = True,
@@ -118,7 +121,6 @@ class Engine:
             device: "cuda:0" or "cpu"; None is the first GPU if there is one.
             dtype: "bfloat16", "float32" or "float64" (to compare with); None is what suits the
                 device.
-            attention: "flash_attention_2", "sdpa" or "eager"; None is the fastest that works.
             require_consent: Whether a voice prompt needs a consent record. False is for an
                 operator's own private use.
             plain_package: Speak with the package's own loop, one request at a time, to compare.
@@ -133,14 +135,13 @@ class Engine:
             revision=revision,
             device=device,
             dtype=dtype,
-            attention=attention,
+            plain_package=plain_package,
         )
         return cls(
             package_model,
             info,
             require_consent=require_consent,
             watermark=watermark,
-            plain_package=plain_package,
             cuda_graphs=cuda_graphs,
         )
 
@@ -219,10 +220,12 @@ class Engine:
         return read_voice_prompt(request.prompt.data, self._prompt_model)
 
 
-def _recorder_for(parts: ModelParts) -> Recorder | None:
-    """Return what records decode steps on this device, if that works here."""
+def _recorder_for(parts: ModelParts, *, is_wanted: bool) -> tuple[Recorder | None, str]:
+    """Return what records decode steps on this device, if that works here; and why (not)."""
+    if not is_wanted:
+        return None, "switched off"
     if parts.text_pad.device.type != "cuda":
-        return None
+        return None, "there is no GPU"
     return checked_recorder(CudaGraphRecorder(), partial(trial_states, parts))
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
-    from backend.contract import SpeechError
+    from backend.contract import ConsentRecord, SpeechError, SpeechRequest, VoicePrompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +25,17 @@ class EngineInfo:
         device_name: The GPU's name, or "CPU".
         dtype: What it computes with, "bfloat16" or "float32".
         dtype_reason: Why.
-        attention: "flash_attention_2", "sdpa" or "eager".
+        loop: Which loop decodes: "timbre" is ours, "reference" is the package's.
+        attention: What that loop's layers use. Ours always use torch's "sdpa"; the package's use
+            the first of "flash_attention_2", "sdpa" and "eager" that works.
+        codec_attention: What the codec's transformer uses, which is the package's in both cases.
+            transformers chooses it.
         memory_bytes: What the weights take.
         load_seconds: How long loading took.
         languages: The subset of `backend.contract.LANGUAGES` it speaks.
         versions: Of the packages that run it.
         cuda_graphs: Whether decode steps are recorded as CUDA graphs and replayed.
+        cuda_graphs_reason: Why, or why not.
     """
 
     model_id: str
@@ -37,17 +44,22 @@ class EngineInfo:
     device_name: str
     dtype: str
     dtype_reason: str
+    loop: str
     attention: str
+    codec_attention: str
     memory_bytes: int
     load_seconds: float
     languages: tuple[str, ...]
     versions: dict[str, str]
     cuda_graphs: bool = False
+    cuda_graphs_reason: str = ""
 
     def __str__(self) -> str:
+        graphs = f"{'on' if self.cuda_graphs else 'off'} ({self.cuda_graphs_reason})"
         return (
             f"{self.model_id} on {self.device_name}: {self.memory_bytes / 1e9:.2f} GB, "
-            f"{self.dtype} ({self.dtype_reason}), attention {self.attention}, "
+            f"{self.dtype} ({self.dtype_reason}), {self.loop} loop with {self.attention} attention "
+            f"({self.codec_attention} in the codec), CUDA graphs {graphs}, "
             f"{self.load_seconds:.1f} s"
         )
 
@@ -70,3 +82,41 @@ class SpeechChunk:
     is_last: bool
     error: SpeechError | None = None
     restarts: bool = False
+
+
+class SpeechLoop(Protocol):
+    """Speaks the requests that are added to it, all of them a step at a time. For one thread."""
+
+    def add(self, request: SpeechRequest) -> int:
+        """Take a request; return the number that its chunks carry. Raises `SpeechError`."""
+
+    def remove(self, number: int) -> None:
+        """Give a request up, if it has not ended."""
+
+    def step(self) -> Iterator[SpeechChunk]:
+        """Move all requests on by a step; yield the chunks that are ready."""
+
+
+class SpeechEngine(Protocol):
+    """A loaded model that makes voice prompts and speaks, such as `backend.engine.engine.Engine`.
+
+    For one thread. `Engine` describes arguments and errors.
+
+    Attributes:
+        sample_rate: Of all audio, in Hz.
+        rows: How many requests should be spoken at once at the most.
+    """
+
+    sample_rate: int
+    rows: int
+
+    def info(self) -> EngineInfo:
+        """Return what is loaded, and on what."""
+
+    def make_prompt(
+        self, samples: NDArray[np.float32], transcript: str | None, consent: ConsentRecord | None
+    ) -> VoicePrompt:
+        """Make a voice prompt from a reference clip."""
+
+    def open(self, rows: int) -> SpeechLoop:
+        """Return a loop that speaks so many requests at once."""

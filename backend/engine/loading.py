@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _PACKAGES = ("qwen-tts", "torch", "transformers")
 _CODEC = "qwen3_tts_tokenizer_12hz"
+_OUR_ATTENTION = "sdpa"  # of `backend.engine.layers`
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def load_model(  # noqa: PLR0913 - independent options
     revision: str | None,
     device: str | None,
     dtype: str | None,
-    attention: str | None,
+    plain_package: bool,
 ) -> tuple[Any, EngineInfo]:
     """Load a checkpoint.
 
@@ -84,7 +85,7 @@ def load_model(  # noqa: PLR0913 - independent options
         revision: The commit on the hub, if it comes from there.
         device: Where to load it; None is the first GPU if there is one.
         dtype: What to compute with; None is what suits the device.
-        attention: Which kernels to use; None is the fastest that work.
+        plain_package: Whether the package's own loop will run the model, rather than ours.
 
     Returns:
         The package's `Qwen3TTSModel`, and what was loaded.
@@ -94,31 +95,30 @@ def load_model(  # noqa: PLR0913 - independent options
     began = time.monotonic()
     where = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
     number_format = _number_format(where, dtype)
-    choices = (attention,) if attention else _attention_choices(where, number_format)
-    model, chosen = _load(
+    model = _load(
         str(checkpoint),
-        choices,
+        _attention_choices(where, number_format) if plain_package else (_OUR_ATTENTION,),
         device_map=str(where),
         dtype=getattr(torch, number_format.dtype),
         **({} if revision is None else {"revision": revision}),
     )
     _check_that_it_clones(model.model)
     _check_that_it_is_whole(Path(checkpoint), model.model)
-    info = EngineInfo(
+    return model, EngineInfo(
         model_id=model_id,
         revision=revision,
         device=str(where),
         device_name=torch.cuda.get_device_name(where) if where.type == "cuda" else "CPU",
         dtype=number_format.dtype,
         dtype_reason=number_format.reason,
-        attention=chosen,
+        loop="reference" if plain_package else "timbre",
+        attention=_attention_of(model.model.talker) if plain_package else _OUR_ATTENTION,
+        codec_attention=_attention_of(model.model.speech_tokenizer.model.decoder),
         memory_bytes=_memory_bytes(model.model, model.model.speech_tokenizer.model),
         load_seconds=time.monotonic() - began,
         languages=_languages(model.model),
         versions={package: version(package) for package in _PACKAGES},
     )
-    log.info("loaded %s", info)
-    return model, info
 
 
 def _number_format(device: torch.device, dtype: str | None) -> NumberFormat:
@@ -129,7 +129,7 @@ def _number_format(device: torch.device, dtype: str | None) -> NumberFormat:
 
 
 def _attention_choices(device: torch.device, number_format: NumberFormat) -> tuple[str, ...]:
-    """List the kernels to try, fastest first."""
+    """List the kernels to try for the package's own loop, fastest first."""
     # FlashAttention has kernels for half precision on GPUs only.
     has_kernels = device.type == "cuda" and number_format.dtype != "float32"
     if has_kernels and _flash_attention_imports():
@@ -146,20 +146,22 @@ def _flash_attention_imports() -> bool:
     return True
 
 
-def _load(checkpoint: str, attention: Sequence[str], **options: Any) -> tuple[Any, str]:
-    """Load a checkpoint with the first kernels that work; return it, and which they are."""
+def _load(checkpoint: str, attention: Sequence[str], **options: Any) -> Any:
+    """Load a checkpoint with the first kernels that work."""
     first, *others = attention
     try:
-        model = Qwen3TTSModel.from_pretrained(checkpoint, attn_implementation=first, **options)
+        return Qwen3TTSModel.from_pretrained(checkpoint, attn_implementation=first, **options)
     except (ImportError, ValueError) as error:  # what transformers raises for such kernels
         if not others:
             raise BackendUnavailableError("the checkpoint cannot be loaded") from error
         log.warning("attention %s does not work here (%s)", first, type(error).__name__)
     except (OSError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
         raise BackendUnavailableError("the checkpoint cannot be loaded") from error
-    else:
-        return model, first
     return _load(checkpoint, others, **options)
+
+
+def _attention_of(module: Any) -> str:
+    return str(module.config._attn_implementation)  # noqa: SLF001 - it has no public name
 
 
 def _check_that_it_clones(model: Any) -> None:

@@ -44,7 +44,8 @@ async def load_reference(ref_audio: bytes | str, fetch: FetchAudio) -> NDArray[n
     """Decode a reference clip, in any form that callers send.
 
     Args:
-        ref_audio: An audio file's bytes, the same as base64, or the https address of one.
+        ref_audio: An audio file's bytes, the same as base64 or as a base64 data URL, or the https
+            address of one.
         fetch: Downloads the file at an address.
 
     Returns:
@@ -76,7 +77,7 @@ async def read_audio_file(audio: bytes | str, fetch: FetchAudio) -> bytes:
     if isinstance(audio, bytes | bytearray | memoryview):
         file = bytes(audio)
     elif not isinstance(audio, str):
-        raise ReferenceUnusableError("it is neither bytes, base64 nor an https address")
+        raise ReferenceUnusableError("it is neither bytes nor a text")
     elif "://" in audio[:MAX_ADDRESS_CHARACTERS]:
         file = await fetch(audio)
     else:
@@ -142,12 +143,17 @@ def _long_enough(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _from_base64(text: str) -> bytes:
+    """Decode base64, alone or in a data URL (RFC 2397), whose media type is not looked at."""
+    if text[:5].lower() == "data:":
+        header, _, text = text.rpartition(",")  # the header may hold a comma, base64 cannot
+        if not header.lower().endswith(";base64"):
+            raise ReferenceUnusableError("its data URL is not base64")
     if len(text) > _MAX_BASE64_CHARACTERS:
         raise ReferenceUnusableError(f"it has more than {MAX_AUDIO_BYTES >> 20} MiB")
     try:
         return base64.b64decode("".join(text.split()), validate=True)  # encoders may wrap lines
     except (binascii.Error, ValueError):
-        raise ReferenceUnusableError("the text is neither base64 nor an https address") from None
+        raise ReferenceUnusableError("its text is neither base64 nor an address") from None
 
 
 def _decode(file: bytes, max_seconds: float) -> tuple[NDArray[np.float32], int]:

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+import soxr
 from faster_whisper import WhisperModel
-from torchaudio.functional import resample
 
 from backend.contract import (
     MAX_REFERENCE_SECONDS,
@@ -67,19 +66,18 @@ class Transcription:
 class Transcriber:
     """A loaded Whisper model. Threads may share it."""
 
-    def __init__(self, model: str | Path, *, device: str = "auto", threads: int = 0) -> None:
+    def __init__(self, model: str | Path, *, device: str = "auto") -> None:
         """Load the model, which takes seconds, or minutes if it must be downloaded first.
 
         Args:
             model: The folder of a Whisper model converted for CTranslate2, or a name that
                 faster-whisper knows and downloads.
             device: "cpu", "cuda", or "auto" for a GPU if there is one.
-            threads: CPU threads; 0 leaves the number to CTranslate2.
 
         Raises `BackendUnavailableError` if the model is missing or cannot be loaded.
         """
         try:
-            self._model = _load(model, device, threads)
+            self._model = _load(model, device)
         except Exception as error:  # a damaged tokenizer raises no type of its own
             raise BackendUnavailableError(
                 f"the transcription model {model} cannot be loaded ({type(error).__name__}): name "
@@ -99,9 +97,8 @@ class Transcriber:
         `MAX_REFERENCE_SECONDS`.
         """
         _check(samples, sample_rate)
-        audio = resample(torch.from_numpy(samples.copy()), sample_rate, _WHISPER_SAMPLE_RATE)
         segments, info = self._model.transcribe(
-            audio.numpy(),
+            soxr.resample(samples, sample_rate, _WHISPER_SAMPLE_RATE),
             temperature=_TEMPERATURES,
             max_new_tokens=_MAX_TOKENS,
             condition_on_previous_text=False,
@@ -115,14 +112,14 @@ class Transcriber:
         return Transcription(text[:MAX_TRANSCRIPT_CHARACTERS], language, confidence)
 
 
-def _load(model: str | Path, device: str, threads: int) -> WhisperModel:
+def _load(model: str | Path, device: str) -> WhisperModel:
     folder = Path(model)
     if folder.is_dir():
         for name in ("model.bin", "tokenizer.json"):
             # Without a tokenizer faster-whisper would ask the hub for one.
             if not (folder / name).is_file():
                 raise FileNotFoundError(name)
-    return WhisperModel(str(model), device=device, compute_type="auto", cpu_threads=threads)
+    return WhisperModel(str(model), device=device, compute_type="auto")
 
 
 def _check(samples: NDArray[np.float32], sample_rate: int) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.contract import ConsentRecord, SpeechRequest, VoicePrompt
-    from backend.engine.engine import Engine
+    from backend.engine.interface import SpeechEngine
 
 __all__ = ["Load", "Scheduler", "SchedulerLimits"]
 
@@ -47,7 +47,7 @@ class Scheduler:
         limits: How many requests may run and wait at once.
     """
 
-    def __init__(self, engine: Engine, limits: SchedulerLimits | None = None) -> None:
+    def __init__(self, engine: SpeechEngine, limits: SchedulerLimits | None = None) -> None:
         limits = limits or SchedulerLimits()
         self._queue = RequestQueue(limits)
         self._worker = EngineWorker(engine, self._queue, rows=limits.rows)

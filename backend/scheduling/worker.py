@@ -14,14 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from backend.contract import VoicePrompt
-    from backend.engine.engine import Engine
-    from backend.engine.generation import GenerationLoop
-    from backend.engine.interface import SpeechChunk
-    from backend.engine.package_loop import PackageLoop
+    from backend.engine.interface import SpeechChunk, SpeechEngine, SpeechLoop
     from backend.scheduling.queue import RequestQueue
     from backend.scheduling.request import ScheduledSpeech
-
-    Loop = GenerationLoop | PackageLoop
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +33,11 @@ class EngineWorker:
         crashes_in_a_row: How many calls of the model have crashed since the last success.
     """
 
-    def __init__(self, engine: Engine, queue: RequestQueue, *, rows: int) -> None:
+    def __init__(self, engine: SpeechEngine, queue: RequestQueue, *, rows: int) -> None:
         self._engine = engine
         self._queue = queue
         self._rows = rows
-        self._loop: Loop | None = None
+        self._loop: SpeechLoop | None = None
         self._running: dict[int, ScheduledSpeech] = {}  # by their numbers in the loop
         self._frame_seconds_due = 0.0
         self.crashes_in_a_row = 0
@@ -140,7 +135,7 @@ class EngineWorker:
             del self._running[chunk.row]
             self._end(request, chunk.error)
 
-    def _remove_cancelled(self, loop: Loop) -> None:
+    def _remove_cancelled(self, loop: SpeechLoop) -> None:
         cancelled = [number for number, request in self._running.items() if request.is_over]
         for number in cancelled:
             loop.remove(number)

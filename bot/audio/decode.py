@@ -50,7 +50,6 @@ _PROBED_BYTES = 4 * 1024 * 1024
 
 _BYTES_PER_SAMPLE = 4
 _READ_BYTES = 256 * 1024
-_RECOGNISE_WITHIN_SECONDS = 6
 
 
 @cache
@@ -62,11 +61,6 @@ def ffmpeg_path() -> str:
     """
     path: str = imageio_ffmpeg.get_ffmpeg_exe()
     return path
-
-
-async def check_recording(data: bytes) -> None:
-    """Raise `Refusal` if a file holds no sound that can be read; takes some tenths of a second."""
-    await decode(data, sample_rate=8_000, max_seconds=0.1, within_seconds=_RECOGNISE_WITHIN_SECONDS)
 
 
 async def decode(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
@@ -18,6 +19,8 @@ from bot.audio.speech_activity import WINDOW, WINDOW_SECONDS, SpeechDetector, in
 from bot.errors import Note, Reason, Refusal, Remark
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from numpy.typing import NDArray
 
 MAX_UPLOAD_MEGABYTES = 25
@@ -87,15 +90,25 @@ class ReferenceReader:
         Raises `Refusal` if no clip can be made of the upload.
         """
         check_upload(len(data))
+        async with self._slot():
+            decoded = await _decode(data)
+            return await asyncio.to_thread(self._select, decoded, transcript_given=transcript_given)
+
+    async def check(self, data: bytes) -> None:
+        """Raise `Refusal` if a file holds no sound that can be read; takes tenths of a second."""
+        async with self._slot():
+            await decode(
+                data, sample_rate=8_000, max_seconds=0.1, within_seconds=DECODE_WITHIN_SECONDS
+            )
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
         if self._pending >= _MAX_PENDING:
             raise Refusal(Reason.TOO_MANY_UPLOADS)
         self._pending += 1
         try:
             async with self._slots:
-                decoded = await _decode(data)
-                return await asyncio.to_thread(
-                    self._select, decoded, transcript_given=transcript_given
-                )
+                yield
         finally:
             self._pending -= 1
 

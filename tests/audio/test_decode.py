@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from bot.audio import decode as decoding
-from bot.audio.decode import check_recording, decode
+from bot.audio.decode import decode
+from bot.audio.reference import ReferenceReader
 from bot.errors import Reason
 from tests.support.recordings import CODECS, as_file, resample, speech
 from tests.support.refusals import refused
@@ -138,7 +139,7 @@ async def test_a_file_cut_within_a_frame_is_read_from_the_next_one(suffix: str, 
 )
 async def test_what_is_no_recording_is_refused(upload: bytes) -> None:
     with refused(Reason.NOT_A_RECORDING):
-        await check_recording(upload)
+        await ReferenceReader().check(upload)
 
 
 async def test_both_channels_are_heard() -> None:

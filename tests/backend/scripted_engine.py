@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.contract import ConsentRecord, PcmChunk, SpeechError
-    from backend.engine.engine import Engine
     from backend.watermark.watermark import Watermarker
 
 CHUNK_SAMPLES = 240
@@ -123,7 +122,9 @@ class ScriptedEngine:
             device_name="CPU",
             dtype="float32",
             dtype_reason="it is scripted",
-            attention="eager",
+            loop="timbre",
+            attention="sdpa",
+            codec_attention="sdpa",
             memory_bytes=0,
             load_seconds=0.0,
             languages=("Auto", "English"),
@@ -248,7 +249,7 @@ def scripted_service(
         raise AssertionError
 
     return SpeechService(
-        cast("Engine", engine),
+        engine,
         watermarker=cast("Watermarker", None),
         transcriber=LazyTranscriber(None),
         fetch=fetch,

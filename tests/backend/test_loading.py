@@ -45,7 +45,7 @@ async def test_a_service_speaks_with_the_weights_on_the_volume(
     options = ServiceOptions(SMALL_MODEL_ID, tmp_path, transcriber="someone/whisper")
     service = open_service(options, Outside().on_breakdown)
     assert service.info()["model_id"] == SMALL_MODEL_ID
-    assert service.info()["label"] == "Qwen3-TTS 0.6B"
+    assert service.info()["model_name"] == "Qwen3-TTS 0.6B"
     assert service.info()["revision"] == "c0ffee"
     assert not service.info()["transcribes"]
     assert "download_weights" in caplog.text

@@ -215,9 +215,12 @@ async def test_it_says_what_it_is_in_plain_data(service: SpeechService) -> None:
     assert json.loads(json.dumps(info)) == info
     assert json.loads(json.dumps(health)) == health
     assert info["model_id"] == health["model_id"]
-    assert (info["label"], info["device"], info["gpu"]) == ("Miniature", "cpu", None)
-    assert {"Auto", "English", "Japanese"} <= set(info["languages"])
-    assert {"attention", "dtype", "memory_bytes", "load_seconds", "versions"} <= info.keys()
+    assert (info["model_name"], info["device"]) == ("Miniature", "cpu")
+    assert (info["gpu"], info["gpu_memory_gb"]) == ("CPU", 0.0)
+    assert {"Auto", "English", "Japanese"} <= set(info["supported_languages"])
+    assert (info["loop"], info["attention_implementation"]) == ("timbre", "sdpa")
+    assert (info["cuda_graphs"], info["cuda_graphs_reason"]) == (False, "there is no GPU")
+    assert {"dtype", "memory_bytes", "load_seconds", "versions"} <= info.keys()
     assert info["limits"]["max_text_characters"] == MAX_SPOKEN_CHARACTERS
 
 

@@ -16,9 +16,7 @@ import pytest
 from backend.contract import (
     ConsentMissingError,
     LanguageNotSupportedError,
-    PcmChunk,
     ReferenceUnusableError,
-    StreamBegins,
     VoicePromptInvalidError,
 )
 from tests.backend.conftest import buzz
@@ -71,7 +69,7 @@ async def test_it_says_what_it_is(deployed: Any, settings: dict[str, str]) -> No
     assert info["device"] == "cpu"
     assert info["transcribes"]
     assert info["requires_consent"]
-    assert "English" in info["languages"]
+    assert "English" in info["supported_languages"]
     assert info["versions"]["qwen-tts"] == "0.1.1"
     assert settings["MODEL_ID"] not in str(info)
     assert (await deployed.health.remote.aio())["ready"]
@@ -132,11 +130,11 @@ async def test_the_first_chunk_arrives_before_the_last_is_computed(
     assert server.calls[-1].status == ""
     rest = [chunk async for chunk in stream]
 
-    assert begins == StreamBegins(server.calls[-1].call_id)
+    assert begins == {"call_id": server.calls[-1].call_id}
     assert rest
-    streamed = b"".join(chunk.pcm for chunk in [first, *rest])
+    streamed = b"".join(chunk["pcm"] for chunk in [first, *rest])
     whole = await deployed.generate_with_prompt.remote.aio(TEXT, "English", prompt, seed=2)
-    assert isinstance(first, PcmChunk)
+    assert (first["sample_rate"], first["first_sample"], first["restarts"]) == (24_000, 0, False)
     assert whole.endswith(streamed)
 
 
@@ -197,7 +195,7 @@ async def test_a_cancelled_stream_stops_the_work(deployed: Any, client: modal.Cl
     stream = deployed.stream_with_prompt.remote_gen.aio(TEXT, "English", prompt, seed=seed)
     begins = await anext(stream)
 
-    await modal.FunctionCall.from_id(begins.call_id, client=client).cancel.aio()
+    await modal.FunctionCall.from_id(begins["call_id"], client=client).cancel.aio()
 
     with pytest.raises(modal.exception.RemoteError):
         [chunk async for chunk in stream]

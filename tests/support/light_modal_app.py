@@ -13,17 +13,10 @@ from typing import TYPE_CHECKING
 
 import modal
 
-from backend.contract import (
-    BackendBusyError,
-    PcmChunk,
-    StreamBegins,
-    VoicePromptModelMismatchError,
-)
+from backend.contract import BackendBusyError, VoicePromptModelMismatchError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-
-    from backend.contract import ConsentRecord
 
 SAMPLE_RATE = 24_000
 MODEL_ID = os.environ.get("MODEL_ID", "light/1")
@@ -53,14 +46,14 @@ class Qwen3TTSService:
         ref_audio: bytes,
         ref_text: str | None = None,
         *,
-        consent: ConsentRecord | None = None,
+        consent: dict[str, object] | None = None,
         caller: str = "",
     ) -> dict[str, object]:
         """Make a voice: a pitch, from the length of the recording."""
         note("prompt", caller)
         if ref_text == "Slowly.":
             await take_long(caller)
-        assert consent is not None
+        assert isinstance(consent, dict), "callers send plain data"
         return {
             "prompt": f"{MODEL_ID} {300 + len(ref_audio) % 400}".encode(),
             "model_id": MODEL_ID,
@@ -79,9 +72,9 @@ class Qwen3TTSService:
         *,
         seed: int | None = None,
         caller: str = "",
-    ) -> AsyncGenerator[StreamBegins | PcmChunk, None]:
+    ) -> AsyncGenerator[dict[str, object], None]:
         """Speak in a tone, in four parts."""
-        yield StreamBegins(modal.current_function_call_id() or "")
+        yield {"call_id": modal.current_function_call_id() or ""}
         note("speaks", caller, "seeded" if seed is not None else "unseeded")
         made_for, pitch = prompt.decode().split()
         if made_for != MODEL_ID:
@@ -93,7 +86,7 @@ class Qwen3TTSService:
         if "fall silent" in text:
             await take_long(caller)
         for part in range(4):
-            yield PcmChunk(tone(int(pitch), 0.3), SAMPLE_RATE)
+            yield {"pcm": tone(int(pitch), 0.3), "sample_rate": SAMPLE_RATE}
             if "long pause" in text and part == 1:
                 await take_long(caller)
             if "patiently" in text:

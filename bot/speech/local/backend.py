@@ -71,9 +71,9 @@ class LocalModel:
         """Say what the backend is."""
         loaded = self._service.info()
         return BackendInfo(
-            name=f"{loaded['label']} on this machine",
+            name=f"{loaded['model_name']} on this machine",
             model_id=loaded["model_id"],
-            languages=tuple(loaded["languages"]),
+            languages=tuple(loaded["supported_languages"]),
             sentences_at_once=SENTENCES_AT_ONCE,
         )
 
@@ -82,9 +82,12 @@ class LocalModel:
         loaded = self._service.info()
         return {
             "model": loaded["model_id"],
-            "device": loaded["gpu"] or "CPU",
+            "device": loaded["gpu"],
             "dtype": loaded["dtype"],
-            "attention": loaded["attention"],
+            "loop": loaded["loop"],
+            "attention": loaded["attention_implementation"],
+            "cuda_graphs": loaded["cuda_graphs"],
+            "cuda_graphs_reason": loaded["cuda_graphs_reason"],
             "gigabytes": round(loaded["memory_bytes"] / 1e9, 2),
             "load_seconds": round(loaded["load_seconds"], 1),
             "transcriber": "with" if loaded["transcribes"] else "without",

@@ -7,6 +7,7 @@ import io
 import secrets
 import wave
 from contextlib import aclosing, suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import structlog
@@ -101,14 +102,14 @@ class ModalBackend:
         method = MethodCall(
             "create_voice_prompt",
             (wav, clip.transcript),
-            {"consent": consent, "caller": caller},
+            {"consent": asdict(consent), "caller": caller},
         )
         answer = await self._calls.result(method, caller=caller)
         self._model_id = answer["model_id"]
         heard = answer["heard"]
         return PreparedVoice(
             VoicePrompt(answer["prompt"], answer["model_id"]),
-            None if heard is None else Heard(heard["text"], heard["language"], heard["differs"]),
+            None if heard is None else Heard(**heard),
         )
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:

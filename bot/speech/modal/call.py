@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backend.contract import BackendUnavailableError, SpeechError, StreamBegins
+from backend.contract import BackendUnavailableError, SpeechError
 from bot.speech.errors import (
     BackendQuotaError,
     BackendUnreachableError,
     SpeechInterruptedError,
     SpeechTimeoutError,
 )
-from bot.speech.modal.client import detached
+from bot.speech.modal.client import StreamBegins, detached
 from bot.speech.modal.errors import ends_call, translate
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backend.contract import BackendUnavailableError, SpeechError, StreamBegins
+from backend.contract import BackendUnavailableError, SpeechError
 from bot.speech.errors import (
     BackendNotDeployedError,
     BackendUnreachableError,
@@ -18,6 +18,7 @@ from bot.speech.errors import (
 )
 from bot.speech.modal.breaker import CircuitBreaker
 from bot.speech.modal.call import END, RemoteCall, RunMerger
+from bot.speech.modal.client import StreamBegins
 from bot.speech.modal.cold_start import ColdStarts
 from bot.speech.modal.errors import translate
 from bot.speech.modal.fair_share import FairShare

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import modal
 
-from backend.contract import StreamBegins
+from backend.contract import PcmChunk
 from bot.speech.errors import BackendUnreachableError
 
 if TYPE_CHECKING:
@@ -33,6 +33,17 @@ def detached(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     command that comes first, and must not inherit that command's context.
     """
     return Context().run(asyncio.create_task, work)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamBegins:
+    """The first item of a call: Modal has taken it, or a container has if it is a stream.
+
+    Attributes:
+        call_id: Names the call, so that it can be cancelled.
+    """
+
+    call_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +93,15 @@ class ModalService:
         """Look the class up again before its next use."""
         self._instance = None
 
-    async def stream(self, call: MethodCall) -> AsyncGenerator[Any, None]:
-        """Call a generator method. It yields a `StreamBegins` first.
+    async def stream(self, call: MethodCall) -> AsyncGenerator[StreamBegins | PcmChunk, None]:
+        """Call a generator method. A `StreamBegins` comes first, and again if the call starts anew.
 
         Closing it early does not stop the remote work; `cancel` does.
         """
         answers = self._method(call).remote_gen.aio(*call.args, **call.options)
         async with aclosing(answers):
             async for answer in answers:
-                yield answer
+                yield StreamBegins(**answer) if "call_id" in answer else PcmChunk(**answer)
 
     async def spawn(self, call: MethodCall) -> AsyncGenerator[Any, None]:
         """Call a method: give a `StreamBegins` once Modal has taken the call, then its result."""

@@ -8,7 +8,6 @@ value on the way could not be recorded at all.
 from __future__ import annotations
 
 import gc
-import logging
 import weakref
 from collections import defaultdict
 from dataclasses import replace
@@ -19,13 +18,14 @@ import pytest
 import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from backend.engine import engine as engine_module
 from backend.engine.batch import Row, trial_states
 from backend.engine.cuda_graphs import checked_recorder
+from tests.backend.conftest import load
 from tests.backend.engine.decoding import batch_of, decode, different_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from backend.engine.batch import Batch
     from backend.engine.engine import Engine
@@ -136,23 +136,18 @@ def checked(engine: Engine, recorder: Any) -> Any:
     return checked_recorder(recorder, partial(trial_states, engine._parts))
 
 
-def test_a_recorder_that_works_is_used(
-    other_engine: Engine, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    assert checked(other_engine, Recorder()) is not None
-    assert "CUDA graphs are on: replayed states differ by 0" in caplog.text
+def test_a_recorder_that_works_is_used(other_engine: Engine) -> None:
+    recorder, reason = checked(other_engine, Recorder())
+    assert recorder is not None
+    assert reason == "replayed states differ by 0"
 
 
 def fail(_step: object) -> Callable[[], None]:
     raise RuntimeError("operation not permitted when stream is capturing")
 
 
-def test_a_recorder_that_fails_is_not_used(
-    other_engine: Engine, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert checked(other_engine, fail) is None
-    assert "CUDA graphs are off: recording failed with RuntimeError" in caplog.text
+def test_a_recorder_that_fails_is_not_used(other_engine: Engine) -> None:
+    assert checked(other_engine, fail) == (None, "recording failed with RuntimeError")
 
 
 def test_a_step_that_cannot_be_recorded_later_is_run(
@@ -162,7 +157,7 @@ def test_a_step_that_cannot_be_recorded_later_is_run(
         return fail(step) if broken else step
 
     broken = False
-    recorder = checked(other_engine, record)
+    recorder, _ = checked(other_engine, record)
     broken = True
     requests, when = different_requests(other_engine, ["only"]), {"only": range(9)}
     said = decode(batch_of(other_engine, rows=1, recorder=recorder), requests, when)
@@ -173,7 +168,7 @@ def test_a_step_that_cannot_be_recorded_later_is_run(
 
 @pytest.mark.parametrize("forgotten", ["everything", "keys and values"])
 def test_a_recorder_that_replays_something_else_is_not_used(
-    other_engine: Engine, caplog: pytest.LogCaptureFixture, forgotten: str
+    other_engine: Engine, forgotten: str
 ) -> None:
     def forgetful(step: Any) -> Callable[[], None]:
         cache = step.func.__self__._cache
@@ -188,12 +183,13 @@ def test_a_recorder_that_replays_something_else_is_not_used(
 
         return replay
 
-    assert checked(other_engine, forgetful) is None
-    assert "CUDA graphs are off: replayed states differ" in caplog.text
+    recorder, reason = checked(other_engine, forgetful)
+    assert recorder is None
+    assert reason.startswith("replayed states differ by ")
 
 
 def test_a_recorder_that_goes_on_in_memory_that_has_moved_is_not_used(
-    other_engine: Engine, caplog: pytest.LogCaptureFixture
+    other_engine: Engine,
 ) -> None:
     record, recorded = Recorder(), {}
 
@@ -202,10 +198,22 @@ def test_a_recorder_that_goes_on_in_memory_that_has_moved_is_not_used(
             recorded[step.args] = record(step)
         return recorded[step.args]
 
-    assert checked(other_engine, stale) is None
-    assert "CUDA graphs are off: replayed states differ" in caplog.text
+    recorder, reason = checked(other_engine, stale)
+    assert recorder is None
+    assert reason.startswith("replayed states differ by ")
 
 
-def test_there_are_no_graphs_without_a_gpu(other_engine: Engine) -> None:
-    assert engine_module._recorder_for(other_engine._parts) is None
-    assert not other_engine.info().cuda_graphs
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({}, "there is no GPU"),
+        ({"cuda_graphs": False}, "switched off"),
+        ({"plain_package": True}, "the reference loop has none"),
+    ],
+)
+def test_the_engine_says_why_there_are_no_graphs(
+    checkpoint: Path, options: dict[str, bool], reason: str
+) -> None:
+    info = load(checkpoint, **options).info()
+    assert (info.cuda_graphs, info.cuda_graphs_reason) == (False, reason)
+    assert f"CUDA graphs off ({reason})" in str(info)

@@ -34,12 +34,8 @@ CPU = torch.device("cpu")
 def test_info_says_what_is_loaded_on_what(engine: Engine, checkpoint: Path) -> None:
     info = engine.info()
     assert info.model_id == find_checkpoint(str(checkpoint)).model_id
-    assert (info.device, info.device_name, info.dtype, info.attention) == (
-        "cpu",
-        "CPU",
-        "float32",
-        "sdpa",
-    )
+    assert (info.device, info.device_name, info.dtype) == ("cpu", "CPU", "float32")
+    assert (info.loop, info.attention, info.codec_attention) == ("timbre", "sdpa", "sdpa")
     assert info.languages == LANGUAGES
     assert 3e6 < info.memory_bytes < 10e6
     assert info.load_seconds > 0
@@ -52,26 +48,42 @@ def test_loading_is_logged_in_one_line(checkpoint: Path, caplog: pytest.LogCaptu
     (line,) = [
         record.getMessage() for record in caplog.records if record.name.startswith("backend")
     ]
-    for word in ("miniature", "CPU", "GB", "float32", "sdpa", " s"):
-        assert word in line
+    for words in (
+        "miniature",
+        "CPU",
+        "GB",
+        "float32",
+        "timbre loop with sdpa attention (sdpa in the codec)",
+        "CUDA graphs off (there is no GPU)",
+        " s",
+    ):
+        assert words in line
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
-    ("choice", "reported"),
+    ("plain_package", "offered", "loop", "attention"),
     [
-        ({"attention": "eager"}, ("float32", "eager")),
-        ({"dtype": "bfloat16"}, ("bfloat16", "sdpa")),
-        ({"dtype": "bfloat16", "attention": "eager"}, ("bfloat16", "eager")),
+        (False, "eager", "timbre", "sdpa"),
+        (True, "sdpa", "reference", "sdpa"),
+        (True, "eager", "reference", "eager"),
     ],
 )
-def test_every_choice_speaks(
+def test_every_choice_speaks_and_is_reported(
     checkpoint: Path,
     consent: ConsentRecord,
-    choice: dict[str, str],
-    reported: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: str,
+    plain_package: bool,
+    offered: str,
+    loop: str,
+    attention: str,
 ) -> None:
-    engine = load(checkpoint, **choice)
-    assert (engine.info().dtype, engine.info().attention) == reported
+    monkeypatch.setattr(loading, "_attention_choices", lambda *_: (offered,))
+    engine = load(checkpoint, dtype=dtype, plain_package=plain_package)
+    info = engine.info()
+    assert (info.dtype, info.loop, info.attention) == (dtype, loop, attention)
+    assert info.codec_attention == "sdpa"
     prompts = [engine.make_prompt(buzz(110), words, consent) for words in (TRANSCRIPT, None)]
     requests = [SpeechRequest("Hello.", prompt, seed=2) for prompt in prompts]
     for speech in speak(engine, requests):
@@ -83,7 +95,7 @@ def test_the_next_attention_is_tried_if_one_does_not_work(
 ) -> None:
     choices = ("flash_attention_2", "sdpa", "eager")
     monkeypatch.setattr(loading, "_attention_choices", lambda *_: choices)
-    assert load(checkpoint).info().attention == "sdpa"
+    assert load(checkpoint, plain_package=True).info().attention == "sdpa"
     assert "flash_attention_2 does not work here" in caplog.text
 
 

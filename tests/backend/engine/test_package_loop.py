@@ -88,10 +88,9 @@ def test_speech_without_an_end_fails(endless_engine: Engine, consent: ConsentRec
     package_model = endless_engine._package_model
     engine = type(endless_engine)(
         package_model,
-        endless_engine.info(),
+        replace(endless_engine.info(), loop="reference"),
         require_consent=True,
         watermark=None,
-        plain_package=True,
         cuda_graphs=False,
     )
     prompt = engine.make_prompt(buzz(110), None, consent)

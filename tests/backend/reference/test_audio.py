@@ -82,6 +82,40 @@ async def test_common_files_are_read(suffix: str) -> None:
     assert likeness(heard, CLIP) > 0.9
 
 
+BASE64 = base64.b64encode(WAV).decode()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "data:audio/wav;base64",
+        "data:audio/x-wav;base64",
+        "DATA:audio/ogg;codecs=opus;BASE64",
+        'data:audio/webm;codecs="opus,vorbis";base64',
+        "data:;base64",
+    ],
+)
+async def test_a_data_url_gives_what_its_base64_gives(header: str) -> None:
+    heard = await load_reference(f"{header},{BASE64}", no_fetch)
+    assert np.array_equal(heard, await load_reference(WAV, no_fetch))
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("data:audio/wav,RIFF%24%00", "data URL is not base64"),
+        ("data:audio/wav;base64", "data URL is not base64"),
+        ("data:", "data URL is not base64"),
+        ("data:audio/wav;base64,RIFF%24", "neither base64"),
+        ("data:audio/wav;base64,", "empty"),
+        ("data:image/png;base64,iVBORw0KGgo=", "not an audio file"),
+    ],
+)
+async def test_any_other_data_url_is_refused_with_a_reason(url: str, problem: str) -> None:
+    with pytest.raises(ReferenceUnusableError, match=problem):
+        await load_reference(url, no_fetch)
+
+
 async def test_bytes_base64_and_an_address_give_the_same() -> None:
     addresses = []
 
@@ -141,10 +175,16 @@ async def test_what_is_no_audio_is_refused_and_nothing_is_opened(sent: Any) -> N
 
 async def test_too_large_a_file_is_refused_before_it_is_read() -> None:
     huge = bytes(MAX_AUDIO_BYTES + 1)
+    huge_url = "data:audio/wav;base64," + "A" * (MAX_AUDIO_BYTES * 4 // 3 + 100)
     with pytest.raises(ReferenceUnusableError, match="16 MiB"):
         await load_reference(huge, no_fetch)
     with pytest.raises(ReferenceUnusableError, match="16 MiB"):
         await load_reference("A" * (MAX_AUDIO_BYTES * 4 // 3 + 100), no_fetch)
+    tracemalloc.start()
+    with pytest.raises(ReferenceUnusableError, match="16 MiB"):
+        await load_reference(huge_url, no_fetch)
+    assert tracemalloc.get_traced_memory()[1] < 1.1 * len(huge_url)  # it was not decoded
+    tracemalloc.stop()
 
 
 def test_hours_in_a_small_file_cost_neither_time_nor_memory() -> None:

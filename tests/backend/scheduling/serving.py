@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from backend.contract import SpeechRequest
-    from backend.engine.engine import Engine
 
 REFERENCE = np.zeros(72_000, np.float32)
 
@@ -25,7 +24,7 @@ REFERENCE = np.zeros(72_000, np.float32)
 @asynccontextmanager
 async def serving(engine: ScriptedEngine, **limits: Any) -> AsyncIterator[Scheduler]:
     """A scheduler, which must use its engine as the engine's contract demands."""
-    scheduler = Scheduler(cast("Engine", engine), SchedulerLimits(**limits))
+    scheduler = Scheduler(engine, SchedulerLimits(**limits))
     try:
         yield scheduler
     finally:

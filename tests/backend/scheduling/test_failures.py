@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -18,9 +17,6 @@ from backend.contract import (
 from backend.scheduling.scheduler import Scheduler, SchedulerLimits
 from tests.backend.scheduling.serving import REFERENCE, serving, speaking, spoken, until
 from tests.backend.scripted_engine import CHUNK_SAMPLES, CRASH_MESSAGE, ScriptedEngine, request
-
-if TYPE_CHECKING:
-    from backend.engine.engine import Engine
 
 
 @pytest.mark.parametrize("kind", [RuntimeError, MemoryError, KeyError])
@@ -159,7 +155,7 @@ async def test_speech_that_takes_too_long_is_ended() -> None:
 
 async def test_closing_fails_what_waits_and_what_runs() -> None:
     engine = ScriptedEngine(is_held=True)
-    scheduler = Scheduler(cast("Engine", engine), SchedulerLimits(rows=1))
+    scheduler = Scheduler(engine, SchedulerLimits(rows=1))
     running = speaking(scheduler, request(5))
     await until(lambda: engine.steps == 1)
     waiting = speaking(scheduler, request(5))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from backend.contract import StreamBegins
+from bot.speech.modal.client import StreamBegins
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable

@@ -6,6 +6,7 @@ import asyncio
 import io
 import wave
 from contextlib import aclosing
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -85,7 +86,7 @@ async def test_a_recording_goes_out_as_a_wav_with_its_consent_and_comes_back_as_
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (24_000, 1, 2)
         assert file.readframes(10**9) == clip.pcm
     assert transcript == "The birch canoe."
-    assert call.options == {"consent": CONSENT, "caller": "7"}
+    assert call.options == {"consent": asdict(CONSENT), "caller": "7"}
 
 
 async def test_the_deployed_model_is_known_from_answers(

@@ -15,7 +15,6 @@ from backend.contract import (
     BackendUnavailableError,
     PcmChunk,
     SpeechError,
-    StreamBegins,
 )
 from bot.speech.errors import (
     BackendBrokenError,
@@ -31,7 +30,7 @@ from bot.speech.errors import (
 from bot.speech.modal import call as modal_call
 from bot.speech.modal import calls as modal_calls
 from bot.speech.modal.calls import Calls
-from bot.speech.modal.client import MethodCall
+from bot.speech.modal.client import MethodCall, StreamBegins
 from tests.speech.modal.fake_modal import FakeModal, answers, fails, waits
 
 if TYPE_CHECKING:
