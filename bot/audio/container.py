@@ -1,4 +1,4 @@
-"""What kind of file an upload is, judged by its bytes alone."""
+"""Detects the kind of an uploaded file, from its bytes alone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Container:
     """How to read a file.
 
     Attributes:
-        demuxer: The one ffmpeg demuxer that may touch the file.
-        offset: Bytes to skip at the start: ID3 tags, or the rest of a frame that was cut.
+        demuxer: The only ffmpeg demuxer that may read the file.
+        offset: The bytes to skip at the start: ID3 tags, or the rest of a frame that was cut.
     """
 
     demuxer: str
@@ -30,13 +30,13 @@ _SIGNATURES: tuple[tuple[int, tuple[bytes, ...], str], ...] = (
     # mp4, m4a, 3gp and mov. The oldest QuickTime files start with another box than ftyp.
     (4, (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"), "mov"),
 )
-"""Position of a signature, the values it may have, and the demuxer to use."""
+"""The position of a signature, its possible values, and the demuxer to use."""
 
 _CHUNKED: tuple[tuple[tuple[bytes, ...], tuple[bytes, ...], str], ...] = (
     ((b"RIFF", b"RIFX", b"RF64", b"BW64"), (b"WAVE",), "wav"),
     ((b"FORM",), (b"AIFF", b"AIFC"), "aiff"),
 )
-"""Files made of chunks: their first four bytes, what follows the length, the demuxer to use."""
+"""For files made of chunks: the first four bytes, the four bytes after the length, the demuxer."""
 
 _FRAME_HEADERS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     # Sync, MPEG version and layer (II or III), then a bit rate that is neither free nor forbidden.
@@ -44,17 +44,17 @@ _FRAME_HEADERS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     # The same sync with layer 0: ADTS, which holds AAC.
     (re.compile(rb"\xff[\xf0\xf1\xf8\xf9]."), "aac"),
 )
-"""How a file starts that has only frames and no header of its own."""
+"""The first bytes of files that have frames only and no file header."""
 
 _ID3_HEADER_BYTES = 10
 _ID3_HAS_FOOTER = 0x10
 _MAX_ID3_TAGS = 4
 
 FRAME_SEARCH_BYTES = 8 * 1024
-"""How far from the start the first frame is looked for; the longest mp3 frame has 1,441 bytes."""
+"""How far the first frame is searched for; the longest mp3 frame has 1,441 bytes."""
 
 _FRAMES_IN_A_ROW = 3
-"""Two bytes look like a frame's start now and then; three frames in a row do not come by chance."""
+"""Random bytes often look like the header of a frame, but not like this many frames in a row."""
 
 _MAX_ADTS_FRAME_BYTES = 8 * 1024
 _MPEG_1 = 3
@@ -75,7 +75,7 @@ def identify(data: bytes) -> Container:
     """Tell what kind of recording a file is.
 
     The first 16 bytes are enough, except for files that begin with an ID3 tag or in the middle of a
-    frame. If `data` ends inside an ID3 tag, the file is taken for an mp3.
+    frame. If `data` ends inside an ID3 tag, the file is treated as an mp3.
 
     Raises `Refusal` for anything that is not a recording.
     """
@@ -111,7 +111,7 @@ def _by_frame_header(head: bytes) -> str | None:
 
 
 def _end_of_id3_tags(data: bytes) -> int:
-    """Where the ID3v2 tags in front of a recording end.
+    """Return the offset at which the ID3v2 tags in front of a recording end.
 
     A tag's length is four bytes of seven bits: https://id3.org/id3v2.4.0-structure, section 3.1.
     """
@@ -131,9 +131,8 @@ def _end_of_id3_tags(data: bytes) -> int:
 def find_frames(data: bytes) -> Container | None:
     """Find the first whole frame in an mp3 or AAC file that starts in the middle of one.
 
-    Such files come from cutting a recording, or a stream, without regard to its frames.
-
-    A frame counts if two more follow it without a gap.
+    Such files come from cutting a recording or a stream at any byte. A frame counts if two more
+    follow it without a gap.
     """
     head = data[: FRAME_SEARCH_BYTES + (_FRAMES_IN_A_ROW + 1) * _MAX_ADTS_FRAME_BYTES]
     for start in range(min(len(head), FRAME_SEARCH_BYTES)):
@@ -149,7 +148,7 @@ def find_frames(data: bytes) -> Container | None:
 
 
 def _mp3_frame_bytes(header: bytes) -> int | None:
-    """Length of a layer III frame, or None if this is no header of one.
+    """Length of a layer III frame, or None if `header` is not the header of one.
 
     http://www.mp3-tech.org/programmer/frame_header.html
     """
@@ -166,7 +165,7 @@ def _mp3_frame_bytes(header: bytes) -> int | None:
 
 
 def _adts_frame_bytes(header: bytes) -> int | None:
-    """Length of an ADTS frame, or None if this is no header of one.
+    """Length of an ADTS frame, or None if `header` is not the header of one.
 
     https://wiki.multimedia.cx/index.php/ADTS
     """
@@ -177,5 +176,5 @@ def _adts_frame_bytes(header: bytes) -> int | None:
 
 
 def _starts_frame(header: bytes, *, mask: int, value: int) -> bool:
-    """Whether this is as long as a frame header, and begins with the sync bits and the value."""
+    """Whether `header` is long enough, and begins with the sync bits and `value` in the mask."""
     return len(header) == _FRAME_HEADER_BYTES and header[0] == _SYNC and header[1] & mask == value
