@@ -85,7 +85,7 @@ class ScheduledSpeech(ScheduledRequest[PcmChunk]):
     """A sentence to be spoken.
 
     Args:
-        request: What to say, for whom, and how.
+        request: The text, the voice prompt and the options.
     """
 
     def __init__(self, request: SpeechRequest) -> None:

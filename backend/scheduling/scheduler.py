@@ -108,7 +108,7 @@ class Scheduler:
         it is done.
 
         Args:
-            request: What to say, for whom, and how.
+            request: The text, the voice prompt and the options.
             deadline: The seconds after which it fails; None for no such limit.
         """
         return self._scheduled(ScheduledSpeech(request), deadline)

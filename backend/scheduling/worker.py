@@ -151,7 +151,7 @@ class EngineWorker:
             self._end(request, _crashed())
 
     def _end(self, request: ScheduledSpeech, error: SpeechError | None) -> None:
-        # The queue is updated first, because the caller may read its load as soon as it is told.
+        # The queue is updated first, because the caller may read its load once the request ends.
         self._queue.end(request)
         if error is None:
             request.finish()

@@ -147,7 +147,7 @@ async def _decode(data: bytes, container: Container) -> NDArray[np.float32]:
         data,
         container,
         sample_rate=REFERENCE_SAMPLE_RATE,
-        max_seconds=_LISTEN_SECONDS + 1,  # the last second tells whether the recording goes on
+        max_seconds=_LISTEN_SECONDS + 1,  # one more, to detect longer recordings
     )
     started = perf_counter()
     mixed = await read(within_seconds=DECODE_WITHIN_SECONDS)

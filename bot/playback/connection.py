@@ -117,7 +117,7 @@ class Connection:
                 await self._settle()
             if not self.is_well:
                 await self._connect_within(REPAIR_WITHIN_SECONDS, Reason.VOICE_CONNECTION_LOST)
-            assert self._link is not None  # noqa: S101 - both raise otherwise
+            assert self._link is not None  # noqa: S101 - `_connect_within` raises otherwise
             self._follow_move()
             if self.channel is not None and before != (self._link, self._wanted):
                 await become_speaker(self.channel)
@@ -192,7 +192,7 @@ class Connection:
     async def _connect(self) -> bool:
         """Try once to make a link to the wanted channel; return whether that worked.
 
-        Raises `Refusal` if the channel does not exist, or the bot was disconnected from it.
+        Raises `Refusal` if the channel does not exist, or the bot was disconnected or rate limited.
         """
         channel = self.channel
         if channel is None:

@@ -56,7 +56,7 @@ class VoiceLibrary:
     """Saves, finds and deletes voices.
 
     Each call is one short transaction, which runs to its end even if the caller is cancelled.
-    Nobody but its owner can see, use, rename or delete a voice: to anyone else it does not exist.
+    Only its owner can see, use, rename or delete a voice. For anyone else it does not exist.
     A call that breaks a rule raises `bot.errors.Refusal`.
     """
 
