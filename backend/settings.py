@@ -24,8 +24,8 @@ _ENGINES = ("timbre", "reference")
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off")
 
-_SHORTEST_IDLE_SECONDS, _LONGEST_IDLE_SECONDS = 2, 3_600  # what Modal takes
-_MOST_GPUS = 10  # the most fallbacks that Modal takes: https://modal.com/docs/guide/gpu
+_SHORTEST_IDLE_SECONDS, _LONGEST_IDLE_SECONDS = 2, 3_600  # the range that Modal accepts
+_MOST_GPUS = 10  # the most fallbacks that Modal accepts: https://modal.com/docs/guide/gpu
 _MOST_CONTAINERS = 100  # more than any bot needs, and low enough to catch a typing error
 
 
@@ -35,15 +35,15 @@ class DeploySettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class DeploySettings:
-    """Every setting of a deployment; the names in capitals are the environment variables.
+    """Every setting of a deployment. The names in capitals are the environment variables.
 
     Attributes:
         model_id: `MODEL_ID`: a published checkpoint, or a folder inside the container that holds
             one, such as a folder on the volume.
-        gpus: `GPU`: by Modal's names, the first choice first.
-        scaledown_window: `SCALEDOWN_WINDOW`: how long an idle container stays, in seconds.
-        min_containers: `MIN_CONTAINERS`: how many stay without any calls, and cost money.
-        max_containers: `MAX_CONTAINERS`: limits the cost.
+        gpus: `GPU`: Modal's names of GPUs, in order of preference.
+        scaledown_window: `SCALEDOWN_WINDOW`: how long an idle container is kept, in seconds.
+        min_containers: `MIN_CONTAINERS`: how many are kept even without calls, which costs money.
+        max_containers: `MAX_CONTAINERS`: the most containers at once, which limits the cost.
         require_consent: `REQUIRE_CONSENT`: whether a voice needs its owner's consent.
         transcriber: `TRANSCRIBER_MODEL`: a Whisper model converted for CTranslate2, by its
             repository on the hub or its folder in the container; None for no transcriber.
@@ -86,7 +86,7 @@ class DeploySettings:
 
 
 def read_deploy_settings(environment: Mapping[str, str]) -> DeploySettings:
-    """Read the settings. A variable that is empty or not set takes the default.
+    """Read the settings. A variable that is empty or not set gets its default.
 
     Raises `DeploySettingsError` for the first one that cannot be used.
     """

@@ -1,4 +1,4 @@
-"""The recording that a smoke test clones: a published sample, or one that the operator names.
+"""The recording that a smoke test clones: a published sample, or one given by the operator.
 
 Needs only the standard library, because it runs on the machine that deploys.
 """
@@ -27,7 +27,7 @@ class Recording:
     """A reference clip with its transcript and consent.
 
     Attributes:
-        audio: The bytes of a file, or an address.
+        audio: The bytes of a file, or a URL.
         transcript: What is said in it, if that is known.
         consent: The statement by which the speaker agreed.
     """
@@ -38,10 +38,10 @@ class Recording:
 
 
 def find_recording(reference: str, transcript: str, consent: str) -> Recording:
-    """Find the recording that was named at the command line.
+    """Return the recording that was given on the command line.
 
     Args:
-        reference: A file on this machine, or an https address. `SAMPLE` has its own transcript and
+        reference: A file on this machine, or an https URL. `SAMPLE` has its own transcript and
             consent.
         transcript: Empty if it is not known.
         consent: Empty if there is none.

@@ -1,4 +1,4 @@
-"""A voice prompt as safetensors bytes, and back.
+"""Writes and reads voice prompts, as safetensors bytes.
 
 The bytes come from a caller and are not trusted: size, format, shapes, ranges and numbers are
 checked before the model sees them. They hold two tensors and no code:
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 FORMAT_VERSION = "1"
 
 MAX_PROMPT_BYTES = 64 * 1024
-"""The largest prompt. That of a 30 s reference for the 1.7B checkpoint has about 22 KB."""
+"""The largest prompt. A 30 s reference for the 1.7B checkpoint takes about 22 KB."""
 
 MAX_CODEC_FRAMES = int((MAX_REFERENCE_SECONDS + 1) * 12.5)
-"""The longest reference at the codec's 12.5 frames a second, and the silence put after it."""
+"""The frames of the longest reference and its trailing silence, at 12.5 frames a second."""
 
 _IN_CONTEXT = "in-context"
 _X_VECTOR = "x-vector"
@@ -48,7 +48,7 @@ class PromptModel:
     """The model that a prompt is made for, and the shapes it needs.
 
     Attributes:
-        model_id: Names the weights.
+        model_id: The name of the weights.
         revision: The commit of the weights on the hub; None if they come from a folder.
         dimension: Length of the speaker embedding.
         code_groups: Codes in a codec frame.
@@ -69,12 +69,12 @@ class PromptModel:
 
 @dataclass(frozen=True, slots=True)
 class ClonedVoice:
-    """What a voice prompt holds.
+    """The content of a voice prompt.
 
     Attributes:
         speaker_embedding: float32 `(dimension,)`.
         codes: int16 `(frames, code_groups)`, or None in x-vector mode.
-        transcript: What the reference clip says; None exactly when `codes` is.
+        transcript: What is said in the reference clip; None exactly when `codes` is None.
         consent: Who attested that the voice may be cloned; None only where consent is not required.
     """
 
@@ -85,7 +85,7 @@ class ClonedVoice:
 
 
 def write_voice_prompt(voice: ClonedVoice, model: PromptModel) -> bytes:
-    """Serialise a voice that `model` cloned."""
+    """Serialise a voice that was cloned with `model`."""
     tensors: dict[str, NDArray[Any]] = {"speaker_embedding": voice.speaker_embedding}
     metadata = {
         "format_version": FORMAT_VERSION,
@@ -105,10 +105,10 @@ def write_voice_prompt(voice: ClonedVoice, model: PromptModel) -> bytes:
 
 
 def read_voice_prompt(data: bytes, model: PromptModel) -> ClonedVoice:
-    """Read a voice prompt that `model` is to speak with.
+    """Read and check a voice prompt that will be used with `model`.
 
-    Raises `VoicePromptModelMismatchError` if another model made it, so that the caller can rebuild
-    it, and `VoicePromptInvalidError` for anything else that is wrong with it.
+    Raises `VoicePromptModelMismatchError` if it was made for another model, so that the caller can
+    rebuild it, and `VoicePromptInvalidError` for any other problem.
     """
     tensors, metadata = _parse(data)
     _require(metadata.get("format_version") == FORMAT_VERSION, "its format is not known")
@@ -135,11 +135,11 @@ def _parse(data: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     _require(len(data) <= MAX_PROMPT_BYTES, "it is too large")
     try:
         tensors = load(data)
-        # The library reads metadata only from files on disk. It has just accepted this header, so
-        # the metadata, if there are any, map strings to strings.
+        # `safetensors` reads metadata only from files on disk. `load` has accepted this header, so
+        # the metadata, if there is any, maps strings to strings.
         header_end = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
         metadata = json.loads(data[_LENGTH_BYTES:header_end]).get("__metadata__") or {}
-    except (SafetensorError, KeyError, ValueError) as error:  # KeyError: no such type in numpy
+    except (SafetensorError, KeyError, ValueError) as error:  # KeyError: a dtype unknown to numpy
         raise VoicePromptInvalidError("it is not a safetensors file") from error
     return tensors, metadata
 

@@ -1,1 +1,1 @@
-"""Measurements to be run by hand; `docs/performance.md` says what they gave."""
+"""Benchmarks, to be run by hand. `docs/performance.md` has their results."""

@@ -1,8 +1,9 @@
 """Measure the decode loop against its targets: `python -m benchmarks.decoder`.
 
-It is compared with the plain qwen-tts package, with the same weights in the same process, in turn.
-On the miniature the matrix products take almost no time, so everything around them is compared. On
-random weights of the published 0.6B model's shape, reading the weights takes most of the time.
+It is compared with the plain qwen-tts package. Both have the same weights and run in one process,
+alternately. On the miniature, matrix products take almost no time, so everything around them is
+compared. On random weights of the published 0.6B model's shape, reading the weights takes most of
+the time.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a figure should be.
+    """A target for a figure of the report.
 
     Attributes:
-        model: The model that it is measured on.
-        figure: Its path in the report, such as "callers.8.ratio".
-        limit: What it is compared with.
-        is_least: Whether it should be at least the limit; otherwise at most.
+        model: The model that the figure is measured on.
+        figure: The figure's path in the report, such as "callers.8.ratio".
+        limit: The number that the figure is compared with.
+        is_least: Whether the figure should be at least the limit; otherwise at most.
     """
 
     model: str
@@ -48,7 +49,7 @@ TARGETS = (
     Target("true-shape", "limit.share.matvec", 0.8, is_least=True),
     Target("miniature", "callers.8.ratio", 6.0, is_least=True),
     Target("miniature", "callers.16.ratio", 8.0, is_least=True),
-    # 5 % for the error of measuring: the first chunk and its parts are measured in turn.
+    # 5 % for measurement error: the first chunk and its parts are not measured in the same run.
     Target("miniature", "first_chunk.ratio", 1.05),
     Target("true-shape", "first_chunk.ratio", 1.05),
     Target("miniature", "first_chunk_in_company.ratio", 2.0),
@@ -61,7 +62,7 @@ TARGETS = (
 
 
 def main() -> None:
-    """Measure, and print tables; with --json, then one JSON object."""
+    """Measure, and print tables; with --json, print one JSON object after them."""
     options = _options()
     models = {model: _in_new_process(model) for model in options.model}
     report = {
@@ -70,17 +71,17 @@ def main() -> None:
         "targets": judge(models, TARGETS),
         "gpu_limits": gpu_limits(),
     }
-    print(_summary(report))  # noqa: T201 - what it is for
+    print(_summary(report))  # noqa: T201 - a command-line program
     if options.json:
         print(json.dumps(report))  # noqa: T201 - as above
 
 
 def judge(models: Mapping[str, Any], targets: Sequence[Target]) -> list[dict[str, Any]]:
-    """Compare what was measured with its targets; those of other models are left out.
+    """Compare the measured figures with their targets.
 
     Args:
         models: The figures of each model.
-        targets: What they should be.
+        targets: The targets; those for models that were not measured are skipped.
 
     Returns:
         Each target with its "value", and whether it is "met".
@@ -117,7 +118,7 @@ def _options() -> argparse.Namespace:
 
 
 def _in_new_process(model: str) -> dict[str, Any]:
-    """Measure in a process of its own, with its own threads and memory."""
+    """Measure in a new process, with its own threads and memory."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as process:
         return process.submit(measure, model).result()
@@ -135,7 +136,7 @@ def _summary(report: dict[str, Any]) -> str:
 
 
 def _arithmetic(limit: dict[str, Any]) -> str:
-    """Format what a frame reads, and how long that takes at each measured rate."""
+    """Format the weights that a frame reads, and the time for that at each measured rate."""
     size = limit["gigabytes_per_frame"]
     read = "\n".join(
         f"{part['times']:>4} x {part['megabytes']:8.1f} MB  {part['name']}"
@@ -150,7 +151,7 @@ def _arithmetic(limit: dict[str, Any]) -> str:
 
 
 def _gpu_table(limits: Sequence[dict[str, Any]]) -> str:
-    """Format the limits of GPUs, which are computed, not measured."""
+    """Format the limits of GPUs. They are computed, not measured."""
     rows = [
         [
             limit["checkpoint"],

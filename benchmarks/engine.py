@@ -1,8 +1,8 @@
 """Compare the engine with the plain qwen-tts package: `python -m benchmarks.engine`.
 
-Both run the same checkpoint on the same device, in one process and in turn. Without `--model` that
-is a miniature with random weights, made for the run. Its matrix products take almost no time, so
-everything around them is compared.
+Both run the same checkpoint on the same device, alternately in one process. Without `--model` the
+checkpoint is a miniature with random weights, built for the run. Its matrix products take almost no
+time, so everything around them is compared.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 CALLERS = (1, 2, 4, 8, 16)
 TEXTS = (*SENTENCES, *(sentence.partition(",")[0] + "." for sentence in SENTENCES[:6]))
 ONE_BY_ONE = TEXTS[:4]
-"""Texts for one request at a time: several, because no two sentences are equally long."""
+"""Texts for one request at a time. Several are used, because sentences differ in length."""
 
 REFERENCE_SECONDS = 10.0
 TRANSCRIPT = " ".join(SENTENCES[:2])
 UPLOAD_LIMIT = 10 * 2**20
 MINIATURE = {"end_of_speech_scale": 3.2}
-"""Sentences of two seconds, so that all of it takes a few minutes."""
+"""Sentences take about two seconds, so that the benchmark takes a few minutes."""
 
 
 @dataclass(frozen=True)
@@ -58,21 +58,21 @@ class Comparison:
     repeats: int
 
     def throughput(self, texts: Sequence[str]) -> dict[str, float]:
-        """Compare the seconds of speech in a second, for texts that arrive together."""
+        """Compare the seconds of speech per second of time, for texts that arrive together."""
         return self._compare(
             ours=lambda: self.ours.speak_concurrently(texts),
             plain=lambda: self.plain.speak_concurrently(texts),
         )
 
     def first_sound(self) -> dict[str, float]:
-        """Compare the seconds until something can be played."""
+        """Compare the seconds until playback can begin."""
         return self._compare(
             ours=lambda: self.ours.seconds_to_first_chunk(ONE_BY_ONE),
             plain=lambda: self.plain.seconds_to_whole_file(ONE_BY_ONE),
         )
 
     def reference(self) -> dict[str, float]:
-        """Compare the seconds for a second of speech: saved prompt, or reference each time."""
+        """Compare the seconds per second of speech: saved prompt, or encoding the reference."""
         return self._compare(
             ours=lambda: 1 / self.ours.speak_one_by_one(ONE_BY_ONE),
             plain=lambda: 1 / self.plain.speak_from_reference(ONE_BY_ONE),
@@ -83,12 +83,12 @@ class Comparison:
 
 
 def main() -> None:
-    """Measure, and print tables; with --json, then one JSON object."""
+    """Measure, and print tables; with --json, print one JSON object after them."""
     options = _options()
     with tempfile.TemporaryDirectory() as folder:
         model = options.model or str(build_miniature(Path(folder), **MINIATURE))
         report = _measure(model, options.repeats)
-    print(_summary(report))  # noqa: T201 - what it is for
+    print(_summary(report))  # noqa: T201 - a command-line program
     if options.json:
         print(json.dumps(report))  # noqa: T201 - as above
 
@@ -115,7 +115,7 @@ def _measure(model: str, repeats: int) -> dict[str, Any]:
     )
     ours = OurService(engine, reference, TRANSCRIPT)
     comparison = Comparison(ours, plain, repeats)
-    comparison.throughput(TEXTS[:1])  # the first calls of everything are slow
+    comparison.throughput(TEXTS[:1])  # a warm-up, because first calls are slow
     throughput = {str(callers): comparison.throughput(TEXTS[:callers]) for callers in CALLERS}
     first_sound = comparison.first_sound()
     reference_cost = comparison.reference()
@@ -136,7 +136,7 @@ def _measure(model: str, repeats: int) -> dict[str, Any]:
 
 
 def _costs(repeats: int) -> dict[str, float]:
-    """Measure the seconds that a second of speech costs after the model has made it."""
+    """Measure the seconds for watermarking and for encoding a second of speech."""
     samples = speech(REFERENCE_SECONDS)
     pcm = (samples * 32_767).astype("<i2").tobytes()
     watermarker = Watermarker()

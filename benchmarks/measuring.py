@@ -1,4 +1,4 @@
-"""How things are compared: in turn, by their medians, and with the machine named."""
+"""Helpers of the benchmarks: comparing, timing, naming the machine, and formatting tables."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def compare(repeats: int, contestants: Mapping[str, Callable[[], float]]) -> dict[str, float]:
-    """Measure each contestant in turn, again and again, so that a slow minute meets all of them.
+    """Measure all contestants alternately, so that a slow minute of the machine affects all.
 
     Args:
-        repeats: How often.
-        contestants: What to call; each gives its measurement.
+        repeats: How often each is measured.
+        contestants: Functions that each return a measurement.
 
     Returns:
         The median of each.
@@ -38,7 +38,7 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 def describe_machine() -> str:
-    """Name the processor, and how much of it there is for us."""
+    """Name the processor, the number of cores that this process may use, and Python's version."""
     cores = len(os.sched_getaffinity(0))
     return f"{_processor()}, {cores} cores, Python {platform.python_version()}"
 
@@ -53,7 +53,7 @@ def _processor() -> str:
 
 
 def table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay out a table, in Markdown."""
+    """Format a table in Markdown."""
     cells = [heading, *rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(heading))]
     lines = [

@@ -1,4 +1,4 @@
-"""A process that does nothing but sleep for 20 ms: how well this machine keeps time by itself."""
+"""Measures the timer jitter of the machine, with a separate process that only sleeps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class Metronome:
     """Ticks while the block runs.
 
     Attributes:
-        jitter: How far each tick was from 20 ms after the one before, in ms; there after the block.
+        jitter: For each tick, how far the time since the previous tick was from 20 ms, in ms. Empty
+            until the block ends.
     """
 
     def __init__(self) -> None:

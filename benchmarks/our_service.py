@@ -1,4 +1,4 @@
-"""The engine behind the scheduler, as the service uses it."""
+"""The engine with its scheduler, as the service uses it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ Result = TypeVar("Result")
 
 
 class OurService:
-    """A scheduler and an event loop to ask it from.
+    """A scheduler, and an event loop for its callers.
 
     Args:
-        engine: Loaded; nothing else may use it from now on.
+        engine: A loaded engine; nothing else may use it from now on.
         reference: The voice: mono samples in -1..1 at 24 kHz, shape (n,).
         transcript: What is said in it.
     """
@@ -41,22 +41,22 @@ class OurService:
         self._runner = asyncio.Runner()
 
     def close(self) -> None:
-        """End the scheduler."""
+        """Close the scheduler and the event loop."""
         self.run(self._scheduler.close())
         self._runner.close()
 
     def speak_concurrently(self, texts: Sequence[str]) -> float:
-        """Speak texts that arrive together; return the seconds of speech for a second of time."""
+        """Request texts all at once; return the seconds of speech per second of time."""
         began = time.perf_counter()
         seconds = sum(self.run(self._speak_all(texts)))
         return seconds / (time.perf_counter() - began)
 
     def seconds_to_first_chunk(self, texts: Sequence[str]) -> float:
-        """Ask for one text at a time; return the mean time until speech can begin to play."""
+        """Request one text at a time; return the mean time until playback can begin."""
         return fmean(self.run(self.time_to_first_chunk(text)) for text in texts)
 
     def speak_one_by_one(self, texts: Sequence[str]) -> float:
-        """Ask for one text at a time; return the seconds of speech for a second of time."""
+        """Request one text at a time; return the seconds of speech per second of time."""
         began = time.perf_counter()
         seconds = sum(self.run(self._speak(text)) for text in texts)
         return seconds / (time.perf_counter() - began)
@@ -66,14 +66,14 @@ class OurService:
         return self._runner.run(work)
 
     async def listen(self, text: str, caller: str = _CALLER) -> AsyncGenerator[float, None]:
-        """Ask for a text; yield the seconds of speech so far, at each chunk. Closing cancels it."""
+        """Request a text; yield the seconds of speech so far at each chunk. Closing cancels it."""
         with self._scheduler.submit(SpeechRequest(text, self._prompt, caller=caller)) as chunks:
             async for chunk in chunks:
                 samples = (chunk.first_sample or 0) + len(chunk.pcm) // 2
                 yield samples / chunk.sample_rate
 
     async def time_to_first_chunk(self, text: str, caller: str = _CALLER) -> float:
-        """Ask for a text, and cancel it at its first chunk; return the seconds until that came."""
+        """Request a text, and cancel it at its first chunk; return the seconds until then."""
         began = time.perf_counter()
         async with aclosing(self.listen(text, caller)) as speech:
             await anext(speech)

@@ -1,4 +1,4 @@
-"""What the engine is compared with: the plain package behind a lock, like a simple service."""
+"""The baseline for the engine: the plain package behind a lock, as in a simple service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_NEW_TOKENS = 2_048
-"""The checkpoint's own limit is eleven minutes."""
+"""Under three minutes of speech. The checkpoint's own limit is eleven minutes."""
 
 
 class PlainService:
@@ -25,14 +25,14 @@ class PlainService:
 
     Args:
         checkpoint: A folder, or a name on the hub.
-        device: Where the model runs, by torch's name.
-        dtype: What it computes with, by torch's name.
-        attention: The implementation, by transformers' name.
+        device: The device, by torch's name.
+        dtype: The dtype, by torch's name.
+        attention: The attention implementation, by transformers' name.
         reference: The voice: mono samples in -1..1 at 24 kHz, shape (n,).
         transcript: What is said in it.
     """
 
-    def __init__(  # noqa: PLR0913 - all that has to be the same on both sides
+    def __init__(  # noqa: PLR0913 - everything that has to be the same on both sides
         self,
         checkpoint: str,
         *,
@@ -54,23 +54,23 @@ class PlainService:
         self._lock = threading.Lock()
 
     def speak_concurrently(self, texts: Sequence[str]) -> float:
-        """Speak texts that arrive together; return the seconds of speech for a second of time."""
+        """Request texts all at once; return the seconds of speech per second of time."""
         began = time.perf_counter()
         with ThreadPoolExecutor(len(texts)) as callers:
             seconds = sum(callers.map(self._speak, texts))
         return seconds / (time.perf_counter() - began)
 
     def seconds_to_whole_file(self, texts: Sequence[str]) -> float:
-        """Ask for one text at a time; return the mean time until there is something to play."""
+        """Request one text at a time; return the mean time until playback can begin."""
         began = time.perf_counter()
         for text in texts:
             self._speak(text)
         return (time.perf_counter() - began) / len(texts)
 
     def speak_from_reference(self, texts: Sequence[str]) -> float:
-        """Speak one text at a time, encoding the reference for each.
+        """Request one text at a time, and encode the reference for each.
 
-        Returns the seconds of speech for a second of time.
+        Returns the seconds of speech per second of time.
         """
         began = time.perf_counter()
         seconds = sum(
@@ -80,7 +80,7 @@ class PlainService:
         return seconds / (time.perf_counter() - began)
 
     def encode_reference(self) -> Any:
-        """Make the prompt, as `speak_from_reference` does each time."""
+        """Make the package's voice prompt from the reference."""
         return self._model.create_voice_clone_prompt(self._reference, self._transcript)
 
     def _speak(self, text: str) -> float:

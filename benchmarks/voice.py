@@ -1,7 +1,7 @@
-"""Measure speaking in voice channels: `python -m benchmarks.voice`.
+"""Measure playback in voice channels: `python -m benchmarks.voice`.
 
-One bot process speaks in 1, 5 and 20 guilds at once, with a synthetic backend, to a loopback voice
-server in another process. Everything is judged from the packets' arrival.
+One bot process plays speech in 1, 5 and 20 guilds at once, from a synthetic backend, to a loopback
+voice server in another process. Latency and jitter are computed from the packets' arrival times.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ TARGETS = (
     (20, "underruns", 0.0),
     (20, "loop_delay_p99_ms", 20.0),
 )
-"""For that many guilds, a figure that should not be above a limit."""
+"""A number of guilds, a figure, and the limit that the figure should not exceed."""
 
 
 def main() -> None:
-    """Measure, and print a table; with --json, then one JSON object."""
+    """Measure, and print a table; with --json, print one JSON object after it."""
     options = _options()
     runs = {guilds: _in_new_process(guilds, ROUNDS[guilds]) for guilds in options.guilds}
     report = {
@@ -41,7 +41,7 @@ def main() -> None:
             if guilds in runs
         ],
     }
-    print(_summary(report))  # noqa: T201 - what it is for
+    print(_summary(report))  # noqa: T201 - a command-line program
     if options.json:
         print(json.dumps(report))  # noqa: T201 - as above
 

@@ -1,4 +1,4 @@
-"""One bot process that speaks in several guilds at once, measured from its packets."""
+"""Runs one bot process that plays in several guilds at once, and measures its packets."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ ITEM_SECONDS = 5.0
 CHUNK_SECONDS = 0.32
 SECONDS_TO_FIRST_CHUNK = 0.15
 SPEED = 2.0
-"""How much faster than real time the synthetic backend speaks, after its first chunk."""
+"""How much faster than real time the synthetic backend is, after its first chunk."""
 
 SPREAD_SECONDS = 2.0
-"""The guilds start one after the other within this time, then all speak at once."""
+"""The guilds start one after the other within this time. Then all of them play at once."""
 
 SECONDS_BETWEEN_LOOKS = 0.01
 FRAME_SECONDS = 0.02
 SOUND_BYTES = 100
-"""Packets of silence are smaller than this, packets of sound are larger."""
+"""Packets of silence are smaller than this, packets with sound are not."""
 
 PAGE_BYTES = resource.getpagesize()
 
 
 class SyntheticBackend(ScriptedBackend):
-    """Speaks noise that was made beforehand, so that it takes hardly any time itself.
+    """Yields precomputed noise, so that it needs hardly any CPU time itself.
 
     Attributes:
-        began: When each item was requested, by its number, as `time.time()`.
-        first_chunks: When the first chunk of each item left.
+        began: When each item was requested, by its number, in the time of `time.time()`.
+        first_chunks: When the first chunk of each item was sent.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class SyntheticBackend(ScriptedBackend):
         self._pcm = noise.clip(-32_768, 32_767).astype("<i2").tobytes()
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
-        """Speak at a constant speed."""
+        """Yield noise at a constant speed."""
         number = number_in(request.text)
         self.began[number] = time.time()
         step = round(CHUNK_SECONDS * SAMPLE_RATE) * 2
@@ -85,17 +85,18 @@ def number_in(text: str) -> int:
 
 @dataclass
 class Measured:
-    """What was measured while several guilds spoke at once.
+    """The measurements while several guilds played at once.
 
     Attributes:
-        jitter: How far the time between packets was from 20 ms, within an item; in ms, as all here.
-        overhead: From `/say` to the first packet, less the backend's time to its first chunk.
-        overhead_to_sound: The same to the first packet with sound in it.
-        loop_delay: How much later than due the event loop resumed a task.
+        jitter: How far the time between two packets of an item was from 20 ms, in ms.
+        overhead: The time from `/say` to the first packet, minus the backend's time to its first
+            chunk, in ms.
+        overhead_to_sound: The same to the first packet with sound, in ms.
+        loop_delay: How late the event loop resumed a task, in ms.
         underruns: How often an item was interrupted by silence.
-        items: How many items were spoken.
-        cpu_seconds: The CPU time of the bot's process, all threads together.
-        wall_seconds: How long it all took.
+        items: How many items were played.
+        cpu_seconds: The CPU time of all threads of the bot's process.
+        wall_seconds: The total time.
     """
 
     jitter: list[float] = field(default_factory=list)
@@ -127,7 +128,7 @@ class Measured:
 
 
 def measure(guilds: int, rounds: int) -> dict[str, float]:
-    """Let that many guilds speak at once, that often; return the figures."""
+    """Play in `guilds` guilds at once, for `rounds` rounds; return the figures."""
     configure_logging(Settings(_env_file=None, log_level="WARNING"))
     with TemporaryDirectory() as folder, Metronome() as machine:
         figures = asyncio.run(_measure(Path(folder), guilds, rounds))
@@ -143,7 +144,7 @@ async def _measure(folder: Path, guilds: int, rounds: int) -> dict[str, float]:
     ):
         speakers = [await guild.speaker(f"speaker {at}") for at, guild in enumerate(world.guilds)]
         before = _resident_bytes()
-        await _round(world, speakers, 0)  # joins the channels, and warms everything up
+        await _round(world, speakers, 0)  # a warm-up, in which the bot joins the channels
         measured = Measured()
         for number in range(1, rounds + 1):
             with _watched(measured):
@@ -156,7 +157,7 @@ async def _measure(folder: Path, guilds: int, rounds: int) -> dict[str, float]:
 async def _round(
     world: VoiceWorld, speakers: Sequence[Speaker], number: int
 ) -> list[tuple[int, float]]:
-    """Let everybody use `/say`; return each item's number and when it was requested."""
+    """Use `/say` in every guild; return each item's number, and when it was requested."""
     said = []
     for index, speaker in enumerate(speakers):
         item = number * len(speakers) + index
@@ -219,7 +220,7 @@ def _watched(measured: Measured) -> Iterator[None]:
 
 
 def _resident_bytes() -> int:
-    """The memory that the process holds now."""
+    """The resident memory of this process."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * PAGE_BYTES
 

@@ -1,4 +1,4 @@
-"""The loopback voice server in a process of its own, so that it takes no time from the bot's."""
+"""Runs the loopback voice server in another process, so that it uses no CPU time of the bot's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Arrival(NamedTuple):
-    """A packet: when the kernel took it, in the time of `time.time`, and its size in bytes."""
+    """A packet: when the kernel received it, in the time of `time.time`, and its size in bytes."""
 
     at: float
     size: int
@@ -41,7 +41,7 @@ class _Arrivals:
 
 
 class RemoteCall:
-    """One guild's call, as far as tests.support.voice_guild and the benchmark need it."""
+    """One guild's call, with what `tests.support.voice_guild` and the benchmark need of it."""
 
     def __init__(self, pipe: Connection, guild_id: int, bot_id: int) -> None:
         self._pipe = pipe
@@ -61,7 +61,7 @@ class RemoteCall:
 
 
 class RemoteRegion:
-    """Used instead of `tests.support.voice_server.region.VoiceRegion`."""
+    """Replaces `tests.support.voice_server.region.VoiceRegion`."""
 
     def __init__(self) -> None:
         spawn = multiprocessing.get_context("spawn")

@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 class QueueFullError(Exception):
-    """The queue takes no more items.
+    """The queue is full, or the caller has too many items in it.
 
     Attributes:
-        for_caller: Whether it is the caller's own share that is full.
+        for_caller: Whether the limit for one caller was reached.
     """
 
     def __init__(self, *, for_caller: bool) -> None:
@@ -27,13 +27,13 @@ class QueueFullError(Exception):
 class FairQueue(Generic[C, T]):
     """Serves callers in rounds: one item of each caller, then the next item of each, and so on.
 
-    A new caller takes part in the current round, so it waits for at most one item of each other
-    caller. A caller that was served in the current round waits for the next one. The items of one
-    caller keep their order.
+    A new caller is served in the current round, so it waits for at most one item of each other
+    caller. A caller that was served in the current round waits for the next round. The items of one
+    caller stay in order.
 
     Args:
-        limit: How many items fit in.
-        limit_per_caller: How many of them may belong to one caller.
+        limit: The most items in the queue.
+        limit_per_caller: The most items of one caller.
     """
 
     def __init__(self, *, limit: int, limit_per_caller: int) -> None:
@@ -45,7 +45,7 @@ class FairQueue(Generic[C, T]):
         self._arrivals = 0
 
     def push(self, caller: C, item: T) -> None:
-        """Add an item behind the caller's other items, or raise `QueueFullError`."""
+        """Append an item to those of its caller. Raises `QueueFullError`."""
         items = self._items.setdefault(caller, [])
         if len(items) >= self._limit_per_caller:
             raise QueueFullError(for_caller=True)
@@ -57,7 +57,7 @@ class FairQueue(Generic[C, T]):
         items.append((self._arrivals, item))
 
     def pop(self) -> T:
-        """Take the next item. The queue must not be empty."""
+        """Remove and return the next item. The queue must not be empty."""
         self._round, _, caller, item = min(self._entries())
         del self._items[caller][0]
         self._next_rounds[caller] = self._round + 1
@@ -65,7 +65,7 @@ class FairQueue(Generic[C, T]):
         return item
 
     def remove(self, item: T) -> bool:
-        """Take an item out; return whether it was still there."""
+        """Remove an item; return whether it was in the queue."""
         for items in self._items.values():
             for index, (_, waiting) in enumerate(items):
                 if waiting is item:
@@ -77,7 +77,7 @@ class FairQueue(Generic[C, T]):
         return sum(map(len, self._items.values()))
 
     def __iter__(self) -> Iterator[T]:
-        """Go through the items in the order in which `pop` would give them now."""
+        """Iterate over the items in the order in which `pop` would return them now."""
         return (item for _, _, _, item in sorted(self._entries()))
 
     def _forget_idle_callers(self) -> None:
@@ -90,7 +90,7 @@ class FairQueue(Generic[C, T]):
         }
 
     def _entries(self) -> Iterator[tuple[int, int, C, T]]:
-        """Give each item with its round, arrival and caller. Round and arrival decide the order."""
+        """Yield the round, arrival, caller and item of each. Round and arrival define the order."""
         for caller, items in self._items.items():
             for number, (arrival, item) in enumerate(items, start=self._next_rounds[caller]):
                 yield number, arrival, caller, item

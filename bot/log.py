@@ -1,4 +1,4 @@
-"""Logs: one line an event, for people or for machines. Never a token, never what someone typed."""
+"""Logging: one line for each event, as text or JSON, without tokens and without users' texts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ TALKATIVE = {
     "hpack": logging.INFO,
     "sqlalchemy": logging.WARNING,
 }
-"""Libraries, and the level below which their records hold what people typed, tokens, or noise."""
+"""The lowest level that is logged for some libraries. Below it, records contain what people typed,
+tokens, or noise."""
 
 
 def configure_logging(settings: Settings) -> None:
@@ -34,7 +35,7 @@ def configure_logging(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.stdlib.ExtraAdder(),
     ]
-    # Plain tracebacks: prettier ones show local variables, which hold what people typed.
+    # Plain tracebacks, because rich ones show local variables, which contain what people typed.
     renderers: list[Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if settings.log_format == "json"

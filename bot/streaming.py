@@ -1,4 +1,4 @@
-"""Speech as a stream: sentence by sentence from a backend, with pauses; and files made of it."""
+"""Streams the speech of several sentences, with pauses, and collects a stream for a file."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ class SpeechChunk:
     Attributes:
         pcm: Mono s16le samples, never none.
         sample_rate: In Hz; the same for every chunk of a stream.
-        sentence: The sentence it belongs to, from 1; the pause after a sentence belongs to it too.
-        restarts: The sentence begins anew with this chunk: drop its earlier chunks.
-        ends_sentence: This is the sentence's last chunk, and another sentence follows.
+        sentence: The number, from 1, of its sentence. The pause after a sentence belongs to it.
+        restarts: Whether the sentence begins again with this chunk. Its earlier chunks must then be
+            dropped.
+        ends_sentence: Whether this is the sentence's last chunk and another sentence follows.
     """
 
     pcm: bytes = field(repr=False)
@@ -45,7 +46,7 @@ class Speech:
     Attributes:
         pcm: Mono s16le samples.
         sample_rate: In Hz.
-        breaks: Where a file may be cut, as sample indices: one in each pause between sentences.
+        breaks: Where a file may be cut, as sample indices, one in each pause between sentences.
     """
 
     pcm: bytes = field(repr=False)
@@ -66,13 +67,13 @@ async def stream_speech(
     language: str,
     caller: str = "",
 ) -> AsyncGenerator[SpeechChunk, None]:
-    """Speak sentence by sentence, each chunk as soon as it is made.
+    """Yield the speech of some sentences, in order, each chunk as soon as it is generated.
 
-    Raises `GenerationFailedError` if nothing could be heard, and whatever the backend raises.
+    Raises `GenerationFailedError` if all of it is silent, and whatever the backend raises.
     """
     requests = [SpeechRequest(each.text, prompt, language, caller=caller) for each in sentences]
     joiner: PauseJoiner | None = None
-    last_heard = 0  # number of the last sentence that had sound
+    last_sounding = 0  # number of the last sentence that had sound
     async with prefetch(backend, requests) as answers:
         for number, (sentence, chunks) in enumerate(zip(sentences, answers, strict=True), 1):
             follows = number < len(sentences)
@@ -91,11 +92,11 @@ async def stream_speech(
                 raise GenerationFailedError("the backend sent no audio")
             pcm = joiner.end_sentence(pause=follows, ends_paragraph=sentence.ends_paragraph)
             if joiner.had_sound:
-                last_heard = number
-            if pcm:  # after a silent sentence: a longer pause, which belongs to the one before
+                last_sounding = number
+            if pcm:  # for a silent sentence, a longer pause that belongs to the sentence before
                 restarts = restarts and joiner.had_sound
-                yield SpeechChunk(pcm, sample_rate, last_heard, restarts, ends_sentence=follows)
-    if not last_heard:
+                yield SpeechChunk(pcm, sample_rate, last_sounding, restarts, ends_sentence=follows)
+    if not last_sounding:
         raise GenerationFailedError("the backend sent silence")
 
 
@@ -103,21 +104,21 @@ async def stream_speech(
 async def prefetch(
     backend: SpeechBackend, requests: Sequence[SpeechRequest]
 ) -> AsyncIterator[Iterator[AsyncGenerator[PcmChunk, None]]]:
-    """Have sentences spoken, the next ones already while one is read.
+    """Request the speech of sentences. While one sentence is read, the next ones are prefetched.
 
-    As many requests are made as the backend says it serves at once. Their chunks wait in memory
-    until they are read: some sentences, so a few megabytes at the most. Requests that are still
-    being answered when the block is left are cancelled.
+    The number of simultaneous requests is the backend's `sentences_at_once`. Chunks are buffered
+    until they are read: those of a few sentences, so some megabytes at most. At the end of the
+    block, the requests that are still running are cancelled.
 
     Args:
-        backend: Speaks.
+        backend: The speech backend.
         requests: One for each sentence.
 
     Yields:
         Each sentence's chunks, in order. Reading them raises what the backend raised for them.
     """
     at_once = backend.info().sentences_at_once
-    if at_once == 1:  # without a task, the backend goes on only while its answer is read
+    if at_once == 1:  # no task is used, so the backend generates only while its answer is read
         async with AsyncExitStack() as begun:
 
             def one_by_one() -> Iterator[AsyncGenerator[PcmChunk, None]]:
@@ -145,7 +146,7 @@ async def prefetch(
 
 
 class _Answer:
-    """What a backend answers to one request, fetched by a task of its own."""
+    """The answer of a backend to one request, fetched by a separate task."""
 
     def __init__(self, backend: SpeechBackend, request: SpeechRequest) -> None:
         self._chunks: asyncio.Queue[PcmChunk | None] = asyncio.Queue()
@@ -154,7 +155,7 @@ class _Answer:
     async def chunks(self) -> AsyncGenerator[PcmChunk, None]:
         while (chunk := await self._chunks.get()) is not None:
             yield chunk
-        await self.task  # raises what went wrong
+        await self.task  # raises the backend's error, if there was one
 
     async def _fetch(self, backend: SpeechBackend, request: SpeechRequest) -> None:
         try:
@@ -168,7 +169,7 @@ class _Answer:
 async def collect(
     chunks: AsyncGenerator[SpeechChunk, None], *, on_sentence: Callable[[int], None]
 ) -> Speech:
-    """Read a stream to its end as fast as it is made, for a file.
+    """Read a stream to its end as fast as it is generated, for a file.
 
     `on_sentence` is called with the number, from 1, of each sentence as it begins.
     """
@@ -197,10 +198,10 @@ def _speech(sentences: list[list[bytes]], sample_rate: int) -> Speech:
 
 
 class SharedStream:
-    """A stream of speech that is made once, collected for a file, and followed by somebody else.
+    """A stream of speech that is generated once and read twice: collected for a file, and followed.
 
     Args:
-        chunks: The stream. It is made while `collect` runs.
+        chunks: The stream. It is read while `collect` runs.
     """
 
     def __init__(self, chunks: AsyncGenerator[SpeechChunk, None]) -> None:
@@ -211,11 +212,11 @@ class SharedStream:
         self._changed = asyncio.Event()
 
     async def collect(self, *, on_sentence: Callable[[int], None]) -> Speech:
-        """Read the stream to its end as fast as it is made, as `collect` does."""
+        """Read the stream to its end as fast as it is generated, like the function `collect`."""
         return await collect(self._record(), on_sentence=on_sentence)
 
     async def follow(self) -> AsyncGenerator[SpeechChunk, None]:
-        """Read the stream from its beginning, as it comes in. Raises what `collect` raises."""
+        """Yield all chunks from the beginning, as they come in. Raises what `collect` raises."""
         position = 0
         while True:
             while position < len(self._chunks):

@@ -1,4 +1,4 @@
-"""The voice pipeline: a recording becomes a voice, and text becomes speech with it."""
+"""The voice pipeline: turns recordings into voices, and text into speech with a voice."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 
 class Step(StrEnum):
-    """What the studio is doing while somebody waits for a voice."""
+    """The steps of making a voice, for progress messages."""
 
     LISTENING = "listening to the recording"
     LEARNING = "learning the voice"
@@ -53,13 +53,13 @@ class NewVoice:
     """A voice made from an upload, not saved yet.
 
     Attributes:
-        clip_flac: The cleaned reference audio, as kept in the library.
+        clip_flac: The cleaned reference clip, as stored in the library.
         clip_seconds: Its length.
-        prompt: What the speech backend speaks with.
-        transcript: What is said in the clip: as it was given, else as it was recognised. None if
-            it is not known.
-        heard: What was recognised in the clip, or None if nothing listened.
-        notes: What the person should know, such as which stretch was used.
+        prompt: The voice prompt for the speech backend.
+        transcript: The given transcript of the clip, else the recognised one; None if there is
+            neither.
+        heard: The recognised transcript, or None if the clip was not transcribed.
+        notes: Notes for the person, such as which stretch of the recording was used.
     """
 
     clip_flac: bytes = field(repr=False)
@@ -71,7 +71,7 @@ class NewVoice:
 
 
 class Studio:
-    """Ties uploads, saved voices and a speech backend together. Knows nothing of Discord."""
+    """Connects uploads, saved voices and a speech backend. Does not depend on Discord."""
 
     def __init__(
         self, *, speech: SpeechBackend, reader: ReferenceReader, library: VoiceLibrary
@@ -82,11 +82,11 @@ class Studio:
 
     @property
     def backend(self) -> BackendInfo:
-        """What makes the speech."""
+        """A description of the speech backend."""
         return self._speech.info()
 
     async def health(self) -> None:
-        """Return if the speech backend could speak now.
+        """Return if the speech backend would accept a request now.
 
         Raises `TimeoutError` if it does not answer within `HEALTH_WITHIN_SECONDS`, and the
         `SpeechError` that a request would get.
@@ -95,11 +95,14 @@ class Studio:
             await self._speech.health()
 
     def cold_start(self) -> ColdStart | None:
-        """How far the backend's cold start is, or None if it is awake or nobody waits for it."""
+        """Return the cold start that calls are waiting for now, or None."""
         return self._speech.cold_start() if isinstance(self._speech, SleepingBackend) else None
 
     async def keep_awake(self, minutes: int) -> None:
-        """Wake the speech backend up, and keep it awake for that long from now."""
+        """Start the speech backend, and keep it running for this long from now.
+
+        Raises `Refusal` if the backend never sleeps.
+        """
         if not isinstance(self._speech, SleepingBackend):
             raise Refusal(Reason.NEVER_SLEEPS)
         await self._speech.keep_awake(60.0 * minutes)
@@ -107,8 +110,8 @@ class Studio:
     async def script(self, typed: str, *, language: str, name_of: NameOf) -> list[Sentence]:
         """Turn what someone typed into the sentences to speak.
 
-        Raises `Refusal` if the text is too long or nothing of it can be said, and
-        `LanguageNotSupportedError` before any work is done for it.
+        Raises `Refusal` if the text is too long or nothing of it can be spoken, and
+        `LanguageNotSupportedError`.
         """
         languages = self.backend.languages
         if language not in languages:
@@ -130,7 +133,7 @@ class Studio:
     ) -> NewVoice:
         """Clean a recording and make a voice prompt from it.
 
-        Raises `Refusal` or a `SpeechError`. Nothing of the upload is stored.
+        Raises `Refusal` or a `SpeechError`. Nothing is stored.
         """
         on_step(Step.LISTENING)
         reference = await self._reader.read(upload, transcript_given=transcript is not None)
@@ -145,9 +148,9 @@ class Studio:
     async def correct_transcript(
         self, voice: SavedVoice, transcript: str, *, on_step: Callable[[Step], None]
     ) -> Heard | None:
-        """Make a saved voice's prompt anew from a corrected transcript of its clip.
+        """Rebuild a saved voice's prompt with a corrected transcript of its clip, and store both.
 
-        Returns what was recognised in the clip, or None if nothing listened.
+        Returns the recognised transcript, or None if the clip was not transcribed.
         """
         on_step(Step.LEARNING)
         clip = await self._clip(voice, transcript)
@@ -163,16 +166,16 @@ class Studio:
         language: str,
         caller: str = "",
     ) -> AsyncGenerator[SpeechChunk, None]:
-        """Speak sentence by sentence, each chunk as soon as it is made.
+        """Yield the speech of some sentences, in order, each chunk as soon as it is generated.
 
-        A saved voice's prompt is made from its clip if there is none for the current model, or if
-        the model refuses it.
+        A saved voice's prompt is rebuilt from its clip if there is none for the current model, or
+        if the model refuses it.
 
         Args:
-            sentences: What to say.
-            voice: Whose voice says it.
+            sentences: The sentences to speak.
+            voice: A saved voice, or a voice prompt.
             language: One of the backend's languages.
-            caller: Who is served fairly, see `SpeechRequest`.
+            caller: The caller that the requests count for, see `SpeechRequest`.
         """
         begin = partial(stream_speech, self._speech, sentences, language=language, caller=caller)
         speech = begin(voice if isinstance(voice, VoicePrompt) else await self._prompt(voice))
@@ -190,7 +193,7 @@ class Studio:
                 yield chunk
 
     async def _prompt(self, voice: SavedVoice) -> VoicePrompt:
-        """A saved voice's prompt for the current model, made now if there is none."""
+        """Return a saved voice's prompt for the current model. If there is none, make it."""
         prompt = await self._library.prompt(voice, self.backend.model_id)
         return prompt if prompt is not None else await self._rebuild_prompt(voice)
 
@@ -201,7 +204,7 @@ class Studio:
         return rebuilt.prompt
 
     async def _clip(self, voice: SavedVoice, transcript: str | None = None) -> ReferenceClip:
-        """A saved voice's clip, with another transcript than the stored one if one is given."""
+        """Return a saved voice's clip, with the given transcript or else the stored one."""
         stored = await self._library.clip(voice)
         pcm = await asyncio.to_thread(clips.from_flac, stored.flac)
         return ReferenceClip(pcm=pcm, transcript=transcript or stored.transcript)
@@ -227,5 +230,5 @@ def _check_length(text: str) -> None:
 
 
 def _transcript(clip: ReferenceClip, voice: PreparedVoice) -> str | None:
-    """What is said in a clip, as far as it is known."""
+    """Return the given transcript of a clip, else the recognised one, else None."""
     return clip.transcript or (voice.heard.text if voice.heard else None) or None

@@ -1,10 +1,10 @@
 """A batch of rows (sequences) that decode together, one codec frame of every row at a time.
 
-It drives the package's own modules without transformers' `generate`. Rows are added and removed
-between frames. Each has its own length in the KV cache, so nothing is padded and no row waits for
-another. What a row says does not depend on the others, except for rounding, because products of
-another size round differently: logits differ by less than 1e-4 of their spread in float32, and by
-nothing that shows in float64.
+It does not use transformers' `generate`. Rows are added and removed between frames. Each has its
+own length in the KV cache, so nothing is padded and no row waits for another. The result of a row
+does not depend on the other rows, except for rounding: matrix products of different sizes round
+differently. Logits differ by less than 1e-4 of their spread in float32, and not measurably in
+float64.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from backend.engine.loading import ModelParts
 
 PREFILL_POSITIONS = 256
-"""Positions of new rows that are read before each frame. A prompt has some 20 to 400. Reading more
-of them at once would delay the next frame of the other rows."""
+"""The most prompt positions that are prefilled before each frame. A prompt has some 20 to 400.
+Prefilling more of them at once would delay the next frame of the other rows."""
 
-_GRAPH_POSITIONS = 512  # a long reference, and ten seconds of speech
-_TEXT_STEP = 128  # trailing text has room for a multiple of this many tokens
+_GRAPH_POSITIONS = 512  # enough for a long reference and ten seconds of speech
+_TEXT_STEP = 128  # room for trailing text is allocated in multiples of this many tokens
 
 
 @dataclass(eq=False, slots=True)
@@ -38,8 +38,8 @@ class Row:
     """A sequence of a batch.
 
     Attributes:
-        request: What it reads in the prefill, and what limits it.
-        attempt: Another attempt gives other speech for the same seed.
+        request: Its prompt embeddings, trailing text and limits.
+        attempt: The number of the attempt, from 0. Each gives other speech for the same seed.
         length: How many positions it has in the KV cache.
         slot: Its index in the batch's tensors, once its prefill is complete.
     """
@@ -54,13 +54,13 @@ RowT = TypeVar("RowT", bound=Row)
 
 
 class Batch(Generic[RowT]):
-    """The rows that decode together. For one thread.
+    """The rows that decode together. Not thread-safe.
 
     Args:
         parts: The parts of a loaded model.
         rows: The most rows at once.
         max_tokens: The most tokens of codebook 0 in one row, its end of speech included.
-        recorder: Records steps for replay; None runs every step.
+        recorder: Records steps for replay; with None, every step is run directly.
 
     Attributes:
         capacity: The most rows at once.
@@ -89,7 +89,7 @@ class Batch(Generic[RowT]):
 
     @torch.inference_mode()
     def remove(self, row: RowT) -> None:
-        """Remove a row. It costs nothing more."""
+        """Remove a row, and free its slot."""
         if row.slot is None:
             if row.length:
                 self._cache.clear(len(self._decoding))
@@ -153,7 +153,10 @@ class Batch(Generic[RowT]):
         graphs.run(self._step, rows, positions, tuple(each.reallocations for each in moving))
 
     def _step(self, count: int, end: int) -> None:
-        """Decode one frame of the first rows: always the same program over the same memory."""
+        """Decode one frame of the first `count` rows.
+
+        For one `count` and `end`, this always runs the same kernels on the same memory.
+        """
         state, slots = self._state, self._slots[:count]
         uniforms = state.uniforms[slots, state.frames[:count], 1:]
         codebook0 = state.codebook0[:count]
@@ -178,7 +181,7 @@ class Batch(Generic[RowT]):
         )
 
     def _prefill(self) -> None:
-        """Read the prompts of waiting rows, at most `PREFILL_POSITIONS` in all."""
+        """Prefill the prompts of waiting rows, at most `PREFILL_POSITIONS` positions in all."""
         budget = PREFILL_POSITIONS
         while self._waiting and budget:
             row = self._waiting[0]
@@ -192,7 +195,7 @@ class Batch(Generic[RowT]):
                 self._start(self._waiting.popleft(), slot, hidden)
 
     def _start(self, row: RowT, slot: int, hidden: Tensor) -> None:
-        """Let a row decode whose prefill is complete."""
+        """Start to decode a row whose prefill is complete."""
         row.slot = slot
         self._decoding.append(row)
         self._state.fill(slot, row, hidden)
@@ -204,10 +207,10 @@ class Batch(Generic[RowT]):
 
 
 class BatchState:
-    """What a batch holds of each row besides the KV cache.
+    """The state of each row besides the KV cache.
 
-    Every step changes these tensors in place. So a step is always the same program over the same
-    memory, and can be recorded once and replayed (`backend.engine.cuda_graphs`).
+    Every step changes these tensors in place. So it always works on the same memory, and can be
+    recorded once and replayed (`backend.engine.cuda_graphs`).
 
     Args:
         parts: The parts of a loaded model.
@@ -216,7 +219,7 @@ class BatchState:
 
     Attributes:
         lengths: int64 `(slots,)`, the row's positions in the KV cache.
-        frames: int64 `(slots,)`, the frames it has.
+        frames: int64 `(slots,)`, the row's number of frames.
         hidden: `(slots, hidden)`, the talker's last hidden state.
         codebook0: int64 `(slots,)`, the first code of the next frame.
         codes: int64 `(slots, code_groups)`, the last frame.
@@ -245,7 +248,7 @@ class BatchState:
         """Fill a slot with a row whose prefill is complete.
 
         Args:
-            slot: Where it goes.
+            slot: The index of the slot.
             row: The row.
             hidden: `(hidden,)`, the talker's state after the last position.
         """
@@ -264,7 +267,7 @@ class BatchState:
         self.seen[slot] = False
 
     def reset(self, start: int, end: int) -> None:
-        """Make empty slots valid to compute with; their results are not used."""
+        """Set the counts of empty slots to 0. The slots are computed, but the results not used."""
         for each in self._counts:
             each[start:end] = 0
 
@@ -296,20 +299,20 @@ class BatchState:
         self.reallocations += 1
 
 
-_TRIAL_ROWS = 3  # no size that is recorded: one slot is computed without a row
+_TRIAL_ROWS = 3  # not a power of two, so one slot is computed without a row
 _TRIAL_FRAMES = 12
 _TRIAL_POSITIONS = 10
 _TRIAL_REMOVES_AT = 4  # frames
 _TRIAL_ADDS_AT = 8
-_TRIAL_LONG_TEXT = _TEXT_STEP + 1  # tokens, more than there is room for at first
+_TRIAL_LONG_TEXT = _TEXT_STEP + 1  # tokens: more than the room that is allocated at first
 
 
 @torch.inference_mode()
 def trial_states(parts: ModelParts, recorder: Recorder) -> Tensor:
     """Decode a few rows of noise; return the talker's states of all their frames.
 
-    On the way a row is removed, which changes the batch size, and one with a long text is added,
-    which moves memory.
+    After some frames a row is removed, which changes the batch size. Later a row with a long text
+    is added, which reallocates memory.
 
     Returns:
         float32 `(states, hidden)`.

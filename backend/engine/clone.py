@@ -1,4 +1,4 @@
-"""From a reference clip to the content of a voice prompt."""
+"""Clones a voice: turns a reference clip into the content of a voice prompt."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from backend.contract import ConsentRecord
 
 TRAILING_SILENCE_SECONDS = 0.5
-"""Silence that a reference clip has to end with. Without it the model takes the clip for
-unfinished, and its speech begins with an echo of the clip's last words."""
+"""The silence that a reference clip has to end with. Without it the model treats the clip as
+unfinished, and the speech begins with a repetition of the clip's last words."""
 
-_SILENT_LEVEL = 10 ** (-50 / 20)  # of full scale: quieter samples are taken for noise
+_SILENT_LEVEL = 10 ** (-50 / 20)  # of full scale: quieter samples count as noise
 
 
 @torch.inference_mode()

@@ -1,10 +1,10 @@
-"""Codec frames into samples, piece by piece, with the same result as in one pass.
+"""Decodes codec frames to samples, piece by piece, with the same result as in one pass.
 
 The codec's decoder is causal: a sliding-window transformer over frames, then convolutions that
-upsample them. So a piece can be decoded alone if each layer keeps what came just before it: the
-transformer its last keys and values, a convolution its last inputs. A piece costs the same however
-much came before it. (The package's own `chunked_decode` decodes 25 earlier frames again with each
-piece instead, which is not exact.)
+upsample them. So a piece can be decoded alone if each layer keeps some state of the pieces before:
+the transformer keeps its last keys and values, and a convolution its last inputs. The cost of a
+piece does not depend on how much came before it. (The `chunked_decode` of `qwen_tts` decodes 25
+earlier frames again with each piece instead, which is not exact.)
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _CACHED_REFERENCES = 16
-"""Decoded reference clips whose state is kept, some 4 MB each with the published codec."""
+"""How many reference clips have their decoder state cached: 4 MB each with the published codec."""
 
 _FEW_CHANNELS = 64
 """On a CPU, a convolution with at most this many input channels is faster as a matrix product: up
@@ -42,10 +42,10 @@ _CONVOLUTIONS = (Qwen3TTSTokenizerV2CausalConvNet, Qwen3TTSTokenizerV2CausalTran
 
 
 class CodecDecoder:
-    """The package's decoder, with what is the same in every call computed once.
+    """The decoder of `qwen_tts`, with everything that is the same in every call computed once.
 
-    The package computes its codebooks and the parameters of its activations in every call, which
-    takes longer than all else around the convolutions of a few frames.
+    The package computes its codebooks and the parameters of its activations in every call. For a
+    few frames, that takes longer than everything else besides the convolutions.
 
     Args:
         decoder: The package's `Qwen3TTSTokenizerV2Decoder`.
@@ -78,12 +78,13 @@ class CodecDecoder:
 
     @torch.inference_mode()
     def open(self, reference: Tensor) -> CodecState:
-        """Return the state of a row before its speech.
+        """Return the state of a row before its speech: after its reference clip.
+
+        The states of recent references are cached. So a text of several sentences decodes its
+        reference once.
 
         Args:
-            reference: The frames before its speech, int64 `(frames, code_groups)`, which may be
-                none. The state after the latest references is kept, so that a text of several
-                sentences decodes its reference once.
+            reference: The clip's frames, int64 `(frames, code_groups)`; possibly no frames.
         """
         key = reference.cpu().numpy().tobytes()
         state = self._after_reference.pop(key, None) or self._decode_reference(reference)
@@ -97,28 +98,31 @@ class CodecDecoder:
         """Decode the next frames of several rows together.
 
         Args:
-            states: One for each row, from `open`; they move on.
+            states: One for each row, from `open`. They are updated in place.
             codes: int64 `(rows, frames, code_groups)`.
 
         Returns:
             `(rows, samples)`, in [-1, 1].
         """
-        joint = _joined(states)
-        samples = self._to_samples(self._to_latents(codes, joint), joint)
+        batched = _batched(states)
+        samples = self._to_samples(self._to_latents(codes, batched), batched)
         for row, state in enumerate(states):
-            state.take(joint, row)
+            state.take(batched, row)
         return samples
 
     def _decode_reference(self, reference: Tensor) -> CodecState:
         state = _empty_state(self._decoder)
         if len(reference):
             latents = self._to_latents(reference.unsqueeze(0), state)
-            # The samples are not needed, only the convolutions' state, which is a few frames deep.
+            # Only the convolutions' state is needed, and it depends on the last few frames alone.
             self._to_samples(latents[:, -self._receptive_frames :], state)
         return state
 
     def _to_latents(self, codes: Tensor, state: CodecState) -> Tensor:
-        """Turn frames into latents, `(rows, frames, latent)`: the part that looks back far."""
+        """Turn frames into latents, `(rows, frames, latent)`, with the transformer.
+
+        A frame depends on all earlier frames in the sliding windows of the layers.
+        """
         hidden = self._convolve(self._decoder.pre_conv, self._embed(codes), state)
         transformer = self._decoder.pre_transformer
         hidden = transformer.input_proj(hidden.transpose(1, 2))
@@ -138,7 +142,7 @@ class CodecDecoder:
         return transformer.output_proj(transformer.norm(hidden))  # type: ignore[no-any-return]
 
     def _to_samples(self, latents: Tensor, state: CodecState) -> Tensor:
-        """Turn latents into `(rows, samples)`: the part that looks back a few frames."""
+        """Turn latents into `(rows, samples)`. A sample depends on a few earlier frames only."""
         hidden = latents.transpose(1, 2)
         for convolution, block in self._decoder.upsample:
             hidden = self._convnext_block(block, self._upsample(convolution, hidden, state), state)
@@ -203,17 +207,17 @@ class CodecDecoder:
 
 @dataclass
 class CodecState:
-    """What the layers keep of earlier frames, for a batch of rows.
+    """The state that the layers keep of earlier frames, for a batch of rows.
 
-    The package's attention uses it as its KV cache, through `update`. Tensors are replaced, never
-    changed, so copies may share them.
+    The package's attention uses it as its KV cache, through `update`. Tensors are replaced and
+    never changed in place, so copies may share them.
 
     Attributes:
         window: How many frames a frame attends to, itself included.
         frames: int64 `(rows,)`, the frames so far.
-        kept: For the number of each transformer layer its last keys and values, `(rows, 2, heads,
-            window - 1, head_dim)`; for each convolution that looks back its last inputs, `(rows,
-            channels, inputs)`. The latest come last.
+        kept: The latest inputs, the newest last. For a transformer layer, the key is its number and
+            the value its keys and values, `(rows, 2, heads, window - 1, head_dim)`. For a
+            convolution, the key is the module and the value `(rows, channels, inputs)`.
     """
 
     window: int
@@ -221,7 +225,7 @@ class CodecState:
     kept: dict[Any, Tensor]
 
     def attention_mask(self, frames: Tensor) -> Tensor:
-        """Return what each new frame attends to.
+        """Return the mask for the attention of new frames.
 
         Args:
             frames: int64 `(frames,)`, counting the new frames from 0.
@@ -247,7 +251,7 @@ class CodecState:
         return both[:, 0], both[:, 1]
 
     def extend(self, module: Any, hidden: Tensor) -> Tensor:
-        """Put the inputs that were kept for a convolution, if any, in front of the new ones."""
+        """Prepend the kept inputs of a convolution, if any, to the new ones."""
         kept = self.kept.get(module)
         if kept is None:
             return hidden
@@ -255,19 +259,19 @@ class CodecState:
         self.kept[module] = extended[..., -kept.shape[-1] :].clone()
         return extended
 
-    def take(self, joint: CodecState, row: int) -> None:
-        """Take over the state of one row of a batch."""
+    def take(self, batched: CodecState, row: int) -> None:
+        """Replace this state by that of one row of a batch."""
         rows = slice(row, row + 1)
-        self.frames = joint.frames[rows]
-        self.kept = {layer: each[rows] for layer, each in joint.kept.items()}
+        self.frames = batched.frames[rows]
+        self.kept = {layer: each[rows] for layer, each in batched.kept.items()}
 
     def __copy__(self) -> CodecState:
         return CodecState(self.window, self.frames, dict(self.kept))
 
 
 def _projected_codebook(layer: Any, projection: Any) -> Tensor:
-    """Return one codebook as the decoder takes it, `(codes, channels)`."""
-    codebook = layer._codebook  # noqa: SLF001 - the package's own way to it
+    """Return one codebook with the decoder's projections applied, `(codes, channels)`."""
+    codebook = layer._codebook  # noqa: SLF001 - the package itself does the same
     usage = codebook.cluster_usage.clamp(min=codebook.epsilon)
     codes = layer.project_out(codebook.embedding_sum / usage.unsqueeze(1))
     projected: Tensor = projection(codes.t().unsqueeze(0))[0].t()
@@ -304,7 +308,7 @@ def _empty_state(decoder: Any) -> CodecState:
     return CodecState(window, torch.zeros(1, dtype=torch.long, device=like.device), kept)
 
 
-def _joined(states: Sequence[CodecState]) -> CodecState:
+def _batched(states: Sequence[CodecState]) -> CodecState:
     first, *others = states
     if not others:
         return copy(first)
@@ -318,7 +322,7 @@ def _convolutions(module: Any) -> Iterator[Any]:
 
 
 def _inputs_to_keep(module: Any) -> int:
-    """Return how many of its last inputs a convolution needs besides each new one."""
+    """Return how many earlier inputs a convolution needs besides each new one."""
     kernel, stride = module.conv.kernel_size[0], module.conv.stride[0]
     if isinstance(module, Qwen3TTSTokenizerV2CausalTransConvNet):
         return int((kernel - 1) // stride)
@@ -326,7 +330,7 @@ def _inputs_to_keep(module: Any) -> int:
 
 
 def _receptive_frames(decoder: Any) -> int:
-    """Return how many latents the state of the convolutions depends on."""
+    """Return how many of the last latents the state of the convolutions depends on."""
     frames, rate = 0.0, 1
     for module in [*_convolutions(decoder.upsample), *_convolutions(decoder.decoder)]:
         frames += _inputs_to_keep(module) / rate

@@ -1,9 +1,9 @@
 """The batch's decode step, recorded once as a CUDA graph and replayed.
 
-A frame is some 2,000 small kernels. Launched one by one from Python they take tens of milliseconds,
-most of the 80 that a frame may take; replayed from a CUDA graph they take a few microseconds. A
-graph fixes addresses and sizes. So there is one for each number of rows and positions, both rounded
-up, and slots without a row are computed too.
+A frame is some 2,000 small kernels. To launch them one by one from Python takes tens of
+milliseconds, most of the 80 ms that a frame may take. To replay a CUDA graph takes a few
+microseconds. A graph fixes addresses and sizes. So there is one for each number of rows and
+positions, both rounded up, and slots without a row are computed too.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Recorder = Callable[[Callable[[], None]], Callable[[], object] | None]
-"""Turns a step into its replay, without changing what the step works on. Returns None if the step
-has to be run each time."""
+"""Records a step without changing the data that it works on. Returns a function that replays the
+step, or None if the step has to be run each time."""
 
-_TOLERANCE = 0.02  # of the largest number in the states: some roundings in bfloat16
+_TOLERANCE = 0.02  # of the largest number in the states: a few rounding errors of bfloat16
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +37,15 @@ def rounded_rows(rows: int) -> int:
 
 
 def rounded_positions(positions: int) -> int:
-    """Round a number of positions up to what the KV cache grows by."""
+    """Round a number of positions up to a multiple of `POSITION_STEP`."""
     return -(-positions // POSITION_STEP) * POSITION_STEP
 
 
 class StepGraphs:
     """The recorded steps of one batch, one for each size.
 
-    A step is recorded when its size is needed for the second time. The first time it is run,
-    because only kernels and libraries that are loaded can be recorded:
+    A step is recorded when its size is needed for the second time. The first time it is run
+    directly, because kernels and libraries have to be loaded before they can be recorded:
     https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 
     Args:
@@ -64,11 +64,11 @@ class StepGraphs:
         """Run a step, or replay it.
 
         Args:
-            step: Runs for a number of rows and positions; the same function each time. It is not
-                kept here, so that the batch that it belongs to is freed with its last reference.
+            step: Takes the number of rows and positions; the same function each time. No reference
+                to it is kept, because that would keep its batch alive.
             rows: From `rounded_rows`.
             positions: From `rounded_positions`.
-            memory_version: Changes when the memory that the step works on has moved.
+            memory_version: Has to change whenever memory that the step uses is reallocated.
         """
         if memory_version != self._memory_version:
             self._replays.clear()
@@ -88,18 +88,18 @@ class StepGraphs:
 
 
 class CudaGraphRecorder:
-    """Records steps, without running them, as CUDA graphs that share their working memory.
+    """Records steps as CUDA graphs that share their working memory, without running them.
 
-    They may share it because they run one after the other, and leave their results elsewhere.
+    Sharing is safe because the graphs run one after the other, and their results are outside of it.
     """
 
     def __init__(self) -> None:
         self._pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, step: Callable[[], None]) -> Callable[[], None]:
-        """Record a step that has been run before, so that its kernels are loaded."""
+        """Record a step. It must have been run before, so that its kernels are loaded."""
         graph = torch.cuda.CUDAGraph()
-        # By default, whatever another thread asks of the GPU meanwhile would spoil the recording:
+        # By default, some GPU calls of other threads would make the recording fail:
         # https://docs.pytorch.org/docs/stable/generated/torch.cuda.graph.html
         recording = torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local")
         # Recording switches to another stream, and does not switch back if it fails.
@@ -111,20 +111,20 @@ class CudaGraphRecorder:
 def checked_recorder(
     recorder: Recorder, trial: Callable[[Recorder], Tensor]
 ) -> tuple[Recorder | None, str]:
-    """Return a recorder if what it replays is what the step does when it is run.
+    """Return a recorder if replayed steps give the same states as steps that are run.
 
     Args:
         recorder: The recorder to check.
         trial: Decodes a few frames with a recorder, and returns the hidden states.
 
     Returns:
-        The recorder, with a fallback: a step that it cannot record later is run instead. Or None:
-        then every step is run, which is slower. And the reason.
+        The recorder, with a fallback: a step that cannot be recorded later is run instead. Or None:
+        then every step has to be run, which is slower. And the reason.
     """
     try:
         expected = trial(lambda _step: None)  # nothing is recorded, so every step is run
         replayed = trial(recorder)
-    except Exception as error:  # noqa: BLE001 - whatever a driver does not like, speech goes on
+    except Exception as error:  # noqa: BLE001 - without graphs, speech is slower but works
         return None, f"recording failed with {type(error).__name__}"
     difference = (replayed - expected).abs().max() / expected.abs().max()
     reason = f"replayed states differ by {difference:.2g}"

@@ -1,4 +1,4 @@
-"""The generation loop: decodes rows together, one codec frame at a time, and yields their chunks.
+"""The generation loop: it decodes rows together, one codec frame at a time, and yields chunks.
 
 Requests are added and removed between frames.
 """
@@ -35,31 +35,32 @@ if TYPE_CHECKING:
     from backend.watermark.watermark import Watermarker
 
 FIRST_CHUNK_FRAMES = (4, 4, 8, 12)
-"""Frames of a row's first chunks. The first two are short, 0.32 s of speech each, so that playing
-can begin soon. The watermark holds back 0.2 s of the first, so players begin with the second. From
-then on they never wait, if a frame is made in six tenths of the time that it lasts."""
+"""How many frames a row's first chunks have. The first two are short, 0.32 s of speech each, so
+that playback can begin soon. The watermark holds back 0.2 s of the first one, so playback begins
+with the second. After that it never runs dry if a frame takes at most 0.6 times its own duration to
+generate."""
 
 CHUNK_FRAMES = 20
-"""Frames of all later chunks, 1.6 s of speech. Fewer would cost more calls of the codec. On a CPU
-each call takes as long as five to eight frames, besides the time for its own frames."""
+"""How many frames all later chunks have: 1.6 s of speech. Shorter chunks need more calls of the
+codec. On a CPU the overhead of each call is as long as decoding five to eight frames."""
 
 CODEC_BATCH_FRAMES = 40
-"""Frames that the codec decodes in one call, of all rows together. Its time grows with them, and
-meanwhile no row's next frame is made."""
+"""The most frames that the codec decodes in one call, of all rows together. The call takes longer
+with more frames, and no row can generate its next frame until it returns."""
 
 _ATTEMPTS = 2
 _SHORT_CHUNKS = 2
-_SPARE_FRAMES = 4  # how much longer a row's chunk can wait when its listener has enough to play
-_FIRST_CHUNK_BONUS = 8  # frames of lateness that a row's first chunk starts with
+_SPARE_FRAMES = 4  # how many frames a chunk can be delayed by if its listener has enough buffered
+_FIRST_CHUNK_BONUS = 8  # frames that are added to the lateness of a row's first chunk
 _SILENT_LEVEL = 10 ** (-60 / 20)  # of full scale
 _NOTHING = np.zeros(0, np.float32)
 
 
 class RowOutput:
-    """Checks that the samples of one row are speech, and marks them.
+    """Checks that the samples of one row are speech, and watermarks them.
 
     Args:
-        watermark: Marks them. None leaves them as they are, for measurements.
+        watermark: Marks the samples. With None they stay unmarked, for measurements.
     """
 
     def __init__(self, watermark: Watermarker | None) -> None:
@@ -68,7 +69,7 @@ class RowOutput:
         self._highest = -np.inf
 
     def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take the next samples; return those that are ready, which lag a little behind.
+        """Take the next samples; return those that are ready. The watermark delays them a little.
 
         Raises `GenerationFailedError` if the samples are not finite.
         """
@@ -79,7 +80,7 @@ class RowOutput:
         return self._marking.push(samples) if self._marking else samples
 
     def finish(self) -> NDArray[np.float32]:
-        """Return the rest.
+        """Return the remaining samples.
 
         Raises `GenerationFailedError` if all samples were silent.
         """
@@ -90,17 +91,17 @@ class RowOutput:
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class SpeechRow(Row):
-    """A row of the batch, and what becomes of its frames.
+    """A row of the batch, with the state of its output.
 
     Attributes:
         number: The number of its request, which its chunks carry.
-        output: Checks and marks its samples.
-        codec: The codec's state, once the first chunk is decoded.
-        frames: Made, but not yet decoded by the codec.
-        tokens: How many codes of codebook 0 it has had.
+        output: Checks and watermarks its samples.
+        codec: The codec's state; None until its first chunk is decoded.
+        frames: Generated frames that the codec has not decoded yet.
+        tokens: How many codes of codebook 0 were sampled.
         chunks: How many chunks were decoded.
         restarts: Whether its next chunk is the first of another attempt.
-        error: What went wrong with it.
+        error: The error that ends it, if there is one.
     """
 
     number: int
@@ -122,15 +123,15 @@ class SpeechRow(Row):
         """Return whether the next chunk should be decoded now.
 
         Args:
-            is_patient: Wait for a few frames more if the listener has enough to play.
+            is_patient: Whether to wait for a few more frames if the listener has enough buffered.
         """
         spare = _SPARE_FRAMES if is_patient and self.chunks >= _SHORT_CHUNKS else 0
         return len(self.frames) >= self.next_chunk_frames() + spare
 
     def lateness(self) -> int:
-        """Return how many frames the next chunk is late, with a bonus for a first chunk.
+        """Return by how many frames the next chunk is overdue, with a bonus for a first chunk.
 
-        The bonus is limited: with no limit, new requests could keep older rows waiting forever.
+        The bonus is limited. Otherwise new requests could delay the chunks of older rows forever.
         """
         bonus = 0 if self.chunks else _FIRST_CHUNK_BONUS
         return len(self.frames) - self.next_chunk_frames() + bonus
@@ -138,7 +139,10 @@ class SpeechRow(Row):
     def decoded(
         self, frames: int, samples: NDArray[np.float32], *, is_valid: bool
     ) -> Iterator[SpeechChunk]:
-        """Pass on the samples of the first frames, unless something is wrong with them."""
+        """Yield the chunk for the decoded samples of the first frames, and drop these frames.
+
+        Sets `error` and yields nothing if the codes or the samples are not valid.
+        """
         del self.frames[:frames]
         self.chunks += 1
         if not is_valid:
@@ -150,7 +154,7 @@ class SpeechRow(Row):
             self.error = error
 
     def last_chunk(self) -> SpeechChunk:
-        """Return the end of the row: what is left of its speech, or its error."""
+        """Return the last chunk of the row, with the rest of its speech or its error."""
         rest = _NOTHING
         try:
             if self.error is None:
@@ -165,15 +169,15 @@ class SpeechRow(Row):
 
 
 class GenerationLoop:
-    """Speaks the requests that are added to it. For one thread.
+    """Generates the speech of the requests that are added to it. Not thread-safe.
 
     If `step` raises, all rows are lost, and the loop must not be used again.
 
     Args:
-        prepare: Checks a request and makes its prompt embeddings, or raises `SpeechError`.
-        batch: An empty batch, which makes the frames.
+        prepare: Validates a request and builds its prompt embeddings, or raises `SpeechError`.
+        batch: An empty batch, which generates the frames.
         codec: Decodes frames into samples.
-        watermark: Marks the speech; None leaves it unmarked.
+        watermark: Marks the speech; with None it stays unmarked.
     """
 
     def __init__(
@@ -192,17 +196,17 @@ class GenerationLoop:
 
     @property
     def rows(self) -> int:
-        """How many requests were added and have not ended."""
+        """How many requests were added and have not ended yet."""
         return len(self._rows)
 
     def add(self, request: SpeechRequest) -> int:
-        """Add a request, which is spoken from the next frame on.
+        """Add a request. Its prefill begins with the next `step`.
 
         Returns:
             Its number, which its chunks carry.
 
-        Raises the `SpeechError` that keeps it from being spoken, or ValueError if the batch is full
-        or a number in the request is out of its range.
+        Raises `SpeechError` if the request cannot be spoken, and ValueError if the batch is full or
+        a number in the request is out of range.
         """
         if self.rows >= self._batch.capacity:
             raise ValueError(f"all {self.rows} rows are in use")
@@ -212,17 +216,17 @@ class GenerationLoop:
         return number
 
     def remove(self, number: int) -> None:
-        """Remove a request. It costs nothing more, and has no further chunk."""
+        """Remove a request, if it has not ended. No further chunk of it is yielded."""
         if number in self._rows:
             self._batch.remove(self._rows.pop(number))
 
     def step(self) -> Iterator[SpeechChunk]:
-        """Make the next frame of every row; yield the chunks that became ready, often none.
+        """Generate the next frame of every row; yield the chunks that became ready, often none.
 
-        Every request's chunks end with one that `is_last`. An error ends its own request alone. A
-        request whose speech has no end is spoken again once, beginning with a chunk that
-        `restarts`, and then fails with `SpeechRunsOnError`. Read all chunks before the next call of
-        anything.
+        The last chunk of every request has `is_last` set. An error ends only its own request. If a
+        request reaches its token limit, it is generated a second time, and the first chunk of that
+        attempt has `restarts` set. If it reaches the limit again, it fails with
+        `SpeechRunsOnError`. Exhaust the iterator before calling any other method.
         """
         ended, ran_on = [], []
         for row, code in self._batch.next_codes():
@@ -249,7 +253,7 @@ class GenerationLoop:
         self._rows[number] = row
 
     def _retry(self, row: SpeechRow) -> Iterator[SpeechChunk]:
-        """Give a row whose speech has no end another attempt, if one is left."""
+        """Start another attempt for a row that reached its token limit, or fail it."""
         self.remove(row.number)
         if row.attempt + 1 < _ATTEMPTS:
             self._start(row.number, row.request, row.attempt + 1)
@@ -264,11 +268,11 @@ class GenerationLoop:
         yield row.last_chunk()
 
     def _due_rows(self) -> list[SpeechRow]:
-        """Return the rows whose next chunks are decoded now: those that are latest.
+        """Return the rows whose next chunks are decoded now: the most overdue ones.
 
-        There is one call of the codec for each frame, so that many chunks do not delay the next
-        frame. It takes enough rows for the codec to keep up with all. While a row waits for its
-        first chunk, those whose listeners have enough to play wait longer.
+        The codec is called at most once for each frame, so that many chunks do not delay the next
+        frame. A call takes enough rows for the codec to keep up with all of them. While a row waits
+        for its first chunk, the chunks of rows whose listeners have enough buffered are delayed.
         """
         some_wait = any(row.chunks == 0 for row in self._rows.values())
         due = [row for row in self._rows.values() if row.is_due(is_patient=some_wait)]
@@ -280,7 +284,7 @@ class GenerationLoop:
         return [row for row in due if row.next_chunk_frames() == frames][:at_once]
 
     def _decode(self, rows: Sequence[SpeechRow]) -> Iterator[SpeechChunk]:
-        """Decode the first frames of some rows: as many as each of them has."""
+        """Decode the first frames of some rows: as many as the row with the fewest frames has."""
         if not rows:
             return
         frames = min(len(row.frames) for row in rows)

@@ -1,4 +1,4 @@
-"""The KV cache of the talker's layers, in memory that is allocated beforehand."""
+"""The KV cache of the talker's layers, in preallocated memory."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 POSITION_STEP = 256
-"""The cache has room for a multiple of this many positions, which are 20 s of speech."""
+"""Room is allocated in multiples of this many positions, which are 20 s of speech."""
 
 MAX_USEFUL_ROWS = 16
 """With more rows than this, a GPU gains little and each row's speech becomes slow."""
 
 _LONG_ROW = 2_880
-"""Positions that a row takes while the cache grows from 1,152 to 1,728. That is room for a long
-reference and 80 s of speech."""
+"""The positions of memory for one long row. While the cache grows from 1,152 to 1,728 positions,
+the old and the new memory exist at once. It is room for a long reference and 80 s of speech."""
 
-_MEMORY_SHARE = 0.8  # of a GPU's free memory; the codec and the layers' products need some too
-_GROWTH = 1.5  # at the least, so that the cache grows only a few times for the longest sentence
+_MEMORY_SHARE = 0.8  # of a GPU's free memory; the codec and the activations need the rest
+_GROWTH = 1.5  # the least growth factor, so that even the longest sentence reallocates rarely
 
 
 @dataclass(frozen=True, slots=True)
 class PrefillView:
-    """One layer's cache, where all rows get the new positions from `start` to `end`.
+    """One layer's cache, with the same new positions for all rows: from `start` to `end`.
 
     Attributes:
         keys: `(rows, key_heads, positions, head_dim)`.
@@ -47,13 +47,13 @@ class PrefillView:
 
 @dataclass(frozen=True, slots=True)
 class DecodeView:
-    """One layer's cache, where each row gets one new position of its own.
+    """One layer's cache, with one new position for each row, which differs between rows.
 
     Attributes:
         keys: As in `PrefillView`.
         values: As in `PrefillView`.
         positions: int64 `(rows, key_heads, 1, head_dim)`, each row's new position.
-        end: The position after the last of all rows.
+        end: The position after the last one of the longest row.
     """
 
     keys: Tensor
@@ -78,7 +78,7 @@ class KVCache:
         layers: How many layers there are.
         key_heads: The number of key heads.
         head_dim: The length of a key.
-        like: Gives the cache its type and device.
+        like: A tensor with the cache's dtype and device.
 
     Attributes:
         reallocations: How often the cache has grown, which moves it in memory.
@@ -90,11 +90,11 @@ class KVCache:
 
     @property
     def positions(self) -> int:
-        """How many positions of a row there is room for."""
+        """How many positions fit in a row."""
         return self._memory.shape[4]
 
     def fitting_rows(self, free_bytes: int) -> int:
-        """Return how many rows fit on a GPU, each as long as that of a long sentence.
+        """Return how many rows with long sentences fit into a GPU's memory.
 
         Args:
             free_bytes: The GPU's free memory.
@@ -109,7 +109,7 @@ class KVCache:
         return min(MAX_USEFUL_ROWS, 1 << max(0, fitting.bit_length() - 1))
 
     def reserve(self, rows: int, positions: int) -> None:
-        """Make room for this many rows and positions. What is cached stays."""
+        """Make room for this many rows and positions. Cached keys and values are kept."""
         _, _, old_rows, _, old_positions, _ = self._memory.shape
         if rows <= old_rows and positions <= old_positions:
             return
@@ -135,14 +135,14 @@ class KVCache:
         self._memory[:, :, row] = 0
 
     def prefill_views(self, row: int, start: int, end: int) -> list[PrefillView]:
-        """Return each layer's view, for several new positions of one row."""
+        """Return one view for each layer, for several new positions of one row."""
         return [
             PrefillView(keys, values, start, end)
             for keys, values in self._memory[:, :, row : row + 1]
         ]
 
     def decode_views(self, lengths: Tensor, end: int) -> list[DecodeView]:
-        """Return each layer's view, for one new position of each of the first rows.
+        """Return one view for each layer, for one new position in each of the first rows.
 
         Args:
             lengths: int64 `(rows,)`, how many positions each row has.

@@ -1,10 +1,10 @@
 """One transformer layer of the talker or the code predictor, in few and large operations.
 
 A frame runs through these layers one position at a time: once through the talker's, fifteen times
-through the code predictor's. With a handful of rows the number of operations counts, not their
-size. So projections of the same input are one matrix here, each norm is one operation, and queries
-and keys are rotated together. Query heads that share a key head are stacked along the positions, so
-that attention needs no copies of the keys.
+through the code predictor's. With a handful of rows, the time depends on the number of operations,
+not on their size. So projections of the same input are one matrix here, each norm takes few
+operations, and queries and keys are rotated together. Query heads that share a key head are stacked
+along the positions, so that attention needs no copies of the keys.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _WORTH_SPLITTING = 2**18
 
 
 class TransformerLayer:
-    """A layer with the package's weights.
+    """A layer with the weights of a `qwen_tts` layer.
 
-    Its joint matrices replace the package's own, which become views of them: no weight is held
-    twice, and the package's layer works as before.
+    Projections of the same input are concatenated to one matrix. The package's weights become views
+    of it, so no weight is held twice, and the package's layer works as before.
 
     Args:
         layer: The package's `Qwen3TTSTalkerDecoderLayer` or `Qwen3TTSDecoderLayer`.
@@ -74,7 +74,7 @@ class TransformerLayer:
             rows: How many rows there are.
             rotary: Cosines and `signed_sines` of the new positions, which broadcast to
                 `(rows, heads, positions, head_dim)`.
-            cache: Where their keys and values are stored.
+            cache: The cache that their keys and values are added to.
             mask: Added to the attention scores: `(rows or 1, 1, queries, cached)`, where the
                 queries are the positions, repeated `queries_per_key` times. None allows all.
 
@@ -104,7 +104,7 @@ class TransformerLayer:
         return hidden + self._down(self._activation(gate) * up)
 
     def _rotate(self, heads: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
-        """Norm queries and keys, and apply the rotary embedding."""
+        """Normalise queries and keys, and apply the rotary embedding."""
         cosines, sines = rotary
         normed = self._head_norm(heads)
         return torch.addcmul(normed * cosines, normed.roll(self.head_dim // 2, -1), sines)
@@ -130,11 +130,11 @@ class RmsNorm:
         return cls(norm.weight, norm.variance_epsilon)
 
     def __call__(self, hidden: Tensor) -> Tensor:
-        """Norm the last dimension."""
-        if hidden.is_cuda:  # where one kernel does it
+        """Normalise the last dimension."""
+        if hidden.is_cuda:  # there, `rms_norm` is one kernel
             normed = functional.rms_norm(hidden, hidden.shape[-1:], None, self._epsilon)
             return normed * self._weight
-        # On a CPU, torch's own takes eight operations, and 1.6 times as long as these four.
+        # On a CPU, `rms_norm` takes eight operations, and 1.6 times as long as these four.
         norm = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True, dtype=self._exact)
         mean = torch.addcmul(self._epsilon_tensor, norm, norm, value=1 / hidden.shape[-1])
         return (hidden * mean.rsqrt_()).to(hidden.dtype) * self._weight
@@ -144,8 +144,8 @@ class Projection:
     """Linear layers of the same input as one matrix product.
 
     With a handful of rows, most of the time goes into reading the weights. On a CPU with several
-    threads, each thread computes a part of the outputs: torch's own product of few rows hardly
-    reads faster with two threads than with one (`docs/performance.md`).
+    threads, each thread computes a part of the outputs here. In torch's own product of few rows,
+    two threads read the weights hardly faster than one (`docs/performance.md`).
 
     Args:
         weight: `(inputs, outputs)`, the transpose of a contiguous tensor.
@@ -165,7 +165,7 @@ class Projection:
     @classmethod
     @torch.no_grad()
     def of(cls, *linears: Any) -> Projection:
-        """Join the package's linear layers, whose weights become views of the joint one."""
+        """Concatenate the package's linear layers. Their weights become views of the new matrix."""
         weight = linears[0].weight
         if len(linears) > 1:
             weight = torch.cat([each.weight for each in linears])
@@ -178,7 +178,7 @@ class Projection:
     def __call__(self, hidden: Tensor) -> Tensor:
         """Project `(n, inputs)` to `(n, outputs)`."""
         if self._parts is None:
-            # `functional.linear` would spend as long before it gets here as a small product takes.
+            # The overhead of `functional.linear` would be as long as a small product.
             if self._bias is None:
                 return torch.mm(hidden, self._weight)
             return torch.addmm(self._bias, hidden, self._weight)
@@ -191,7 +191,7 @@ class Projection:
 
 
 def _number_of_parts(weight: Tensor) -> int:
-    """Return into how many parts to split the outputs: one for each thread, if they divide."""
+    """Return how many parts to split the outputs into: at most one for each thread, all equal."""
     is_measured = weight.device.type == "cpu" and weight.dtype == torch.float32
     if not is_measured or weight.numel() < _WORTH_SPLITTING:
         return 1
@@ -200,7 +200,7 @@ def _number_of_parts(weight: Tensor) -> int:
 
 
 def signed_sines(sines: Tensor) -> Tensor:
-    """Give the sines of a rotary embedding the signs that a roll needs: `(..., head_dim)`.
+    """Return the sines of a rotary embedding with the first half negated: `(..., head_dim)`.
 
     The package rotates `x` with `cat(-right, left) * sines`. `roll(x) * signed_sines` is the same,
     and takes half the time.
@@ -210,13 +210,13 @@ def signed_sines(sines: Tensor) -> Tensor:
 
 
 def causal_mask(positions: int, cached: int, layer: TransformerLayer, like: Tensor) -> Tensor:
-    """Let each new position attend to itself and to all before it.
+    """Return the mask with which each new position attends to itself and to all before it.
 
     Args:
-        positions: How many are new.
-        cached: How many are in the cache already.
+        positions: The number of new positions.
+        cached: The number of positions in the cache.
         layer: The layer that the mask is for.
-        like: Gives the mask its type and device.
+        like: A tensor with the mask's dtype and device.
 
     Returns:
         `(1, 1, queries, cached + positions)`, as `TransformerLayer` takes it.

@@ -1,9 +1,9 @@
-"""From a request to its prompt embeddings: what the talker reads before it speaks.
+"""Turns a request into its prompt embeddings: the talker's input in the prefill.
 
-The talker reads the sum of two streams, one of text and one of codec frames, position by position.
-A prompt begins with the chat role and the codec's tags (language, speaker). In in-context mode the
-reference clip's transcript and codes follow. Then comes the text; the tokens that are left over are
-added to the frames that the talker generates, one to each.
+The input of each position is the sum of two embeddings, one of a text token and one of a codec
+frame. A prompt begins with the chat role and the codec's tags (language, speaker). In in-context
+mode the reference clip's transcript and codes follow. Then comes the text. The text tokens that are
+left over are added to the frames that the talker generates, one to each.
 
 `Qwen3TTSForConditionalGeneration.generate` of qwen-tts 0.1.1 does the same before it calls the
 talker. Here it is done for one row, and from token ids instead of a chat template, so that a text
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 TOKENS_PER_TEXT_TOKEN = 12
 MIN_TOKEN_LIMIT = 192
-"""Speech has to end within `TOKENS_PER_TEXT_TOKEN` for each token of its text, or within this many
-if that is more. Some 0.3 % of requests never end by themselves. The bounds, which vLLM-Omni has
-too, are far beyond the speech of the others."""
+"""The speech of a text may have `TOKENS_PER_TEXT_TOKEN` tokens for each token of the text, or this
+many if that is more. In some 0.3 % of requests the model never samples the end of speech. The other
+requests stay far below these limits, which are those of vLLM-Omni."""
 
 _ROLE = "<|im_start|>assistant\n"
 _ROLE_TOKENS = 3
@@ -37,15 +37,15 @@ _ROLE_TOKENS = 3
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """A checked request with its prompt embeddings.
+    """A validated request with its prompt embeddings.
 
     Attributes:
-        inputs: `(positions, hidden)`, read in the prefill.
-        trailing_text: `(tokens, hidden)`, of which one is added to each generated frame. When they
-            are used up, `PromptEmbedder.text_pad` is added.
+        inputs: `(positions, hidden)`, the talker's input in the prefill.
+        trailing_text: `(tokens, hidden)`. One token is added to each generated frame. After the
+            last one, `PromptEmbedder.text_pad` is added.
         reference_codes: int64 `(frames, code_groups)`, which the codec decodes before the speech;
             no frames in x-vector mode.
-        max_tokens: Codebook 0 has to end the speech within this many, the end of speech included.
+        max_tokens: The most tokens of codebook 0, the end of speech included.
         seed: For the random numbers; None takes them from the system.
     """
 
@@ -57,7 +57,7 @@ class PreparedRequest:
 
 
 class PromptEmbedder:
-    """Makes the prompt embeddings for one loaded model.
+    """Builds the prompt embeddings for one loaded model.
 
     Args:
         model: The package's `Qwen3TTSForConditionalGeneration`.
@@ -85,7 +85,7 @@ class PromptEmbedder:
     def tokenize(self, text: str) -> list[int]:
         """Turn text into tokens, without those that control the model.
 
-        Raises `TextNotSpeakableError` if nothing is left.
+        Raises `TextNotSpeakableError` if no text is left.
         """
         readable = text.encode("utf-8", "ignore").decode("utf-8").strip()
         tokens = self._tokenizer(readable).input_ids
@@ -101,10 +101,10 @@ class PromptEmbedder:
 
     @torch.inference_mode()
     def embed(self, request: SpeechRequest, voice: ClonedVoice) -> PreparedRequest:
-        """Embed a request that was checked.
+        """Embed a validated request.
 
         Args:
-            request: What to say.
+            request: The request.
             voice: The content of its voice prompt.
 
         Raises `TextNotSpeakableError` if its text has no words.
@@ -163,7 +163,7 @@ class PromptEmbedder:
 
 
 def token_limit(text_tokens: int, max_new_tokens: int) -> int:
-    """Return within how many tokens of codebook 0 a request has to end.
+    """Return the most tokens of codebook 0 that a request may have.
 
     Args:
         text_tokens: How many tokens its text has.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FAILED = -1
-"""Takes the place of a code whose logits are not finite."""
+"""Returned instead of a code whose logits are not finite."""
 
 _SEEDS = 2**64
 _LARGEST_UNIFORM = np.float32(1 - 2**-20)
@@ -42,7 +42,7 @@ class Sampling:
         """Read a checkpoint's `generation_config.json`.
 
         Args:
-            defaults: The file's content. What is missing is what qwen-tts falls back to.
+            defaults: The file's content. Missing values are the defaults of qwen-tts.
             prefix: "subtalker_" for the code predictor.
         """
         given = {name: value for name, value in defaults.items() if value is not None}
@@ -73,8 +73,8 @@ class Sampling:
         # the uniform would then pick the other one. Measured: 74 of 1,440,000 codes changed when
         # summed by rank, none when summed by code.
         # The sum is in double precision, because parallel sums on a GPU may decrease from one code
-        # to the next (https://github.com/pytorch/pytorch/issues/21780), and a uniform in such a gap
-        # would pick a code that was ruled out.
+        # to the next (https://github.com/pytorch/pytorch/issues/21780). A uniform in such a gap
+        # would pick a code that top-k or top-p had excluded.
         summed = probabilities.cumsum(dim=-1, dtype=torch.float64)
         reached = summed <= uniforms.unsqueeze(-1) * summed[:, -1:]
         return reached.sum(dim=-1).clamp_(max=logits.shape[-1] - 1)
@@ -88,7 +88,7 @@ class Sampling:
             probabilities = torch.softmax(likeliest / self.temperature, dim=-1)
             before = probabilities.cumsum(dim=-1) - probabilities
             kept = (before < self.top_p).sum(dim=-1, keepdim=True)
-            # Logits that are NaN would keep none. Then that row fails, but the others must not.
+            # A row whose logits are NaN keeps no code. It fails later, and must not raise here.
             least = likeliest.gather(-1, (kept - 1).clamp_(min=0))
         return logits.masked_fill(logits < least, -torch.inf)
 
@@ -96,8 +96,8 @@ class Sampling:
 def draw_uniforms(seed: int | None, attempt: int, shape: tuple[int, int]) -> Tensor:
     """Draw all the random numbers that a row may need.
 
-    Without a seed they come from the system's entropy. That also holds for a process restored from
-    a memory snapshot, where torch's own generator would start from the same state every time.
+    Without a seed they come from the system's entropy. So they also differ between processes that
+    are restored from one memory snapshot, in which torch's own generator would have the same state.
 
     Args:
         seed: The same seed gives the same numbers.

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from backend.engine.kv_cache import DecodeView, PrefillView
     from backend.engine.sampling import Sampling
 
-_MIN_TOKENS = 2  # as in qwen-tts: speech does not end before
+_MIN_TOKENS = 2  # as in qwen-tts: the fewest frames of a row
 _CONTROL_CODES = 1_024  # as in qwen-tts: the last ids of the vocabulary, which are not speech
 
 
 class Talker:
-    """The layers of a loaded talker. They keep nothing of what they read: that is in a `KVCache`.
+    """The layers of a loaded talker. They are stateless: keys and values are in a `KVCache`.
 
     Args:
         model: The package's `Qwen3TTSTalkerForConditionalGeneration`.
@@ -32,7 +32,7 @@ class Talker:
         reallocations: How often the tables of the rotary embedding have grown, which moves them in
             memory.
 
-    Raises ValueError if the talker has a sliding window, as no published checkpoint does.
+    Raises ValueError if the talker has a sliding window. No published checkpoint has one.
     """
 
     def __init__(self, model: Any) -> None:
@@ -46,12 +46,12 @@ class Talker:
         self.reallocations = 0
 
     def new_cache(self) -> KVCache:
-        """Make an empty KV cache, without room yet."""
+        """Return a KV cache with no memory allocated yet."""
         layer = self._layers[0]
         return KVCache(len(self._layers), layer.key_heads, layer.head_dim, self._like)
 
     def reserve(self, positions: int) -> None:
-        """Compute the rotary embedding of this many positions."""
+        """Compute the tables of the rotary embedding for this many positions."""
         if positions <= len(self._cosines):
             return
         # A position has three coordinates (time, height, width). In speech all are the same, which
@@ -63,7 +63,7 @@ class Talker:
         self.reallocations += 1
 
     def prefill(self, inputs: Tensor, cache: KVCache, row: int, start: int) -> Tensor:
-        """Read several positions of one row.
+        """Run the layers over several new positions of one row.
 
         Args:
             inputs: `(positions, hidden)`.
@@ -81,13 +81,13 @@ class Talker:
         return self._forward(inputs, 1, rotary, views, mask)[-1]
 
     def decode_step(self, inputs: Tensor, cache: KVCache, lengths: Tensor, end: int) -> Tensor:
-        """Read the next position of each of the first rows.
+        """Run the layers over the next position of each of the first rows.
 
         Args:
             inputs: `(rows, hidden)`.
             cache: Has room for them.
             lengths: int64 `(rows,)`, how many positions each row has in the cache.
-            end: More than the longest length; no more than there is room for.
+            end: More than the longest length, and at most what the cache has room for.
 
         Returns:
             Their hidden states, `(rows, hidden)`.
@@ -112,12 +112,12 @@ class Talker:
 
 
 class CodecHead:
-    """Samples the code of codebook 0, the first of each frame, for many rows at once.
+    """Samples the code of codebook 0, the first code of each frame, for many rows at once.
 
     Args:
         talker: The package's `Qwen3TTSTalkerForConditionalGeneration`.
-        sampling: How a code is sampled, after the other rules are applied.
-        repetition_penalty: For codes that a row has had, as in transformers.
+        sampling: How a code is sampled, after the penalty and the masks are applied.
+        repetition_penalty: The penalty for codes that a row had before, as in transformers.
 
     Attributes:
         end_of_speech: The code that ends a row.

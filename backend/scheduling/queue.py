@@ -1,4 +1,4 @@
-"""Where requests wait for the engine: bounded, fair between callers, and safe between threads."""
+"""The queue of requests for the engine: bounded, fair between callers, and thread-safe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backend.scheduling.request import ScheduledPrompt, ScheduledRequest, Schedu
 T = TypeVar("T")
 
 _RECENT = 32
-"""How many of the latest requests the estimate of their cost rests on."""
+"""The expected time of a request is the average of this many recent ones."""
 
 _CLOSED = "the engine is shutting down"
 
@@ -26,12 +26,12 @@ class QueueFullError(Exception):
 class FairQueue(Generic[T]):
     """A bounded queue that serves its callers round-robin. Each caller's items stay in order.
 
-    The caller with the fewest running items comes first. Among callers with equally many, a new
+    The caller with the fewest running items is served first. Among callers with equally many, a new
     caller waits for at most one item of each of the others.
 
     Args:
-        limit: How many items fit in.
-        limit_per_caller: How many of them may belong to one caller.
+        limit: The most items in the queue.
+        limit_per_caller: The most items of one caller.
     """
 
     def __init__(self, *, limit: int, limit_per_caller: int) -> None:
@@ -41,7 +41,7 @@ class FairQueue(Generic[T]):
         self._items: dict[str, deque[T]] = {}
 
     def push(self, caller: str, item: T) -> None:
-        """Put an item behind its caller's other items, or raise `QueueFullError`."""
+        """Append an item to those of its caller. Raises `QueueFullError`."""
         items = self._items.get(caller, deque())
         if len(self) >= self._limit or len(items) >= self._limit_per_caller:
             raise QueueFullError
@@ -49,15 +49,18 @@ class FairQueue(Generic[T]):
         self._items[caller] = items
 
     def next_caller(self, running: Counter[str]) -> str | None:
-        """Name the caller who is served next; None if the queue is empty.
+        """Return the caller to serve next; None if the queue is empty.
 
         Args:
-            running: How many items of each caller have been taken and are not done yet.
+            running: How many items each caller has running, which are no longer in the queue.
         """
         return min(self._items, key=lambda caller: running[caller], default=None)
 
     def pop(self, caller: str) -> T:
-        """Take a caller's first item, which must exist, and put the caller behind the others."""
+        """Remove and return the first item of a caller, who must have one.
+
+        The caller moves to the end of the round-robin order.
+        """
         items = self._items.pop(caller)
         item = items.popleft()
         if items:
@@ -65,7 +68,7 @@ class FairQueue(Generic[T]):
         return item
 
     def remove(self, caller: str, item: T) -> None:
-        """Take an item out, wherever it is; it may have left already."""
+        """Remove an item, if it is still in the queue."""
         items = self._items.get(caller, deque())
         if item in items:
             items.remove(item)
@@ -73,7 +76,7 @@ class FairQueue(Generic[T]):
                 del self._items[caller]
 
     def clear(self) -> list[T]:
-        """Take all items out."""
+        """Remove and return all items."""
         items = [item for own in self._items.values() for item in own]
         self._items.clear()
         return items
@@ -87,9 +90,10 @@ class SchedulerLimits:
     """How many requests may run and wait at once.
 
     Attributes:
-        rows: The sentences that are spoken in one batch; at least one.
-        waiting: The requests of a kind (speech, voice prompts) that may wait; one more is refused.
-        waiting_per_caller: How many of them may belong to one caller.
+        rows: The most sentences in one batch; at least one.
+        waiting: The most waiting requests of each kind (speech, voice prompts). Further ones are
+            refused.
+        waiting_per_caller: The most waiting requests of each kind of one caller.
     """
 
     rows: int = 16
@@ -98,23 +102,24 @@ class SchedulerLimits:
 
     @property
     def rows_for_new_callers(self) -> int:
-        """The rows that only a caller without a running sentence may take.
+        """How many rows are reserved for callers without a running sentence.
 
-        A quarter of the rows, so that new callers start at the next frame even while others speak
-        for minutes. It is rounded up: one caller never takes both of two rows. With a single row
-        the rule changes nothing, because its caller cannot have a second one.
+        A quarter of the rows, rounded up. So a new caller starts at the next frame even while
+        others generate for minutes, and one caller never takes both of two rows. With a single row
+        the reservation has no effect, because its caller cannot have a second one.
         """
         return math.ceil(self.rows / 4)
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the engine has to do now.
+    """The engine's current load.
 
     Attributes:
-        waiting: Requests that wait.
-        running: Requests that the engine works on.
-        seconds_per_request: Of the engine's time, lately; None before the first request ended.
+        waiting: The number of waiting requests.
+        running: The number of requests that the engine works on.
+        seconds_per_request: The engine's time for a request, averaged over recent ones; None before
+            the first one has ended.
     """
 
     waiting: int
@@ -129,7 +134,7 @@ class Load:
 
 
 class RequestQueue:
-    """The requests of all callers, from which one engine thread takes its work.
+    """The requests of all callers. One engine thread takes them.
 
     Args:
         limits: How many requests may run and wait at once.
@@ -148,7 +153,7 @@ class RequestQueue:
     def put(self, request: ScheduledRequest[Any]) -> None:
         """Add a request.
 
-        Raises `BackendBusyError` if there is no room, and `BackendUnavailableError` once closed.
+        Raises `BackendBusyError` if the queue is full, and `BackendUnavailableError` once closed.
         """
         with self._changed:
             self._check_open()
@@ -159,14 +164,14 @@ class RequestQueue:
             self._changed.notify()
 
     def check_room(self) -> None:
-        """Raise what `put` would raise for a sentence of a caller who has no other requests."""
+        """Raise the error that `put` would raise for a sentence of a new caller, if any."""
         with self._changed:
             self._check_open()
             if len(self._speech) >= self._limits.waiting:
                 raise BackendBusyError(self.load().seconds_left)
 
     def cancel(self, request: ScheduledRequest[Any]) -> None:
-        """Take a waiting request out, or have the engine stop a running one."""
+        """Remove a waiting request, or have the engine stop a running one."""
         with self._changed:
             request.is_over = True
             self._waiting(request).remove(request.caller, request)
@@ -181,7 +186,7 @@ class RequestQueue:
             self.cancel(request)
 
     def load(self) -> Load:
-        """Say what the engine has to do now."""
+        """Return the engine's current load."""
         with self._changed:
             recent = self._recent_seconds
             return Load(
@@ -201,7 +206,7 @@ class RequestQueue:
             self._changed.notify()
 
     def wait_for_work(self) -> bool:
-        """Sleep until a request waits or runs; return False once closed."""
+        """Block until a request waits or runs; return False once closed."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._is_closed or self._running or self._speech or self._prompts
@@ -209,7 +214,7 @@ class RequestQueue:
             return not self._is_closed
 
     def take_prompt(self) -> ScheduledPrompt | None:
-        """Take the voice prompt to make next; from then on it runs."""
+        """Take the next voice prompt out of the queue, and count it as running."""
         with self._changed:
             # Prompts are made one at a time, so no caller has one running.
             caller = self._prompts.next_caller(Counter())
@@ -220,17 +225,17 @@ class RequestQueue:
             return request
 
     def take_speech(self) -> list[ScheduledSpeech]:
-        """Take the sentences that get a row now; from then on they run."""
+        """Take the sentences that get a row now out of the queue, and count them as running."""
         requests = []
         with self._changed:
-            while (caller := self._next_speaker()) is not None:
+            while (caller := self._next_speech_caller()) is not None:
                 request = self._speech.pop(caller)
                 self._running.add(request)
                 requests.append(request)
         return requests
 
     def end(self, request: ScheduledRequest[Any]) -> None:
-        """Note that the engine is done with a running request."""
+        """Record that the engine is done with a running request."""
         with self._changed:
             self._running.remove(request)
             self._recent_seconds.append(request.engine_seconds)
@@ -243,7 +248,7 @@ class RequestQueue:
         """The queue for a request of this kind."""
         return self._speech if isinstance(request, ScheduledSpeech) else self._prompts
 
-    def _next_speaker(self) -> str | None:
+    def _next_speech_caller(self) -> str | None:
         """The caller whose sentence gets the next row; None if none waits or no row is free."""
         rows = Counter(
             request.caller for request in self._running if isinstance(request, ScheduledSpeech)

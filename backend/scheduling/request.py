@@ -1,4 +1,4 @@
-"""Requests to the engine: its thread writes their results, their callers' event loops read them."""
+"""Scheduled requests: the engine's thread writes their results, event loops read them."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ Result = TypeVar("Result")
 class ScheduledRequest(Generic[Result]):
     """A request that waits for the engine or runs on it, and the stream of its results.
 
-    One task reads the results with `async for`. They are buffered, so a slow reader never holds up
-    the engine. The request itself bounds how many there can be.
+    One task reads the results with `async for`. They are buffered, so a slow reader never delays
+    the engine. The buffer needs no bound, because the length of a request's result is limited.
 
-    Must be made in a running event loop. `deliver`, `finish` and `fail` may be called from any
-    thread; what comes after the first end is ignored.
+    Must be created in a running event loop. `deliver`, `finish` and `fail` may be called from any
+    thread. They do nothing once the request is over.
 
     Args:
-        caller: Whose request it is.
+        caller: The caller that the request counts for.
 
     Attributes:
         is_over: Whether it has finished, failed or been cancelled.
-        engine_seconds: Its share of the engine's time so far; a batch shares its time equally.
+        engine_seconds: The engine's time that it has used so far. The time of a batch is divided
+            equally among its requests.
     """
 
     def __init__(self, caller: str) -> None:
@@ -45,16 +46,16 @@ class ScheduledRequest(Generic[Result]):
         self._loop = asyncio.get_running_loop()
 
     def deliver(self, result: Result) -> None:
-        """Hand over a part of the result."""
+        """Pass a part of the result to the reader."""
         if not self.is_over:
             self._post(result)
 
     def finish(self) -> None:
-        """Say that all of the result was delivered."""
+        """End the results: all of them were delivered."""
         self._end(None)
 
     def fail(self, error: SpeechError) -> None:
-        """Say why there are no more results."""
+        """End the results with an error."""
         self._end(error)
 
     def __aiter__(self) -> Self:
@@ -84,7 +85,7 @@ class ScheduledSpeech(ScheduledRequest[PcmChunk]):
     """A sentence to be spoken.
 
     Args:
-        request: What to say, for whom, and how.
+        request: The text, the voice prompt and the options.
     """
 
     def __init__(self, request: SpeechRequest) -> None:
@@ -93,7 +94,7 @@ class ScheduledSpeech(ScheduledRequest[PcmChunk]):
         self._samples = 0
 
     def deliver_chunk(self, chunk: SpeechChunk, sample_rate: int) -> None:
-        """Hand over a chunk from the engine, as PCM at `sample_rate` Hz."""
+        """Pass a chunk from the engine to the reader, as PCM at `sample_rate` Hz."""
         if chunk.restarts:
             self._samples = 0
         first, self._samples = self._samples, self._samples + len(chunk.samples)
@@ -106,10 +107,10 @@ class ScheduledPrompt(ScheduledRequest[VoicePrompt]):
     """A voice prompt to be made; the prompt is its only result.
 
     Args:
-        samples: The reference clip, as `Engine.make_prompt` takes it.
-        transcript: What is said in it, if that is known.
+        samples: The reference clip, as for `Engine.make_prompt`.
+        transcript: What is said in the clip, if that is known.
         consent: Who attested that the voice may be cloned.
-        caller: Whose request it is.
+        caller: The caller that the request counts for.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """Continuous batching: requests of many callers share one engine.
 
-A loaded model serves one thread, and speaks a batch for little more than the price of one sentence.
-So one worker thread owns the engine and moves all running sentences on by a codec frame at a time.
-Between two frames it adds waiting requests to the batch, and removes finished and cancelled ones.
-A request that gets no row waits, in a queue that is bounded and fair between callers.
+A loaded model can be used by one thread only, and a batch takes little longer than one sentence. So
+one worker thread owns the engine, and generates all running sentences together, one codec frame at
+a time. Between two frames it adds waiting requests to the batch, and removes finished and cancelled
+ones. If no row is free, a request waits in a queue that is bounded and fair between callers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Load", "Scheduler", "SchedulerLimits"]
 
-_STEP_SECONDS = 30.0  # far beyond any single step of the model
+_STEP_SECONDS = 30.0  # far longer than any single step of the model
 
 Request = TypeVar("Request", bound=ScheduledRequest[Any])
 
@@ -55,18 +55,18 @@ class Scheduler:
     async def close(self) -> None:
         """Fail all requests at once with `BackendUnavailableError`, and wait for the engine.
 
-        Raises `BackendUnavailableError` if the model does not come back from its last step.
+        Raises `BackendUnavailableError` if the model's last step does not return in time.
         """
         self._queue.close()
         if not await asyncio.to_thread(self._worker.join, _STEP_SECONDS):
             raise BackendUnavailableError("the model hangs; its process should be ended")
 
     def check_room(self) -> None:
-        """Raise what a new caller's request would get now, if it would be refused."""
+        """Raise the error that a new caller's request would get now, if it would be refused."""
         self._queue.check_room()
 
     def load(self) -> Load:
-        """Say what the engine has to do now."""
+        """Return the engine's current load."""
         return self._queue.load()
 
     @property
@@ -92,7 +92,7 @@ class Scheduler:
             samples: The reference clip.
             transcript: What is said in it, if that is known.
             consent: Who attested that the voice may be cloned.
-            caller: Whose request it is.
+            caller: The caller that the request counts for.
             deadline: The seconds after which it fails; None for no such limit.
         """
         request = ScheduledPrompt(samples, transcript, consent, caller)
@@ -102,13 +102,13 @@ class Scheduler:
     def submit(
         self, request: SpeechRequest, *, deadline: float | None = None
     ) -> AbstractContextManager[ScheduledSpeech]:
-        """Have a sentence spoken. The context gives the stream of its chunks, for `async for`.
+        """Return a context manager whose value is the stream of a sentence's chunks.
 
         Entering the context puts the request into the queue. Leaving it cancels the request, unless
         it is done.
 
         Args:
-            request: What to say, for whom, and how.
+            request: The text, the voice prompt and the options.
             deadline: The seconds after which it fails; None for no such limit.
         """
         return self._scheduled(ScheduledSpeech(request), deadline)

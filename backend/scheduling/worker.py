@@ -1,4 +1,4 @@
-"""The one thread that uses the engine. It moves all running sentences on, frame by frame."""
+"""The one thread that uses the engine. It generates all running sentences, frame by frame."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 
 
 class EngineWorker:
-    """A thread that owns an engine and works off a queue until that is closed.
+    """A thread that owns an engine and serves a queue until the queue is closed.
 
     Args:
         engine: Nothing else may use it from now on.
         queue: Where the requests come from.
-        rows: The most sentences of a batch.
+        rows: The most sentences in a batch.
 
     Attributes:
         crashes_in_a_row: How many calls of the model have crashed since the last success.
@@ -38,7 +38,7 @@ class EngineWorker:
         self._queue = queue
         self._rows = rows
         self._loop: SpeechLoop | None = None
-        self._running: dict[int, ScheduledSpeech] = {}  # by their numbers in the loop
+        self._running: dict[int, ScheduledSpeech] = {}  # by the number that the loop gave them
         self._frame_seconds_due = 0.0
         self.crashes_in_a_row = 0
         # A daemon: a step of the model that never ends must not keep the process alive.
@@ -46,7 +46,7 @@ class EngineWorker:
         self._thread.start()
 
     def join(self, timeout: float) -> bool:
-        """Wait at most so many seconds for the thread to end; return whether it has."""
+        """Wait at most `timeout` seconds for the thread to end; return whether it has."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -61,9 +61,9 @@ class EngineWorker:
 
     def _make_prompt(self) -> None:
         """Make a voice prompt, if one waits and the running sentences can spare the time."""
-        # A prompt of a long clip delays the running sentences by several frames. Afterwards frames
-        # get as much time as it took. So frames get half of the time however many prompts wait, and
-        # a model that needs less than 40 ms for a frame of 80 ms keeps up with playback.
+        # A prompt of a long clip delays the running sentences by several frames. So before the next
+        # prompt, frames get as much time as this one took, and half of the time however many
+        # prompts wait. A model that generates an 80 ms frame in 40 ms then keeps up with playback.
         if self._running and self._frame_seconds_due > 0:
             return
         request = self._queue.take_prompt()
@@ -74,7 +74,7 @@ class EngineWorker:
         try:
             made = self._engine.make_prompt(request.samples, request.transcript, request.consent)
             self.crashes_in_a_row = 0
-        except Exception as error:  # noqa: BLE001 - whatever the model does, the worker lives on
+        except Exception as error:  # noqa: BLE001 - the worker must survive any error of the model
             made = self._explain(error)
         request.engine_seconds = self._frame_seconds_due = time.monotonic() - began
         self._queue.end(request)
@@ -92,18 +92,18 @@ class EngineWorker:
         try:
             if self._loop is None:
                 self._loop = self._engine.open(self._rows)
-        except Exception as error:  # noqa: BLE001 - whatever the model does, the worker lives on
+        except Exception as error:  # noqa: BLE001 - the worker must survive any error of the model
             self._note_crash(error)
             self._fail_all(requests)
             return
         for request in requests:
             try:
                 self._running[self._loop.add(request.request)] = request
-            except Exception as error:  # noqa: BLE001 - whatever the model does, the worker lives on
+            except Exception as error:  # noqa: BLE001 - the worker must survive any error
                 self._end(request, self._explain(error))
 
     def _step(self) -> None:
-        """Move every sentence on by a frame, and remove the cancelled ones from the batch."""
+        """Generate one frame of every sentence, and remove cancelled sentences from the batch."""
         if self._loop is None:
             return
         try:
@@ -111,7 +111,7 @@ class EngineWorker:
             while (chunk := self._next_chunk(chunks)) is not None:
                 self._deliver(chunk)
             self._remove_cancelled(self._loop)
-        except Exception as error:  # noqa: BLE001 - whatever the model does, the worker lives on
+        except Exception as error:  # noqa: BLE001 - the worker must survive any error of the model
             self._note_crash(error)
             self._loop = None  # so that its memory is free before another one is opened
             lost, self._running = self._running, {}
@@ -146,7 +146,7 @@ class EngineWorker:
             self._end(request, _crashed())
 
     def _end(self, request: ScheduledSpeech, error: SpeechError | None) -> None:
-        # The queue is told first: the caller, once told, may ask for the next estimate at once.
+        # The queue is updated first, because the caller may read its load once the request ends.
         self._queue.end(request)
         if error is None:
             request.finish()
@@ -154,14 +154,14 @@ class EngineWorker:
             request.fail(error)
 
     def _explain(self, error: Exception) -> SpeechError:
-        """Turn what the engine raised for a request into what its caller is told."""
+        """Turn an exception of the engine into the error for the request's caller."""
         if isinstance(error, SpeechError):
             return error
         self._note_crash(error)
         return _crashed()
 
     def _note_crash(self, error: Exception) -> None:
-        """Log where the model failed, but not its message, which may quote the text."""
+        """Log the traceback of a crash, but not its message, which may quote the text."""
         self.crashes_in_a_row += 1
         where = "".join(traceback.format_tb(error.__traceback__))
         log.error("the model failed with %s at\n%s", type(error).__name__, where)

@@ -1,8 +1,8 @@
-"""Perth's watermarking networks, driven frame by frame. Nothing else uses `resemble-perth`.
+"""Perth's watermarking networks, run frame by frame. Only this module uses `resemble-perth`.
 
 The package marks whole recordings, at 32 kHz. Its networks take spectral frames of 64 ms every
-10 ms, up to 2 kHz. Here frames of that length are cut from speech at 24 kHz, whose bins are as far
-apart (15.625 Hz), so the speech need not be resampled. The marking network keeps the past frames
+10 ms, up to 2 kHz. Here frames of 64 ms are cut from speech at 24 kHz. Their bins have the same
+width (15.625 Hz), so the speech need not be resampled. The marking network keeps the past frames
 that it needs, so it can be fed piece by piece.
 """
 
@@ -20,14 +20,14 @@ from backend.contract import REFERENCE_SAMPLE_RATE, BackendUnavailableError
 
 _WEIGHTS = Path("implicit", "perth_net_250000.pth.tar")
 _HEADROOM_DECIBELS = 15
-"""Perth's `normalize` puts this level at 1."""
+"""The level, in dB, that Perth's `normalize` maps to 1."""
 
 _SIDE_FRAMES = 3
-"""Frames that a convolution sees on either side of the one it is about."""
+"""How many frames before and after each frame a convolution takes into account."""
 
 
 def load_perth(device: str) -> Any:
-    """Load Perth's `PerthNet` with the weights that its wheel carries. Takes seconds.
+    """Load Perth's `PerthNet` with the weights from its wheel. Takes seconds.
 
     Raises `BackendUnavailableError` if the package, or something it needs, is not installed.
     """
@@ -35,7 +35,7 @@ def load_perth(device: str) -> Any:
         with warnings.catch_warnings():
             # Perth finds its weights with pkg_resources, which setuptools has deprecated.
             warnings.filterwarnings("ignore", message=".*pkg_resources")
-            # Imported here because this brings librosa, which takes seconds.
+            # Imported here because it imports librosa, which takes seconds.
             from perth.perth_net import PREPACKAGED_MODELS_DIR  # noqa: PLC0415
             from perth.perth_net.perth_net_implicit.config import default_hp  # noqa: PLC0415
             from perth.perth_net.perth_net_implicit.model.perth_net import (  # noqa: PLC0415
@@ -46,7 +46,7 @@ def load_perth(device: str) -> Any:
             f"the watermark cannot be loaded without {error.name}: "
             "install resemble-perth and setuptools<81"
         ) from error
-    # PerthNet.load would print to the standard output.
+    # Not `PerthNet.load`, which prints to the standard output.
     net = PerthNet(default_hp)
     path = Path(PREPACKAGED_MODELS_DIR, _WEIGHTS)
     net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["model"])
@@ -54,10 +54,10 @@ def load_perth(device: str) -> Any:
 
 
 class SpectralFrames:
-    """Perth's frames of speech at `REFERENCE_SAMPLE_RATE`.
+    """Cuts speech at `REFERENCE_SAMPLE_RATE` into frames as Perth's networks expect them.
 
     Attributes:
-        length: Samples of a frame.
+        length: How many samples a frame has.
         hop: Samples from the start of one frame to the start of the next.
     """
 
@@ -85,20 +85,21 @@ class SpectralFrames:
 
     def levels(self, spectra: torch.Tensor) -> torch.Tensor:
         """Loudness as the networks measure it, like `spectra`: 0 at -180 dB, 1 at 15 dB."""
-        # A magnitude grows with the samples of its frame; the networks were trained on Perth's.
+        # Magnitudes grow with the number of samples in a frame. The networks were trained on
+        # frames of Perth's length.
         magnitudes = spectra.abs() * (self._perth_length / self.length)
         decibels = 20 * magnitudes.clamp(self._floor).log10()
         return (decibels - _HEADROOM_DECIBELS) / self._decibel_range + 1
 
     def difference(self, spectra: torch.Tensor, raised: torch.Tensor) -> torch.Tensor:
-        """The sound to add so that the levels of the lowest bins change.
+        """The signal to add so that the levels of the lowest bins change.
 
         Args:
             spectra: `(frames, bins)` with one frame or more, as from `spectra`.
             raised: By how much the `levels` change, `(frames, fewer bins)`.
 
         Returns:
-            The overlapped sound of the frames: `((frames - 1) * hop + length,)`.
+            The overlap-added frames: `((frames - 1) * hop + length,)`.
         """
         gains = 10 ** (raised * (self._decibel_range / 20)) - 1
         added = spectra[:, : raised.shape[1]] * gains
@@ -117,8 +118,8 @@ class SpectralFrames:
 class StreamingEncoder:
     """Perth's marking network, fed with the frames of one recording piece by piece.
 
-    It has five convolutions, each of which sees 3 frames on either side. So its output is 15 frames
-    behind its input, and equals the network's output for all frames at once.
+    It has five convolutions, each of which needs 3 frames on either side. So its output is 15
+    frames behind its input. It equals the network's output for all frames at once.
     """
 
     def __init__(self, net: Any) -> None:
@@ -130,11 +131,11 @@ class StreamingEncoder:
         self._past = [self._padding for _ in convolutions]
 
     def __call__(self, levels: torch.Tensor, *, is_last: bool) -> torch.Tensor:
-        """Take the levels of the next frames; return the changes of levels that are known by now.
+        """Take the levels of the next frames; return the level changes that are complete.
 
         Args:
             levels: `(frames, bins)`.
-            is_last: No frame follows, so all remaining changes are returned.
+            is_last: Whether no frame follows. Then all remaining changes are returned.
 
         Returns:
             `(frames, bins)`; more or fewer frames than were given, possibly none.

@@ -1,12 +1,12 @@
 """Marks speech with an inaudible watermark, and finds the watermark in recordings.
 
 The watermark is Perth's (`resemble-perth`): one network raises or lowers each spectral bin up to
-2 kHz by at most 6 dB, another one detects that. Only the difference, 15 dB below the speech, is
-added to it. A recording may come in pieces; the result does not depend on where it is cut.
+2 kHz by at most 6 dB, and another network detects that. Only the difference is added to the speech,
+15 dB below it. A recording may come in pieces; the result does not depend on where it is cut.
 
 The mark depends on the 150 ms that follow, so a stream's output is up to
-`MarkingStream.DELAY_SECONDS` behind its input. It is not padded: the first pieces return less than
-was pushed, maybe nothing, and `finish` returns the rest.
+`MarkingStream.DELAY_SECONDS` behind its input. The output is not padded: the first pieces return
+fewer samples than were pushed, maybe none, and `finish` returns the rest.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHORTEST_DETECTION_SECONDS = 0.3
-"""In a shorter recording a watermark cannot be told from chance."""
+"""In a shorter recording a watermark cannot be detected reliably."""
 
 _SLICE = 10 * REFERENCE_SAMPLE_RATE
-"""Longer recordings are marked and searched in slices of so many samples, to bound the memory."""
+"""Longer recordings are processed in slices of this many samples, to limit the memory."""
 
 
 class Watermarker:
@@ -37,7 +37,7 @@ class Watermarker:
     """
 
     THRESHOLD = 0.5
-    """The confidence from which on a recording counts as marked."""
+    """A recording with at least this confidence counts as marked."""
 
     def __init__(self, device: str = "cpu") -> None:
         """Load the networks, which takes seconds.
@@ -48,7 +48,7 @@ class Watermarker:
         self._frames = SpectralFrames(self._net)
 
     def mark(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Mark a whole recording. Returns as many samples, in [-1, 1]."""
+        """Mark a whole recording. The result has the same number of samples, in [-1, 1]."""
         stream = self.stream()
         starts = range(0, len(samples), _SLICE)
         marked = [stream.push(samples[start : start + _SLICE]) for start in starts]
@@ -60,11 +60,11 @@ class Watermarker:
 
     @torch.inference_mode()
     def confidence(self, samples: NDArray[np.float32]) -> float:
-        """How certain it is that a recording, or a part of it, is marked: from 0 to 1.
+        """The confidence, from 0 to 1, that a recording or a part of it is marked.
 
         Reliable for a second or more of speech, also after Ogg/Opus at 24 kbit/s. Silence and noise
-        never count as marked, but a pure tone may: Perth was trained on speech. A recording of less
-        than `SHORTEST_DETECTION_SECONDS` has 0.
+        never count as marked, but a pure tone may, because Perth was trained on speech. The
+        confidence is 0 for less than `SHORTEST_DETECTION_SECONDS`.
         """
         audio = torch.from_numpy(np.array(samples, np.float32)).to(self._net.device)
         shortest = SHORTEST_DETECTION_SECONDS * REFERENCE_SAMPLE_RATE
@@ -80,17 +80,17 @@ class Watermarker:
 
 
 class MarkingStream:
-    """Marks one recording that comes in pieces of any length. For one thread at a time.
+    """Marks one recording that comes in pieces of any length. Not thread-safe.
 
-    Pieces of 80 ms cost three times as much as the whole recording at once, pieces of 320 ms 1.5
-    times.
+    Pieces of 80 ms take three times as long as the whole recording at once. Pieces of 320 ms take
+    1.5 times as long.
     """
 
     DELAY_SECONDS = 0.214
-    """The most by which the output is behind the input: a frame and the network's look-ahead."""
+    """The longest delay of the output: a frame and the frames that the network looks ahead."""
 
     def __init__(self, net: Any, frames: SpectralFrames) -> None:
-        """Use `Watermarker.stream`."""
+        """Not to be called directly: use `Watermarker.stream`."""
         self._frames = frames
         self._encoder = StreamingEncoder(net)
         # Frames are centred on multiples of the hop: the first begins half a frame early.
@@ -103,7 +103,7 @@ class MarkingStream:
         self._is_finished = False
 
     def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take the next piece `(n,)`; return what can be marked by now, which may be nothing."""
+        """Take the next piece `(n,)`; return the samples that can be marked now, possibly none."""
         if self._is_finished:
             raise ValueError("the recording is finished")
         self._pushed += len(samples)
@@ -111,7 +111,7 @@ class MarkingStream:
         return self._advance(samples)
 
     def finish(self) -> NDArray[np.float32]:
-        """Return the rest, so that as many samples came back as were pushed."""
+        """Return the remaining samples. In all, as many are returned as were pushed."""
         if self._is_finished:
             raise ValueError("the recording is finished")
         self._is_finished = True
@@ -135,7 +135,7 @@ class MarkingStream:
         return self._add(self._frames.difference(due, raised))
 
     def _add(self, difference: torch.Tensor) -> NDArray[np.float32]:
-        """Add the overlapped sound of some frames to the samples that wait for it."""
+        """Add the overlap-added signal of some frames to the samples that are not marked yet."""
         difference[: len(self._overlap)] += self._overlap
         complete = len(difference) if self._is_finished else len(difference) - len(self._overlap)
         self._overlap = difference[complete:]

@@ -1,6 +1,7 @@
-"""The checkpoints that the decode loop is measured on, and how much is measured on each.
+"""The checkpoints that the decode loop is measured on, and what is measured on each.
 
-Their speech never ends by itself, so that both sides can be asked for exactly as many frames.
+With these weights the end of speech is never sampled, so that both sides generate exactly the
+requested number of frames.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _ENDLESS = {"end_of_speech_scale": 0.0}
 
 _MINIATURE = {**_ENDLESS, "talker_layers": 4, "predictor_layers": 5}
-"""As many residual layers as the published checkpoints have."""
+"""The code predictor has as many layers as in the published checkpoints."""
 
 _TRUE_SHAPE = {
     **_ENDLESS,
@@ -45,9 +46,9 @@ _TRUE_SHAPE = {
     "codec_sliding_window": 72,
     "decoder_channels": 1_536,
 }
-"""Talker, code predictor and codec decoder of Qwen3-TTS-12Hz-0.6B-Base, by its config.json. What a
-frame does not use stays small: the text embedding has the miniature's 273 tokens instead
-of 151,936, and the codec's encoder is the miniature's."""
+"""Talker, code predictor and codec decoder of Qwen3-TTS-12Hz-0.6B-Base, by its config.json. Modules
+that a frame does not use are those of the miniature: the text embedding, with 273 tokens instead of
+151,936, and the codec's encoder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +56,17 @@ class Plan:
     """What is measured on a checkpoint.
 
     Attributes:
-        sizes: What `build_miniature` makes it from; None for a folder that exists already.
-        threads: Of torch; None is torch's own choice.
-        reference_seconds: Of the voice's reference clip.
-        frames: Of each request.
-        repeats: Of each measurement.
-        codec_seconds: Lengths of speech to decode.
-        codec_repeats: Of each of them.
-        one_pass_seconds: The longest of them that is also decoded in one pass, whose memory grows
-            with it, by 0.2 GB a second with the published codec.
-        has_callers: Whether several callers at the same time are measured.
-        has_limit: Whether memory bandwidth limits its speed.
+        sizes: The arguments of `build_miniature`; None for an existing folder.
+        threads: The number of torch's threads; None for torch's default.
+        reference_seconds: The length of the reference clip.
+        frames: The number of frames of each request.
+        repeats: How often each measurement is repeated.
+        codec_seconds: The lengths of speech to decode with the codec.
+        codec_repeats: How often each of these is repeated.
+        one_pass_seconds: The longest of these lengths that is also decoded in one pass. One pass
+            needs 0.2 GB of memory for each second with the published codec.
+        has_callers: Whether several simultaneous callers are measured.
+        has_limit: Whether the speed is compared with the memory bandwidth.
     """
 
     sizes: Mapping[str, Any] | None
@@ -122,12 +123,12 @@ _FOLDER = Plan(
 
 
 def plan_for(model: str) -> Plan:
-    """Say what is measured on a model: a name of `PLANS`, or a checkpoint's folder."""
+    """Return the plan for a model: a name of `PLANS`, or a checkpoint's folder."""
     return PLANS.get(model, _FOLDER)
 
 
 def prepare(model: str, folder: Path) -> str:
-    """Make the model ready in `folder`, with torch's threads set; return its checkpoint."""
+    """Set torch's threads, and build the model in `folder` if needed; return its checkpoint."""
     plan = plan_for(model)
     if plan.threads is not None:
         torch.set_num_threads(plan.threads)

@@ -1,4 +1,4 @@
-"""What the codec costs for each frame: in pieces with its state, and in one pass."""
+"""Measures the codec's time for each frame: in pieces with its state, and in one pass."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ def measure_codec(
 ) -> dict[str, dict[str, float]]:
     """Compare the milliseconds for a frame, at several lengths of speech.
 
-    The other sides are the package's own decode, which takes 300 frames at a time and repeats 25 of
-    them, and its decoder over all frames at once; "ratio" compares with the cheaper of the two.
+    The codec in pieces is compared with the package's own `decode`, which takes 300 frames at a
+    time and decodes 25 of them again, and with its decoder over all frames at once. "ratio" is the
+    ratio to the faster of the two.
     """
     return {
         str(seconds): _at_length(ours, package, plan, seconds) for seconds in plan.codec_seconds
@@ -53,7 +54,7 @@ def _at_length(
 
 
 def _stream(ours: EngineParts, codes: torch.Tensor) -> None:
-    """Decode in the chunks in which the engine does."""
+    """Decode in the same chunks as the engine."""
     first, rest = codes.tensor_split([sum(FIRST_CHUNK_FRAMES)], dim=1)
     ours.decode_in_pieces(
         [

@@ -1,4 +1,4 @@
-"""The engine taken apart: what its talker, its code predictor and its codec take by themselves."""
+"""Runs the parts of an engine separately: its language model and its codec."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from backend.engine.prompt_embeds import PreparedRequest
 
 SEED = 1
-"""The same each time, so that the speech is as long each time."""
+"""Always the same, so that the speech always has the same length."""
 
 SAMPLES_A_FRAME = 1_920
 
@@ -31,8 +31,8 @@ class LanguageRun:
     """One request through the language model: talker and code predictor.
 
     Attributes:
-        prompt_seconds: Until its prefill was complete and the first code sampled.
-        frame_seconds: For each frame after that.
+        prompt_seconds: The time until the prefill was complete and the first code sampled.
+        frame_seconds: The time for each frame after that.
     """
 
     prompt_seconds: float
@@ -40,15 +40,15 @@ class LanguageRun:
 
     @property
     def seconds(self) -> float:
-        """For all of it."""
+        """The total time."""
         return self.prompt_seconds + sum(self.frame_seconds)
 
 
 class EngineParts:
-    """An engine, and a voice to ask it with. For one thread.
+    """An engine, and a voice for its requests. Not thread-safe.
 
     Args:
-        engine: Idle, and without a watermark, because the package has none.
+        engine: An idle engine without a watermark, because the package has none.
         prompt: The voice, in in-context mode.
 
     Attributes:
@@ -60,7 +60,7 @@ class EngineParts:
     def __init__(self, engine: Engine, prompt: VoicePrompt) -> None:
         self._engine = engine
         self._prompt = prompt
-        model: Any = engine._model  # noqa: SLF001 - this module takes the engine apart
+        model: Any = engine._model  # noqa: SLF001 - this class measures the engine's parts
         self.talker = model.talker
         self.code_groups: int = model.config.talker_config.num_code_groups
         self.codebook_size: int = model.speech_tokenizer.config.decoder_config.codebook_size
@@ -70,7 +70,7 @@ class EngineParts:
 
     @torch.inference_mode()
     def run_language(self, text: str, frames: int) -> LanguageRun:
-        """Make codec frames of a text: at most this many."""
+        """Generate at most this many codec frames of a text, without decoding them."""
         laps = [time.perf_counter()]
         limit = frames + 1
         batch = Batch[Row](self._parts, rows=1, max_tokens=limit, recorder=self._recorder)
@@ -87,7 +87,7 @@ class EngineParts:
         return LanguageRun(prompt_seconds, frame_seconds)
 
     def run(self, text: str, frames: int) -> tuple[int, float]:
-        """Speak at most this many frames of a text; return how many, and the seconds."""
+        """Generate and decode at most this many frames; return their number and the seconds."""
         began = time.perf_counter()
         loop = self._engine.open(1)
         loop.add(SpeechRequest(text, self._prompt, seed=SEED))
@@ -110,7 +110,7 @@ class EngineParts:
         return torch.randint(self.codebook_size, shape, generator=generator).to(self.talker.device)
 
     def decode_reference(self, text: str, shift: int) -> None:
-        """Decode the voice's reference. Each shift of its frames is another reference."""
+        """Decode the voice's reference, with its frames shifted so that it is not cached."""
         self._codec.open(self._prepare(text).reference_codes.roll(shift, 0))
 
     def _prepare(self, text: str) -> PreparedRequest:

@@ -1,4 +1,4 @@
-"""How long the first chunk of a request takes: alone, and while others speak."""
+"""Measures the time to a request's first chunk: alone, and while other requests run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from benchmarks.our_service import OurService
 
 FIRST_FRAMES = 4
-"""Of the first chunk, as the target has it."""
+"""The number of frames in the first chunk."""
 
 OTHERS = 7
-"""Requests that run while a new one comes."""
+"""The number of requests that run while a new one arrives."""
 
 _FRAMES = 8
 _NEW_REQUESTS = 5
@@ -28,17 +28,17 @@ def measure_first_chunk(ours: EngineParts, text: str, repeats: int) -> dict[str,
     """Compare the time until the first chunk with that of its parts.
 
     Args:
-        ours: Idle.
-        text: What is asked for.
+        ours: An idle engine.
+        text: The text of the requests.
         repeats: How often each is measured.
 
     Returns:
-        Milliseconds. "ratio" is what the first chunk takes after its prefill, divided by four
-        frames and one call of the codec. "new_reference_ms" is added for a voice that is not among
-        the latest.
+        Milliseconds. "ratio" is the time from the prefill to the first chunk, divided by the time
+        of four frames and one call of the codec. "new_reference_ms" is the additional time for a
+        voice whose reference is not cached.
     """
     codes = ours.random_codes(FIRST_FRAMES)
-    shifts = count(1)  # so that no reference has been decoded before
+    shifts = count(1)  # so that no reference is cached
     ours.run(text, FIRST_FRAMES)
     cost = compare(
         repeats,
@@ -58,10 +58,10 @@ def measure_first_chunk(ours: EngineParts, text: str, repeats: int) -> dict[str,
 
 
 def measure_with_others(service: OurService, text: str, repeats: int) -> dict[str, float]:
-    """Compare the milliseconds until the first chunk: alone, and while seven others speak.
+    """Compare the milliseconds until the first chunk: alone, and while seven other requests run.
 
     Args:
-        service: Idle.
+        service: An idle service.
         text: The text of all requests.
         repeats: How often it is measured, with several new requests each time.
     """
@@ -85,7 +85,7 @@ async def _new_requests(service: OurService, text: str) -> float:
 async def _with_others(service: OurService, text: str) -> float:
     begun = [asyncio.Event() for _ in range(OTHERS)]
     others = [
-        asyncio.create_task(_speak_on(service, text, f"other {number}", event))
+        asyncio.create_task(_read_all(service, text, f"other {number}", event))
         for number, event in enumerate(begun)
     ]
     await asyncio.gather(*(event.wait() for event in begun))
@@ -98,7 +98,7 @@ async def _with_others(service: OurService, text: str) -> float:
     return milliseconds
 
 
-async def _speak_on(service: OurService, text: str, caller: str, begun: asyncio.Event) -> None:
+async def _read_all(service: OurService, text: str, caller: str, begun: asyncio.Event) -> None:
     async with aclosing(service.listen(text, caller)) as speech:
         async for _ in speech:
             begun.set()

@@ -1,7 +1,7 @@
-"""How fast a machine could speak if it only had to read the weights.
+"""Computes how fast a machine could generate frames if it only had to read the weights.
 
 A single request does one or two multiplications with each weight that it reads. So memory bandwidth
-sets the limit: the bytes that a frame reads, divided by the rate at which they can be read.
+limits its speed: a frame takes at least the bytes that it reads, divided by the bandwidth.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from qwen_tts.core.models.modeling_qwen3_tts import Qwen3TTSTalkerForConditional
 from backend.weights.checkpoints import choose_number_format
 
 FRAME_MILLISECONDS = 80.0
-"""Of speech."""
+"""The length of the speech in a frame."""
 
 _MILLISECONDS = 1_000
 _GIGA = 1e9
@@ -27,9 +27,9 @@ class Part:
     """Weights that a frame reads.
 
     Attributes:
-        name: For people.
+        name: The name in the report.
         times: How often a frame reads them.
-        size: Their bytes.
+        size: Their size in bytes.
     """
 
     name: str
@@ -44,10 +44,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU, by its maker's data sheet.
+    """A GPU, with the numbers of its data sheet.
 
     Attributes:
-        name: As people call it.
+        name: Its usual name.
         gigabytes_per_second: Its memory bandwidth.
         compute_capability: Its CUDA compute capability.
     """
@@ -78,18 +78,18 @@ PUBLISHED = {
     "0.6B": {**_LAYERS, "hidden_size": 1_024, "intermediate_size": 3_072},
     "1.7B": {**_LAYERS, "hidden_size": 2_048, "intermediate_size": 6_144},
 }
-"""The talkers of the published checkpoints. What is not named here is as the package has it."""
+"""The talkers of the published checkpoints, where they differ from the package's defaults."""
 
 
 def parts_of(talker: Any, bytes_per_number: int | None = None) -> list[Part]:
-    """List what each frame reads.
+    """List the weights that each frame reads.
 
-    The embeddings are left out, because a frame reads a few of their rows. So is the KV cache: with
-    the published sizes it is a hundredth of the rest after 300 positions.
+    The embeddings are left out, because a frame reads only a few of their rows. So is the KV cache:
+    with the published sizes and 300 positions it has a hundredth of the bytes of the weights.
 
     Args:
         talker: The package's `Qwen3TTSTalkerForConditionalGeneration`.
-        bytes_per_number: None for the type that it is loaded with.
+        bytes_per_number: None for the dtype that it is loaded with.
     """
     predictor = talker.code_predictor
     steps = len(predictor.lm_head)
@@ -110,13 +110,13 @@ def parts_of(talker: Any, bytes_per_number: int | None = None) -> list[Part]:
 
 
 def published_talker(name: str) -> Any:
-    """The modules of a published checkpoint, without weights."""
+    """Return the modules of a published checkpoint, without weights."""
     with torch.device("meta"):
         return Qwen3TTSTalkerForConditionalGeneration(Qwen3TTSTalkerConfig(**PUBLISHED[name]))
 
 
 def gpu_limits() -> list[dict[str, Any]]:
-    """Work out the least milliseconds for a frame of one request, for every GPU and checkpoint."""
+    """Compute the least time for a frame of one request, for every GPU and checkpoint."""
     limits = []
     for name in PUBLISHED:
         talker = published_talker(name)

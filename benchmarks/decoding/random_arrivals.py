@@ -1,4 +1,4 @@
-"""Callers who arrive at random: the engine behind its scheduler, and the package behind a lock."""
+"""Measures callers who arrive at random: the engine with its scheduler, the package with a lock."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 FRAMES_PER_SECOND = 12.5
 SENTENCES_EACH = 2
 LENGTHS = (16, 24, 32)
-"""Frames of a sentence, 1.3 to 2.6 s: ends of the engine's chunks, so that no request is cancelled
-in the middle of one."""
+"""The possible numbers of frames in a sentence: 1.3 to 2.6 s. The engine's chunks end there, so no
+request is cancelled in the middle of a chunk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A caller who asks for some sentences, each when the one before it is complete.
+    """A caller who requests some sentences, each when the one before is complete.
 
     Attributes:
-        name: Different for each caller.
-        arrives: The seconds after which the first sentence is asked for.
-        frames: Of each sentence.
+        name: A unique name.
+        arrives: The seconds after which the first sentence is requested.
+        frames: The number of frames of each sentence.
     """
 
     name: str
@@ -46,9 +46,9 @@ def draw_callers(count: int, within: float, seed: int) -> list[Caller]:
     """Draw callers who arrive independently of each other.
 
     Args:
-        count: How many.
-        within: The seconds that all of them take to arrive, on average. The first is there at once.
-        seed: The same gives the same callers.
+        count: The number of callers.
+        within: The average seconds until all of them have arrived. The first arrives at once.
+        seed: The same seed gives the same callers.
     """
     generator = np.random.default_rng(seed)
     gaps = generator.exponential(within / (count - 1), count - 1)
@@ -63,14 +63,14 @@ def draw_callers(count: int, within: float, seed: int) -> list[Caller]:
 def measure_arrivals(
     service: OurService, package: TimedPackage, counts: Sequence[int], repeats: int
 ) -> dict[str, dict[str, float]]:
-    """Compare the frames in a second of time, the codec included, without a watermark.
+    """Compare the frames per second, including the codec, without a watermark.
 
     Callers arrive within the time that the engine takes for one sentence.
 
     Args:
-        service: Idle.
-        package: Idle.
-        counts: How many callers.
+        service: The idle engine.
+        package: The idle package.
+        counts: The numbers of callers to measure.
         repeats: How often each is measured.
     """
     sentence = float(np.mean(LENGTHS)) / FRAMES_PER_SECOND
@@ -112,7 +112,7 @@ async def _call(service: OurService, caller: Caller) -> float:
 
 
 async def _receive(service: OurService, caller: str, text: str, seconds: float) -> float:
-    """Wait for this many seconds of a text, which has more; return how many came."""
+    """Read at least this many seconds of a text's speech, then cancel; return how many came."""
     async with aclosing(service.listen(text, caller)) as speech:
         async for received in speech:
             if received >= seconds:

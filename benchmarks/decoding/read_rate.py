@@ -1,4 +1,4 @@
-"""How fast this machine reads from memory, with the threads that torch computes with."""
+"""Measures how fast this machine reads from memory, with torch's threads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _READ_BYTES = 2**30
-"""Far beyond any cache."""
+"""Far larger than any cache."""
 
 _ATTEMPTS = 7
 _GIGA = 1e9
@@ -22,14 +22,15 @@ _GIGA = 1e9
 
 @torch.inference_mode()
 def read_rates(talker: Any) -> dict[str, float]:
-    """Measure how many gigabytes are read in a second, as the best of several attempts.
+    """Measure the gigabytes that are read in a second: the best of several attempts.
 
     Args:
-        talker: Its layers' matrices are multiplied, and those of its code predictor.
+        talker: The talker whose matrices, and those of its code predictor, are multiplied.
 
     Returns:
-        "sum" and "max" go through a gigabyte of numbers. "linear" multiplies every matrix with one
-        vector as torch does, "matvec" with a part of the outputs in each thread.
+        "sum" and "max" read a gigabyte of numbers. "linear" and "matvec" multiply every matrix with
+        one vector: "linear" with torch's own product, "matvec" with a part of the outputs in each
+        thread.
     """
     numbers = torch.ones(_READ_BYTES // 4, device=talker.device)
     matrices = [

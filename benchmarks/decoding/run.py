@@ -1,4 +1,4 @@
-"""One run of the decoder's benchmark: everything that is measured on one checkpoint."""
+"""Runs the decoder's benchmark on one checkpoint."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _GIGA = 1e9
 
 
 def measure(model: str) -> dict[str, Any]:
-    """Measure one model, in a process of its own.
+    """Measure one model. To be called in a new process, because it changes torch's threads.
 
     Args:
         model: A name of `benchmarks.decoding.checkpoints.PLANS`, or a checkpoint's folder.
 
     Returns:
-        Sub-objects for what `benchmarks.decoder` prints.
+        The figures that `benchmarks.decoder` prints, as nested objects.
     """
     logging.getLogger("transformers").setLevel(logging.ERROR)  # it logs every generation
     plan = plan_for(model)
@@ -64,9 +64,9 @@ def _measure(plan: Plan, checkpoint: str) -> dict[str, Any]:
     }
 
     def note(name: str, measured: dict[str, Any]) -> None:
-        """Keep what was measured, and print it as progress."""
+        """Store figures, and print them to show the progress."""
         figures[name] = measured
-        print(name, json.dumps(measured), file=sys.stderr)  # noqa: T201 - as above
+        print(name, json.dumps(measured), file=sys.stderr)  # noqa: T201 - a command-line program
 
     note("one_request", _measure_one_request(ours, package, plan))
     if plan.has_limit:
@@ -82,8 +82,8 @@ def _measure(plan: Plan, checkpoint: str) -> dict[str, Any]:
 
 
 def _measure_one_request(ours: EngineParts, package: TimedPackage, plan: Plan) -> dict[str, float]:
-    """Compare frames per second, the prefill included."""
-    ours.run_language(TEXT, plan.frames)  # the first calls of everything are slow
+    """Compare frames per second, including the prefill."""
+    ours.run_language(TEXT, plan.frames)  # a warm-up, because first calls are slow
     package.run(TEXT, plan.frames)
     package_language: list[float] = []
 
@@ -116,10 +116,9 @@ def _measure_one_request(ours: EngineParts, package: TimedPackage, plan: Plan) -
 
 
 def _measure_limit(ours: EngineParts, plan: Plan) -> dict[str, Any]:
-    """Compare a frame with the time that reading its weights takes.
+    """Compare the time of a frame with the time for reading its weights.
 
-    The best of both counts: on a shared machine, the medians of two measurements would differ more
-    by what else ran at the time.
+    The best attempt of each is used. On a shared machine, medians depend more on what else runs.
     """
     parts = parts_of(ours.talker)
     size = sum(part.bytes_per_frame for part in parts)

@@ -1,4 +1,4 @@
-"""The plain package, asked for an exact number of frames, with the time of its parts."""
+"""Runs the plain package for an exact number of frames, and measures the time of its parts."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class PackageRun:
     """One call of `generate_voice_clone`.
 
     Attributes:
-        frames: How many it made.
-        language_seconds: For the codec frames, the prefill included.
-        seconds: For all of it, the codec included.
+        frames: The number of generated frames.
+        language_seconds: The time for the codec frames, including the prefill.
+        seconds: The total time, including the codec.
     """
 
     frames: int
@@ -27,7 +27,7 @@ class PackageRun:
 
 
 class TimedPackage(PlainService):
-    """`generate_voice_clone`, with the time of its language model.
+    """`generate_voice_clone`, with the time of its language model measured.
 
     Takes the same arguments as `PlainService`.
     """
@@ -40,11 +40,11 @@ class TimedPackage(PlainService):
         self._model.model.generate = self._generate_timed
 
     def run(self, text: str, frames: int) -> PackageRun:
-        """Speak at most this many frames of a text."""
+        """Generate and decode at most this many frames of a text."""
         with self._lock:
             began = time.perf_counter()
-            # The package samples codebook 0 of a frame one step before the frame's other codes, so
-            # its last token makes no frame.
+            # The package samples codebook 0 of a frame one step before the frame's other codes. So
+            # the last token gives no frame.
             self._model.generate_voice_clone(
                 text,
                 language="Auto",

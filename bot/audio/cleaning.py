@@ -1,4 +1,4 @@
-"""What is done to a decoded recording: the best stretch, one level for all clips, and its flaws."""
+"""Processes a decoded recording: finds its best stretch and its flaws, and scales it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SPEECH_LEVEL = -23.0
-"""The level that clips are brought to: RMS of the windows with speech, in dBFS."""
+"""The level that clips are scaled to: RMS of the windows with speech, in dBFS."""
 
 PEAK_CEILING = -1.0
-"""The highest peak of a clip, in dBFS. It holds even where the speech is fainter for it."""
+"""The highest peak of a clip, in dBFS. It has precedence over `SPEECH_LEVEL`."""
 
 _FAINTEST_PEAK = -50.0
-"""In dBFS. Speech below it is lost in a microphone's own noise, and is no longer found."""
+"""In dBFS. Below it, speech is masked by the microphone's own noise and cannot be detected."""
 
 _LARGEST_SAMPLE = 4.0
-"""Speech in floats stays below this. Programs that write floats on an integer scale exceed it."""
+"""Normal float samples stay below this. Some programs write floats on an integer scale instead."""
 
 _CLIPPED = 0.95
-"""Resampling and lossy codecs move clipped samples a little away from 1."""
+"""From this magnitude on, samples count as clipped. Resampling and lossy codecs move clipped
+samples a little away from 1."""
 
 _FADE = round(0.005 * REFERENCE_SAMPLE_RATE)
 _DISTORTED_SHARE = 0.005
@@ -34,14 +35,17 @@ _NOISY = 10.0
 """A recording is noisy if speech is less than this many decibels above the pauses."""
 
 _LONGEST_STRETCH = round(19.5 / WINDOW_SECONDS)
-"""In windows. With the margins around it, a stretch stays under 20 s."""
+"""The longest stretch, in windows. With its margins it stays under 20 s."""
 
 _SHORTEST_PART = round(10.0 / WINDOW_SECONDS)
-"""In windows: how soon speech without a pause may be cut."""
+"""The shortest part, in windows, into which speech without a pause is cut."""
 
 
 def condition(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Remove DC offset and odd scales. Raises `Refusal` if the recording is damaged or silent."""
+    """Remove the DC offset and integer scales.
+
+    Raises `Refusal` if the recording is damaged or silent.
+    """
     if not np.isfinite(samples).all():
         raise Refusal(Reason.RECORDING_DAMAGED)
     largest = np.abs(samples).max()
@@ -59,14 +63,14 @@ def is_too_quiet(samples: NDArray[np.float32]) -> bool:
 
 
 def best_stretch(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tuple[int, int]:
-    """Find at most 20 s with much speech, at a good level, that start and end in pauses.
+    """Find a stretch of at most 20 s that has much speech at a good level, between two pauses.
 
-    A stretch is worth its seconds of speech. It loses one for each decibel that its speech is
-    fainter than the recording usually is, and one for each percent of clipped samples. Speech that
-    has no pause for longer than 20 s is cut where it is faintest.
+    The score of a stretch is its seconds of speech. It is reduced by one for each decibel by which
+    its speech is fainter than usual in the recording, and by one for each percent of clipped
+    samples. Speech of more than 20 s without a pause is cut where it is faintest.
 
     Args:
-        samples: `(n,)`, at the level they were recorded with.
+        samples: `(n,)`, not scaled yet.
         speech: What `SpeechDetector.find_speech` found in `samples`; some of it is True.
 
     Returns:
@@ -104,7 +108,7 @@ def bring_to_level(clip: NDArray[np.float32], spoken: NDArray[np.float32]) -> ND
 
     Args:
         clip: `(n,)`.
-        spoken: The windows of it that hold speech, `(windows, WINDOW)`.
+        spoken: The windows of it that contain speech, `(windows, WINDOW)`.
     """
     wanted = SPEECH_LEVEL - _decibels(float(np.square(spoken).mean(dtype=np.float64)))
     allowed = PEAK_CEILING - _decibels(float(np.abs(clip).max()) ** 2)
@@ -116,10 +120,10 @@ def bring_to_level(clip: NDArray[np.float32], spoken: NDArray[np.float32]) -> ND
 
 
 def find_flaws(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tuple[Note, ...]:
-    """Tell what keeps a recording from making a good voice.
+    """Return notes on flaws of a recording that make the cloned voice worse.
 
     Args:
-        samples: `(n,)`, at the level they were recorded with.
+        samples: `(n,)`, not scaled yet.
         speech: What `SpeechDetector.find_speech` found in `samples`.
     """
     windows = in_windows(samples)
@@ -128,7 +132,7 @@ def find_flaws(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tuple
         flaws.append(Note(Remark.RECORDING_CLIPS))
     power = np.square(windows).mean(axis=1, dtype=np.float64)
     pauses = power[~speech]
-    # The quietest quarter of the pauses, because words fade into the rest of them.
+    # Only the quietest quarter of the pauses counts, because words fade into the rest of them.
     if len(pauses) and (
         _decibels(power[speech].mean()) - _decibels(np.quantile(pauses, 0.25)) < _NOISY
     ):
@@ -151,7 +155,7 @@ def _parts(speech: NDArray[np.bool_], power: NDArray[np.float64]) -> list[tuple[
 
 
 def _is_clipped(samples: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which samples are at the limit of what a recorder can store."""
+    """Which samples are clipped."""
     return np.abs(samples) >= _CLIPPED
 
 

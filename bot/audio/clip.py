@@ -38,9 +38,9 @@ def to_flac(pcm: bytes) -> bytes:
 
 
 def from_flac(data: bytes) -> bytes:
-    """Read the s16le samples that `to_flac` was given.
+    """Read the s16le samples from a result of `to_flac`.
 
-    Raises `Refusal` if the bytes are not a file that `to_flac` wrote.
+    Raises `Refusal` if the bytes are not such a file.
     """
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:

@@ -1,10 +1,9 @@
-"""People's recordings to samples, by ffmpeg in a process that can do little else.
+"""Decodes uploaded recordings to samples, with ffmpeg in a restricted process.
 
-The process gets the upload on its standard input as a file without a name, and reads it with
-ffmpeg's `fd:` protocol. It is no pipe, because phones write the index of an m4a at its end, so
-ffmpeg must be able to seek. No other protocol is allowed. ffmpeg recognises the kind of file by its
-bytes, and opens it only if the kind is on our list, which has no playlists. Only decoders for sound
-may run.
+The process gets the upload as an unnamed file on its standard input, and reads it with ffmpeg's
+`fd:` protocol. A pipe would not do: phones write the index of an m4a at its end, so ffmpeg has to
+seek. No other protocol is allowed. ffmpeg recognises the kind of file by its bytes, and opens it
+only if the kind is on a short list, which has no playlists. Only audio decoders are allowed.
 """
 
 from __future__ import annotations
@@ -29,10 +28,11 @@ if TYPE_CHECKING:
 _LAUNCHER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("_limits.py")))
 
 _HAS_LIMITS = sys.platform != "win32"
-"""Windows has none. There, only this process enforces the deadline and the length."""
+"""Whether the process can have resource limits. On Windows it cannot, so that only the bot's own
+process enforces the deadline and the length."""
 
 _ENDED_BY_LIMIT = {-9, -14, -24}
-"""Exit status by SIGKILL, SIGALRM or SIGXCPU, on Linux and macOS."""
+"""The exit statuses after SIGKILL, SIGALRM and SIGXCPU, on Linux and macOS."""
 
 _DECODERS = (
     *("aac", "alac", "amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb"),
@@ -56,8 +56,8 @@ _READ_BYTES = 256 * 1024
 def ffmpeg_path() -> str:
     """Path of the ffmpeg executable that comes with the imageio-ffmpeg wheel.
 
-    The first call looks at the disk and may start a process, so make it off the event loop.
-    Raises `RuntimeError` where neither the wheel nor the system has an ffmpeg.
+    The first call reads the disk and may start a process, so make it outside of the event loop.
+    Raises `RuntimeError` if neither the wheel nor the system has an ffmpeg.
     """
     path: str = imageio_ffmpeg.get_ffmpeg_exe()
     return path
@@ -71,16 +71,16 @@ async def decode(
     within_seconds: int,
     channel: int | None = None,
 ) -> NDArray[np.float32]:
-    """Decode the first `max_seconds` of the first sound track to mono samples.
+    """Decode the first `max_seconds` of the first audio track to mono samples.
 
-    All channels are mixed, unless `channel` names one, counted from 0. `within_seconds` bounds both
-    the wall-clock time and the processor time.
+    All channels are mixed, unless `channel` selects one, counted from 0. `within_seconds` limits
+    both the wall-clock time and the CPU time.
 
-    Of a file that breaks off, the readable part is decoded. Samples are usually within -1 and 1,
-    but a float file can hold anything, NaN included.
+    If a file is truncated, its readable part is decoded. Samples are usually within -1 and 1, but a
+    float file can contain any value, also NaN.
 
-    Raises `Refusal` if there is no sound that can be read, or if it takes too long. The process
-    ends with the call, also when the call is cancelled.
+    Raises `Refusal` if no audio can be decoded, or if it takes too long. The process ends with the
+    call, also when the call is cancelled.
     """
     max_bytes = round(max_seconds * sample_rate) * _BYTES_PER_SAMPLE
     program = await asyncio.to_thread(ffmpeg_path)
@@ -92,7 +92,7 @@ async def decode(
             *_arguments(sample_rate, max_seconds, channel),
             stdin=upload,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,  # it quotes the upload's tags
+            stderr=asyncio.subprocess.DEVNULL,  # ffmpeg would quote the upload's tags
             env={"MALLOC_ARENA_MAX": "1"},
         )
     try:
@@ -128,7 +128,7 @@ def _fill(file: IO[bytes], data: memoryview) -> None:
 
 
 async def _read(process: Process, max_bytes: int) -> bytes:
-    """Read what the process writes until it ends, up to `max_bytes` of whole samples."""
+    """Read the process's output until it ends, up to `max_bytes`, in whole samples."""
     assert process.stdout is not None  # noqa: S101 - it was started with a pipe
     decoded = bytearray()
     while part := await process.stdout.read(_READ_BYTES):
@@ -140,7 +140,7 @@ async def _read(process: Process, max_bytes: int) -> bytes:
 async def _end(process: Process) -> None:
     """Kill the process if it still runs, and reap it.
 
-    There is only one: the launcher has become ffmpeg by exec, and ffmpeg starts no others.
+    There is only one process: the launcher becomes ffmpeg by exec, and ffmpeg starts no others.
     """
     if process.returncode is None:
         process.kill()

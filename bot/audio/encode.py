@@ -1,4 +1,4 @@
-"""Speech to files that fit Discord's upload limit, and its waveform. The one door to pydub."""
+"""Encodes speech to files within Discord's upload limit. Only this module uses pydub."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import numpy as np
 from bot.audio.decode import ffmpeg_path
 
 with warnings.catch_warnings():
-    # pydub looks for ffmpeg on PATH, where ours is not; every export names ours. Python warns of
-    # unescaped backslashes in pydub's source when it first compiles it.
+    # pydub warns if there is no ffmpeg on PATH, but every export here names its own ffmpeg. Python
+    # warns of unescaped backslashes in pydub's source when it first compiles it.
     warnings.filterwarnings("ignore", "Couldn't find ffmpeg or avconv", RuntimeWarning)
     warnings.filterwarnings("ignore", "invalid escape sequence", DeprecationWarning)
     warnings.filterwarnings("ignore", "invalid escape sequence", SyntaxWarning)
@@ -29,27 +29,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MIN_LIMIT_BYTES = 8 * 1024
-"""The smallest limit that is accepted: below it, parts would be fractions of a word."""
+"""The smallest limit that is accepted. Below it, a part would be shorter than a word."""
 
 MAX_SPEECH_SECONDS = 1_800
-"""The longest speech that is encoded in one call: some five times what the longest text takes."""
+"""The longest speech for one call: some five times as long as the speech of the longest text."""
 
 _WAVEFORM_MAX_POINTS = 256
 _WAVEFORM_SECONDS_PER_POINT = 0.1
-"""The finest resolution, which short speech gets."""
+"""The finest resolution, which is used for short speech."""
 
 _WAVEFORM_LOUDEST = 255
 _ENCODER_CPU_SECONDS = 120
 _SHORTEST_SECONDS = 0.02
 _QUIET_SECONDS = 0.02
 _DENSITY_MARGIN = 0.95
-"""Parts are planned for this share of the limit, because some passages take more bytes."""
+"""Parts are planned for this share of the size limit, because some passages take more bytes."""
 _CUT_MARGIN = 0.9
-"""Parts are planned for this share of the longest, so that there is a choice of cuts."""
+"""Parts are planned for this share of the longest part, to leave room for choosing a cut."""
 
 
 class AudioFormat(StrEnum):
-    """The files that speech can be sent as. The value is the file's extension."""
+    """The file formats for speech. The value is the file's extension."""
 
     OGG = "ogg"
     MP3 = "mp3"
@@ -58,7 +58,7 @@ class AudioFormat(StrEnum):
 
 
 class SpeechEncodingError(Exception):
-    """The encoder failed, or took longer than it may."""
+    """The encoder failed, or took too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,9 @@ class SpeechFile:
     """A file to attach to a reply.
 
     Attributes:
-        name: With its extension.
-        data: The file's bytes; never more than the limit it was made for.
-        seconds: How long it plays.
+        name: The file's name, with its extension.
+        data: The file's bytes; never more than the limit that was given.
+        seconds: The length of the speech in it.
     """
 
     name: str
@@ -81,7 +81,7 @@ class _Encoder:
     """How ffmpeg writes one format.
 
     Attributes:
-        codec: ffmpeg's name for it, or None where pydub writes the file by itself.
+        codec: ffmpeg's name of the codec, or None if pydub writes the file without ffmpeg.
         bit_rates: In kbit/s, best first; empty for lossless formats.
         options: More ffmpeg output options.
     """
@@ -92,20 +92,20 @@ class _Encoder:
 
 
 _ENCODERS = {
-    # Opus plays at 48 kHz whatever went in (RFC 7845, section 5.1). "audio" keeps closer to the
-    # voice than "voip", which filters it: for our test speech, the signal-to-noise ratio is 25 dB
-    # against 12 dB at 64 kbit/s, and 14 dB against 9 dB at 16 kbit/s.
+    # Opus is decoded at 48 kHz whatever the input's rate was (RFC 7845, section 5.1). "audio" is
+    # closer to the original than "voip", which filters it: for our test speech, the signal-to-noise
+    # ratio is 25 dB against 12 dB at 64 kbit/s, and 14 dB against 9 dB at 16 kbit/s.
     AudioFormat.OGG: _Encoder(
         "libopus", (64, 48, 32, 24, 16), ("-ar", "48000", "-application", "audio")
     ),
     AudioFormat.MP3: _Encoder("libmp3lame", (128, 96, 64, 48, 32)),
     AudioFormat.WAV: _Encoder(None),
-    # ffmpeg leaves 8 KiB of room for tags by default.
+    # By default, ffmpeg reserves 8 KiB for tags.
     AudioFormat.FLAC: _Encoder("flac", options=("-metadata_header_padding", "0")),
 }
 
 
-async def encode_speech(  # noqa: PLR0913 - two things about the speech, four about its files
+async def encode_speech(  # noqa: PLR0913 - two describe the speech, four its files
     pcm: bytes,
     sample_rate: int,
     audio_format: AudioFormat,
@@ -114,20 +114,20 @@ async def encode_speech(  # noqa: PLR0913 - two things about the speech, four ab
     stem: str,
     breaks: Sequence[int] = (),
 ) -> list[SpeechFile]:
-    """Make files of speech, each within `limit_bytes`.
+    """Encode speech to one or more files, each within `limit_bytes`.
 
-    Speech that does not fit is first encoded at a lower bit rate, then divided at pauses into
-    several files. The work happens in a thread; the caller bounds how many run at once.
+    Speech that does not fit is encoded at a lower bit rate. If that is not enough, it is split at
+    pauses into several files. The work is done in a thread; the caller limits how many run at once.
 
     Args:
         pcm: Mono s16le, at most `MAX_SPEECH_SECONDS` long.
-        sample_rate: Of `pcm`, in Hz.
-        audio_format: What kind of file to make.
-        limit_bytes: What Discord accepts here (`interaction.filesize_limit`).
+        sample_rate: The sample rate of `pcm`, in Hz.
+        audio_format: The format of the files.
+        limit_bytes: The size that Discord accepts (`interaction.filesize_limit`).
         stem: The files' name without extension: "speech" gives "speech.ogg" or, in three parts,
             "speech-1-of-3.ogg" and so on.
-        breaks: Where to cut if that is necessary, as sample indices: in the pauses between
-            sentences. Where none is in reach, the quietest moment is taken.
+        breaks: Where to cut if that is necessary, as sample indices in the pauses between
+            sentences. If none is near enough, the quietest moment is used.
 
     Raises `ValueError` for no audio, half a sample, too much audio, or a limit under
     `MIN_LIMIT_BYTES`, and `SpeechEncodingError` if the encoder fails.
@@ -138,7 +138,7 @@ async def encode_speech(  # noqa: PLR0913 - two things about the speech, four ab
         raise ValueError(f"speech must not be longer than {MAX_SPEECH_SECONDS} s")
     if limit_bytes < MIN_LIMIT_BYTES:
         raise ValueError(f"no sensible file fits {limit_bytes} bytes")
-    # Encoders drop or refuse audio that is shorter than one of their frames.
+    # Encoders drop or reject audio that is shorter than one of their frames.
     samples = np.frombuffer(pcm.ljust(2 * ceil(sample_rate * _SHORTEST_SECONDS), b"\0"), "<i2")
     speech = _Speech(samples, sample_rate, audio_format, limit_bytes, breaks)
     parts = await asyncio.to_thread(lambda: list(speech.parts(0, len(samples))))
@@ -149,10 +149,10 @@ async def encode_speech(  # noqa: PLR0913 - two things about the speech, four ab
 
 
 def waveform(pcm: bytes, sample_rate: int) -> bytes:
-    """Measure loudness over time as Discord draws it beside a play button.
+    """Compute the loudness over time that Discord draws beside the play button.
 
-    There is a byte for each point, 0 for silence and 255 for the loudest point. Takes some 10 ms a
-    minute of speech. Raises `ValueError` for no audio.
+    There is a byte for each point, 0 for silence and 255 for the loudest point. Takes some 10 ms
+    for a minute of speech. Raises `ValueError` for no audio.
 
     Args:
         pcm: Mono s16le samples.
@@ -188,7 +188,7 @@ class _Speech:
     def parts(self, start: int, end: int) -> Iterator[tuple[int, bytes]]:
         """Encode a stretch as one file or, if it does not fit, as several.
 
-        Yields the samples in each file, and its bytes.
+        Yields the number of samples in each file, and the file's bytes.
         """
         data = self._encode(start, end)
         if len(data) <= self.limit_bytes:
@@ -237,7 +237,7 @@ class _Speech:
         return file.getvalue()
 
     def _spans(self, start: int, end: int, longest: int) -> Iterator[tuple[int, int]]:
-        """Divide a stretch into pieces of much the same length, none over `longest`."""
+        """Split a stretch into pieces of similar length, none over `longest`."""
         count = ceil((end - start) / (longest * _CUT_MARGIN))
         for left in range(count, 1, -1):
             rest = end - start
@@ -250,7 +250,7 @@ class _Speech:
         yield start, end
 
     def _cut(self, earliest: int, wanted: int, latest: int) -> int:
-        """Where to cut: at the break nearest to `wanted`, or else at the quietest moment."""
+        """Return where to cut: at the break nearest to `wanted`, or else the quietest moment."""
         in_reach = [position for position in self.breaks if earliest <= position <= latest]
         if in_reach:
             return min(in_reach, key=lambda position: abs(position - wanted))

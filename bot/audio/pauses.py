@@ -1,4 +1,4 @@
-"""Sentences become one natural stretch of speech while they are still being made."""
+"""Joins sentences with natural pauses, while they are still being generated."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ MARGIN_SECONDS = 0.06
 """How much near-silence is kept around a sentence, because it holds soft consonants and breath."""
 
 CUT_SECONDS = SENTENCE_PAUSE_SECONDS / 2 - MARGIN_SECONDS
-"""A file may be cut this long before a sentence's last sample. The next sound then follows after
-half a `SENTENCE_PAUSE_SECONDS`, whichever pause it is."""
+"""A file may be cut this long before the end of a pause. The next sentence's margin follows, so its
+first sound comes half a `SENTENCE_PAUSE_SECONDS` after the cut, also between paragraphs."""
 
 _FADE_SECONDS = 0.008
 _FRAME_SECONDS = 0.01
 _QUIET_RATIO = 10 ** (-42 / 20)
 _QUIET_RMS = 12.0
-"""In steps of a 16-bit sample: nothing under -68 dBFS is speech, however quiet the rest is."""
+"""In steps of a 16-bit sample: -68 dBFS. Quieter sound never counts as speech."""
 
 Samples = NDArray[np.int16]
 
@@ -27,20 +27,21 @@ _NOTHING: Samples = np.zeros(0, "<i2")
 
 
 class PauseJoiner:
-    """Joins sentences that come in chunks, with the pauses of somebody reading aloud.
+    """Joins sentences that come in chunks, with pauses as in reading aloud.
 
     Near-silence around each sentence is trimmed, and a pause of fixed length follows. Samples are
-    returned as soon as it is certain that they are heard:
+    returned as soon as it is certain that they will not be trimmed:
 
-    - Before the first sound of a sentence, all near-silence but a margin is dropped.
-    - After a sound, near-silence is returned for as long as the pause that would follow anyway. Any
-      more is held back until another sound of the sentence comes, and dropped if none does.
+    - Before the first sound of a sentence, all near-silence except a margin is dropped.
+    - After a sound, near-silence is returned up to the length of the pause that would follow
+      anyway. Further near-silence is held back until the sentence's next sound, or dropped if none
+      comes.
 
     What counts as near-silence depends on the loudest sound so far. Half a second of samples takes
     a fraction of a millisecond.
 
     Args:
-        sample_rate: Of all sentences, in Hz.
+        sample_rate: The sample rate of all sentences, in Hz.
 
     Attributes:
         had_sound: Whether the sentence that ended last had any sound.
@@ -50,7 +51,7 @@ class PauseJoiner:
         self._fade = _count(_FADE_SECONDS, sample_rate)
         self._frame = _count(_FRAME_SECONDS, sample_rate)
         self._margin = _count(MARGIN_SECONDS, sample_rate)
-        # The margins of the sentences on both sides are part of the pause that is heard.
+        # The margins of the sentences on both sides are a part of the audible pause.
         self._sentence_pause = _count(SENTENCE_PAUSE_SECONDS, sample_rate) - 2 * self._margin
         self._paragraph_pause = _count(PARAGRAPH_PAUSE_SECONDS, sample_rate) - 2 * self._margin
         self.had_sound = False
@@ -61,7 +62,7 @@ class PauseJoiner:
         self._begin_sentence()
 
     def push(self, pcm: bytes) -> bytes:
-        """Take the next chunk of the current sentence; return what is certain by now."""
+        """Take the next chunk of the current sentence; return the samples that are certain."""
         samples = np.concatenate([self._part, np.frombuffer(pcm, "<i2")])
         whole = len(samples) // self._frame * self._frame
         self._part = samples[whole:]
@@ -70,8 +71,8 @@ class PauseJoiner:
     def end_sentence(self, *, pause: bool, ends_paragraph: bool = False) -> bytes:
         """Finish the current sentence; return its last samples and the pause after it.
 
-        A sentence without sound adds nothing, but if it ends its paragraph, the pause before it
-        gets longer.
+        A sentence without sound adds nothing. But if it ends its paragraph, it makes the pause
+        before it longer.
 
         Args:
             pause: Whether another sentence follows.
@@ -81,7 +82,7 @@ class PauseJoiner:
         wanted = wanted if pause else 0
         last = self._advance(np.pad(self._part, (0, -len(self._part) % self._frame)))
         if self._sounds:
-            # The near-silence that was returned already is part of the pause.
+            # Near-silence that was already returned is a part of the pause.
             missing = self._margin + wanted - self._passed
             self._last_pause = wanted
         elif self._last_pause:
@@ -95,7 +96,7 @@ class PauseJoiner:
         return last + ending.tobytes() + bytes(2 * max(0, missing))
 
     def restart_sentence(self) -> None:
-        """Drop what was pushed of the current sentence; the next chunk is its first again."""
+        """Drop the current sentence's chunks so far; the next chunk is its first one again."""
         self._begin_sentence()
 
     def _begin_sentence(self) -> None:
@@ -106,7 +107,7 @@ class PauseJoiner:
         self._held = _NOTHING  # the last samples, which are faded if nothing follows
 
     def _advance(self, samples: Samples) -> bytes:
-        """Take whole frames; return what is certain to be heard."""
+        """Take whole frames; return the samples that are certain."""
         loudness = np.sqrt(np.square(samples.reshape(-1, self._frame), dtype=np.float32).mean(1))
         self._loudest = max(self._loudest, float(loudness.max(initial=0.0)))
         (sounding,) = np.nonzero(loudness > max(_QUIET_RMS, _QUIET_RATIO * self._loudest))
@@ -122,7 +123,7 @@ class PauseJoiner:
         return self._release(sound) + self._take_quiet(samples[end:])
 
     def _take_quiet(self, samples: Samples) -> bytes:
-        """Take near-silence: before the first sound for its margin, after it for the pause."""
+        """Take near-silence. Before the first sound it is for the margin, later for the pause."""
         self._quiet = np.concatenate([self._quiet, samples])
         if not self._sounds:
             self._quiet = self._quiet[-self._margin :]
@@ -135,8 +136,8 @@ class PauseJoiner:
     def _first_sound(self, samples: Samples, start: int, end: int) -> Samples:
         """The first sound of a sentence with a margin before it, faded in.
 
-        If there is less near-silence than a margin, zeros fill it up. Before the very first
-        sentence they do not, because somebody is waiting for it.
+        If there is too little near-silence for the margin, zeros are added. The very first sentence
+        gets no zeros, because they would delay its start.
         """
         before = np.concatenate([self._quiet, samples[:start]])[-self._margin :]
         sound = np.concatenate([before, samples[start:end]])

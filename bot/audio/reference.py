@@ -1,4 +1,4 @@
-"""Reference audio: from an upload to a few clean seconds of one person's speech."""
+"""Turns an upload into reference audio: a few clean seconds of one person's speech."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LISTEN_MINUTES = 3
 """How much of a long recording is analysed."""
 
 DECODE_WITHIN_SECONDS = 6
-"""An hour's recording decodes in a second or two; the other steps need time as well."""
+"""The time limit for decoding. A recording of an hour takes a second or two."""
 
 _LISTEN_SECONDS = LISTEN_MINUTES * 60
 _MARGIN = round(0.15 * REFERENCE_SAMPLE_RATE)
@@ -39,7 +39,7 @@ _MAX_PENDING = 10
 
 @dataclass(frozen=True, slots=True)
 class ReferenceAudio:
-    """A clip that a voice can be made from.
+    """A clip that can be used to clone a voice.
 
     Attributes:
         samples: `(n,)`, mono at `REFERENCE_SAMPLE_RATE`, within -1 and 1.
@@ -68,7 +68,7 @@ def check_upload(size: int) -> None:
 class ReferenceReader:
     """Turns uploads into reference audio.
 
-    A few uploads are processed at once, a few more wait, and any further one is refused.
+    A few uploads are processed at once, some more wait, and further ones are refused.
     """
 
     def __init__(self, max_parallel: int = 2) -> None:
@@ -77,17 +77,17 @@ class ReferenceReader:
         self._detector = SpeechDetector()
 
     async def read(self, data: bytes, *, transcript_given: bool) -> ReferenceAudio:
-        """Decode an upload, keep the speech, and bring it to the level that all clips have.
+        """Decode an upload, cut out the speech, and scale it to the level that all clips have.
 
-        Silence around the speech is cut off. If the recording is longer than
+        Silence around the speech is removed. If the recording is longer than
         `MAX_REFERENCE_SECONDS`, its best stretch is used. With a transcript, such a recording is
         refused, because the transcript would not match the stretch.
 
         Args:
-            data: The file, whatever its name or type says it is.
-            transcript_given: Whether the person wrote down what the recording says.
+            data: The file's bytes. Its name and declared type are not used.
+            transcript_given: Whether the person gave a transcript of the recording.
 
-        Raises `Refusal` if no clip can be made of the upload.
+        Raises `Refusal` if no clip can be made from the upload.
         """
         check_upload(len(data))
         async with self._slot():
@@ -148,14 +148,14 @@ class ReferenceReader:
 async def _decode(data: bytes) -> NDArray[np.float32]:
     """Decode all channels mixed; if they cancel each other out, the first channel alone.
 
-    Channels cancel each other out where a balanced microphone was plugged into a stereo input. Both
+    Channels cancel each other out if a balanced microphone was connected to a stereo input. Both
     attempts share one deadline.
     """
     read = partial(
         decode,
         data,
         sample_rate=REFERENCE_SAMPLE_RATE,
-        max_seconds=_LISTEN_SECONDS + 1,  # the last second tells whether the recording goes on
+        max_seconds=_LISTEN_SECONDS + 1,  # one more, to detect longer recordings
     )
     started = perf_counter()
     mixed = await read(within_seconds=DECODE_WITHIN_SECONDS)
@@ -170,7 +170,7 @@ def _check_speech(speech: NDArray[np.bool_]) -> None:
     if seconds == 0:
         raise Refusal(Reason.NO_SPEECH)
     if seconds < MIN_REFERENCE_SECONDS:
-        # Rounded down, so that 2.98 s does not read as the 3.0 s that it falls short of.
+        # Rounded down, so that 2.98 s is not shown as 3.0 s, which would be enough.
         tenths = math.floor(seconds * 10) / 10
         raise Refusal(Reason.TOO_LITTLE_SPEECH, seconds=tenths, minimum=MIN_REFERENCE_SECONDS)
 
@@ -194,7 +194,7 @@ def _shortened(seconds: float, used: float, *, goes_on: bool) -> Note:
 
 
 def _with_margins(start: int, end: int, speech: NDArray[np.bool_]) -> slice:
-    """The samples from window `start` to `end`, with some of the pause on either side."""
+    """The samples from window `start` to `end`, with a part of the pause on either side."""
     before = _MARGIN if start > 0 and not speech[start - 1] else 0
     after = _MARGIN if end < len(speech) and not speech[end] else 0
     return slice(max(0, start * WINDOW - before), end * WINDOW + after)

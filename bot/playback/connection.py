@@ -25,10 +25,10 @@ log = structlog.get_logger(__name__)
 
 JOIN_WITHIN_SECONDS = 10.0
 REPAIR_WITHIN_SECONDS = 30.0
-"""For how long connecting is retried when somebody wants the bot, and after a lost connection."""
+"""How long connecting is retried: when a member calls the bot, and after a lost connection."""
 
 SETTLE_SECONDS = 1.5
-"""How long discord.py is given to complete a move by itself; it takes some 20 ms."""
+"""How long to wait for discord.py to complete a move, which takes some 20 ms."""
 
 KEY_SECONDS = 1.5
 POLL_SECONDS = 0.02
@@ -39,14 +39,14 @@ MAX_SECONDS_BETWEEN_TRIES = 8.0
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#voice
 RATE_LIMITED = 4021
 KICK_CODES = {None, 1000, 4014, 4022}
-"""Close codes of the websocket after somebody disconnected the bot; None while it is still open."""
+"""The websocket's close codes after a moderator disconnected the bot; None while it is open."""
 
 
 class Connection:
-    """Keeps the bot in one of a guild's voice channels, as long as it should be there.
+    """Keeps the bot in one of a guild's voice channels, until it should leave.
 
-    discord.py's own reconnecting is switched off. After a drop it sleeps first, and while it
-    reconnects, a second connection would compete with it for the channel.
+    discord.py's own reconnecting is switched off. After a drop it sleeps before it reconnects. A
+    connection made in the meantime would compete with its connection for the channel.
 
     Args:
         client: The bot.
@@ -76,13 +76,13 @@ class Connection:
 
     @property
     def channel(self) -> VocalChannel | None:
-        """The channel that the bot should be in; where a moderator has moved it, if one has."""
+        """The channel that the bot should be in. It changes if a moderator moves the bot."""
         channel = self._client.get_channel(self._wanted) if self._wanted is not None else None
         return channel if isinstance(channel, VocalChannel) else None
 
     @property
     def is_well(self) -> bool:
-        """Whether speech would get through now, as far as is known."""
+        """Whether there is a link without any known fault."""
         return self._link is not None and self._link.trouble() is None
 
     @property
@@ -92,9 +92,9 @@ class Connection:
         return state is None or not (state.mute or state.suppress)
 
     async def join(self, channel: VocalChannel) -> Note | None:
-        """Go to a channel, and become a speaker if it is a stage.
+        """Join a channel, and become a speaker if it is a stage.
 
-        Returns a note for people, if there is one. Raises `Refusal`.
+        Returns a note for the member who called the bot, if there is one. Raises `Refusal`.
         """
         check_can_speak_in(channel)
         load_opus()
@@ -107,9 +107,9 @@ class Connection:
         return await become_speaker(channel)
 
     async def working_link(self) -> VoiceLink:
-        """Return the link to speak through, repaired if it is broken.
+        """Return a working link. If the link is broken, reconnect first.
 
-        Raises `Refusal` if the bot was disconnected, or the link cannot be repaired.
+        Raises `Refusal` if the bot was disconnected, or reconnecting failed.
         """
         async with self._lock:
             before = self._link, self._wanted
@@ -117,7 +117,7 @@ class Connection:
                 await self._settle()
             if not self.is_well:
                 await self._connect_within(REPAIR_WITHIN_SECONDS, Reason.VOICE_CONNECTION_LOST)
-            assert self._link is not None  # noqa: S101 - both raise otherwise
+            assert self._link is not None  # noqa: S101 - `_connect_within` raises otherwise
             self._follow_move()
             if self.channel is not None and before != (self._link, self._wanted):
                 await become_speaker(self.channel)
@@ -133,10 +133,10 @@ class Connection:
             raise Refusal(Reason.CANNOT_BE_HEARD)
 
     async def give_up(self) -> Refusal:
-        """Leave because several links in a row got nothing through; return what to raise."""
+        """Leave the channel after several failed links in a row; return the error to raise."""
         async with self._lock:
             refusal = await self._give_up(Reason.VOICE_CONNECTION_LOST)
-            self._servers_echo = False  # perhaps the links were fine, and servers no longer echo
+            self._servers_echo = False  # maybe the links worked, and servers no longer echo
             return refusal
 
     def own_voice_state_changed(self, *, left: bool) -> None:
@@ -147,18 +147,18 @@ class Connection:
             self._kick.shown_in_channel()
 
     async def leave(self) -> None:
-        """Leave the channel, if there is one, for good."""
+        """Leave the channel, if there is one, and do not reconnect."""
         self._wanted = None
         async with self._lock:
             await self._disconnect()
 
     def _follow_move(self) -> None:
-        """Stay in the channel that a moderator has moved the bot to, if one has."""
+        """If a moderator has moved the bot, make the new channel the wanted one."""
         if self._link is not None and self._link.client.channel is not None:
             self._wanted = self._link.client.channel.id
 
     async def _settle(self) -> None:
-        """Let discord.py complete a move. Raises `Refusal` if the bot was disconnected."""
+        """Wait for discord.py to complete a move. Raises `Refusal` if the bot was disconnected."""
         link = self._link
         if link is None:
             return
@@ -176,9 +176,9 @@ class Connection:
         self._follow_move()
 
     async def _connect_within(self, seconds: float, otherwise: Reason) -> None:
-        """Connect to the wanted channel, and retry until so many seconds have passed.
+        """Connect to the wanted channel, and retry for this many seconds.
 
-        Raises `Refusal`: with the reason `otherwise` if no better one is known.
+        Raises `Refusal`, with the reason `otherwise` if no more specific reason is known.
         """
         deadline = time.monotonic() + seconds
         pause = FIRST_SECONDS_BETWEEN_TRIES
@@ -190,9 +190,9 @@ class Connection:
             pause = min(2 * pause, MAX_SECONDS_BETWEEN_TRIES)
 
     async def _connect(self) -> bool:
-        """Make a link to the wanted channel, in one attempt; return whether that worked.
+        """Try once to make a link to the wanted channel; return whether that worked.
 
-        Raises `Refusal` if there is no such channel, or the bot should stay out of it.
+        Raises `Refusal` if the channel does not exist, or the bot was disconnected or rate limited.
         """
         channel = self.channel
         if channel is None:
@@ -208,7 +208,7 @@ class Connection:
                 raise await self._give_up(Reason.DISCONNECTED) from error
             shown = self.guild.me.voice
             if self._kick.has_arrived and shown is not None and shown.channel is not None:
-                self._wanted = shown.channel.id  # a moderator may have moved the bot meanwhile
+                self._wanted = shown.channel.id  # a moderator may have moved the bot
             await self._disconnect()
             return False
         current: object = client
@@ -232,7 +232,7 @@ class Connection:
             await _until(lambda: link.is_decryptable, within=KEY_SECONDS)
 
     async def _give_up(self, reason: Reason) -> Refusal:
-        """Leave the channel for good; return what to raise."""
+        """Leave the channel, and do not reconnect; return the error to raise."""
         await self._disconnect()
         self._wanted = None
         return Refusal(reason)
@@ -240,7 +240,7 @@ class Connection:
     async def _disconnect(self) -> None:
         """End the connection, if there is one, and wait until Discord shows the bot in no channel.
 
-        Without the wait, the late event that the bot has left would end the next connection.
+        Without the wait, Discord's late event for leaving would end the next connection.
         """
         link, self._link = self._link, None
         if link is not None:
@@ -253,22 +253,22 @@ class Connection:
         voice_link.cancel_reconnect(client)
         if client is not None and (client is guild.voice_client or client.is_connected()):
             await voice_link.disconnect(client)
-        else:  # discord.py has left by itself, which does not wait for Discord
+        else:  # discord.py has already disconnected, without waiting for Discord
             await _until(lambda: guild.me.voice is None, within=DISCONNECT_SECONDS)
         if guild.me.voice is not None:
             await guild.change_voice_state(channel=None)
 
 
 class KickDetector:
-    """Decides whether somebody disconnected the bot, or its connection failed.
+    """Tells whether a moderator disconnected the bot, or its connection failed.
 
-    Discord shows the bot in no channel in both cases, so the events before that decide.
+    Discord shows the bot in no channel in both cases. The events before that tell them apart.
 
     Args:
-        patience: After how many seconds discord.py gives up connecting, and leaves by itself.
+        patience: The seconds after which discord.py gives up connecting, and leaves the channel.
 
     Attributes:
-        happened: Whether somebody has disconnected the bot since it last began to connect.
+        happened: Whether a moderator has disconnected the bot since it last began to connect.
         has_arrived: Whether Discord has shown the bot in a channel since then.
     """
 
@@ -280,7 +280,7 @@ class KickDetector:
 
     @contextmanager
     def while_connecting(self) -> Iterator[None]:
-        """Start anew; discord.py connects inside of this block."""
+        """Reset, and record that discord.py is connecting while this block runs."""
         self.happened = self.has_arrived = False
         self._connecting_since = time.monotonic()
         try:
@@ -297,12 +297,12 @@ class KickDetector:
 
         Args:
             close_code: The close code of the connection's websocket; None while it is open, or if
-                there is none. When a connection fails, discord.py leaves the channel as well, but
-                only after the websocket was closed.
+                there is none. When a connection fails, discord.py leaves the channel too, but only
+                after the websocket was closed.
         """
         if self._connecting_since is None:
             self.happened |= close_code in KICK_CODES
-        elif self.has_arrived:  # otherwise the event is about the connection before
+        elif self.has_arrived:  # otherwise the event belongs to the previous connection
             self.happened |= time.monotonic() - self._connecting_since < self._patience
 
 
@@ -312,7 +312,7 @@ def _is_unsettled(link: VoiceLink) -> bool:
 
 
 async def _until(condition: Callable[[], bool], *, within: float) -> None:
-    """Wait until a condition is true, or until that many seconds have passed."""
+    """Wait until a condition is true, for at most `within` seconds."""
     deadline = time.perf_counter() + within
     while not condition():
         if time.perf_counter() > deadline:

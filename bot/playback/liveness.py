@@ -1,8 +1,8 @@
-"""Whether a voice server still receives what is sent to it, judged by what it sends back by UDP.
+"""Checks whether a voice server still receives packets, by the packets that it sends back by UDP.
 
 Discord's voice servers send RTCP reports, and echo the keep-alives that Discord's own clients send.
-Neither is documented. So silence counts only on a link whose server has sent something before.
-Where keep-alives are echoed, speech is known to have arrived until the last echo, and no longer.
+Neither is documented. So missing packets count as a fault only if the server has sent some before.
+If keep-alives are echoed, speech is known to have arrived up to the last echo, but not after it.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ DISCOVERY_BYTES = 74
 """https://discord.com/developers/docs/topics/voice-connections#ip-discovery"""
 
 SECONDS_BETWEEN_KEEPALIVES = 0.2
-"""After a drop, speech resumes from the last echo, so at most this much is repeated."""
+"""After a drop, speech resumes from the last echo. So at most this much is played twice."""
 
 MAX_SILENT_SECONDS = 4.0
-"""A server that has sent something before, and then nothing for this long, is lost."""
+"""A server that has sent packets before counts as lost if it sends none for this long."""
 
 MAX_MISSED_ECHOES = 3
-"""If more keep-alives in a row than this get no echo, speech was lost too, even if the next one is
-echoed."""
+"""If more keep-alives in a row than this are not echoed, the speech in between counts as lost, even
+if later ones are echoed."""
 
 REPORTS_TO_TRUST = 3
-"""Without echoes, this many packets must have come before their absence means anything."""
+"""Without echoes, missing packets count only after the server has sent this many."""
 
 OVERDUE = 1.5
 """A report is late after this many times the longest interval between packets so far."""
@@ -40,19 +40,18 @@ _POLL_SECONDS = 0.01
 
 
 class Liveness:
-    """Sends keep-alives to a voice server while speech is played, and watches what comes back.
+    """Sends keep-alives to a voice server while speech is played, and watches for its packets.
 
     Args:
         udp: The voice client's UDP socket; without one, nothing is sent or expected.
-        echo_expected: Whether echoes should come from the start, because they did on the link
-            before this one.
+        echo_expected: Whether to expect echoes from the start, because the previous link had them.
 
     Attributes:
         has_echoed: Whether a keep-alive was echoed on this link.
-        last_packet: When the last packet came, or else when watching started; in the time of
-            `time.perf_counter`, as all here.
-        gap_since: When the last echo came before a gap of several missed ones, if echoes have come
-            again since; else None.
+        last_packet: When the last packet came, or when watching started if none has come since. All
+            times are those of `time.perf_counter`.
+        gap_since: The time of the last echo before a gap of several missed echoes, if echoes have
+            resumed since; else None.
     """
 
     def __init__(self, udp: VoiceConnectionState | None, *, echo_expected: bool = False) -> None:
@@ -80,21 +79,21 @@ class Liveness:
     def next_should_echo(self) -> bool:
         """Whether echoes should be expected on the next link.
 
-        Not after a server that sent reports but no echoes, as perhaps not all servers echo. A
-        server that sent nothing at all changes nothing.
+        False after a server that sent reports but no echoes, because maybe not all servers echo. A
+        server that sent nothing at all does not change the expectation.
         """
         return self.has_echoed or (self._echo_expected and not self._only_reports)
 
     @property
     def arrived_until(self) -> float | None:
-        """Until when speech is known to have arrived; None if too little comes back to tell."""
+        """The time up to which speech is known to have arrived; None if that is not known."""
         if self._should_echo:
             return self._last_echo if self.gap_since is None else self.gap_since
         overdue = time.perf_counter() - self.last_packet > OVERDUE * self._longest_interval
         return self.last_packet if overdue and self._packets >= REPORTS_TO_TRUST else None
 
     def start_watching(self) -> None:
-        """Expect packets from now on, and forget an earlier gap."""
+        """Expect packets from now on, and forget any earlier gap."""
         self.last_packet = time.perf_counter()
         self.gap_since = None
         self._last_echo, self._sent_at_last_echo = self.last_packet, self._sent
@@ -107,7 +106,7 @@ class Liveness:
     def silent_since(self) -> float | None:
         """Return when the last packet came if the server is lost, else None.
 
-        This also sends the next keep-alive if one is due, so it has to be called again and again.
+        This also sends the next keep-alive if one is due, so it has to be called regularly.
         """
         now = time.perf_counter()
         if now - self._last_sent >= SECONDS_BETWEEN_KEEPALIVES:
@@ -121,7 +120,10 @@ class Liveness:
         return self.last_packet if now - self.last_packet > limit else None
 
     async def echoes(self) -> bool:
-        """Whether the server echoes now, which takes a round trip; True if it never did."""
+        """Return whether the server echoes now, which takes a round trip.
+
+        Returns True if no echo is expected from it.
+        """
         if not self._should_echo:
             return True
         began = time.perf_counter()
@@ -142,11 +144,11 @@ class Liveness:
     def _received(self, packet: bytes) -> None:
         """Called by discord.py's socket reader thread."""
         if len(packet) == DISCOVERY_BYTES:
-            return  # part of a handshake: it says nothing about what was sent before
+            return  # a part of a handshake, which is no answer to earlier packets
         now = time.perf_counter()
         if self._is_watching:
             self._longest_interval = max(self._longest_interval, now - self.last_packet)
-        # The echo of the latest keep-alive may still be under way.
+        # The echo of the latest keep-alive may still be on its way.
         missed = self._is_watching and self._sent - self._sent_at_last_echo > MAX_MISSED_ECHOES
         if len(packet) == len(KEEPALIVE):
             if missed and self._should_echo and self.gap_since is None:

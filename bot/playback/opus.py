@@ -1,4 +1,4 @@
-"""Loads libopus, with which discord.py encodes speech."""
+"""Loads libopus, which discord.py needs to encode speech."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LIBRARIES_OF_AV = ("../av.libs/*opus*", ".dylibs/*opus*")
 def load_opus() -> None:
     """Load the system's libopus, or else the one inside the `av` wheel; takes some milliseconds.
 
-    discord.py's own wheels contain it for Windows only. Raises `Refusal` if there is none.
+    discord.py's own wheels contain it for Windows only. Raises `Refusal` if neither is found.
     """
     try:
         discord.opus.Encoder.get_opus_version()  # loads the system's library as well
@@ -36,7 +36,7 @@ def _load_from_wheel() -> None:
     for library in _inside_av():
         try:
             discord.opus.load_opus(str(library))
-        except (OSError, AttributeError) as error:  # not loadable, or another library
+        except (OSError, AttributeError) as error:  # not loadable, or not libopus
             log.debug("not a usable libopus", library=library.name, reason=repr(error))
         else:
             return

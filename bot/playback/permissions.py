@@ -1,4 +1,4 @@
-"""Who may do what in voice channels: the bot, on stages too, and people."""
+"""Permissions in voice and stage channels, of the bot and of members."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 VocalChannel = discord.VoiceChannel | discord.StageChannel
 
 VOICE_ERRORS = (discord.DiscordException, aiohttp.ClientError, OSError)
-"""What a request to Discord about voice may raise; a `TimeoutError` is an `OSError`."""
+"""The errors that requests to Discord about voice raise; a `TimeoutError` is an `OSError`."""
 
 
 def check_can_speak_in(channel: VocalChannel) -> None:
@@ -35,7 +35,7 @@ def check_can_speak_in(channel: VocalChannel) -> None:
 async def become_speaker(channel: VocalChannel) -> Note | None:
     """Move the bot from a stage's audience to its speakers, or ask a moderator to do so.
 
-    Returns a note for people if a moderator has to act first. Nothing happens in other channels.
+    Returns a note for members if a moderator has to act first. Does nothing in other channels.
     """
     if not isinstance(channel, discord.StageChannel):
         return None
@@ -59,9 +59,9 @@ async def become_speaker(channel: VocalChannel) -> Note | None:
 
 
 def may_silence(member: discord.Member, channel: VocalChannel) -> bool:
-    """Whether a member may end what others have the bot say.
+    """Whether a member may skip or stop the entries of other members.
 
-    The permission is Mute Members: who may mute a member may also stop that member's entries.
+    This needs the permission Mute Members, because stopping an entry is like muting its owner.
     """
     return channel.permissions_for(member).mute_members
 
@@ -72,7 +72,7 @@ def may_move(member: discord.Member, channel: VocalChannel) -> bool:
 
 
 def people_in(channel: VocalChannel) -> list[int]:
-    """The ids of everybody in a channel who is not known to be a bot."""
+    """The ids of all members in a channel who are not known to be bots."""
     return [member for member in channel.voice_states if not _is_bot(channel.guild, member)]
 
 

@@ -1,4 +1,4 @@
-"""One guild's player: its queue, the entry that is being played, and what is produced meanwhile."""
+"""One guild's player: its queue, the entry that is being played, and the prefetched entries."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ MAX_WAITING = 25
 MAX_WAITING_PER_MEMBER = 10
 
 PREFETCH_SECONDS = 5.0
-"""Once this much speech of waiting entries is buffered, no further entry is produced."""
+"""Once this much speech of waiting entries is buffered, no further entry is prefetched."""
 
 
 class GuildPlayer:
-    """Plays the entries that the members of one guild have queued, and serves members in rounds.
+    """Plays the entries that the members of one guild have queued, round-robin between members.
 
-    A task plays while there are entries, and ends when there are none left. While one entry is
-    played, the next ones are produced, until `PREFETCH_SECONDS` of them are buffered.
+    A task plays entries until none is left. While one entry is played, the next ones are prefetched
+    until `PREFETCH_SECONDS` of their speech are buffered.
 
     Attributes:
         connection: The guild's voice connection.
         votes: The ids of members who want the current entry to be skipped.
-        quiet_since: When the last entry ended, in the time of `time.monotonic`.
-        alone_since: Since when no person has been in the channel, kept by `GuildPlayers`; None
-            while somebody is there.
+        quiet_since: When the last entry ended, by `time.monotonic`.
+        alone_since: When the last person left the channel, set by `GuildPlayers`; None while
+            somebody is there.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -56,7 +56,7 @@ class GuildPlayer:
 
     @property
     def current(self) -> QueueEntry | None:
-        """The entry that is being played, unless it was just ended."""
+        """The entry that is being played; None if it has just ended."""
         entry = self._current
         return None if entry is None or entry.has_ended else entry
 
@@ -72,7 +72,7 @@ class GuildPlayer:
         return [*([current] if current is not None else []), *self._queue]
 
     def add(self, entry: QueueEntry) -> None:
-        """Put an entry into the queue. Raises `Refusal` if it is full."""
+        """Append an entry to the queue. Raises `Refusal` if the queue is full."""
         try:
             self._queue.push(entry.owner_id, entry)
         except QueueFullError as error:
@@ -96,9 +96,9 @@ class GuildPlayer:
         return next((position for position in self.positions() if position.entry is entry), None)
 
     def remove(self, entry: QueueEntry, reason: Exception) -> None:
-        """Remove an entry, even while it is played. Its `heard` raises the reason.
+        """Remove an entry, even while it is played. Its `heard` then raises `reason`.
 
-        Nothing happens if it has ended already.
+        Does nothing if the entry has ended already.
         """
         if entry.has_ended:
             return
@@ -108,14 +108,14 @@ class GuildPlayer:
         self._run(entry.producer.stop())
 
     def clear(self, reason: Exception, *, owner_id: int | None = None) -> int:
-        """Remove all entries, or all of one member; return how many these were."""
+        """Remove all entries, or all of one member; return how many were removed."""
         entries = [each for each in self.entries if owner_id is None or each.owner_id == owner_id]
         for entry in entries:
             self.remove(entry, reason)
         return len(entries)
 
     def wake(self) -> None:
-        """Play what waits, or only repair the connection if nothing does."""
+        """Play the waiting entries. If there are none, only reconnect if the link is broken."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._play_all(), name="voice channel player")
 
@@ -135,7 +135,7 @@ class GuildPlayer:
                 while len(self._queue):
                     await self._play(self._queue.pop())
                 await self.connection.working_link()
-                if not len(self._queue):  # an entry may have been added during a repair
+                if not len(self._queue):  # an entry may have been added while reconnecting
                     break
         except Refusal as lost:
             count = self.clear(lost)
@@ -163,7 +163,7 @@ class GuildPlayer:
             self._prefetch()
 
     def _prefetch(self) -> None:
-        """Start to produce the next entry, if none is being produced and too little is buffered."""
+        """Prefetch the next entry, if no entry is being produced and too little is buffered."""
         if self._current is not None and not self._current.source.finished:
             return
         buffered = 0.0

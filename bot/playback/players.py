@@ -1,4 +1,4 @@
-"""The players of all guilds, and when they leave a channel by themselves."""
+"""The players of all guilds. They leave channels in which they are no longer needed."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ LEAVE_WHEN_ALONE_SECONDS = 60.0
 
 
 class GuildPlayers:
-    """Keeps one player for each guild in which the bot speaks.
+    """Keeps one player for each guild whose voice channels the bot uses.
 
     Args:
         client: The bot.
-        idle_seconds: How long the bot stays in a channel without anything to say.
+        idle_seconds: How long the bot stays in a channel with no entries to play.
         voice_class: The class of voice clients.
     """
 
@@ -59,17 +59,14 @@ class GuildPlayers:
         return player
 
     def find(self, guild_id: int | None) -> GuildPlayer | None:
-        """Return a guild's player if the bot is in a voice channel there, or has entries to play.
-
-        None otherwise.
-        """
+        """Return a guild's player if it is in a voice channel or has entries to play, else None."""
         player = self._players.get(guild_id) if guild_id is not None else None
         return player if player is not None and _is_in_use(player) else None
 
     async def join(self, channel: VocalChannel) -> Note | None:
-        """Go to a voice channel, from any other one of that guild.
+        """Join a voice channel, or move to it from another one of that guild.
 
-        Returns a note for people, if there is one. Raises `Refusal`.
+        Returns a note for the member who called the bot, if there is one. Raises `Refusal`.
         """
         if self._closed:
             raise Refusal(Reason.PLAYER_RESTARTING)
@@ -100,7 +97,7 @@ class GuildPlayers:
 
     @tasks.loop(seconds=CHECK_SECONDS)
     async def _look_after(self) -> None:
-        """Leave channels where the bot is not needed, and repair idle connections."""
+        """Leave channels where the bot is not needed, and reconnect idle players."""
         leaving: list[tuple[GuildPlayer, Reason]] = []
         for guild_id, player in list(self._players.items()):
             if self._client.get_guild(guild_id) is None:
@@ -115,7 +112,7 @@ class GuildPlayers:
         await _close_all(leaving)
 
     def _is_not_needed(self, player: GuildPlayer) -> bool:
-        """Whether no person is in the channel, or nothing was queued, for long enough to leave."""
+        """Whether the channel has had no people, or the player no entries, for too long."""
         now = time.monotonic()
         channel = player.connection.channel
         if channel is None or people_in(channel):
@@ -129,7 +126,7 @@ class GuildPlayers:
 
 
 async def _close_all(players: Iterable[tuple[GuildPlayer, Reason]]) -> None:
-    """Close players; their entries end with a `Refusal` for the given reason."""
+    """Close players. The entries of each end with a `Refusal` for the given reason."""
     results = await asyncio.gather(
         *(player.close(Refusal(reason)) for player, reason in players), return_exceptions=True
     )

@@ -1,4 +1,4 @@
-"""Plays one source to its end, over as many voice links as that takes."""
+"""Plays one source to its end, and reconnects whenever a voice link breaks."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ CHECK_SECONDS = 0.1
 REMEMBERED_CHECKS = 120
 
 LOSS_WORTH_REPEATING_SECONDS = 0.25
-"""If less than this was lost at the very end, it is not repeated."""
+"""If less than this was lost at the end of the speech, it is not repeated."""
 
 PROGRESS_SECONDS = 0.25
-"""A link that played no more than this counts as futile: so early, nothing shows what arrived."""
+"""A link that played no more than this counts as futile, because maybe none of it arrived."""
 
 MAX_FUTILE_TRIES = 4
-"""After this many futile links in a row, the connection is given up."""
+"""After this many futile links in a row, the bot leaves the channel."""
 
 
 async def play_out(source: SpeechSource, connection: Connection) -> None:
-    """Play a source until it is drained, and repeat what was lost whenever a link breaks.
+    """Play a source until it is drained. When a link breaks, repeat the speech that was lost.
 
-    Raises `Refusal` if the bot was disconnected, or the connection cannot be repaired.
+    Raises `Refusal` if the bot was disconnected, or reconnecting failed.
     """
     futile_tries = 0
     while not source.drained:
@@ -46,13 +46,13 @@ async def play_out(source: SpeechSource, connection: Connection) -> None:
         link = await connection.working_link()
         if not connection.is_audible:
             await connection.until_audible(unless=lambda: source.drained)
-            continue  # the link may have broken meanwhile
+            continue  # the link may have broken in the meantime
         source.resume()
         began_at = source.position
         futile_tries += 1
         try:
             ended = link.play(source)
-        except discord.ClientException as error:  # the link broke at this very moment
+        except discord.ClientException as error:  # the link broke after `working_link`
             log.debug("could not begin to play", reason=repr(error))
             continue
         try:
@@ -67,8 +67,8 @@ class _Monitor:
     """Checks a link ten times a second while it plays a source.
 
     Each check without trouble records the time and the source's position. When there is trouble,
-    the source is rewound to where it was at the last of these checks, or to what is known to have
-    arrived.
+    the source is rewound to its position at the last of these checks. If speech is known to have
+    arrived only up to an earlier time, it is rewound to that.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class _Monitor:
         self._record()
 
     async def until_over(self) -> None:
-        """Return when the player has ended, or speech does not get through any more."""
+        """Wait until the player ends or the link has trouble. Then rewind if speech was lost."""
         trouble: Trouble | None = None
         while not await self._player_ends(within=CHECK_SECONDS):
             trouble = self._link.trouble()
@@ -101,14 +101,14 @@ class _Monitor:
         self._checks.append((time.perf_counter(), self._source.position))
 
     async def _trouble_at_the_end(self) -> Trouble | None:
-        """Return what kept the last seconds from being heard, if anything did."""
+        """Return the trouble because of which the last seconds were lost, if there was any."""
         trouble = self._link.trouble()
         if trouble is None and self._source.drained and not await self._link.answers():
             trouble = self._link.trouble()
         return trouble
 
     def _rewind_to(self, moment: float) -> None:
-        """Pause the source at the position that it had at a moment."""
+        """Pause the source, and rewind it to its position at a moment."""
         index = max(0, bisect_right(self._checks, moment, key=lambda check: check[0]) - 1)
         position = self._checks[index][1]
         lost = (self._source.position - position) / BYTES_PER_SECOND

@@ -1,4 +1,4 @@
-"""Pulls speech from the backend into the source that it is played from."""
+"""Reads speech from the backend, and feeds it to the source that it is played from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bot.streaming import SpeechChunk
 
 MAX_BUFFERED_SECONDS = 10.0
-"""A producer pauses, and the backend with it, while this much is buffered."""
+"""While this much is buffered, the producer reads no more speech, so the backend pauses too."""
 
 POLL_SECONDS = 0.1
 SLICE_SECONDS = 0.5
@@ -29,14 +29,14 @@ _INT16 = np.iinfo(np.int16)
 
 
 class Producer:
-    """Fills a source with speech, up to `MAX_BUFFERED_SECONDS` before it is played.
+    """Feeds a source with speech, at most `MAX_BUFFERED_SECONDS` before it is played.
 
     Args:
-        speech: Opens the stream of speech; called once, by `start`.
-        source: What is filled.
+        speech: Opens the stream of speech; called once, after `start`.
+        source: The source to feed.
 
     Attributes:
-        error: The exception that ended the stream, if one did. The source keeps what came before.
+        error: The exception that ended the stream, if one did. The source keeps the speech so far.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Producer:
         self._speech = speech
         self._source = source
         self._task: asyncio.Task[None] | None = None
-        self._begins: list[int] = []  # where in the source each sentence of `_numbers` begins
+        self._begins: list[int] = []  # the byte position at which each of `_numbers` begins
         self._numbers: list[int] = []
 
     @property
@@ -60,13 +60,13 @@ class Producer:
         return self._task is not None and not self._task.done()
 
     def start(self, *, on_end: Callable[[], None]) -> None:
-        """Start, if that has not happened yet; `on_end` is called once the producer has ended."""
+        """Start the producer, unless it has started; `on_end` is called when it has ended."""
         if self._task is None:
             self._task = asyncio.create_task(self._produce())
             self._task.add_done_callback(lambda _task: on_end())
 
     async def stop(self) -> None:
-        """Close the stream of speech, wait until the backend is told, and finish the source."""
+        """Close the stream of speech, wait until it is closed, and finish the source."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -129,9 +129,9 @@ class Upsampler:
         )
 
     def push(self, pcm: bytes, *, last: bool = False) -> bytes:
-        """Take mono s16le samples; return what is certain of the stereo result by now.
+        """Take mono s16le samples; return the stereo samples that are complete.
 
-        Nothing is held back of the last chunk, and nothing can be pushed after it.
+        With `last`, all remaining samples are returned, and nothing can be pushed afterwards.
         """
         samples = np.frombuffer(pcm, "<i2").astype(np.float32)
         resampled = self._stream.resample_chunk(samples, last=last)

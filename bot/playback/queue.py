@@ -1,4 +1,4 @@
-"""The entries of a guild's queue: what somebody wants to be said, and how far it has come."""
+"""The entries of a guild's queue, with their text, their speech and their progress."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from bot.streaming import SpeechChunk
 
 SECONDS_PER_CHARACTER = 0.065
-"""The pace of people who read aloud, with pauses: an estimate until the speech is produced."""
+"""The pace of reading aloud, with pauses. It is used to estimate lengths before production."""
 
 
 @dataclass(eq=False)
 class QueueEntry:
-    """Speech that a member has asked for.
+    """Speech that a member has requested.
 
     Attributes:
         owner_id: The member's Discord id.
@@ -50,7 +50,7 @@ class QueueEntry:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the entry was heard, or never will be."""
+        """Whether the entry was played to its end, was removed or failed."""
         return self._ended.is_set()
 
     @property
@@ -72,13 +72,13 @@ class QueueEntry:
         return self.producer.sentence_at(self.source.position)
 
     def end(self, error: Exception | None = None) -> None:
-        """Mark the entry as heard, or as failed with an error. Only the first call counts."""
+        """Mark the entry as played, or as failed with an error. Only the first call counts."""
         if not self.has_ended:
             self._error = error
             self._ended.set()
 
     async def heard(self) -> None:
-        """Wait until the entry has ended. Raises the error that `end` was given."""
+        """Wait until the entry has ended. Raises the error that was given to `end`."""
         await self._ended.wait()
         if self._error is not None:
             raise self._error
@@ -86,11 +86,11 @@ class QueueEntry:
 
 @dataclass(frozen=True, slots=True)
 class QueuePosition:
-    """Where an entry is in the queue.
+    """The position of an entry in the queue.
 
     Attributes:
         entry: The entry.
-        number: 0 while it is being played, then from 1.
+        number: 0 for the entry that is being played; waiting entries count from 1.
         starts_in: The estimated time until it is played, in seconds.
     """
 

@@ -17,17 +17,18 @@ FRAME_BYTES = discord.opus.Encoder.FRAME_SIZE
 """20 ms of 48 kHz stereo s16le: one Opus frame."""
 
 PREBUFFER_SECONDS = 0.12
-"""Speech starts once this much is buffered. With less, it often runs out before the next chunk."""
+"""Playback starts once this much is buffered. With less, the buffer is often empty before the next
+chunk comes."""
 
 MAX_PREBUFFER_SECONDS = 1.6
 """The prebuffer doubles with each underrun, up to this."""
 
 START_WITHIN_SECONDS = 0.15
-"""The first sound waits no longer than this for the prebuffer to fill. The engine's first chunk is
-0.1 s, of which the watermark holds some back; its second chunk follows four frames later."""
+"""The start waits no longer than this for the prebuffer to fill. The engine's first chunk has about
+0.1 s, because the watermark holds the rest back. Its second chunk follows four frames later."""
 
 KEPT_SECONDS = 8.0
-"""How much speech is kept after it was read, to repeat it if it was not heard."""
+"""How much speech is kept after it was read, so that it can be repeated if it was lost."""
 
 _FADE_BYTES = BYTES_PER_SECOND // 200
 _SILENCE = bytes(FRAME_BYTES)
@@ -36,12 +37,12 @@ _SILENCE = bytes(FRAME_BYTES)
 class SpeechSource(discord.AudioSource):
     """A buffer of speech that is played while it is still being produced.
 
-    Every sample that is fed is read once, in order. Where samples are missing, silence is read
-    instead. The edges of speech are faded over 5 ms so that nothing clicks. discord.py's player
-    thread calls `read`, which never waits; everything else is called on the event loop.
+    Unless it is rewound, every sample is read once, in order. While samples are missing, silence is
+    read instead. The edges of speech are faded over 5 ms so that nothing clicks. discord.py's
+    player thread calls `read`, which never waits; everything else is called on the event loop.
 
     Attributes:
-        reads: How many frames the player thread has asked for; shows whether it is alive.
+        reads: How many frames the player thread has read; shows whether it is alive.
         underruns: How often the buffer ran out before the speech was finished.
         finished: Whether nothing more will be fed.
     """
@@ -50,10 +51,10 @@ class SpeechSource(discord.AudioSource):
         self.reads = 0
         self.underruns = 0
         self.finished = False
-        self._lock = threading.Lock()  # never held for longer than it takes to copy some bytes
+        self._lock = threading.Lock()  # held only while some bytes are copied
         self._pcm = bytearray()
-        self._next = 0  # where in `_pcm` the next frame starts
-        self._dropped = 0  # bytes that were read and are no longer kept
+        self._next = 0  # the index in `_pcm` at which the next frame starts
+        self._dropped = 0  # the number of bytes that were read and are no longer kept
         self._paused = False
         self._flowing = False
         self._after_silence = True
@@ -68,7 +69,7 @@ class SpeechSource(discord.AudioSource):
 
     @property
     def length(self) -> int:
-        """How many bytes were fed, less those that were retracted."""
+        """How many bytes were fed, without those that were retracted."""
         return self._dropped + len(self._pcm)
 
     @property
@@ -93,14 +94,14 @@ class SpeechSource(discord.AudioSource):
             self._readable.set()
 
     def finish(self) -> None:
-        """Mark the speech as complete. What was fed is still read to its end."""
+        """Mark the speech as complete. The rest of it can still be read."""
         with self._lock:
             self.finished = True
             self._fade_out_end()
         self._readable.set()
 
     def stop(self) -> None:
-        """Discard what was not read yet, and finish."""
+        """Discard the speech that was not read yet, except for a short fade, and finish."""
         with self._lock:
             del self._pcm[self._next + (0 if self._paused else _FADE_BYTES) :]
             self._paused = False
@@ -110,7 +111,7 @@ class SpeechSource(discord.AudioSource):
         """Discard the last `count` bytes that were fed, except those that were read already."""
         with self._lock:
             unread = len(self._pcm) - self._next
-            # Keep enough for a fade, or the speech before it would end with a click.
+            # Keep enough for a fade. Otherwise the speech before it would end with a click.
             kept = max(unread - count, min(unread, _FADE_BYTES))
             del self._pcm[self._next + kept :]
             self._fade_out_end()
@@ -148,7 +149,8 @@ class SpeechSource(discord.AudioSource):
             frame = bytes(self._pcm[self._next : self._next + FRAME_BYTES])
             self._next += len(frame)
             rises, self._after_silence = self._after_silence, False
-            # An underrun shows one frame late: the samples to fade out must still be there then.
+            # If nothing more is fed, the next frame is the last one before silence. It needs enough
+            # samples for a fade-out, so with fewer the fade-out happens in this frame.
             self._flowing = self.finished or unread >= FRAME_BYTES + _FADE_BYTES
             if not self._flowing:
                 self.underruns += 1
@@ -162,7 +164,7 @@ class SpeechSource(discord.AudioSource):
         return frame.ljust(FRAME_BYTES, b"\0")
 
     def _may_flow(self, unread: int) -> bool:
-        """Whether enough is buffered to start, or to go on after an underrun."""
+        """Whether enough is buffered to start, or to resume after an underrun."""
         if self.finished or unread >= self._prebuffer:
             return True
         return (

@@ -1,11 +1,11 @@
-"""One connection of discord.py's voice client, judged by whether speech can get through it.
+"""One connection of discord.py's voice client, with checks whether speech still arrives.
 
 discord.py's `is_connected()` stays true while frames are lost: for up to two seconds after the
-gateway closed the session, for half a minute after close code 4014 or 4015, and for as long as UDP
-is silent. The player's `after` is called with None whether speech was heard or lost. So a link
-looks at the websocket, at what comes back by UDP, and at whether the player takes frames.
+gateway closed the session, for half a minute after close code 4014 or 4015, and for as long as no
+UDP packets come back. The player's `after` is called with None whether speech arrived or was lost.
+So a link checks the websocket, the UDP packets that come back, and whether the player reads frames.
 
-This is the only file that touches private parts of discord.py's voice client.
+This is the only file that uses private attributes of discord.py's voice client.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 BITRATE = 96
-"""Of the Opus stream, in kbit/s."""
+"""The bit rate of the Opus stream, in kbit/s."""
 
 EXPECTED_LOSS = 0.001
 """The lowest share of lost packets that discord.py accepts; it is rounded to 0 %. With discord.py's
-default of 15 % and error correction, Opus gives up most of its clarity."""
+default of 15 % and error correction, Opus sounds much less clear."""
 
 SECONDS_WITHOUT_READS = 1.5
-"""discord.py's player takes a frame every 20 ms while it is alive."""
+"""After this long without a read, the player counts as stuck. It normally reads every 20 ms."""
 
 CONNECT_SECONDS = 6.0
-"""discord.py's timeout for each part of a handshake; all of it may take twice as long."""
+"""discord.py's timeout for each part of a handshake. The whole handshake may take twice as long."""
 
 DISCONNECT_SECONDS = 2.0
 
 
 class VoiceClientLike(Protocol):
-    """What is used of `discord.VoiceClient`; the demo has its own."""
+    """The part of `discord.VoiceClient` that is used here. The demo has its own implementation."""
 
     channel: Any
 
@@ -65,25 +65,25 @@ class VoiceClientLike(Protocol):
 
 
 class Fault(Enum):
-    """Why speech does not get through."""
+    """Why speech does not arrive."""
 
     GONE = auto()
     """The connection has ended."""
     UNSETTLED = auto()
     """The call is being moved to another server, or the websocket is closed."""
     SILENT = auto()
-    """Nothing comes back by UDP any more."""
+    """No UDP packets come back any more."""
     STUCK = auto()
-    """The player takes no frames."""
+    """The player reads no frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A fault, and since when it may have kept speech from being heard.
+    """A fault, and the time since when speech may have been lost.
 
     Attributes:
         fault: What is wrong.
-        since: In the time of `time.perf_counter`; None if it began after the last check.
+        since: The time by `time.perf_counter`; None if the fault began after the last check.
     """
 
     fault: Fault
@@ -91,11 +91,11 @@ class Trouble:
 
 
 class VoiceLink:
-    """A connected voice client, and the player that speaks through it.
+    """A connected voice client, and the player that sends speech through it.
 
     Args:
         client: A voice client that has just connected.
-        is_current: Whether discord.py still has it as the guild's voice client.
+        is_current: Returns whether this is still the guild's voice client in discord.py.
         echo_expected: As for `Liveness`.
     """
 
@@ -110,21 +110,21 @@ class VoiceLink:
         self._is_current = is_current
         self._player: _PlayerThread | None = None
         self._liveness = Liveness(_udp_of(client), echo_expected=echo_expected)
-        self._lasting: Trouble | None = None  # a fault that only another link ends
+        self._lasting: Trouble | None = None  # a fault that only reconnecting can fix
 
     @property
     def next_should_echo(self) -> bool:
-        """Whether the server of the next link should echo keep-alives too."""
+        """Whether echoes of keep-alives should be expected on the next link."""
         return self._liveness.next_should_echo
 
     @property
     def was_interrupted(self) -> bool:
-        """Whether speech was lost since `play`, although it gets through again."""
+        """Whether speech was lost since `play`, although it arrives again now."""
         return self._liveness.gap_since is not None
 
     @property
     def arrived_until(self) -> float | None:
-        """Until when speech is known to have arrived; None if that is unknown."""
+        """The time up to which speech is known to have arrived; None if that is not known."""
         return self._liveness.arrived_until
 
     @property
@@ -147,7 +147,7 @@ class VoiceLink:
         return None if websocket is None else websocket.close_code
 
     def play(self, source: SpeechSource) -> asyncio.Event:
-        """Start to play a source; the event is set once the player has ended, for any reason."""
+        """Start to play a source. The returned event is set when the player ends for any reason."""
         self.stop()
         player = self._player = _PlayerThread(source)
         self._liveness.start_watching()
@@ -167,7 +167,7 @@ class VoiceLink:
         self.client.stop()
 
     def trouble(self) -> Trouble | None:
-        """Return what keeps speech from getting through, if anything does; this is cheap."""
+        """Return the fault because of which speech does not arrive, if there is one. Cheap."""
         if not self._is_current():
             return Trouble(Fault.GONE)
         if not self.client.is_connected() or self.close_code is not None:
@@ -180,7 +180,7 @@ class VoiceLink:
         return self._lasting
 
     async def answers(self) -> bool:
-        """Whether the server is still there at the end of speech; True if it cannot be told."""
+        """Return whether the server still responds at the end of speech; True if not known."""
         if self._lasting is None and not await self._liveness.echoes():
             self._lasting = Trouble(Fault.SILENT, self._liveness.last_packet)
         return self._lasting is None
@@ -192,7 +192,7 @@ class VoiceLink:
 
 
 class _PlayerThread:
-    """Tells whether discord.py's player thread is alive, by what it reads."""
+    """Tells whether discord.py's player thread is alive, by its reads from the source."""
 
     def __init__(self, source: SpeechSource) -> None:
         self.has_ended = asyncio.Event()
@@ -203,7 +203,7 @@ class _PlayerThread:
 
     def ended(self, _error: Exception | None) -> None:
         """Called by the player thread when it ends."""
-        with suppress(RuntimeError):  # the event loop has ended before it
+        with suppress(RuntimeError):  # the event loop has ended before the thread
             self._loop.call_soon_threadsafe(self.has_ended.set)
 
     def is_stuck(self) -> bool:
@@ -214,7 +214,7 @@ class _PlayerThread:
 
 
 async def connect(channel: VocalChannel, voice_class: Callable[..., Any]) -> VoiceClientLike:
-    """Connect to a channel, in one attempt. Raises one of `VOICE_ERRORS`.
+    """Connect to a channel, without retrying. Raises one of `VOICE_ERRORS`.
 
     When Discord moves the call or the bot during the handshake, discord.py starts another handshake
     in a task of its own and cancels the one that this function awaits. The second handshake loses
@@ -248,8 +248,8 @@ async def disconnect(client: Any) -> None:
 def cancel_reconnect(client: object) -> None:
     """Cancel the task in which discord.py reconnects after a move, if there is one.
 
-    That task is never awaited. When it fails, it leaves the channel, even if there is another
-    connection by then.
+    discord.py never awaits that task. If the task fails, it leaves the channel, even if there is
+    another connection by then.
     """
     if not isinstance(client, discord.VoiceClient):
         return
@@ -266,7 +266,7 @@ def _retrieve_exception(task: asyncio.Task[None] | None) -> None:
 
 
 def _udp_of(client: VoiceClientLike) -> VoiceConnectionState | None:
-    """Return what sends and receives a voice client's UDP packets."""
+    """Return the object that sends and receives a voice client's UDP packets, if it has one."""
     if not isinstance(client, discord.VoiceClient):
         return None
     return client._connection  # noqa: SLF001 - no public way

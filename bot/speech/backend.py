@@ -1,4 +1,4 @@
-"""The protocol that every source of speech implements."""
+"""The protocols that speech backends implement."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 class SpeechModel(Protocol):
     """Makes voice prompts from reference clips, and speech from voice prompts.
 
-    Many tasks may call it at once, and no call blocks the event loop. Every failure is a
-    `backend.contract.SpeechError`; anything else is a bug.
+    Many tasks may call it at once, and no call blocks the event loop. Every expected failure is a
+    `backend.contract.SpeechError`; any other exception is a bug.
     """
 
     def info(self) -> BackendInfo:
-        """Say what this backend is. Costs nothing."""
+        """Describe the backend, without a call to it."""
 
     async def health(self) -> None:
         """Return if a request would be accepted now, else raise the error that it would get."""
 
     async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
-        """Make the prompt for a voice, with a transcript of the clip if the backend has one.
+        """Make a voice prompt from a clip, and transcribe the clip if the backend can do that.
 
-        Raises `ReferenceUnusableError` if no voice can be made from the clip.
+        Raises `ReferenceUnusableError` if no prompt can be made from the clip.
         """
 
     def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
-        """Speak one sentence, chunk by chunk as it is generated.
+        """Yield the speech of one sentence, in chunks, as it is generated.
 
         Closing the iterator early cancels the work. Raises `VoicePromptModelMismatchError` for a
         prompt of another model, `LanguageNotSupportedError`, `TextNotSpeakableError`.
@@ -50,10 +50,10 @@ class SpeechBackend(SpeechModel, Protocol):
     """A `SpeechModel` that has to be started and closed."""
 
     async def start(self) -> None:
-        """Get ready to answer. Called once, before any other call."""
+        """Start the backend. Called once, before any other method."""
 
     async def close(self) -> None:
-        """Release everything. Calls under way fail with `BackendUnavailableError`."""
+        """Release all resources. Running calls fail with `BackendUnavailableError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ class ColdStart:
     """A backend that was scaled to zero is starting.
 
     Attributes:
-        seconds: For how long already.
-        usual_seconds: How long that usually takes.
+        seconds: How long it has been starting.
+        usual_seconds: How long a start usually takes.
     """
 
     seconds: float
@@ -71,13 +71,13 @@ class ColdStart:
 
 @runtime_checkable
 class SleepingBackend(SpeechBackend, Protocol):
-    """A backend that scales to zero while nobody speaks, so that the next call is a cold start."""
+    """A backend that scales to zero when it is idle, so that the next call causes a cold start."""
 
     def cold_start(self) -> ColdStart | None:
-        """Describe the cold start that a call waits for now, or return None."""
+        """Return the cold start that calls are waiting for now, or None."""
 
     async def keep_awake(self, seconds: float) -> None:
-        """Start the backend, and keep it up for this long from now.
+        """Start the backend, and keep it running for this long from now.
 
         Does not wait for the start. Raises the error that a request would get.
         """

@@ -1,6 +1,6 @@
-"""What can go wrong between the bot and a speech backend that it reaches over a network.
+"""Errors between the bot and a speech backend that it reaches over a network.
 
-`bot.interface.wording` has a sentence for people on each; the texts here are for the log.
+The messages here are for the log. `bot.interface.wording` has a sentence for users on each error.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ class BackendUnreachableError(BackendUnavailableError):
     """The service that runs the backend does not answer.
 
     Attributes:
-        retry_after: Seconds until the bot tries again; None if the next request tries at once.
+        retry_after: The seconds until requests are tried again; None if the next one is.
     """
 
     def __init__(self, reason: str, retry_after: float | None = None) -> None:

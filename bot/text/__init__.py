@@ -1,4 +1,4 @@
-"""What people type, made ready to be spoken: cleaned, and split into sentences."""
+"""Prepares what people type for speech: cleans the text, and splits it into sentences."""
 
 from bot.text.characters import has_words
 from bot.text.cleaning import MAX_TEXT_CHARACTERS, clean

@@ -1,4 +1,4 @@
-"""Which characters can be spoken, and what they are."""
+"""Which characters can be spoken, and which properties they have."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import unicodedata
 
 _LINE_BREAK = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
 _VARIATION = re.compile("[\u20dd-\u20e4\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-"""Variation selectors and enclosing marks: they change how the character before them looks."""
+"""Variation selectors and enclosing marks, which change how the character before them looks."""
 
 _STYLED = re.compile("[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uff9f\U0001d400-\U0001d7ff]+")
-"""Fullwidth Latin, halfwidth kana, mathematical letters: read aloud like the plain ones."""
+"""Fullwidth Latin, halfwidth kana and mathematical letters, which are spoken like plain letters."""
 
 _PILED_ACCENTS = re.compile(
     "([\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\ufe20-\ufe2f]{2})"
@@ -19,10 +19,10 @@ _PILED_ACCENTS = re.compile(
 
 
 def readable(text: str) -> str:
-    """Drop invisible characters and emoji, and give every letter its plain form.
+    """Remove invisible characters and emoji, and replace styled letters with plain ones.
 
     NFKC is applied to some letters only, because it would also change how punctuation and units are
-    read.
+    spoken.
     """
     text = _VARIATION.sub("", _LINE_BREAK.sub("\n", text))
     text = "".join(map(_readable_character, text))
@@ -35,7 +35,7 @@ def composed(text: str) -> str:
 
 
 def has_words(text: str) -> bool:
-    """Whether there is anything to say: a letter or a digit."""
+    """Whether a text has anything to speak: a letter or a digit."""
     return any(map(str.isalnum, text))
 
 
@@ -54,6 +54,6 @@ def _readable_character(character: str) -> str:
         return "\n" if character == "\n" else " "
     if not character.isprintable():
         return ""
-    # Emoji are symbols ("So") or skin tones ("Sk"). Outside of these ranges, symbols are said.
+    # Emoji are symbols ("So") or skin tones ("Sk"). Symbols outside of these ranges are spoken.
     pictorial = "\u2190" <= character <= "\u2bff" or character >= "\U0001f000"
     return "" if pictorial and unicodedata.category(character) in {"So", "Sk"} else character

@@ -1,4 +1,4 @@
-"""From what people type to what is spoken."""
+"""Turns what people type into plain text to speak."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bot.text.markup import NameOf
 
 MAX_TEXT_CHARACTERS = 5_000
-"""The longest text that people may have spoken with one command."""
+"""The longest text for one command."""
 
 _LONGEST_RUN = 5
 _LONG_RUN = re.compile(rf"([^0-9\s])\1{{{_LONGEST_RUN},}}")
@@ -21,18 +21,18 @@ _AT = re.compile(r"(?<!\S)@+(?=\w)")
 
 
 def clean(text: str, *, name_of: NameOf) -> str:
-    """Turn a text with Discord's markup into what a listener should hear.
+    """Turn a text with Discord's markup into plain text to speak.
 
-    Mentions, times, links, code and spoilers become a few words; what a spoiler hides is not said.
-    Custom emoji are said by their name, other emoji are left out. Nothing that a model could take
-    for a control token is left. Cleaning a cleaned text changes nothing.
+    Mentions, times, links, code and spoilers are replaced by a few words. What a spoiler hides is
+    not spoken. Custom emoji are replaced by their names, other emoji are removed. The result
+    contains no control tokens of a model. Cleaning a cleaned text changes nothing.
 
     Args:
         text: As typed. The result can be longer, because names replace mentions.
-        name_of: Finds the names behind mentions.
+        name_of: Returns the names for mentions.
 
     Returns:
-        Paragraphs separated by blank lines, or "" if there is nothing to say.
+        Paragraphs separated by blank lines, or "" if there is nothing to speak.
     """
     text = composed(as_heard(readable(text), name_of=name_of))
     paragraphs: list[list[str]] = [[]]
@@ -45,7 +45,7 @@ def clean(text: str, *, name_of: NameOf) -> str:
 
 
 def _spoken_line(line: str) -> str:
-    """A line without its heading or list marker, or "" if it holds no words."""
+    """A line without its heading or list marker, or "" if it has no words."""
     line = " ".join(line.split())
     if marker := _LINE_MARKER.match(line):
         line = line[marker.end() :]
@@ -54,7 +54,7 @@ def _spoken_line(line: str) -> str:
 
 
 def _joined(lines: list[str]) -> str:
-    """One paragraph of some lines. In a chat, each line is a sentence, also without a full stop."""
+    """Join lines to a paragraph. Each line is a sentence, so a missing full stop is added."""
     return " ".join([*map(_ended, lines[:-1]), lines[-1]])
 
 

@@ -1,6 +1,6 @@
-"""Discord's markup, and the words that a listener hears instead of it.
+"""Replaces Discord's markup with words that can be spoken.
 
-Every pattern here runs in linear time on any text: each repeat is bounded, or cannot match what
+Every pattern here runs in linear time on any text: each repetition is bounded, or cannot match what
 follows it.
 """
 
@@ -58,7 +58,7 @@ class MentionKind(StrEnum):
 
 
 NameOf = Callable[[MentionKind, int], str | None]
-"""Finds the name of what a mention points to, by its Discord id. None if it is not known."""
+"""Returns the name for a mention, given its kind and Discord id. None if it is not known."""
 
 _MENTION_KINDS = {
     "@": MentionKind.USER,
@@ -80,14 +80,14 @@ _GUILD_PAGES = {
 
 
 def as_heard(text: str, *, name_of: NameOf) -> str:
-    """Replace markup with words, and drop what only formats.
+    """Replace markup with words, and remove markup that only formats.
 
-    The result holds no `|`, no backtick, and `<` and `>` only between numbers. So it cannot contain
-    a control token of a model, however the token was nested.
+    The result has no `|`, no backtick, and `<` and `>` only between numbers. So it cannot contain a
+    control token of a model, even if tokens were nested.
 
     Args:
-        text: Of readable characters.
-        name_of: Finds the names behind mentions.
+        text: A result of `readable`.
+        name_of: Returns the names for mentions.
     """
     text = _as_shown(text)
     text = _MENTION.sub(lambda mention: _spoken(mention, _name(mention, name_of)), text)
@@ -96,7 +96,7 @@ def as_heard(text: str, *, name_of: NameOf) -> str:
     text = _TIMESTAMP.sub(lambda time: _spoken(time, _moment(int(time[1]), time[2])), text)
     text = _GUILD_PAGE.sub(lambda page: _spoken(page, _GUILD_PAGES[page[1]]), text)
     text = _without_marks(text)
-    # Formatting marks can hide an address, as in "http**s://".
+    # URLs may only show up once the formatting marks in them are removed, as in "http**s://".
     return _BARE_ADDRESS.sub(lambda address: _spoken(address, _link(address[0])), text)
 
 
@@ -122,13 +122,13 @@ def _without_marks(text: str) -> str:
 
 
 def _spoken(source: re.Match[str], words: str) -> str:
-    """Words that replace markup, with spaces that keep them apart from their neighbours."""
+    """Add the spaces that separate the words for some markup from the text around it."""
     after = source.string[source.end() : source.end() + 1]
     return f" {words} " if after.isalnum() or after == "<" else f" {words}"
 
 
 def _link(address: str) -> str:
-    """What is said instead of an address: the host that it really leads to."""
+    """The words for a URL: they name the host that it leads to."""
     address = address.strip("<>").lower()
     try:
         host = urlsplit(address if "://" in address else f"https://{address}").hostname
@@ -148,7 +148,7 @@ def _name(mention: re.Match[str], name_of: NameOf) -> str:
 
 
 def _moment(seconds: int, style: str | None) -> str:
-    """A time in digits, which every language reads its own way."""
+    """A time in digits, which can be spoken in every language."""
     try:
         moment = datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""Split a text into sentences, each of which is one request to the model."""
+"""Splits a text into sentences, each of which is one request to the model."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_SENTENCE_CHARACTERS = 300
-"""The longest sentence for one request. Wide characters count as three: a Chinese character takes
-about as long to say as three Latin letters."""
+"""The longest sentence for one request. Wide characters count as three, because a Chinese character
+takes about as long to speak as three Latin letters."""
 
 _WIDE_CHARACTER = 3
 _SHORT_SENTENCE = 12
@@ -50,7 +50,7 @@ _SCRIPTS = {  # in this order: Japanese has kana among its Chinese characters
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """What is spoken with one request.
+    """The text of one request.
 
     Attributes:
         text: Never blank, and without spaces around it.
@@ -64,13 +64,13 @@ class Sentence:
 def split(
     text: str, *, language: str, max_characters: int = MAX_SENTENCE_CHARACTERS
 ) -> list[Sentence]:
-    """Divide a cleaned text into sentences, in order. Only spaces get lost.
+    """Split a cleaned text into sentences, in order. Only spaces are dropped.
 
-    Short fragments are appended to their neighbours. Sentences that are too long are cut between
+    Very short sentences are merged with a neighbour. Sentences that are too long are cut between
     clauses, else between words, else between characters.
 
     Args:
-        text: What `clean` returned.
+        text: A result of `clean`.
         language: One of `backend.contract.LANGUAGES`.
         max_characters: The longest sentence, at least 20; wide characters count as three.
     """
@@ -110,7 +110,7 @@ def _pieces(sentence: str, limit: int) -> Iterator[str]:
 
 
 def _cut(text: str, earliest: int, wanted: int, latest: int) -> int:
-    """Where to cut best: after a clause, else after a word, else before a letter."""
+    """Return the best index to cut at: after a clause, else after a word, else before a letter."""
     for pattern in (_CLAUSE_END, _SPACE):
         ends = [found.end() for found in pattern.finditer(text, earliest, latest)]
         if ends:
@@ -120,7 +120,7 @@ def _cut(text: str, earliest: int, wanted: int, latest: int) -> int:
 
 
 def _without_fragments(pieces: list[str], limit: int) -> list[str]:
-    """Merge a piece that is too short to sound natural with its neighbour, mostly the next one."""
+    """Merge pieces that are too short to sound natural with a neighbour, mostly the next one."""
     joined: list[str] = []
     for piece in filter(str.strip, pieces):
         if joined and _is_short(joined[-1]) and _length(joined[-1] + piece) <= limit:

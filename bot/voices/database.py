@@ -1,4 +1,4 @@
-"""The database connection: migrating and opening it, its transactions, and closing it."""
+"""The database: it is migrated and opened here, and provides transactions."""
 
 from __future__ import annotations
 
@@ -37,33 +37,33 @@ _DRIVERS = {
     "postgresql": "postgresql+asyncpg",
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
-"""How people write a database's kind in a URL, and the driver for each spelling."""
+"""The schemes that a database URL may have, and the driver for each."""
 
 _SQLITE_CONNECTIONS = 4
-"""Each is a thread, and only one of them can write at a time."""
+"""Each connection has a thread. Only one of them can write at a time."""
 
 _LOCK_WAIT_SECONDS = 30.0
-"""How long a SQLite transaction waits for another process to finish its own."""
+"""How long a SQLite transaction waits for that of another process."""
 
 _POSTGRES_LOCK = 0x7469_6D62_7265
 """The PostgreSQL advisory lock that is held while migrating: "timbre" in ASCII."""
 
 _ONE_MIGRATION_AT_A_TIME = threading.Lock()
-"""Alembic keeps the migration that is running in module globals."""
+"""Needed because Alembic keeps the running migration in module globals."""
 
 
 class DatabaseUnusableError(Exception):
-    """The database cannot be opened. The text tells the operator why, and holds no password."""
+    """The database cannot be opened. The message tells the operator why, without a password."""
 
 
 class _DatabaseTooNewError(Exception):
-    """A migration was applied to the database that this version does not know."""
+    """The database has a migration that this version does not know."""
 
 
 class Database:
     """An open database whose tables are up to date.
 
-    Made by `open_database`. The transactions are short: nothing else is awaited inside one.
+    Created by `open_database`. Transactions must be short, so nothing else is awaited inside one.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -75,9 +75,9 @@ class Database:
     async def carry_out(self, call: Coroutine[Any, Any, T]) -> T:
         """Await a call that runs to its end even if its caller is cancelled.
 
-        If a call is cancelled inside a transaction, SQLAlchemy drops the connection while the
-        connection's thread still runs a statement. In half of the trials SQLite's write lock then
-        stayed taken.
+        If a call is cancelled inside a transaction, SQLAlchemy drops the connection while its
+        thread still runs a statement. In half of our trials SQLite's write lock was then never
+        released.
         """
         task = asyncio.ensure_future(call)
         self._under_way.add(task)
@@ -97,11 +97,11 @@ class Database:
             yield session
 
     async def erase_remains(self) -> None:
-        """Remove what was deleted from SQLite's write-ahead log too. PostgreSQL vacuums itself."""
+        """Remove deleted data from SQLite's write-ahead log too. PostgreSQL vacuums itself."""
         if self._engine.dialect.name != "sqlite":
             return
         async with self._engine.connect() as connection:
-            # Past SQLAlchemy, because no checkpoint is possible inside a transaction.
+            # This bypasses SQLAlchemy, because a checkpoint is not possible inside a transaction.
             driver = (await connection.get_raw_connection()).driver_connection
             if driver is not None:
                 await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -113,7 +113,7 @@ class Database:
 
 
 async def open_database(url: str) -> Database:
-    """Bring the database's tables up to date and open it; a SQLite file is created if need be.
+    """Migrate a database and open it. A SQLite file is created if it does not exist.
 
     Args:
         url: `sqlite:///folder/file.db`, or `postgresql://user:password@host/name`.
@@ -142,11 +142,11 @@ async def open_database(url: str) -> Database:
 
 
 def _location(url: str) -> URL:
-    """Return the URL with the driver that is used here."""
+    """Return the URL with the driver for its scheme. Raises `DatabaseUnusableError`."""
     try:
         location = make_url(url)
     except ArgumentError:
-        # The text is not repeated, nor the error chained: it may hold a password.
+        # The URL is not quoted and the error not chained, because the URL may have a password.
         raise DatabaseUnusableError(
             "The database address isn't a URL such as sqlite:///data/timbre.db",
         ) from None
@@ -163,7 +163,7 @@ def _location(url: str) -> URL:
 
 
 def _upgrade_in_thread(location: URL) -> None:
-    """Migrate on an event loop of this thread's own, because both drivers need one."""
+    """Migrate in an event loop of this thread, because both drivers need one."""
     if location.get_backend_name() == "sqlite" and location.database:
         _prepare_file(Path(location.database))
     asyncio.run(_upgrade(location))
@@ -172,8 +172,8 @@ def _upgrade_in_thread(location: URL) -> None:
 def _prepare_file(file: Path) -> None:
     """Create the file if it is missing. Set the journal mode in which reads do not wait for writes.
 
-    The file remembers the mode. SQLite does not wait for another process that sets it at the same
-    moment: the call fails because the file is locked, and is repeated here.
+    The mode is stored in the file. If another process sets it at the same moment, SQLite does not
+    wait but fails with a locked file. So the call is repeated here.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + _LOCK_WAIT_SECONDS
@@ -190,7 +190,7 @@ def _prepare_file(file: Path) -> None:
 
 
 def _is_locked(error: sqlite3.OperationalError) -> bool:
-    # The low byte is the kind of error, the rest its variety. https://sqlite.org/rescode.html
+    # The low byte is the primary result code. https://sqlite.org/rescode.html
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
@@ -206,10 +206,10 @@ async def _upgrade(location: URL) -> None:
 
 
 def _migrate(connection: Connection) -> None:
-    """Apply every migration that is missing, all or none.
+    """Apply every missing migration, all or none.
 
-    The connection is in a transaction that excludes other writers on SQLite; on PostgreSQL an
-    advisory lock does that. A second process that starts meanwhile waits, then finds nothing to do.
+    On SQLite, the connection's transaction excludes other writers; on PostgreSQL an advisory lock
+    does. So a second process that starts at the same time waits, and then has nothing to do.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_POSTGRES_LOCK)))
@@ -229,7 +229,7 @@ def _create_engine(location: URL, *, enforce_references: bool = True) -> AsyncEn
         return create_async_engine(location, pool_pre_ping=True, hide_parameters=True)
     engine = create_async_engine(
         location,
-        hide_parameters=True,  # they hold what people typed, and errors are logged
+        hide_parameters=True,  # errors are logged, and parameters contain what people typed
         connect_args={"timeout": _LOCK_WAIT_SECONDS},
         pool_size=_SQLITE_CONNECTIONS,
         max_overflow=0,
@@ -242,7 +242,7 @@ def _create_engine(location: URL, *, enforce_references: bool = True) -> AsyncEn
         connection.isolation_level = None
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA foreign_keys={'ON' if enforce_references else 'OFF'}")
-        # Deleted data is overwritten with zeros: a voice is gone when its owner deletes it.
+        # Deleted data is overwritten with zeros, so that a deleted voice cannot be recovered.
         cursor.execute("PRAGMA secure_delete=ON")
         cursor.close()
 
@@ -252,14 +252,14 @@ def _create_engine(location: URL, *, enforce_references: bool = True) -> AsyncEn
 
 
 def _begin_on_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and writes later fails at once if another one is writing. One
-    # that announces at its start that it will write waits instead. https://sqlite.org/isolation.html
+    # A transaction that reads first and writes later fails at once if another one is writing. After
+    # BEGIN IMMEDIATE it waits instead. https://sqlite.org/isolation.html
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _reason(error: Exception) -> str:
-    """What the driver or the system said, without SQL or addresses."""
+    """The message of the driver or the system, without SQL and URLs."""
     if isinstance(error, DBAPIError):
         return str(error.orig)
     if isinstance(error, OSError):

@@ -29,14 +29,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_SUGGESTIONS = 25
-"""Discord shows no more choices while someone types."""
+"""Discord shows at most this many choices while someone types."""
 
 _RECENT_FIRST = (
     VoiceRow.last_used_at.desc().nulls_last(),
     VoiceRow.created_at.desc(),
     VoiceRow.id.desc(),
 )
-"""The last used voice first; then the voices that were never used, the newest first."""
+"""The most recently used voices first; then the voices that were never used, the newest first."""
 
 
 def _carried_out(
@@ -56,7 +56,7 @@ class VoiceLibrary:
     """Saves, finds and deletes voices.
 
     Each call is one short transaction, which runs to its end even if the caller is cancelled.
-    Nobody but its owner can see, use, rename or delete a voice: to anyone else it does not exist.
+    Only its owner can see, use, rename or delete a voice. For anyone else it does not exist.
     A call that breaks a rule raises `bot.errors.Refusal`.
     """
 
@@ -94,7 +94,7 @@ class VoiceLibrary:
 
     @_carried_out
     async def check_can_save(self, owner_id: int, name: str) -> str:
-        """Return the name as it would be stored. Raises `Refusal` if `save` would refuse it now."""
+        """Return the name as it would be stored. Raises `Refusal` if `save` would raise it now."""
         cleaned = clean_voice_name(name)
         async with self._database.read() as session:
             await self._check_room(session, owner_id, cleaned)
@@ -145,14 +145,14 @@ class VoiceLibrary:
 
     @_carried_out
     async def find(self, owner_id: int, name: str) -> SavedVoice:
-        """Return the owner's voice of that name, whatever case it is typed in."""
+        """Return the owner's voice of that name, ignoring case. Raises `Refusal`."""
         async with self._database.read() as session:
             voice = await _find_row(session, owner_id, name)
             return voice.to_saved_voice()
 
     @_carried_out
     async def default_for(self, owner_id: int) -> SavedVoice | None:
-        """Return the voice to speak with if none is named: the last used, else the newest."""
+        """Return the voice to use if none is named: the last used, else the newest."""
         async with self._database.read() as session:
             voice = await session.scalar(_voices_of(owner_id).order_by(*_RECENT_FIRST).limit(1))
             return None if voice is None else voice.to_saved_voice()
@@ -213,9 +213,9 @@ class VoiceLibrary:
         """Store a prompt for the voice. It replaces an earlier one for the same model.
 
         Args:
-            voice: Whose prompt it is.
-            prompt: What to store.
-            transcript: What the prompt was made with; stored if the voice has none.
+            voice: The voice that the prompt is for.
+            prompt: The prompt to store.
+            transcript: The transcript that the prompt was made with; stored if the voice has none.
         """
         async with self._database.write() as session:
             row = await _lock(session, voice)
@@ -236,7 +236,7 @@ class VoiceLibrary:
 
     @_carried_out
     async def touch(self, voice: SavedVoice) -> bool:
-        """Record that the voice is used now; return False if it was deleted meanwhile."""
+        """Record that the voice is used now; return False if it no longer exists."""
         used_now = (
             update(VoiceRow)
             .where(_is_voice(voice))
@@ -272,7 +272,7 @@ class VoiceLibrary:
     async def forget(self, user_id: int) -> Forgotten:
         """Erase everything about a person."""
         async with self._database.write() as session:
-            # A running save holds one of these locks, so this waits until it has ended.
+            # A running `save` holds one of these locks, so this waits until it has ended.
             locked = select(ConsentRow.id).where(ConsentRow.user_id == user_id).with_for_update()
             consents = len((await session.scalars(locked)).all())
             voices = await session.scalar(_voice_count(user_id)) or 0
@@ -296,7 +296,7 @@ class VoiceLibrary:
     async def _refusal_for(
         self, error: IntegrityError, owner_id: int, cleaned: str
     ) -> Refusal | IntegrityError:
-        """What to raise for a broken constraint: a refusal if the name is taken, else the error."""
+        """Return what to raise for a violated constraint: a refusal if the name is taken."""
         same_name = _voices_of(owner_id).where(VoiceRow.name_key == name_key(cleaned))
         async with self._database.read() as session:
             is_taken = await session.scalar(same_name) is not None
@@ -362,5 +362,5 @@ def _voice_count(owner_id: int) -> Select[int]:
 
 
 def _is_voice(voice: SavedVoice) -> ColumnElement[bool]:
-    """Whether a row is that voice, and its owner's."""
+    """The condition that a row is that voice, and belongs to its owner."""
     return (VoiceRow.id == voice.id) & (VoiceRow.owner_id == voice.owner_id)

@@ -12,15 +12,15 @@ _INVISIBLE_CATEGORIES = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}
 """Unicode's control, format (bidi, zero-width), unassigned and line-breaking characters."""
 
 _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Fillers and joiners: letters, marks and symbols by category, but invisible."""
+"""Fillers and joiners. Their categories are letters, marks and symbols, but they are invisible."""
 
 _ZERO_WIDTH_JOINER = "\u200d"
 _NEWEST_EMOJI = range(0x1F000, 0x1FB00)
-"""Where Unicode adds emoji. Python 3.11 has Unicode 14, so newer ones are unassigned to it."""
+"""The range in which Unicode adds emoji. Python 3.11 has Unicode 14, without newer emoji."""
 
 
 def clean_voice_name(typed: str) -> str:
-    """Return the name to store, trimmed. Raises the `Refusal` that says what is wrong with it."""
+    """Return the name to store, trimmed. Raises a `Refusal` with the reason if it is not valid."""
     name = typed.strip()
     if not name:
         raise Refusal(Reason.NAME_EMPTY)
@@ -36,8 +36,8 @@ def clean_voice_name(typed: str) -> str:
 def name_key(name: str) -> str:
     """Return a key that is equal for names which differ only in case, width and spacing.
 
-    The name is decomposed before its case is folded. That way every upper- and lower-case spelling
-    gives the same key, except for the dotless Turkish i.
+    The name is decomposed before its case is folded. So every upper- and lower-case spelling has
+    the same key, except for the dotless Turkish i.
     """
     folded = unicodedata.normalize("NFKD", name).casefold()
     return " ".join(unicodedata.normalize("NFKC", folded).split())
@@ -80,5 +80,5 @@ def _is_emoji_part(character: str) -> bool:
 
 
 def _is_visible(character: str) -> bool:
-    """Whether the character can be seen by itself, unlike a space or a combining mark."""
+    """Whether the character is visible on its own, unlike a space or a combining mark."""
     return unicodedata.category(character)[0] in "LNPS" or ord(character) in _NEWEST_EMOJI

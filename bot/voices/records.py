@@ -1,4 +1,4 @@
-"""The consent statement, and what the library returns: values that outlive the database."""
+"""The consent statement, and the values that the library returns. They need no open database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONSENT_STATEMENT = (
 """What a person agrees to before a voice is saved."""
 
 CONSENT_VERSION = "2026-11"
-"""Names the wording above. Change both together: everyone is then asked again."""
+"""The version of the statement. Change both together. Everyone is then asked for consent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class SavedVoice:
     """A saved voice, without its audio.
 
     Attributes:
-        id: Never given to a later voice, even if this one is deleted.
+        id: Never used for another voice, even if this one is deleted.
         owner_id: The Discord id of the only person who may use it.
-        name: As its owner typed it; escape it where it is shown.
+        name: As its owner typed it; has to be escaped where it is shown.
         clip_seconds: Length of the reference clip.
         transcript: What is said in the clip, or None if it is not known.
         language: One of `backend.contract.LANGUAGES`, or None if the owner chose none.

@@ -1,6 +1,6 @@
-"""The tables that saved voices live in, the same on SQLite and PostgreSQL."""
+"""The tables for saved voices, the same on SQLite and PostgreSQL."""
 
-# Annotations are read at run time here: SQLAlchemy makes columns of them.
+# SQLAlchemy reads the annotations here at run time, to define columns.
 
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -26,7 +26,7 @@ from bot.voices.records import SavedVoice
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A datetime in UTC that has its time zone on SQLite too, which stores none."""
+    """A datetime in UTC. It gets its time zone also from SQLite, which does not store it."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -47,9 +47,9 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """What the tables have in common."""
+    """The settings that all tables share."""
 
-    # A later migration can change a constraint only if it has the same name on both databases.
+    # A later migration can change a constraint only if its name is the same on both databases.
     metadata = MetaData(
         naming_convention={
             "pk": "pk_%(table_name)s",
@@ -85,7 +85,7 @@ class ConsentRow(Base):
 
 
 class PromptRow(Base):
-    """What one model needs to speak with a voice."""
+    """The prompt of a saved voice for one model."""
 
     __tablename__ = "voice_prompts"
 
@@ -113,7 +113,7 @@ class VoiceRow(Base):
     consent_id: Mapped[int] = mapped_column(ForeignKey("consents.id"), index=True)
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime | None]
-    # The last column, because SQLite reads through it to reach those after it: a list took 0.3 s.
+    # The last column, because SQLite reads all of it to reach a column after it. A list took 0.3 s.
     clip_flac: Mapped[bytes] = mapped_column(deferred=True, deferred_raiseload=True)
 
     consent: Mapped[ConsentRow] = relationship(lazy="raise")

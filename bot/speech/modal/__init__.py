@@ -1,1 +1,1 @@
-"""Speech by the class that deploy_backend.py puts on Modal."""
+"""The speech backend on Modal: calls of the class that deploy_backend.py deploys."""

@@ -1,4 +1,4 @@
-"""Speech by Qwen3-TTS on a Modal GPU, as deploy_backend.py deploys it."""
+"""The speech backend that uses Qwen3-TTS on a Modal GPU, as deployed by deploy_backend.py."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 SENTENCES_AT_ONCE = 4
-"""How many sentences of one text to request at once. A container batches them."""
+"""How many sentences of one text are requested at once. A container batches them."""
 
 _BOT = ""
 """The caller of the bot's own calls, which keep a container warm."""
 
 
 class ModalBackend:
-    """A `SleepingBackend`: Modal stops its containers while nobody speaks.
+    """A `SleepingBackend`: Modal stops its containers while there are no requests.
 
-    The class is looked up when it is needed. So the bot starts while Modal is down or nothing is
-    deployed yet, and finds another deployment by itself.
+    The deployed class is looked up when it is needed. So the bot can start while Modal is down or
+    nothing is deployed yet, and needs no restart after another deployment.
 
     Args:
         service: The deployed class.
         model_id: The model that is assumed to be deployed, until an answer names another one.
-        slots: How many calls may be under way at once.
+        slots: The most calls at once.
     """
 
     def __init__(self, service: ModalService, *, model_id: str, slots: int) -> None:
@@ -60,11 +60,11 @@ class ModalBackend:
         self._first_check: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Check for the log whether the class is deployed, without waiting for the result."""
+        """Start to check whether the class is deployed, without waiting. The result is logged."""
         self._first_check = asyncio.create_task(self._log_check())
 
     async def close(self) -> None:
-        """Cancel every call under way; they fail with `BackendUnavailableError`."""
+        """Cancel every running call. The calls fail with `BackendUnavailableError`."""
         if self._first_check is not None:
             self._first_check.cancel()
             with suppress(asyncio.CancelledError):
@@ -73,7 +73,7 @@ class ModalBackend:
         await self._calls.close()
 
     def info(self) -> BackendInfo:
-        """Say what this backend is, as far as is known without asking."""
+        """Describe the backend, as far as that is known without a call."""
         model = self._model_id.rpartition("/")[-1]
         return BackendInfo(
             name=f"{model} on Modal",
@@ -87,16 +87,16 @@ class ModalBackend:
         await self._calls.check()
 
     def cold_start(self) -> ColdStart | None:
-        """Say how long a container has been starting, or None if none is."""
+        """Return how long a container has been starting, or None if none is."""
         return self._calls.cold_start()
 
     async def keep_awake(self, seconds: float) -> None:
-        """Keep a container up for this long from now. Raises what a call would."""
+        """Keep a container running for this long from now. Raises the error that a call would."""
         await self._calls.check()
         await self._keep_warm.keep(seconds)
 
     async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
-        """Make the voice prompt in a container. The caller is the person who consented."""
+        """Make the voice prompt in a container. The call counts for the person who consented."""
         caller = str(consent.attested_by)
         wav = await asyncio.to_thread(_as_wav, clip)
         method = MethodCall(
@@ -113,9 +113,9 @@ class ModalBackend:
         )
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
-        """Speak one sentence, chunk by chunk. Closing the iterator cancels the work."""
-        # If a container is lost, another one runs the call again (see `call.RunMerger`). The two
-        # runs only fit together if both sample with the same seed.
+        """Generate the speech of one sentence, in chunks. Closing the iterator cancels the call."""
+        # If a container is lost, Modal runs the call again in another one (see `call.RunMerger`).
+        # Both runs have to give the same speech, so both need the same seed.
         seed = secrets.randbits(31) if request.seed is None else request.seed
         method = MethodCall(
             "stream_with_prompt",

@@ -14,7 +14,7 @@ FAILURES_BEFORE_OPENING = 3
 FIRST_PAUSE_SECONDS = 15.0
 LONGEST_PAUSE_SECONDS = 120.0
 PROBE_SECONDS = 20.0
-"""A request that probes the service and never reports back keeps others out for this long."""
+"""If the outcome of a probe is never reported, the next request is allowed after this long."""
 
 
 class CircuitBreaker:
@@ -24,7 +24,7 @@ class CircuitBreaker:
     the pause doubles.
 
     Args:
-        clock: Tells the time in seconds.
+        clock: Returns the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
@@ -34,7 +34,10 @@ class CircuitBreaker:
         self._open_until: float | None = None
 
     def check(self) -> None:
-        """Return if a request may be made, else raise `BackendUnreachableError` with the wait."""
+        """Return if a request is allowed now.
+
+        Otherwise raises `BackendUnreachableError` with the seconds to wait.
+        """
         if self._open_until is None:
             return
         now = self._clock()
@@ -45,22 +48,22 @@ class CircuitBreaker:
         self._open_until = now + PROBE_SECONDS  # this request is the probe
 
     def probe_cancelled(self) -> None:
-        """Let the next request through: the one that was let through never got an answer."""
+        """Allow the next request, because the probe was cancelled before it got an answer."""
         if self._open_until is not None:
             self._open_until = self._clock()
 
     def reached(self) -> None:
-        """Close: the service is there. Earlier failures count until a request succeeds."""
+        """Close, because the service answered. Earlier failures count until a request succeeds."""
         self._open_until = None
 
     def succeeded(self) -> None:
-        """Close, and forget earlier failures: a request has succeeded."""
+        """Close and forget earlier failures, because a request has succeeded."""
         self._failures = 0
         self._pause = FIRST_PAUSE_SECONDS
         self._open_until = None
 
     def failed(self) -> None:
-        """Count a request that the service did not answer, and open if there were too many."""
+        """Count a request without an answer, and open after several of them."""
         self._failures += 1
         if self._open_until is not None:
             self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""One remote call, from its start until it is certain that it has ended."""
+"""One remote call, from its start until its remote work has ended."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 LOOK_UP_EVERY_SECONDS = 5.0
-"""While a call waits for an answer, it checks this often that Modal and the app are still there."""
+"""How often a call that waits for an answer checks that Modal and the class are available."""
 
 CALL_ID_WITHIN_SECONDS = 600.0
-"""A cancelled call may have to wait for a container before its id is known."""
+"""How long cancelling waits for the call's id, which may come only after a cold start."""
 
 CANCEL_WITHIN_SECONDS = 60.0
 
@@ -39,17 +39,17 @@ _MAY_PASS = (BackendUnreachableError, BackendQuotaError)
 _SAMPLE_BYTES = 2
 
 END: Any = object()
-"""What `RemoteCall.next` returns once the answer is complete."""
+"""Returned by `RemoteCall.next` once the answer is complete."""
 
 
 class RemoteCall:
-    """A call under way.
+    """A running call.
 
-    A task of its own fetches the answers: cancelling a fetch would lose track of the call without
-    stopping it.
+    A separate task fetches each part of the answer and is not cancelled with the caller. Otherwise
+    the call's id could be lost, and the remote work could not be stopped.
 
     Args:
-        service: Where it runs.
+        service: The service that runs the call.
         answers: First a `StreamBegins`, then what the method returns or yields.
 
     Attributes:
@@ -69,7 +69,7 @@ class RemoteCall:
         """Wait for the next part of the answer; `END` after the last.
 
         Args:
-            within: Seconds after which it raises `SpeechTimeoutError`.
+            within: The seconds after which it raises `SpeechTimeoutError`.
 
         Every failure is a `SpeechError`.
         """
@@ -86,20 +86,20 @@ class RemoteCall:
             watch.cancel()
             watched = await asyncio.gather(watch, return_exceptions=True)
         self._check_open()
-        if fetch.done():  # an answer counts even if the watch has failed meanwhile
+        if fetch.done():  # an answer counts even if the watch has failed too
             return self._take(fetch)
         if isinstance(watched[0], SpeechError):
             raise watched[0]
         raise SpeechTimeoutError(within)
 
     def close(self) -> asyncio.Task[None]:
-        """Fail whoever waits for the call, and cancel it as `cancel` does."""
+        """Fail a waiting `next` with `BackendUnavailableError`, and cancel the remote work."""
         if not self._closed.done():
             self._closed.set_result(None)
         return self.cancel()
 
     def cancel(self) -> asyncio.Task[None]:
-        """Cancel the remote work in the background, unless it has ended."""
+        """Cancel the remote work in a background task, unless it has ended; return the task."""
         if self._ending is None:
             self._ending = detached(self._end())
         return self._ending
@@ -130,7 +130,7 @@ class RemoteCall:
             if self.call_id is not None and not self._is_over:
                 async with asyncio.timeout(CANCEL_WITHIN_SECONDS):
                     await self._service.cancel(self.call_id)
-        except Exception as error:  # noqa: BLE001 - nobody waits for this any more
+        except Exception as error:  # noqa: BLE001 - a background task, so it is only logged
             if not self._is_over:
                 log.warning(
                     "a cancelled call may still run",
@@ -160,9 +160,10 @@ class RemoteCall:
         return answer
 
     async def _watch(self) -> None:
-        """Check now and then that Modal answers and the class is there.
+        """Check regularly that Modal answers and the class is deployed.
 
-        Raises what is wrong. A failure that may pass must happen twice in a row.
+        Raises a `SpeechError` if not. A failure that may be temporary counts only if it happens
+        twice in a row.
         """
         has_failed = False
         while True:
@@ -179,12 +180,12 @@ class RemoteCall:
 
 
 class RunMerger:
-    """Fits the chunks of one streamed call together where a second run of it took over.
+    """Merges the chunks of one streamed call if Modal runs the call a second time.
 
-    If a container is lost, Modal runs the call again on another one, and Modal's client skips as
-    many chunks of the second run as it had of the first. The seed makes both runs the same speech.
-    But where a chunk ends depends on the batch that the request is in, so that the chunks of the
-    second run may overlap those of the first, or leave a gap.
+    If a container is lost, Modal runs the call again in another one. Its client skips as many
+    chunks of the second run as it had received from the first. The seed makes both runs the same
+    speech. But the lengths of chunks depend on the other requests in the batch. So the chunks of
+    the second run may overlap those of the first, or leave a gap.
     """
 
     def __init__(self) -> None:
@@ -192,11 +193,11 @@ class RunMerger:
         self._is_new_run = False
 
     def begin_run(self) -> None:
-        """Note that the next chunk is the first one of another run."""
+        """Record that the next chunk is the first one of another run."""
         self._is_new_run = True
 
     def merge(self, chunk: PcmChunk) -> PcmChunk:
-        """Return the part of a chunk that earlier chunks did not have; it may be empty.
+        """Return the part of a chunk that earlier chunks do not contain; it may be empty.
 
         Raises `SpeechInterruptedError` if samples before the chunk are missing.
         """

@@ -1,4 +1,4 @@
-"""All calls of the deployed class: slots, time limits, repetition, and clean ends."""
+"""All calls of the deployed class, with slots, time limits, retries and cancellation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 BEGIN_WITHIN_SECONDS = 30.0
 START_WITHIN_SECONDS = 300.0
 ANSWER_WITHIN_SECONDS = 240.0
-"""More than the container's own limit, so that the container's error arrives first."""
+"""Longer than the container's own limit, so that the container's error arrives first."""
 
 LOOK_UP_AFTER_SECONDS = 60.0
 """A class that was looked up more recently is used without another look-up."""
@@ -47,13 +47,13 @@ _PAUSE_BEFORE_REPEATING = 0.5
 
 
 class Calls:
-    """Makes calls so that each ends in an answer or a `SpeechError`, and leaves nothing running.
+    """Makes calls. Each ends with an answer or a `SpeechError`, and leaves no remote work running.
 
-    A call that has given no answer yet is repeated once, if its failure may be temporary.
+    A call that fails before its first answer is repeated once, if the failure may be temporary.
 
     Args:
-        service: Where the calls go.
-        slots: How many calls may be under way at once.
+        service: The deployed class.
+        slots: The most calls at once.
     """
 
     def __init__(self, service: ModalService, *, slots: int) -> None:
@@ -66,11 +66,11 @@ class Calls:
         self._is_closing = False
 
     def cold_start(self) -> ColdStart | None:
-        """Say how long a container has been starting, or None if none is."""
+        """Return how long a container has been starting, or None if none is."""
         return self._cold_starts.cold_start()
 
     async def check(self) -> None:
-        """Return if a call could be made now, without making one."""
+        """Return if a call could be made now. Raises the `SpeechError` that it would get."""
         if self._is_closing:
             raise BackendUnavailableError("the bot is shutting down")
         self._breaker.check()
@@ -88,12 +88,12 @@ class Calls:
 
         Args:
             method: The method, with its arguments.
-            caller: Whose share of the slots the call takes.
+            caller: The caller that the call's slot counts for.
         """
         return self._repeat(self._stream_once, method, caller)
 
     async def result(self, method: MethodCall, *, caller: str) -> Any:
-        """Call a method and wait for its result. Takes the arguments of `stream`."""
+        """Call a method and wait for its result. The arguments are those of `stream`."""
         answer: Any = None
         async with aclosing(self._repeat(self._result_once, method, caller)) as answers:
             async for answer in answers:  # noqa: B007 - the last one is the result
@@ -101,7 +101,7 @@ class Calls:
         return answer
 
     async def close(self) -> None:
-        """Fail everyone who waits, and cancel every remote call, as far as a few seconds allow."""
+        """Fail all calls, and cancel their remote work. Waits a few seconds at most for that."""
         self._is_closing = True
         self._slots.close()
         endings = self._endings | {call.close() for call in self._under_way}
@@ -120,9 +120,10 @@ class Calls:
         method: MethodCall,
         caller: str,
     ) -> AsyncGenerator[Any, None]:
-        """Attempt a call in a slot; again if it fails before its first answer and may yet succeed.
+        """Acquire a slot and attempt a call.
 
-        A third attempt is never made.
+        There is a second and last attempt if the first one fails before any answer, and the failure
+        may be temporary.
         """
         async with self._slots.slot(caller):
             is_repeated = has_answered = False
@@ -150,19 +151,20 @@ class Calls:
             while True:
                 asked_at = loop.time()
                 part = await call.next(within=seconds_left)
-                seconds_left -= loop.time() - asked_at  # the time the reader takes does not count
+                seconds_left -= loop.time() - asked_at  # the reader's own time does not count
                 self._cold_starts.answered()
                 if part is END:
                     return
-                if isinstance(part, StreamBegins):  # another container took the call over
+                if isinstance(part, StreamBegins):  # another container runs the call again
                     runs.begin_run()
                 else:
                     yield runs.merge(part)
 
     async def _result_once(self, method: MethodCall) -> AsyncGenerator[Any, None]:
-        """Give a `StreamBegins` once Modal has taken the call, and then its result.
+        """Yield a `StreamBegins` once Modal has accepted the call, and then its result.
 
-        So a call that Modal has taken is not repeated: it may have done its work.
+        The `StreamBegins` counts as an answer. So a call that Modal has accepted is not repeated,
+        because it may have had its effect.
         """
         async with self._call(self._service.spawn, method) as call:
             yield await call.next(within=BEGIN_WITHIN_SECONDS)
@@ -170,7 +172,7 @@ class Calls:
             await call.next(within=BEGIN_WITHIN_SECONDS)
 
     async def _first_answer(self, call: RemoteCall) -> Any:
-        """Wait for the first answer of a container, which may have to start."""
+        """Wait for the first answer of a container, which may have to start first."""
         with self._cold_starts.waiting():
             was_warm = self._cold_starts.is_warm()
             try:
@@ -185,7 +187,7 @@ class Calls:
     async def _call(
         self, begin: Callable[[MethodCall], AsyncGenerator[Any, None]], method: MethodCall
     ) -> AsyncIterator[RemoteCall]:
-        """Make a call; its remote work ends with the block, however the block is left."""
+        """Make a call. Its remote work is cancelled after the block, unless it has ended."""
         began = asyncio.get_running_loop().time()
         call: RemoteCall | None = None
         try:
@@ -213,7 +215,7 @@ class Calls:
                 ending.add_done_callback(self._endings.discard)
 
     def _learn_from(self, error: SpeechError) -> None:
-        """Update what the next call relies on after a failure."""
+        """After a failure, update the breaker, the looked-up class and the cold-start state."""
         if isinstance(error, BackendUnreachableError):
             if not _is_breaker_open(error):
                 self._breaker.failed()

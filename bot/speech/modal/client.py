@@ -1,4 +1,4 @@
-"""The only user of Modal's client: it looks the deployed class up and calls its methods."""
+"""Looks up the deployed class and calls its methods. Only this module uses Modal's client."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ APP_NAME = "qwen3-tts-voice-clone"
 CLASS_NAME = "Qwen3TTSService"
 
 REACH_WITHIN_SECONDS = 8.0
-"""Modal answers in well under a second; without a limit its client would try for a minute."""
+"""Modal normally answers in well under a second. Without a limit its client tries for a minute."""
 
 
 def detached(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
     """Start a task that uses Modal's client, without the caller's context variables.
 
-    The client starts connections and token refreshes in a thread of its own. They outlive the
-    command that comes first, and must not inherit that command's context.
+    The client opens connections and refreshes tokens in a thread of its own. These outlive the
+    first command that uses the client, and must not inherit that command's context.
     """
     return Context().run(asyncio.create_task, work)
 
@@ -48,7 +48,7 @@ class StreamBegins:
 
 @dataclass(frozen=True, slots=True)
 class MethodCall:
-    """A method of the deployed class, and what to call it with.
+    """A method of the deployed class, with its arguments.
 
     Attributes:
         name: The method's name.
@@ -65,10 +65,10 @@ class ModalService:
     """The methods of the deployed class.
 
     Raises whatever Modal's client raises, and `BackendUnreachableError` where the client would wait
-    too long; `errors.translate` makes a `SpeechError` of each.
+    too long. `errors.translate` turns each of these errors into a `SpeechError`.
 
     Args:
-        token: Its id and its secret; None lets the client find one in `~/.modal.toml`.
+        token: The id and the secret of a token; with None the client uses `~/.modal.toml`.
     """
 
     def __init__(self, token: tuple[str, str] | None = None) -> None:
@@ -79,18 +79,18 @@ class ModalService:
         self._looking: asyncio.Task[None] | None = None
 
     async def look_up(self, *, max_age: float) -> None:
-        """Find the deployed class, as it is now, unless it was found within `max_age` seconds."""
+        """Look up the currently deployed class, unless that was done within `max_age` seconds."""
         if self._instance is not None and monotonic() - self._looked_up_at <= max_age:
             return
         if self._looking is None or self._looking.done():
             self._looking = detached(self._look_up())
         done, _ = await asyncio.wait({self._looking}, timeout=REACH_WITHIN_SECONDS)
-        if not done or self._looking.cancelled():  # the look-up goes on, for the next call
+        if not done or self._looking.cancelled():  # if not done, it continues for the next call
             raise BackendUnreachableError(f"no answer within {REACH_WITHIN_SECONDS:.0f} s")
         self._looking.result()
 
     def forget(self) -> None:
-        """Look the class up again before its next use."""
+        """Forget the class, so that it is looked up again before its next use."""
         self._instance = None
 
     async def stream(self, call: MethodCall) -> AsyncGenerator[StreamBegins | PcmChunk, None]:
@@ -104,13 +104,13 @@ class ModalService:
                 yield StreamBegins(**answer) if "call_id" in answer else PcmChunk(**answer)
 
     async def spawn(self, call: MethodCall) -> AsyncGenerator[Any, None]:
-        """Call a method: give a `StreamBegins` once Modal has taken the call, then its result."""
+        """Call a method: yield a `StreamBegins` once Modal has accepted it, then its result."""
         spawned = await self._method(call).spawn.aio(*call.args, **call.options)
         yield StreamBegins(spawned.object_id)
         yield await spawned.get.aio()
 
     async def cancel(self, call_id: str) -> None:
-        """Cancel a call, wherever it runs."""
+        """Cancel a call, by its id."""
         await modal.FunctionCall.from_id(call_id, client=self._client).cancel.aio()
 
     async def close(self) -> None:

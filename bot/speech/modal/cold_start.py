@@ -1,4 +1,4 @@
-"""Cold starts of Modal's containers: notice them, and avoid them by keeping a container warm."""
+"""Cold starts of Modal's containers: detects them, and avoids them by keeping a container warm."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 USUAL_SECONDS = 40.0
-"""The expected length of a cold start until the bot has seen one."""
+"""The expected length of a cold start until one has been measured."""
 
 WARM_SECONDS = 240.0
-"""A container that answered this recently counts as up; Modal keeps an idle one for 300 s."""
+"""A container that answered this recently counts as running. Modal keeps an idle one for 300 s."""
 
 PATIENCE_SECONDS = 8.0
-"""A container that is up answers sooner than this; after it, one is assumed to be starting."""
+"""A running container answers sooner than this. After it, a cold start is assumed."""
 
 NOTICE_SECONDS = 2.0
-"""The same where the bot does not know whether a container is up."""
+"""The same if it is not known whether a container is running."""
 
 PING_EVERY_SECONDS = 30.0
 """Well below the time after which Modal stops an idle container: 300 s, unless set otherwise."""
@@ -43,10 +43,10 @@ _REMEMBERED_STARTS = 20
 class ColdStarts:
     """Tells whether a container is starting, and how long that usually takes.
 
-    Everything it knows comes from the bot's own calls, and is lost when the bot restarts.
+    It learns this from the bot's own calls only, and forgets it when the bot restarts.
 
     Args:
-        clock: Tells the time in seconds.
+        clock: Returns the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
@@ -66,7 +66,7 @@ class ColdStarts:
             self._waits.remove(wait)
 
     def answered(self) -> None:
-        """Note that a container has answered."""
+        """Record that a container has answered."""
         now = self._clock()
         cold = [wait.since for wait in self._waits if wait.began_cold]
         if cold and not self.is_warm() and now - min(cold) > PATIENCE_SECONDS:
@@ -74,7 +74,7 @@ class ColdStarts:
         self._answered_at = now
 
     def lost(self) -> None:
-        """Note that a container has died; another one may or may not be up."""
+        """Record that a container has died. It is then unknown whether another one is running."""
         self._answered_at = None
 
     def is_warm(self) -> bool:
@@ -82,7 +82,7 @@ class ColdStarts:
         return self._answered_at is not None and self._clock() - self._answered_at < WARM_SECONDS
 
     def cold_start(self) -> ColdStart | None:
-        """Say how long a container has been starting, or None if none seems to be."""
+        """Return how long a container has been starting, or None if none seems to be."""
         now = self._clock()
         answered_at = self._answered_at
         unanswered = [
@@ -106,13 +106,13 @@ class _Wait:
 
 
 class KeepWarm:
-    """Keeps a container up until a given time, by calling it now and then.
+    """Keeps a container running until a given time, by calling it regularly.
 
-    Modal's own setting for this (`min_containers`) would outlive a bot that crashes, and so would
-    the bill. A container that gets no more calls is stopped by Modal.
+    Modal's own setting for this (`min_containers`) stays in effect if the bot crashes, and so do
+    its costs. A container that gets no more calls is stopped by Modal.
 
     Args:
-        ping: Makes a container answer, which starts one if none is up. Raises `SpeechError`.
+        ping: Calls a container, which starts one if none is running. Raises `SpeechError`.
     """
 
     def __init__(self, ping: Callable[[], Awaitable[object]]) -> None:
@@ -121,10 +121,10 @@ class KeepWarm:
         self._pinging: asyncio.Task[None] | None = None
 
     async def keep(self, seconds: float) -> None:
-        """Keep a container up for this long from now; replaces the time set before.
+        """Keep a container running for this long from now; replaces the time set before.
 
-        Does not wait for a container to start. Raises the `SpeechError` of a first call that fails
-        within `FAIL_WITHIN_SECONDS`.
+        Does not wait for a container to start. If the first call fails within
+        `FAIL_WITHIN_SECONDS`, its `SpeechError` is raised.
         """
         self._until = monotonic() + seconds
         if self._pinging is None or self._pinging.done():
@@ -137,7 +137,7 @@ class KeepWarm:
                 raise failure
 
     async def close(self) -> None:
-        """Stop calling."""
+        """Stop the regular calls."""
         if self._pinging is not None:
             self._pinging.cancel()
             await asyncio.gather(self._pinging, return_exceptions=True)
@@ -158,7 +158,7 @@ class KeepWarm:
         log.info("the voice engine may sleep again")
 
     async def _failure(self) -> SpeechError | None:
-        """Call the container; return what went wrong, if anything did."""
+        """Call the container; return the error if the call fails."""
         try:
             await self._ping()
         except SpeechError as error:

@@ -55,21 +55,21 @@ _ENDS_CALL = (
 
 
 def ends_call(error: BaseException) -> bool:
-    """Whether a call that failed like this has ended remotely, too."""
+    """Whether a call that failed with this error has also ended remotely."""
     return isinstance(error, _ENDS_CALL)
 
 
 def translate(error: BaseException) -> SpeechError:
-    """Make a `SpeechError` of an error of Modal's client or of the remote method.
+    """Turn an error of Modal's client or of the remote method into a `SpeechError`.
 
-    Only Modal's own messages are kept: other errors may quote the text that was to be spoken.
+    Only the messages of Modal's own errors are kept. Others may quote the text of a request.
     """
     if isinstance(error, SpeechError):
         return error
     if isinstance(error, modal_errors.TimeoutError):
         return SpeechTimeoutError(CALL_TIMEOUT_SECONDS)
     if isinstance(error, modal_errors.RemoteError):
-        # Only the message tells a cancelled call from one whose container died.
+        # Only the message distinguishes a cancelled call from one whose container died.
         was_stopped = "cancel" in str(error).lower()
         kind = SpeechStoppedError if was_stopped else SpeechInterruptedError
         return kind(f"Modal ended the call ({type(error).__name__})")

@@ -18,10 +18,10 @@ MAX_WAITING_SECONDS = 300.0
 
 
 class FairShare:
-    """A number of slots, which `FairQueue` gives to the callers that wait for one.
+    """A number of slots. Calls that wait for a slot are in a `FairQueue`.
 
     Args:
-        slots: How many calls may run at once.
+        slots: The most calls at once.
     """
 
     def __init__(self, slots: int) -> None:
@@ -31,7 +31,7 @@ class FairShare:
         )
 
     def close(self) -> None:
-        """Fail every caller that waits with `BackendUnavailableError`."""
+        """Fail every waiting call with `BackendUnavailableError`."""
         while self._waiting:
             slot = self._waiting.pop()
             if not slot.done():
@@ -39,10 +39,10 @@ class FairShare:
 
     @asynccontextmanager
     async def slot(self, caller: str) -> AsyncIterator[None]:
-        """Hold a slot while the block runs.
+        """Acquire a slot, and release it at the end of the block.
 
-        Raises `BackendBusyError` if too many calls wait already, in all or of this caller, or if
-        no slot comes free within `MAX_WAITING_SECONDS`.
+        Raises `BackendBusyError` if too many calls of this caller or of all callers wait already,
+        or if no slot is free within `MAX_WAITING_SECONDS`.
         """
         await self._acquire(caller)
         try:
@@ -51,7 +51,7 @@ class FairShare:
             self._release()
 
     async def _acquire(self, caller: str) -> None:
-        if self._free:  # then nobody waits
+        if self._free:  # then no other call is waiting
             self._free -= 1
             return
         slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -65,7 +65,7 @@ class FairShare:
         except (TimeoutError, asyncio.CancelledError) as error:
             if slot.cancelled():
                 self._waiting.remove(slot)
-            elif slot.exception() is None:  # it was acquired at the same moment
+            elif slot.exception() is None:  # the slot was acquired at the same moment
                 self._release()
             if isinstance(error, TimeoutError):
                 raise BackendBusyError from None
@@ -74,7 +74,7 @@ class FairShare:
     def _release(self) -> None:
         while self._waiting:
             slot = self._waiting.pop()
-            if not slot.done():  # not cancelled at this very moment
+            if not slot.done():  # otherwise its call was cancelled at the same moment
                 slot.set_result(None)
                 return
         self._free += 1

@@ -1,1 +1,1 @@
-"""A process of its own for models that run on this machine."""
+"""Runs a speech model on this machine, in a child process."""

@@ -1,7 +1,7 @@
-"""Messages between the bot and a model's process, and the pipe that carries them.
+"""The messages between the bot and a model's process, and the pipe for them.
 
-Messages are pickled, as `multiprocessing` does. Both ends are our own processes, and nothing that a
-user made is ever unpickled.
+`multiprocessing` pickles the messages. Both ends are our own processes, and no data from users is
+ever unpickled.
 """
 
 from __future__ import annotations
@@ -35,18 +35,20 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """To the process: cancel a call, if it is still under way."""
+    """To the process: cancel a call, if it is still running."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """To the bot, first: the model is loaded. If it cannot be, a `SpeechError` is sent instead.
+    """To the bot, as the first message: the model is loaded.
+
+    If loading fails, a `SpeechError` is sent instead.
 
     Attributes:
-        info: What the backend says of itself.
-        details: More of it for the log.
+        info: The model's description of itself.
+        details: More details, for the log.
     """
 
     info: BackendInfo
@@ -64,12 +66,12 @@ class Answer:
 class Channel:
     """One end of a pipe between two processes, used from an event loop.
 
-    Reading and writing the pipe block, so each has a thread.
+    Reading and writing block, so each has its own thread.
 
     Args:
         connection: This end of the pipe.
         on_message: Called in the event loop with each message.
-        on_end: Called in the reading thread once the other process is gone.
+        on_end: Called in the reading thread when the other process is gone.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Runs a model of this machine in a process of its own.
+"""Runs a speech model in a child process of the bot.
 
-A model holds the interpreter's lock for long stretches, which would stall the bot's event loop. And
-if the model runs out of memory, the bot goes on.
+A model holds the GIL for long periods, which would block the bot's event loop. And if the model
+runs out of memory, the bot survives.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _ENDED_LOADING = (
 class WorkerBackend:
     """A `SpeechBackend` whose model runs in a child process.
 
-    If the process dies, the calls under way fail with `GenerationFailedError`, and the next call
-    starts another process. The child ends when this process ends, however it ends.
+    If the child dies, the running calls fail with `GenerationFailedError`, and the next call starts
+    another one. The child ends with the bot's process, even if that crashes.
 
     Args:
         load: Loads the model, in the child process.
@@ -58,7 +58,7 @@ class WorkerBackend:
     async def start(self) -> None:
         """Start the process, and wait until the model is loaded.
 
-        Raises `BackendUnavailableError` with a sentence for the operator.
+        Raises `BackendUnavailableError` with a message for the operator.
         """
         process = self.begin_loading()
         try:
@@ -70,18 +70,18 @@ class WorkerBackend:
         log.info("the voice engine is loaded", **loaded.details)
 
     def begin_loading(self) -> _ModelProcess:
-        """Start the process without waiting for the model: the first call waits for it."""
+        """Start the process without waiting for the model. The first call waits for it instead."""
         self._process = _ModelProcess(self._load)
         return self._process
 
     async def close(self) -> None:
-        """End the process; calls under way fail with `BackendUnavailableError`."""
+        """End the process. Running calls fail with `BackendUnavailableError`."""
         process, self._process = self._process, None
         if process is not None:
             await process.kill()
 
     def info(self) -> BackendInfo:
-        """Say what this backend is, once it has started."""
+        """Describe the backend. Raises `BackendUnavailableError` before it has started."""
         if self._info is None:
             raise BackendUnavailableError("the voice engine has not started")
         return self._info
@@ -96,7 +96,7 @@ class WorkerBackend:
         return voice
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
-        """Speak one sentence, chunk by chunk. Closing the iterator cancels the work."""
+        """Generate the speech of one sentence, in chunks. Closing the iterator cancels the call."""
         async with aclosing(self._running_process().call("speak", request)) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -115,7 +115,9 @@ class WorkerBackend:
 
 
 class _ModelProcess:
-    """A child process that loads a model and answers calls. Must be made in a running event loop.
+    """A child process that loads a model and answers calls.
+
+    Must be created in a running event loop.
 
     Args:
         load: Loads the model, in the child process.
@@ -136,7 +138,7 @@ class _ModelProcess:
 
     @property
     def has_ended(self) -> bool:
-        """Whether another process is needed."""
+        """Whether the process has ended, so that another one is needed."""
         return self._has_ended or not self._process.is_alive()
 
     async def loaded(self) -> Loaded:
@@ -147,10 +149,10 @@ class _ModelProcess:
         return loading
 
     async def call(self, method: Method, *arguments: object) -> AsyncGenerator[Any, None]:
-        """Call a method of the model, and give its answer part by part.
+        """Call a method of the model, and yield its answer part by part.
 
         Closing the iterator cancels the call. Raises what the method raises, and
-        `GenerationFailedError` if the process ends meanwhile.
+        `GenerationFailedError` if the process ends before the answer is complete.
         """
         await self.loaded()
         number = next(self._numbers)
@@ -166,7 +168,7 @@ class _ModelProcess:
             self._channel.send(Cancel(number))
 
     async def kill(self) -> None:
-        """End the process at once; calls under way fail with `BackendUnavailableError`."""
+        """End the process at once. Running calls fail with `BackendUnavailableError`."""
         error = BackendUnavailableError("the voice engine is shutting down")
         self._end(calls_fail_with=error, loading_fails_with=error)
         await asyncio.to_thread(self._process.join)
@@ -179,7 +181,7 @@ class _ModelProcess:
             self._loading.set_result(message)
 
     def _notice_end(self) -> None:
-        with suppress(RuntimeError):  # the event loop is closed, so nobody waits any more
+        with suppress(RuntimeError):  # the event loop is closed, so no call is waiting
             self._loop.call_soon_threadsafe(
                 self._end,
                 GenerationFailedError("the voice engine's process ended"),

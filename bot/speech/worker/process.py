@@ -1,4 +1,4 @@
-"""What runs in a model's process: it loads the model and answers the bot's calls."""
+"""The code of a model's process: it loads the model and answers the bot's calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class HostedModel(SpeechModel, Protocol):
-    """A model that is loaded in this process. Its calls are cancelled when their callers leave."""
+    """A model that is loaded in this process. A call is cancelled by cancelling its task."""
 
     def details(self) -> dict[str, str | float]:
         """Describe what was loaded, for the log."""
@@ -29,9 +29,10 @@ class HostedModel(SpeechModel, Protocol):
 
 
 LoadModel = Callable[[Callable[[], Awaitable[None]]], HostedModel]
-"""Loads a model; blocks. Raises `BackendUnavailableError` with a sentence for the operator.
+"""Loads a model; blocks. Raises `BackendUnavailableError` with a message for the operator.
 
-Its argument is for the model to call when it will not recover: it has the process replaced.
+Its argument is a function that ends the process, so that the bot starts another one. The model
+calls it after a failure from which it cannot recover.
 """
 
 
@@ -42,7 +43,7 @@ def serve(connection: Connection, load: LoadModel) -> None:
         connection: The pipe to the bot.
         load: Called once, in this process.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the bot decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches this process too; the bot ends it
     asyncio.run(_Server(connection).serve(load))
 
 
@@ -55,7 +56,7 @@ class _Server:
         self._has_broken = asyncio.Event()
 
     async def serve(self, load: LoadModel) -> None:
-        # A long step of the model may be under way when the bot is gone: it is not waited for.
+        # When the bot is gone, the process exits at once, even during a long step of the model.
         self._channel = Channel(
             self._connection, on_message=self._receive, on_end=lambda: os._exit(0)
         )
@@ -95,7 +96,7 @@ class _Server:
             self._channel.send(Answer(call.number, None))
         except SpeechError as error:
             self._channel.send(Answer(call.number, error))
-        except Exception as error:  # noqa: BLE001 - the bot must not wait in vain
+        except Exception as error:  # noqa: BLE001 - the bot waits for an answer in any case
             log.error("a call failed with %s", type(error).__name__)  # noqa: TRY400 - texts stay out of logs
             failure = GenerationFailedError("the voice engine failed")
             self._channel.send(Answer(call.number, failure))

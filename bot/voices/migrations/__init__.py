@@ -1,1 +1,1 @@
-"""The migrations, which bring a database to the present shape; `bot.voices.database` runs them."""
+"""The migrations, which bring a database to the current schema; `bot.voices.database` runs them."""

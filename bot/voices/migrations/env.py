@@ -1,4 +1,4 @@
-"""Alembic runs this file for every migration, on the connection that it was handed."""
+"""Alembic runs this file to migrate, on the connection that `bot.voices.database` passes."""
 
 from __future__ import annotations
 

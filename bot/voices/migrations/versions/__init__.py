@@ -1,1 +1,1 @@
-"""One file per step, numbered; a step that has been released is never changed."""
+"""One numbered file for each migration. A released migration is never changed."""
