@@ -83,6 +83,7 @@ def open_service(
     import torch  # noqa: PLC0415 - see above
 
     from backend.engine.engine import Engine  # noqa: PLC0415 - see above
+    from backend.engine.loading import load_model  # noqa: PLC0415 - see above
     from backend.reference.fetch import fetch_audio  # noqa: PLC0415 - see above
     from backend.reference.transcript import LazyTranscriber  # noqa: PLC0415 - see above
     from backend.service import SpeechService  # noqa: PLC0415 - see above
@@ -92,18 +93,22 @@ def open_service(
     device = "cuda:0" if has_gpu else "cpu"
     watermarker = Watermarker(device)
     try:
-        engine = Engine.load(
+        package_model, info = load_model(
             location,
-            watermark=watermarker,
             model_id=checkpoint.model_id,
             revision=revision,
             device=device,
-            require_consent=options.require_consent,
             plain_package=options.plain_package,
-            cuda_graphs=options.cuda_graphs,
         )
     except BackendUnavailableError as error:
         raise BackendUnavailableError(f"{location}: {error}") from error
+    engine = Engine(
+        package_model,
+        info,
+        watermark=watermarker,
+        require_consent=options.require_consent,
+        cuda_graphs=options.cuda_graphs,
+    )
     return SpeechService(
         engine,
         watermarker=watermarker,

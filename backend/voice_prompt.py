@@ -11,7 +11,7 @@ checked before the model sees them. They hold two tensors and no code:
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -60,11 +60,6 @@ class PromptModel:
     dimension: int
     code_groups: int
     codebook_size: int
-
-    @property
-    def name(self) -> str:
-        """The model and its revision, for error messages."""
-        return self.model_id if self.revision is None else f"{self.model_id} at {self.revision}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +140,12 @@ def _parse(data: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
 
 
 def _check_model(metadata: dict[str, str], model: PromptModel) -> None:
-    made_for = replace(
-        model,
-        model_id=metadata.get("model_id", "an unnamed model"),
-        revision=metadata.get("revision") or None,
-    )
-    if made_for != model or metadata.get("dimension") != str(model.dimension):
-        raise VoicePromptModelMismatchError(made_for.name, model.name)
+    made_for = metadata.get("model_id", "an unnamed model")
+    if made_for != model.model_id:
+        raise VoicePromptModelMismatchError(made_for, model.model_id)
+    is_same = (metadata.get("revision") or None) == model.revision
+    if not is_same or metadata.get("dimension") != str(model.dimension):
+        raise VoicePromptModelMismatchError(f"other weights of {made_for}", model.model_id)
 
 
 def _speaker_embedding(tensor: NDArray[Any], model: PromptModel) -> NDArray[np.float32]:

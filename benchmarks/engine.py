@@ -20,6 +20,7 @@ import torch
 
 from backend.contract import REFERENCE_SAMPLE_RATE
 from backend.engine.engine import Engine
+from backend.engine.loading import load_model
 from backend.watermark.watermark import Watermarker
 from benchmarks.measuring import compare, describe_machine, table
 from benchmarks.our_service import OurService
@@ -102,7 +103,7 @@ def _options() -> argparse.Namespace:
 
 
 def _measure(model: str, repeats: int) -> dict[str, Any]:
-    engine = Engine.load(model, watermark=Watermarker())
+    engine = Engine(*load_model(model), watermark=Watermarker())
     info = engine.info()
     reference = speech(REFERENCE_SECONDS)
     plain = PlainService(
@@ -142,7 +143,7 @@ def _costs(repeats: int) -> dict[str, float]:
     watermarker = Watermarker()
 
     def mark() -> float:
-        return _seconds(lambda: watermarker.mark(samples))
+        return _seconds(lambda: mark(watermarker, samples))
 
     def encode() -> float:
         return _seconds(lambda: asyncio.run(_encode(pcm)))

@@ -10,13 +10,7 @@ from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.interface import voice_channels, wording
 from bot.interface.views import Pages
-from bot.playback.permissions import (
-    VocalChannel,
-    listeners_in,
-    may_move,
-    may_silence,
-    people_in,
-)
+from bot.playback.permissions import VocalChannel, listeners_in, may_move, may_silence, people_in
 from bot.playback.player import GuildPlayer
 
 

@@ -26,15 +26,12 @@ from backend.engine.codec import CodecDecoder
 from backend.engine.cuda_graphs import CudaGraphRecorder, checked_recorder
 from backend.engine.generation import GenerationLoop, SpeechRow
 from backend.engine.kv_cache import MAX_USEFUL_ROWS
-from backend.engine.loading import ModelParts, load_model
+from backend.engine.loading import ModelParts
 from backend.engine.package_loop import PackageLoop
 from backend.engine.prompt_embeds import PreparedRequest, PromptEmbedder, token_limit
 from backend.voice_prompt import PromptModel, read_voice_prompt, write_voice_prompt
-from backend.weights.checkpoints import find_checkpoint
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -53,6 +50,15 @@ MAX_ROWS = 64
 class Engine:
     """A loaded model. For one thread at a time; several loops may be stepped in turn.
 
+    Args:
+        package_model: The package's model, as `load_model` gives it.
+        info: What was loaded, as `load_model` says.
+        watermark: Marks every waveform. None is for measurements only: speech that people hear has
+            to be marked.
+        require_consent: Whether a voice prompt needs a consent record. False is for an operator's
+            own private use.
+        cuda_graphs: Whether a GPU's work is recorded and replayed, where that works.
+
     Attributes:
         sample_rate: Of all audio, in Hz.
         rows: How many requests should be spoken at once at the most: as many as fit in memory.
@@ -65,11 +71,10 @@ class Engine:
         package_model: Any,
         info: EngineInfo,
         *,
-        require_consent: bool,
         watermark: Watermarker | None,
-        cuda_graphs: bool,
+        require_consent: bool = True,
+        cuda_graphs: bool = True,
     ) -> None:
-        """Use `Engine.load`."""
         self._package_model = package_model
         self._model = package_model.model
         self._require_consent = require_consent
@@ -94,56 +99,6 @@ class Engine:
             info, cuda_graphs=self._recorder is not None, cuda_graphs_reason=reason
         )
         log.info("loaded %s", self._info)
-
-    @classmethod
-    def load(  # noqa: PLR0913 - independent options
-        cls,
-        checkpoint: Path | str,
-        *,
-        watermark: Watermarker | None,
-        model_id: str | None = None,
-        revision: str | None = None,
-        device: str | None = None,
-        dtype: str | None = None,
-        require_consent: bool = True,
-        plain_package: bool = False,
-        cuda_graphs: bool = True,
-    ) -> Engine:
-        """Load a model, and log what was loaded onto what.
-
-        Args:
-            checkpoint: A folder, or the id of a published checkpoint on the hub.
-            watermark: Marks every waveform. None is for measurements only: speech that people hear
-                has to be marked.
-            model_id: Names the weights, if the folder is a copy of published ones. None takes the
-                name that `find_checkpoint` gives.
-            revision: The commit on the hub, if the weights come from there.
-            device: "cuda:0" or "cpu"; None is the first GPU if there is one.
-            dtype: "bfloat16", "float32" or "float64" (to compare with); None is what suits the
-                device.
-            require_consent: Whether a voice prompt needs a consent record. False is for an
-                operator's own private use.
-            plain_package: Speak with the package's own loop, one request at a time, to compare.
-            cuda_graphs: Whether a GPU's work is recorded and replayed, where that works.
-
-        Raises `UnknownModelError` if `checkpoint` is none, and `BackendUnavailableError` if it
-        cannot be loaded.
-        """
-        package_model, info = load_model(
-            checkpoint,
-            model_id=model_id or find_checkpoint(str(checkpoint)).model_id,
-            revision=revision,
-            device=device,
-            dtype=dtype,
-            plain_package=plain_package,
-        )
-        return cls(
-            package_model,
-            info,
-            require_consent=require_consent,
-            watermark=watermark,
-            cuda_graphs=cuda_graphs,
-        )
 
     def info(self) -> EngineInfo:
         """Return what is loaded, and on what."""

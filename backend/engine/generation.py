@@ -13,11 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from backend.contract import (
-    GenerationFailedError,
-    SpeechError,
-    SpeechRunsOnError,
-)
+from backend.contract import GenerationFailedError, SpeechError, SpeechRunsOnError
 from backend.engine.batch import Row
 from backend.engine.interface import SpeechChunk
 from backend.engine.sampling import FAILED

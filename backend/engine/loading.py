@@ -19,7 +19,7 @@ from backend.engine.code_predictor import CodePredictor
 from backend.engine.interface import EngineInfo
 from backend.engine.sampling import Sampling
 from backend.engine.talker import CodecHead, Talker
-from backend.weights.checkpoints import NumberFormat, choose_number_format
+from backend.weights.checkpoints import NumberFormat, choose_number_format, find_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,28 +71,32 @@ class ModelParts:
 def load_model(  # noqa: PLR0913 - independent options
     checkpoint: Path | str,
     *,
-    model_id: str,
-    revision: str | None,
-    device: str | None,
-    dtype: str | None,
-    plain_package: bool,
+    model_id: str | None = None,
+    revision: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    plain_package: bool = False,
 ) -> tuple[Any, EngineInfo]:
     """Load a checkpoint.
 
     Args:
         checkpoint: Its folder, or its id on the hub.
-        model_id: Names its weights.
+        model_id: Names its weights, if the folder is a copy of published ones. None takes the name
+            that `find_checkpoint` gives.
         revision: The commit on the hub, if it comes from there.
-        device: Where to load it; None is the first GPU if there is one.
-        dtype: What to compute with; None is what suits the device.
-        plain_package: Whether the package's own loop will run the model, rather than ours.
+        device: "cuda:0" or "cpu"; None is the first GPU if there is one.
+        dtype: "bfloat16", "float32" or "float64" (to compare with); None is what suits the device.
+        plain_package: Whether the package's own loop will run the model, one request at a time and
+            to compare with, rather than ours.
 
     Returns:
         The package's `Qwen3TTSModel`, and what was loaded.
 
-    Raises `BackendUnavailableError` if it cannot be loaded or cannot clone voices.
+    Raises `UnknownModelError` if there is no such checkpoint, and `BackendUnavailableError` if it
+    cannot be loaded or cannot clone voices.
     """
     began = time.monotonic()
+    model_id = model_id or find_checkpoint(str(checkpoint)).model_id
     where = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
     number_format = _number_format(where, dtype)
     model = _load(

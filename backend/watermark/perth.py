@@ -38,9 +38,7 @@ def load_perth(device: str) -> Any:
             # Imported here because it imports librosa, which takes seconds.
             from perth.perth_net import PREPACKAGED_MODELS_DIR  # noqa: PLC0415
             from perth.perth_net.perth_net_implicit.config import default_hp  # noqa: PLC0415
-            from perth.perth_net.perth_net_implicit.model.perth_net import (  # noqa: PLC0415
-                PerthNet,
-            )
+            from perth.perth_net.perth_net_implicit.model.perth_net import PerthNet  # noqa: PLC0415
     except ImportError as error:
         raise BackendUnavailableError(
             f"the watermark cannot be loaded without {error.name}: "

@@ -47,13 +47,6 @@ class Watermarker:
         self._net = load_perth(device)
         self._frames = SpectralFrames(self._net)
 
-    def mark(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Mark a whole recording. The result has the same number of samples, in [-1, 1]."""
-        stream = self.stream()
-        starts = range(0, len(samples), _SLICE)
-        marked = [stream.push(samples[start : start + _SLICE]) for start in starts]
-        return np.concatenate([*marked, stream.finish()])
-
     def stream(self) -> MarkingStream:
         """Start marking one recording that comes in pieces."""
         return MarkingStream(self._net, self._frames)

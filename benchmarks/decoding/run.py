@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from backend.engine.engine import Engine
+from backend.engine.loading import load_model
 from benchmarks.decoding.checkpoints import Plan, plan_for, prepare
 from benchmarks.decoding.codec_cost import measure_codec
 from benchmarks.decoding.engine_parts import EngineParts
@@ -47,7 +48,7 @@ def measure(model: str) -> dict[str, Any]:
 
 
 def _measure(plan: Plan, checkpoint: str) -> dict[str, Any]:
-    engine = Engine.load(checkpoint, watermark=None)
+    engine = Engine(*load_model(checkpoint), watermark=None)
     info = engine.info()
     reference = speech(plan.reference_seconds).copy()
     package = TimedPackage(

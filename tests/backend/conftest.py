@@ -170,5 +170,9 @@ def make_checkpoint(factory: pytest.TempPathFactory, name: str, **sizes: Any) ->
 
 def load(checkpoint: Path, **options: Any) -> Engine:
     from backend.engine.engine import Engine  # noqa: PLC0415 - seconds of importing
+    from backend.engine.loading import load_model  # noqa: PLC0415 - as above
 
-    return Engine.load(checkpoint, **{"watermark": None, "device": "cpu", **options})
+    choices: dict[str, Any] = {"watermark": None, "device": "cpu", **options}
+    of_engine = {"watermark", "require_consent", "cuda_graphs"} & choices.keys()
+    for_engine = {name: choices.pop(name) for name in of_engine}
+    return Engine(*load_model(checkpoint, **choices), **for_engine)

@@ -112,7 +112,7 @@ def test_a_ten_second_prompt_is_small() -> None:
 def test_a_prompt_of_another_model_is_told_apart(needed: PromptModel) -> None:
     with pytest.raises(VoicePromptModelMismatchError, match="some/model") as caught:
         read_voice_prompt(GOOD, needed)
-    assert caught.value.needed == needed.name
+    assert caught.value.needed == needed.model_id
 
 
 def remade(

@@ -202,14 +202,15 @@ class TestRefusals:
     async def test_no_recording_at_all(self, server: Server, ada: Member) -> None:
         told = await self.refused(server, ada, b"#EXTM3U\nhttp://127.0.0.1/secret", name="Me")
         assert told == (
-            "That file isn't a recording I can read. Send wav, mp3, m4a, ogg, flac, webm or mp4."
+            "I can't find a recording in that file. It may be damaged, or a video without sound. "
+            "Send wav, mp3, m4a, ogg, flac, webm or mp4."
         )
 
     async def test_a_file_that_is_no_recording_is_refused_before_consent_is_asked(
         self, ada: Member
     ) -> None:
         answer = await ada.types("clone", audio=("voice.wav", b"MZ\x00" * 100), text="Hello.")
-        assert "isn't a recording" in answer.told
+        assert "can't find a recording" in answer.told
 
     async def test_no_speech(self, server: Server, ada: Member) -> None:
         times = np.arange(24_000 * 5) / 24_000

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import secrets
-import wave
 from contextlib import aclosing, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -21,6 +19,7 @@ from backend.contract import (
     VoicePrompt,
     VoicePromptModelMismatchError,
 )
+from bot.audio.clip import to_flac
 from bot.speech.modal.calls import Calls
 from bot.speech.modal.client import MethodCall
 from bot.speech.modal.cold_start import KeepWarm
@@ -98,10 +97,10 @@ class ModalBackend:
     async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
         """Make the voice prompt in a container. The call counts for the person who consented."""
         caller = str(consent.attested_by)
-        wav = await asyncio.to_thread(_as_wav, clip)
+        flac = await asyncio.to_thread(to_flac, clip.pcm)
         method = MethodCall(
             "create_voice_prompt",
-            (wav, clip.transcript),
+            (flac, clip.transcript),
             {"consent": asdict(consent), "caller": caller},
         )
         answer = await self._calls.result(method, caller=caller)
@@ -119,7 +118,7 @@ class ModalBackend:
         seed = secrets.randbits(31) if request.seed is None else request.seed
         method = MethodCall(
             "stream_with_prompt",
-            (request.text, request.language, request.prompt.data),
+            (request.text, request.language, request.prompt.data, request.max_new_tokens),
             {"seed": seed, "caller": request.caller},
         )
         try:
@@ -140,13 +139,3 @@ class ModalBackend:
             )
         else:
             log.info("the voice engine is deployed")
-
-
-def _as_wav(clip: ReferenceClip) -> bytes:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setnchannels(1)
-        writer.setsampwidth(2)
-        writer.setframerate(clip.sample_rate)
-        writer.writeframes(clip.pcm)
-    return file.getvalue()

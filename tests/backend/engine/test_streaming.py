@@ -18,6 +18,7 @@ from backend.engine.codec import CodecDecoder
 from backend.watermark.watermark import Watermarker
 from tests.backend.conftest import buzz, load, spoken
 from tests.backend.engine.speaking import speak, stream
+from tests.backend.watermark.marking import mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -239,5 +240,5 @@ def test_every_waveform_is_marked(
     streamed = joined(stream(marking_engine, requests))
     for row, plain in enumerate(speeches):
         assert len(streamed[row]) == len(plain)
-        assert_same(streamed[row], watermarker.mark(plain))
+        assert_same(streamed[row], mark(watermarker, plain))
         assert np.abs(streamed[row] - plain).max() > TOLERANCE

@@ -12,6 +12,7 @@ import pytest
 
 from backend.contract import GenerationFailedError, SpeechRequest
 from backend.engine.engine import Engine
+from backend.engine.loading import load_model
 from backend.scheduling.scheduler import Scheduler, SchedulerLimits
 from tests.support.miniature import build_miniature
 
@@ -33,7 +34,9 @@ def reference(pitch: float) -> NDArray[np.float32]:
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """In double precision, where rounding by batch size changes no sampled code."""
     folder = build_miniature(tmp_path_factory.mktemp("miniature"), end_of_speech_scale=6.0)
-    return Engine.load(folder, watermark=None, require_consent=False, device="cpu", dtype="float64")
+    return Engine(
+        *load_model(folder, device="cpu", dtype="float64"), watermark=None, require_consent=False
+    )
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import wave
 from contextlib import aclosing
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,9 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import modal.exception as modal_errors
 import pytest
+import soundfile
 from structlog.testing import capture_logs
 
 from backend.contract import (
+    MAX_NEW_TOKENS,
     ConsentRecord,
     Heard,
     PcmChunk,
@@ -69,7 +70,7 @@ async def spoken(backend: ModalBackend, request: SpeechRequest) -> list[PcmChunk
         return [chunk async for chunk in chunks]
 
 
-async def test_a_recording_goes_out_as_a_wav_with_its_consent_and_comes_back_as_a_voice(
+async def test_a_recording_goes_out_as_a_file_with_its_consent_and_comes_back_as_a_voice(
     modal: FakeModal, backend: ModalBackend
 ) -> None:
     modal.scripts = [answers(PREPARED)]
@@ -80,11 +81,11 @@ async def test_a_recording_goes_out_as_a_wav_with_its_consent_and_comes_back_as_
         Heard("The birch canoe.", "English"),
     )
     [call] = modal.calls
-    wav, transcript = call.args
-    assert isinstance(wav, bytes)
-    with wave.open(io.BytesIO(wav)) as file:
-        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (24_000, 1, 2)
-        assert file.readframes(10**9) == clip.pcm
+    file, transcript = call.args
+    assert isinstance(file, bytes)
+    samples, rate = soundfile.read(io.BytesIO(file), dtype="int16")
+    assert rate == 24_000
+    assert samples.astype("<i2").tobytes() == clip.pcm
     assert transcript == "The birch canoe."
     assert call.options == {"consent": asdict(CONSENT), "caller": "7"}
 
@@ -112,7 +113,7 @@ async def test_a_sentence_goes_out_with_a_seed_and_its_caller(
     await spoken(backend, SpeechRequest("Hello.", prompt, "English", caller="guild 5"))
     await spoken(backend, SpeechRequest("Hello.", prompt, "English", seed=3))
     first, second = modal.calls
-    assert first.args == ("Hello.", "English", b"prompt")
+    assert first.args == ("Hello.", "English", b"prompt", MAX_NEW_TOKENS)
     assert first.options["caller"] == "guild 5"
     assert isinstance(first.options["seed"], int)
     assert second.options["seed"] == 3
