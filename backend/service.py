@@ -139,8 +139,8 @@ class SpeechService:
         """Make a voice, speak with it, and forget it.
 
         Args:
-            texts: What to say: 1 to `MAX_TEXTS` texts, for each of which `check_request` has the
-                limits of this and the other arguments.
+            texts: 1 to `MAX_TEXTS` texts. `check_request` checks each with its language, the seed
+                and the limit.
             languages: One for each text.
             ref_audio: What `load_reference` takes.
             ref_text: Exactly what is said in it; None takes what is heard.

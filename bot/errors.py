@@ -1,6 +1,6 @@
 """Why something is not possible, and what a person should know: as codes with values.
 
-The words for each are in `bot/interface/wording.py`, the one place with sentences for people.
+The sentence for each is in `bot/interface/wording.py`.
 """
 
 from __future__ import annotations

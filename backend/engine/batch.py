@@ -278,13 +278,13 @@ class BatchState:
             each[target] = each[source]
 
     def next_text(self, slots: Tensor) -> Tensor:
-        """Return the text that is added to the next frame of each of the first rows.
+        """Return the text embedding that is added to each row's next frame.
 
         Args:
-            slots: int64 `(rows,)`, counting from 0.
+            slots: int64 `(rows,)`, as `torch.arange` counts the first rows.
 
         Returns:
-            `(rows, hidden)`.
+            `(rows, hidden)`; the embedding of padding for a row whose text is used up.
         """
         count = len(slots)
         return self.text[slots, torch.minimum(self.frames[:count], self.text_lengths[:count])]

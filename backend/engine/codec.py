@@ -225,7 +225,7 @@ class CodecState:
     kept: dict[Any, Tensor]
 
     def attention_mask(self, frames: Tensor) -> Tensor:
-        """Return the mask for the attention of new frames.
+        """Return the additive sliding-window mask: 0 where a new frame attends, -inf elsewhere.
 
         Args:
             frames: int64 `(frames,)`, counting the new frames from 0.

@@ -28,7 +28,7 @@ class TimbreCommandTree(app_commands.CommandTree[Any]):
     async def on_error(
         self, interaction: discord.Interaction[Any], error: app_commands.AppCommandError
     ) -> None:
-        """Answer whatever left a command."""
+        """Handle an exception raised by a command."""
         cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
         await answer_error(interaction, cause, source=command_name(interaction))
 

@@ -28,7 +28,7 @@ MAX_CHOICES = 25
 
 
 class Where(StrEnum):
-    """Where speech can go. The value is the slash command's."""
+    """Where speech can go. The values are those of the option `where` of `/say`."""
 
     VOICE = "voice"
     FILE = "file"

@@ -28,7 +28,7 @@ class TimbreView(discord.ui.View):
     async def on_error(
         self, interaction: discord.Interaction[Any], error: Exception, _item: discord.ui.Item[Any]
     ) -> None:
-        """Answer whatever left a button's callback."""
+        """Handle an exception raised by a button's callback."""
         await answer_error(interaction, error, source=type(self).__name__)
 
 
@@ -181,5 +181,5 @@ class TranscriptForm(discord.ui.Modal, title="What's said in the recording?"):
     async def on_error(  # type: ignore[override]  # as in discord.py: a form has no item
         self, interaction: discord.Interaction[Any], error: Exception
     ) -> None:
-        """Answer whatever left `on_submit`."""
+        """Handle an exception raised by `on_submit`."""
         await answer_error(interaction, error, source=type(self).__name__)

@@ -11,7 +11,7 @@ import structlog
 from bot.errors import Reason, Refusal
 from bot.fair_queue import FairQueue, QueueFullError
 from bot.playback.playout import play_out
-from bot.playback.queue import QueuePosition
+from bot.playback.queue import MAX_WAITING, MAX_WAITING_PER_MEMBER, QueuePosition
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from bot.playback.queue import QueueEntry
 
 log = structlog.get_logger(__name__)
-
-MAX_WAITING = 25
-MAX_WAITING_PER_MEMBER = 10
 
 PREFETCH_SECONDS = 5.0
 """Once this much speech of waiting entries is buffered, no further entry is prefetched."""

@@ -1,4 +1,4 @@
-"""The entries of a guild's queue, with their text, their speech and their progress."""
+"""A guild's queue: how long it may be, and its entries with their speech and progress."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from bot.streaming import SpeechChunk
+
+MAX_WAITING = 25
+MAX_WAITING_PER_MEMBER = 10
 
 SECONDS_PER_CHARACTER = 0.065
 """The pace of reading aloud, with pauses. It is used to estimate lengths before production."""

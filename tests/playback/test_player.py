@@ -10,10 +10,10 @@ import pytest
 
 from backend.contract import GenerationFailedError
 from bot.errors import Reason, Refusal
-from bot.playback.player import MAX_WAITING_PER_MEMBER, GuildPlayer
+from bot.playback.player import GuildPlayer
 from bot.playback.playout import MAX_FUTILE_TRIES
 from bot.playback.producer import MAX_BUFFERED_SECONDS
-from bot.playback.queue import QueueEntry
+from bot.playback.queue import MAX_WAITING_PER_MEMBER, QueueEntry
 from bot.playback.voice_link import Fault, Trouble
 from bot.streaming import SpeechChunk
 
