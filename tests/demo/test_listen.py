@@ -19,14 +19,13 @@ from hypothesis import strategies as st
 from bot.demo.listen import SILENCE, Broadcast, listen_page
 from bot.demo.ogg import ogg_opus_stream, padded
 from bot.playback.opus import load_opus
-from tests.support.real_time import real_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from numpy.typing import NDArray
 
-pytestmark = real_time
+pytestmark = pytest.mark.realtime
 
 RATE = 48_000
 FRAME = 960
