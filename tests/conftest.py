@@ -25,20 +25,17 @@ if find_spec("torch") is None:  # `make test-bot`
         "backend/engine",
         "backend/reference/test_transcriber.py",
         "backend/reference/test_transcript.py",
-        "backend/scheduling",
+        "backend/scheduling/test_with_engine.py",
         "backend/test_loading.py",
         "backend/test_service.py",
         "backend/test_service_voices.py",
-        "backend/test_voice_prompt.py",
         "backend/watermark",
-        "backend/weights",
         "benchmarks",
         "deploy/test_service.py",
         "deploy/test_service_commands.py",
         "deploy/test_service_from_discord.py",
         "deploy/test_service_lifecycle.py",
         "speech/local",
-        "speech/worker",
     ]
 
 

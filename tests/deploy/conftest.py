@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from tests.backend.conftest import make_checkpoint
 from tests.deploy.service import APP_FILE
 from tests.support.modal_server import modal_server

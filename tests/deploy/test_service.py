@@ -24,7 +24,6 @@ from backend.contract import (
 from tests.backend.conftest import buzz
 from tests.deploy.conftest import until
 from tests.deploy.service import (
-    APP_FILE,
     CONSENT,
     SAMPLE_RATE,
     recording,
