@@ -1,9 +1,13 @@
 # Everything happens in .venv, made from the package registry alone.
 PYTHON ?= python3
 VENV := .venv
+BOT_VENV := .venv-bot
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INSTALL := $(PIP) install --constraint constraints.txt
+
+# How many processes share the tests that mostly wait.
+WAITING := 4
 
 .DEFAULT_GOAL := help
 
@@ -31,19 +35,46 @@ demo: $(VENV)/demo.stamp ## Try it in a browser: the real bot on a simulated Dis
 	@$(BIN)/python -m bot demo
 
 .PHONY: test
-test: $(VENV)/dev.stamp lint ## Run every check and every test
-	$(BIN)/python -m pytest
+test: $(VENV)/dev.stamp ## Run every check and every test
+	@echo "Linters, types and tests run side by side; each shows its lines when it is done."
+	@$(SIDE_BY_SIDE) lint types compute wait
 
 .PHONY: check
-check: $(VENV)/dev.stamp lint ## Run every check and the fast tests
-	$(BIN)/python -m pytest -m 'not slow'
+check: $(VENV)/dev.stamp ## Run every check and the fast tests
+	@$(SIDE_BY_SIDE) lint types compute wait ONLY=" and not slow"
+
+.PHONY: test-bot
+test-bot: ## Run the tests that need no PyTorch, in an environment without it
+	@$(MAKE) --no-print-directory VENV=$(BOT_VENV) $(BOT_VENV)/dev-bot.stamp
+	@$(SIDE_BY_SIDE) VENV=$(BOT_VENV) compute wait
+
+$(BOT_VENV)/dev-bot.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV); the first time takes a few minutes."
+	@$(INSTALL) -e '.[dev-bot]'
+	@touch $@
+
+# Whatever waits in real time has the processors first: a test that computes has time.
+SIDE_BY_SIDE := $(MAKE) --no-print-directory --keep-going --jobs 4 \
+	$(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+PYTEST = $(BIN)/python -m pytest --no-loadscope-reorder
+
+.PHONY: compute
+compute:
+	nice -n 10 $(PYTEST) -n auto --maxprocesses 4 -m "not realtime$(ONLY)"
+
+.PHONY: wait
+wait:
+	$(PYTEST) -n $(WAITING) -m "realtime$(ONLY)"
 
 .PHONY: lint
-lint: $(VENV)/dev.stamp ## Run the linters and the type checker
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
-	$(BIN)/mypy
+lint: $(VENV)/dev.stamp ## Run the linters
+	@nice -n 10 $(BIN)/ruff check .
+	@nice -n 10 $(BIN)/ruff format --check .
+	@nice -n 10 $(BIN)/lint-imports
+
+.PHONY: types
+types: $(VENV)/dev.stamp ## Run the type checker
+	@nice -n 10 $(BIN)/mypy
 
 .PHONY: format
 format: $(VENV)/dev.stamp ## Format the code and mend what can be mended
@@ -62,4 +93,4 @@ constraints: ## Raise the pinned versions to the newest that the ranges allow
 
 .PHONY: clean
 clean: ## Remove the virtual environment and the caches, never the data
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(BOT_VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,15 +1,68 @@
 from __future__ import annotations
 
 import logging
+import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
 import structlog
 
 from bot.log import TALKATIVE
+from tests.support import recordings
+from tests.support.distribution import Distribution
+from tests.support.shared_files import shared_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+# Tests run in as many processes as there are processors, so threads would only wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+if find_spec("torch") is None:  # `make test-bot`
+    collect_ignore = [
+        "backend/engine",
+        "backend/reference/test_transcriber.py",
+        "backend/reference/test_transcript.py",
+        "backend/scheduling/test_with_engine.py",
+        "backend/test_loading.py",
+        "backend/test_service.py",
+        "backend/test_service_voices.py",
+        "backend/watermark",
+        "benchmarks",
+        "deploy/test_service.py",
+        "deploy/test_service_commands.py",
+        "deploy/test_service_from_discord.py",
+        "deploy/test_service_lifecycle.py",
+        "speech/local",
+    ]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no file without real-time tests if only those are asked for: torch takes seconds."""
+    is_test = collection_path.name.startswith("test_")
+    only_real_time = config.getoption("markexpr").startswith("realtime")
+    if only_real_time and is_test and "mark.realtime" not in collection_path.read_text("utf-8"):
+        return True
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no process is left with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config) -> Distribution:
+    """Tell pytest-xdist which tests go together."""
+    return Distribution(config)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _speech_is_made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    recordings.keep_sentences_in(shared_folder(tmp_path_factory))
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from backend.contract import REFERENCE_SAMPLE_RATE, ConsentRecord, SpeechError, VoicePrompt
+from tests.support.shared_files import made_once, shared_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -159,13 +160,14 @@ async def service(
 
 
 def make_checkpoint(factory: pytest.TempPathFactory, name: str, **sizes: Any) -> Path:
-    import torch  # noqa: PLC0415 - seconds of importing
+    """A miniature of that name, made once in a test run."""
 
-    from tests.support.miniature import build_miniature  # noqa: PLC0415 - likewise
+    def make(folder: Path) -> None:
+        from tests.support.miniature import build_miniature  # noqa: PLC0415 - seconds of importing
 
-    # Models this small gain nothing from more, and on a busy machine threads wait for each other.
-    torch.set_num_threads(1)
-    return build_miniature(factory.mktemp("checkpoints") / name, **sizes)
+        build_miniature(folder, **sizes)
+
+    return made_once(shared_folder(factory) / name, make)
 
 
 def load(checkpoint: Path, **options: Any) -> Engine:

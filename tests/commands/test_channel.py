@@ -14,7 +14,6 @@ from bot.interface.wording import PREVIEW_NOTICE
 from bot.playback import players as guild_players
 from tests.support.discord_server import open_server
 from tests.support.marked_speech import MarkedBackend, item_text, passages
-from tests.support.real_time import real_time
 from tests.support.voice_guild import SPOKEN, eventually, last_word, open_voice
 from tests.support.voice_words import told, waits_for
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.support.voice_guild import Speaker, VoiceGuild
 
-pytestmark = real_time
+pytestmark = pytest.mark.realtime
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 
 from tests.support.discord_server import open_server
 from tests.support.marked_speech import MarkedBackend, unheard_seconds
-from tests.support.real_time import real_time
 from tests.support.voice_guild import SPOKEN, eventually, last_word, open_voice
 from tests.support.voice_words import told, waits_for
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from tests.support.voice_guild import Speaker, VoiceGuild
 
 pytestmark = [
-    real_time,
+    pytest.mark.realtime,
     pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning"),  # discord.py
 ]
 

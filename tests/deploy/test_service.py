@@ -22,7 +22,6 @@ from backend.contract import (
 from tests.backend.conftest import buzz
 from tests.deploy.conftest import until
 from tests.deploy.service import (
-    APP_FILE,
     CONSENT,
     SAMPLE_RATE,
     recording,
@@ -47,11 +46,12 @@ PITCHES = (90, 140, 210, 330)
 
 
 @pytest.fixture
-async def deployed(server: ModalServer, client: modal.Client, settings: dict[str, str]) -> Any:
-    if not server.calls:
-        # Models this small gain nothing from threads, which on a busy machine wait for each other.
-        server.keep_secret("huggingface-secret", OMP_NUM_THREADS="1")
-        await server.deploy(APP_FILE, env=settings)
+def server(deployment: ModalServer) -> ModalServer:
+    return deployment
+
+
+@pytest.fixture
+def deployed(client: modal.Client) -> Any:
     return service(client)
 
 

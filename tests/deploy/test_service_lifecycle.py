@@ -26,9 +26,12 @@ TEXT = "Good evening. How was your day?"
 
 
 @pytest.fixture
-async def deployed(server: ModalServer, client: modal.Client, settings: dict[str, str]) -> Any:
-    if not server.calls:
-        await server.deploy(APP_FILE, env=settings)
+def server(deployment: ModalServer) -> ModalServer:
+    return deployment
+
+
+@pytest.fixture
+def deployed(client: modal.Client) -> Any:
     return service(client)
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.support.marked_speech import passages, repeated_seconds, unheard_seconds
-from tests.support.real_time import real_time
 from tests.support.voice_guild import SPOKEN, last_word
 
 if TYPE_CHECKING:
     from tests.support.voice_guild import VoiceGuild
 
-pytestmark = real_time
+pytestmark = pytest.mark.realtime
 
 TORN_SECONDS = 0.1
 """Packets under way may be encrypted with the old keys, and Opus needs a moment after a loss."""

@@ -18,7 +18,6 @@ from tests.support.marked_speech import (
     repeated_seconds,
     unheard_seconds,
 )
-from tests.support.real_time import real_time
 from tests.support.voice_guild import open_voice
 from tests.support.voice_server.hearing import FRAME_SECONDS, SAMPLE_RATE
 from tests.support.voice_server.spectrum import likeness
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from tests.support.voice_guild import VoiceGuild, VoiceWorld
 
-pytestmark = real_time
+pytestmark = pytest.mark.realtime
 
 LONGEST_GAP = 0.06
 FIRST_PACKET_SECONDS = 0.3

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.playback.storm import storm
-from tests.support.real_time import real_time
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = real_time
+pytestmark = pytest.mark.realtime
 
 
 @pytest.mark.slow

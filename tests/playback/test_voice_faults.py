@@ -13,14 +13,13 @@ from tests.support.interrupted_speech import (
     says_and_is_interrupted,
 )
 from tests.support.marked_speech import passages, repeated_seconds
-from tests.support.real_time import real_time
 from tests.support.voice_guild import eventually, last_word
 from tests.support.voice_server.faults import Faults
 
 if TYPE_CHECKING:
     from tests.support.voice_guild import Speaker, VoiceGuild
 
-pytestmark = real_time
+pytestmark = pytest.mark.realtime
 
 SLOW = pytest.mark.slow
 

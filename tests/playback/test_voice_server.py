@@ -17,7 +17,6 @@ from simcord.env import Env
 from bot.playback.opus import load_opus
 from tests.support.discord_server import Server
 from tests.support.marked_speech import marked, passages, repeated_seconds, unheard_seconds
-from tests.support.real_time import real_time
 from tests.support.voice_guild import eventually, open_voice
 from tests.support.voice_server.address import RTCP_INTERVAL_SECONDS
 from tests.support.voice_server.faults import Faults
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from tests.support.voice_guild import VoiceGuild, VoiceWorld
 
-pytestmark = real_time
+pytestmark = pytest.mark.realtime
 
 
 @pytest.fixture

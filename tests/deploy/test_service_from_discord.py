@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.deploy.service import APP_FILE
 from tests.speech.bot_on_modal import open_bot
 from tests.support.discord_server import CONFIRM
 from tests.support.recordings import as_file, speech
@@ -34,13 +33,13 @@ def assert_is_speech(ogg: bytes) -> None:
 
 
 async def test_a_member_clones_a_voice_and_speaks_with_it(
-    server: ModalServer,
+    deployment: ModalServer,
     settings: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    await server.deploy(APP_FILE, env=settings)
-    monkeypatch.setenv("MODAL_SERVER_URL", server.url)
+    monkeypatch.setenv("MODAL_SERVER_URL", deployment.url)
+    before = len(deployment.calls)
     recording = as_file(speech(6.0), 24_000, "m4a")
 
     async with open_bot(tmp_path) as discord_server:
@@ -48,7 +47,7 @@ async def test_a_member_clones_a_voice_and_speaks_with_it(
         asked = await ada.types(
             "clone", audio=("ada.m4a", recording), text="Good evening, everyone.", name="Ada"
         )
-        assert not server.calls, "nothing goes out before the consent"
+        assert len(deployment.calls) == before, "nothing goes out before the consent"
         cloned = await ada.presses(asked.private, CONFIRM)
         assert "Your voice is saved as **Ada**." in asked.told
         [message] = cloned.posted
@@ -64,7 +63,7 @@ async def test_a_member_clones_a_voice_and_speaks_with_it(
         deployed = Path(settings["MODEL_ID"]).name
         assert backend.model_id.startswith(deployed), "learned from what is deployed"
 
-    done = [(call.name, call.status) for call in server.calls]
+    done = [(call.name, call.status) for call in deployment.calls[before:]]
     assert done == [
         ("create_voice_prompt", "SUCCESS"),
         ("stream_with_prompt", "SUCCESS"),
