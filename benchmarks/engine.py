@@ -26,6 +26,7 @@ from benchmarks.measuring import compare, describe_machine, table
 from benchmarks.our_service import OurService
 from benchmarks.plain_service import PlainService
 from bot.audio.encode import AudioFormat, encode_speech
+from tests.backend.watermark.marking import mark
 from tests.support.miniature import build_miniature
 from tests.support.recordings import SENTENCES, speech
 
@@ -142,13 +143,13 @@ def _costs(repeats: int) -> dict[str, float]:
     pcm = (samples * 32_767).astype("<i2").tobytes()
     watermarker = Watermarker()
 
-    def mark() -> float:
+    def watermark() -> float:
         return _seconds(lambda: mark(watermarker, samples))
 
     def encode() -> float:
         return _seconds(lambda: asyncio.run(_encode(pcm)))
 
-    return compare(repeats, {"watermark": mark, "ogg": encode})
+    return compare(repeats, {"watermark": watermark, "ogg": encode})
 
 
 def _seconds(work: Callable[[], object]) -> float:
