@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 import os
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
@@ -55,9 +55,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config) -> Distribution:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Distribution:
     """Tell pytest-xdist which tests go together."""
-    return Distribution(config)
+    return Distribution(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

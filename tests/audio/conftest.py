@@ -21,7 +21,7 @@ def reader() -> ReferenceReader:
 
 @pytest.fixture
 def child_processes() -> Callable[[], set[int]]:
-    """The process ids of this process's children, zombies included."""
+    """The process ids of the children since the test began, zombies included."""
     if not Path("/proc/self/stat").exists():
         pytest.skip("needs /proc")
 
@@ -36,4 +36,5 @@ def child_processes() -> Callable[[], set[int]]:
                 children.add(int(stat.parent.name))
         return children
 
-    return running
+    before = running()
+    return lambda: running() - before

@@ -283,8 +283,8 @@ def test_a_read_takes_no_time() -> None:
     source.finish()
     took = []
     while True:
-        began = time.perf_counter()
+        began = time.thread_time()
         if not source.read():
             break
-        took.append(time.perf_counter() - began)
-    assert np.quantile(took, 0.99) < 0.01, "but for a machine that stalls"
+        took.append(time.thread_time() - began)
+    assert max(took) < 0.01

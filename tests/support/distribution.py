@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xdist.scheduler import LoadScopeScheduling
 
-SHARE_NOTHING = ("tests/commands/", "tests/playback/", "tests/demo/")
+SHARE_NOTHING = ("tests/commands/", "tests/playback/")
 """Each of these tests opens a Discord of its own. Most of them wait, so they may spread out."""
 
 SHARE_ONE_DEPLOYMENT = (
@@ -15,7 +15,7 @@ SHARE_ONE_DEPLOYMENT = (
 """These call one deployed service. Its container takes ten seconds of a processor to start."""
 
 
-class Distribution(LoadScopeScheduling):
+class Distribution(LoadScopeScheduling):  # type: ignore[misc] # it has no types
     """pytest-xdist's `--dist loadfile`, with files split and joined as said above."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -12,12 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.engine.batch import PREFILL_POSITIONS, Row
-from tests.backend.conftest import load
+from tests.backend.conftest import FEW_CODES, load, make_checkpoint
 from tests.backend.engine.decoding import batch_of, decode, different_requests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sized
-    from pathlib import Path
 
     from backend.engine.engine import Engine
     from backend.engine.prompt_embeds import PreparedRequest
@@ -60,7 +59,10 @@ class Rows:
 
 
 @pytest.fixture(scope="module")
-def rows(checkpoint: Path) -> Rows:
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    checkpoint = make_checkpoint(
+        tmp_path_factory, "few-codes", end_of_speech_scale=3.0, **FEW_CODES
+    )
     return Rows(load(checkpoint, dtype="float64"))
 
 

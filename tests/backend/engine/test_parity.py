@@ -178,6 +178,7 @@ def test_sixty_requests_get_the_codes_that_the_package_gives_them(
 
     monkeypatch.setattr(package.model, "generate", see_codes)
     said: list[torch.Tensor] = []
+    frames = 20
     for size in (*range(1, 9), 8, 8, 8):
         texts = [
             " ".join(generator.choices(WORDS, k=generator.randint(1, 12))) for _ in range(size)
@@ -188,13 +189,13 @@ def test_sixty_requests_get_the_codes_that_the_package_gives_them(
             texts,
             languages,
             voice_clone_prompt=[items[voice][0] for voice in voices],
-            max_new_tokens=FRAMES + 1,
+            max_new_tokens=frames + 1,
         )
         requests = [
             SpeechRequest(text, prompts[voice], language)
             for text, voice, language in zip(texts, voices, languages, strict=True)
         ]
-        said += codes_until_the_end(greedy_engine, requests, FRAMES)
+        said += codes_until_the_end(greedy_engine, requests, frames)
     assert len(said) == len(expected) == 60
     assert len({len(codes) for codes in expected}) > 5
     for number, (ours, theirs) in enumerate(zip(said, expected, strict=True)):

@@ -193,11 +193,11 @@ def test_hours_in_a_small_file_cost_neither_time_nor_memory() -> None:
         for _ in range(120):
             file.write(np.zeros(60 * 8_000, np.int16))
     assert len(hours.getvalue()) < 1_000_000
-    began = time.monotonic()
+    began = time.thread_time()
     tracemalloc.start()
     with pytest.raises(ReferenceUnusableError, match="longer than 30 s"):
         decode_audio(hours.getvalue(), MAX_REFERENCE_SECONDS)
-    assert time.monotonic() - began < 2
+    assert time.thread_time() - began < 2
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -236,12 +235,11 @@ async def test_the_event_loop_never_waits_for_the_model() -> None:
     async with serving(engine, rows=1) as scheduler:
         speech = speaking(scheduler, request(1))
         await until(lambda: engine.steps == 1)
-        began = time.monotonic()
-        for _ in range(10):  # while the model is in a step
+        # The model is in a step that ends only below, so whatever waited for it would not return.
+        for _ in range(10):
             with scheduler.submit(request(1, caller="b")):
                 assert scheduler.load().waiting == 1
                 await asyncio.sleep(0)
-        assert time.monotonic() - began < 0.1
         engine.release()
         assert await speech == [100]
 

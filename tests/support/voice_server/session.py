@@ -90,6 +90,7 @@ class Session:
         self._group_manager = ExternalSender()
         self._key_package: bytes | None = None
         self._transitions = 0
+        self._changing = asyncio.Lock()
 
     @property
     def is_open(self) -> bool:
@@ -124,22 +125,25 @@ class Session:
         The first listener adds the bot to a group. Once all listeners are gone, the bot is told
         that a new group starts, in which it is alone.
         """
-        wanted = self._call.listeners
-        if self.group is None and wanted and self._key_package is not None:
-            self.group = Group(
-                self._group_manager,
-                bot_id=self._call.bot_id,
-                channel_id=self._call.admission.channel_id if self._call.admission else 0,
-            )
-            welcome = self.group.take_in_bot(self._key_package)
-            self._key_package = None
-            await self._send_binary(Op.MLS_WELCOME, b"\0\0" + welcome)  # transition 0: at once
-        if self.group is not None and not wanted:
-            self.group = None
-            epoch = {"epoch": 1, "protocol_version": davey.DAVE_PROTOCOL_VERSION}
-            await self._send(Op.DAVE_PREPARE_EPOCH, epoch)
-        while self.group is not None and len(self.group.listeners) != wanted:
-            await self._change_group(self.group, comes=len(self.group.listeners) < wanted)
+        async with self._changing:  # a key package and a listener may come at once
+            if self.group is None and self._call.listeners and self._key_package is not None:
+                self.group = Group(
+                    self._group_manager,
+                    bot_id=self._call.bot_id,
+                    channel_id=self._call.admission.channel_id if self._call.admission else 0,
+                )
+                welcome = self.group.take_in_bot(self._key_package)
+                self._key_package = None
+                await self._send_binary(Op.MLS_WELCOME, b"\0\0" + welcome)  # transition 0: at once
+            if self.group is not None and not self._call.listeners:
+                self.group = None
+                epoch = {"epoch": 1, "protocol_version": davey.DAVE_PROTOCOL_VERSION}
+                await self._send(Op.DAVE_PREPARE_EPOCH, epoch)
+            while self.group is not None:
+                there, wanted = len(self.group.listeners), self._call.listeners
+                if wanted in {0, there}:  # the call that made it 0 waits for this one
+                    break
+                await self._change_group(self.group, comes=there < wanted)
 
     async def _change_group(self, group: Group, *, comes: bool) -> None:
         """Add one listener, or remove one."""
