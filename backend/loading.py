@@ -140,6 +140,8 @@ def _find_weights(checkpoint: Checkpoint, options: ServiceOptions) -> tuple[str,
     else:
         weights = find_weights(checkpoint.model_id, options.weights_folder)
     if not weights.defects:
+        if weights.commit not in {None, checkpoint.revision}:
+            log.warning("%s: not the pinned revision. %s", weights.folder, _HOW_TO_DOWNLOAD)
         return str(weights.folder), weights.commit
     log.warning("%s: the hub is asked, which may download all. %s", weights, _HOW_TO_DOWNLOAD)
     return checkpoint.model_id, checkpoint.revision

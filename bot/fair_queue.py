@@ -46,13 +46,14 @@ class FairQueue(Generic[C, T]):
 
     def push(self, caller: C, item: T) -> None:
         """Append an item to those of its caller. Raises `QueueFullError`."""
-        items = self._items.setdefault(caller, [])
+        items = self._items.get(caller, [])
         if len(items) >= self._limit_per_caller:
             raise QueueFullError(for_caller=True)
         if len(self) >= self._limit:
             raise QueueFullError(for_caller=False)
         if not items:
             self._next_rounds[caller] = max(self._next_rounds.get(caller, 0), self._round)
+        self._items[caller] = items
         self._arrivals += 1
         items.append((self._arrivals, item))
 

@@ -87,6 +87,10 @@ def test_limits() -> None:
     with pytest.raises(QueueFullError) as full:
         waiting.push(LINUS, Item(LINUS))
     assert not full.value.for_caller
+    assert [item.owner for item in waiting] == [ADA, GRACE, ADA]
+    assert [waiting.pop().owner for _ in range(3)] == [ADA, GRACE, ADA]
+    waiting.push(LINUS, Item(LINUS))
+    assert waiting.pop().owner == LINUS
 
 
 callers = st.integers(min_value=1, max_value=4)

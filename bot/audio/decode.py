@@ -45,8 +45,11 @@ _DECODERS = (
 _DEMUXERS = ("aac", "aiff", "amr", "caf", "flac", "matroska", "mov", "mp3", "ogg", "wav")
 """Names of ffmpeg's: matroska also reads webm, and mov also mp4, m4a and 3gp."""
 
-_PROBED_BYTES = 4 * 1024 * 1024
-"""How much of a file ffmpeg may read to recognise it, which has to reach behind a cover picture."""
+_PROBED_BYTES = 1024 * 1024
+"""How much of a file ffmpeg may read to recognise it, behind the tags that are left out."""
+
+_TAG_HEADER_BYTES = 10
+_MAX_TAGS = 4
 
 _BYTES_PER_SAMPLE = 4
 _READ_BYTES = 256 * 1024
@@ -85,7 +88,7 @@ async def decode(
     max_bytes = round(max_seconds * sample_rate) * _BYTES_PER_SAMPLE
     program = await asyncio.to_thread(ffmpeg_path)
     with tempfile.TemporaryFile(buffering=0) as upload:
-        await asyncio.to_thread(_fill, upload, memoryview(data))
+        await asyncio.to_thread(_fill, upload, memoryview(data)[_end_of_tags(data) :])
         process = await asyncio.create_subprocess_exec(
             *((*_LAUNCHER, str(within_seconds)) if _HAS_LIMITS else ()),
             program,
@@ -119,6 +122,23 @@ def _arguments(sample_rate: int, max_seconds: float, channel: int | None) -> lis
         *(() if channel is None else ("-af", f"pan=mono|c0=c{channel}")),
         *("-ac", "1", "-ar", str(sample_rate), "-f", "f32le", "pipe:1"),
     ]
+
+
+def _end_of_tags(data: bytes) -> int:
+    """Return where the ID3v2 tags in front of a recording end; they may hold large pictures.
+
+    A tag's length is four bytes of seven bits: https://id3.org/id3v2.4.0-structure, section 3.1.
+    """
+    end = 0
+    for _ in range(_MAX_TAGS):
+        header = data[end : end + _TAG_HEADER_BYTES]
+        if len(header) < _TAG_HEADER_BYTES or not header.startswith(b"ID3"):
+            break
+        length = 0
+        for byte in header[6:]:
+            length = length << 7 | byte & 0x7F
+        end += _TAG_HEADER_BYTES + length
+    return end
 
 
 def _fill(file: IO[bytes], data: memoryview) -> None:

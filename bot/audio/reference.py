@@ -95,11 +95,9 @@ class ReferenceReader:
             return await asyncio.to_thread(self._select, decoded, transcript_given=transcript_given)
 
     async def check(self, data: bytes) -> None:
-        """Raise `Refusal` if a file holds no sound that can be read; takes tenths of a second."""
+        """Raise `Refusal` if no sound can be read from a file, exactly as `read` would."""
         async with self._slot():
-            await decode(
-                data, sample_rate=8_000, max_seconds=0.1, within_seconds=DECODE_WITHIN_SECONDS
-            )
+            await _decode(data)
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:

@@ -95,10 +95,23 @@ async def test_a_phones_m4a_has_its_index_behind_the_sound() -> None:
     assert len(await decoded(upload)) / RATE > SECONDS - 0.1
 
 
+async def test_a_video_whose_sound_begins_late_is_a_recording(tmp_path: Path) -> None:
+    sound, video = tmp_path / "sound.m4a", tmp_path / "video.mp4"
+    sound.write_bytes(as_file(speech(SECONDS), RATE, "m4a"))
+    picture = ("-f", "lavfi", "-i", "color=size=64x64:rate=10:duration=4")
+    late = ("-itsoffset", "0.6", "-i", str(sound))
+    await asyncio.to_thread(
+        subprocess.run,
+        [decoding.ffmpeg_path(), "-v", "error", *picture, *late, "-c:a", "copy", str(video)],
+        check=True,
+    )
+    await ReferenceReader().check(video.read_bytes())
+
+
+@pytest.mark.parametrize("length", [1_000_000, 5_000_000])
 @pytest.mark.parametrize("suffix", ["mp3", "flac", "aac"])
-async def test_a_cover_picture_of_a_megabyte_does_no_harm(suffix: str) -> None:
+async def test_a_cover_picture_does_no_harm(suffix: str, length: int) -> None:
     voice = speech(SECONDS)
-    length = 1_000_000
     picture = np.random.default_rng(0).bytes(length)
     sizes = bytes(length >> shift & 0x7F for shift in (21, 14, 7, 0))
     upload = b"ID3\x03\x00\x00" + sizes + picture + as_file(voice, RATE, suffix)

@@ -127,12 +127,12 @@ async def test_a_service_transcribes_with_the_transcriber_on_the_volume(
 def test_without_weights_the_hub_is_asked_and_the_log_says_why(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from backend.engine.engine import Engine  # noqa: PLC0415 - seconds of importing
+    from backend.engine import loading  # noqa: PLC0415 - seconds of importing
 
     def refuse(location: str, **_: object) -> None:
         raise BackendUnavailableError(f"asked for {location}")
 
-    monkeypatch.setattr(Engine, "load", refuse)
+    monkeypatch.setattr(loading, "load_model", refuse)
     with (
         caplog.at_level(logging.WARNING),
         pytest.raises(BackendUnavailableError, match=f"asked for {DEFAULT_MODEL_ID}"),

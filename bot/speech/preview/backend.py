@@ -88,11 +88,20 @@ class PreviewBackend:
 
     async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
         """Measure the reference's pitch, vocal tract and spectrum."""
+        consent_entry(consent)
+        if clip.sample_rate not in _SAMPLE_RATES or len(clip.pcm) % 2:
+            raise ReferenceUnusableError("the reference clip is not mono 16-bit PCM")
+        if not MIN_REFERENCE_SECONDS <= clip.seconds <= MAX_REFERENCE_SECONDS:
+            raise ReferenceUnusableError(
+                f"a reference clip lasts {MIN_REFERENCE_SECONDS:g} to {MAX_REFERENCE_SECONDS:g} s"
+            )
         async with self._acquire_slot():
             return await self._worker.prepare_voice(clip, consent)
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
         """Speak one sentence. WORLD needs all of it at once, so its chunks arrive together."""
+        read_prompt(request.prompt)
+        check_readable(request)
         async with self._acquire_slot():
             chunks = [chunk async for chunk in self._worker.speak(request)]
         for chunk in chunks:
@@ -147,13 +156,6 @@ class PreviewModel:
 
     async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
         """Make the prompt for a voice."""
-        consent_entry(consent)
-        if clip.sample_rate not in _SAMPLE_RATES or len(clip.pcm) % 2:
-            raise ReferenceUnusableError("the reference clip is not mono 16-bit PCM")
-        if not MIN_REFERENCE_SECONDS <= clip.seconds <= MAX_REFERENCE_SECONDS:
-            raise ReferenceUnusableError(
-                f"a reference clip lasts {MIN_REFERENCE_SECONDS:g} to {MAX_REFERENCE_SECONDS:g} s"
-            )
         target = await self._run(lambda: self._voice.target_for(clip))
         return PreparedVoice(write_prompt(target, consent))
 
@@ -163,7 +165,6 @@ class PreviewModel:
         A seed switches Piper's randomness off, because its sampler cannot be seeded between calls.
         """
         target = read_prompt(request.prompt)
-        check_readable(request)
         is_steady = request.seed is not None
         pcm, rate = await self._run(lambda: self._voice.speak(request.text, target, is_steady))
         step = 2 * int(_CHUNK_SECONDS * rate)
