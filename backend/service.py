@@ -176,12 +176,7 @@ class SpeechService:
                 task.cancel()
 
     async def create_voice_prompt(
-        self,
-        ref_audio: bytes | str,
-        ref_text: str | None,
-        *,
-        consent: Consent | None,
-        caller: str,
+        self, ref_audio: bytes | str, ref_text: str | None, *, consent: Consent | None, caller: str
     ) -> VoicePromptAnswer:
         """Make a voice to keep.
 
@@ -250,9 +245,7 @@ class SpeechService:
         if heard is None:
             raise BackendUnavailableError("no transcriber is set up, or its weights are missing")
         return TranscriptAnswer(
-            text=heard.text,
-            language=heard.language,
-            language_confidence=heard.language_confidence,
+            text=heard.text, language=heard.language, language_confidence=heard.language_confidence
         )
 
     async def detect_watermark(self, audio: bytes | str) -> WatermarkAnswer:

@@ -137,10 +137,7 @@ class Reply:
         return question.answer
 
     async def work(
-        self,
-        job: Callable[[Progress], Coroutine[Any, Any, T]],
-        *,
-        stopped: Reason = Reason.STOPPED,
+        self, job: Callable[[Progress], Coroutine[Any, Any, T]], *, stopped: Reason = Reason.STOPPED
     ) -> T:
         """Run a long part of the command, with its progress and a button that stops it.
 

@@ -133,9 +133,7 @@ class VoiceLibrary:
                     language=language,
                     consent=consent,
                     created_at=now,
-                    prompts=[
-                        PromptRow(model_id=prompt.model_id, data=prompt.data, created_at=now),
-                    ],
+                    prompts=[PromptRow(model_id=prompt.model_id, data=prompt.data, created_at=now)],
                 )
                 session.add(voice)
                 await session.flush()
@@ -287,10 +285,7 @@ class VoiceLibrary:
 
     def _prompt_row(self, voice: SavedVoice, prompt: VoicePrompt) -> PromptRow:
         return PromptRow(
-            voice_id=voice.id,
-            model_id=prompt.model_id,
-            data=prompt.data,
-            created_at=self._clock(),
+            voice_id=voice.id, model_id=prompt.model_id, data=prompt.data, created_at=self._clock()
         )
 
     async def _refusal_for(
@@ -320,11 +315,7 @@ async def _lock(session: AsyncSession, voice: SavedVoice) -> VoiceRow:
 
 
 async def _find_row(
-    session: AsyncSession,
-    owner_id: int,
-    name: str,
-    *,
-    lock: bool = False,
+    session: AsyncSession, owner_id: int, name: str, *, lock: bool = False
 ) -> VoiceRow:
     """Return the owner's voice of that name. Raises `Refusal` if there is none."""
     key = lookup_key(name)

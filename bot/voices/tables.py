@@ -56,7 +56,7 @@ class Base(DeclarativeBase):
             "fk": "fk_%(table_name)s_%(column_0_name)s",
             "uq": "uq_%(table_name)s_%(column_0_N_name)s",
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        },
+        }
     )
     type_annotation_map: ClassVar = {datetime: UtcDateTime(), bytes: LargeBinary(), str: Text()}
 
@@ -90,8 +90,7 @@ class PromptRow(Base):
     __tablename__ = "voice_prompts"
 
     voice_id: Mapped[int] = mapped_column(
-        ForeignKey("voices.id", ondelete="CASCADE"),
-        primary_key=True,
+        ForeignKey("voices.id", ondelete="CASCADE"), primary_key=True
     )
     model_id: Mapped[str] = mapped_column(String(200), primary_key=True)
     created_at: Mapped[datetime]

@@ -78,9 +78,7 @@ class RemoteCall:
         watch = asyncio.create_task(self._watch())
         try:
             await asyncio.wait(
-                {fetch, self._closed, watch},
-                timeout=within,
-                return_when=asyncio.FIRST_COMPLETED,
+                {fetch, self._closed, watch}, timeout=within, return_when=asyncio.FIRST_COMPLETED
             )
         finally:
             watch.cancel()

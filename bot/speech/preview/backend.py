@@ -40,10 +40,7 @@ _STUCK_SECONDS = 120  # far beyond any real call
 _SAMPLE_RATES = range(8_000, 48_001)
 
 _INFO = BackendInfo(
-    name="Preview voice (Piper)",
-    model_id=MODEL_ID,
-    languages=PREVIEW_LANGUAGES,
-    clones=False,
+    name="Preview voice (Piper)", model_id=MODEL_ID, languages=PREVIEW_LANGUAGES, clones=False
 )
 
 
