@@ -95,7 +95,7 @@ def other_engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
             predictor_heads=2,
             predictor_key_value_heads=1,
             predictor_intermediate_size=80,
-            code_groups=8,
+            code_groups=5,
             codebook_size=128,
             codec_hidden_size=24,
             codec_layers=3,

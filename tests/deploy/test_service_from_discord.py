@@ -28,7 +28,8 @@ def assert_is_speech(ogg: bytes) -> None:
     info = soundfile.info(io.BytesIO(ogg))
     assert (info.format, info.subtype, info.channels) == ("OGG", "OPUS", 1)
     samples, sample_rate = soundfile.read(io.BytesIO(ogg), dtype="float32")
-    assert 0.3 < len(samples) / sample_rate < 60
+    # A model with random weights may end its speech after two or three frames of 80 ms.
+    assert 0.1 < len(samples) / sample_rate < 60
     assert np.sqrt(np.mean(samples**2)) > 0.01
 
 
