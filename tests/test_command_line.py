@@ -98,6 +98,13 @@ def test_a_missing_recording_is_a_sentence(tmp_path: Path) -> None:
     assert done.stderr == "missing.wav can't be read: No such file or directory.\n"
 
 
+@pytest.mark.parametrize("text", ["", "word " * 1_001])
+def test_a_text_that_is_empty_or_too_long_is_a_sentence(tmp_path: Path, text: str) -> None:
+    done = run(tmp_path, "demo", "--once", "a.wav", text)
+    assert done.returncode == 2
+    assert done.stderr == "Write what the voice should say, in at most 5,000 characters.\n"
+
+
 def answer(body: object, status: int = 200) -> web.Response:
     """JSON with the very content type that discord.py looks for."""
     return web.Response(

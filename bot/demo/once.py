@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bot.demo.world import open_world
 from bot.settings import SettingsError
+from bot.text import MAX_TEXT_CHARACTERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +30,10 @@ async def clone_once(settings: Settings, recording: Path, text: str, out: Path) 
     """
     if not await asyncio.to_thread(out.parent.is_dir):
         raise SettingsError(f"The folder of {out} doesn't exist. Make it, or name another file.")
+    if not 1 <= len(text) <= MAX_TEXT_CHARACTERS:
+        raise SettingsError(
+            f"Write what the voice should say, in at most {MAX_TEXT_CHARACTERS:,} characters."
+        )
     try:
         upload = await asyncio.to_thread(recording.read_bytes)
     except OSError as error:

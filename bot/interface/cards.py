@@ -49,8 +49,9 @@ _HELP = {
     ),
     "What I keep about you": (
         "For each voice you name: its cleaned recording, the transcript, what the voice engine "
-        "learned from it, and its name. For your consent: your Discord ID, the time and the "
-        "server. I keep nothing of a `/clone` without a name, and never the texts I say."
+        "learned from it, its name and language, and when it was made and last used. For your "
+        "consent: your Discord ID, the time, the server and the statement's version. "
+        "I keep nothing of a `/clone` without a name, and never the texts I say."
     ),
     "Delete it": (
         "`/voice delete` deletes one voice, `/forget` everything I keep about you. "
