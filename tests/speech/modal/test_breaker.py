@@ -76,7 +76,8 @@ def test_opens_after_three_failures_and_says_for_how_long(
     assert pause_of(breaker) == pytest.approx(10)
     with pytest.raises(BackendUnreachableError) as caught:
         breaker.check()
-    assert "I look for it again in about 10 s; please try again then." in explain(caught.value)
+    told = explain(caught.value)
+    assert "I'll look for it again in about 10 seconds; please try again then." in told
 
 
 def test_after_the_pause_one_probe_is_let_through_and_its_success_closes_it(
