@@ -59,7 +59,7 @@ class Clone(commands.Cog):
             upload = await _download(audio)
             consent = await self.bot.library.consent_of(owner.id)
             if consent is None:
-                await studio.check_recording(upload)  # nobody is asked for nothing
+                await studio.check_recording(upload)  # refuse it before the question
                 del upload  # the answer may take minutes, and others send recordings meanwhile
                 consent = await self._ask_for_consent(interaction, reply)
                 upload = await _download(audio)
