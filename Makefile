@@ -7,7 +7,10 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INSTALL := $(PIP) install --constraint constraints.txt
 
 # How many processes share the tests that mostly wait.
-WAITING := 4
+WAITING := 8
+
+# The tests start a hundred processes. Each would compile the same files again without these caches.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 
