@@ -364,7 +364,7 @@ def main(  # noqa: PLR0913, PLR0917 - each is an option of `modal run`
     except RecordingError as error:
         sys.exit(str(error))
     except SpeechError as error:
-        sys.exit(f"It did not work: {error}.")
+        sys.exit(f"That didn't work: {error}.")
     Path(output).write_bytes(speech)
     say(f"Wrote {output}: {len(speech) / 1e3:.0f} kB. Listen to it.")
 

@@ -172,7 +172,7 @@ class BackendInfo:
     """What a speech backend says of itself.
 
     Attributes:
-        name: For people: "Qwen3-TTS 1.7B on Modal".
+        name: For the log: "Qwen3-TTS-12Hz-1.7B-Base on Modal".
         model_id: Names the model that prompts are made for; prompts of another model are rebuilt.
         languages: The subset of `LANGUAGES` it speaks.
         clones: False where the speech only resembles the reference.

@@ -131,7 +131,7 @@ def _find_weights(checkpoint: Checkpoint, options: ServiceOptions) -> tuple[str,
     if checkpoint.folder is not None:
         weights = inspect(checkpoint.folder)
         if weights.defects:
-            raise BackendUnavailableError(f"the checkpoint cannot be loaded: {weights}")
+            raise BackendUnavailableError(f"the checkpoint can't be loaded: {weights}")
         return str(checkpoint.folder), None
     if options.may_download:
         from backend.weights.download import download  # noqa: PLC0415 - not on Modal

@@ -129,7 +129,7 @@ def _gpus(value: str) -> tuple[str, ...]:
     if 1 <= len(gpus) <= _MOST_GPUS:
         return gpus
     raise DeploySettingsError(
-        f"GPU cannot be used: name 1 to {_MOST_GPUS} GPUs, separated by commas."
+        f"GPU can't be used: name 1 to {_MOST_GPUS} GPUs, separated by commas."
     )
 
 

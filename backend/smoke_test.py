@@ -59,4 +59,4 @@ def find_recording(reference: str, transcript: str, consent: str) -> Recording:
     try:
         return Recording(Path(reference).read_bytes(), transcript or None, consent)
     except OSError as error:
-        raise RecordingError(f"The recording cannot be read: {error.strerror}.") from error
+        raise RecordingError(f"The recording can't be read: {error.strerror}.") from error

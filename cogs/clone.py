@@ -33,9 +33,9 @@ class Clone(commands.Cog):
     @app_commands.describe(
         audio="3 to 30 seconds of one person speaking: wav, mp3, m4a, ogg, flac, webm or mp4",
         text="What the voice should say",
-        name="Keep the voice under this name, to use it with /say",
-        transcript="Exactly what's said in the recording; it makes the voice better",
-        language="The language of the text",
+        name="Keep the voice under this name for /say; leave it out to only try the voice",
+        transcript="Exactly what's said in the recording, if you know it; it helps",
+        language="The language of the text; leave it out and I'll tell by myself",
     )
     @app_commands.choices(language=LANGUAGE_CHOICES)
     async def clone(  # noqa: PLR0913, PLR0917 - the options of the slash command

@@ -45,10 +45,10 @@ class Say(commands.Cog):
     @app_commands.command(description="Say something with one of your voices")
     @app_commands.describe(
         text="What the voice should say",
-        voice="One of your voices; if left out, the one you used last",
-        where="Where to speak; if left out, your voice channel if I can speak there",
-        language="The language of the text; if left out, the one the voice was made with",
-        format="The kind of file to post",
+        voice="One of your voices; leave it out for the one you used last",
+        where="Leave it out: I speak in your voice channel if you're in one, otherwise as a file",
+        language="The language of the text; leave it out for the one the voice was made with",
+        format="Post a file of this kind",
     )
     @app_commands.choices(language=LANGUAGE_CHOICES, format=FORMAT_CHOICES, where=WHERE_CHOICES)
     @app_commands.autocomplete(voice=suggest_voices)

@@ -157,10 +157,10 @@ def _load(checkpoint: str, attention: Sequence[str], **options: Any) -> Any:
         return Qwen3TTSModel.from_pretrained(checkpoint, attn_implementation=first, **options)
     except (ImportError, ValueError) as error:  # what transformers raises for such kernels
         if not others:
-            raise BackendUnavailableError("the checkpoint cannot be loaded") from error
+            raise BackendUnavailableError("the checkpoint can't be loaded") from error
         log.warning("attention %s does not work here (%s)", first, type(error).__name__)
     except (OSError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
-        raise BackendUnavailableError("the checkpoint cannot be loaded") from error
+        raise BackendUnavailableError("the checkpoint can't be loaded") from error
     return _load(checkpoint, others, **options)
 
 

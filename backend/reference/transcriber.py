@@ -80,7 +80,7 @@ class Transcriber:
             self._model = _load(model, device)
         except Exception as error:  # a damaged tokenizer raises no type of its own
             raise BackendUnavailableError(
-                f"the transcription model {model} cannot be loaded ({type(error).__name__}): name "
+                f"the transcription model {model} can't be loaded ({type(error).__name__}): name "
                 "the folder of a converted Whisper model, or one that faster-whisper can download"
             ) from error
 

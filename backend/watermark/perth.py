@@ -41,7 +41,7 @@ def load_perth(device: str) -> Any:
             from perth.perth_net.perth_net_implicit.model.perth_net import PerthNet  # noqa: PLC0415
     except ImportError as error:
         raise BackendUnavailableError(
-            f"the watermark cannot be loaded without {error.name}: "
+            f"the watermark can't be loaded without {error.name}: "
             "install resemble-perth and setuptools<81"
         ) from error
     # Not `PerthNet.load`, which prints to the standard output.

@@ -69,4 +69,4 @@ def _is_wanted(weights: StoredWeights, pinned: str | None) -> bool:
 
 def _failure(repo_id: str, reason: str) -> BackendUnavailableError:
     remedy = "check the network, the name and the free disk space"
-    return BackendUnavailableError(f"{repo_id} could not be downloaded ({reason}): {remedy}")
+    return BackendUnavailableError(f"{repo_id} couldn't be downloaded ({reason}): {remedy}")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bot.settings import Settings
 
 CONSENT_BUTTON = "I confirm"
+SUFFIXES = {".ogg", ".oga", ".opus"}
+"""How the name of an Ogg/Opus file may end."""
 
 
 async def clone_once(settings: Settings, recording: Path, text: str, out: Path) -> int:
@@ -28,6 +30,8 @@ async def clone_once(settings: Settings, recording: Path, text: str, out: Path) 
     Prints every message that the member sees. The voice is not kept. Returns 0 only if speech was
     posted.
     """
+    if out.suffix not in SUFFIXES:
+        raise SettingsError(f"{out} would hold Ogg/Opus. Name a file that ends in .ogg.")
     if not await asyncio.to_thread(out.parent.is_dir):
         raise SettingsError(f"The folder of {out} doesn't exist. Make it, or name another file.")
     if not 1 <= len(text) <= MAX_TEXT_CHARACTERS:
@@ -55,8 +59,8 @@ async def _clone(world: World, name: str, upload: bytes, text: str) -> bytes:
     result = await world.you.slash(world.channel, "clone", **options)
     question = result.response
     if question is not None and question.components:
-        _say(question.content)
-        _say(f"[{CONSENT_BUTTON}]")
+        _say(f"Before someone's first /clone they're asked this, and click “{CONSENT_BUTTON}”:\n")
+        _say(f"{question.content}\n")
         result = await world.you.click(question, label=CONSENT_BUTTON)
     speech = b""
     for message in _messages(result):

@@ -25,7 +25,7 @@ Timbre demo: the real bot on a simulated Discord. Nothing leaves this machine.
      and give the voice a name.
   2. Play the answer. It's a preview: a stock English voice adjusted toward the recording.
   3. Open the listen page, press Listen there, and type /say to hear the voice again.
-     For a file instead, choose "where: file". /help shows the rest.
+     For a file instead, choose "where: File". /help shows the rest.
 
   The page does one thing at a time. While a long text is spoken, other commands wait.
 
@@ -38,7 +38,7 @@ Welcome! This is a simulated Discord with the real bot in it. To try it:
 say. To keep the voice, give it a `name` under *+3 more*.
 2. Confirm the consent question, wait a moment, and press *Play*.
 3. Type `/say` to hear the voice again. You're in the voice channel Lounge, so it speaks there: \
-open {listen} and press *Listen* first. To get a file here instead, set `where` to file under \
+open {listen} and press *Listen* first. To get a file here instead, set `where` to File under \
 *+4 more*. `/help` shows the rest.
 
 This page does one thing at a time and shows only finished answers. While a long text is spoken, \

@@ -114,7 +114,7 @@ def voice_card(voice: SavedVoice) -> discord.Embed:
         title=as_text(voice.name),
         description=as_text(voice.transcript)
         if voice.transcript
-        else "I don't know what's said in the recording. Write it with `/voice transcript`.",
+        else "No transcript yet. Adding one with `/voice transcript` makes the voice better.",
         colour=ACCENT,
     )
     card.add_field(name="Recording", value=_length(voice.clip_seconds))
@@ -180,7 +180,7 @@ def help_page(backend: BackendInfo, problem: SpeechError | TimeoutError | None) 
         title="Timbre", description="I speak in the voices you give me.", colour=ACCENT
     )
     spoken = ", ".join(languages(backend.languages))
-    engine = [f"{backend.name}. Languages: {spoken}.", *_preview_notice(backend)]
+    engine = _preview_notice(backend) or [f"{engine_name(backend.model_id)}. Languages: {spoken}."]
     fields = {**_HELP, "Voice engine": " ".join([*engine, engine_state(problem)])}
     for name, value in fields.items():
         page.add_field(name=name, value=value, inline=False)

@@ -47,7 +47,7 @@ FORMAT_CHOICES = [
 
 WHERE_CHOICES = [
     app_commands.Choice(name="Voice channel", value=Where.VOICE.value),
-    app_commands.Choice(name="File in this channel", value=Where.FILE.value),
+    app_commands.Choice(name="File", value=Where.FILE.value),
     app_commands.Choice(name="Both", value=Where.BOTH.value),
 ]
 

@@ -98,7 +98,7 @@ REFUSALS: dict[Reason, str] = {
     Reason.NAME_INVISIBLE: "That name would look empty. Add a letter, a digit or an emoji.",
     Reason.NAME_TAKEN: (
         "You already have a voice with that name. "
-        "Pick another name, or delete the old one with `/voice delete`."
+        "Pick another name, or rename the old one with `/voice rename`."
     ),
     Reason.NO_SUCH_VOICE: (
         "You have no voice with that name. See yours with `/voice list`, or make one with `/clone`."

@@ -171,7 +171,7 @@ def test_missing_weights_are_downloaded_if_they_may_be(
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     options = ServiceOptions(SMALL_MODEL_ID, tmp_path, transcriber=None, may_download=True)
-    with pytest.raises(BackendUnavailableError, match=r"could not be downloaded .*network"):
+    with pytest.raises(BackendUnavailableError, match=r"couldn't be downloaded .*network"):
         open_service(options, Outside().on_breakdown)
 
 

@@ -15,9 +15,11 @@ from tests.support.recordings import as_file, speech
 ROOT = Path(__file__).parents[2]
 
 
-def once(folder: Path, recording: bytes, text: str) -> subprocess.CompletedProcess[str]:
+def once(
+    folder: Path, recording: bytes, text: str, out: str = "out.ogg"
+) -> subprocess.CompletedProcess[str]:
     (folder / "me.m4a").write_bytes(recording)
-    command = [sys.executable, "-m", "bot", "demo", "--once", "me.m4a", text, "--out", "out.ogg"]
+    command = [sys.executable, "-m", "bot", "demo", "--once", "me.m4a", text, "--out", out]
     return subprocess.run(  # noqa: S603 - our own command line
         command,
         cwd=folder,
@@ -40,6 +42,13 @@ def test_posts_speech_and_says_what_the_member_was_told(tmp_path: Path) -> None:
     assert (heard.format, heard.channels) == ("OGG", 1)
     assert 1.0 < heard.duration < 6.0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["me.m4a", "out.ogg"]
+
+
+def test_another_kind_of_file_is_refused_before_the_work(tmp_path: Path) -> None:
+    done = once(tmp_path, b"a recording", "Hello there.", out="out.wav")
+    assert done.returncode == 2
+    assert "Name a file that ends in .ogg." in done.stderr
+    assert not (tmp_path / "out.wav").exists()
 
 
 @pytest.mark.slow
