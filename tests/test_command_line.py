@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import aiohttp
 import discord
@@ -39,68 +39,101 @@ EVERY_COMMAND = [
 ]
 
 
-def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return subprocess.run(  # noqa: S603 - our own command line
-        [sys.executable, "-m", "bot", *arguments],
-        cwd=folder,
-        env={**kept, "PYTHONPATH": str(ROOT), **environment},
+class Done(NamedTuple):
+    """How a command ended, and what it wrote."""
+
+    returncode: int
+    stderr: str
+
+
+class Run(Protocol):
+    """Runs `python -m bot` with arguments, in a folder of its own, as this process."""
+
+    def __call__(self, *arguments: str, **environment: str) -> Done: ...
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ.keys() - {"PATH", "HOME"}:
+        monkeypatch.delenv(name)
+
+    def run(*arguments: str, **environment: str) -> Done:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        try:
+            returncode = command_line.main([*arguments])
+        except SystemExit as ended:  # as argparse does
+            returncode = int(ended.code or 0)
+        return Done(returncode, capsys.readouterr().err)
+
+    return run
+
+
+def test_a_program_of_its_own_says_where_to_put_a_token(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bot", "run"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-
-
-@pytest.mark.parametrize("command", ["run", "sync"])
-def test_without_a_token_says_where_to_put_one(tmp_path: Path, command: str) -> None:
-    done = run(tmp_path, command)
     assert done.returncode == 2
     assert done.stderr.startswith("There's no Discord token. Put DISCORD_TOKEN=")
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_bad_setting_is_named(tmp_path: Path) -> None:
-    done = run(tmp_path, "run", LOG_LEVEL="LOUD")
+@pytest.mark.parametrize("command", ["run", "sync"])
+def test_without_a_token_says_where_to_put_one(run: Run, command: str) -> None:
+    done = run(command)
+    assert done.returncode == 2
+    assert done.stderr.startswith("There's no Discord token. Put DISCORD_TOKEN=")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_bad_setting_is_named(run: Run) -> None:
+    done = run("run", LOG_LEVEL="LOUD")
     assert done.returncode == 2
     assert "LOG_LEVEL" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_port_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
-    done = run(tmp_path, "demo", "--port", "99999")
+def test_a_port_that_is_none_is_refused_at_once(run: Run) -> None:
+    done = run("demo", "--port", "99999")
     assert done.returncode == 2
     assert "a port is a number from 0 to 65535" in done.stderr
 
 
-def test_an_unreadable_settings_file_is_a_sentence(tmp_path: Path) -> None:
+def test_an_unreadable_settings_file_is_a_sentence(run: Run, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DISCORD_TOKEN=x", encoding="utf-16")
-    done = run(tmp_path, "run")
+    done = run("run")
     assert done.returncode == 2
     assert done.stderr == "The file .env isn't UTF-8 text. Save it again as UTF-8.\n"
 
 
-def test_an_unusable_database_is_told_before_the_login(tmp_path: Path) -> None:
-    done = run(tmp_path, "run", DISCORD_TOKEN="x", DATABASE_URL="mysql://localhost/timbre")  # noqa: S106 - none
+def test_an_unusable_database_is_told_before_the_login(run: Run) -> None:
+    done = run("run", DISCORD_TOKEN="x", DATABASE_URL="mysql://localhost/timbre")  # noqa: S106 - none
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("Databases of the kind mysql aren't supported.")
 
 
-def test_a_missing_folder_for_the_speech_is_told_before_the_work(tmp_path: Path) -> None:
-    done = run(tmp_path, "demo", "--once", "a.wav", "Hello.", "--out", "nowhere/speech.ogg")
+def test_a_missing_folder_for_the_speech_is_told_before_the_work(run: Run) -> None:
+    done = run("demo", "--once", "a.wav", "Hello.", "--out", "nowhere/speech.ogg")
     assert done.returncode == 2
     assert done.stderr.startswith("The folder of nowhere/speech.ogg doesn't exist.")
 
 
-def test_a_missing_recording_is_a_sentence(tmp_path: Path) -> None:
-    done = run(tmp_path, "demo", "--once", "missing.wav", "Hello.")
+def test_a_missing_recording_is_a_sentence(run: Run) -> None:
+    done = run("demo", "--once", "missing.wav", "Hello.")
     assert done.returncode == 2
     assert done.stderr == "missing.wav can't be read: No such file or directory.\n"
 
 
 @pytest.mark.parametrize("text", ["", "word " * 1_001])
-def test_a_text_that_is_empty_or_too_long_is_a_sentence(tmp_path: Path, text: str) -> None:
-    done = run(tmp_path, "demo", "--once", "a.wav", text)
+def test_a_text_that_is_empty_or_too_long_is_a_sentence(run: Run, text: str) -> None:
+    done = run("demo", "--once", "a.wav", text)
     assert done.returncode == 2
     assert done.stderr == "Write what the voice should say, in at most 5,000 characters.\n"
 
