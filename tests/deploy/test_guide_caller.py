@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.deploy.service import APP_FILE, SAMPLE_RATE, recording
+from tests.deploy.service import SAMPLE_RATE, recording
 
 if TYPE_CHECKING:
     from tests.support.modal_server import ModalServer
@@ -29,17 +29,15 @@ runpy.run_path(program, run_name="__main__")
 
 
 async def test_it_prints_the_model_clones_a_batch_and_reads_the_files(
-    server: ModalServer, settings: dict[str, str], tmp_path: Path
+    deployment: ModalServer, settings: dict[str, str], tmp_path: Path
 ) -> None:
-    if not server.calls:
-        await server.deploy(APP_FILE, env=settings)
     (tmp_path / "me.wav").write_bytes(recording())
 
     caller = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-c", WITHOUT_OUR_CODE, str(PROGRAM), "me.wav"),
         cwd=tmp_path,
-        env={"PATH": os.environ["PATH"], **server.environment},
+        env={"PATH": os.environ["PATH"], **deployment.environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -8,6 +8,7 @@ SHARE_NOTHING = ("tests/commands/", "tests/playback/")
 """Each of these tests opens a Discord of its own. Most of them wait, so they may spread out."""
 
 SHARE_ONE_DEPLOYMENT = (
+    "tests/deploy/test_guide_caller.py",
     "tests/deploy/test_service.py",
     "tests/deploy/test_service_from_discord.py",
     "tests/deploy/test_service_lifecycle.py",

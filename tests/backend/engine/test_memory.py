@@ -50,14 +50,14 @@ def test_a_minute_of_speech_holds_no_more_than_its_start(
 
 
 def test_one_sentence_after_the_other_holds_no_more_than_the_first_few(
-    engine: Engine, consent: ConsentRecord
+    endless_engine: Engine, consent: ConsentRecord
 ) -> None:
     prompts = [
-        engine.make_prompt(buzz(100 + 5 * number, seconds=3), TRANSCRIPT, consent)
+        endless_engine.make_prompt(buzz(100 + 5 * number, seconds=3), TRANSCRIPT, consent)
         for number in range(_CACHED_REFERENCES + 4)
     ]
     rows = 4
-    loop = engine.open(rows)
+    loop = endless_engine.open(rows)
     held = []
     for _ in range(3):
         for seed, prompt in enumerate(prompts):

@@ -16,7 +16,14 @@ from backend.contract import SpeechRequest
 from backend.engine import layers
 from backend.engine.clone import clone_voice
 from backend.engine.codec import CodecDecoder
-from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
+from tests.backend.conftest import (
+    FEW_CODES,
+    TRANSCRIPT,
+    buzz,
+    load,
+    make_checkpoint,
+    spoken,
+)
 from tests.backend.engine.decoding import codes_until_the_end
 from tests.backend.engine.speaking import speak
 
@@ -57,11 +64,12 @@ class PackageRun:
 
 @pytest.fixture(scope="module")
 def package(greedy_checkpoint: Path) -> Any:
+    return load_package(greedy_checkpoint)
+
+
+def load_package(checkpoint: Path) -> Any:
     return Qwen3TTSModel.from_pretrained(
-        str(greedy_checkpoint),
-        device_map="cpu",
-        dtype=torch.float32,
-        attn_implementation="sdpa",
+        str(checkpoint), device_map="cpu", dtype=torch.float32, attn_implementation="sdpa"
     )
 
 
@@ -156,12 +164,20 @@ def test_several_threads_make_the_same_speech(
 
 @pytest.mark.slow
 def test_sixty_requests_get_the_codes_that_the_package_gives_them(
-    greedy_engine: Engine,
-    package: Any,
+    tmp_path_factory: pytest.TempPathFactory,
     references: list[NDArray[np.float32]],
     consent: ConsentRecord,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    checkpoint = make_checkpoint(
+        tmp_path_factory,
+        "greedy-few-codes",
+        do_sample=False,
+        end_of_speech_scale=2.0,
+        seed=3,
+        **FEW_CODES,
+    )
+    greedy_engine, package = load(checkpoint), load_package(checkpoint)
     generator = random.Random(6)  # noqa: S311 - not for secrets
     modes = list(product(references, TRANSCRIPTS[:2]))
     items = [
@@ -178,7 +194,6 @@ def test_sixty_requests_get_the_codes_that_the_package_gives_them(
 
     monkeypatch.setattr(package.model, "generate", see_codes)
     said: list[torch.Tensor] = []
-    frames = 20
     for size in (*range(1, 9), 8, 8, 8):
         texts = [
             " ".join(generator.choices(WORDS, k=generator.randint(1, 12))) for _ in range(size)
@@ -189,13 +204,13 @@ def test_sixty_requests_get_the_codes_that_the_package_gives_them(
             texts,
             languages,
             voice_clone_prompt=[items[voice][0] for voice in voices],
-            max_new_tokens=frames + 1,
+            max_new_tokens=FRAMES + 1,
         )
         requests = [
             SpeechRequest(text, prompts[voice], language)
             for text, voice, language in zip(texts, voices, languages, strict=True)
         ]
-        said += codes_until_the_end(greedy_engine, requests, frames)
+        said += codes_until_the_end(greedy_engine, requests, FRAMES)
     assert len(said) == len(expected) == 60
     assert len({len(codes) for codes in expected}) > 5
     for number, (ours, theirs) in enumerate(zip(said, expected, strict=True)):
