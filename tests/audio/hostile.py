@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import struct
+import subprocess
 import zipfile
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bot.audio.decode import ffmpeg_path
 from tests.support.recordings import as_file, speech
 
 if TYPE_CHECKING:
@@ -210,7 +212,9 @@ def no_speech(_: Bait) -> dict[str, bytes]:
 @cache
 def two_hours_of_silence() -> bytes:
     """A small FLAC that takes a careless decoder's memory."""
-    return as_file(np.zeros(7200 * 1000, np.float32), 1000, "flac")
+    command = [ffmpeg_path(), "-nostdin", "-loglevel", "error", "-f", "lavfi", "-i"]
+    command += ["anullsrc=r=1000:cl=mono", "-t", "7200", "-f", "flac", "pipe:1"]
+    return subprocess.run(command, capture_output=True, check=True).stdout  # noqa: S603 - ours
 
 
 def mov_with_its_sound_elsewhere(bait: Bait) -> bytes:

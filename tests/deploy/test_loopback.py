@@ -43,14 +43,13 @@ async def test_a_method_is_called_in_a_process_of_its_own(small: Any) -> None:
 
 
 async def test_a_stream_arrives_while_it_is_made(small: Any) -> None:
-    stream = small.count.remote_gen.aio(3, pause=0.3)
+    stream = small.count.remote_gen.aio(3, pause=0.5)
     items = [(item, time.monotonic()) async for item in stream]
 
     assert [number for (number, _), _ in items[1:]] == [0, 1, 2]
     made = [made for (_, made), _ in items[1:]]
     arrived = [arrived for _, arrived in items[1:]]
-    assert arrived[0] < made[-1]
-    assert all(0 <= there - then < 0.25 for there, then in zip(arrived, made, strict=True))
+    assert all(there < then for there, then in zip(arrived, made[1:], strict=False))
 
 
 async def test_large_payloads_go_by_way_of_the_blob_store(small: Any, server: ModalServer) -> None:

@@ -85,7 +85,7 @@ def test_every_choice_speaks_and_is_reported(
     assert (info.dtype, info.loop, info.attention) == (dtype, loop, attention)
     assert info.codec_attention == "sdpa"
     prompts = [engine.make_prompt(buzz(110), words, consent) for words in (TRANSCRIPT, None)]
-    requests = [SpeechRequest("Hello.", prompt, seed=2) for prompt in prompts]
+    requests = [SpeechRequest("Hello.", prompt, seed=2, max_new_tokens=12) for prompt in prompts]
     for speech in speak(engine, requests):
         assert 0.01 < spoken(speech).std() < 1
 

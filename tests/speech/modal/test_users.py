@@ -326,6 +326,6 @@ async def test_help_says_how_the_engine_is_and_starts_no_container(
     assert answer.private is not None
     [page] = answer.private.embeds
     assert page.fields[-1].value is not None
-    assert page.fields[-1].value.startswith("1 on Modal.")
+    assert page.fields[-1].value.startswith("light/1. ")
     assert page.fields[-1].value.endswith("It's ready.")
     assert len(modal.calls) == calls
