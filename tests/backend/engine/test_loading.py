@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from backend.contract import LANGUAGES, BackendUnavailableError, SpeechRequest
 from backend.engine import loading
 from backend.weights.checkpoints import NumberFormat, UnknownModelError, find_checkpoint
-from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
+from tests.backend.conftest import TRANSCRIPT, buzz, load, make_checkpoint, spoken
 from tests.backend.engine.speaking import speak
 
 if TYPE_CHECKING:
@@ -60,6 +60,12 @@ def test_loading_is_logged_in_one_line(checkpoint: Path, caplog: pytest.LogCaptu
         assert words in line
 
 
+@pytest.fixture
+def brief_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A miniature that says a few frames in either number format."""
+    return make_checkpoint(tmp_path_factory, "brief", end_of_speech_scale=4.0)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
     ("plain_package", "offered", "loop", "attention"),
@@ -70,7 +76,7 @@ def test_loading_is_logged_in_one_line(checkpoint: Path, caplog: pytest.LogCaptu
     ],
 )
 def test_every_choice_speaks_and_is_reported(
-    checkpoint: Path,
+    brief_checkpoint: Path,
     consent: ConsentRecord,
     monkeypatch: pytest.MonkeyPatch,
     dtype: str,
@@ -80,12 +86,12 @@ def test_every_choice_speaks_and_is_reported(
     attention: str,
 ) -> None:
     monkeypatch.setattr(loading, "_attention_choices", lambda *_: (offered,))
-    engine = load(checkpoint, dtype=dtype, plain_package=plain_package)
+    engine = load(brief_checkpoint, dtype=dtype, plain_package=plain_package)
     info = engine.info()
     assert (info.dtype, info.loop, info.attention) == (dtype, loop, attention)
     assert info.codec_attention == "sdpa"
     prompts = [engine.make_prompt(buzz(110), words, consent) for words in (TRANSCRIPT, None)]
-    requests = [SpeechRequest("Hello.", prompt, seed=2, max_new_tokens=12) for prompt in prompts]
+    requests = [SpeechRequest("Hello.", prompt, seed=2) for prompt in prompts]
     for speech in speak(engine, requests):
         assert 0.01 < spoken(speech).std() < 1
 
