@@ -6,7 +6,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INSTALL := $(PIP) install --constraint constraints.txt
 
-# How many processes share the tests that mostly wait.
+# How many processes share the tests that compute, one more than there are processors (some wait for
+# programs that they start), and those that mostly wait.
+COMPUTING := $(shell $(PYTHON) -c 'import os; print(1 + min(3, os.cpu_count() or 1))')
 WAITING := 8
 
 # The tests start a hundred processes. Each would compile the same files again without these caches.
@@ -45,7 +47,7 @@ test: $(VENV)/dev.stamp ## Run every check and every test
 
 .PHONY: check
 check: $(VENV)/dev.stamp ## Run every check and the fast tests
-	@$(SIDE_BY_SIDE) lint types compute wait ONLY=" and not slow"
+	@$(SIDE_BY_SIDE) lint types compute FAST=1
 
 .PHONY: test-bot
 test-bot: ## Run the tests that need no PyTorch, in an environment without it
@@ -65,11 +67,11 @@ PYTEST = $(BIN)/python -m pytest --no-loadscope-reorder
 
 .PHONY: compute
 compute:
-	nice -n 10 $(PYTEST) -n auto --maxprocesses 4 -m "not realtime$(ONLY)"
+	nice -n 10 $(PYTEST) -n $(COMPUTING) -m "not realtime$(if $(FAST), and not slow)"
 
 .PHONY: wait
 wait:
-	$(PYTEST) -n $(WAITING) --reruns 2 -m "realtime$(ONLY)"
+	$(PYTEST) -n $(WAITING) --reruns 2 -m realtime
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## Run the linters

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import os
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,45 +16,56 @@ from tests.support.shared_files import shared_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+TESTS = Path(__file__).parent
 
 # Tests run in as many processes as there are processors, so threads would only wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+NEEDS_TORCH = (
+    "backend/engine",
+    "backend/reference/test_transcriber.py",
+    "backend/reference/test_transcript.py",
+    "backend/scheduling/test_with_engine.py",
+    "backend/test_loading.py",
+    "backend/test_service.py",
+    "backend/test_service_voices.py",
+    "backend/watermark",
+    "backend/weights",
+    "benchmarks",
+    "deploy/test_guide_caller.py",
+    "deploy/test_service.py",
+    "deploy/test_service_commands.py",
+    "deploy/test_service_from_discord.py",
+    "deploy/test_service_lifecycle.py",
+    "speech/local",
+)
+"""Files and folders of tests that import PyTorch, which takes each process ten seconds."""
+
 if find_spec("torch") is None:  # `make test-bot`
-    collect_ignore = [
-        "backend/engine",
-        "backend/reference/test_transcriber.py",
-        "backend/reference/test_transcript.py",
-        "backend/scheduling/test_with_engine.py",
-        "backend/test_loading.py",
-        "backend/test_service.py",
-        "backend/test_service_voices.py",
-        "backend/watermark",
-        "backend/weights",
-        "benchmarks",
-        "deploy/test_guide_caller.py",
-        "deploy/test_service.py",
-        "deploy/test_service_commands.py",
-        "deploy/test_service_from_discord.py",
-        "deploy/test_service_lifecycle.py",
-        "speech/local",
-    ]
+    collect_ignore = list(NEEDS_TORCH)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Import no file without real-time tests if only those are asked for: torch takes seconds."""
-    is_test = collection_path.name.startswith("test_")
-    only_real_time = config.getoption("markexpr").startswith("realtime")
-    if only_real_time and is_test and "mark.realtime" not in collection_path.read_text("utf-8"):
-        return True
+    """Import only files whose tests are asked for: not PyTorch for the fast ones, for example."""
+    asked = config.getoption("markexpr")
+    if not collection_path.name.startswith("test_"):
+        return None
+    if asked.startswith("realtime"):
+        return "mark.realtime" not in collection_path.read_text("utf-8") or None
+    if "not slow" in asked:
+        return _needs_torch(collection_path) or None
     return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest, so that no process is left with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    items.sort(key=lambda item: item.path not in slow and not _needs_torch(item.path))
+
+
+def _needs_torch(path: Path) -> bool:
+    return path.relative_to(TESTS).as_posix().startswith(NEEDS_TORCH)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -154,6 +154,7 @@ async def test_without_breaks_parts_end_where_it_is_quiet() -> None:
     assert [file.seconds for file in files] == pytest.approx([4.25, 5.75], abs=0.05)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(
     seconds=st.floats(0.001, 5),

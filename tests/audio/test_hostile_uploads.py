@@ -52,6 +52,7 @@ def bait(visits: list[str], tmp_path: Path) -> Iterator[hostile.Bait]:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.__name__)
 async def test_each_is_refused_in_a_sentence_and_leaves_nothing(
     group: Callable[[hostile.Bait], dict[str, bytes]],
@@ -137,6 +138,7 @@ async def test_two_hours_of_silence_do_not_fill_the_memory(reader: ReferenceRead
 GOOD_FILES = ("wav", "mp3", "m4a", "ogg", "flac", "webm", "mp4")
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

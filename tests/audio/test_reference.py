@@ -110,6 +110,7 @@ async def test_scattered_speech_in_a_long_recording_is_not_enough(
         await reader.read(sound(*crumb, *crumb, *crumb), transcript_given=False)
 
 
+@pytest.mark.slow
 async def test_of_a_long_recording_the_best_20_seconds_are_used(reader: ReferenceReader) -> None:
     audio = await reader.read(sound(speech(60.0)), transcript_given=False)
     assert 10 <= audio.seconds <= 20

@@ -94,6 +94,7 @@ async def test_gives_the_kind_of_file_that_is_asked_for(
     assert soundfile.info(io.BytesIO(await file.read())).format == container
 
 
+@pytest.mark.slow
 async def test_a_long_text_becomes_one_file_and_shows_how_far_it_is(
     server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
 ) -> None:

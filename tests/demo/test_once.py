@@ -44,6 +44,7 @@ def test_posts_speech_and_says_what_the_member_was_told(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["me.m4a", "out.ogg"]
 
 
+@pytest.mark.slow
 def test_another_kind_of_file_is_refused_before_the_work(tmp_path: Path) -> None:
     done = once(tmp_path, b"a recording", "Hello there.", out="out.wav")
     assert done.returncode == 2

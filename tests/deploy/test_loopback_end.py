@@ -36,6 +36,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 async def test_nothing_is_left_running(tmp_path: Path) -> None:
     with modal_server(tmp_path) as server:
         await server.deploy(SMALL_APP)

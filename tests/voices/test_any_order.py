@@ -129,6 +129,7 @@ def shelves(sqlite_url: str) -> Iterator[type[Shelves]]:
         runner.run(database.close())
 
 
+@pytest.mark.slow
 def test_in_any_order_everyone_has_what_they_should(shelves: type[Shelves]) -> None:
     run_state_machine_as_test(
         shelves,

@@ -7,6 +7,8 @@ import gc
 import threading
 from typing import TYPE_CHECKING
 
+import pytest
+
 from backend.contract import VoicePrompt
 from bot.errors import Reason, Refusal
 from bot.voices.database import open_database
@@ -30,6 +32,7 @@ async def outcomes(attempts: Iterable[Awaitable[SavedVoice]]) -> tuple[int, list
     return len(results) - len(told), told
 
 
+@pytest.mark.slow
 async def test_fifty_people_save_at_once(library: VoiceLibrary) -> None:
     saved, _ = await outcomes(save(library, ANA + n, "Me", bytes(500_000)) for n in range(50))
 
@@ -57,6 +60,7 @@ async def test_the_limit_holds_for_saves_at_once(database_url: str) -> None:
     await library.close()
 
 
+@pytest.mark.slow
 async def test_two_bots_share_one_database(database_url: str) -> None:
     bots = [VoiceLibrary(await open_database(database_url)) for _ in range(2)]
 

@@ -71,6 +71,7 @@ asyncio.run(main(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 async def test_bots_that_start_at_once_migrate_once(database_url: str) -> None:
     bots = [
         await asyncio.create_subprocess_exec(

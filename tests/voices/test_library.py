@@ -282,6 +282,7 @@ spoken_names = st.text(
 )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=40,
     deadline=None,

@@ -106,6 +106,7 @@ class Callers:
         return request(plan["chunks"], voice, name, caller=plan["caller"])
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=80)
 @given(plans(), st.integers(1, 4), st.integers(1, 5))
 def test_whatever_happens_every_request_ends_once_and_properly(

@@ -41,6 +41,7 @@ def active_level(samples: np.ndarray) -> float:
     return float(10 * np.log10(power[power > power.max() / 100].mean()))
 
 
+@pytest.mark.slow
 def test_a_voice_moved_toward_another_gets_its_pitch(stock: VoiceMeasure) -> None:
     target = target_for(measure_voice(high_voice(), SAMPLE_RATE), stock)
     speech = adapt(low_voice(), stock, target)
@@ -70,6 +71,7 @@ def test_a_voice_moved_to_itself_stays(stock: VoiceMeasure) -> None:
     assert target_for(again, stock).tract_ratio == pytest.approx(1.0, abs=0.04)
 
 
+@pytest.mark.slow
 def test_brightness_moves_toward_the_reference(stock: VoiceMeasure) -> None:
     spectrum = np.array(target_for(stock, stock).spectrum)
     brighter = spectrum + np.linspace(-1.5, 1.5, SPECTRUM_BANDS)
@@ -85,6 +87,7 @@ def power_above_2_khz(samples: np.ndarray) -> float:
     return float(power[2_000 * len(samples) // SAMPLE_RATE :].sum() / power.sum())
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(
     pitch=st.sampled_from([MIN_PITCH, 100.0, 250.0, MAX_PITCH]),
