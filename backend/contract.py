@@ -155,8 +155,8 @@ class PcmChunk:
     Attributes:
         pcm: Mono s16le samples.
         sample_rate: In Hz; the same for every chunk of one answer.
-        restarts: The speech did not end and is made a second time, from this chunk on. Chunks
-            before it that were not played yet should be dropped.
+        restarts: The speech did not end and is made a second time, from this chunk on. It
+            replaces the chunks before it, or is left out if they were played already.
         first_sample: The number of samples before this chunk, since the answer began or restarted;
             None where the backend does not say.
     """

@@ -325,7 +325,7 @@ def trial_states(parts: ModelParts, recorder: Recorder) -> Tensor:
         noise = torch.randn(_TRIAL_POSITIONS, pad.shape[1], generator=random).to(pad)
         no_codes = torch.zeros(0, parts.code_groups, dtype=torch.long, device=pad.device)
         inputs, text = noise * pad.std() + pad, pad.expand(text_tokens, -1)
-        row = Row(PreparedRequest(inputs, text, no_codes, _TRIAL_FRAMES, seed=0))
+        row = Row(PreparedRequest(inputs, text, no_codes, 1, _TRIAL_FRAMES, seed=0))
         batch.add(row)
         return row
 

@@ -28,7 +28,8 @@ from backend.engine.generation import GenerationLoop, SpeechRow
 from backend.engine.kv_cache import MAX_USEFUL_ROWS
 from backend.engine.loading import ModelParts
 from backend.engine.package_loop import PackageLoop
-from backend.engine.prompt_embeds import PreparedRequest, PromptEmbedder, token_limit
+from backend.engine.prompt_embeds import PreparedRequest, PromptEmbedder
+from backend.engine.speech_length import token_limit
 from backend.voice_prompt import PromptModel, read_voice_prompt, write_voice_prompt
 
 if TYPE_CHECKING:

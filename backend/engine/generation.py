@@ -17,6 +17,7 @@ from backend.contract import GenerationFailedError, SpeechError, SpeechRunsOnErr
 from backend.engine.batch import Row
 from backend.engine.interface import SpeechChunk
 from backend.engine.sampling import FAILED
+from backend.engine.speech_length import EndDetector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -92,6 +93,7 @@ class SpeechRow(Row):
     Attributes:
         number: The number of its request, which its chunks carry.
         output: Checks and watermarks its samples.
+        ending: Tells whether its text was said, and only near-silence follows.
         codec: The codec's state; None until its first chunk is decoded.
         frames: Generated frames that the codec has not decoded yet.
         tokens: How many codes of codebook 0 were sampled.
@@ -102,6 +104,7 @@ class SpeechRow(Row):
 
     number: int
     output: RowOutput
+    ending: EndDetector
     codec: CodecState | None = None
     frames: list[Tensor] = field(default_factory=list)
     tokens: int = 0
@@ -137,7 +140,8 @@ class SpeechRow(Row):
     ) -> Iterator[SpeechChunk]:
         """Yield the chunk for the decoded samples of the first frames, and drop these frames.
 
-        Sets `error` and yields nothing if the codes or the samples are not valid.
+        Of speech that is over, the end of the silence is left out. Sets `error` and yields nothing
+        if the codes or the samples are not valid.
         """
         del self.frames[:frames]
         self.chunks += 1
@@ -145,7 +149,7 @@ class SpeechRow(Row):
             self.error = _codes_failed()
             return
         try:
-            yield self._chunk(self.output.push(samples))
+            yield self._chunk(self.output.push(self.ending.push(samples, frames)))
         except GenerationFailedError as error:
             self.error = error
 
@@ -219,9 +223,10 @@ class GenerationLoop:
     def step(self) -> Iterator[SpeechChunk]:
         """Generate the next frame of every row; yield the chunks that became ready, often none.
 
-        The last chunk of every request has `is_last` set. An error ends only its own request. If a
-        request reaches its token limit, it is generated a second time, and the first chunk of that
-        attempt has `restarts` set. If it reaches the limit again, it fails with
+        The last chunk of every request has `is_last` set. An error ends only its own request. A
+        request whose text was said, and which only adds silence, ends without the model's word. If
+        a request reaches its token limit, it is generated a second time, and the first chunk of
+        that attempt has `restarts` set. If it reaches the limit again, it fails with
         `SpeechRunsOnError`. Exhaust the iterator before calling any other method.
         """
         ended, ran_on = [], []
@@ -240,10 +245,18 @@ class GenerationLoop:
         for row, frame in self._batch.decode_step():
             row.frames.append(frame)
         yield from self._decode(self._due_rows())
+        for row in [each for each in self._rows.values() if each.ending.is_over]:
+            self.remove(row.number)
+            yield row.last_chunk()
 
     def _start(self, number: int, request: PreparedRequest, attempt: int) -> None:
         row = SpeechRow(
-            request, attempt, number=number, output=RowOutput(self._watermark), restarts=attempt > 0
+            request,
+            attempt,
+            number=number,
+            output=RowOutput(self._watermark),
+            ending=EndDetector(request.text_tokens),
+            restarts=attempt > 0,
         )
         self._batch.add(row)
         self._rows[number] = row

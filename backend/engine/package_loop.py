@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from backend.voice_prompt import ClonedVoice
     from backend.watermark.watermark import Watermarker
 
-FRAME_SAMPLES = 1_920
 
+FRAME_SAMPLES = 1_920
 _ATTEMPTS = 2
 _SEEDS = 2**63
 _NOTHING = np.zeros(0, np.float32)

@@ -18,18 +18,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from backend.contract import AUTO_LANGUAGE, TextNotSpeakableError
+from backend.engine.speech_length import token_limit
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.contract import SpeechRequest
     from backend.voice_prompt import ClonedVoice
-
-TOKENS_PER_TEXT_TOKEN = 12
-MIN_TOKEN_LIMIT = 192
-"""The speech of a text may have `TOKENS_PER_TEXT_TOKEN` tokens for each token of the text, or this
-many if that is more. In some 0.3 % of requests the model never samples the end of speech. The other
-requests stay far below these limits, which are those of vLLM-Omni."""
 
 _ROLE = "<|im_start|>assistant\n"
 _ROLE_TOKENS = 3
@@ -45,6 +40,7 @@ class PreparedRequest:
             last one, `PromptEmbedder.text_pad` is added.
         reference_codes: int64 `(frames, code_groups)`, which the codec decodes before the speech;
             no frames in x-vector mode.
+        text_tokens: How many tokens the text has.
         max_tokens: The most tokens of codebook 0, the end of speech included.
         seed: For the random numbers; None takes them from the system.
     """
@@ -52,6 +48,7 @@ class PreparedRequest:
     inputs: Tensor
     trailing_text: Tensor
     reference_codes: Tensor
+    text_tokens: int
     max_tokens: int
     seed: int | None = None
 
@@ -130,6 +127,7 @@ class PromptEmbedder:
             inputs=torch.cat([self._role, text_head + codec_head, text[: len(frames)] + frames]),
             trailing_text=text[len(frames) :],
             reference_codes=codes,
+            text_tokens=len(tokens),
             max_tokens=token_limit(len(tokens), request.max_new_tokens),
             seed=request.seed,
         )
@@ -160,13 +158,3 @@ class PromptEmbedder:
         embeddings = [self._talker.get_input_embeddings(), *residual]
         embedded = [embedding(codes[:, group]) for group, embedding in enumerate(embeddings)]
         return torch.stack(embedded, dim=1).sum(dim=1)
-
-
-def token_limit(text_tokens: int, max_new_tokens: int) -> int:
-    """Return the most tokens of codebook 0 that a request may have.
-
-    Args:
-        text_tokens: How many tokens its text has.
-        max_new_tokens: The request's own limit.
-    """
-    return min(max_new_tokens, max(MIN_TOKEN_LIMIT, TOKENS_PER_TEXT_TOKEN * text_tokens))

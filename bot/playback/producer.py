@@ -31,6 +31,9 @@ _INT16 = np.iinfo(np.int16)
 class Producer:
     """Feeds a source with speech, at most `MAX_BUFFERED_SECONDS` before it is played.
 
+    A sentence that restarts replaces its first attempt, if none of that was played. Otherwise it is
+    not said a second time: the first attempt is played to where it was cut.
+
     Args:
         speech: Opens the stream of speech; called once, after `start`.
         source: The source to feed.
@@ -88,7 +91,12 @@ class Producer:
 
     async def _pull(self, chunks: AsyncGenerator[SpeechChunk, None]) -> None:
         upsampler: Upsampler | None = None
+        cut = 0  # the number of the sentence whose second attempt is left out
         async for chunk in chunks:
+            if chunk.restarts and self._source.position > self._begins[-1]:
+                cut = chunk.sentence
+            if chunk.sentence == cut:
+                continue
             if upsampler is None or chunk.restarts:
                 upsampler = Upsampler(chunk.sample_rate)
             if chunk.restarts:

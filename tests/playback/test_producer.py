@@ -1,15 +1,22 @@
-"""Upsampling: 24 kHz mono becomes 48 kHz stereo, and no edge between chunks can be heard."""
+"""What is fed to a source: sentences that are said once, upsampled without audible edges."""
 
 from __future__ import annotations
 
+import asyncio
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.playback.producer import Upsampler
+from bot.playback.producer import Producer, Upsampler
+from bot.playback.source import BYTES_PER_SECOND, SpeechSource
+from bot.streaming import SpeechChunk
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
 
 RANDOM = np.random.default_rng(4)
 NOISE = (RANDOM.standard_normal(12_000) * 6_000).clip(-32_768, 32_767).astype("<i2").tobytes()
@@ -46,3 +53,49 @@ def test_the_loudest_sound_is_clipped_and_does_not_wrap() -> None:
     middles = left.reshape(-1, 2 * half)[20:-20, half - 6 : half + 6]
     assert (np.abs(middles) > 25_000).all()  # a wave that is cut off ripples at its edges
     assert (np.sign(middles) == np.sign(middles[:, :1])).all()
+
+
+SAMPLE_RATE = 24_000
+
+
+def level(value: int, seconds: float) -> bytes:
+    return np.full(round(seconds * SAMPLE_RATE), value, "<i2").tobytes()
+
+
+class Speaks:
+    """A source that is fed a sentence of two seconds, its second attempt, and another sentence."""
+
+    def __init__(self) -> None:
+        self.source = SpeechSource()
+        self.producer = Producer(self._speech, self.source)
+        self.first_attempt = asyncio.Event()
+        self._restart = asyncio.Event()
+
+    async def _speech(self) -> AsyncGenerator[SpeechChunk, None]:
+        yield SpeechChunk(level(1_000, 2.0), SAMPLE_RATE, 1)
+        self.first_attempt.set()
+        await self._restart.wait()
+        yield SpeechChunk(level(2_000, 1.0), SAMPLE_RATE, 1, restarts=True)
+        yield SpeechChunk(level(2_000, 1.0), SAMPLE_RATE, 1, ends_sentence=True)
+        yield SpeechChunk(level(3_000, 1.0), SAMPLE_RATE, 2)
+
+    async def heard(self, *, before_the_restart: float) -> list[int]:
+        """How many seconds are heard of the first attempt, the second, and the other sentence."""
+        self.producer.start(on_end=lambda: None)
+        await self.first_attempt.wait()
+        pcm = b"".join(self.source.read() for _ in range(round(before_the_restart * 50)))
+        self._restart.set()
+        while self.producer.is_running:  # noqa: ASYNC110 - it sets no event
+            await asyncio.sleep(0)
+        while frame := self.source.read():
+            pcm += frame
+        samples = np.frombuffer(pcm, "<i2")[::2]
+        near = [np.abs(samples - value) < 20 for value in (1_000, 2_000, 3_000)]
+        return [round(np.count_nonzero(each) * 4 / BYTES_PER_SECOND) for each in near]
+
+
+@pytest.mark.parametrize(("before_the_restart", "heard"), [(0.0, [0, 2, 1]), (0.6, [2, 0, 1])])
+async def test_a_sentence_that_was_heard_is_not_said_again(
+    before_the_restart: float, heard: list[int]
+) -> None:
+    assert await Speaks().heard(before_the_restart=before_the_restart) == heard

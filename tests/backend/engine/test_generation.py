@@ -120,7 +120,9 @@ class Run:
     @staticmethod
     def _prepare(frames: int) -> PreparedRequest:
         nothing = torch.zeros(0)
-        return PreparedRequest(torch.zeros(frames), nothing, nothing, max_tokens=2_048)
+        return PreparedRequest(
+            torch.zeros(frames), nothing, nothing, text_tokens=99, max_tokens=2_048
+        )
 
 
 def added_one_by_one(rows: int) -> Iterator[bool]:

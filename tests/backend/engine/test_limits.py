@@ -24,9 +24,9 @@ from backend.contract import (
     VoicePromptInvalidError,
     VoicePromptModelMismatchError,
 )
+from backend.engine.codec import CodecDecoder
 from backend.engine.engine import MAX_ROWS, Engine
 from backend.engine.generation import RowOutput
-from backend.engine.prompt_embeds import token_limit
 from backend.voice_prompt import read_voice_prompt, write_voice_prompt
 from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
 from tests.backend.engine.speaking import speak, stream
@@ -39,29 +39,12 @@ if TYPE_CHECKING:
 
 
 TEXT = "A plain sentence."
+SOUNDING_FRAMES = 48  # 17 tokens of one character in the miniature, and a whole number of chunks
 
 
 def only(results: list[Any]) -> Any:
     (result,) = results
     return result
-
-
-@pytest.mark.parametrize(
-    ("text_tokens", "asked", "limit"),
-    [
-        (1, 2_048, 192),
-        (16, 2_048, 192),
-        (17, 2_048, 204),
-        (100, 2_048, 1_200),
-        (600, 2_048, 2_048),
-        (1, 50, 50),
-        (1, 1, 1),
-    ],
-)
-def test_speech_is_bounded_by_the_length_of_its_text(
-    text_tokens: int, asked: int, limit: int
-) -> None:
-    assert token_limit(text_tokens, asked) == limit
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +89,27 @@ def test_speech_that_ends_at_the_second_attempt_has_nothing_of_the_first(
     speeches = speak(engine, requests)
     for row in saved:
         assert len(np.concatenate(pieces[row])) == len(np.asarray(speeches[row])) <= 9 * 1_920
+
+
+def test_speech_that_only_adds_silence_to_its_text_ends_and_is_said_once(
+    endless_engine: Engine, endless_request: SpeechRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = CodecDecoder.decode
+
+    def then_silence(codec: CodecDecoder, states: Any, codes: torch.Tensor) -> torch.Tensor:
+        samples = decode(codec, states, codes)
+        decoded.append(len(codes[0]))
+        return samples * (0.001 if sum(decoded) > SOUNDING_FRAMES else 1)
+
+    decoded: list[int] = []
+    monkeypatch.setattr(CodecDecoder, "decode", then_silence)
+    chunks = list(stream(endless_engine, [replace(endless_request, max_new_tokens=300)]))
+    assert not any(chunk.restarts for chunk in chunks)
+    assert chunks[-1].is_last
+    assert chunks[-1].error is None
+    assert sum(decoded) < SOUNDING_FRAMES + 80
+    seconds = sum(len(chunk.samples) for chunk in chunks) / 24_000
+    assert SOUNDING_FRAMES * 0.08 < seconds < SOUNDING_FRAMES * 0.08 + 2.0
 
 
 @pytest.mark.parametrize(
