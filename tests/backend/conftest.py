@@ -105,6 +105,7 @@ def other_engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
             codec_latent_size=28,
             codec_sliding_window=7,
             decoder_channels=32,
+            end_of_speech_scale=3.5,
             seed=11,
         )
     )
