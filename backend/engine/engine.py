@@ -61,6 +61,12 @@ class Engine:
         cuda_graphs: Whether a GPU's work is recorded and replayed, where that works.
 
     Attributes:
+        package_model: The package's model, whose weights are used.
+        prompt_model: What voice prompts have to be made for.
+        embedder: Makes prompt embeddings.
+        parts: The parts of the model that a batch needs.
+        codec: Decodes frames into samples.
+        recorder: Records decode steps, where CUDA graphs work; else None.
         sample_rate: Of all audio, in Hz.
         rows: How many requests should be spoken at once at the most: as many as fit in memory.
     """
@@ -76,29 +82,27 @@ class Engine:
         require_consent: bool = True,
         cuda_graphs: bool = True,
     ) -> None:
-        self._package_model = package_model
-        self._model = package_model.model
+        self.package_model = package_model
+        self.package_model.model = package_model.model
         self._require_consent = require_consent
-        config = self._model.config.talker_config
-        self._prompt_model = PromptModel(
+        config = self.package_model.model.config.talker_config
+        self.prompt_model = PromptModel(
             info.model_id,
             info.revision,
             dimension=config.hidden_size,
             code_groups=config.num_code_groups,
-            codebook_size=self._model.speech_tokenizer.config.decoder_config.codebook_size,
+            codebook_size=self.package_model.model.speech_tokenizer.config.decoder_config.codebook_size,
         )
-        self._embedder = PromptEmbedder(self._model, package_model.processor.tokenizer)
+        self.embedder = PromptEmbedder(self.package_model.model, package_model.processor.tokenizer)
         self._watermark = watermark
         self._is_plain = info.loop == "reference"
-        self._codec = CodecDecoder(self._model.speech_tokenizer.model.decoder)
-        self._parts = ModelParts.of(package_model, self._embedder.text_pad)
-        self._recorder, reason = None, "the reference loop has none"
+        self.codec = CodecDecoder(self.package_model.model.speech_tokenizer.model.decoder)
+        self.parts = ModelParts.of(package_model, self.embedder.text_pad)
+        self.recorder, reason = None, "the reference loop has none"
         if not self._is_plain:
-            self._recorder, reason = _recorder_for(self._parts, is_wanted=cuda_graphs)
-        self.rows = _fitting_rows(self._parts)
-        self._info = replace(
-            info, cuda_graphs=self._recorder is not None, cuda_graphs_reason=reason
-        )
+            self.recorder, reason = _recorder_for(self.parts, is_wanted=cuda_graphs)
+        self.rows = _fitting_rows(self.parts)
+        self._info = replace(info, cuda_graphs=self.recorder is not None, cuda_graphs_reason=reason)
         log.info("loaded %s", self._info)
 
     def info(self) -> EngineInfo:
@@ -124,8 +128,8 @@ class Engine:
         if consent is None and self._require_consent:
             raise ConsentMissingError("a voice prompt needs a consent record")
         words = self._checked_transcript(transcript)
-        voice = clone_voice(self._model, samples, words, consent)
-        return VoicePrompt(write_voice_prompt(voice, self._prompt_model), self._info.model_id)
+        voice = clone_voice(self.package_model.model, samples, words, consent)
+        return VoicePrompt(write_voice_prompt(voice, self.prompt_model), self._info.model_id)
 
     def open(self, rows: int) -> GenerationLoop | PackageLoop:
         """Return a loop that speaks requests, which may be added and removed at any time.
@@ -139,11 +143,11 @@ class Engine:
             raise ValueError(f"{rows} rows, but there may be one at least and at most {MAX_ROWS}")
         if self._is_plain:
             prepare = self._prepare_for_package
-            return PackageLoop(prepare, self._package_model, rows, self._watermark)
+            return PackageLoop(prepare, self.package_model, rows, self._watermark)
         batch = Batch[SpeechRow](
-            self._parts, rows=rows, max_tokens=MAX_NEW_TOKENS, recorder=self._recorder
+            self.parts, rows=rows, max_tokens=MAX_NEW_TOKENS, recorder=self.recorder
         )
-        return GenerationLoop(self._prepare, batch, self._codec, self._watermark)
+        return GenerationLoop(self.prepare, batch, self.codec, self._watermark)
 
     def _checked_transcript(self, transcript: str | None) -> str | None:
         """Refuse now what would make every later request with the voice fail."""
@@ -153,27 +157,27 @@ class Engine:
         if len(words) > MAX_TRANSCRIPT_CHARACTERS:
             raise ReferenceUnusableError("its transcript is too long")
         try:
-            self._embedder.tokenize(words)
+            self.embedder.tokenize(words)
         except TextNotSpeakableError:
             raise ReferenceUnusableError("its transcript holds no words") from None
         return words.encode("utf-8", "ignore").decode("utf-8")
 
-    def _prepare(self, request: SpeechRequest) -> PreparedRequest:
-        """Check a request and make its prompt embeddings."""
-        return self._embedder.embed(request, self._checked_voice(request))
+    def prepare(self, request: SpeechRequest) -> PreparedRequest:
+        """Check a request and make its prompt embeddings. Raises `SpeechError` if it is refused."""
+        return self.embedder.embed(request, self._checked_voice(request))
 
     def _prepare_for_package(self, request: SpeechRequest) -> tuple[SpeechRequest, ClonedVoice]:
         """Check a request for the package, which makes the prompt embeddings itself."""
         voice = self._checked_voice(request)
-        tokens = self._embedder.tokenize(request.text)
+        tokens = self.embedder.tokenize(request.text)
         limit = token_limit(len(tokens), request.max_new_tokens)
-        text = self._embedder.text_of(tokens)  # which has no control tokens
+        text = self.embedder.text_of(tokens)  # which has no control tokens
         return replace(request, text=text, max_new_tokens=limit), voice
 
     def _checked_voice(self, request: SpeechRequest) -> ClonedVoice:
         """Check a request, and read its voice prompt."""
         check_request(request, self._info.languages)
-        return read_voice_prompt(request.prompt.data, self._prompt_model)
+        return read_voice_prompt(request.prompt.data, self.prompt_model)
 
 
 def _recorder_for(parts: ModelParts, *, is_wanted: bool) -> tuple[Recorder | None, str]:

@@ -101,7 +101,7 @@ def load_model(  # noqa: PLR0913 - independent options
     number_format = _number_format(where, dtype)
     model = _load(
         str(checkpoint),
-        _attention_choices(where, number_format) if plain_package else (_OUR_ATTENTION,),
+        attention_choices(where, number_format) if plain_package else (_OUR_ATTENTION,),
         device_map=str(where),
         dtype=getattr(torch, number_format.dtype),
         **({} if revision is None else {"revision": revision}),
@@ -132,7 +132,7 @@ def _number_format(device: torch.device, dtype: str | None) -> NumberFormat:
     return choose_number_format(torch.cuda.get_device_capability(device) if is_gpu else None)
 
 
-def _attention_choices(device: torch.device, number_format: NumberFormat) -> tuple[str, ...]:
+def attention_choices(device: torch.device, number_format: NumberFormat) -> tuple[str, ...]:
     """List the kernels to try for the package's own loop, fastest first."""
     # FlashAttention has kernels for half precision on GPUs only.
     has_kernels = device.type == "cuda" and number_format.dtype != "float32"

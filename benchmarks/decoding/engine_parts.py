@@ -60,13 +60,13 @@ class EngineParts:
     def __init__(self, engine: Engine, prompt: VoicePrompt) -> None:
         self._engine = engine
         self._prompt = prompt
-        model: Any = engine._model  # noqa: SLF001 - this class measures the engine's parts
+        model: Any = engine.package_model.model
         self.talker = model.talker
         self.code_groups: int = model.config.talker_config.num_code_groups
         self.codebook_size: int = model.speech_tokenizer.config.decoder_config.codebook_size
-        self._codec = engine._codec  # noqa: SLF001 - as above
-        self._parts = engine._parts  # noqa: SLF001 - as above
-        self._recorder = engine._recorder  # noqa: SLF001 - as above
+        self._codec = engine.codec
+        self._parts = engine.parts
+        self._recorder = engine.recorder
 
     @torch.inference_mode()
     def run_language(self, text: str, frames: int) -> LanguageRun:
@@ -115,4 +115,4 @@ class EngineParts:
 
     def _prepare(self, text: str) -> PreparedRequest:
         request = SpeechRequest(text, self._prompt, seed=SEED)
-        return self._engine._prepare(request)  # noqa: SLF001 - as above
+        return self._engine.prepare(request)

@@ -152,4 +152,4 @@ async def speak(service: SpeechService, prompt: bytes, **changes: Any) -> bytes:
 
 
 def inside(prompt: bytes, engine: Engine) -> ClonedVoice:
-    return read_voice_prompt(prompt, engine._prompt_model)
+    return read_voice_prompt(prompt, engine.prompt_model)

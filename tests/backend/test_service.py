@@ -191,7 +191,7 @@ async def test_a_model_that_keeps_crashing_asks_to_be_replaced(
         raise RuntimeError("out of memory")
 
     with monkeypatch.context() as patch:
-        patch.setattr(marking_engine._codec, "decode", crash)
+        patch.setattr(marking_engine.codec, "decode", crash)
         for expected in (0, 0, 1):
             with pytest.raises(GenerationFailedError):
                 await speak(service, prompt)

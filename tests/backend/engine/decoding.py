@@ -25,7 +25,7 @@ PITCHES = (100, 140, 190, 240)
 
 def batch_of(engine: Engine, *, rows: int = 4, recorder: Any = None) -> Batch[Row]:
     """An empty batch of an engine."""
-    return Batch(engine._parts, rows=rows, max_tokens=64, recorder=recorder)
+    return Batch(engine.parts, rows=rows, max_tokens=64, recorder=recorder)
 
 
 def different_requests(engine: Engine, names: Iterable[str]) -> dict[str, PreparedRequest]:
@@ -36,7 +36,7 @@ def different_requests(engine: Engine, names: Iterable[str]) -> dict[str, Prepar
         prompt = engine.make_prompt(reference, None if number % 2 else TRANSCRIPT, CONSENT)
         text = f"Sentence {name} " * (1 + 2 * number)
         request = SpeechRequest(text, prompt, seed=number, max_new_tokens=64)
-        requests[name] = engine._prepare(request)
+        requests[name] = engine.prepare(request)
     return requests
 
 
@@ -73,8 +73,8 @@ def codes_until_the_end(
     engine: Engine, requests: Iterable[SpeechRequest], frames: int
 ) -> list[torch.Tensor]:
     """The frames of each request until it ends, at most so many: `(frames, code_groups)`."""
-    batch = Batch[Row](engine._parts, rows=8, max_tokens=frames + 1)
-    rows = [Row(replace(engine._prepare(each), max_tokens=frames + 1)) for each in requests]
+    batch = Batch[Row](engine.parts, rows=8, max_tokens=frames + 1)
+    rows = [Row(replace(engine.prepare(each), max_tokens=frames + 1)) for each in requests]
     said: dict[Row, list[torch.Tensor]] = {row: [] for row in rows}
     for row in rows:
         batch.add(row)

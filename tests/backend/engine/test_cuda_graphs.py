@@ -91,7 +91,7 @@ def test_steps_are_recorded_again_when_another_batch_has_moved_shared_memory(
     batch.add(row)
     said = next_frames(batch, 6)[row]
 
-    talker = other_engine._parts.talker
+    talker = other_engine.parts.talker
     before = talker._cosines
     request = requests["other"]
     times = -(-(len(before) + 1) // len(request.inputs))
@@ -133,7 +133,7 @@ def next_frames(batch: Batch[Row], frames: int) -> dict[Row, list[torch.Tensor]]
 
 
 def checked(engine: Engine, recorder: Any) -> Any:
-    return checked_recorder(recorder, partial(trial_states, engine._parts))
+    return checked_recorder(recorder, partial(trial_states, engine.parts))
 
 
 def test_a_recorder_that_works_is_used(other_engine: Engine) -> None:

@@ -173,9 +173,9 @@ def test_too_many_rows_are_refused(engine: Engine, prompt: VoicePrompt) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from([*CONTROL_TOKENS, "<|im_", "end|>", "hello ", "\n", "<"])))
 def test_no_text_holds_a_token_that_controls_the_model(engine: Engine, parts: list[str]) -> None:
-    tokenizer = engine._embedder._tokenizer
+    tokenizer = engine.embedder._tokenizer
     try:
-        tokens = engine._embedder.tokenize("".join(parts) + "word")
+        tokens = engine.embedder.tokenize("".join(parts) + "word")
     except TextNotSpeakableError:
         return
     assert not set(tokens) & set(tokenizer.added_tokens_encoder.values())
@@ -207,9 +207,9 @@ def damaged(checkpoint: Path, part: str, value: float) -> Engine:
     """An engine of which one tensor holds the same number throughout."""
     engine = load(checkpoint)
     with torch.no_grad():
-        engine._model.get_parameter(part).fill_(value) if part.startswith("talker") else (
-            engine._model.speech_tokenizer.model.get_parameter(part).fill_(value)
-        )
+        engine.package_model.model.get_parameter(part).fill_(value) if part.startswith(
+            "talker"
+        ) else (engine.package_model.model.speech_tokenizer.model.get_parameter(part).fill_(value))
     return engine
 
 
@@ -218,9 +218,9 @@ def test_a_voice_that_overflows_does_not_harm_the_next_row_in_its_slot(
 ) -> None:
     engine = load(checkpoint, dtype="bfloat16")
     in_context = engine.make_prompt(buzz(110), TRANSCRIPT, consent)
-    voice = read_voice_prompt(in_context.data, engine._prompt_model)
+    voice = read_voice_prompt(in_context.data, engine.prompt_model)
     loud = replace(voice, speaker_embedding=voice.speaker_embedding * 0 + np.finfo(np.float32).max)
-    overflowing = replace(in_context, data=write_voice_prompt(loud, engine._prompt_model))
+    overflowing = replace(in_context, data=write_voice_prompt(loud, engine.prompt_model))
     short = engine.make_prompt(buzz(240), None, consent)
     loop = engine.open(2)
     loop.add(SpeechRequest(TEXT, in_context, seed=1, max_new_tokens=99))  # keeps its slot

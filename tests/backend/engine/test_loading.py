@@ -85,7 +85,7 @@ def test_every_choice_speaks_and_is_reported(
     loop: str,
     attention: str,
 ) -> None:
-    monkeypatch.setattr(loading, "_attention_choices", lambda *_: (offered,))
+    monkeypatch.setattr(loading, "attention_choices", lambda *_: (offered,))
     engine = load(brief_checkpoint, dtype=dtype, plain_package=plain_package)
     info = engine.info()
     assert (info.dtype, info.loop, info.attention) == (dtype, loop, attention)
@@ -100,23 +100,23 @@ def test_the_next_attention_is_tried_if_one_does_not_work(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     choices = ("flash_attention_2", "sdpa", "eager")
-    monkeypatch.setattr(loading, "_attention_choices", lambda *_: choices)
+    monkeypatch.setattr(loading, "attention_choices", lambda *_: choices)
     assert load(checkpoint, plain_package=True).info().attention == "sdpa"
     assert "flash_attention_2 does not work here" in caplog.text
 
 
 def test_flash_attention_is_tried_first_where_it_imports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flash_attn", ModuleType("flash_attn"))
-    assert loading._attention_choices(GPU, BFLOAT16) == ("flash_attention_2", "sdpa", "eager")
-    assert loading._attention_choices(GPU, FLOAT32) == ("sdpa", "eager")
-    assert loading._attention_choices(CPU, BFLOAT16) == ("sdpa", "eager")
+    assert loading.attention_choices(GPU, BFLOAT16) == ("flash_attention_2", "sdpa", "eager")
+    assert loading.attention_choices(GPU, FLOAT32) == ("sdpa", "eager")
+    assert loading.attention_choices(CPU, BFLOAT16) == ("sdpa", "eager")
 
 
 def test_flash_attention_is_not_tried_where_it_does_not_import(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "flash_attn", None)  # as if installed, but broken
-    assert loading._attention_choices(GPU, BFLOAT16) == ("sdpa", "eager")
+    assert loading.attention_choices(GPU, BFLOAT16) == ("sdpa", "eager")
 
 
 def test_a_copy_of_published_weights_has_their_name(

@@ -85,7 +85,7 @@ def test_the_same_seed_says_the_same(checkpoint: Path, prompt: VoicePrompt) -> N
 
 
 def test_speech_without_an_end_fails(endless_engine: Engine, consent: ConsentRecord) -> None:
-    package_model = endless_engine._package_model
+    package_model = endless_engine.package_model
     engine = type(endless_engine)(
         package_model,
         replace(endless_engine.info(), loop="reference"),

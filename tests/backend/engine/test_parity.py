@@ -125,7 +125,7 @@ def requests(
 def test_prompt_embeddings_are_those_of_the_package(
     greedy_engine: Engine, requests: list[SpeechRequest], package_run: PackageRun
 ) -> None:
-    prepared = [greedy_engine._prepare(request) for request in requests]
+    prepared = [greedy_engine.prepare(request) for request in requests]
     expected = package_run.talker_inputs
     for row, request in enumerate(prepared):
         theirs = expected["inputs_embeds"][row][expected["attention_mask"][row] == 1]
@@ -133,7 +133,7 @@ def test_prompt_embeddings_are_those_of_the_package(
         trailing = expected["trailing_text_hidden"][row]
         torch.testing.assert_close(request.trailing_text, trailing[: len(request.trailing_text)])
         for rest in trailing[len(request.trailing_text) :]:
-            torch.testing.assert_close(rest, greedy_engine._embedder.text_pad[0])
+            torch.testing.assert_close(rest, greedy_engine.embedder.text_pad[0])
 
 
 def test_speech_is_what_the_package_makes(
@@ -157,7 +157,7 @@ def test_several_threads_make_the_same_speech(
     monkeypatch.setattr(layers, "_WORTH_SPLITTING", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     engine = load(greedy_checkpoint)
-    assert engine._parts.codec_head._project._parts is not None
+    assert engine.parts.codec_head._project._parts is not None
     for ours, theirs in zip(speak(engine, requests), speak(greedy_engine, requests), strict=True):
         np.testing.assert_allclose(spoken(ours), spoken(theirs), atol=1e-3)
 
@@ -226,7 +226,7 @@ def test_prompts_are_what_the_package_makes(
     greedy_engine: Engine, package: Any, references: list[NDArray[np.float32]]
 ) -> None:
     (item,) = package.create_voice_clone_prompt((references[0], 24_000), TRANSCRIPT)
-    voice = clone_voice(greedy_engine._model, references[0], TRANSCRIPT, None)
+    voice = clone_voice(greedy_engine.package_model.model, references[0], TRANSCRIPT, None)
     np.testing.assert_array_equal(voice.codes, item.ref_code.numpy())
     np.testing.assert_allclose(voice.speaker_embedding, item.ref_spk_embedding.numpy(), rtol=1e-5)
 
@@ -234,7 +234,7 @@ def test_prompts_are_what_the_package_makes(
 @pytest.mark.parametrize("pieces", [[60], [5, 8, 8, 8, 8, 8, 8, 7], [1] * 60])
 def test_a_stream_of_pieces_equals_one_decode(greedy_engine: Engine, pieces: list[int]) -> None:
     # In double precision, so that any error but rounding would show.
-    codec = greedy_engine._model.speech_tokenizer.model
+    codec = greedy_engine.package_model.model.speech_tokenizer.model
     decoder = type(codec.decoder)(codec.config.decoder_config).eval().double()
     decoder.load_state_dict(codec.decoder.state_dict())
     torch.manual_seed(0)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def held(engine: Engine, prompt: VoicePrompt) -> ClonedVoice:
-    return read_voice_prompt(prompt.data, engine._prompt_model)
+    return read_voice_prompt(prompt.data, engine.prompt_model)
 
 
 def test_a_transcript_makes_an_in_context_prompt(

@@ -218,7 +218,7 @@ def test_an_empty_batch_is_nothing(engine: Engine) -> None:
 
 
 def test_a_minute_in_a_chunk_costs_what_it_did_at_the_start(engine: Engine) -> None:
-    decoder = engine._model.speech_tokenizer.model.decoder
+    decoder = engine.package_model.model.speech_tokenizer.model.decoder
     codec = CodecDecoder(decoder)
     state = codec.open(torch.zeros(0, 16, dtype=torch.long))
     codes = torch.randint(256, (1, 8, 16))

@@ -138,7 +138,7 @@ async def test_a_crash_of_the_model_costs_the_running_requests_only(
 
     async with serving(engine, rows=4) as scheduler:
         with monkeypatch.context() as broken:
-            broken.setattr(engine._codec, "open", run_out_of_memory)
+            broken.setattr(engine.codec, "open", run_out_of_memory)
             lost = await asyncio.gather(
                 *(spoken(scheduler, request) for request in requests[:4]), return_exceptions=True
             )
