@@ -207,9 +207,9 @@ def damaged(checkpoint: Path, part: str, value: float) -> Engine:
     """An engine of which one tensor holds the same number throughout."""
     engine = load(checkpoint)
     with torch.no_grad():
-        engine.package_model.model.get_parameter(part).fill_(value) if part.startswith(
-            "talker"
-        ) else (engine.package_model.model.speech_tokenizer.model.get_parameter(part).fill_(value))
+        model = engine.package_model.model
+        holder = model if part.startswith("talker") else model.speech_tokenizer.model
+        holder.get_parameter(part).fill_(value)
     return engine
 
 
