@@ -186,12 +186,12 @@ class _FaultMaker:
         await (call.listener_leaves() if call.listeners > 1 else call.listener_joins())
 
     async def _silence(self) -> None:
-        self._guild.call.falls_silent()
+        self._guild.call.udp_dies()
 
     async def _silence_for_a_while(self) -> None:
-        self._guild.call.falls_silent()
+        self._guild.call.udp_dies()
         await asyncio.sleep(self._rng.uniform(1.5, 5.0))
-        self._guild.call.speaks_again()
+        self._guild.call.udp_revives()
 
     async def _forget_bot(self) -> None:
         self._guild.forget_bot()

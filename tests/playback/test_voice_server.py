@@ -18,7 +18,6 @@ from bot.playback.opus import load_opus
 from tests.support.discord_server import Server
 from tests.support.marked_speech import marked, passages, repeated_seconds, unheard_seconds
 from tests.support.voice_guild import eventually, open_voice
-from tests.support.voice_server.address import RTCP_INTERVAL_SECONDS
 from tests.support.voice_server.faults import Faults
 from tests.support.voice_server.hearing import SAMPLE_RATE
 from tests.support.voice_server.spectrum import likeness
@@ -117,7 +116,7 @@ async def test_lost_packets_are_missing(guild: VoiceGuild) -> None:
 async def test_a_deaf_server_hears_nothing_meanwhile(guild: VoiceGuild) -> None:
     await plays(guild, 1.0)
     await guild.call.begins()
-    guild.call.falls_silent()
+    guild.call.udp_dies()
     await asyncio.sleep(0.3)
     guild.call.sessions[-1].deaf = False
     heard = await guild.call.heard_until_quiet()
@@ -128,7 +127,8 @@ async def test_a_deaf_server_hears_nothing_meanwhile(guild: VoiceGuild) -> None:
 async def test_a_closed_connection_is_followed_by_another(guild: VoiceGuild) -> None:
     await plays(guild, 4.0)
     # discord.py's reader waits on the old socket, unless something has come by UDP meanwhile.
-    await asyncio.sleep(RTCP_INTERVAL_SECONDS + 0.2)
+    guild.call.somebody_talks = True
+    await asyncio.sleep(0.5)
     await guild.call.close(4006)
     heard = await guild.call.heard_until_quiet(quiet_seconds=2.5)
     assert {frame.connection for frame in heard.frames} == {0, 1}

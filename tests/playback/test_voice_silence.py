@@ -39,7 +39,7 @@ async def drops_and_recovers(guild: VoiceGuild) -> None:
 @SLOW
 async def test_udp_silence_is_noticed(guild: VoiceGuild, ada: Speaker) -> None:
     answer = await says_and_is_interrupted(guild, ada, 9.0, after=4.0)
-    guild.call.falls_silent()
+    guild.call.udp_dies()
     await is_heard(guild, answer, 9.0, repeated=2.0)
     await all_is_well_again(guild, ada)
 
@@ -51,7 +51,7 @@ async def test_what_was_played_into_silence_is_repeated_after_a_drop(
 ) -> None:
     """The link breaks before its silence has lasted long enough to count as a fault."""
     answer = await says_and_is_interrupted(guild, ada, 6.0, after=2.0)
-    guild.call.falls_silent()
+    guild.call.udp_dies()
     await asyncio.sleep(lost)
     await guild.call.close(1006)
     await is_heard(guild, answer, 6.0)
@@ -64,7 +64,7 @@ async def test_what_was_played_into_silence_is_repeated_after_a_move(
 ) -> None:
     """The new server echoes within milliseconds, as if nothing had been wrong."""
     answer = await says_and_is_interrupted(guild, ada, 6.0, after=2.0)
-    guild.call.falls_silent()
+    guild.call.udp_dies()
     await asyncio.sleep(2.5)
     await guild.move_server()
     await is_heard(guild, answer, 6.0, repeated=GONE_BACK_SECONDS)
@@ -76,9 +76,9 @@ async def test_what_was_played_into_silence_is_repeated_once_it_is_over(
     guild: VoiceGuild, ada: Speaker
 ) -> None:
     answer = await says_and_is_interrupted(guild, ada, 6.0, after=2.0)
-    guild.call.falls_silent()
+    guild.call.udp_dies()
     await asyncio.sleep(2.5)
-    guild.call.speaks_again()
+    guild.call.udp_revives()
     await is_heard(guild, answer, 6.0, repeated=GONE_BACK_SECONDS)
     assert len(guild.call.sessions) == 1, "there is no need to reconnect"
     await all_is_well_again(guild, ada)
@@ -91,7 +91,7 @@ async def test_a_silence_that_begins_just_before_the_end_is_noticed(
 ) -> None:
     """The call moves only after all was played, and the new server says nothing about that."""
     answer = await says_and_is_interrupted(guild, ada, 3.0, after=2.2)
-    guild.call.falls_silent()
+    guild.call.udp_dies()
     if then == "the link breaks":
         await asyncio.sleep(0.7)
         await guild.call.close(1006)
@@ -106,7 +106,7 @@ async def test_a_silence_that_begins_just_before_the_end_is_noticed(
 async def test_a_silence_that_follows_another_is_noticed(guild: VoiceGuild, ada: Speaker) -> None:
     """The next two connections are silent from the start, so nothing is ever heard there."""
     answer = await says_and_is_interrupted(guild, ada, 5.0, after=2.0)
-    guild.call.faults = Faults(silent_from_the_start=True)
+    guild.call.faults = Faults(deaf_from_the_start=True, mute_from_the_start=True)
     await guild.call.close(1006)
     await eventually(lambda: len(guild.call.sessions) > 3, within=20.0)
     guild.call.faults = Faults()
@@ -117,7 +117,7 @@ async def test_a_silence_that_follows_another_is_noticed(guild: VoiceGuild, ada:
 @SLOW
 async def test_a_server_that_stays_silent_is_given_up(guild: VoiceGuild, ada: Speaker) -> None:
     answer = await says_and_is_interrupted(guild, ada, 3.0)
-    guild.call.faults = Faults(silent_from_the_start=True)
+    guild.call.faults = Faults(deaf_from_the_start=True, mute_from_the_start=True)
     await guild.call.close(1006)
     assert "lost the connection" in (await last_word(answer) or "")
     assert guild.bot_is_in is None
@@ -133,7 +133,7 @@ async def test_udp_silence_is_noticed_after_links_that_played_nothing(
     assert SPOKEN in (await last_word(await ada.says(2, 1.0)) or "")
     await drops_and_recovers(guild)
     await drops_and_recovers(guild)
-    guild.call.falls_silent()
+    guild.call.udp_dies()
     await is_heard(guild, await ada.says(1, 2.0), 2.0)
 
 
@@ -150,7 +150,7 @@ async def test_a_bot_that_was_dropped_without_an_event_reconnects(
 
 
 @SLOW
-async def test_an_idle_bot_that_was_dropped_without_an_event_speaks_again(
+async def test_an_idle_bot_that_was_dropped_without_an_event_udp_revives(
     guild: VoiceGuild, ada: Speaker
 ) -> None:
     assert SPOKEN in (await last_word(await ada.says(2, 4.0)) or "")
