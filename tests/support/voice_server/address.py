@@ -144,6 +144,7 @@ class Address:
                 rtp.Packet(
                     arrived=arrived,
                     connection=session.number,
+                    channel_id=session.channel_id,
                     data=data,
                     key=session.key,
                     is_secret=self._call.has_dave and self._call.listeners > 0,

@@ -39,6 +39,7 @@ class Packet(NamedTuple):
     Attributes:
         arrived: When, as `time.time()` counts; taken by the kernel where it can.
         connection: The number of the bot's connection to this call, from 0.
+        channel_id: The voice channel that the connection led to.
         data: The whole packet, still encrypted.
         key: The transport key of that connection.
         is_secret: Whether it had to be end-to-end encrypted, because there were listeners.
@@ -47,6 +48,7 @@ class Packet(NamedTuple):
 
     arrived: float
     connection: int
+    channel_id: int | None
     data: bytes
     key: bytes
     is_secret: bool

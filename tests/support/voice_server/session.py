@@ -65,7 +65,9 @@ class Session:
         group: The bot's DAVE group, once somebody listens.
         speaking: Whether the bot last said that it speaks.
         received: How many speech packets have arrived.
-        pings: When each native ping arrived that Discord would know, as `time.monotonic()`.
+        channel_id: Which voice channel it leads to.
+        pings: When each native ping arrived, as `time.monotonic()`.
+        strange_pings: How many eight bytes arrived that no server answers.
         deaf: What the bot sends by UDP never arrives.
         mute: Nothing comes by UDP.
         dumb: Heartbeats get no answer.
@@ -85,7 +87,9 @@ class Session:
         self.group: Group | None = None
         self.speaking = False
         self.received = 0
+        self.channel_id: int | None = None
         self.pings: list[float] = []
+        self.strange_pings = 0
         self.deaf = False
         self.mute = False
         self.dumb = False
@@ -140,7 +144,10 @@ class Session:
     def pinged(self, data: bytes) -> None:
         """Answer eight bytes as the call's mode says; most are not a native ping."""
         mode = self._call.mode
-        if self.deaf or not rtp.is_ping(data):
+        if self.deaf:
+            return
+        if not rtp.is_ping(data):
+            self.strange_pings += 1
             return
         now = time.monotonic()
         self.pings.append(now)
@@ -233,6 +240,7 @@ class Session:
         if data.get("max_dave_protocol_version", 0) < davey.DAVE_PROTOCOL_VERSION:
             self.close(CODE_NO_DAVE)
             return
+        self.channel_id = self._call.admission.channel_id if self._call.admission else None
         self._address.sessions[self.ssrc] = self
         ready = {
             "ssrc": self.ssrc,
