@@ -49,7 +49,7 @@ REPEATED_SECONDS = 2.0
 """How much of an item may be heard twice after each fault."""
 
 NOTICED_SECONDS = 10.0
-"""Where pings are answered, UDP that is dead for longer has to be noticed. Elsewhere it cannot be."""
+"""Where pings are answered, UDP that is dead for longer has to be noticed; elsewhere nobody can."""
 
 CODES = (1006, 4006, 4009, 4014, 4015, 4022)
 

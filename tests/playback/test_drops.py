@@ -28,11 +28,11 @@ pytestmark = [pytest.mark.realtime, pytest.mark.slow]
 @pytest.mark.parametrize(
     ("code", "modes"),
     [
-        (1006, ["no udp", "reports", "far", "slow"]),
-        (4006, ["no udp", "pong", "talkers", "everything"]),
+        (1006, ["no udp", "far", "slow"]),
+        (4006, ["no udp", "talkers", "everything"]),
         (4009, ["no udp"]),
-        (4014, ["no udp", "slow"]),
-        (4015, ["no udp", "far and pong"]),
+        (4014, ["no udp"]),
+        (4015, ["no udp", "pong"]),
         (4022, ["no udp"]),
     ],
 )
@@ -58,7 +58,7 @@ async def test_the_end_of_speech_is_not_lost_silently(tmp_path: Path) -> None:
         await guild.call.close(1006)
         await is_heard(guild, answer, 2.0)
 
-    await in_modes(tmp_path, ["no udp", "pong", "far"], check)
+    await in_modes(tmp_path, ["no udp", "pong"], check)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ async def test_a_server_that_refuses_for_a_while_is_tried_again(tmp_path: Path) 
         await is_heard(guild, answer, 2.5)
         await all_is_well_again(guild, ada)
 
-    await in_modes(tmp_path, ["no udp", "pong"], check)
+    await in_modes(tmp_path, ["no udp"], check)
 
 
 @pytest.mark.parametrize("seconds", [8.0, 30.0])

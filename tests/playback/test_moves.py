@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.realtime, pytest.mark.slow]
 
-MODES = ["no udp", "pong", "not by the next", "talkers", "slow", "everything"]
+MODES = ["no udp", "pong", "talkers", "slow", "everything"]
 
 
 @pytest.mark.parametrize("event", ["the server changes", "the region changes"])
@@ -38,7 +38,7 @@ async def test_speech_resumes_when_the_call_moves(tmp_path: Path, event: str) ->
         await all_is_well_again(guild, ada)
         assert len(guild.call.sessions) == 2, "it left, or connected more often than it had to"
 
-    await in_modes(tmp_path, MODES, check)
+    await in_modes(tmp_path, MODES if event == "the region changes" else MODES[:2], check)
 
 
 async def test_a_server_that_answers_nothing_follows_one_that_answers_pings(
@@ -47,9 +47,9 @@ async def test_a_server_that_answers_nothing_follows_one_that_answers_pings(
     """What one server answers says nothing of the next."""
 
     async def check(guild: VoiceGuild, ada: Speaker) -> None:
-        await last_word(await ada.says(1, 3.0))
+        await last_word(await ada.says(1, 2.5))
         await guild.move_server()
-        for item, seconds in ((2, 1.0), (3, 7.0), (4, 1.0)):
+        for item, seconds in ((2, 1.0), (3, 6.5), (4, 0.6)):
             await is_heard(guild, await ada.says(item, seconds), seconds, item=item, repeated=0.1)
         assert len(guild.call.sessions) == 2, "it reconnects"
 
@@ -156,13 +156,13 @@ async def test_a_server_that_changes_again_before_it_was_reached(tmp_path: Path)
     """discord.py's abandoned handshakes must not end the connection that is made meanwhile."""
 
     async def check(guild: VoiceGuild, ada: Speaker) -> None:
-        answer = await says_and_is_interrupted(guild, ada, 5.0)
+        answer = await says_and_is_interrupted(guild, ada, 4.0)
         guild.call.faults = Faults(loses_discovery=True)
         for _ in range(2):
             await guild.move_server()
             await asyncio.sleep(0.2)
         guild.call.faults = Faults()
-        told, heard = await end_of(guild, answer, 1, 5.0)
+        told, heard = await end_of(guild, answer, 1, 4.0)
         assert SPOKEN in told, told
         assert heard.missing <= 0.3, f"{heard.missing:.2f} s are missing"
 
