@@ -66,6 +66,7 @@ class Report:
         repeated: The items of which too much was heard twice: there must be none.
         misplaced: The items that were heard in another channel: there must be none.
         unnoticed: How many items were lost to dead UDP that nothing showed.
+        most_repeated: The most seconds of an item that were heard twice.
     """
 
     faults: Counter[str] = field(default_factory=Counter)
@@ -75,6 +76,12 @@ class Report:
     repeated: list[str] = field(default_factory=list)
     misplaced: list[str] = field(default_factory=list)
     unnoticed: int = 0
+    most_repeated: float = 0.0
+
+    @property
+    def items(self) -> int:
+        """How many items ended."""
+        return self.heard + self.told.total() + self.unnoticed + len(self.lost)
 
     @property
     def is_good(self) -> bool:
@@ -165,6 +172,7 @@ class _Person:
             f"{self._guild.call.unintelligible} packets were unintelligible so far; "
             f"faults here: {', '.join(faults)}"
         )
+        self._report.most_repeated = max(self._report.most_repeated, known.repeated)
         if known.channels - {channel.id}:
             self._report.misplaced.append(story)
         if known.repeated > REPEATED_SECONDS * max(1, len(faults)):

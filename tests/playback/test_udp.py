@@ -15,7 +15,6 @@ from tests.support.interrupted_speech import (
     is_heard_or_explained,
     says_and_is_interrupted,
 )
-from tests.support.voice_guild import SPOKEN
 from tests.support.voice_modes import in_modes
 
 if TYPE_CHECKING:
