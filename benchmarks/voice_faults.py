@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks.voice_tally import LOST_SECONDS, Tally
 from tests.support.discord_server import open_server
 from tests.support.marked_speech import MarkedBackend, account, passages
-from tests.support.voice_guild import eventually, last_word, open_voice
+from tests.support.voice_guild import SPOKEN, eventually, last_word, open_voice
 from tests.support.voice_server.faults import Faults
 from tests.support.voice_server.modes import MODES
 
@@ -49,6 +49,7 @@ class Fault:
         noticed_within: How many seconds after its cause it must be noticed in a mode. Speech that
             ends before may be lost unsaid.
         lasts: Whether it lasts until the bot connects anew.
+        resumes: Whether speech must go on afterwards. Otherwise it may end with a sentence.
     """
 
     cause: Callable[[VoiceGuild], Awaitable[None]]
@@ -56,10 +57,11 @@ class Fault:
     drags: bool = False
     noticed_within: Callable[[Mode], float] = lambda _mode: 0.0
     lasts: bool = False
+    resumes: bool = False
 
 
 def _closes(code: int) -> Fault:
-    return Fault(lambda guild: guild.call.close(code))
+    return Fault(lambda guild: guild.call.close(code), resumes=True)
 
 
 def _fails(faults: Faults, *, seconds: float = 2.0) -> Fault:
@@ -69,7 +71,7 @@ def _fails(faults: Faults, *, seconds: float = 2.0) -> Fault:
         await asyncio.sleep(seconds)
         guild.call.faults = Faults()
 
-    return Fault(cause)
+    return Fault(cause, resumes=True)
 
 
 def _udp_dies(*, to_server: bool, to_bot: bool, seconds: float | None = None) -> Fault:
@@ -103,16 +105,18 @@ FAULTS = {
     "closed with 4021": Fault(lambda guild: guild.call.close(4021), throws_out=True),
     "kicked": Fault(lambda guild: guild.kick_bot(), throws_out=True),
     "call ended": Fault(lambda guild: guild.kick_bot(code=4022), throws_out=True),
-    "moved to another server": Fault(lambda guild: guild.move_server()),
-    "region changed": Fault(lambda guild: guild.change_region()),
+    "moved to another server": Fault(lambda guild: guild.move_server(), resumes=True),
+    "region changed": Fault(lambda guild: guild.change_region(), resumes=True),
     "dragged": Fault(lambda guild: guild.move_bot(guild.studio), drags=True),
-    "identified anew": Fault(lambda guild: guild.reidentifies()),
-    "identified anew, a stub for 12 s": Fault(lambda guild: guild.reidentifies(stub_seconds=12.0)),
+    "identified anew": Fault(lambda guild: guild.reidentifies(), resumes=True),
+    "identified anew, a stub for 12 s": Fault(
+        lambda guild: guild.reidentifies(stub_seconds=12.0), resumes=True
+    ),
     "server refuses for 2 s": _fails(Faults(refuses_connections=True)),
     "session refused for 2 s": _fails(Faults(closes_on_identify=4006)),
     "discovery lost for 2 s": _fails(Faults(loses_discovery=True)),
     "description lost for 2 s": _fails(Faults(loses_session_description=True)),
-    "network lost for 3 s": Fault(lambda guild: guild.loses_network(3.0)),
+    "network lost for 3 s": Fault(lambda guild: guild.loses_network(3.0), resumes=True),
     "network lost for 12 s": Fault(lambda guild: guild.loses_network(12.0)),
     "network lost for 30 s": Fault(lambda guild: guild.loses_network(30.0)),
     "network hangs for 4 s": Fault(
@@ -201,6 +205,8 @@ class _Case:
         known = await asyncio.to_thread(account, heard, item, seconds)
         story = f"{self._name}, item {item}"
         self._tally.judge_faulty(story, known, told, is_hidden=is_hidden)
+        if self._fault.resumes and known.missing > LOST_SECONDS and SPOKEN not in (told or ""):
+            self._tally.stories.append(f"{story}: could have been heard; told: {told}")
 
     async def _judge_drag(self) -> None:
         guild = self._guild
