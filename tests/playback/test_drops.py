@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.interrupted_speech import (
+    LOST_SECONDS,
     all_is_well_again,
     end_of,
     is_heard,
     says_and_is_interrupted,
 )
 from tests.support.voice_guild import SPOKEN, eventually, last_word
-from tests.support.voice_modes import in_modes
+from tests.support.voice_modes import Line, in_modes, side_by_side
 from tests.support.voice_server.faults import Faults
 
 if TYPE_CHECKING:
@@ -25,29 +27,31 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.realtime, pytest.mark.slow]
 
 
-@pytest.mark.parametrize(
-    ("code", "modes"),
-    [
-        (1006, ["no udp", "far", "slow"]),
-        (4006, ["no udp", "talkers", "everything"]),
-        (4009, ["no udp"]),
-        (4014, ["no udp"]),
-        (4015, ["no udp", "pong"]),
-        (4022, ["no udp"]),
-    ],
-)
-async def test_speech_resumes_after_a_dropped_connection(
-    tmp_path: Path, code: int, modes: list[str]
-) -> None:
+CODES = {
+    1006: ["no udp", "far", "slow"],
+    4006: ["no udp", "talkers", "everything"],
+    4009: ["no udp"],
+    4014: ["no udp"],
+    4015: ["no udp", "pong"],
+    4022: ["no udp"],
+}
+
+
+async def test_speech_resumes_after_a_dropped_connection(tmp_path: Path) -> None:
     """Discord still shows the bot in the channel, so nobody disconnected it."""
 
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+    async def check(guild: VoiceGuild, ada: Speaker, *, code: int) -> None:
         answer = await says_and_is_interrupted(guild, ada, 2.5)
         await guild.call.close(code)
         await is_heard(guild, answer, 2.5)
         await all_is_well_again(guild, ada)
 
-    await in_modes(tmp_path, modes, check)
+    lines = {
+        f"{code}, {mode}": Line(mode, partial(check, code=code))
+        for code, modes in CODES.items()
+        for mode in modes
+    }
+    await side_by_side(tmp_path, lines)
 
 
 async def test_the_end_of_speech_is_not_lost_silently(tmp_path: Path) -> None:
@@ -61,17 +65,15 @@ async def test_the_end_of_speech_is_not_lost_silently(tmp_path: Path) -> None:
     await in_modes(tmp_path, ["no udp", "pong"], check)
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Faults(closes_on_identify=4006),
-        Faults(loses_discovery=True),
-        Faults(loses_session_description=True),
-    ],
-    ids=["closes on identify", "loses discovery", "loses the session description"],
-)
-async def test_a_handshake_that_fails_is_tried_again(tmp_path: Path, fault: Faults) -> None:
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+HANDSHAKE_FAULTS = {
+    "closes on identify": Faults(closes_on_identify=4006),
+    "loses discovery": Faults(loses_discovery=True),
+    "loses the session description": Faults(loses_session_description=True),
+}
+
+
+async def test_a_handshake_that_fails_is_tried_again(tmp_path: Path) -> None:
+    async def check(guild: VoiceGuild, ada: Speaker, *, fault: Faults) -> None:
         answer = await says_and_is_interrupted(guild, ada, 2.5)
         guild.call.faults = fault
         await guild.call.close(4006)
@@ -81,7 +83,12 @@ async def test_a_handshake_that_fails_is_tried_again(tmp_path: Path, fault: Faul
         await is_heard(guild, answer, 2.5)
         await all_is_well_again(guild, ada)
 
-    await in_modes(tmp_path, ["no udp", "far"], check)
+    lines = {
+        f"{name}, {mode}": Line(mode, partial(check, fault=fault))
+        for name, fault in HANDSHAKE_FAULTS.items()
+        for mode in ("no udp", "far")
+    }
+    await side_by_side(tmp_path, lines)
 
 
 async def test_the_first_connection_is_tried_again_too(tmp_path: Path) -> None:
@@ -96,9 +103,8 @@ async def test_the_first_connection_is_tried_again_too(tmp_path: Path) -> None:
     await in_modes(tmp_path, ["no udp", "slow"], check)
 
 
-@pytest.mark.parametrize("first", [True, False], ids=["never reached", "never comes back"])
-async def test_a_server_that_cannot_be_reached_is_given_up(tmp_path: Path, *, first: bool) -> None:
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+async def test_a_server_that_cannot_be_reached_is_given_up(tmp_path: Path) -> None:
+    async def check(guild: VoiceGuild, ada: Speaker, *, first: bool) -> None:
         refuses = Faults(refuses_connections=True)
         if first:
             guild.call.faults = refuses
@@ -113,7 +119,11 @@ async def test_a_server_that_cannot_be_reached_is_given_up(tmp_path: Path, *, fi
         guild.call.faults = Faults()
         await all_is_well_again(guild, ada)
 
-    await in_modes(tmp_path, ["no udp"], check)
+    lines = {
+        "never reached": Line("no udp", partial(check, first=True)),
+        "never comes back": Line("no udp", partial(check, first=False)),
+    }
+    await side_by_side(tmp_path, lines)
 
 
 async def test_a_server_that_refuses_for_a_while_is_tried_again(tmp_path: Path) -> None:
@@ -129,11 +139,10 @@ async def test_a_server_that_refuses_for_a_while_is_tried_again(tmp_path: Path) 
     await in_modes(tmp_path, ["no udp"], check)
 
 
-@pytest.mark.parametrize("seconds", [8.0, 30.0])
-async def test_a_lost_network_is_not_taken_for_a_kick(tmp_path: Path, seconds: float) -> None:
+async def test_a_lost_network_is_not_taken_for_a_kick(tmp_path: Path) -> None:
     """After some seconds discord.py leaves the channel by itself, and Discord confirms that."""
 
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+    async def check(guild: VoiceGuild, ada: Speaker, *, seconds: float) -> None:
         answer = await says_and_is_interrupted(guild, ada, 2.5)
         await guild.loses_network(seconds)
         if seconds < 10:
@@ -141,7 +150,12 @@ async def test_a_lost_network_is_not_taken_for_a_kick(tmp_path: Path, seconds: f
         else:
             told, heard = await end_of(guild, answer, 1, 2.5)
             assert "disconnected" not in told, told
-            assert heard.missing <= 0.15 or SPOKEN not in told, told
+            assert heard.missing <= LOST_SECONDS or SPOKEN not in told, told
         await all_is_well_again(guild, ada)
 
-    await in_modes(tmp_path, ["no udp", "pong"], check)
+    lines = {
+        f"{seconds:g} s, {mode}": Line(mode, partial(check, seconds=seconds))
+        for seconds in (8.0, 30.0)
+        for mode in ("no udp", "pong")
+    }
+    await side_by_side(tmp_path, lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ from tests.support.interrupted_speech import (
 )
 from tests.support.marked_speech import passages
 from tests.support.voice_guild import SPOKEN, eventually, last_word
-from tests.support.voice_modes import in_modes
+from tests.support.voice_modes import Line, in_modes, side_by_side
 from tests.support.voice_server.faults import Faults
 
 if TYPE_CHECKING:
@@ -29,16 +30,17 @@ pytestmark = [pytest.mark.realtime, pytest.mark.slow]
 MODES = ["no udp", "pong", "talkers", "slow", "everything"]
 
 
-@pytest.mark.parametrize("event", ["the server changes", "the region changes"])
-async def test_speech_resumes_when_the_call_moves(tmp_path: Path, event: str) -> None:
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+async def test_speech_resumes_when_the_call_moves(tmp_path: Path) -> None:
+    async def check(guild: VoiceGuild, ada: Speaker, *, region: bool) -> None:
         answer = await says_and_is_interrupted(guild, ada, 3.0)
-        await (guild.move_server() if event == "the server changes" else guild.change_region())
+        await (guild.change_region() if region else guild.move_server())
         await is_heard(guild, answer, 3.0)
         await all_is_well_again(guild, ada)
         assert len(guild.call.sessions) == 2, "it left, or connected more often than it had to"
 
-    await in_modes(tmp_path, MODES if event == "the region changes" else MODES[:2], check)
+    lines = {mode: Line(mode, partial(check, region=True)) for mode in MODES}
+    lines |= {f"server, {mode}": Line(mode, partial(check, region=False)) for mode in MODES[:2]}
+    await side_by_side(tmp_path, lines)
 
 
 async def test_a_server_that_answers_nothing_follows_one_that_answers_pings(
@@ -130,26 +132,30 @@ async def test_a_bot_that_is_dragged_during_a_handshake_takes_no_speech_along(
     await in_modes(tmp_path, ["no udp", "far"], check)
 
 
-@pytest.mark.parametrize("moves", ["to another server", "to another channel"])
-async def test_a_bot_that_is_moved_while_it_joins(tmp_path: Path, moves: str) -> None:
+async def test_a_bot_that_is_moved_while_it_joins(tmp_path: Path) -> None:
     """discord.py cancels the handshake that is awaited, and starts another in a task of its own."""
 
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+    async def check(guild: VoiceGuild, ada: Speaker, *, dragged: bool) -> None:
         guild.call.faults = Faults(loses_discovery=True)
         answer = await ada.says(1, 1.0)
         await eventually(lambda: guild.call.sessions, within=10.0)
         await asyncio.sleep(0.1)
         guild.call.faults = Faults()
-        if moves == "to another server":
-            await guild.move_server()
-            await is_heard(guild, answer, 1.0)
-            await all_is_well_again(guild, ada)
-        else:
+        if dragged:
             await guild.move_bot(guild.studio)
             await nothing_is_heard_elsewhere(guild, answer)
             await speaks_in_the_studio(guild, ada)
+        else:
+            await guild.move_server()
+            await is_heard(guild, answer, 1.0)
+            await all_is_well_again(guild, ada)
 
-    await in_modes(tmp_path, ["no udp", "everything"], check)
+    lines = {
+        f"{'dragged' if dragged else 'moved'}, {mode}": Line(mode, partial(check, dragged=dragged))
+        for dragged in (False, True)
+        for mode in ("no udp", "everything")
+    }
+    await side_by_side(tmp_path, lines)
 
 
 async def test_a_server_that_changes_again_before_it_was_reached(tmp_path: Path) -> None:
