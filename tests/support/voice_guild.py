@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from simcord.env import Env
 
 
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.02
 
 SPOKEN = "has spoken in"
 """What the bot tells a member whose speech was heard."""

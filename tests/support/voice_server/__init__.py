@@ -25,7 +25,9 @@ What this cannot show:
 - Discord's own timing and rules: how soon a voice server answers or gives up on a client, its rate
   limits, which close code it picks in which situation, regions, and how it moves calls.
 - What comes back by UDP. Discord promises nothing but the answer to IP discovery, which is all that
-  comes here by default. The modes are what has been seen of real servers; there may be others.
+  comes here by default. The modes are what has been seen of real servers. There may be others, and
+  which ones Discord's servers are in today is unknown.
+- Paths that die by themselves: a NAT's mapping that expires while nothing is sent.
 - What ears get. Discord's clients add a jitter buffer, concealment, automatic gain and a mixer;
   here each frame is decoded as it was sent and judged by when it arrived.
 - Which member's commit Discord takes. Here it is always a listener's, and the others follow at

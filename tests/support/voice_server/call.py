@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.support.voice_server.rtp import Packet
     from tests.support.voice_server.session import Session
 
-LISTENING_INTERVAL_SECONDS = 0.02
+LISTENING_INTERVAL_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
