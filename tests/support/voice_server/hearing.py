@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -32,23 +32,26 @@ class Frame:
     Attributes:
         arrived: When, as `time.time()`.
         connection: The number of the connection it came by, from 0.
+        channel_id: The voice channel in which it was heard.
         sequence: Its RTP sequence number.
         samples: 960 samples, mono, in -1..1.
         is_end: Whether it is one of the silent packets that discord.py sends after the last sound.
         is_encrypted: Whether it was end-to-end encrypted.
+        is_audible: Whether anything can be heard in it.
     """
 
     arrived: float
     connection: int
+    channel_id: int | None
     sequence: int
     samples: NDArray[np.float32]
     is_end: bool
     is_encrypted: bool
+    is_audible: bool = field(init=False)
 
-    @property
-    def is_audible(self) -> bool:
-        """Whether anything can be heard in it."""
-        return float(np.sqrt(np.mean(np.square(self.samples)))) > AUDIBLE_RMS
+    def __post_init__(self) -> None:
+        loudness = float(np.sqrt(np.mean(np.square(self.samples))))
+        object.__setattr__(self, "is_audible", loudness > AUDIBLE_RMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,10 @@ class Heard:
     def since(self, moment: float) -> Heard:
         """Only the frames that arrived since then."""
         return Heard(tuple(frame for frame in self.frames if frame.arrived >= moment))
+
+    def within(self, channel_id: int) -> Heard:
+        """Only what was heard in one voice channel."""
+        return Heard(tuple(frame for frame in self.frames if frame.channel_id == channel_id))
 
     def audible(self) -> Heard:
         """Only the frames in which anything can be heard."""
@@ -169,6 +176,7 @@ class Ear:
         frame = Frame(
             arrived=packet.arrived,
             connection=packet.connection,
+            channel_id=packet.channel_id,
             sequence=packet.sequence,
             samples=mono.astype(np.float32),
             is_end=payload == OPUS_SILENCE,

@@ -1,0 +1,101 @@
+"""A moderator disconnects the bot, or Discord does: it stays out, and every member is told."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.interrupted_speech import all_is_well_again, says_and_is_interrupted
+from tests.support.voice_guild import eventually, last_word
+from tests.support.voice_modes import Line, in_modes, side_by_side
+from tests.support.voice_server.faults import Faults
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.voice_guild import Speaker, VoiceGuild
+
+pytestmark = [pytest.mark.realtime, pytest.mark.slow]
+
+MODES = ["no udp", "pong", "talkers", "slow", "everything"]
+FIGHTING_SECONDS = 3.0
+"""If the bot comes back against a moderator's will, it does so within this time."""
+
+
+async def stays_out(guild: VoiceGuild, connections: int) -> None:
+    await asyncio.sleep(FIGHTING_SECONDS)
+    assert guild.bot_is_in is None, "it came back"
+    assert len(guild.call.sessions) == connections, "it connected again"
+
+
+async def is_kicked(guild: VoiceGuild, ada: Speaker, *, code: int) -> None:
+    grace = await guild.speaker("grace")
+    answer = await says_and_is_interrupted(guild, ada, 5.0)
+    waiting = await grace.says(3, 1.0)
+    await eventually(lambda: "in the queue" in waiting.told)
+    connections = len(guild.call.sessions)
+    await guild.kick_bot(code=code)
+    for each in (answer, waiting):
+        told = await last_word(each, within=20.0)
+        assert "disconnected" in (told or ""), told
+    await stays_out(guild, connections)
+    await all_is_well_again(guild, ada)
+
+
+async def test_a_disconnected_bot_stays_out_and_every_member_is_told(tmp_path: Path) -> None:
+    """With 4022 the whole call has ended. The news may come seconds after the close code."""
+    lines = {mode: Line(mode, partial(is_kicked, code=4014)) for mode in MODES}
+    lines |= {f"4022, {mode}": Line(mode, partial(is_kicked, code=4022)) for mode in MODES[::3]}
+    await side_by_side(tmp_path, lines)
+
+
+async def test_a_bot_that_is_disconnected_while_it_reconnects_stays_out(tmp_path: Path) -> None:
+    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+        answer = await says_and_is_interrupted(guild, ada, 2.5)
+        guild.call.faults = Faults(loses_discovery=True)
+        await guild.call.close(4006)
+        await eventually(lambda: len(guild.call.sessions) > 1, within=10.0)
+        guild.call.faults = Faults()
+        connections = len(guild.call.sessions)
+        await guild.kick_bot()
+        told = await last_word(answer)
+        assert "disconnected" in (told or ""), told
+        await stays_out(guild, connections)
+        await all_is_well_again(guild, ada)
+
+    await in_modes(tmp_path, ["no udp", "far"], check)
+
+
+async def test_an_idle_bot_that_is_disconnected_stays_out(tmp_path: Path) -> None:
+    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+        await last_word(await ada.says(1, 0.6))
+        connections = len(guild.call.sessions)
+        await guild.kick_bot()
+        await stays_out(guild, connections)
+        await all_is_well_again(guild, ada)
+
+    await in_modes(tmp_path, ["no udp", "slow"], check)
+
+
+async def test_a_rate_limited_bot_stays_away_and_says_so(tmp_path: Path) -> None:
+    async def check(guild: VoiceGuild, ada: Speaker, *, at_once: bool) -> None:
+        if at_once:
+            guild.call.faults = Faults(closes_on_identify=4021)
+            answer = await ada.says(1, 1.0)
+        else:
+            answer = await says_and_is_interrupted(guild, ada, 2.5)
+            await guild.call.close(4021)
+        told = await last_word(answer)
+        assert "stay out" in (told or ""), told
+        await stays_out(guild, connections=1)
+        guild.call.faults = Faults()
+        await all_is_well_again(guild, ada)
+
+    lines = {
+        "at once": Line("no udp", partial(check, at_once=True)),
+        "later": Line("no udp", partial(check, at_once=False)),
+    }
+    await side_by_side(tmp_path, lines)

@@ -1,0 +1,50 @@
+"""The main gateway's session is lost: guilds are stubs for a while, and voice has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.interrupted_speech import all_is_well_again, is_heard, says_and_is_interrupted
+from tests.support.voice_guild import eventually, last_word
+from tests.support.voice_modes import Line, in_modes, side_by_side
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.voice_guild import Speaker, VoiceGuild
+
+pytestmark = [pytest.mark.realtime, pytest.mark.slow]
+
+MODES = ["no udp", "pong", "slow"]
+
+
+async def test_speech_goes_on_after_the_bot_has_identified_anew(tmp_path: Path) -> None:
+    """The bot rejoins once the guild is there again, and keeps the queue."""
+
+    async def check(guild: VoiceGuild, ada: Speaker, *, stub_seconds: float) -> None:
+        grace = await guild.speaker("grace")
+        answer = await says_and_is_interrupted(guild, ada, 3.0)
+        waiting = await grace.says(3, 1.0)
+        await eventually(lambda: "in the queue" in waiting.told)
+        await guild.reidentifies(stub_seconds=stub_seconds)
+        await is_heard(guild, answer, 3.0)
+        await is_heard(guild, waiting, 1.0, item=3)
+        await all_is_well_again(guild, ada)
+
+    lines = {mode: Line(mode, partial(check, stub_seconds=0.2)) for mode in MODES[:1]}
+    lines |= {f"stub, {mode}": Line(mode, partial(check, stub_seconds=5.0)) for mode in MODES}
+    await side_by_side(tmp_path, lines)
+
+
+async def test_an_idle_bot_speaks_again_after_it_has_identified_anew(tmp_path: Path) -> None:
+    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+        await last_word(await ada.says(1, 0.6))
+        await guild.reidentifies(stub_seconds=2.0)
+        await asyncio.sleep(0.5)
+        await all_is_well_again(guild, ada)
+
+    await in_modes(tmp_path, MODES, check)

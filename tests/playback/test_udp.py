@@ -1,0 +1,110 @@
+"""UDP dies while the websocket stands: only unanswered pings can show that."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.interrupted_speech import (
+    LOST_SECONDS,
+    UDP_REPEATED_SECONDS,
+    all_is_well_again,
+    end_of,
+    is_heard_or_explained,
+    says_and_is_interrupted,
+)
+from tests.support.voice_modes import in_modes
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.voice_guild import Speaker, VoiceGuild
+
+pytestmark = [pytest.mark.realtime, pytest.mark.slow]
+
+UNANSWERED = ["no udp", "reports", "talkers"]
+NOTICED_SECONDS = 10.0
+"""Where pings are answered, dead UDP has to be noticed within this time."""
+
+ITEM_SECONDS = 9.0
+UNACKNOWLEDGED_SECONDS = 14.0
+"""By then three heartbeats have gone without an answer, one each five seconds."""
+
+
+async def test_dead_udp_is_noticed_where_pings_are_answered(tmp_path: Path) -> None:
+    """The item itself may end before; so another one waits."""
+
+    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+        answer = await says_and_is_interrupted(guild, ada, ITEM_SECONDS, after=2.5)
+        waiting = await ada.says(2, 3.0)
+        guild.call.udp_dies()
+        await asyncio.sleep(NOTICED_SECONDS + 0.5)
+        reconnections = len(guild.call.sessions) - 1
+        assert reconnections == 1, f"{reconnections} reconnections"
+        await is_heard_or_explained(guild, answer, ITEM_SECONDS, repeated=UDP_REPEATED_SECONDS)
+        await is_heard_or_explained(guild, waiting, 3.0, item=2, repeated=UDP_REPEATED_SECONDS)
+        assert len(guild.call.sessions) == 2
+
+    await in_modes(tmp_path, ["pong", "everything"], check)
+
+
+async def test_answers_that_no_longer_come_cost_two_seconds_at_most(tmp_path: Path) -> None:
+    """Everything arrives, and the server only stopped answering: nobody can tell from here."""
+
+    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+        answer = await says_and_is_interrupted(guild, ada, ITEM_SECONDS, after=2.5)
+        guild.call.udp_dies(to_server=False)
+        _, heard = await end_of(guild, answer, 1, ITEM_SECONDS)
+        assert heard.missing <= LOST_SECONDS, f"{heard.missing:.2f} s are missing"
+        assert heard.repeated <= UDP_REPEATED_SECONDS, f"{heard.repeated:.2f} s are heard twice"
+        assert len(guild.call.sessions) <= 2, "it reconnects more than once"
+
+    await in_modes(tmp_path, ["pong", "echo"], check)
+
+
+async def test_short_silence_is_no_fault(tmp_path: Path) -> None:
+    """For three seconds nothing gets through; then it does again."""
+
+    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+        answer = await says_and_is_interrupted(guild, ada, 6.0, after=1.5)
+        guild.call.udp_dies()
+        await asyncio.sleep(3.0)
+        guild.call.udp_revives()
+        told, heard = await end_of(guild, answer, 1, 6.0)
+        assert heard.repeated <= UDP_REPEATED_SECONDS, f"{heard.repeated:.2f} s are heard twice"
+        assert len(guild.call.sessions) == 1, "it reconnects"
+        assert told, "nobody is told anything"
+        await all_is_well_again(guild, ada)
+
+    await in_modes(tmp_path, ["no udp", "pong", "far and pong"], check)
+
+
+async def test_silence_of_a_server_that_answers_nothing_says_nothing(tmp_path: Path) -> None:
+    """Dead UDP goes unnoticed there. Each suspicion would repeat speech on healthy lines."""
+
+    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+        answer = await says_and_is_interrupted(guild, ada, 7.0)
+        guild.call.udp_dies()
+        _, heard = await end_of(guild, answer, 1, 7.0)
+        assert heard.repeated <= LOST_SECONDS, f"{heard.repeated:.2f} s are heard twice"
+        assert len(guild.call.sessions) == 1, "it reconnects"
+
+    await in_modes(tmp_path, UNANSWERED, check)
+
+
+async def test_a_bot_that_discord_forgot_notices(tmp_path: Path) -> None:
+    """Discord drops the bot and sends no event; heartbeats are no longer acknowledged."""
+
+    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+        answer = await says_and_is_interrupted(guild, ada, 6.0, after=2.5)
+        guild.forget_bot()
+        _, heard = await end_of(guild, answer, 1, 6.0)
+        assert heard.repeated <= UDP_REPEATED_SECONDS, f"{heard.repeated:.2f} s are heard twice"
+        await asyncio.sleep(UNACKNOWLEDGED_SECONDS)
+        await is_heard_or_explained(guild, await ada.says(3, 2.0), 2.0, item=3, repeated=0.1)
+        await all_is_well_again(guild, ada)
+        assert guild.bot_is_in == guild.lounge.id
+
+    await in_modes(tmp_path, ["no udp", "pong"], check)
