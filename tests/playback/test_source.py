@@ -131,7 +131,7 @@ def test_resumed_speech_is_faded_in() -> None:
         source.read()
     source.pause()
     source.rewind(0)
-    source.resume()
+    source.start()
     source.finish()
     assert steepest(drain(source)) <= GENTLE
 
@@ -185,7 +185,7 @@ def test_rewound_speech_is_read_again() -> None:
     source.pause()
     assert source.read() == SILENCE
     source.rewind(heard_until)
-    source.resume()
+    source.start()
     assert left(source.read())[-1] == heard_until // 4 + 959
 
 
@@ -199,7 +199,7 @@ def test_a_drained_source_can_be_rewound() -> None:
     source.pause()
     source.rewind(0)
     assert (was_drained, source.drained) == (True, False)
-    source.resume()
+    source.start()
     assert source.read() != SILENCE
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from bisect import bisect
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -20,7 +21,7 @@ import numpy as np
 from backend.contract import PcmChunk
 from tests.support.scripted_backend import SAMPLE_RATE, ScriptedBackend
 from tests.support.voice_server.hearing import FRAME_SECONDS
-from tests.support.voice_server.spectrum import pitch
+from tests.support.voice_server.spectrum import Spectrum
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -36,8 +37,13 @@ LOWEST_OFFSET, HERTZ_PER_SECOND = 400.0, 250.0
 LOWEST_ITEM, HERTZ_PER_ITEM = 3_200.0, 80.0
 ITEMS = 60
 MAX_SECONDS = 9.0
+HIGHEST_OFFSET = LOWEST_OFFSET + HERTZ_PER_SECOND * (MAX_SECONDS + 0.2)
+HIGHEST_ITEM = LOWEST_ITEM + HERTZ_PER_ITEM * (ITEMS + 1)
 CLEAR = 0.4
 """The share of its full loudness that each tone must have; a cut frame has less."""
+
+SAME_SECONDS = 0.45 * FRAME_SECONDS
+"""Two frames that are less apart than this are the same part of an item."""
 
 _TEXT = re.compile(r"Item (\d+), (\d+) tenths")
 
@@ -131,18 +137,78 @@ def passages(heard: Heard) -> list[Passage]:
     return [Passage(item, tuple(row)) for item, row in groupby(marks, lambda mark: mark.item)]
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a listener can say of one item.
+
+    Attributes:
+        began: When its first sound was heard, as `time.time()`; None if nothing was.
+        ended: When its last sound was heard.
+        missing: How many seconds of it were never heard.
+        repeated: How many seconds of it were heard more than once.
+        silence_before: How many seconds of silence the bot sent before its first sound.
+        connections: By which of the bot's connections it was heard.
+        channels: In which voice channels it was heard.
+    """
+
+    began: float | None
+    ended: float | None
+    missing: float
+    repeated: float
+    silence_before: float
+    connections: frozenset[int]
+    channels: frozenset[int | None]
+
+
+def account(heard: Heard, item: int, seconds: float) -> Account:
+    """Tell what was heard of an item of that length."""
+    marks = [mark for row in passages(heard) if row.item == item for mark in row.marks]
+    frames = [mark.frame for mark in marks]
+    return Account(
+        began=frames[0].arrived if frames else None,
+        ended=frames[-1].arrived if frames else None,
+        missing=unheard_seconds(heard, item, seconds),
+        repeated=repeated_seconds(heard, item),
+        silence_before=_silence_before(heard, frames[0]) if frames else 0.0,
+        connections=frozenset(frame.connection for frame in frames),
+        channels=frozenset(frame.channel_id for frame in frames),
+    )
+
+
 def unheard_seconds(heard: Heard, item: int, seconds: float) -> float:
     """How many seconds of an item were never heard."""
-    offsets = [mark.offset for row in passages(heard) if row.item == item for mark in row.marks]
-    steps = np.diff(np.sort(np.array([0.0, *offsets, seconds])))
+    steps = np.diff(np.sort(np.array([0.0, *_offsets(heard, item), seconds])))
     return float(np.sum(np.maximum(0.0, steps - 2 * FRAME_SECONDS)))
 
 
 def repeated_seconds(heard: Heard, item: int) -> float:
-    """How many seconds of an item were heard more than once."""
-    offsets = [mark.offset for row in passages(heard) if row.item == item for mark in row.marks]
-    furthest = np.maximum.accumulate(np.array([-1.0, *offsets]))[:-1]
-    return float(np.sum(np.array(offsets) < furthest + FRAME_SECONDS / 4) * FRAME_SECONDS)
+    """How many seconds of an item were heard more than once.
+
+    What is said again counts only if it was heard before: what had been lost was not.
+    """
+    known: list[float] = []
+    again = 0
+    for offset in _offsets(heard, item):
+        at = bisect(known, offset)
+        if any(abs(each - offset) < SAME_SECONDS for each in known[max(0, at - 1) : at + 1]):
+            again += 1
+        else:
+            known.insert(at, offset)
+    return again * FRAME_SECONDS
+
+
+def _offsets(heard: Heard, item: int) -> list[float]:
+    return [mark.offset for row in passages(heard) if row.item == item for mark in row.marks]
+
+
+def _silence_before(heard: Heard, first: Frame) -> float:
+    """How much silence was sent right before a frame, on its connection."""
+    count = 0
+    for frame in reversed(heard.frames[: heard.frames.index(first)]):
+        if frame.is_audible or frame.is_end or frame.connection != first.connection:
+            break
+        count += 1
+    return count * FRAME_SECONDS
 
 
 @lru_cache(maxsize=10_000)
@@ -150,22 +216,13 @@ def _read(frame: Frame) -> Mark | None:
     """The contents of a frame; None if it is silent or was cut."""
     if not frame.is_audible:
         return None
-    highest_offset = LOWEST_OFFSET + HERTZ_PER_SECOND * (MAX_SECONDS + 0.2)
-    low = pitch(frame.samples, lowest=LOWEST_OFFSET - 20, highest=highest_offset)
-    high = pitch(frame.samples, lowest=highest_offset + 40)
+    spectrum = Spectrum(frame.samples)
+    low, low_loudness = spectrum.peak(LOWEST_OFFSET - 20, HIGHEST_OFFSET)
+    high, high_loudness = spectrum.peak(HIGHEST_OFFSET + 40, HIGHEST_ITEM)
     item = round((high - LOWEST_ITEM) / HERTZ_PER_ITEM)
     off = abs(high - LOWEST_ITEM - item * HERTZ_PER_ITEM)
-    if off > HERTZ_PER_ITEM / 4 or not 0 <= item < ITEMS or not _is_clear(frame.samples, low, high):
+    if off > HERTZ_PER_ITEM / 4 or not 0 <= item < ITEMS:
+        return None
+    if min(low_loudness, high_loudness) < CLEAR * LOUDNESS:
         return None
     return Mark(item, (low - LOWEST_OFFSET) / HERTZ_PER_SECOND, frame)
-
-
-def _is_clear(samples: NDArray[np.float32], *pitches: float) -> bool:
-    """Whether a frame consists of these tones."""
-    times = np.arange(len(samples)) / (len(samples) / FRAME_SECONDS)
-    window = np.hanning(len(samples))
-    found = [
-        abs(np.dot(samples * window, np.exp(-2j * np.pi * hertz * times))) for hertz in pitches
-    ]
-    loudest = LOUDNESS * window.sum() / 2
-    return bool(min(found) > CLEAR * loudest)

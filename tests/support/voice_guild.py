@@ -8,20 +8,17 @@ gateway's websocket reaches the loopback server, and time is real.
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import secrets
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import aiohttp
 from simcord import _dpy_internals, _runtime
-from simcord.enums import ChannelType
 
 from backend.contract import VoicePrompt
 from tests.support.discord_server import Answer, Member, Server
 from tests.support.marked_speech import item_text
-from tests.support.voice_server.call import Admission
+from tests.support.voice_gateway import GATEWAY_SECONDS, VoiceGateway, soon
 from tests.support.voice_server.region import VoiceRegion
 
 if TYPE_CHECKING:
@@ -29,12 +26,10 @@ if TYPE_CHECKING:
 
     import discord
     from simcord.actors import MemberActor
-    from simcord.builders import ChannelHandle, GuildHandle
+    from simcord.builders import ChannelHandle
     from simcord.env import Env
 
-    from tests.support.voice_server.call import Call
 
-GATEWAY_SECONDS = 0.01
 POLL_SECONDS = 0.01
 
 SPOKEN = "has spoken in"
@@ -78,23 +73,17 @@ class Speaker(Member):
 
 
 @dataclass
-class VoiceGuild:
+class VoiceGuild(VoiceGateway):
     """One guild with two voice channels.
 
     Attributes:
-        handle: simcord's, of the guild.
-        server: The guild's text channel, in which members type.
         lounge: A voice channel.
         studio: Another one.
-        call: The voice server's side of the guild: what is heard, and what goes wrong.
         turns: Held by the member who acts, as simcord lets one member act at a time.
     """
 
-    handle: GuildHandle
-    server: Server
     lounge: ChannelHandle
     studio: ChannelHandle
-    call: Call
     turns: asyncio.Lock
 
     @property
@@ -103,16 +92,6 @@ class VoiceGuild:
         found = self.server.bot.get_channel(self.lounge.id)
         assert found is not None
         return found  # type: ignore[return-value]
-
-    @property
-    def bot_is_in(self) -> int | None:
-        """The id of the voice channel that Discord shows the bot in."""
-        state = self._voice_states.get(self.call.bot_id)
-        return state.channel_id if state is not None else None
-
-    @property
-    def _voice_states(self) -> dict[int, Any]:
-        return self.server.env.backend.get_guild(self.handle.id).voice_states
 
     def member(self, name: str) -> Member:
         """Add a member to the guild."""
@@ -125,74 +104,6 @@ class VoiceGuild:
         await speaker.goes_to(self.lounge)
         await speaker.saves_voice()
         return speaker
-
-    async def kick_bot(self, *, code: int = 4014) -> None:
-        """A moderator disconnects the bot from voice; with 4022, the whole call ends."""
-        self._move_bot(None)
-        self.call.admission = None
-        await self.call.close(code)
-
-    async def move_bot(self, channel: ChannelHandle) -> None:
-        """A moderator drags the bot into another voice channel, which another server serves."""
-        await self.call.new_address()
-        self.call.has_dave = not self._is_stage(channel.id)
-        self._move_bot(channel.id, suppress=self._is_stage(channel.id))
-        self.send_voice_server()
-        await self.call.close(4014)
-
-    async def move_server(self) -> None:
-        """Discord moves the call to another voice server; the old one stops answering."""
-        await self.call.new_address()
-        self.send_voice_server()
-        await asyncio.sleep(GATEWAY_SECONDS)
-        await self.call.old_addresses_vanish()
-
-    def moderate_bot(self, **flags: bool) -> None:
-        """A moderator mutes the bot, or sends it into a stage's audience, or lets it speak."""
-        self._move_bot(self.bot_is_in, **flags)
-
-    def forget_bot(self) -> None:
-        """Discord drops the bot from the call, and sends no event."""
-        self._voice_states.pop(self.call.bot_id, None)
-        self.call.admission = None
-        self.call.stalls()
-
-    def send_voice_server(self) -> None:
-        """Tell the bot where the call is served, and with which token, unless it has left."""
-        state = self._voice_states.get(self.call.bot_id)
-        if state is None:
-            return
-        token = secrets.token_hex(8)
-        self.call.admission = Admission(state.channel_id or 0, state.session_id, token)
-        where = {
-            "guild_id": str(self.handle.id),
-            "token": token,
-            "endpoint": self.call.endpoint,
-        }
-        self.server.env.backend.emit("VOICE_SERVER_UPDATE", where)
-
-    def answer_voice_request(self, channel_id: int | None, **flags: bool) -> None:
-        """Do what Discord does when the bot asks to be in a voice channel, or in none.
-
-        A bot that is in that channel already is told no new server. A bot that joins a stage is in
-        its audience.
-        """
-        before = self.bot_is_in
-        if channel_id is not None and channel_id != before:
-            flags["suppress"] = self._is_stage(channel_id)
-            self.call.has_dave = not self._is_stage(channel_id)
-        self._move_bot(channel_id, **flags)
-        if channel_id is None:
-            self.call.admission = None
-        elif channel_id != before:
-            self.send_voice_server()
-
-    def _is_stage(self, channel_id: int) -> bool:
-        return self.server.env.backend.get_channel(channel_id).type == ChannelType.STAGE_VOICE
-
-    def _move_bot(self, channel_id: int | None, **flags: bool) -> None:
-        backend = self.server.env.backend
-        backend.set_voice_state(self.handle.id, self.call.bot_id, channel_id, **flags)
 
 
 @dataclass
@@ -243,7 +154,7 @@ async def _make_guild(
     here = Server(server.env, bot, server.speech, text)
     lounge, studio = (handle.create_voice_channel(name) for name in ("lounge", "studio"))
     call = await region.open_call(handle.id, bot_id=bot.user.id)
-    return VoiceGuild(handle, here, lounge, studio, call, turns)
+    return VoiceGuild(handle, here, call, lounge, studio, turns)
 
 
 async def last_word(answer: Answer, *, within: float = 60.0) -> str | None:
@@ -288,8 +199,11 @@ def _answer_voice_requests(bot: discord.AutoShardedClient, made: list[VoiceGuild
         guild_id: int, channel_id: int | None, self_mute: bool = False, self_deaf: bool = False
     ) -> None:
         guild = guilds[guild_id]
+        if not guild.is_open:
+            raise ConnectionResetError("Cannot write to closing transport")  # as aiohttp does
         flags = {"self_mute": self_mute, "self_deaf": self_deaf}
-        _soon(lambda: guild.answer_voice_request(channel_id, **flags))
+        delay = max(GATEWAY_SECONDS, guild.call.round_trip())
+        soon(delay, lambda: guild.answer_voice_request(channel_id, **flags))
 
     for shard in bot.shards.values():
         shard._parent.ws.voice_state = voice_state  # type: ignore[method-assign]
@@ -308,9 +222,3 @@ def _let_voice_gateway_through(bot: discord.Client, http: aiohttp.ClientSession)
         )
 
     bot.http.ws_connect = ws_connect  # type: ignore[method-assign]
-
-
-def _soon(work: Callable[[], Any]) -> None:
-    """Call a function after the time that Discord takes to answer."""
-    loop = asyncio.get_running_loop()
-    loop.call_later(GATEWAY_SECONDS, work, context=contextvars.Context())

@@ -12,6 +12,8 @@ is kept with its time of arrival, so that a test can ask what was heard, and whe
     dave.py       the listeners' side of DAVE, and the group that Discord manages
     mls.py        the few MLS messages that Discord itself signs
     rtp.py        packets, and their transport encryption
+    udp.py        what comes by UDP unasked: reports, and what other members say
+    modes.py      how a healthy server behaves where Discord promises nothing
     faults.py     the faults that a test can cause
     hearing.py    from packets to sound: decoded frames, gaps, pacing
     spectrum.py   which tones a sound contains, and how alike two sounds are
@@ -22,8 +24,8 @@ What this cannot show:
   packets are lost only if a test asks for it.
 - Discord's own timing and rules: how soon a voice server answers or gives up on a client, its rate
   limits, which close code it picks in which situation, regions, and how it moves calls.
-- What comes back by UDP. Here RTCP reports come each second, and 8-byte keep-alives are echoed, as
-  other Discord libraries expect; Discord promises neither, and when it falls silent is unknown.
+- What comes back by UDP. Discord promises nothing but the answer to IP discovery, which is all that
+  comes here by default. The modes are what has been seen of real servers; there may be others.
 - What ears get. Discord's clients add a jitter buffer, concealment, automatic gain and a mixer;
   here each frame is decoded as it was sent and judged by when it arrived.
 - Which member's commit Discord takes. Here it is always a listener's, and the others follow at

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 DISCOVERY_ANSWER_SECONDS = 0.01
-RTCP_INTERVAL_SECONDS = 1.0
+HANDSHAKES = 3
+"""How many round trips the handshakes of TCP, TLS and HTTP take before the websocket stands."""
+
 RECEIVE_BUFFER_BYTES = 1 << 20
 MAX_DATAGRAM_BYTES = 2048
 
@@ -32,17 +35,18 @@ class Address:
     """A voice server's address, serving one call.
 
     Attributes:
+        number: Of this address among all of the call, from 0.
         sessions: The connections that are open here, by SSRC.
     """
 
     host = HOST
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, number: int) -> None:
+        self.number = number
         self.sessions: dict[int, Session] = {}
         self._call = call
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._runner: web.AppRunner | None = None
-        self._rtcp: asyncio.Task[None] | None = None
         self._port = 0
 
     @property
@@ -64,7 +68,6 @@ class Address:
             self._udp.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self._udp.bind((self.host, 0))
         asyncio.get_running_loop().add_reader(self._udp, self._receive)
-        self._rtcp = asyncio.create_task(self._send_rtcp())
         app = web.Application()
         app.router.add_get("/", self._connected)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SECONDS_TO_CLOSE)
@@ -77,14 +80,16 @@ class Address:
         """Stop answering: connections are cut, new ones are refused."""
         for session in list(self.sessions.values()):
             session.close(CODE_LOST)
-        if self._rtcp is not None:
-            self._rtcp.cancel()
         asyncio.get_running_loop().remove_reader(self._udp)
         self._udp.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
     async def _connected(self, request: web.Request) -> web.StreamResponse:
+        while self._call.faults.swallows_connections:  # noqa: ASYNC110 - a test sets it
+            await asyncio.sleep(SECONDS_TO_CLOSE)
+        if self._call.mode.round_trip is not None:
+            await asyncio.sleep(HANDSHAKES * self._call.draw(self._call.mode.round_trip))
         if self._call.faults.refuses_connections:
             return web.Response(status=503)
         websocket = web.WebSocketResponse(timeout=SECONDS_TO_CLOSE)
@@ -105,9 +110,23 @@ class Address:
                 return
             self._received(data, _arrival(notes), remote)
 
+    def send(self, data: bytes, remote: tuple[str, int], *, after: float = 0.0) -> None:
+        """Send a datagram, after so many seconds."""
+        if after:
+            asyncio.get_running_loop().call_later(after, self._send, data, remote)
+        else:
+            self._send(data, remote)
+
+    def _send(self, data: bytes, remote: tuple[str, int]) -> None:
+        if self._udp.fileno() >= 0:
+            with suppress(OSError):  # the bot has closed its socket
+                self._udp.sendto(data, remote)
+
     def _received(self, data: bytes, arrived: float, remote: tuple[str, int]) -> None:
-        if len(data) == rtp.KEEPALIVE_BYTES:
-            self._echo(data, remote)
+        if len(data) == rtp.PING_BYTES:
+            for each in self.sessions.values():
+                if each.remote == remote:
+                    each.pinged(data)
             return
         session = self.sessions.get(rtp.source(data))
         if session is None:
@@ -117,37 +136,21 @@ class Address:
         elif rtp.is_discovery(data):
             session.remote = remote
             if not self._call.faults.loses_discovery:
-                asyncio.get_running_loop().call_later(
-                    DISCOVERY_ANSWER_SECONDS, self._send, remote, session
-                )
+                delay = DISCOVERY_ANSWER_SECONDS + self._call.round_trip()
+                self.send(rtp.discovery_answer(session.ssrc, *remote), remote, after=delay)
         elif rtp.is_speech(data) and not self._call.loses_packet():
+            session.received += 1
             self._call.packets.append(
                 rtp.Packet(
                     arrived=arrived,
                     connection=session.number,
+                    channel_id=session.channel_id,
                     data=data,
                     key=session.key,
                     is_secret=self._call.has_dave and self._call.listeners > 0,
                     listeners=session.group.addressed if session.group else (),
                 )
             )
-
-    def _echo(self, data: bytes, remote: tuple[str, int]) -> None:
-        """Echo a keep-alive; Discord's own clients send these to keep their port open."""
-        if any(session.remote == remote and not session.deaf for session in self.sessions.values()):
-            self._udp.sendto(data, remote)
-
-    def _send(self, remote: tuple[str, int], session: Session) -> None:
-        """Answer a discovery after a short delay, like a server on a real network."""
-        if self._udp.fileno() >= 0:
-            self._udp.sendto(rtp.discovery_answer(session.ssrc, *remote), remote)
-
-    async def _send_rtcp(self) -> None:
-        while True:
-            await asyncio.sleep(RTCP_INTERVAL_SECONDS)
-            for session in self.sessions.values():
-                if session.remote is not None and not session.deaf:
-                    self._udp.sendto(rtp.sender_report(session.ssrc), session.remote)
 
 
 def _arrival(notes: list[tuple[int, int, bytes]]) -> float:

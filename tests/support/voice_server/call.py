@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from tests.support.voice_server.address import Address
 from tests.support.voice_server.faults import Faults
 from tests.support.voice_server.hearing import Ear, Heard
+from tests.support.voice_server.modes import SILENT
 
 if TYPE_CHECKING:
+    from tests.support.voice_server.modes import Span
     from tests.support.voice_server.region import VoiceRegion
     from tests.support.voice_server.rtp import Packet
     from tests.support.voice_server.session import Session
@@ -34,6 +36,8 @@ class Call:
 
     Attributes:
         faults: What goes wrong from now on.
+        mode: How the server behaves where Discord promises nothing, from now on.
+        somebody_talks: Whether other members talk now; None if the mode decides.
         admission: What the bot has to present; None while it is in no voice channel.
         listeners: How many others are in the call. Without any, speech is not end-to-end
             encrypted. While the bot is there, use `listener_joins` and `listener_leaves`.
@@ -47,6 +51,8 @@ class Call:
         self.guild_id = guild_id
         self.bot_id = bot_id
         self.faults = Faults()
+        self.mode = SILENT
+        self.somebody_talks: bool | None = None
         self.admission: Admission | None = None
         self.listeners = 1
         self.has_dave = True
@@ -55,6 +61,7 @@ class Call:
         self.sent_to_nobody = 0
         self._region = region
         self._addresses: list[Address] = []
+        self._opened = 0
         self._rng = random.Random(guild_id)  # noqa: S311 - which packets get lost is no secret
         self._ear = Ear(self.packets)
 
@@ -121,17 +128,19 @@ class Call:
         """End the bot's current connection with a close code; 1006 aborts it without one."""
         await self._region.run(_close(self.sessions[-1], code))
 
-    def falls_silent(self) -> None:
-        """Drop all UDP packets of the bot's current connection, both ways: "UDP silence"."""
-        self.sessions[-1].deaf = True
+    def udp_dies(self, *, to_server: bool = True, to_bot: bool = True) -> None:
+        """Drop all UDP packets of the bot's current connection, both ways or one."""
+        self.sessions[-1].deaf |= to_server
+        self.sessions[-1].mute |= to_bot
 
-    def speaks_again(self) -> None:
-        """End the UDP silence of the current connection."""
-        self.sessions[-1].deaf = False
+    def udp_revives(self) -> None:
+        """Let UDP packets of the current connection through again."""
+        self.sessions[-1].deaf = self.sessions[-1].mute = False
 
     def stalls(self) -> None:
         """Drop all UDP packets of the current connection, and answer no heartbeats."""
-        self.sessions[-1].deaf = self.sessions[-1].dumb = True
+        self.udp_dies()
+        self.sessions[-1].dumb = True
 
     async def listener_joins(self) -> None:
         """Add a listener."""
@@ -157,13 +166,22 @@ class Call:
         for address in gone:
             await self._region.run(address.close())
 
+    def draw(self, span: Span) -> float:
+        """A time between the shortest and the longest, in seconds."""
+        return self._rng.uniform(*span)
+
+    def round_trip(self) -> float:
+        """How long the next message takes there and back, in seconds."""
+        return 0.0 if self.mode.round_trip is None else self.draw(self.mode.round_trip)
+
     def loses_packet(self) -> bool:
         """Whether the packet that just arrived counts as lost on the way."""
         return self._rng.random() < self.faults.drop_share
 
     async def open_address(self) -> None:
         """Answer at one more address; in the server's thread."""
-        address = Address(self)
+        address = Address(self, self._opened)
+        self._opened += 1
         await address.open()
         self._addresses.append(address)
 

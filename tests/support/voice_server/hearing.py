@@ -32,6 +32,7 @@ class Frame:
     Attributes:
         arrived: When, as `time.time()`.
         connection: The number of the connection it came by, from 0.
+        channel_id: The voice channel in which it was heard.
         sequence: Its RTP sequence number.
         samples: 960 samples, mono, in -1..1.
         is_end: Whether it is one of the silent packets that discord.py sends after the last sound.
@@ -40,6 +41,7 @@ class Frame:
 
     arrived: float
     connection: int
+    channel_id: int | None
     sequence: int
     samples: NDArray[np.float32]
     is_end: bool
@@ -84,6 +86,10 @@ class Heard:
     def since(self, moment: float) -> Heard:
         """Only the frames that arrived since then."""
         return Heard(tuple(frame for frame in self.frames if frame.arrived >= moment))
+
+    def within(self, channel_id: int) -> Heard:
+        """Only what was heard in one voice channel."""
+        return Heard(tuple(frame for frame in self.frames if frame.channel_id == channel_id))
 
     def audible(self) -> Heard:
         """Only the frames in which anything can be heard."""
@@ -169,6 +175,7 @@ class Ear:
         frame = Frame(
             arrived=packet.arrived,
             connection=packet.connection,
+            channel_id=packet.channel_id,
             sequence=packet.sequence,
             samples=mono.astype(np.float32),
             is_end=payload == OPUS_SILENCE,

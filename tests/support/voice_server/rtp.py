@@ -1,7 +1,8 @@
-"""RTP packets as discord.py sends them, and IP discovery."""
+"""What goes by UDP: RTP packets, IP discovery, pings and RTCP reports."""
 
 from __future__ import annotations
 
+import secrets
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,11 +20,17 @@ NONCE_BYTES = nacl.secret.Aead.NONCE_SIZE
 DISCOVERY_BYTES = 74
 DISCOVERY_REQUEST = 1
 DISCOVERY_ANSWER = 2
-KEEPALIVE_BYTES = 8
+PING = bytes.fromhex("1337CAFE")
+PONG = bytes.fromhex("1337F00D")
+PING_BYTES = 8
 
 VERSION_2_NO_EXTRAS = 0x80
+VERSION_2_WITH_EXTENSION = 0x90
+VERSION_2_ONE_BLOCK = 0x81
 OPUS_PAYLOAD = 0x78
 RTCP_SENDER_REPORT = 200
+RTCP_RECEIVER_REPORT = 201
+TAG_BYTES = 16
 
 
 class Packet(NamedTuple):
@@ -32,6 +39,7 @@ class Packet(NamedTuple):
     Attributes:
         arrived: When, as `time.time()` counts; taken by the kernel where it can.
         connection: The number of the bot's connection to this call, from 0.
+        channel_id: The voice channel that the connection led to.
         data: The whole packet, still encrypted.
         key: The transport key of that connection.
         is_secret: Whether it had to be end-to-end encrypted, because there were listeners.
@@ -40,6 +48,7 @@ class Packet(NamedTuple):
 
     arrived: float
     connection: int
+    channel_id: int | None
     data: bytes
     key: bytes
     is_secret: bool
@@ -86,6 +95,36 @@ def discovery_answer(ssrc: int, host: str, port: int) -> bytes:
     return struct.pack(">HHI64sH", DISCOVERY_ANSWER, size, ssrc, host.encode(), port)
 
 
+def is_ping(data: bytes) -> bool:
+    """Whether a datagram is a native client's ping."""
+    return len(data) == PING_BYTES and data.startswith(PING)
+
+
+def pong(ping: bytes) -> bytes:
+    """The answer to a ping: another beginning, and the same counter."""
+    return PONG + ping[len(PING) :]
+
+
+def someones_speech(ssrc: int, sequence: int) -> bytes:
+    """A packet of another member, which the bot has no use for: its contents are random."""
+    head = struct.pack(
+        ">BBHII",
+        VERSION_2_WITH_EXTENSION,
+        OPUS_PAYLOAD,
+        sequence % (1 << 16),
+        sequence * 960 % (1 << 32),
+        ssrc,
+    )
+    return head + secrets.token_bytes(80 + secrets.randbelow(80))
+
+
 def sender_report(ssrc: int) -> bytes:
-    """An empty RTCP sender report; it shows the client that UDP works."""
-    return struct.pack(">BBHI20x", VERSION_2_NO_EXTRAS, RTCP_SENDER_REPORT, 6, ssrc)
+    """A report on what a member sends; encrypted after the SSRC, like all RTCP."""
+    head = struct.pack(">BBHI", VERSION_2_NO_EXTRAS, RTCP_SENDER_REPORT, 6, ssrc)
+    return head + secrets.token_bytes(20 + TAG_BYTES + NONCE_COUNTER_BYTES)
+
+
+def receiver_report(ssrc: int) -> bytes:
+    """A report on what arrived of the bot's speech: one block, encrypted after the SSRC."""
+    head = struct.pack(">BBHI", VERSION_2_ONE_BLOCK, RTCP_RECEIVER_REPORT, 7, ssrc)
+    return head + secrets.token_bytes(24 + TAG_BYTES + NONCE_COUNTER_BYTES)

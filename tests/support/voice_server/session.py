@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import time
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ from aiohttp import WSMsgType, web
 from tests.support.voice_server import rtp
 from tests.support.voice_server.dave import Group
 from tests.support.voice_server.mls import ExternalSender
+from tests.support.voice_server.modes import Pings
+from tests.support.voice_server.udp import Traffic
 
 if TYPE_CHECKING:
     from tests.support.voice_server.address import Address
@@ -61,7 +64,12 @@ class Session:
         remote: Where the bot's UDP packets come from, once discovery has shown it.
         group: The bot's DAVE group, once somebody listens.
         speaking: Whether the bot last said that it speaks.
-        deaf: UDP packets are ignored, and none are sent: "UDP silence".
+        received: How many speech packets have arrived.
+        channel_id: Which voice channel it leads to.
+        pings: When each native ping arrived, as `time.monotonic()`.
+        strange_pings: How many eight bytes arrived that no server answers.
+        deaf: What the bot sends by UDP never arrives.
+        mute: Nothing comes by UDP.
         dumb: Heartbeats get no answer.
     """
 
@@ -78,7 +86,12 @@ class Session:
         self.remote: tuple[str, int] | None = None
         self.group: Group | None = None
         self.speaking = False
+        self.received = 0
+        self.channel_id: int | None = None
+        self.pings: list[float] = []
+        self.strange_pings = 0
         self.deaf = False
+        self.mute = False
         self.dumb = False
         self._call = call
         self._address = address
@@ -87,8 +100,10 @@ class Session:
         self._goodbye = asyncio.Event()
         self._code = CODE_NORMAL
         self._sent = 0
+        self._last_due = 0.0
         self._group_manager = ExternalSender()
         self._key_package: bytes | None = None
+        self._welcoming: asyncio.Task[None] | None = None
         self._transitions = 0
         self._changing = asyncio.Lock()
 
@@ -102,10 +117,12 @@ class Session:
         await self._send(Op.HELLO, {"v": 8, "heartbeat_interval": HEARTBEAT_MILLISECONDS})
         serving = asyncio.create_task(self._serve())
         closing = asyncio.create_task(self._goodbye.wait())
+        traffic = asyncio.create_task(Traffic(self._call, self).run())
         await asyncio.wait({serving, closing}, return_when=asyncio.FIRST_COMPLETED)
-        serving.cancel()
-        closing.cancel()
-        await asyncio.wait({serving, closing})
+        tasks = {serving, closing, traffic, *([self._welcoming] if self._welcoming else [])}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
         # aiohttp waits for the bot's own close frame only while no other task reads.
         await self._socket.close(code=self._code)
         if not serving.cancelled():
@@ -118,6 +135,32 @@ class Session:
             self._goodbye.set()
         elif self._transport is not None:
             self._transport.abort()
+
+    def send_udp(self, data: bytes, *, after: float = 0.0) -> None:
+        """Send a datagram to the bot, unless nothing comes by UDP."""
+        if self.remote is not None and not self.mute:
+            self._address.send(data, self.remote, after=after)
+
+    def pinged(self, data: bytes) -> None:
+        """Answer eight bytes as the call's mode says; most are not a native ping."""
+        mode = self._call.mode
+        if self.deaf:
+            return
+        if not rtp.is_ping(data):
+            self.strange_pings += 1
+            return
+        now = time.monotonic()
+        self.pings.append(now)
+        answers = mode.pings is not Pings.IGNORED
+        if mode.answering_servers is not None:
+            answers &= self._address.number < mode.answering_servers
+        if mode.stops_answering_after is not None:
+            answers &= now - self.pings[0] < mode.stops_answering_after
+        count = len(self.pings)
+        answers &= int(count * mode.answered_share) > int((count - 1) * mode.answered_share)
+        if answers:
+            answer = data if mode.pings is Pings.ECHO else rtp.pong(data)
+            self.send_udp(answer, after=self._call.round_trip())
 
     async def update_group(self) -> None:
         """Make the DAVE group match the listeners in the call.
@@ -134,6 +177,7 @@ class Session:
                 )
                 welcome = self.group.take_in_bot(self._key_package)
                 self._key_package = None
+                await asyncio.sleep(self._call.mode.welcome_after)
                 await self._send_binary(Op.MLS_WELCOME, b"\0\0" + welcome)  # transition 0: at once
             if self.group is not None and not self._call.listeners:
                 self.group = None
@@ -160,7 +204,7 @@ class Session:
                 await self._answer(received["op"], received["d"])
             elif message.type is WSMsgType.BINARY and message.data[0] == Op.MLS_KEY_PACKAGE:
                 self._key_package = message.data[1:]
-                await self.update_group()
+                self._welcoming = asyncio.create_task(self.update_group())
 
     async def _answer(self, op: int, data: Any) -> None:
         if op == Op.IDENTIFY:
@@ -196,6 +240,7 @@ class Session:
         if data.get("max_dave_protocol_version", 0) < davey.DAVE_PROTOCOL_VERSION:
             self.close(CODE_NO_DAVE)
             return
+        self.channel_id = self._call.admission.channel_id if self._call.admission else None
         self._address.sessions[self.ssrc] = self
         ready = {
             "ssrc": self.ssrc,
@@ -216,7 +261,8 @@ class Session:
             "audio_codec": "opus",
             "dave_protocol_version": davey.DAVE_PROTOCOL_VERSION if self._call.has_dave else 0,
         }
-        self.deaf = self._call.faults.silent_from_the_start
+        self.deaf = self._call.faults.deaf_from_the_start
+        self.mute = self._call.faults.mute_from_the_start
         await self._send(Op.SESSION_DESCRIPTION, description)
         if self._call.has_dave:
             await self._send_binary(Op.MLS_EXTERNAL_SENDER, self._group_manager.package())
@@ -234,6 +280,11 @@ class Session:
         await self._deliver(self._socket.send_bytes(head + data))
 
     async def _deliver(self, sending: Any) -> None:
+        """Send one message after the time that it travels, in order."""
+        if self._call.mode.round_trip is not None:
+            now = time.monotonic()
+            self._last_due = max(self._last_due, now + self._call.round_trip())
+            await asyncio.sleep(self._last_due - now)
         try:
             await asyncio.wait_for(sending, SECONDS_TO_CLOSE)
         except (ConnectionError, TimeoutError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,18 +41,40 @@ class Tone:
     seconds: float
 
 
+class Spectrum:
+    """The frequencies in some 20 ms of sound."""
+
+    def __init__(self, samples: NDArray[np.float32]) -> None:
+        size = _transform_size(len(samples))
+        window = _window(len(samples))
+        self._step = SAMPLE_RATE / size
+        self._magnitudes = np.abs(np.fft.rfft(samples * window, size)) * (2 / window.sum())
+
+    def peak(self, lowest: float, highest: float) -> tuple[float, float]:
+        """The strongest pitch between two bounds, in Hz, and the amplitude of its tone."""
+        low, high = round(lowest / self._step), round(highest / self._step)
+        top = low + int(np.argmax(self._magnitudes[low:high]))
+        around = np.log(self._magnitudes[top - 1 : top + 2] + 1e-12)
+        bend = around[0] - 2 * around[1] + around[2]  # the peak of the parabola through the points
+        shift = 0.5 * (around[0] - around[2]) / bend if bend else 0.0
+        return float(top + shift) * self._step, float(self._magnitudes[top])
+
+
 def pitch(
     samples: NDArray[np.float32], *, lowest: float = 100.0, highest: float = 12_000.0
 ) -> float:
     """The strongest pitch between two bounds, in Hz; good to 1 Hz for 20 ms of a clear tone."""
-    size = 8 * len(samples)
-    loudness = np.log(np.abs(np.fft.rfft(samples * np.hanning(len(samples)), size)) + 1e-12)
-    step = SAMPLE_RATE / size
-    low, high = round(lowest / step), round(highest / step)
-    top = low + int(np.argmax(loudness[low:high]))
-    left, middle, right = loudness[top - 1 : top + 2]
-    bend = left - 2 * middle + right  # the peak of the parabola through three points
-    return float(top + (0.5 * (left - right) / bend if bend else 0.0)) * step
+    return Spectrum(samples).peak(lowest, highest)[0]
+
+
+@cache
+def _window(size: int) -> NDArray[np.float64]:
+    return np.hanning(size)
+
+
+def _transform_size(size: int) -> int:
+    """At least four times as much, so that a parabola finds the peak."""
+    return 1 << (4 * size - 1).bit_length()
 
 
 def tones(heard: Heard) -> list[Tone]:
