@@ -182,7 +182,7 @@ class Connection:
 
     @property
     def _knows_guild(self) -> bool:
-        """Whether the main gateway is open, and has sent the guild. Raises `Refusal` without one."""
+        """Whether the main gateway is open and has sent the guild. Raises as `guild` does."""
         guild = self.guild
         me: discord.Member | None = guild.me
         if me is None or guild.unavailable:

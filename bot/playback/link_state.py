@@ -77,8 +77,8 @@ class Facts:
     Attributes:
         is_removed: The main gateway reported a departure that counts as a moderator's.
         knows_guild: The main gateway is open and has sent the guild, not just a stub of it.
-        same_session: The main gateway has not identified anew since the connection was made. Discord
-            ends voice connections with the session that they belong to.
+        same_session: The main gateway has not identified anew since the connection was made.
+            Discord ends voice connections along with the session that they belong to.
         is_shown: The main gateway shows the bot in a voice channel.
         is_current: discord.py still keeps the connection.
         is_connected: discord.py has completed the latest handshake.
@@ -109,25 +109,26 @@ class Facts:
 
 def judge(facts: Facts) -> LinkState:
     """Tell the state of a connection."""
-    if facts.is_removed:
-        return LinkState.REMOVED
-    if facts.close_code == RATE_LIMITED:
-        return LinkState.BARRED
     is_kept = facts.is_current and facts.same_session and not facts.has_failed
-    if is_kept and facts.is_connected and facts.close_code is None:
-        if facts.is_shown or not facts.knows_guild:
-            return LinkState.CONNECTED
-        return LinkState.LOST
-    if not facts.knows_guild:
-        return LinkState.WAITING
-    may_change = is_kept and facts.is_shown and facts.close_code in CHANGE_CODES
-    if may_change and facts.unchanged_seconds < SECONDS_TO_CHANGE:
-        return LinkState.CHANGING
-    return LinkState.LOST
+    is_open = is_kept and facts.is_connected and facts.close_code is None
+    may_change = is_kept and facts.is_shown and facts.unchanged_seconds < SECONDS_TO_CHANGE
+    if facts.is_removed:
+        state = LinkState.REMOVED
+    elif facts.close_code == RATE_LIMITED:
+        state = LinkState.BARRED
+    elif is_open and (facts.is_shown or not facts.knows_guild):
+        state = LinkState.CONNECTED
+    elif not facts.knows_guild:
+        state = LinkState.WAITING
+    elif may_change and not is_open and facts.close_code in CHANGE_CODES:
+        state = LinkState.CHANGING
+    else:
+        state = LinkState.LOST
+    return state
 
 
 class Departures:
-    """Tells departures that the bot or discord.py has asked for from those that somebody else caused.
+    """Tells departures that the bot or discord.py has asked for from those that somebody caused.
 
     Discord shows the bot in no channel in both cases. discord.py asks to leave on its own whenever
     a connection fails. Discord answers requests in order, and leaving twice is answered once.

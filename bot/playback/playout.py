@@ -99,6 +99,7 @@ class _Playout:
             while not await _is_set(ended, within=CHECK_SECONDS):
                 if not self._is_heard_over(link) or self._should_join_again(link):
                     break
+                self.is_complete &= not link.is_doubtful
                 record.note(time.perf_counter(), self._source.position)
             if self._source.drained:
                 await link.until_answered(unless=lambda: not self._is_heard_over(link))

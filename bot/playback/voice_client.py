@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import discord
 import structlog
@@ -48,11 +48,11 @@ class VoiceClient(discord.VoiceClient):
             to pings were late when the call moved; else None. Times are `time.perf_counter`'s.
         changed_at: When something last happened in a handshake, on the websocket or in the main
             gateway's news of this connection.
-        acknowledged_at: When a heartbeat was last acknowledged, or the latest handshake completed.
+        connected_at: When the latest handshake was completed.
+        acknowledged_at: When a heartbeat was last acknowledged, if that was later.
         on_leaving: Called when discord.py has asked to leave the channel. Returns whether Discord
             is going to confirm that.
-        is_alone: Nobody else is in the channel, so frames may be sent without end-to-end
-            encryption.
+        may_be_plain: Frames may be sent without end-to-end encryption, because nobody listens.
     """
 
     def __init__(
@@ -61,10 +61,11 @@ class VoiceClient(discord.VoiceClient):
         self.handshakes = 0
         self.pings = PingTracker()
         self.proven_before: float | None = None
-        self.changed_at = self.acknowledged_at = time.perf_counter()
+        self.changed_at = self.acknowledged_at = self.connected_at = time.perf_counter()
         self.on_leaving: Callable[[], bool] = lambda: True
-        self.is_alone = False
+        self.may_be_plain = False
         self._trace = trace
+        self._closed: tuple[object, int | None] = (None, None)  # a websocket, and its close code
         self._created_at = self.changed_at
         super().__init__(client, channel)
 
@@ -74,9 +75,16 @@ class VoiceClient(discord.VoiceClient):
 
     @property
     def close_code(self) -> int | None:
-        """The code that the voice websocket was closed with; None while it is open."""
+        """The code that the voice websocket was closed with; None while it is open.
+
+        This is the first code seen. aiohttp shows 1006 in its place once a heartbeat can't be sent.
+        """
         websocket: Any = self.ws  # `MISSING` before the first handshake
-        return websocket.ws.close_code if websocket else None
+        if not websocket:
+            return None
+        if self._closed[0] is not websocket or self._closed[1] is None:
+            self._closed = (websocket, websocket.ws.close_code)
+        return self._closed[1]
 
     @property
     def needs_key(self) -> bool:
@@ -87,12 +95,17 @@ class VoiceClient(discord.VoiceClient):
         state = self._connection
         return state.dave_protocol_version > 0 and not state.can_encrypt
 
+    def note_close(self) -> None:
+        """Take in a close code after which discord.py waits for the next server."""
+        self.changed_at = time.perf_counter()
+        log.debug("voice websocket closed", code=self.close_code)
+
     def note_handshake(self) -> None:
         """Start anew with a server; called when a handshake is complete."""
         now = time.perf_counter()
         self.proven_before = self.pings.proven_until(now)
         self.pings = PingTracker()
-        self.acknowledged_at = now
+        self.acknowledged_at = self.connected_at = now
         self.handshakes += 1
 
     def send_ping(self) -> None:
@@ -106,7 +119,7 @@ class VoiceClient(discord.VoiceClient):
         The player's thread calls this. A key may be missing in mid-speech, when the call starts
         over with a new group. `playout.py` then says again what was not sent.
         """
-        if self.is_alone or not self.needs_key:
+        if self.may_be_plain or not self.needs_key:
             super().send_audio_packet(data, encode=encode)
 
     def abandon(self) -> None:
@@ -116,7 +129,8 @@ class VoiceClient(discord.VoiceClient):
         nobody awaits. If that task fails later, it leaves the channel, even if there is another
         connection by then (2.7.1, `VoiceConnectionState._wrap_connect`).
         """
-        connector, runner = self._connection._connector, self._connection._runner
+        state: Any = self._connection
+        connector, runner = state._connector, state._runner  # noqa: SLF001 - no public way
         if connector is not None:
             connector.cancel()
         for task in (connector, runner):
@@ -155,7 +169,8 @@ class _ConnectionState(VoiceConnectionState):
         self.voice_client.changed_at = time.perf_counter()
         if state is ConnectionFlowState.connected:
             self.voice_client.note_handshake()
-        cast("property", VoiceConnectionState.state).__set__(self, state)
+        set_state: Any = VoiceConnectionState.state
+        set_state.__set__(self, state)
 
     async def _received(self, _websocket: DiscordVoiceWebSocket, message: dict[str, Any]) -> None:
         """Called with each message of the voice websocket."""
@@ -171,7 +186,8 @@ class _ConnectionState(VoiceConnectionState):
         discord.py takes the late news that an earlier connection has left for the end of this one.
         """
         self.voice_client.changed_at = time.perf_counter()
-        if data["channel_id"] is None and self.session_id is None:
+        channel_id: object = data["channel_id"]  # discord.py's type leaves out the None
+        if channel_id is None and self.session_id is None:
             return
         await super().voice_state_update(data)
 
@@ -182,7 +198,7 @@ class _ConnectionState(VoiceConnectionState):
 
     async def _potential_reconnect(self) -> bool:
         """Wait for the next server, after close code 4014 or 4022, and connect to it."""
-        self.voice_client.changed_at = time.perf_counter()
+        self.voice_client.note_close()
         return await super()._potential_reconnect()
 
     async def _voice_disconnect(self) -> None:

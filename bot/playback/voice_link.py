@@ -12,7 +12,7 @@ import structlog
 
 from bot.playback.link_state import SECONDS_TO_BEAT
 from bot.playback.permissions import VOICE_ERRORS
-from bot.playback.pings import IDLE_SECONDS_BETWEEN_PINGS, SECONDS_BETWEEN_PINGS
+from bot.playback.pings import IDLE_SECONDS_BETWEEN_PINGS, SECONDS_BETWEEN_PINGS, SECONDS_TO_DOUBT
 from bot.playback.voice_client import VoiceClient
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ CONNECT_SECONDS = 10.0
 Longer than `link_state.SECONDS_TO_CHANGE`, so that discord.py does not give up first."""
 
 DISCONNECT_SECONDS = 3.0
+SECONDS_TO_BE_ALONE = 5.0
+"""How long to wait for a key after a handshake even if the main gateway shows nobody else. Its news
+and the voice server's come apart, and speech without a key could not be understood."""
+
 POLL_SECONDS = 0.1
 
 
@@ -97,8 +101,10 @@ class VoiceLink:
         """
         if self._inside is None:
             return True
-        self._inside.is_alone = len(self._inside.channel.voice_states) <= 1
-        return self._inside.is_alone or not self._inside.needs_key
+        is_alone = len(self._inside.channel.voice_states) <= 1
+        connected_seconds = time.perf_counter() - self._inside.connected_at
+        self._inside.may_be_plain = is_alone and connected_seconds > SECONDS_TO_BE_ALONE
+        return self._inside.may_be_plain or not self._inside.needs_key
 
     @property
     def is_stuck(self) -> bool:
@@ -114,6 +120,15 @@ class VoiceLink:
     def is_out_of_reach(self) -> bool:
         """Whether a server that has answered this connection's pings regularly has stopped."""
         return self._inside is not None and self._inside.pings.is_missing(time.perf_counter())
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether what is sent now may not arrive, though nothing proves it."""
+        if self._inside is None:
+            return False
+        if self._inside.pings.is_answered_regularly:
+            return self._inside.pings.missed_seconds(time.perf_counter()) >= SECONDS_TO_DOUBT
+        return self.unanswered_seconds >= SECONDS_TO_BEAT
 
     @property
     def proven_until(self) -> float | None:
@@ -150,14 +165,12 @@ class VoiceLink:
         self.client.stop()
 
     async def until_answered(self, *, unless: Callable[[], bool]) -> None:
-        """At the end of speech, wait while answers to pings are late.
+        """At the end of speech, wait while answers to pings or heartbeats are overdue.
 
         Returns when an answer comes, when the server counts as out of reach, or when `unless` is
         true.
         """
-        if self._inside is None:
-            return
-        while self._inside.pings.is_late(time.perf_counter()):
+        while self.proven_until is not None:
             if self.is_out_of_reach or unless():
                 break
             await asyncio.sleep(POLL_SECONDS)
