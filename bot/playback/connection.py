@@ -157,6 +157,7 @@ class Connection:
         """Take in that Discord shows the bot in a channel, or in none if it has left."""
         if not left:
             self._has_arrived = True
+            self._departures.arrive()
             if self._link is not None:
                 self._follow()
             return
@@ -308,10 +309,7 @@ class Connection:
 
     def _asked_to_leave(self) -> bool:
         """Record a request to leave; return whether Discord will confirm it."""
-        if self._shown is None:
-            return False
-        self._departures.ask(time.monotonic())
-        return True
+        return self._departures.ask(time.monotonic(), is_shown=self._shown is not None)
 
     async def _give_up(self, reason: Reason) -> Refusal:
         """Leave the channel, and do not join again; return the error to raise."""

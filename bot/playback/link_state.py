@@ -136,17 +136,30 @@ class Departures:
 
     def __init__(self) -> None:
         self._asked: list[float] = []  # when, for each that is not confirmed
-        self._is_leaving = False
+        self._is_leaving = False  # the last request was to leave
+        self._is_joining = False  # the last request was to join, and the bot has not arrived yet
 
-    def ask(self, now: float) -> None:
-        """Record a request to leave the channel in which Discord shows the bot."""
+    def ask(self, now: float, *, is_shown: bool) -> bool:
+        """Record a request to leave; return whether Discord will confirm it.
+
+        Args:
+            now: The time, in seconds.
+            is_shown: Discord shows the bot in a channel.
+        """
         if not self._is_leaving:
+            if not (is_shown or self._is_joining):
+                return False
             self._asked.append(now)
-        self._is_leaving = True
+        self._is_leaving, self._is_joining = True, False
+        return bool(self._asked)
 
     def join(self) -> None:
         """Record a request to join a channel."""
-        self._is_leaving = False
+        self._is_leaving, self._is_joining = False, True
+
+    def arrive(self) -> None:
+        """Record that Discord shows the bot in a channel."""
+        self._is_joining = False
 
     def confirm(self, now: float) -> bool:
         """Return whether a departure that Discord reports had been asked for. It counts once."""
@@ -159,4 +172,4 @@ class Departures:
     def forget(self) -> None:
         """Expect no confirmations any more: the main gateway has identified anew."""
         self._asked.clear()
-        self._is_leaving = False
+        self._is_leaving = self._is_joining = False

@@ -36,7 +36,7 @@ SECONDS_TO_DOUBT = 3.0
 LATE_SECONDS = 1.0
 """An answer that takes longer is late. Round trips take up to 0.3 s."""
 
-MIN_ANSWERS = 4
+MIN_ANSWERS = 3
 MIN_SHARE = 0.8
 _REMEMBERED = 10
 _MAX_UNANSWERED = 100
