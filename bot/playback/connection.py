@@ -72,7 +72,7 @@ class Connection:
         self._session: discord.Guild | None = None  # the guild as it was when the bot last joined
         self._departures = Departures()
         self._is_removed = False
-        self._has_arrived = False  # since the bot last asked to join
+        self._has_arrived = False  # in a channel, by the main gateway's last news
         self._is_connecting = False
         self._lock = asyncio.Lock()
 
@@ -161,11 +161,10 @@ class Connection:
             if self._link is not None:
                 self._follow()
             return
-        if self._departures.confirm(time.monotonic()):
+        was_there, self._has_arrived = self._has_arrived, False
+        if self._departures.confirm(time.monotonic()) or not was_there:
             return
-        if self._is_connecting:  # before the bot has arrived, the news is an earlier connection's
-            self._is_removed |= self._has_arrived
-        elif self._link is not None and not self._facts().has_failed:
+        if self._is_connecting or (self._link is not None and not self._facts().has_failed):
             self._is_removed = True
 
     async def leave(self) -> None:
@@ -289,7 +288,7 @@ class Connection:
             self._departures.forget()
         self._session = self.guild
         self._departures.join()
-        self._is_removed = self._has_arrived = False
+        self._is_removed = False
         self._is_connecting = True
         try:
             client = await voice_link.connect(
@@ -299,7 +298,7 @@ class Connection:
             log.warning("no voice connection", guild=self._guild_id, reason=repr(error))
             if isinstance(error, discord.ConnectionClosed) and error.code == RATE_LIMITED:
                 raise await self._give_up(Reason.VOICE_RATE_LIMITED) from error
-            if self._has_arrived and not self._is_removed:
+            if not self._is_removed:
                 self._follow()
         else:
             if client.is_connected():  # discord.py may give up without raising

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import discord
 import structlog
 from discord.gateway import DiscordVoiceWebSocket
-from discord.voice_state import ConnectionFlowState, SocketReader, VoiceConnectionState
+from discord.voice_state import ConnectionFlowState, VoiceConnectionState
 
 from bot.playback.pings import Kind, PingTracker, kind_of
 
@@ -103,6 +103,9 @@ class VoiceClient(discord.VoiceClient):
     def note_handshake(self) -> None:
         """Start anew with a server; called when a handshake is complete."""
         now = time.perf_counter()
+        if not self.handshakes:
+            # Not before: until then, answers to IP discovery have to wait for discord.py's listener.
+            self._connection.add_socket_listener(self._received_udp)
         self.proven_before = self.pings.proven_until(now)
         self.pings = PingTracker()
         self.acknowledged_at = self.connected_at = now
@@ -137,7 +140,7 @@ class VoiceClient(discord.VoiceClient):
             if task is not None:  # asyncio would report an exception that nobody retrieves
                 task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
-    def received_udp(self, packet: bytes) -> None:
+    def _received_udp(self, packet: bytes) -> None:
         """Take in a UDP packet; called by the thread that reads the socket."""
         now = time.perf_counter()
         kind = kind_of(packet)
@@ -215,16 +218,3 @@ class _ConnectionState(VoiceConnectionState):
         else:
             if not self.voice_client.on_leaving():
                 self._disconnected.set()
-
-    def _create_socket(self) -> None:
-        """Make the UDP socket, and a new thread that reads it.
-
-        discord.py keeps its thread, which then sits in `select` on the closed socket before for up
-        to 30 s, unless something still arrives there; the handshake times out meanwhile (2.7.1,
-        `SocketReader._do_run`).
-        """
-        self._socket_reader.stop()
-        super()._create_socket()
-        self._socket_reader = SocketReader(self, start_paused=False)
-        self._socket_reader.register(self.voice_client.received_udp)
-        self._socket_reader.start()

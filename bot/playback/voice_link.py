@@ -224,10 +224,12 @@ async def connect(
 ) -> VoiceClientLike:
     """Connect to a channel, without retrying. Raises one of `VOICE_ERRORS`.
 
-    When Discord moves the call or the bot during the handshake, discord.py starts another handshake
-    in a task of its own and cancels the one that this function awaits. The second handshake loses
-    its socket when the first one cleans up (discord.py 2.7.1, `voice_state.py`), so the attempt
-    counts as failed.
+    Each connection gets a voice client of its own, and with it a UDP socket of its own. When
+    discord.py makes a second socket in one client, its thread that reads may sit in `select` on the
+    closed one for up to 30 s, and the handshake times out (2.7.1, `SocketReader._do_run`). That
+    happens when Discord moves the call or the bot during the handshake: discord.py then starts
+    another handshake in a task of its own, and cancels the one that this function awaits. So that
+    counts as a failed try.
 
     Args:
         channel: The channel.
