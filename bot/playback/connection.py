@@ -205,6 +205,7 @@ class Connection:
             is_shown=self._shown is not None,
             is_current=guild.voice_client is current,
             is_connected=link.client.is_connected(),
+            is_moving=link.is_moving,
             close_code=link.close_code,
             unchanged_seconds=link.unchanged_seconds,
             unanswered_seconds=link.unanswered_seconds,

@@ -46,8 +46,8 @@ SECONDS_TO_CONFIRM = 30.0
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#voice
 RATE_LIMITED = 4021
-CHANGE_CODES = {None, 4014, 4022}
-"""Close codes after which discord.py waits for the next server; None while the websocket is open.
+CHANGE_CODES = {4014, 4022}
+"""Close codes after which discord.py waits for the next server.
 
 4014 comes before a move, when a moderator disconnects the bot, and when the main gateway's session
 has ended. After all other codes the bot joins again at once. That includes 4015, which asks to
@@ -55,8 +55,9 @@ resume: discord.py then waits for events that Discord sends only to a client tha
 `VoiceConnectionState._inner_connect`).
 """
 
-_CODES_OF_REMOVAL = CHANGE_CODES | {1000}
-"""With 1000, discord.py itself closes the websocket once it has heard that the bot was removed."""
+_CODES_OF_REMOVAL = CHANGE_CODES | {None, 1000}
+"""None while the websocket is open. With 1000, discord.py itself closes it once it has heard that
+the bot was removed."""
 
 
 class LinkState(Enum):
@@ -82,6 +83,7 @@ class Facts:
         is_shown: The main gateway shows the bot in a voice channel.
         is_current: discord.py still keeps the connection.
         is_connected: discord.py has completed the latest handshake.
+        is_moving: discord.py waits for the next server, or connects to it.
         close_code: The voice websocket's; None while it is open.
         unchanged_seconds: For how long nothing has happened in discord.py's part of a move.
         unanswered_seconds: For how long no heartbeat has been acknowledged.
@@ -93,6 +95,7 @@ class Facts:
     is_shown: bool = True
     is_current: bool = True
     is_connected: bool = True
+    is_moving: bool = False
     close_code: int | None = None
     unchanged_seconds: float = 0.0
     unanswered_seconds: float = 0.0
@@ -101,7 +104,7 @@ class Facts:
     def has_failed(self) -> bool:
         """Whether the connection itself has failed, so that its end is no moderator's doing."""
         return (
-            self.close_code not in _CODES_OF_REMOVAL
+            (self.close_code not in _CODES_OF_REMOVAL and not self.is_moving)
             or self.unanswered_seconds >= SECONDS_TO_ANSWER
             or not self.same_session
         )
@@ -120,7 +123,7 @@ def judge(facts: Facts) -> LinkState:
         state = LinkState.CONNECTED
     elif not facts.knows_guild:
         state = LinkState.WAITING
-    elif may_change and not is_open and facts.close_code in CHANGE_CODES:
+    elif may_change and (facts.is_moving or facts.close_code in CHANGE_CODES):
         state = LinkState.CHANGING
     else:
         state = LinkState.LOST

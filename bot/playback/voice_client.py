@@ -46,6 +46,7 @@ class VoiceClient(discord.VoiceClient):
         pings: What the pings since the latest handshake tell. Another server starts anew.
         proven_before: Until when speech is known to have arrived at the server before, if answers
             to pings were late when the call moved; else None. Times are `time.perf_counter`'s.
+        is_moving: discord.py waits for the next server, or connects to it.
         changed_at: When something last happened in a handshake, on the websocket or in the main
             gateway's news of this connection.
         connected_at: When the latest handshake was completed.
@@ -59,6 +60,7 @@ class VoiceClient(discord.VoiceClient):
         self, client: discord.Client, channel: discord.abc.Connectable, *, trace: bool = False
     ) -> None:
         self.handshakes = 0
+        self.is_moving = False
         self.pings = PingTracker()
         self.proven_before: float | None = None
         self.changed_at = self.acknowledged_at = self.connected_at = time.perf_counter()
@@ -95,16 +97,11 @@ class VoiceClient(discord.VoiceClient):
         state = self._connection
         return state.dave_protocol_version > 0 and not state.can_encrypt
 
-    def note_close(self) -> None:
-        """Take in a close code after which discord.py waits for the next server."""
-        self.changed_at = time.perf_counter()
-        log.debug("voice websocket closed", code=self.close_code)
-
     def note_handshake(self) -> None:
         """Start anew with a server; called when a handshake is complete."""
         now = time.perf_counter()
         if not self.handshakes:
-            # Not before: until then, answers to IP discovery have to wait for discord.py's listener.
+            # Not before: answers to IP discovery have to wait for discord.py's own listener.
             self._connection.add_socket_listener(self._received_udp)
         self.proven_before = self.pings.proven_until(now)
         self.pings = PingTracker()
@@ -128,16 +125,15 @@ class VoiceClient(discord.VoiceClient):
     def abandon(self) -> None:
         """Keep discord.py from going on with this connection after it was given up.
 
-        When Discord moves a call during a handshake, discord.py connects again in a task that
-        nobody awaits. If that task fails later, it leaves the channel, even if there is another
-        connection by then (2.7.1, `VoiceConnectionState._wrap_connect`).
+        A call is moved in tasks that nobody awaits. If one of them fails later, it leaves the
+        channel, even if there is another connection by then (2.7.1, `VoiceConnectionState`:
+        `_poll_voice_ws`, `_wrap_connect`).
         """
         state: Any = self._connection
-        connector, runner = state._connector, state._runner  # noqa: SLF001 - no public way
-        if connector is not None:
-            connector.cancel()
-        for task in (connector, runner):
-            if task is not None:  # asyncio would report an exception that nobody retrieves
+        for task in (state._connector, state._runner):  # noqa: SLF001 - no public way
+            if task is not None:
+                task.cancel()
+                # asyncio would report an exception that nobody retrieves.
                 task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
     def _received_udp(self, packet: bytes) -> None:
@@ -200,9 +196,17 @@ class _ConnectionState(VoiceConnectionState):
         await super().voice_server_update(data)
 
     async def _potential_reconnect(self) -> bool:
-        """Wait for the next server, after close code 4014 or 4022, and connect to it."""
-        self.voice_client.note_close()
-        return await super()._potential_reconnect()
+        """Wait for the next server, and connect to it.
+
+        discord.py does so after close code 4014 or 4022, and when the main gateway has named
+        another server. In the latter case, the old one may have closed with any code.
+        """
+        self.voice_client.changed_at = time.perf_counter()
+        self.voice_client.is_moving = True
+        try:
+            return await super()._potential_reconnect()
+        finally:
+            self.voice_client.is_moving = False
 
     async def _voice_disconnect(self) -> None:
         """Ask to leave the channel. discord.py does so whenever a connection has failed.

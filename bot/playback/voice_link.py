@@ -80,6 +80,11 @@ class VoiceLink:
         return self._inside.close_code if self._inside is not None else None
 
     @property
+    def is_moving(self) -> bool:
+        """Whether discord.py waits for the next server, or connects to it."""
+        return self._inside is not None and self._inside.is_moving
+
+    @property
     def unchanged_seconds(self) -> float:
         """For how long nothing has happened in discord.py's part of a move."""
         if self._inside is None:
