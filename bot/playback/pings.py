@@ -30,8 +30,8 @@ IDLE_SECONDS_BETWEEN_PINGS = 5.0
 SECONDS_TO_MISS = 6.0
 """After this long without answers, a server that used to answer counts as out of reach."""
 
-SECONDS_TO_DOUBT = 3.0
-"""After this long without answers, what was said meanwhile is not told as heard."""
+SECONDS_TO_DOUBT = 2.5
+"""After this long without answers, three pings, what was said meanwhile is not told as heard."""
 
 LATE_SECONDS = 1.0
 """An answer that takes longer is late. Round trips take up to 0.3 s."""

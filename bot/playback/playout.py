@@ -103,10 +103,14 @@ class _Playout:
                 record.note(time.perf_counter(), self._source.position)
             if self._source.drained:
                 await link.until_answered(unless=lambda: not self._is_heard_over(link))
-            if self._source.drained and self._is_heard_over(link):
-                self.is_complete &= not link.is_out_of_reach
-            else:
+            if (
+                not self._source.drained
+                or not self._is_heard_over(link)
+                or self._should_join_again(link)
+            ):
                 self._go_back(record, link.proven_until)
+            elif link.is_out_of_reach:
+                self.is_complete = False
         finally:
             link.stop()
 

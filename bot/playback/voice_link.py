@@ -70,7 +70,8 @@ class VoiceLink:
     def __init__(self, client: VoiceClientLike) -> None:
         self.client = client
         self._inside = client if isinstance(client, VoiceClient) else None  # None: the demo's
-        self._handshakes = 0
+        self._handshakes = 0  # when `play` was called
+        self._played_at = 0.0
         self._player: _PlayerThread | None = None
         self._pinging = asyncio.create_task(_ping(self._inside)) if self._inside else None
 
@@ -128,12 +129,15 @@ class VoiceLink:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether what is sent now may not arrive, though nothing proves it."""
+        """Whether some of what was sent since `play` may not have arrived."""
         if self._inside is None:
             return False
+        now = time.perf_counter()
         if self._inside.pings.is_answered_regularly:
-            return self._inside.pings.missed_seconds(time.perf_counter()) >= SECONDS_TO_DOUBT
-        return self.unanswered_seconds >= SECONDS_TO_BEAT
+            missed, limit = self._inside.pings.missed_seconds(now), SECONDS_TO_DOUBT
+        else:
+            missed, limit = self.unanswered_seconds, SECONDS_TO_BEAT
+        return min(missed, now - self._played_at) >= limit
 
     @property
     def proven_until(self) -> float | None:
@@ -154,6 +158,7 @@ class VoiceLink:
         self.stop()
         if self._inside is not None:
             self._handshakes = self._inside.handshakes
+        self._played_at = time.perf_counter()
         player = self._player = _PlayerThread(source)
         self.client.play(
             source,
