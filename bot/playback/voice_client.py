@@ -9,6 +9,7 @@ discord.py has changed any of it.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -133,8 +134,15 @@ class VoiceClient(discord.VoiceClient):
         for task in (state._connector, state._runner):  # noqa: SLF001 - no public way
             if task is not None:
                 task.cancel()
-                # asyncio would report an exception that nobody retrieves.
-                task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+                task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
+        """Leave nothing behind of a task that was cancelled, perhaps in mid-handshake."""
+        if not task.cancelled():
+            task.exception()  # asyncio would report an exception that nobody retrieves
+        websocket: Any = self.ws
+        if websocket and websocket._keep_alive is not None:  # noqa: SLF001 - no public way
+            websocket._keep_alive.stop()  # noqa: SLF001 - a thread, which would go on
 
     def _received_udp(self, packet: bytes) -> None:
         """Take in a UDP packet; called by the thread that reads the socket."""

@@ -247,22 +247,27 @@ async def connect(
         on_leaving: As for `VoiceClient`.
     """
 
+    created: list[VoiceClient] = []
+
     def create(bot: discord.Client, where: discord.abc.Connectable) -> Any:
         client = voice_class(bot, where)
         if isinstance(client, VoiceClient):
             client.on_leaving = on_leaving
+            created.append(client)
         return client
 
     try:
-        client: VoiceClientLike = await channel.connect(
+        connected: VoiceClientLike = await channel.connect(
             timeout=CONNECT_SECONDS, reconnect=False, self_deaf=True, cls=create
         )
-    except asyncio.CancelledError:
+    except BaseException as error:
+        for client in created:
+            client.abandon()
         task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        raise discord.ClientException("the call was moved during the handshake") from None
-    return client
+        if isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling():
+            raise discord.ClientException("the call was moved during the handshake") from None
+        raise
+    return connected
 
 
 async def disconnect(client: Any) -> None:

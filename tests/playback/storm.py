@@ -2,8 +2,9 @@
 
     python -m tests.playback.storm --minutes 10
 
-Each `/say` must be heard, or its member must be told that it was not. What was heard is judged from
-the packets, what was told from the message that the member sees.
+Each `/say` must be heard once, in the channel for which it was meant, or its member must be told
+that it was not. What was heard is judged from the packets, what was told from the message that the
+member sees. Each guild's voice server is in another mode.
 """
 
 from __future__ import annotations
@@ -20,18 +21,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.discord_server import open_server
-from tests.support.marked_speech import ITEMS, MarkedBackend, unheard_seconds
+from tests.support.marked_speech import ITEMS, MarkedBackend, account
 from tests.support.voice_guild import SPOKEN, last_word, open_voice
 from tests.support.voice_server.faults import Faults
+from tests.support.voice_server.modes import MODES
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from simcord.builders import ChannelHandle
 
+    from tests.support.marked_speech import Account
     from tests.support.voice_guild import Speaker, VoiceGuild
+    from tests.support.voice_server.session import Session
 
-GUILDS = 3
 SPEAKERS = ("ada", "grace")
 ITEM_SECONDS = (1.0, 4.0)
 SECONDS_BETWEEN_ITEMS = (0.5, 4.0)
@@ -41,6 +44,12 @@ END_WITHIN_SECONDS = 150.0
 
 LOST_SECONDS = 0.3
 """If more of an item is missing, it was not heard."""
+
+REPEATED_SECONDS = 2.0
+"""How much of an item may be heard twice after each fault."""
+
+NOTICED_SECONDS = 10.0
+"""Where pings are answered, UDP that is dead for longer has to be noticed; elsewhere nobody can."""
 
 CODES = (1006, 4006, 4009, 4014, 4015, 4022)
 
@@ -54,38 +63,65 @@ class Report:
         heard: How many items were heard.
         told: How often each sentence was told instead.
         lost: The items that were neither heard nor explained: there must be none.
+        repeated: The items of which too much was heard twice: there must be none.
+        misplaced: The items that were heard in another channel: there must be none.
+        unnoticed: How many items were lost to dead UDP that nothing showed.
+        most_repeated: The most seconds of an item that were heard twice.
     """
 
     faults: Counter[str] = field(default_factory=Counter)
     heard: int = 0
     told: Counter[str] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+    misplaced: list[str] = field(default_factory=list)
+    unnoticed: int = 0
+    most_repeated: float = 0.0
+
+    @property
+    def items(self) -> int:
+        """How many items ended."""
+        return self.heard + self.told.total() + self.unnoticed + len(self.lost)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every item was heard once where it was meant to be, or explained."""
+        return not (self.lost or self.repeated or self.misplaced)
 
     def __str__(self) -> str:
         lines = [f"heard: {self.heard}"]
         lines += [f"told, {count} times: {words}" for words, count in self.told.most_common()]
         lines += [f"LOST: {item}" for item in self.lost]
+        lines += [f"REPEATED: {item}" for item in self.repeated]
+        lines += [f"ELSEWHERE: {item}" for item in self.misplaced]
+        lines.append(f"lost to dead UDP that nothing showed: {self.unnoticed}")
         lines.append("faults: " + ", ".join(f"{n} {kind}" for kind, n in self.faults.most_common()))
         return "\n".join(lines)
 
 
-async def storm(folder: Path, *, seconds: float, seed: int, guilds: int = GUILDS) -> Report:
-    """Cause faults for that long, then wait for the last items; the seed decides what happens."""
-    report = Report()
+async def storm(
+    folder: Path, *, seconds: float, seed: int, modes: Sequence[str]
+) -> dict[str, Report]:
+    """Cause faults for that long, then wait for the last items; the seed decides what happens.
+
+    Returns a report for each mode, which has a guild of its own.
+    """
+    reports = {mode: Report() for mode in modes}
     async with (
         open_server(folder, MarkedBackend()) as server,
-        open_voice(server, guilds=guilds) as world,
+        open_voice(server, guilds=len(modes)) as world,
         asyncio.TaskGroup() as tasks,
     ):
         ends = time.time() + seconds
-        for number, guild in enumerate(world.guilds):
-            faults = _FaultMaker(guild, random.Random(f"{seed} {number}"), report)  # noqa: S311
+        for guild, (mode, report) in zip(world.guilds, reports.items(), strict=True):
+            guild.call.mode = MODES[mode]
+            faults = _FaultMaker(guild, random.Random(f"{seed} {mode}"), report)  # noqa: S311
             tasks.create_task(faults.happen(until=ends))
             for index, name in enumerate(SPEAKERS):
                 person = _Person(guild, await guild.speaker(name), index, faults, report)
-                rng = random.Random(f"{seed} {number} {name}")  # noqa: S311
+                rng = random.Random(f"{seed} {mode} {name}")  # noqa: S311
                 tasks.create_task(person.talk(rng, until=ends))
-    return report
+    return reports
 
 
 class _Person:
@@ -109,24 +145,46 @@ class _Person:
             await asyncio.sleep(rng.uniform(*SECONDS_BETWEEN_ITEMS))
 
     async def _say(self, item: int, seconds: float) -> None:
-        await self._speaker.goes_to(self._channel())
+        channel = self._channel()
+        await self._speaker.goes_to(channel)
         asked = time.time()
         answer = await self._speaker.says(item, seconds)
         told = await last_word(answer, within=END_WITHIN_SECONDS)
         heard = await self._guild.call.heard(seconds=0.3, since=asked)
-        missing = await asyncio.to_thread(unheard_seconds, heard, item, seconds)
-        if missing <= LOST_SECONDS:
+        known = await asyncio.to_thread(account, heard, item, seconds)
+        self._judge(item, seconds, channel, asked, told, known)
+        self._guild.call.forget(before=time.time() - END_WITHIN_SECONDS)
+
+    def _judge(
+        self,
+        item: int,
+        seconds: float,
+        channel: ChannelHandle,
+        asked: float,
+        told: str | None,
+        known: Account,
+    ) -> None:
+        faults = self._faults.since(asked)
+        story = (
+            f"item {item} of {seconds:g} s in {self._guild.handle.name}, asked at {asked:.1f}, "
+            f"told at {time.time():.1f}: {told}; {known.missing:.2f} s missing, "
+            f"{known.repeated:.2f} s repeated; "
+            f"{self._guild.call.unintelligible} packets were unintelligible so far; "
+            f"faults here: {', '.join(faults)}"
+        )
+        self._report.most_repeated = max(self._report.most_repeated, known.repeated)
+        if known.channels - {channel.id}:
+            self._report.misplaced.append(story)
+        if known.repeated > REPEATED_SECONDS * max(1, len(faults)):
+            self._report.repeated.append(story)
+        if known.missing <= LOST_SECONDS:
             self._report.heard += 1
         elif told is not None and SPOKEN not in told:
             self._report.told[told] += 1
+        elif told is not None and self._faults.were_hidden(asked):
+            self._report.unnoticed += 1
         else:
-            self._report.lost.append(
-                f"{missing:.2f} s of item {item} of {seconds:g} s in {self._guild.handle.name}, "
-                f"asked at {asked:.1f}, told at {time.time():.1f}: {told}; "
-                f"{self._guild.call.unintelligible} packets were unintelligible so far; "
-                f"faults here: {', '.join(self._faults.since(asked))}"
-            )
-        self._guild.call.forget(before=time.time() - END_WITHIN_SECONDS)
+            self._report.lost.append(story)
 
     def _channel(self) -> ChannelHandle:
         """The channel that the bot is in, or else the lounge."""
@@ -142,20 +200,26 @@ class _FaultMaker:
         self._rng = rng
         self._report = report
         self._log: list[tuple[float, str]] = []
-        self._kinds: dict[str, Callable[[], Awaitable[None]]] = {
-            "dropped connections": self._drop,
-            "kicks": guild.kick_bot,
-            "moves to another server": guild.move_server,
-            "moves to another channel": self._drag,
-            "UDP silences": self._silence,
-            "UDP silences that end": self._silence_for_a_while,
-            "drops without an event": self._forget_bot,
-            "refusals": lambda: self._for_a_while(Faults(refuses_connections=True)),
-            "refused sessions": lambda: self._for_a_while(Faults(closes_on_identify=4006)),
-            "lost discoveries": lambda: self._for_a_while(Faults(loses_discovery=True)),
-            "comings and goings": self._people_change,
+        self._dead: list[tuple[Session, float]] = []
+        kinds: dict[str, tuple[int, Callable[[], Awaitable[None]]]] = {
+            "dropped connections": (6, self._drop),
+            "kicks": (1, guild.kick_bot),
+            "moves to another server": (3, guild.move_server),
+            "changes of region": (2, guild.change_region),
+            "moves to another channel": (2, self._drag),
+            "UDP silences that end": (2, self._silence_for_a_while),
+            "drops without an event": (1, self._forget_bot),
+            "new main sessions": (1, self._reidentify),
+            "lost networks": (1, self._lose_network),
+            "refusals": (2, lambda: self._for_a_while(Faults(refuses_connections=True))),
+            "refused sessions": (2, lambda: self._for_a_while(Faults(closes_on_identify=4006))),
+            "lost discoveries": (2, lambda: self._for_a_while(Faults(loses_discovery=True))),
+            "comings and goings": (3, self._people_change),
         }
-        self._weights = [6, 1, 3, 2, 1, 1, 1, 2, 2, 2, 3]
+        if guild.call.mode.answers_regularly:  # elsewhere nobody would ever notice
+            kinds["UDP silences"] = (1, self._silence)
+        self._kinds = {name: cause for name, (_, cause) in kinds.items()}
+        self._weights = [weight for weight, _ in kinds.values()]
 
     async def happen(self, *, until: float) -> None:
         """Cause faults, whenever the bot is connected."""
@@ -170,6 +234,15 @@ class _FaultMaker:
     def since(self, moment: float) -> list[str]:
         """The faults since then, and of the ten seconds before, with their times."""
         return [f"{kind} at {when:.1f}" for when, kind in self._log if when > moment - 10.0]
+
+    def were_hidden(self, moment: float) -> bool:
+        """Whether UDP has been dead since then in a way that nothing showed."""
+        answers = self._guild.call.mode.answers_regularly
+        return any(
+            not answers or time.time() - since < NOTICED_SECONDS or not session.is_open
+            for session, since in self._dead
+            if session.closed_at is None or session.closed_at > moment
+        )
 
     async def _drop(self) -> None:
         await self._guild.call.close(self._rng.choice(CODES))
@@ -186,15 +259,27 @@ class _FaultMaker:
         await (call.listener_leaves() if call.listeners > 1 else call.listener_joins())
 
     async def _silence(self) -> None:
-        self._guild.call.falls_silent()
+        self._dead.append((self._guild.call.sessions[-1], time.time()))
+        self._guild.call.udp_dies()
 
     async def _silence_for_a_while(self) -> None:
-        self._guild.call.falls_silent()
+        await self._silence()
+        session = self._guild.call.sessions[-1]
         await asyncio.sleep(self._rng.uniform(1.5, 5.0))
-        self._guild.call.speaks_again()
+        session.deaf = session.mute = False
 
     async def _forget_bot(self) -> None:
+        self._dead.append((self._guild.call.sessions[-1], time.time()))
         self._guild.forget_bot()
+
+    async def _reidentify(self) -> None:
+        await self._guild.reidentifies(stub_seconds=self._rng.uniform(0.2, 5.0))
+
+    async def _lose_network(self) -> None:
+        breaks = self._rng.random() < 0.5
+        if not breaks:
+            self._dead.append((self._guild.call.sessions[-1], time.time()))
+        await self._guild.loses_network(self._rng.uniform(1.0, 6.0), breaks=breaks)
 
     async def _for_a_while(self, faults: Faults) -> None:
         self._guild.call.faults = faults
@@ -204,19 +289,20 @@ class _FaultMaker:
 
 
 def main() -> int:
-    """Run from the command line; exit with 1 if an item was lost."""
+    """Run from the command line; exit with 1 if an item was lost, repeated or misplaced."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--guilds", type=int, default=GUILDS)
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=["no udp", "pong", "slow"])
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = storm(
-            Path(folder), seconds=60 * options.minutes, seed=options.seed, guilds=options.guilds
+            Path(folder), seconds=60 * options.minutes, seed=options.seed, modes=options.modes
         )
-        report = asyncio.run(work)
-    print(report)  # noqa: T201 - what the program is for
-    return 1 if report.lost else 0
+        reports = asyncio.run(work)
+    for mode, report in reports.items():
+        print(f"{mode}\n{report}\n")  # noqa: T201 - what the program is for
+    return 0 if all(report.is_good for report in reports.values()) else 1
 
 
 if __name__ == "__main__":

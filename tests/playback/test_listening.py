@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.marked_speech import marked, passages, repeated_seconds, unheard_seconds
+from tests.support.marked_speech import account, marked, passages, repeated_seconds, unheard_seconds
 from tests.support.voice_server.hearing import FRAME_SECONDS, SAMPLE_RATE, Frame, Heard
 from tests.support.voice_server.spectrum import likeness, pitch, tones
 
@@ -25,6 +25,7 @@ def spoken(item: int, *, begins: float = 0.0, connection: int = 0) -> tuple[Fram
         Frame(
             arrived=begins + number * FRAME_SECONDS,
             connection=connection,
+            channel_id=1,
             sequence=number,
             samples=samples,
             is_end=False,
@@ -64,6 +65,29 @@ def test_repeated_speech_is_noticed(stopped: int, back: int) -> None:
     assert repeated_seconds(heard, 7) == pytest.approx(back * FRAME_SECONDS, abs=FRAME_SECONDS)
 
 
+def test_what_was_lost_is_not_repeated_speech() -> None:
+    """Three parts: heard, lost, heard. Then the last two are said again."""
+    first, lost, last = spoken(7)[:40], spoken(7)[40:70], spoken(7)[70:]
+    again = spoken(7, begins=9.0, connection=1)[40:]
+    told = account(Heard(first + last + again), 7, SECONDS)
+    assert told.missing == 0
+    assert told.repeated == pytest.approx(len(last) * FRAME_SECONDS, abs=FRAME_SECONDS)
+    assert told.connections == {0, 1}
+    assert account(Heard(first + last), 7, SECONDS).missing == pytest.approx(
+        len(lost) * FRAME_SECONDS, abs=2 * FRAME_SECONDS
+    )
+
+
+def test_silence_before_the_first_sound_is_measured() -> None:
+    quiet = np.zeros(960, np.float32)
+    frames = [
+        Frame(n * FRAME_SECONDS, 0, 1, n, quiet, is_end=False, is_encrypted=True) for n in range(7)
+    ]
+    told = account(Heard((*frames, *spoken(7, begins=0.14))), 7, SECONDS)
+    assert told.silence_before == pytest.approx(0.14)
+    assert told.began == pytest.approx(0.14)
+
+
 def test_items_are_told_apart_and_in_order() -> None:
     heard = Heard(spoken(3) + spoken(59, begins=3.0) + spoken(0, begins=6.0))
     assert [row.item for row in passages(heard)] == [3, 59, 0]
@@ -80,7 +104,7 @@ def test_a_late_frame_is_a_gap() -> None:
 
 def test_silence_in_the_middle_is_a_gap() -> None:
     frames = spoken(1)
-    quiet = Frame(0.4, 0, 20, np.zeros(960, np.float32), is_end=False, is_encrypted=True)
+    quiet = Frame(0.4, 0, 1, 20, np.zeros(960, np.float32), is_end=False, is_encrypted=True)
     heard = Heard((*frames[:20], quiet, *frames[26:]))
     assert heard.longest_gap() == pytest.approx(6 * FRAME_SECONDS)
 
@@ -92,7 +116,7 @@ def test_lost_packets_are_counted() -> None:
 def test_other_sounds_are_no_speech() -> None:
     noise = np.random.default_rng(1).normal(0, 0.2, (50, 960)).astype(np.float32)
     frames = [
-        Frame(n * FRAME_SECONDS, 0, n, samples, is_end=False, is_encrypted=True)
+        Frame(n * FRAME_SECONDS, 0, 1, n, samples, is_end=False, is_encrypted=True)
         for n, samples in enumerate(noise)
     ]
     assert len(passages(Heard(tuple(frames)))) < 5
@@ -118,7 +142,7 @@ def test_tones_are_listed_in_order() -> None:
     for number, hertz in enumerate([300.0, 300.0, 900.0]):
         tone = np.sin(2 * np.pi * hertz * np.arange(960) / SAMPLE_RATE).astype(np.float32)
         arrived = number * FRAME_SECONDS
-        frames.append(Frame(arrived, 0, number, tone, is_end=False, is_encrypted=True))
+        frames.append(Frame(arrived, 0, 1, number, tone, is_end=False, is_encrypted=True))
     found = tones(Heard(tuple(frames)))
     assert [round(tone.pitch, -1) for tone in found] == [300, 900]
     assert found[0].seconds == pytest.approx(2 * FRAME_SECONDS)

@@ -15,8 +15,9 @@ pytestmark = pytest.mark.realtime
 
 
 @pytest.mark.slow
-async def test_every_item_is_heard_or_explained(tmp_path: Path) -> None:
-    report = await storm(tmp_path, seconds=75.0, seed=1)
-    assert not report.lost, str(report)
-    assert report.heard > 30
-    assert report.faults.total() > 15
+async def test_every_item_is_heard_once_or_explained(tmp_path: Path) -> None:
+    reports = await storm(tmp_path, seconds=20.0, seed=1, modes=["no udp", "pong", "slow"])
+    for mode, report in reports.items():
+        assert report.is_good, f"{mode}\n{report}"
+    assert sum(report.heard for report in reports.values()) > 5
+    assert sum(report.faults.total() for report in reports.values()) > 3

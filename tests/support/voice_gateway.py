@@ -19,12 +19,13 @@ from tests.support.voice_server.call import Admission
 from tests.support.voice_server.faults import Faults
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from simcord.builders import ChannelHandle, GuildHandle
 
     from tests.support.discord_server import Server
     from tests.support.voice_server.call import Call
+    from tests.support.voice_server.session import Session
 
 GATEWAY_SECONDS = 0.01
 
@@ -74,23 +75,27 @@ class VoiceGateway:
 
         Returns once Discord has announced that server.
         """
+        old = self.call.sessions[-1]
         await self.call.new_address()
         self.call.has_dave = not self._is_stage(channel.id)
         self._move_bot(channel.id, suppress=self._is_stage(channel.id))
-        await self._announce_server(lambda: self.call.close(4014))
+        await self._replace(old)
+
+    async def change_region(self) -> None:
+        """Somebody changes the channel's region: close code 4014, then another voice server."""
+        old = self.call.sessions[-1]
+        await self.call.new_address()
+        await self._replace(old)
 
     async def move_server(self) -> None:
-        """Discord moves the call to another voice server; the old one stops answering.
+        """Discord moves the call to another voice server; then the old one stops answering.
 
         Returns once Discord has announced the new one.
         """
         await self.call.new_address()
-        await self._announce_server(self.call.old_addresses_vanish)
-
-    async def change_region(self) -> None:
-        """Somebody changes the channel's region: close code 4014, then another voice server."""
-        await self.call.new_address()
-        await self._announce_server(lambda: self.call.close(4014))
+        await self._announce(self.call.draw(self.call.mode.new_server_after))
+        await asyncio.sleep(GATEWAY_SECONDS)
+        await self.call.old_addresses_vanish()
 
     async def loses_network(self, seconds: float, *, breaks: bool = True) -> None:
         """No voice server can be reached for a while.
@@ -172,21 +177,24 @@ class VoiceGateway:
         }
         self.server.env.backend.emit("VOICE_SERVER_UPDATE", where)
 
-    async def _announce_server(self, end_old: Callable[[], Awaitable[None]]) -> None:
-        """End the bot's connection and announce the next server, as slowly as the mode says."""
-        mode = self.call.mode
-        wait = self.call.draw(mode.new_server_after)
+    async def _replace(self, old: Session) -> None:
+        """End a connection with 4014 and announce the next server, as slowly as the mode says."""
+        wait = self.call.draw(self.call.mode.new_server_after)
         if wait:
-            await end_old()
-            await asyncio.sleep(wait / 2)
-        if mode.null_endpoint_first:
-            self.send_voice_server(is_null=True)
-        if wait:
-            await asyncio.sleep(wait / 2)
-        self.send_voice_server()
-        if not wait:
+            await self.call.close(4014, session=old)
+            await self._announce(wait)
+        else:
+            await self._announce(wait)
             await asyncio.sleep(GATEWAY_SECONDS)
-            await end_old()
+            await self.call.close(4014, session=old)
+
+    async def _announce(self, wait: float) -> None:
+        """Announce another server after so many seconds, in the middle of which there is none."""
+        await asyncio.sleep(wait / 2)
+        if self.call.mode.null_endpoint_first:
+            self.send_voice_server(is_null=True)
+        await asyncio.sleep(wait / 2)
+        self.send_voice_server()
 
     def answer_voice_request(self, channel_id: int | None, **flags: bool) -> None:
         """Do what Discord does when the bot asks to be in a voice channel, or in none.

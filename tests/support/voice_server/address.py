@@ -93,7 +93,10 @@ class Address:
         if self._call.faults.refuses_connections:
             return web.Response(status=503)
         websocket = web.WebSocketResponse(timeout=SECONDS_TO_CLOSE)
-        await websocket.prepare(request)
+        try:
+            await websocket.prepare(request)
+        except ConnectionError:  # the bot did not wait
+            return web.Response(status=400)
         session = Session(self._call, self, websocket, request.transport)
         self._call.sessions.append(session)
         try:

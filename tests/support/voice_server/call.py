@@ -124,9 +124,9 @@ class Call:
                 return heard.frames[0].arrived
         raise AssertionError(f"After {within:g} seconds the bot still says nothing.")
 
-    async def close(self, code: int) -> None:
-        """End the bot's current connection with a close code; 1006 aborts it without one."""
-        await self._region.run(_close(self.sessions[-1], code))
+    async def close(self, code: int, *, session: Session | None = None) -> None:
+        """End the bot's current connection, or another, with a close code; 1006 aborts it."""
+        await self._region.run(_close(session or self.sessions[-1], code))
 
     def udp_dies(self, *, to_server: bool = True, to_bot: bool = True) -> None:
         """Drop all UDP packets of the bot's current connection, both ways or one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ class Frame:
         samples: 960 samples, mono, in -1..1.
         is_end: Whether it is one of the silent packets that discord.py sends after the last sound.
         is_encrypted: Whether it was end-to-end encrypted.
+        is_audible: Whether anything can be heard in it.
     """
 
     arrived: float
@@ -46,11 +47,11 @@ class Frame:
     samples: NDArray[np.float32]
     is_end: bool
     is_encrypted: bool
+    is_audible: bool = field(init=False)
 
-    @property
-    def is_audible(self) -> bool:
-        """Whether anything can be heard in it."""
-        return float(np.sqrt(np.mean(np.square(self.samples)))) > AUDIBLE_RMS
+    def __post_init__(self) -> None:
+        loudness = float(np.sqrt(np.mean(np.square(self.samples))))
+        object.__setattr__(self, "is_audible", loudness > AUDIBLE_RMS)
 
 
 @dataclass(frozen=True, slots=True)

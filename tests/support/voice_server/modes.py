@@ -76,6 +76,16 @@ class Mode:
     welcome_after: float = 0.0
 
     @property
+    def answers_regularly(self) -> bool:
+        """Whether every ping is answered for as long as a connection stands."""
+        return (
+            self.pings is not Pings.IGNORED
+            and self.answered_share == 1.0
+            and self.stops_answering_after is None
+            and self.answering_servers is None
+        )
+
+    @property
     def may_reconnect_once(self) -> bool:
         """Whether pings that stop being answered permit one reconnection for an item."""
         return self.stops_answering_after is not None

@@ -7,7 +7,7 @@ import json
 import secrets
 import time
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import davey
 from aiohttp import WSMsgType, web
@@ -19,8 +19,12 @@ from tests.support.voice_server.modes import Pings
 from tests.support.voice_server.udp import Traffic
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tests.support.voice_server.address import Address
     from tests.support.voice_server.call import Call
+
+T = TypeVar("T", str, bytes)
 
 HEARTBEAT_MILLISECONDS = 5_000
 SECONDS_TO_CLOSE = 1.0
@@ -71,6 +75,7 @@ class Session:
         deaf: What the bot sends by UDP never arrives.
         mute: Nothing comes by UDP.
         dumb: Heartbeats get no answer.
+        closed_at: When it ended, as `time.time()`; None while it stands.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class Session:
         self.dumb = False
         self._call = call
         self._address = address
+        self.closed_at: float | None = None
         self._socket = socket
         self._transport = transport
         self._goodbye = asyncio.Event()
@@ -124,6 +130,7 @@ class Session:
             task.cancel()
         await asyncio.wait(tasks)
         # aiohttp waits for the bot's own close frame only while no other task reads.
+        self.closed_at = time.time()
         await self._socket.close(code=self._code)
         if not serving.cancelled():
             serving.result()
@@ -272,20 +279,20 @@ class Session:
         if op is not Op.HEARTBEAT_ACK:
             self._sent += 1
             message["seq"] = self._sent
-        await self._deliver(self._socket.send_str(json.dumps(message)))
+        await self._deliver(self._socket.send_str, json.dumps(message))
 
     async def _send_binary(self, op: Op, data: bytes) -> None:
         self._sent += 1
         head = self._sent.to_bytes(2, "big") + bytes([op])
-        await self._deliver(self._socket.send_bytes(head + data))
+        await self._deliver(self._socket.send_bytes, head + data)
 
-    async def _deliver(self, sending: Any) -> None:
+    async def _deliver(self, send: Callable[[T], Awaitable[None]], message: T) -> None:
         """Send one message after the time that it travels, in order."""
         if self._call.mode.round_trip is not None:
             now = time.monotonic()
             self._last_due = max(self._last_due, now + self._call.round_trip())
             await asyncio.sleep(self._last_due - now)
         try:
-            await asyncio.wait_for(sending, SECONDS_TO_CLOSE)
+            await asyncio.wait_for(send(message), SECONDS_TO_CLOSE)
         except (ConnectionError, TimeoutError):
             return  # the bot has disconnected meanwhile
