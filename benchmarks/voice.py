@@ -1,10 +1,7 @@
 """Measure playback in voice channels: `python -m benchmarks.voice`.
 
-With --modes: every fault in every mode of the loopback voice server, healthy lines, and a storm.
-
-Otherwise one bot process plays speech in 1, 5 and 20 guilds at once, from a synthetic backend, to a
-loopback voice server in another process. Latency and jitter are computed from the packets' arrival
-times.
+One bot process plays speech in 1, 5 and 20 guilds at once, from a synthetic backend, to a loopback
+voice server in another process. Latency and jitter are computed from the packets' arrival times.
 """
 
 from __future__ import annotations
@@ -12,16 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import sys
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
 from typing import Any
 
 from benchmarks.measuring import describe_machine, table
-from benchmarks.voice_modes import measure_modes
 from benchmarks.voice_run import measure
-from benchmarks.voice_tally import summary
-from tests.support.voice_server.modes import MODES
 
 ROUNDS = {1: 16, 5: 6, 20: 4}
 """How many rounds are measured with each number of guilds."""
@@ -39,8 +31,6 @@ TARGETS = (
 def main() -> None:
     """Measure, and print a table; with --json, print one JSON object after it."""
     options = _options()
-    if options.modes is not None:
-        sys.exit(_measure_modes(options))
     runs = {guilds: _in_new_process(guilds, ROUNDS[guilds]) for guilds in options.guilds}
     report = {
         "machine": describe_machine(),
@@ -66,35 +56,8 @@ def _options() -> argparse.Namespace:
         default=list(ROUNDS),
         help="how many speak at once (default: 1, then 5, then 20)",
     )
-    parser.add_argument(
-        "--modes",
-        nargs="*",
-        choices=MODES,
-        metavar="MODE",
-        help="run faults, healthy lines and the storm in these modes of the server (default: all)",
-    )
-    parser.add_argument(
-        "--minutes", type=float, default=10.0, help="how long healthy lines last (default: 10)"
-    )
-    parser.add_argument(
-        "--storm-minutes", type=float, default=10.0, help="how long the storm lasts (default: 10)"
-    )
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     return parser.parse_args()
-
-
-def _measure_modes(options: argparse.Namespace) -> int:
-    """Run everything in the chosen modes, and print a table; return 1 if anything is wrong."""
-    tallies = measure_modes(
-        modes=options.modes or list(MODES),
-        minutes=options.minutes,
-        storm_minutes=options.storm_minutes,
-        say=lambda words: print(words, file=sys.stderr, flush=True),  # noqa: T201 - as above
-    )
-    print(f"{describe_machine()}\n\n{summary(tallies)}")  # noqa: T201 - as above
-    if options.json:
-        print(json.dumps({mode: asdict(tally) for mode, tally in tallies.items()}))  # noqa: T201
-    return 0 if all(tally.is_good for tally in tallies.values()) else 1
 
 
 def _in_new_process(guilds: int, rounds: int) -> dict[str, float]:

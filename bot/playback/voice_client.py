@@ -9,7 +9,6 @@ discord.py has changed any of it.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from discord.voice_state import ConnectionFlowState, VoiceConnectionState
 from bot.playback.pings import Kind, PingTracker, kind_of
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from discord.types.voice import GuildVoiceState, VoiceServerUpdate

@@ -246,7 +246,6 @@ async def connect(
         voice_class: Of the voice client.
         on_leaving: As for `VoiceClient`.
     """
-
     created: list[VoiceClient] = []
 
     def create(bot: discord.Client, where: discord.abc.Connectable) -> Any:
