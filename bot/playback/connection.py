@@ -70,6 +70,7 @@ class Connection:
         self._wanted: int | None = None  # the id of the channel that the bot should be in
         self._link: VoiceLink | None = None
         self._session: discord.Guild | None = None  # the guild as it was when the bot last joined
+        self._speaks_in: tuple[VoiceLink | None, int | None] = (None, None)  # asked to, on a stage
         self._departures = Departures()
         self._is_removed = False
         self._has_arrived = False  # in a channel, by the main gateway's last news
@@ -120,6 +121,7 @@ class Connection:
             if self._wanted != channel.id or state is not LinkState.CONNECTED:
                 self._wanted = channel.id
                 await self._establish(JOIN_WITHIN_SECONDS, Reason.NO_VOICE_CONNECTION, anew=True)
+            self._speaks_in = self._link, self._wanted
         return await become_speaker(channel)
 
     async def working_link(self) -> VoiceLink:
@@ -128,10 +130,10 @@ class Connection:
         Raises `Refusal` if the bot was disconnected, or could not join again.
         """
         async with self._lock:
-            before = self._link, self._wanted
             link = await self._establish(REPAIR_WITHIN_SECONDS, Reason.VOICE_CONNECTION_LOST)
             self._follow()
-            if self.channel is not None and before != (self._link, self._wanted):
+            if self.channel is not None and self._speaks_in != (link, self._wanted):
+                self._speaks_in = link, self._wanted
                 await become_speaker(self.channel)
             return link
 
@@ -231,9 +233,7 @@ class Connection:
                 if time.monotonic() > waits_until:
                     raise await self._give_up(Reason.VOICE_CONNECTION_LOST)
             elif state is LinkState.LOST and not is_sure:
-                is_sure = (
-                    True  # the news that a moderator did it may be on its way inside discord.py
-                )
+                is_sure = True  # next time: the news of a moderator may be on its way here
             elif state is not LinkState.CHANGING:
                 return state
             await asyncio.sleep(POLL_SECONDS)
@@ -253,8 +253,10 @@ class Connection:
         deadline = time.monotonic() + seconds
         pause = 0.0
         while True:
-            state = LinkState.LOST if anew else await self._settle()
-            anew = False
+            if anew:
+                anew, self._is_removed, state = False, False, LinkState.LOST
+            else:
+                state = await self._settle()
             if state is LinkState.REMOVED:
                 raise await self._give_up(Reason.DISCONNECTED)
             if state is LinkState.BARRED:

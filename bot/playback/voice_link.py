@@ -37,7 +37,7 @@ CONNECT_SECONDS = 10.0
 """discord.py's timeout for a handshake, and for the news of the next server after close code 4014.
 Longer than `link_state.SECONDS_TO_CHANGE`, so that discord.py does not give up first."""
 
-DISCONNECT_SECONDS = 3.0
+DISCONNECT_SECONDS = 2.0
 SECONDS_TO_BE_ALONE = 5.0
 """How long to wait for a key after a handshake even if the main gateway shows nobody else. Its news
 and the voice server's come apart, and speech without a key could not be understood."""
