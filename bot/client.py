@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import discord
@@ -15,6 +16,7 @@ from bot.interface.delivery import DISCORD_FAILURES
 from bot.interface.errors import TimbreCommandTree
 from bot.interface.reply import Replies, Reply
 from bot.playback.players import GuildPlayers
+from bot.playback.voice_client import VoiceClient
 from bot.speech import open_backend
 from bot.studio import Studio
 from bot.voices.database import open_database
@@ -41,7 +43,7 @@ class VoiceBot(commands.AutoShardedBot):
     Args:
         settings: What the operator decided.
         speech: Where speech comes from; by default what the settings name.
-        voice_class: What connects to voice channels.
+        voice_class: What connects to voice channels; by default discord.py's client, extended.
 
     Attributes:
         settings: What the operator decided.
@@ -61,7 +63,7 @@ class VoiceBot(commands.AutoShardedBot):
         settings: Settings,
         *,
         speech: SpeechBackend | None = None,
-        voice_class: Callable[..., Any] = discord.VoiceClient,
+        voice_class: Callable[..., Any] | None = None,
     ) -> None:
         intents = discord.Intents.none()
         intents.guilds = True
@@ -83,7 +85,9 @@ class VoiceBot(commands.AutoShardedBot):
             cold_start=lambda: self.studio.cold_start(),  # noqa: PLW0108 - there is no studio yet
         )
         self.players = GuildPlayers(
-            self, idle_seconds=settings.voice_idle_minutes * 60, voice_class=voice_class
+            self,
+            idle_seconds=settings.voice_idle_minutes * 60,
+            voice_class=voice_class or partial(VoiceClient, trace=settings.voice_trace),
         )
         self.command_ids: dict[str, int] = {}
         self._speech = speech

@@ -77,6 +77,7 @@ class Reason(StrEnum):
     NO_VOICE_CONNECTION = "no voice connection"
     VOICE_CONNECTION_LOST = "voice connection lost"
     CANNOT_BE_HEARD = "cannot be heard"
+    PARTLY_UNHEARD = "partly unheard"
     PLAYER_FAILED = "player failed"
     PLAYER_RESTARTING = "player restarting"
     OWN_QUEUE_FULL = "own queue full"  # limit

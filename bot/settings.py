@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     max_voices_per_user: Annotated[int, Field(ge=1, le=1000)] = 50
     max_parallel_uploads: Annotated[int, Field(ge=1, le=64)] = 2
     voice_idle_minutes: Annotated[float, Field(ge=0.1, le=1440)] = 5
+    voice_trace: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
 

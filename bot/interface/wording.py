@@ -181,6 +181,10 @@ REFUSALS: dict[Reason, str] = {
         "Nobody could hear me: I'm muted, or not a speaker on the stage. "
         "Ask a moderator to let me speak, then try again."
     ),
+    Reason.PARTLY_UNHEARD: (
+        "The connection dropped while I was speaking, so part of it may not have been heard. "
+        "If something was missed, please use `/say` again."
+    ),
     Reason.PLAYER_FAILED: (
         "Something broke on my side while I was speaking. Please try again in a minute."
     ),

@@ -1,10 +1,14 @@
-"""The bot's connection to a voice channel of one guild: join, repair, follow moves, leave."""
+"""The bot's connection to the voice channels of one guild: join, repair, follow moves, leave.
+
+`link_state.py` describes the states that a connection can be in. This file finds out the facts, and
+acts on the state.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import contextmanager
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import discord
@@ -12,46 +16,49 @@ import structlog
 
 from bot.errors import Reason, Refusal
 from bot.playback import voice_link
+from bot.playback.link_state import RATE_LIMITED, Departures, Facts, LinkState, judge
 from bot.playback.opus import load_opus
 from bot.playback.permissions import VOICE_ERRORS, VocalChannel, become_speaker, check_can_speak_in
-from bot.playback.voice_link import CONNECT_SECONDS, DISCONNECT_SECONDS, Fault, VoiceLink
+from bot.playback.voice_link import VoiceLink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from bot.errors import Note
 
 log = structlog.get_logger(__name__)
 
-JOIN_WITHIN_SECONDS = 10.0
-REPAIR_WITHIN_SECONDS = 30.0
+JOIN_WITHIN_SECONDS = 20.0
+REPAIR_WITHIN_SECONDS = 45.0
 """How long connecting is retried: when a member calls the bot, and after a lost connection."""
 
-SETTLE_SECONDS = 1.5
-"""How long to wait for discord.py to complete a move, which takes some 20 ms."""
+GATEWAY_WITHIN_SECONDS = 30.0
+"""How long to wait for the main gateway to come back, and to send the guild."""
 
-KEY_SECONDS = 1.5
+KEY_WITHIN_SECONDS = 15.0
+"""How long to wait until the others in the channel can decrypt speech. Then the bot joins again."""
+
+LEAVE_WITHIN_SECONDS = 2.0
+GONE_WITHIN_SECONDS = 5.0
+"""How long to wait until Discord shows the bot in no channel: to stay out, and to join again."""
+
 POLL_SECONDS = 0.02
 AUDIBLE_WITHIN_SECONDS = 120.0
 FIRST_SECONDS_BETWEEN_TRIES = 0.5
 MAX_SECONDS_BETWEEN_TRIES = 8.0
 
-# https://discord.com/developers/docs/topics/opcodes-and-status-codes#voice
-RATE_LIMITED = 4021
-KICK_CODES = {None, 1000, 4014, 4022}
-"""The websocket's close codes after a moderator disconnected the bot; None while it is open."""
-
 
 class Connection:
     """Keeps the bot in one of a guild's voice channels, until it should leave.
 
-    discord.py's own reconnecting is switched off. After a drop it sleeps before it reconnects. A
-    connection made in the meantime would compete with its connection for the channel.
+    discord.py's own reconnecting is switched off (2.7.1, `VoiceConnectionState._poll_voice_ws`).
+    After a drop it sleeps before it connects again, and goes on sending speech to the dead session
+    meanwhile. Moves of the call are left to discord.py.
 
     Args:
         client: The bot.
         guild_id: The guild.
-        voice_class: The class of voice clients: `discord.VoiceClient`, or the demo's.
+        voice_class: The class of voice clients: `voice_client.VoiceClient`, or the demo's.
     """
 
     def __init__(
@@ -62,8 +69,12 @@ class Connection:
         self._voice_class = voice_class
         self._wanted: int | None = None  # the id of the channel that the bot should be in
         self._link: VoiceLink | None = None
-        self._kick = KickDetector(patience=CONNECT_SECONDS)
-        self._servers_echo = False
+        self._session: discord.Guild | None = None  # the guild as it was when the bot last joined
+        self._speaks_in: tuple[VoiceLink | None, int | None] = (None, None)  # asked to, on a stage
+        self._departures = Departures()
+        self._is_removed = False
+        self._has_arrived = False  # in a channel, by the main gateway's last news
+        self._is_connecting = False
         self._lock = asyncio.Lock()
 
     @property
@@ -82,239 +93,260 @@ class Connection:
 
     @property
     def is_well(self) -> bool:
-        """Whether there is a link without any known fault."""
-        return self._link is not None and self._link.trouble() is None
+        """Whether speech can be sent."""
+        return self.state is LinkState.CONNECTED
 
     @property
     def is_audible(self) -> bool:
         """Whether the bot is neither muted by a moderator nor in a stage's audience."""
-        state = self.guild.me.voice
+        state = self._shown
         return state is None or not (state.mute or state.suppress)
+
+    @property
+    def state(self) -> LinkState:
+        """The connection's state. Without any connection it is LOST, or WAITING for the gateway."""
+        return judge(self._facts())
 
     async def join(self, channel: VocalChannel) -> Note | None:
         """Join a channel, and become a speaker if it is a stage.
 
         Returns a note for the member who called the bot, if there is one. Raises `Refusal`.
         """
-        check_can_speak_in(channel)
-        load_opus()
         async with self._lock:
-            if not self.is_well:
-                await self._settle()
-            if self._wanted != channel.id or not self.is_well:
+            state = await self._settle()
+            known = self._client.get_channel(channel.id)  # as the main gateway has last sent it
+            channel = known if isinstance(known, VocalChannel) else channel
+            check_can_speak_in(channel)
+            load_opus()
+            if self._wanted != channel.id or state is not LinkState.CONNECTED:
                 self._wanted = channel.id
-                await self._connect_within(JOIN_WITHIN_SECONDS, Reason.NO_VOICE_CONNECTION)
+                await self._establish(JOIN_WITHIN_SECONDS, Reason.NO_VOICE_CONNECTION, anew=True)
+            self._speaks_in = self._link, self._wanted
         return await become_speaker(channel)
 
     async def working_link(self) -> VoiceLink:
-        """Return a working link. If the link is broken, reconnect first.
+        """Return a link that can be played on. If the connection is lost, join again first.
 
-        Raises `Refusal` if the bot was disconnected, or reconnecting failed.
+        Raises `Refusal` if the bot was disconnected, or could not join again.
         """
         async with self._lock:
-            before = self._link, self._wanted
-            if not self.is_well:
-                await self._settle()
-            if not self.is_well:
-                await self._connect_within(REPAIR_WITHIN_SECONDS, Reason.VOICE_CONNECTION_LOST)
-            assert self._link is not None  # noqa: S101 - `_connect_within` raises otherwise
-            self._follow_move()
-            if self.channel is not None and before != (self._link, self._wanted):
+            link = await self._establish(REPAIR_WITHIN_SECONDS, Reason.VOICE_CONNECTION_LOST)
+            self._follow()
+            if self.channel is not None and self._speaks_in != (link, self._wanted):
+                self._speaks_in = link, self._wanted
                 await become_speaker(self.channel)
-            return self._link
+            return link
+
+    async def join_again(self) -> None:
+        """Leave the channel and join it again. Raises `Refusal` if that fails."""
+        async with self._lock:
+            await self._establish(REPAIR_WITHIN_SECONDS, Reason.VOICE_CONNECTION_LOST, anew=True)
 
     async def until_audible(self, *, unless: Callable[[], bool]) -> None:
         """Wait while the bot is muted or in a stage's audience, or until `unless` is true.
 
         Raises `Refusal` if that takes too long.
         """
-        await _until(lambda: self.is_audible or unless(), within=AUDIBLE_WITHIN_SECONDS)
-        if not self.is_audible and not unless():
+        if not await _until(lambda: self.is_audible or unless(), within=AUDIBLE_WITHIN_SECONDS):
             raise Refusal(Reason.CANNOT_BE_HEARD)
 
     async def give_up(self) -> Refusal:
         """Leave the channel after several failed links in a row; return the error to raise."""
         async with self._lock:
-            refusal = await self._give_up(Reason.VOICE_CONNECTION_LOST)
-            self._servers_echo = False  # maybe the links worked, and servers no longer echo
-            return refusal
+            return await self._give_up(Reason.VOICE_CONNECTION_LOST)
 
     def own_voice_state_changed(self, *, left: bool) -> None:
-        """Record that Discord shows the bot in a channel, or in none if it has left."""
-        if left:
-            self._kick.shown_in_no_channel(self._link.close_code if self._link else None)
-        else:
-            self._kick.shown_in_channel()
+        """Take in that Discord shows the bot in a channel, or in none if it has left."""
+        if not left:
+            self._has_arrived = True
+            self._departures.arrive()
+            if self._link is not None:
+                self._follow()
+            return
+        was_there, self._has_arrived = self._has_arrived, False
+        if self._departures.confirm(time.monotonic()) or not was_there:
+            return
+        if self._is_connecting or (self._link is not None and not self._facts().has_failed):
+            self._is_removed = True
 
     async def leave(self) -> None:
-        """Leave the channel, if there is one, and do not reconnect."""
+        """Leave the channel, if there is one, and do not join again."""
         self._wanted = None
         async with self._lock:
-            await self._disconnect()
+            await self._disconnect(within=LEAVE_WITHIN_SECONDS)
 
-    def _follow_move(self) -> None:
-        """If a moderator has moved the bot, make the new channel the wanted one."""
-        if self._link is not None and self._link.client.channel is not None:
-            self._wanted = self._link.client.channel.id
+    @property
+    def _shown(self) -> discord.VoiceState | None:
+        """Where the main gateway shows the bot; None if in no channel, or if it does not know."""
+        guild = self._client.get_guild(self._guild_id)
+        me: discord.Member | None = guild.me if guild is not None else None  # None in a stub
+        return me.voice if me is not None else None
 
-    async def _settle(self) -> None:
-        """Wait for discord.py to complete a move. Raises `Refusal` if the bot was disconnected."""
-        link = self._link
+    @property
+    def _knows_guild(self) -> bool:
+        """Whether the main gateway is open and has sent the guild. Raises as `guild` does."""
+        guild = self.guild
+        me: discord.Member | None = guild.me
+        if me is None or guild.unavailable:
+            return False
+        shards: Any = getattr(self._client, "shards", {})
+        shard = shards.get(guild.shard_id)
+        return shard is None or not shard.is_closed()
+
+    def _facts(self) -> Facts:
+        link, guild = self._link, self.guild
         if link is None:
-            return
-        await _until(lambda: not _is_unsettled(link), within=SETTLE_SECONDS)
-        if self.is_well:
-            await self._until_decryptable(link)
-            return
-        code = link.close_code
-        if self._kick.happened or code == RATE_LIMITED:
-            log.info("disconnected from voice", guild=self._guild_id, code=code)
-            raise await self._give_up(
-                Reason.VOICE_RATE_LIMITED if code == RATE_LIMITED else Reason.DISCONNECTED
+            return Facts(
+                is_removed=self._is_removed, knows_guild=self._knows_guild, is_current=False
             )
-        log.warning("voice link lost", guild=self._guild_id, code=code)
-        self._follow_move()
+        current: object = link.client
+        return Facts(
+            is_removed=self._is_removed,
+            knows_guild=self._knows_guild,
+            same_session=guild is self._session,
+            is_shown=self._shown is not None,
+            is_current=guild.voice_client is current,
+            is_connected=link.client.is_connected(),
+            is_moving=link.is_moving,
+            close_code=link.close_code,
+            unchanged_seconds=link.unchanged_seconds,
+            unanswered_seconds=link.unanswered_seconds,
+        )
 
-    async def _connect_within(self, seconds: float, otherwise: Reason) -> None:
-        """Connect to the wanted channel, and retry for this many seconds.
+    def _follow(self) -> None:
+        """If a moderator has moved the bot, make the new channel the wanted one."""
+        shown = self._shown
+        if shown is not None and shown.channel is not None:
+            self._wanted = shown.channel.id
+
+    async def _settle(self) -> LinkState:
+        """Wait until the connection is neither CHANGING nor WAITING; return its state then.
+
+        Raises `Refusal` if the main gateway stays away.
+        """
+        waits_until: float | None = None
+        is_sure = self._link is None
+        while True:
+            state = self.state
+            if state is LinkState.WAITING:
+                waits_until = waits_until or time.monotonic() + GATEWAY_WITHIN_SECONDS
+                if time.monotonic() > waits_until:
+                    raise await self._give_up(Reason.VOICE_CONNECTION_LOST)
+            elif state is LinkState.LOST and not is_sure:
+                is_sure = True  # next time: the news of a moderator may be on its way here
+            elif state is not LinkState.CHANGING:
+                return state
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _establish(
+        self, seconds: float, otherwise: Reason, *, anew: bool = False
+    ) -> VoiceLink:
+        """Return a link on which speech is sent and understood; retry for so many seconds.
 
         Raises `Refusal`, with the reason `otherwise` if no more specific reason is known.
+
+        Args:
+            seconds: After that, no further try begins.
+            otherwise: The reason.
+            anew: Leave first, whatever the state.
         """
         deadline = time.monotonic() + seconds
-        pause = FIRST_SECONDS_BETWEEN_TRIES
-        await self._disconnect()
-        while not await self._connect():
-            if time.monotonic() + pause > deadline:
+        pause = 0.0
+        while True:
+            if anew:
+                anew, self._is_removed, state = False, False, LinkState.LOST
+            else:
+                state = await self._settle()
+            if state is LinkState.REMOVED:
+                raise await self._give_up(Reason.DISCONNECTED)
+            if state is LinkState.BARRED:
+                raise await self._give_up(Reason.VOICE_RATE_LIMITED)
+            link = self._link
+            if state is LinkState.CONNECTED and link is not None:
+                if link.is_understood:
+                    return link
+                if await _until(
+                    lambda: link.is_understood or not self.is_well,  # noqa: B023 - awaited here
+                    within=KEY_WITHIN_SECONDS,
+                ):
+                    continue
+            if pause and time.monotonic() + pause > deadline:
                 raise await self._give_up(otherwise)
+            log.info("connecting to voice", guild=self._guild_id, state=state.name)
+            await self._disconnect(within=GONE_WITHIN_SECONDS)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, MAX_SECONDS_BETWEEN_TRIES)
+            pause = min(2 * pause, MAX_SECONDS_BETWEEN_TRIES) or FIRST_SECONDS_BETWEEN_TRIES
+            if await self._settle() is LinkState.LOST:
+                await self._connect()
 
-    async def _connect(self) -> bool:
-        """Try once to make a link to the wanted channel; return whether that worked.
+    async def _connect(self) -> None:
+        """Try once to make a link to the wanted channel.
 
-        Raises `Refusal` if the channel does not exist, or the bot was disconnected or rate limited.
+        Raises `Refusal` if the channel does not exist, or the bot is rate limited.
         """
         channel = self.channel
         if channel is None:
             raise await self._give_up(Reason.DISCONNECTED)
+        if self.guild is not self._session:
+            self._departures.forget()
+        self._session = self.guild
+        self._departures.join()
+        self._is_removed = False
+        self._is_connecting = True
         try:
-            with self._kick.while_connecting():
-                client = await voice_link.connect(channel, self._voice_class)
+            client = await voice_link.connect(
+                channel, self._voice_class, on_leaving=self._asked_to_leave
+            )
         except VOICE_ERRORS as error:
             log.warning("no voice connection", guild=self._guild_id, reason=repr(error))
             if isinstance(error, discord.ConnectionClosed) and error.code == RATE_LIMITED:
                 raise await self._give_up(Reason.VOICE_RATE_LIMITED) from error
-            if self._kick.happened:
-                raise await self._give_up(Reason.DISCONNECTED) from error
-            shown = self.guild.me.voice
-            if self._kick.has_arrived and shown is not None and shown.channel is not None:
-                self._wanted = shown.channel.id  # a moderator may have moved the bot
-            await self._disconnect()
-            return False
-        current: object = client
-        link = self._link = VoiceLink(
-            client,
-            is_current=lambda: self.guild.voice_client is current,
-            echo_expected=self._servers_echo,
-        )
-        if self._kick.happened:
-            raise await self._give_up(Reason.DISCONNECTED)
-        if not client.is_connected():  # discord.py may give up without raising
-            await self._disconnect()
-            return False
-        await self._until_decryptable(link)
-        return True
+            if not self._is_removed:
+                self._follow()
+        else:
+            if client.is_connected():  # discord.py may give up without raising
+                self._link = VoiceLink(client)
+        finally:
+            self._is_connecting = False
 
-    async def _until_decryptable(self, link: VoiceLink) -> None:
-        """Wait until the others in the channel can decrypt speech, if there are others."""
-        channel = link.client.channel
-        if channel is not None and len(channel.voice_states) > 1:
-            await _until(lambda: link.is_decryptable, within=KEY_SECONDS)
+    def _asked_to_leave(self) -> bool:
+        """Record a request to leave; return whether Discord will confirm it."""
+        return self._departures.ask(time.monotonic(), is_shown=self._shown is not None)
 
     async def _give_up(self, reason: Reason) -> Refusal:
-        """Leave the channel, and do not reconnect; return the error to raise."""
-        await self._disconnect()
+        """Leave the channel, and do not join again; return the error to raise."""
+        log.info("stays out of voice", guild=self._guild_id, reason=str(reason))
+        await self._disconnect(within=LEAVE_WITHIN_SECONDS)
         self._wanted = None
+        self._is_removed = False
         return Refusal(reason)
 
-    async def _disconnect(self) -> None:
+    async def _disconnect(self, *, within: float) -> None:
         """End the connection, if there is one, and wait until Discord shows the bot in no channel.
 
         Without the wait, Discord's late event for leaving would end the next connection.
         """
         link, self._link = self._link, None
         if link is not None:
-            self._servers_echo = link.next_should_echo
             link.close()
         guild = self._client.get_guild(self._guild_id)
         if guild is None:
             return
-        client: Any = guild.voice_client or (link.client if link is not None else None)
-        voice_link.cancel_reconnect(client)
-        if client is not None and (client is guild.voice_client or client.is_connected()):
+        client: Any = guild.voice_client
+        if client is not None:
+            self._asked_to_leave()
             await voice_link.disconnect(client)
-        else:  # discord.py has already disconnected, without waiting for Discord
-            await _until(lambda: guild.me.voice is None, within=DISCONNECT_SECONDS)
-        if guild.me.voice is not None:
-            await guild.change_voice_state(channel=None)
+        if not await _until(lambda: self._shown is None, within=within):
+            self._asked_to_leave()
+            with suppress(*VOICE_ERRORS):  # the main gateway is away
+                await guild.change_voice_state(channel=None)
 
 
-class KickDetector:
-    """Tells whether a moderator disconnected the bot, or its connection failed.
-
-    Discord shows the bot in no channel in both cases. The events before that tell them apart.
-
-    Args:
-        patience: The seconds after which discord.py gives up connecting, and leaves the channel.
-
-    Attributes:
-        happened: Whether a moderator has disconnected the bot since it last began to connect.
-        has_arrived: Whether Discord has shown the bot in a channel since then.
-    """
-
-    def __init__(self, *, patience: float) -> None:
-        self.happened = False
-        self.has_arrived = False
-        self._patience = patience
-        self._connecting_since: float | None = None
-
-    @contextmanager
-    def while_connecting(self) -> Iterator[None]:
-        """Reset, and record that discord.py is connecting while this block runs."""
-        self.happened = self.has_arrived = False
-        self._connecting_since = time.monotonic()
-        try:
-            yield
-        finally:
-            self._connecting_since = None
-
-    def shown_in_channel(self) -> None:
-        """Record that Discord shows the bot in a channel."""
-        self.has_arrived = True
-
-    def shown_in_no_channel(self, close_code: int | None) -> None:
-        """Record that Discord shows the bot in no channel.
-
-        Args:
-            close_code: The close code of the connection's websocket; None while it is open, or if
-                there is none. When a connection fails, discord.py leaves the channel too, but only
-                after the websocket was closed.
-        """
-        if self._connecting_since is None:
-            self.happened |= close_code in KICK_CODES
-        elif self.has_arrived:  # otherwise the event belongs to the previous connection
-            self.happened |= time.monotonic() - self._connecting_since < self._patience
-
-
-def _is_unsettled(link: VoiceLink) -> bool:
-    trouble = link.trouble()
-    return trouble is not None and trouble.fault is Fault.UNSETTLED
-
-
-async def _until(condition: Callable[[], bool], *, within: float) -> None:
-    """Wait until a condition is true, for at most `within` seconds."""
+async def _until(condition: Callable[[], bool], *, within: float) -> bool:
+    """Wait until a condition is true, for at most `within` seconds; return whether it is."""
     deadline = time.perf_counter() + within
     while not condition():
         if time.perf_counter() > deadline:
-            return
+            return False
         await asyncio.sleep(POLL_SECONDS)
+    return True

@@ -146,9 +146,9 @@ class GuildPlayer:
         entry.producer.start(on_end=self._prefetch)
         try:
             await entry.source.until_readable()
-            if entry.source.length:
-                await play_out(entry.source, self.connection)
-            entry.end(entry.producer.error)
+            is_complete = not entry.source.length or await play_out(entry.source, self.connection)
+            unheard = None if is_complete else Refusal(Reason.PARTLY_UNHEARD)
+            entry.end(entry.producer.error or unheard)
         except Refusal as lost:
             entry.end(lost)
             raise

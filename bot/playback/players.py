@@ -6,7 +6,6 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-import discord
 import structlog
 from discord.ext import tasks
 
@@ -14,9 +13,12 @@ from bot.errors import Reason, Refusal
 from bot.playback.connection import Connection
 from bot.playback.permissions import VocalChannel, people_in
 from bot.playback.player import GuildPlayer
+from bot.playback.voice_client import VoiceClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    import discord
 
     from bot.errors import Note
 
@@ -40,7 +42,7 @@ class GuildPlayers:
         client: discord.Client,
         *,
         idle_seconds: float,
-        voice_class: Callable[..., Any] = discord.VoiceClient,
+        voice_class: Callable[..., Any] = VoiceClient,
     ) -> None:
         self._client = client
         self._idle_seconds = idle_seconds

@@ -1,44 +1,43 @@
-"""Plays one source to its end, and reconnects whenever a voice link breaks."""
+"""Plays one source to its end, and goes on with it whenever the connection was interrupted."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from bisect import bisect_right
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import discord
 import structlog
 
+from bot.playback.heard import HeardRecord
 from bot.playback.source import BYTES_PER_SECOND
 
 if TYPE_CHECKING:
     from bot.playback.connection import Connection
     from bot.playback.source import SpeechSource
-    from bot.playback.voice_link import Trouble, VoiceLink
+    from bot.playback.voice_link import VoiceLink
 
 log = structlog.get_logger(__name__)
 
 CHECK_SECONDS = 0.1
-REMEMBERED_CHECKS = 120
 
 LOSS_WORTH_REPEATING_SECONDS = 0.25
 """If less than this was lost at the end of the speech, it is not repeated."""
 
 PROGRESS_SECONDS = 0.25
-"""A link that played no more than this counts as futile, because maybe none of it arrived."""
+"""A try that played no more than this counts as futile."""
 
 MAX_FUTILE_TRIES = 4
-"""After this many futile links in a row, the bot leaves the channel."""
+"""After this many futile tries in a row, the bot leaves the channel."""
 
 
-async def play_out(source: SpeechSource, connection: Connection) -> None:
-    """Play a source until it is drained. When a link breaks, repeat the speech that was lost.
+async def play_out(source: SpeechSource, connection: Connection) -> bool:
+    """Play a source until it is drained; return whether all of it was heard, as far as is known.
 
-    Raises `Refusal` if the bot was disconnected, or reconnecting failed.
+    Raises `Refusal` if the bot was disconnected, or could not join again.
     """
+    playout = _Playout(source, connection)
     futile_tries = 0
     while not source.drained:
         if futile_tries == MAX_FUTILE_TRIES:
@@ -46,80 +45,102 @@ async def play_out(source: SpeechSource, connection: Connection) -> None:
         link = await connection.working_link()
         if not connection.is_audible:
             await connection.until_audible(unless=lambda: source.drained)
-            continue  # the link may have broken in the meantime
-        source.resume()
-        began_at = source.position
-        futile_tries += 1
-        try:
-            ended = link.play(source)
-        except discord.ClientException as error:  # the link broke after `working_link`
-            log.debug("could not begin to play", reason=repr(error))
+            continue  # the connection may have been lost in the meantime
+        if await playout.joins_again(link):
             continue
-        try:
-            await _Monitor(source, link, connection, ended).until_over()
-        finally:
-            link.stop()
+        began_at = source.position
+        await playout.play_over(link)
         if (source.position - began_at) / BYTES_PER_SECOND > PROGRESS_SECONDS:
             futile_tries = 0
+        else:
+            futile_tries += 1
+    return playout.is_complete
 
 
-class _Monitor:
-    """Checks a link ten times a second while it plays a source.
+class _Playout:
+    """Plays one source over one connection after another.
 
-    Each check without trouble records the time and the source's position. When there is trouble,
-    the source is rewound to its position at the last of these checks. If speech is known to have
-    arrived only up to an earlier time, it is rewound to that.
+    Ten times a second it notes the position, as long as the connection works. When it no longer
+    does, the source goes back to the last note, or to what is known to have arrived.
+
+    Attributes:
+        is_complete: All that was played has been heard, as far as is known.
     """
 
-    def __init__(
-        self, source: SpeechSource, link: VoiceLink, connection: Connection, ended: asyncio.Event
-    ) -> None:
+    def __init__(self, source: SpeechSource, connection: Connection) -> None:
+        self.is_complete = True
+        self._may_join_again = True
         self._source = source
-        self._link = link
         self._connection = connection
-        self._ended = ended
-        self._checks: deque[tuple[float, int]] = deque(maxlen=REMEMBERED_CHECKS)
-        self._record()
 
-    async def until_over(self) -> None:
-        """Wait until the player ends or the link has trouble. Then rewind if speech was lost."""
-        trouble: Trouble | None = None
-        while not await self._player_ends(within=CHECK_SECONDS):
-            trouble = self._link.trouble()
-            if trouble is not None or self._link.was_interrupted or not self._connection.is_audible:
-                break
-            self._record()
-        if self._ended.is_set():
-            trouble = await self._trouble_at_the_end()
-            if trouble is None and self._source.drained and not self._link.was_interrupted:
-                return
-        since = trouble.since if trouble is not None else None
-        bounds = (self._checks[-1][0], since, self._link.arrived_until)
-        self._rewind_to(min(moment for moment in bounds if moment is not None))
+    async def joins_again(self, link: VoiceLink) -> bool:
+        """Make a new connection if the server no longer answers pings; return whether it was so.
 
-    def _record(self) -> None:
-        self._checks.append((time.perf_counter(), self._source.position))
+        That happens once for each source, because such a server may hear the bot all the same.
+        """
+        if not self._should_join_again(link):
+            return False
+        self._may_join_again = False
+        log.info("the voice server no longer answers pings")
+        await self._connection.join_again()
+        return True
 
-    async def _trouble_at_the_end(self) -> Trouble | None:
-        """Return the trouble because of which the last seconds were lost, if there was any."""
-        trouble = self._link.trouble()
-        if trouble is None and self._source.drained and not await self._link.answers():
-            trouble = self._link.trouble()
-        return trouble
-
-    def _rewind_to(self, moment: float) -> None:
-        """Pause the source, and rewind it to its position at a moment."""
-        index = max(0, bisect_right(self._checks, moment, key=lambda check: check[0]) - 1)
-        position = self._checks[index][1]
-        lost = (self._source.position - position) / BYTES_PER_SECOND
-        if self._source.drained and lost < LOSS_WORTH_REPEATING_SECONDS:
+    async def play_over(self, link: VoiceLink) -> None:
+        """Play until the source is drained or the connection is interrupted."""
+        self._source.start()
+        record = HeardRecord()
+        record.note(time.perf_counter(), self._source.position)
+        try:
+            ended = link.play(self._source)
+        except discord.ClientException as error:  # the connection was lost just now
+            log.debug("could not begin to play", reason=repr(error))
             return
-        log.info("speech was interrupted", seconds_to_repeat=round(lost, 2))
-        self._source.pause()
-        self._source.rewind(position)
+        try:
+            while not await _is_set(ended, within=CHECK_SECONDS):
+                if not self._is_heard_over(link) or self._should_join_again(link):
+                    break
+                self.is_complete &= not link.is_doubtful
+                record.note(time.perf_counter(), self._source.position)
+            if self._source.drained:
+                await link.until_answered(unless=lambda: not self._is_heard_over(link))
+            if (
+                not self._source.drained
+                or not self._is_heard_over(link)
+                or self._should_join_again(link)
+            ):
+                self._go_back(record, link.proven_until)
+            elif link.is_out_of_reach:
+                self.is_complete = False
+        finally:
+            link.stop()
 
-    async def _player_ends(self, *, within: float) -> bool:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(within):
-                await self._ended.wait()
-        return self._ended.is_set()
+    def _is_heard_over(self, link: VoiceLink) -> bool:
+        """Whether speech arrives and is understood, as far as Discord tells."""
+        return (
+            self._connection.is_well
+            and self._connection.is_audible
+            and link.is_understood
+            and not link.has_moved
+            and not link.is_stuck
+        )
+
+    def _should_join_again(self, link: VoiceLink) -> bool:
+        return self._may_join_again and link.is_out_of_reach
+
+    def _go_back(self, record: HeardRecord, proven_until: float | None) -> None:
+        """Go back to what was heard."""
+        restart = record.restart(proven_until)
+        self.is_complete &= restart.is_complete
+        seconds = (self._source.position - restart.position) / BYTES_PER_SECOND
+        if self._source.drained and seconds < LOSS_WORTH_REPEATING_SECONDS:
+            return
+        log.info("speech was interrupted", seconds_to_repeat=round(seconds, 2))
+        self._source.pause()
+        self._source.rewind(restart.position)
+
+
+async def _is_set(event: asyncio.Event, *, within: float) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within):
+            await event.wait()
+    return event.is_set()

@@ -16,6 +16,8 @@ BYTES_PER_SECOND = DISCORD_SAMPLE_RATE * 2 * 2
 FRAME_BYTES = discord.opus.Encoder.FRAME_SIZE
 """20 ms of 48 kHz stereo s16le: one Opus frame."""
 
+FRAME_SECONDS = 0.02
+
 PREBUFFER_SECONDS = 0.12
 """Playback starts once this much is buffered. With less, the buffer is often empty before the next
 chunk comes."""
@@ -27,7 +29,11 @@ START_WITHIN_SECONDS = 0.15
 """The start waits no longer than this for the prebuffer to fill. The engine's first chunk has about
 0.1 s, because the watermark holds the rest back. Its second chunk follows four frames later."""
 
-KEPT_SECONDS = 8.0
+LEAD_SECONDS = 0.2
+"""Silence before speech on each connection, because some clients clip the first 0.1 to 0.2 s of a
+stream. The prebuffer fills meanwhile."""
+
+KEPT_SECONDS = 4.0
 """How much speech is kept after it was read, so that it can be repeated if it was lost."""
 
 _FADE_BYTES = BYTES_PER_SECOND // 200
@@ -56,6 +62,7 @@ class SpeechSource(discord.AudioSource):
         self._next = 0  # the index in `_pcm` at which the next frame starts
         self._dropped = 0  # the number of bytes that were read and are no longer kept
         self._paused = False
+        self._lead = 0  # how many frames of silence come before speech
         self._flowing = False
         self._after_silence = True
         self._prebuffer = _bytes_in(PREBUFFER_SECONDS)
@@ -117,7 +124,7 @@ class SpeechSource(discord.AudioSource):
             self._fade_out_end()
 
     def pause(self) -> None:
-        """Read silence until `resume`."""
+        """Read silence until `start`."""
         self._paused = True
 
     def rewind(self, position: int) -> None:
@@ -126,10 +133,12 @@ class SpeechSource(discord.AudioSource):
             self._next = min(self._next, max(0, position - self._dropped))
             self._after_silence = True
 
-    def resume(self) -> None:
-        """Read speech again after `pause`."""
-        self._after_silence = True
-        self._paused = False
+    def start(self) -> None:
+        """Begin to be played, or go on after `pause`: with a short silence, then speech."""
+        with self._lock:
+            self._after_silence = True
+            self._lead = round(LEAD_SECONDS / FRAME_SECONDS)
+            self._paused = False
 
     async def until_readable(self) -> None:
         """Wait until there is something to read, or the source is finished."""
@@ -143,6 +152,9 @@ class SpeechSource(discord.AudioSource):
                 return _SILENCE
             if self.drained:
                 return b""
+            if self._lead:
+                self._lead -= 1
+                return _SILENCE
             unread = len(self._pcm) - self._next
             if not self._flowing and not self._may_flow(unread):
                 return _SILENCE

@@ -1,32 +1,22 @@
-"""One connection of discord.py's voice client, with checks whether speech still arrives.
-
-discord.py's `is_connected()` stays true while frames are lost: for up to two seconds after the
-gateway closed the session, for half a minute after close code 4014 or 4015, and for as long as no
-UDP packets come back. The player's `after` is called with None whether speech arrived or was lost.
-So a link checks the websocket, the UDP packets that come back, and whether the player reads frames.
-
-This is the only file that uses private attributes of discord.py's voice client.
-"""
+"""One connection to a voice channel: it plays sources, sends pings, and tells how it is."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Protocol
 
 import discord
 import structlog
 
-from bot.playback.liveness import Liveness
+from bot.playback.link_state import SECONDS_TO_BEAT
 from bot.playback.permissions import VOICE_ERRORS
+from bot.playback.pings import IDLE_SECONDS_BETWEEN_PINGS, SECONDS_BETWEEN_PINGS, SECONDS_TO_DOUBT
+from bot.playback.voice_client import VoiceClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from discord.voice_state import VoiceConnectionState
 
     from bot.playback.permissions import VocalChannel
     from bot.playback.source import SpeechSource
@@ -43,10 +33,16 @@ default of 15 % and error correction, Opus sounds much less clear."""
 SECONDS_WITHOUT_READS = 1.5
 """After this long without a read, the player counts as stuck. It normally reads every 20 ms."""
 
-CONNECT_SECONDS = 6.0
-"""discord.py's timeout for each part of a handshake. The whole handshake may take twice as long."""
+CONNECT_SECONDS = 10.0
+"""discord.py's timeout for a handshake, and for the news of the next server after close code 4014.
+Longer than `link_state.SECONDS_TO_CHANGE`, so that discord.py does not give up first."""
 
 DISCONNECT_SECONDS = 2.0
+SECONDS_TO_BE_ALONE = 5.0
+"""How long to wait for a key after a handshake even if the main gateway shows nobody else. Its news
+and the voice server's come apart, and speech without a key could not be understood."""
+
+POLL_SECONDS = 0.1
 
 
 class VoiceClientLike(Protocol):
@@ -64,93 +60,106 @@ class VoiceClientLike(Protocol):
         """Stop the player, if there is one."""
 
 
-class Fault(Enum):
-    """Why speech does not arrive."""
-
-    GONE = auto()
-    """The connection has ended."""
-    UNSETTLED = auto()
-    """The call is being moved to another server, or the websocket is closed."""
-    SILENT = auto()
-    """No UDP packets come back any more."""
-    STUCK = auto()
-    """The player reads no frames."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """A fault, and the time since when speech may have been lost.
-
-    Attributes:
-        fault: What is wrong.
-        since: The time by `time.perf_counter`; None if the fault began after the last check.
-    """
-
-    fault: Fault
-    since: float | None = None
-
-
 class VoiceLink:
     """A connected voice client, and the player that sends speech through it.
 
     Args:
         client: A voice client that has just connected.
-        is_current: Returns whether this is still the guild's voice client in discord.py.
-        echo_expected: As for `Liveness`.
     """
 
-    def __init__(
-        self,
-        client: VoiceClientLike,
-        *,
-        is_current: Callable[[], bool],
-        echo_expected: bool = False,
-    ) -> None:
+    def __init__(self, client: VoiceClientLike) -> None:
         self.client = client
-        self._is_current = is_current
+        self._inside = client if isinstance(client, VoiceClient) else None  # None: the demo's
+        self._handshakes = 0  # when `play` was called
+        self._played_at = 0.0
         self._player: _PlayerThread | None = None
-        self._liveness = Liveness(_udp_of(client), echo_expected=echo_expected)
-        self._lasting: Trouble | None = None  # a fault that only reconnecting can fix
-
-    @property
-    def next_should_echo(self) -> bool:
-        """Whether echoes of keep-alives should be expected on the next link."""
-        return self._liveness.next_should_echo
-
-    @property
-    def was_interrupted(self) -> bool:
-        """Whether speech was lost since `play`, although it arrives again now."""
-        return self._liveness.gap_since is not None
-
-    @property
-    def arrived_until(self) -> float | None:
-        """The time up to which speech is known to have arrived; None if that is not known."""
-        return self._liveness.arrived_until
-
-    @property
-    def is_decryptable(self) -> bool:
-        """Whether the others in the call can decrypt speech.
-
-        Speech is end-to-end encrypted (DAVE) with a key that they share, except on stages.
-        """
-        if not isinstance(self.client, discord.VoiceClient):
-            return True
-        state = self.client._connection  # noqa: SLF001 - no public way
-        return state.dave_session is None or self.client.voice_privacy_code is not None
+        self._pinging = asyncio.create_task(_ping(self._inside)) if self._inside else None
 
     @property
     def close_code(self) -> int | None:
-        """The code that the voice gateway's websocket was closed with; None while it is open."""
-        if not isinstance(self.client, discord.VoiceClient) or not self.client.ws:
+        """The code that the voice websocket was closed with; None while it is open."""
+        return self._inside.close_code if self._inside is not None else None
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether discord.py waits for the next server, or connects to it."""
+        return self._inside is not None and self._inside.is_moving
+
+    @property
+    def unchanged_seconds(self) -> float:
+        """For how long nothing has happened in discord.py's part of a move."""
+        if self._inside is None:
+            return 0.0
+        return time.perf_counter() - self._inside.changed_at
+
+    @property
+    def unanswered_seconds(self) -> float:
+        """For how long no heartbeat was acknowledged."""
+        if self._inside is None:
+            return 0.0
+        return time.perf_counter() - self._inside.acknowledged_at
+
+    @property
+    def is_understood(self) -> bool:
+        """Whether the others in the channel, if there are any, can decrypt what is sent.
+
+        The player's thread goes by what was true when this was last asked.
+        """
+        if self._inside is None:
+            return True
+        is_alone = len(self._inside.channel.voice_states) <= 1
+        connected_seconds = time.perf_counter() - self._inside.connected_at
+        self._inside.may_be_plain = is_alone and connected_seconds > SECONDS_TO_BE_ALONE
+        return self._inside.may_be_plain or not self._inside.needs_key
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the player takes no frames."""
+        return self._player is not None and self._player.is_stuck()
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether the call has moved to another server since `play`."""
+        return self._inside is not None and self._inside.handshakes != self._handshakes
+
+    @property
+    def is_out_of_reach(self) -> bool:
+        """Whether a server that has answered this connection's pings regularly has stopped."""
+        return self._inside is not None and self._inside.pings.is_missing(time.perf_counter())
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether some of what was sent since `play` may not have arrived."""
+        if self._inside is None:
+            return False
+        now = time.perf_counter()
+        if self._inside.pings.is_answered_regularly:
+            missed, limit = self._inside.pings.missed_seconds(now), SECONDS_TO_DOUBT
+        else:
+            missed, limit = self.unanswered_seconds, SECONDS_TO_BEAT
+        return min(missed, now - self._played_at) >= limit
+
+    @property
+    def proven_until(self) -> float | None:
+        """Until when speech is known to have arrived since `play`; None if nothing is missed.
+
+        The time is one of `time.perf_counter`'s.
+        """
+        if self._inside is None:
             return None
-        websocket: Any = self.client.ws.ws  # an `aiohttp.ClientWebSocketResponse`, if there is one
-        return None if websocket is None else websocket.close_code
+        if self.has_moved:
+            return self._inside.proven_before
+        if self._inside.pings.is_answered_regularly:
+            return self._inside.pings.proven_until(time.perf_counter())
+        return self._inside.acknowledged_at if self.unanswered_seconds > SECONDS_TO_BEAT else None
 
     def play(self, source: SpeechSource) -> asyncio.Event:
         """Start to play a source. The returned event is set when the player ends for any reason."""
         self.stop()
+        if self._inside is not None:
+            self._handshakes = self._inside.handshakes
+        self._played_at = time.perf_counter()
         player = self._player = _PlayerThread(source)
-        self._liveness.start_watching()
         self.client.play(
             source,
             after=player.ended,
@@ -163,32 +172,39 @@ class VoiceLink:
     def stop(self) -> None:
         """Stop the player, if there is one."""
         self._player = None
-        self._liveness.stop_watching()
         self.client.stop()
 
-    def trouble(self) -> Trouble | None:
-        """Return the fault because of which speech does not arrive, if there is one. Cheap."""
-        if not self._is_current():
-            return Trouble(Fault.GONE)
-        if not self.client.is_connected() or self.close_code is not None:
-            return Trouble(Fault.UNSETTLED)
-        if self._lasting is None and self._player is not None:
-            if self._player.is_stuck():
-                self._lasting = Trouble(Fault.STUCK, self._player.last_read)
-            elif (since := self._liveness.silent_since()) is not None:
-                self._lasting = Trouble(Fault.SILENT, since)
-        return self._lasting
+    async def until_answered(self, *, unless: Callable[[], bool]) -> None:
+        """At the end of speech, wait while answers to pings or heartbeats are overdue.
 
-    async def answers(self) -> bool:
-        """Return whether the server still responds at the end of speech; True if not known."""
-        if self._lasting is None and not await self._liveness.echoes():
-            self._lasting = Trouble(Fault.SILENT, self._liveness.last_packet)
-        return self._lasting is None
+        Returns when an answer comes, when the server counts as out of reach, or when `unless` is
+        true.
+        """
+        while self.proven_until is not None:
+            if self.is_out_of_reach or unless():
+                break
+            await asyncio.sleep(POLL_SECONDS)
 
     def close(self) -> None:
-        """Stop the player and the liveness checks. The owner disconnects the voice client."""
+        """Stop the player and the pings. The owner disconnects the voice client."""
         self.stop()
-        self._liveness.close()
+        if self._pinging is not None:
+            self._pinging.cancel()
+        if self._inside is not None:
+            self._inside.abandon()
+
+
+async def _ping(client: VoiceClient) -> None:
+    """Ping a server once a second while the bot speaks, else every five seconds."""
+    sent_at = 0.0
+    while True:
+        now = time.perf_counter()
+        is_speaking = client.source is not None
+        wait = SECONDS_BETWEEN_PINGS if is_speaking else IDLE_SECONDS_BETWEEN_PINGS
+        if now - sent_at >= wait and client.is_connected():
+            client.send_ping()
+            sent_at = now
+        await asyncio.sleep(POLL_SECONDS)
 
 
 class _PlayerThread:
@@ -196,7 +212,7 @@ class _PlayerThread:
 
     def __init__(self, source: SpeechSource) -> None:
         self.has_ended = asyncio.Event()
-        self.last_read = time.perf_counter()
+        self._last_read = time.perf_counter()
         self._loop = asyncio.get_running_loop()
         self._source = source
         self._reads = source.reads
@@ -209,64 +225,57 @@ class _PlayerThread:
     def is_stuck(self) -> bool:
         now = time.perf_counter()
         if self._source.reads != self._reads or self.has_ended.is_set():
-            self._reads, self.last_read = self._source.reads, now
-        return now - self.last_read > SECONDS_WITHOUT_READS
+            self._reads, self._last_read = self._source.reads, now
+        return now - self._last_read > SECONDS_WITHOUT_READS
 
 
-async def connect(channel: VocalChannel, voice_class: Callable[..., Any]) -> VoiceClientLike:
+async def connect(
+    channel: VocalChannel, voice_class: Callable[..., Any], *, on_leaving: Callable[[], bool]
+) -> VoiceClientLike:
     """Connect to a channel, without retrying. Raises one of `VOICE_ERRORS`.
 
-    When Discord moves the call or the bot during the handshake, discord.py starts another handshake
-    in a task of its own and cancels the one that this function awaits. The second handshake loses
-    its socket when the first one cleans up (discord.py 2.7.1, `voice_state.py`), so the attempt
-    counts as failed.
+    Each connection gets a voice client of its own, and with it a UDP socket of its own. When
+    discord.py makes a second socket in one client, its thread that reads may sit in `select` on the
+    closed one for up to 30 s, and the handshake times out (2.7.1, `SocketReader._do_run`). That
+    happens when Discord moves the call or the bot during the handshake: discord.py then starts
+    another handshake in a task of its own, and cancels the one that this function awaits. So that
+    counts as a failed try.
+
+    Args:
+        channel: The channel.
+        voice_class: Of the voice client.
+        on_leaving: As for `VoiceClient`.
     """
+    created: list[VoiceClient] = []
+
+    def create(bot: discord.Client, where: discord.abc.Connectable) -> Any:
+        client = voice_class(bot, where)
+        if isinstance(client, VoiceClient):
+            client.on_leaving = on_leaving
+            created.append(client)
+        return client
+
     try:
-        client: VoiceClientLike = await channel.connect(
-            timeout=CONNECT_SECONDS, reconnect=False, self_deaf=True, cls=voice_class
+        connected: VoiceClientLike = await channel.connect(
+            timeout=CONNECT_SECONDS, reconnect=False, self_deaf=True, cls=create
         )
-    except asyncio.CancelledError:
+    except BaseException as error:
+        for client in created:
+            client.abandon()
         task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        raise discord.ClientException("the call was moved during the handshake") from None
-    if isinstance(client, discord.VoiceClient):
-        _retrieve_exception(client._connection._runner)  # noqa: SLF001 - no public way
-    return client
+        if isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling():
+            raise discord.ClientException("the call was moved during the handshake") from None
+        raise
+    return connected
 
 
 async def disconnect(client: Any) -> None:
     """Leave the channel, and wait until Discord shows the bot as gone."""
+    if isinstance(client, VoiceClient):
+        client.abandon()
     try:
         async with asyncio.timeout(DISCONNECT_SECONDS):
             await client.disconnect(force=True)
     except VOICE_ERRORS as error:
         log.debug("voice connection not ended in order", reason=repr(error))
         client.cleanup()
-
-
-def cancel_reconnect(client: object) -> None:
-    """Cancel the task in which discord.py reconnects after a move, if there is one.
-
-    discord.py never awaits that task. If the task fails, it leaves the channel, even if there is
-    another connection by then.
-    """
-    if not isinstance(client, discord.VoiceClient):
-        return
-    connector = client._connection._connector  # noqa: SLF001 - no public way
-    if connector is not None:
-        connector.cancel()
-    _retrieve_exception(connector)
-
-
-def _retrieve_exception(task: asyncio.Task[None] | None) -> None:
-    """Keep asyncio from reporting the exception of a task that discord.py never awaits."""
-    if task is not None:
-        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-
-
-def _udp_of(client: VoiceClientLike) -> VoiceConnectionState | None:
-    """Return the object that sends and receives a voice client's UDP packets, if it has one."""
-    if not isinstance(client, discord.VoiceClient):
-        return None
-    return client._connection  # noqa: SLF001 - no public way

@@ -13,6 +13,7 @@ import pytest
 from tests.support.discord_server import open_server
 from tests.support.marked_speech import (
     MarkedBackend,
+    account,
     marked,
     passages,
     repeated_seconds,
@@ -20,6 +21,7 @@ from tests.support.marked_speech import (
 )
 from tests.support.voice_guild import open_voice
 from tests.support.voice_server.hearing import FRAME_SECONDS, SAMPLE_RATE
+from tests.support.voice_server.modes import MODES
 from tests.support.voice_server.spectrum import likeness
 
 if TYPE_CHECKING:
@@ -88,12 +90,38 @@ async def test_speech_starts_with_the_first_chunk(
     assert began - backend.first_chunks[2] < FIRST_PACKET_SECONDS
 
 
-async def test_a_bot_that_is_alone_with_bots_is_heard_unencrypted(guild: VoiceGuild) -> None:
-    guild.call.listeners = 0
+async def test_a_bot_that_is_left_alone_goes_on_unencrypted(guild: VoiceGuild) -> None:
+    """There is nobody to encrypt for, and somebody may come back."""
     ada = await guild.speaker("ada")
-    await ada.says(3, 1.0)
-    heard = await guild.call.heard_until_quiet()
-    assert unheard_seconds(heard, 3, 1.0) == 0
+    await ada.says(3, 4.0)
+    await guild.call.begins()
+    await ada.actor.leave_voice()
+    await guild.call.listener_leaves()
+    heard = await guild.call.heard_until_quiet(quiet_seconds=6.0)
+    assert unheard_seconds(heard, 3, 4.0) < 0.2
+    encrypted = [frame.is_encrypted for frame in heard.frames]
+    assert encrypted[0]
+    assert not encrypted[-1]
+
+
+async def test_speech_waits_until_people_can_decrypt_it(guild: VoiceGuild) -> None:
+    guild.call.mode = MODES["slow"]
+    ada = await guild.speaker("ada")
+    await ada.says(3, 2.0)
+    heard = await guild.call.heard_until_quiet(quiet_seconds=1.0)
+    assert unheard_seconds(heard, 3, 2.0) == 0
+    assert guild.call.unintelligible == 0
+
+
+async def test_a_short_silence_comes_first(guild: VoiceGuild) -> None:
+    """Some clients clip the first 100 to 200 ms of a stream."""
+    ada = await guild.speaker("ada")
+    await ada.says(1, 1.0)
+    await ada.says(2, 1.0)
+    await guild.call.heard_until_quiet(quiet_seconds=1.5)
+    heard = await guild.call.heard()
+    for item in (1, 2):
+        assert account(heard, item, 1.0).silence_before >= 0.18
 
 
 async def test_members_are_served_in_rounds_without_pauses(guild: VoiceGuild) -> None:

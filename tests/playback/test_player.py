@@ -14,7 +14,6 @@ from bot.playback.player import GuildPlayer
 from bot.playback.playout import MAX_FUTILE_TRIES
 from bot.playback.producer import MAX_BUFFERED_SECONDS
 from bot.playback.queue import MAX_WAITING_PER_MEMBER, QueueEntry
-from bot.playback.voice_link import Fault, Trouble
 from bot.streaming import SpeechChunk
 
 if TYPE_CHECKING:
@@ -30,21 +29,21 @@ ADA, GRACE = 1, 2
 class FakeLink:
     """Reads frames as fast as it can, or none while `open` is clear."""
 
-    was_interrupted = False
-    arrived_until = None
+    is_understood = True
+    is_stuck = False
+    has_moved = False
+    is_doubtful = False
 
     def __init__(self) -> None:
-        self.dead = False
+        self.is_out_of_reach = False
+        self.proven_until: float | None = None
         self.open = asyncio.Event()
         self.open.set()
         self.played: list[SpeechSource] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def trouble(self) -> Trouble | None:
-        return Trouble(Fault.SILENT, since=0.0) if self.dead else None
-
-    async def answers(self) -> bool:
-        return True
+    async def until_answered(self, **_options: Any) -> None:
+        return
 
     def play(self, source: SpeechSource) -> asyncio.Event:
         ended = asyncio.Event()
@@ -74,11 +73,16 @@ class FakeConnection:
         self.link = FakeLink()
         self.lost: Refusal | None = None
         self.left = False
+        self.is_well = True
+        self.joined_again = 0
 
     async def working_link(self) -> FakeLink:
         if self.lost is not None:
             raise self.lost
         return self.link
+
+    async def join_again(self) -> None:
+        self.joined_again += 1
 
     async def until_audible(self, **_options: Any) -> None:
         return
@@ -230,16 +234,42 @@ async def test_everybody_is_told_when_the_channel_is_lost(
 async def test_links_that_get_nothing_through_are_not_tried_for_ever(
     player: GuildPlayer, connection: FakeConnection
 ) -> None:
-    connection.link.dead = True
+    connection.is_well = False
     unheard = entry(Speech())
     player.add(unheard)
     with pytest.raises(Refusal, match=Reason.VOICE_CONNECTION_LOST):
         await heard(unheard)
     assert len(connection.link.played) == MAX_FUTILE_TRIES
-    connection.link.dead = False
+    connection.is_well = True
     again = entry(Speech())
     player.add(again)
     await heard(again)
+
+
+async def test_missing_pings_lead_to_one_new_connection_for_an_entry_and_are_told(
+    player: GuildPlayer, connection: FakeConnection
+) -> None:
+    """The server hears the bot all the same, or not; nobody knows."""
+    connection.link.is_out_of_reach = True
+    for count in (1, 2):
+        doubted = entry(Speech())
+        player.add(doubted)
+        with pytest.raises(Refusal, match=Reason.PARTLY_UNHEARD):
+            await heard(doubted)
+        assert doubted.source.drained, "it is played all the same"
+        assert connection.joined_again == count
+
+
+async def test_speech_starts_with_a_short_silence_whatever_is_ready(
+    player: GuildPlayer, connection: FakeConnection
+) -> None:
+    connection.link.open.clear()
+    ready = entry(Speech())
+    player.add(ready)
+    await asyncio.sleep(0.2)
+    first = [ready.source.read() for _ in range(15)]
+    assert not any(b"".join(first[:5])), "the first 100 ms at least"
+    assert any(b"".join(first))
 
 
 async def test_an_unexpected_error_ends_every_entry(
