@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+import discord
 import structlog
 from discord import app_commands
 
@@ -16,8 +17,6 @@ from bot.text import MentionKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    import discord
 
     from bot.text import NameOf
 
@@ -84,11 +83,25 @@ def name_resolver(interaction: discord.Interaction[Any]) -> NameOf:
         if kind is MentionKind.USER:
             member = guild.get_member(snowflake)
             return member.display_name if member else None
-        find = guild.get_role if kind is MentionKind.ROLE else guild.get_channel_or_thread
-        found = find(snowflake)
-        return found.name if found else None
+        if kind is MentionKind.ROLE:
+            role = guild.get_role(snowflake)
+            return role.name if role else None
+        channel = guild.get_channel_or_thread(snowflake)
+        return channel.name if channel and _sees(interaction.user, channel) else None
 
     return name_of
+
+
+def _sees(
+    person: discord.User | discord.Member, channel: discord.abc.GuildChannel | discord.Thread
+) -> bool:
+    """Whether a person may know a channel's name. Who is in a private thread is not known."""
+    if not isinstance(person, discord.Member):
+        return False
+    if isinstance(channel, discord.Thread):
+        has_parent = channel.parent is not None and not channel.is_private()
+        return has_parent and channel.permissions_for(person).view_channel
+    return channel.permissions_for(person).view_channel
 
 
 class OrderedCommand:

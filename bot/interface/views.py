@@ -14,8 +14,8 @@ from bot.interface.delivery import DISCORD_FAILURES, with_links
 from bot.interface.errors import answer_error
 from bot.voices.records import CONSENT_STATEMENT
 
-Render = Callable[[int], Awaitable[tuple[str, int]]]
-"""Takes a page number from 0; gives the page's text and how many pages there are now."""
+Render = Callable[[discord.Interaction[Any], int], Awaitable[tuple[str, int]]]
+"""Takes who asks, and a page number from 0; gives the page's text and how many pages there are."""
 
 PAGES_TIMEOUT_SECONDS = 600.0
 QUESTION_TIMEOUT_SECONDS = 300.0
@@ -43,10 +43,10 @@ class Pages(TimbreView):
 
     async def show(self, interaction: discord.Interaction[Any]) -> None:
         """Show the current page in the interaction's (acknowledged) answer."""
-        text, count = await self._render(self._page)
+        text, count = await self._render(interaction, self._page)
         if self._page >= count > 0:
             self._page = count - 1
-            text, count = await self._render(self._page)
+            text, count = await self._render(interaction, self._page)
         self.previous.disabled = self._page == 0
         self.following.disabled = self._page >= count - 1
         view = self if count > 1 else None

@@ -208,6 +208,33 @@ REFUSALS: dict[Reason, str] = {
     Reason.SKIPPED_BY_VOTE: "The listeners voted to skip this.",
     Reason.ALL_STOPPED_BY: "{name} stopped everything.",
     Reason.SENT_AWAY_BY: "{name} sent me away with `/leave`.",
+    # Who may speak, and where
+    Reason.MEMBER_MUTED: (
+        f"A moderator has muted you, so I can't speak for you in voice. Wait until you're unmuted, "
+        f"{_OR_FILE}."
+    ),
+    Reason.MEMBER_IN_AUDIENCE: (
+        f"You're in the stage's audience, so I can't speak for you. Ask to speak first, {_OR_FILE}."
+    ),
+    Reason.MEMBER_MAY_NOT_SPEAK: (
+        "You're not allowed to speak in this voice channel, so I can't speak for you either. "
+        f"Join another one, {_OR_FILE}."
+    ),
+    Reason.AFK_CHANNEL: (
+        f"Nobody can speak in the AFK channel. Join another voice channel, {_OR_FILE}."
+    ),
+    Reason.MOVED_AWAY: (
+        "I was moved to another voice channel before I was done. "
+        "Use `/say` again where you want to hear me."
+    ),
+    Reason.IN_HIDDEN_CHANNEL: (
+        f"I'm with people in another voice channel right now. Try again later, {_OR_FILE}."
+    ),
+    Reason.VOICE_DELETED_MEANWHILE: "You deleted that voice, so I stopped speaking with it.",
+    Reason.ONLY_IN_SERVERS: "That works only in a server. Use it in one that I'm in.",
+    Reason.ONLY_MANAGERS: (
+        "Only members with the Manage Server permission can use that. Ask one of them."
+    ),
 }
 
 REMARKS: dict[Remark, str] = {

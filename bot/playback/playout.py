@@ -15,6 +15,8 @@ import structlog
 from bot.playback.source import BYTES_PER_SECOND
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bot.playback.connection import Connection
     from bot.playback.source import SpeechSource
     from bot.playback.voice_link import Trouble, VoiceLink
@@ -34,8 +36,15 @@ MAX_FUTILE_TRIES = 4
 """After this many futile links in a row, the bot leaves the channel."""
 
 
-async def play_out(source: SpeechSource, connection: Connection) -> None:
+async def play_out(
+    source: SpeechSource, connection: Connection, *, is_over: Callable[[], bool]
+) -> None:
     """Play a source until it is drained. When a link breaks, repeat the speech that was lost.
+
+    Args:
+        source: What to play.
+        connection: Where to play it.
+        is_over: Asked whenever there is a link to play on: whether nothing may be played any more.
 
     Raises `Refusal` if the bot was disconnected, or reconnecting failed.
     """
@@ -44,6 +53,8 @@ async def play_out(source: SpeechSource, connection: Connection) -> None:
         if futile_tries == MAX_FUTILE_TRIES:
             raise await connection.give_up()
         link = await connection.working_link()
+        if is_over():  # the bot may be in another channel by now
+            return
         if not connection.is_audible:
             await connection.until_audible(unless=lambda: source.drained)
             continue  # the link may have broken in the meantime

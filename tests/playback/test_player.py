@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 RATE = 24_000
 ADA, GRACE = 1, 2
+LOUNGE = 7
 
 
 class FakeLink:
@@ -125,7 +126,7 @@ def player(connection: FakeConnection) -> GuildPlayer:
 
 
 def entry(speech: Speech, owner: int = ADA) -> QueueEntry:
-    return QueueEntry(owner, "ada", "Ada", "Hello there.", 1, speech)
+    return QueueEntry(owner, LOUNGE, owner, "ada", "Ada", "Hello there.", 1, speech)
 
 
 async def heard(*entries: QueueEntry) -> None:
