@@ -10,6 +10,7 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.client import Interaction, VoiceBot
+from bot.errors import Reason, Refusal
 
 MIN_MINUTES = 5
 MAX_MINUTES = 120
@@ -32,6 +33,8 @@ class Warm(commands.Cog):
     ) -> None:
         """Wake the voice engine; a later `/warm` sets another end."""
         async with self.bot.reply(interaction) as reply:
+            if not interaction.permissions.manage_guild:  # what is declared only guides clients
+                raise Refusal(Reason.ONLY_MANAGERS)
             await self.bot.studio.keep_awake(minutes)
             log.info(
                 "asked to stay awake",

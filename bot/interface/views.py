@@ -12,6 +12,7 @@ from backend.contract import MAX_TRANSCRIPT_CHARACTERS
 from bot.errors import Reason, Refusal
 from bot.interface.delivery import DISCORD_FAILURES, with_links
 from bot.interface.errors import answer_error
+from bot.interface.tokens import has_token, note_arrival
 from bot.voices.records import CONSENT_STATEMENT
 
 Render = Callable[[discord.Interaction[Any], int], Awaitable[tuple[str, int]]]
@@ -24,6 +25,11 @@ FORM_TIMEOUT_SECONDS = 900.0
 
 class TimbreView(discord.ui.View):
     """A view in which every error ends in a log line and a sentence for the person."""
+
+    async def interaction_check(self, interaction: discord.Interaction[Any]) -> bool:
+        """Note when somebody pressed a button. Called by discord.py before the button's own."""
+        note_arrival(interaction)
+        return True
 
     async def on_error(
         self, interaction: discord.Interaction[Any], error: Exception, _item: discord.ui.Item[Any]
@@ -55,7 +61,7 @@ class Pages(TimbreView):
 
     async def on_timeout(self) -> None:
         """Remove the buttons, which would fail from now on."""
-        if self._shown_by is not None:
+        if self._shown_by is not None and has_token(self._shown_by):
             with suppress(*DISCORD_FAILURES):
                 await self._shown_by.edit_original_response(view=None)
 

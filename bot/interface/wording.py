@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 
 PREVIEW_NOTICE = "This is a preview: a stock English voice adjusted toward yours, not a clone."
 
+UNTOLD = (
+    "Your command is done, but I couldn't tell you more about it: you take no direct messages from "
+    "me. If something is missing, please run it again."
+)
+"""What the channel is told, if who used a command long ago can't be told in private."""
+
+GOES_ON_IN_SILENCE = (
+    "-# Discord doesn't let me update this message any longer. I'll send another when I'm done."
+)
+
 MAX_EXCERPT_CHARACTERS = 300
 MIN_RETRY_SECONDS = 5
 
