@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import discord
-from simcord import interactions
+from simcord import _dpy_internals, _runtime, interactions
 from simcord.env import Env
 
 from bot.client import VoiceBot
@@ -168,6 +168,11 @@ class Server:
 
         with patch.object(interactions, "base_payload", with_limit):
             yield
+
+    def in_real_time(self) -> None:
+        """From now on time is real, and a typed command returns at once, before the bot is done."""
+        _dpy_internals.release_clocks(self.env)
+        _runtime._restore_loop(self.env)
 
     async def forbids_bot(self, **permissions: bool) -> None:
         """An admin takes permissions away from the bot in the channel, with False."""
