@@ -107,9 +107,9 @@ class Member:
         """An admin gives the member permissions in a channel, or takes them away with False."""
         seen = self.server.bot.get_channel(channel.id)
         assert isinstance(seen, discord.abc.GuildChannel)
-        await seen.set_permissions(
-            discord.Object(self.actor.id, type=discord.Member), **permissions
-        )
+        guild, person = seen.guild, self.actor.id
+        member = guild.get_member(person) or await guild.fetch_member(person)
+        await seen.set_permissions(member, **permissions)
 
     async def consents(self) -> None:
         """Agree to the consent statement, outside of any command that a test is about."""
