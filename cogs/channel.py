@@ -9,6 +9,7 @@ from discord.ext import commands
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.interface import voice_channels, wording
+from bot.interface.options import in_servers_only
 from bot.interface.views import Pages
 from bot.playback.permissions import VocalChannel, listeners_in, may_move, may_silence, people_in
 from bot.playback.player import GuildPlayer
@@ -52,7 +53,7 @@ class Channel(commands.Cog):
         self.bot.players.check_speakers(after.id)
 
     @app_commands.command(description="Bring me into your voice channel")
-    @app_commands.guild_only()
+    @in_servers_only
     async def join(self, interaction: Interaction) -> None:
         """Go where the member is, unless that takes the bot away from others."""
         async with self.bot.reply(interaction) as reply:
@@ -71,7 +72,7 @@ class Channel(commands.Cog):
             )
 
     @app_commands.command(description="Make me leave the voice channel")
-    @app_commands.guild_only()
+    @in_servers_only
     async def leave(self, interaction: Interaction) -> None:
         """Leave, unless others still listen or wait for something."""
         async with self.bot.reply(interaction) as reply:
@@ -86,7 +87,7 @@ class Channel(commands.Cog):
             await reply.show(f"I left {voice_channels.name_for(member, channel)}.")
 
     @app_commands.command(description="Show what I'm saying and what comes next")
-    @app_commands.guild_only()
+    @in_servers_only
     async def queue(self, interaction: Interaction) -> None:
         """Who said what, and when it will be heard."""
 
@@ -98,7 +99,7 @@ class Channel(commands.Cog):
             await Pages(render).show(interaction)
 
     @app_commands.command(description="Skip what I'm saying (yours at once, others' by vote)")
-    @app_commands.guild_only()
+    @in_servers_only
     async def skip(self, interaction: Interaction) -> None:
         """End the current entry if the member owns it or may silence others; else count a vote."""
         async with self.bot.reply(interaction) as reply:
@@ -122,7 +123,7 @@ class Channel(commands.Cog):
             await reply.show("Skipped.")
 
     @app_commands.command(description="Clear your queued speech (moderators: everyone's)")
-    @app_commands.guild_only()
+    @in_servers_only
     async def stop(self, interaction: Interaction) -> None:
         """Clear the queue: all of it for members who may silence others, else only their own."""
         async with self.bot.reply(interaction) as reply:

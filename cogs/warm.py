@@ -11,6 +11,7 @@ from discord.ext import commands
 
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
+from bot.interface.options import in_servers_only
 
 MIN_MINUTES = 5
 MAX_MINUTES = 120
@@ -27,7 +28,7 @@ class Warm(commands.Cog):
     @app_commands.command(description="Keep the voice engine awake (for server managers)")
     @app_commands.describe(minutes="How many minutes, from now; a GPU that's awake costs money")
     @app_commands.default_permissions(manage_guild=True)
-    @app_commands.guild_only()
+    @in_servers_only
     async def warm(
         self, interaction: Interaction, minutes: app_commands.Range[int, MIN_MINUTES, MAX_MINUTES]
     ) -> None:

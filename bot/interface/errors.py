@@ -41,15 +41,20 @@ class TimbreCommandTree(app_commands.CommandTree[Any]):
         )
 
     async def interaction_check(self, interaction: discord.Interaction[Any]) -> bool:
-        """Refuse a server's command outside of servers. Called by discord.py before a command."""
+        """Refuse commands while the bot stops, and a server's command outside of servers.
+
+        Called by discord.py before a command.
+        """
         note_arrival(interaction)
         command = interaction.command
         is_for_guilds = isinstance(command, app_commands.Command) and command.guild_only
-        if is_for_guilds and interaction.guild is None:
-            refusal = Refusal(Reason.ONLY_IN_SERVERS)
-            await answer_error(interaction, refusal, source=command_name(interaction))
-            return False
-        return True
+        reason: Reason | None = interaction.client.replies.closed_for
+        if reason is None and is_for_guilds and interaction.guild is None:
+            reason = Reason.ONLY_IN_SERVERS
+        if reason is None or interaction.type is discord.InteractionType.autocomplete:
+            return True
+        await answer_error(interaction, Refusal(reason), source=command_name(interaction))
+        return False
 
     async def on_error(
         self, interaction: discord.Interaction[Any], error: app_commands.AppCommandError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import discord
 import structlog
@@ -16,11 +16,13 @@ from bot.interface.delivery import ReplyFormat
 from bot.text import MentionKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from bot.text import NameOf
 
 log = structlog.get_logger(__name__)
+
+CommandT = TypeVar("CommandT", bound="Callable[..., Any]")
 
 MAX_CHOICES = 25
 """Discord shows no list at all if a bot offers more."""
@@ -49,6 +51,12 @@ WHERE_CHOICES = [
     app_commands.Choice(name="File", value=Where.FILE.value),
     app_commands.Choice(name="Both", value=Where.BOTH.value),
 ]
+
+
+def in_servers_only(command: CommandT) -> CommandT:
+    """Declare that a slash command works in servers only. Put it below the command's decorator."""
+    declare = app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
+    return app_commands.guild_only(declare(command))
 
 
 async def suggest_voices(

@@ -104,7 +104,7 @@ class Reply:
         """Acknowledge the command, privately."""
         note_arrival(self._interaction)
         await self._interaction.response.defer(ephemeral=True, thinking=True)
-        if self._replies.closed_for is not None:
+        if self._replies.closed_for is not None:  # commands are refused before, but forms are not
             raise Refusal(self._replies.closed_for)
         self._replies.open.add(self)
         return self

@@ -112,7 +112,7 @@ async def test_who_waits_sees_the_position_in_the_queue(
     await ada.says(1, 3.0)
     await guild.call.begins()
     waiting = await grace.says(2, 0.5)
-    await waits_for(waiting, "Number 1 in the queue, starts in about")
+    await waits_for(waiting, "Number 1 in the queue, starts <t:")
     await ada.types("skip")
     assert SPOKEN in (await last_word(waiting) or "")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import discord
 import pytest
@@ -50,7 +50,7 @@ async def grace(guild: VoiceGuild) -> Speaker:
     return await guild.speaker("grace")
 
 
-async def let_all(guild: VoiceGuild, channel: ChannelHandle, **permissions: bool) -> None:
+async def let_all(guild: VoiceGuild, channel: ChannelHandle, **permissions: Any) -> None:
     """An admin gives everybody permissions in a channel, or takes them away with False."""
     seen = guild.server.bot.get_channel(channel.id)
     assert isinstance(seen, discord.abc.GuildChannel)

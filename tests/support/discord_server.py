@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -103,7 +103,7 @@ class Member:
         state = backend.get_guild(guild_id).voice_states[self.actor.id]
         backend.set_voice_state(guild_id, self.actor.id, state.channel_id, **flags)
 
-    async def may(self, channel: ChannelHandle, **permissions: bool) -> None:
+    async def may(self, channel: ChannelHandle, **permissions: Any) -> None:
         """An admin gives the member permissions in a channel, or takes them away with False."""
         seen = self.server.bot.get_channel(channel.id)
         assert isinstance(seen, discord.abc.GuildChannel)
@@ -123,17 +123,17 @@ class Member:
 
 @dataclass
 class Server:
-    """One guild with one channel, in which the bot runs.
-
-    Attributes:
-        tokens: The tokens of the members' interactions.
-    """
+    """One guild with one channel, in which the bot runs."""
 
     env: Env
     bot: VoiceBot
     speech: SpeechBackend | None
     channel: ChannelHandle
-    tokens: Tokens = field(kw_only=True)
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens of the members' interactions."""
+        return Tokens.of(self.env)
 
     def member(self, name: str) -> Member:
         """Someone joins."""
@@ -174,7 +174,7 @@ class Server:
         _dpy_internals.release_clocks(self.env)
         _runtime._restore_loop(self.env)
 
-    async def forbids_bot(self, **permissions: bool) -> None:
+    async def forbids_bot(self, **permissions: Any) -> None:
         """An admin takes permissions away from the bot in the channel, with False."""
         seen = self.bot.get_channel(self.channel.id)
         assert isinstance(seen, discord.abc.GuildChannel)
@@ -210,9 +210,10 @@ async def open_server(
     # simcord.run() would need its start and end in one context, which pytest's fixtures lack.
     env = Env(bot, shard_count=1, settle_timeout=SETTLE_SECONDS)
     await env.start()
+    Tokens.watch(env)
     channel = env.create_guild("Test server").create_text_channel("voices")
     await bot.tree.sync()
-    server = Server(env, bot, speech, channel, tokens=Tokens(env))
+    server = Server(env, bot, speech, channel)
     try:
         yield server
         env._raise_errors_since(env._errors_acknowledged)

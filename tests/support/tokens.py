@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
 import discord
 from simcord import interactions
@@ -31,12 +32,24 @@ class Tokens:
         refused: How many requests came with a token that had ended.
     """
 
+    _watched: ClassVar[WeakKeyDictionary[Env, Tokens]] = WeakKeyDictionary()
+
     def __init__(self, env: Env) -> None:
         self.refused = 0
         self._env = env
         self._ends: dict[str, datetime] = {}
         self._find = env.backend.interaction_by_token
         env.backend.interaction_by_token = self._look_up  # type: ignore[method-assign]
+
+    @classmethod
+    def watch(cls, env: Env) -> None:
+        """Take over the tokens of a simulated Discord."""
+        cls._watched[env] = cls(env)
+
+    @classmethod
+    def of(cls, env: Env) -> Tokens:
+        """Return the tokens of a simulated Discord that is watched."""
+        return cls._watched[env]
 
     @contextmanager
     def last_only(self, seconds: float) -> Iterator[None]:

@@ -240,7 +240,7 @@ async def _make_guild(
     assert bot.user is not None
     handle = server.env.create_guild(f"Guild {number}")
     text = handle.create_text_channel("text")
-    here = Server(server.env, bot, server.speech, text, tokens=server.tokens)
+    here = Server(server.env, bot, server.speech, text)
     lounge, studio = (handle.create_voice_channel(name) for name in ("lounge", "studio"))
     call = await region.open_call(handle.id, bot_id=bot.user.id)
     return VoiceGuild(handle, here, lounge, studio, call, turns)
