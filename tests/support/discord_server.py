@@ -220,3 +220,4 @@ async def open_server(
     finally:
         await server.bot.close()
         await env.shutdown()
+        Tokens.forget(env)

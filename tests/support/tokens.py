@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 from unittest.mock import patch
-from weakref import WeakKeyDictionary
 
 import discord
 from simcord import interactions
@@ -32,7 +31,7 @@ class Tokens:
         refused: How many requests came with a token that had ended.
     """
 
-    _watched: ClassVar[WeakKeyDictionary[Env, Tokens]] = WeakKeyDictionary()
+    _watched: ClassVar[dict[Env, Tokens]] = {}
 
     def __init__(self, env: Env) -> None:
         self.refused = 0
@@ -50,6 +49,11 @@ class Tokens:
     def of(cls, env: Env) -> Tokens:
         """Return the tokens of a simulated Discord that is watched."""
         return cls._watched[env]
+
+    @classmethod
+    def forget(cls, env: Env) -> None:
+        """Let go of a simulated Discord that has ended."""
+        del cls._watched[env]
 
     @contextmanager
     def last_only(self, seconds: float) -> Iterator[None]:
