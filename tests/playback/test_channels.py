@@ -71,8 +71,9 @@ async def happen(events: list[tuple[Any, ...]]) -> None:
                 player.add(said)
         elif event == "the bot is moved":
             channel_id, is_told = details
-            connection.link.dead = True  # Discord ends the connection to a channel that was left
-            connection.link.stop()
+            left = connection.link
+            left.dead = True  # Discord ends the connection to a channel that was left
+            left.stop()
             connection.channel = voice_channel(channel_id)
             if is_told:
                 player.in_channel(channel_id)

@@ -69,7 +69,7 @@ class FakeConnection:
     """A connection that works until `lost` is set."""
 
     is_audible = True
-    channel = None
+    channel: Any = None
 
     def __init__(self) -> None:
         self.link = FakeLink()
