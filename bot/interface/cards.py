@@ -8,6 +8,7 @@ import discord
 
 from backend.contract import AUTO_LANGUAGE
 from bot.errors import Reason, Refusal
+from bot.interface.engine_wording import languages
 from bot.interface.wording import (
     PREVIEW_NOTICE,
     as_text,
@@ -15,7 +16,6 @@ from bot.interface.wording import (
     engine_state,
     excerpt,
     explain,
-    languages,
     note,
     voice_name,
 )

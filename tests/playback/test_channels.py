@@ -50,8 +50,7 @@ class NotingLink(FakeLink):
                 break
             if source.position > before:
                 self._connection.heard.append((source, self._connection.channel.id))
-            await self.open.wait()
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)  # so that most is unsaid when the bot is moved
         ended.set()
 
 
@@ -95,7 +94,7 @@ speaks = st.tuples(
 moves = st.tuples(st.just("the bot is moved"), st.sampled_from([LOUNGE, STUDIO]), st.booleans())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(speaks | moves, min_size=2, max_size=8))
 def test_nothing_is_heard_in_another_channel(events: list[tuple[Any, ...]]) -> None:
     asyncio.run(happen(events))
