@@ -34,6 +34,8 @@ ENTRIES_PER_PAGE = 5
 _POLL_SECONDS = 0.5
 _EXCERPT_CHARACTERS = 80
 _A_MOMENT_SECONDS = 2.0
+HIDDEN_QUEUE = "I'm speaking in a voice channel you can't see, so I can't show you its queue."
+
 _UNNAMED = "the voice channel"
 
 _STEADY_SECONDS = 5.0
@@ -167,7 +169,7 @@ def queue_page(
     positions = [each for each in waiting if sees_all or each.entry.owner_id == person.id]
     if not positions:
         if waiting:
-            return "I'm speaking in another voice channel. Only its members can see the queue.", 1
+            return HIDDEN_QUEUE, 1
         return "Nothing is playing or queued. Use `/say` while you're in a voice channel.", 1
     pages = -(-len(positions) // ENTRIES_PER_PAGE)
     lines = [_line(each) for each in positions[page * ENTRIES_PER_PAGE :][:ENTRIES_PER_PAGE]]

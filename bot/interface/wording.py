@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 PREVIEW_NOTICE = "This is a preview: a stock English voice adjusted toward yours, not a clone."
 
 UNTOLD = (
-    "Your command is done, but I couldn't tell you more about it: you take no direct messages from "
-    "me. If something is missing, please run it again."
+    "Your command is done, but I couldn't send you a direct message about it. "
+    "If something is missing, please run it again."
 )
 """What the channel is told, if who used a command long ago can't be told in private."""
 

@@ -55,6 +55,9 @@ def may_see(member: discord.User | discord.Member, channel: VocalChannel) -> boo
 
 def check_can_speak_in(channel: VocalChannel) -> None:
     """Raise `Refusal` if the bot may not join a channel or may not speak there."""
+    me: discord.Member | None = channel.guild.me
+    if me is None:  # the main gateway has yet to send the guild; this is asked again then
+        return
     if _is_afk(channel):
         raise Refusal(Reason.AFK_CHANNEL)
     allowed = channel.permissions_for(channel.guild.me)

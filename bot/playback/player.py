@@ -122,7 +122,7 @@ class GuildPlayer:
             self.remove(entry, reason)
         return len(entries)
 
-    def in_channel(self, channel_id: int) -> None:
+    def keep_only(self, channel_id: int) -> None:
         """Remove the entries of other channels than the one that the bot is in, or goes to."""
         self.clear(Refusal(Reason.MOVED_AWAY), where=lambda entry: entry.channel_id != channel_id)
 
@@ -188,7 +188,7 @@ class GuildPlayer:
         """Whether an entry may not be heard any more: where the bot is, or at all."""
         channel = self.connection.channel
         if channel is not None:
-            self.in_channel(channel.id)
+            self.keep_only(channel.id)
             self.check_speakers()
         return entry.has_ended
 

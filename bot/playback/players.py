@@ -84,7 +84,7 @@ class GuildPlayers:
                 raise Refusal(Reason.PLAYER_RESTARTING)
             check()
             check_can_speak_in(channel)
-            player.in_channel(channel.id)
+            player.keep_only(channel.id)
             note = await player.connection.join(channel)
             if self._closed:
                 raise Refusal(Reason.PLAYER_RESTARTING)
@@ -115,7 +115,7 @@ class GuildPlayers:
         if player is not None:
             player.connection.own_voice_state_changed(left=channel_id is None)
             if channel_id is not None:
-                player.in_channel(channel_id)
+                player.keep_only(channel_id)
             player.wake()
 
     def check_speakers(self, guild_id: int) -> None:
@@ -142,7 +142,8 @@ class GuildPlayers:
             if self._client.get_guild(guild_id) is None:
                 del self._players[guild_id]
                 leaving.append((player, Reason.REMOVED_FROM_GUILD))
-            elif not _is_in_use(player):
+                continue
+            if not _is_in_use(player):
                 continue
             player.check_speakers()
             if self._is_not_needed(player):

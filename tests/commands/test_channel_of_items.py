@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bot.interface.voice_channels import HIDDEN_QUEUE
 from tests.support.discord_server import open_server
 from tests.support.marked_speech import MarkedBackend, item_text, passages
 from tests.support.voice_guild import SPOKEN, eventually, last_word, open_voice
@@ -124,8 +125,7 @@ async def test_the_queue_shows_texts_only_to_those_who_see_the_channel(
     await ada.says(1, 9.0)
     await guild.call.begins()
     assert "Item 1" in await told(grace, "queue"), "who is in the channel sees it"
-    words = await told(outsider, "queue")
-    assert words == "I'm speaking in another voice channel. Only its members can see the queue."
+    assert await told(outsider, "queue") == HIDDEN_QUEUE
 
 
 async def test_the_queues_pages_are_shown_only_as_long_as_the_channel_is(
@@ -140,7 +140,7 @@ async def test_the_queues_pages_are_shown_only_as_long_as_the_channel_is(
     await waits_for(answer, "Page 1 of 2.")
     await hide_lounge(guild)
     await reader.presses(answer.private, "Next ▶")
-    await eventually(lambda: answer.told.startswith("I'm speaking in another voice channel."))
+    await eventually(lambda: answer.told == HIDDEN_QUEUE)
 
 
 async def test_a_hidden_channel_is_named_to_nobody_who_cannot_see_it(

@@ -75,7 +75,7 @@ async def happen(events: list[tuple[Any, ...]]) -> None:
             left.stop()
             connection.channel = voice_channel(channel_id)
             if is_told:
-                player.in_channel(channel_id)
+                player.keep_only(channel_id)
             connection.link = NotingLink(connection)
         await asyncio.sleep(0.01)
     async with asyncio.timeout(5):
