@@ -47,6 +47,7 @@ class Reason(StrEnum):
     CONSENT_NEEDED = "consent needed"
     CONSENT_REFUSED = "consent refused"
     VOICE_DELETED = "voice deleted"
+    VOICE_DELETED_MEANWHILE = "voice deleted meanwhile"
     CLIP_DAMAGED = "clip damaged"
     TRANSCRIPT_EMPTY = "transcript empty"
     VOICE_KEPT = "voice kept"  # name
@@ -58,11 +59,19 @@ class Reason(StrEnum):
     RESTARTING = "restarting"
     NEVER_SLEEPS = "backend never sleeps"
     MAY_NOT_POST = "may not post"
+    ONLY_IN_SERVERS = "only in servers"
+    ONLY_MANAGERS = "only for members with Manage Server"
 
     # Voice channels
     JOIN_FIRST = "join a voice channel first"
     JOIN_FIRST_OR_FILE = "join a voice channel first, or take a file"
     IN_ANOTHER_CHANNEL = "in another channel"  # channel: its mention
+    IN_HIDDEN_CHANNEL = "in a channel that the member can't see"
+    MOVED_AWAY = "moved to another channel"
+    AFK_CHANNEL = "channel for members who are away"
+    MEMBER_MUTED = "member muted"
+    MEMBER_IN_AUDIENCE = "member in a stage's audience"
+    MEMBER_MAY_NOT_SPEAK = "member may not speak"
     NOT_IN_A_CHANNEL = "not in a voice channel"
     MAY_NOT_JOIN = "may not join"  # channel
     MAY_NOT_SPEAK = "may not speak"  # channel

@@ -9,6 +9,7 @@ from discord.ext import commands
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.interface import voice_channels, wording
+from bot.interface.options import in_servers_only
 from bot.interface.views import Pages
 from bot.playback.permissions import VocalChannel, listeners_in, may_move, may_silence, people_in
 from bot.playback.player import GuildPlayer
@@ -25,25 +26,45 @@ class Channel(commands.Cog):
         self, member: discord.Member, _before: discord.VoiceState, after: discord.VoiceState
     ) -> None:
         """Called by discord.py whenever somebody joins, leaves, or is moved or muted."""
-        if member == member.guild.me:
-            self.bot.players.own_voice_state_changed(member.guild.id, left=after.channel is None)
+        guild_id = member.guild.id
+        if self.bot.user is not None and member.id == self.bot.user.id:
+            channel_id = after.channel.id if after.channel is not None else None
+            self.bot.players.own_voice_state_changed(guild_id, channel_id=channel_id)
+        self.bot.players.check_speakers(guild_id)
         player = self.bot.players.find(member.guild.id)
         if player is not None and player.votes:
             _skip_if_voted(player)  # with fewer listeners, fewer votes suffice
 
+    @commands.Cog.listener()
+    async def on_guild_channel_update(
+        self, _before: discord.abc.GuildChannel, after: discord.abc.GuildChannel
+    ) -> None:
+        """Called by discord.py when a channel changes: perhaps somebody may not speak there now."""
+        self.bot.players.check_speakers(after.guild.id)
+
+    @commands.Cog.listener()
+    async def on_guild_role_update(self, _before: discord.Role, after: discord.Role) -> None:
+        """Called by discord.py when a role changes: perhaps its members may not speak now."""
+        self.bot.players.check_speakers(after.guild.id)
+
+    @commands.Cog.listener()
+    async def on_guild_update(self, _before: discord.Guild, after: discord.Guild) -> None:
+        """Called by discord.py when a server changes: perhaps it has another AFK channel."""
+        self.bot.players.check_speakers(after.id)
+
     @app_commands.command(description="Bring me into your voice channel")
-    @app_commands.guild_only()
+    @in_servers_only
     async def join(self, interaction: Interaction) -> None:
         """Go where the member is, unless that takes the bot away from others."""
         async with self.bot.reply(interaction) as reply:
-            channel = voice_channels.voice_channel_of(interaction.user)
-            if channel is None or not isinstance(interaction.user, discord.Member):
+            member = interaction.user
+            channel = voice_channels.voice_channel_of(member)
+            if channel is None or not isinstance(member, discord.Member):
                 raise Refusal(Reason.JOIN_FIRST)
-            player = self.bot.players.find(channel.guild.id)
-            here = player.connection.channel if player is not None else None
-            if here is None or not may_move(interaction.user, here):
-                voice_channels.check_not_elsewhere(player, channel)
-            note = await self.bot.players.join(channel)
+            players = self.bot.players
+            note = await players.join(
+                channel, check=lambda: voice_channels.check_may_call(member, channel, players)
+            )
             await reply.show(
                 wording.note(note)
                 if note is not None
@@ -51,7 +72,7 @@ class Channel(commands.Cog):
             )
 
     @app_commands.command(description="Make me leave the voice channel")
-    @app_commands.guild_only()
+    @in_servers_only
     async def leave(self, interaction: Interaction) -> None:
         """Leave, unless others still listen or wait for something."""
         async with self.bot.reply(interaction) as reply:
@@ -63,21 +84,22 @@ class Channel(commands.Cog):
                 if people and member.id not in people:
                     raise Refusal(Reason.OTHERS_LISTEN)
             await player.close(Refusal(Reason.SENT_AWAY_BY, name=member.display_name))
-            await reply.show(f"I left {channel.mention}.")
+            await reply.show(f"I left {voice_channels.name_for(member, channel)}.")
 
     @app_commands.command(description="Show what I'm saying and what comes next")
-    @app_commands.guild_only()
+    @in_servers_only
     async def queue(self, interaction: Interaction) -> None:
         """Who said what, and when it will be heard."""
 
-        async def render(page: int) -> tuple[str, int]:
-            return voice_channels.queue_page(self.bot.players.find(interaction.guild_id), page)
+        async def render(asking: Interaction, page: int) -> tuple[str, int]:
+            player = self.bot.players.find(asking.guild_id)
+            return voice_channels.queue_page(player, asking.user, page)
 
         async with self.bot.reply(interaction):
             await Pages(render).show(interaction)
 
     @app_commands.command(description="Skip what I'm saying (yours at once, others' by vote)")
-    @app_commands.guild_only()
+    @in_servers_only
     async def skip(self, interaction: Interaction) -> None:
         """End the current entry if the member owns it or may silence others; else count a vote."""
         async with self.bot.reply(interaction) as reply:
@@ -90,7 +112,8 @@ class Channel(commands.Cog):
                 player.remove(player.current, Refusal(Reason.SKIPPED_BY, name=member.display_name))
             else:
                 if member.id not in listeners_in(channel):
-                    raise Refusal(Reason.ONLY_LISTENERS_VOTE, channel=channel.mention)
+                    where = voice_channels.name_for(member, channel)
+                    raise Refusal(Reason.ONLY_LISTENERS_VOTE, channel=where)
                 player.votes.add(member.id)
                 missing = _skip_if_voted(player)
                 if missing > 0:
@@ -100,7 +123,7 @@ class Channel(commands.Cog):
             await reply.show("Skipped.")
 
     @app_commands.command(description="Clear your queued speech (moderators: everyone's)")
-    @app_commands.guild_only()
+    @in_servers_only
     async def stop(self, interaction: Interaction) -> None:
         """Clear the queue: all of it for members who may silence others, else only their own."""
         async with self.bot.reply(interaction) as reply:
@@ -110,7 +133,9 @@ class Channel(commands.Cog):
                 count = player.clear(Refusal(Reason.ALL_STOPPED_BY, name=member.display_name))
             else:
                 whose, nothing = " of yours", Reason.NOTHING_OF_YOURS_PLAYING
-                count = player.clear(Refusal(Reason.SPEECH_STOPPED), owner_id=member.id)
+                count = player.clear(
+                    Refusal(Reason.SPEECH_STOPPED), where=lambda entry: entry.owner_id == member.id
+                )
             if count == 0:
                 raise Refusal(nothing)
             what = "1 item" if count == 1 else f"{count} items"

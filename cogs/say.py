@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+import discord
 from discord import app_commands
 from discord.ext import commands
 
@@ -87,18 +88,20 @@ class Say(commands.Cog):
                     return
 
                 shared = SharedStream(speak()) if target is Where.BOTH else None
-                entry = QueueEntry(
+                make_entry = partial(
+                    QueueEntry,
                     owner_id=owner.id,
+                    voice_id=saved.id,
                     owner_name=owner.display_name,
                     speaker=saved.name,
                     text=text,
                     sentences=count,
                     speech=shared.follow if shared is not None else speak,
                 )
-                if shared is None:
-                    await self._touch(saved)
-                player = await self._enqueue(interaction, command, entry)
+                player, entry = await self._enqueue(interaction, command, make_entry)
                 try:
+                    # Whoever deletes the voice from now on finds the entry in the queue.
+                    await self._touch(saved)
                     if shared is not None:
                         await post(shared.collect)
                     await self._follow(reply, player, entry)
@@ -124,16 +127,27 @@ class Say(commands.Cog):
         await reply.post(words, speech, reply_format)
 
     async def _enqueue(
-        self, interaction: Interaction, command: OrderedCommand, entry: QueueEntry
-    ) -> GuildPlayer:
+        self,
+        interaction: Interaction,
+        command: OrderedCommand,
+        make_entry: Callable[..., QueueEntry],
+    ) -> tuple[GuildPlayer, QueueEntry]:
         """Join the person's voice channel, and add to its queue. Raises `Refusal`."""
         await command.wait_for_earlier()
-        channel = voice_channels.channel_to_speak_in(interaction.user, self.bot.players)
-        await self.bot.players.join(channel)
-        player = self.bot.players.of(channel.guild.id)
+        person, players = interaction.user, self.bot.players
+        channel = voice_channels.channel_to_speak_in(person, players)
+
+        def check() -> None:
+            if isinstance(person, discord.Member):
+                voice_channels.check_may_speak(person, channel, players)
+
+        await players.join(channel, check=check)
+        check()  # joining takes a while, in which somebody may have muted the person
+        player = players.of(channel.guild.id)
+        entry = make_entry(channel_id=channel.id)
         player.add(entry)
         command.release()
-        return player
+        return player, entry
 
     async def _follow(self, reply: Reply, player: GuildPlayer, entry: QueueEntry) -> None:
         """Keep the private message up to date until the entry was heard."""
@@ -141,8 +155,8 @@ class Say(commands.Cog):
             lambda progress: voice_channels.follow(entry, player, progress),
             stopped=Reason.SPEECH_STOPPED,
         )
-        channel = player.connection.channel
-        await reply.show(cards.heard_message(entry.speaker, channel, self.bot.studio.backend))
+        where = voice_channels.place_for(reply.owner, entry.channel_id)
+        await reply.show(cards.heard_message(entry.speaker, where, self.bot.studio.backend))
 
     async def _voice(self, owner_id: int, name: str | None) -> SavedVoice:
         """The voice of that name, or the one used last. Raises `Refusal`."""

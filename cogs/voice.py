@@ -30,10 +30,10 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
     async def list_voices(self, interaction: Interaction) -> None:
         """One line a voice, a page at a time."""
 
-        async def render(page: int) -> tuple[str, int]:
+        async def render(asking: Interaction, page: int) -> tuple[str, int]:
             offset = page * VOICES_PER_PAGE
             shown = await self.bot.library.page(
-                interaction.user.id, offset=offset, limit=VOICES_PER_PAGE
+                asking.user.id, offset=offset, limit=VOICES_PER_PAGE
             )
             return cards.voice_list(shown.voices, page, shown.total, VOICES_PER_PAGE)
 
@@ -96,6 +96,7 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
             if not await reply.ask(ask_to_delete(f"the voice {shown}")):
                 raise Refusal(Reason.VOICE_KEPT, name=saved.name)
             await self.bot.library.delete(saved)
+            self.bot.players.end_voice(interaction.user.id, saved.id)
             await reply.show(f"Deleted {shown} and its recording.")
 
 
@@ -113,6 +114,7 @@ class Forget(commands.Cog):
             if not await reply.ask(everything):
                 raise Refusal(Reason.EVERYTHING_KEPT)
             forgotten = await self.bot.library.forget(interaction.user.id)
+            self.bot.players.end_voice(interaction.user.id)
             await reply.show(cards.forgotten(forgotten))
 
 

@@ -10,6 +10,8 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.client import Interaction, VoiceBot
+from bot.errors import Reason, Refusal
+from bot.interface.options import in_servers_only
 
 MIN_MINUTES = 5
 MAX_MINUTES = 120
@@ -26,12 +28,14 @@ class Warm(commands.Cog):
     @app_commands.command(description="Keep the voice engine awake (for server managers)")
     @app_commands.describe(minutes="How many minutes, from now; a GPU that's awake costs money")
     @app_commands.default_permissions(manage_guild=True)
-    @app_commands.guild_only()
+    @in_servers_only
     async def warm(
         self, interaction: Interaction, minutes: app_commands.Range[int, MIN_MINUTES, MAX_MINUTES]
     ) -> None:
         """Wake the voice engine; a later `/warm` sets another end."""
         async with self.bot.reply(interaction) as reply:
+            if not interaction.permissions.manage_guild:  # what is declared only guides clients
+                raise Refusal(Reason.ONLY_MANAGERS)
             await self.bot.studio.keep_awake(minutes)
             log.info(
                 "asked to stay awake",

@@ -8,6 +8,7 @@ import discord
 
 from backend.contract import AUTO_LANGUAGE
 from bot.errors import Reason, Refusal
+from bot.interface.engine_wording import languages
 from bot.interface.wording import (
     PREVIEW_NOTICE,
     as_text,
@@ -15,7 +16,6 @@ from bot.interface.wording import (
     engine_state,
     excerpt,
     explain,
-    languages,
     note,
     voice_name,
 )
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from backend.contract import BackendInfo, Heard, SpeechError
     from bot.errors import Note
-    from bot.playback.permissions import VocalChannel
     from bot.voices.records import Forgotten, SavedVoice
 
 ACCENT = discord.Colour.from_str("#7c5cff")
@@ -76,9 +75,8 @@ def spoken_message(
     return "\n".join([f"{heading}: “{excerpt(typed)}”", *(f"-# {line}" for line in small)])
 
 
-def heard_message(name: str, channel: VocalChannel | None, backend: BackendInfo) -> str:
-    """The private words after a voice was heard in a voice channel."""
-    where = channel.mention if channel is not None else "the voice channel"
+def heard_message(name: str, where: str, backend: BackendInfo) -> str:
+    """The private words after a voice was heard in a voice channel, named by `where`."""
     small = [f"-# {line}" for line in _preview_notice(backend)]
     return "\n".join([f"{voice_name(name)} has spoken in {where}.", *small])
 

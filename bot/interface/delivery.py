@@ -18,7 +18,8 @@ import structlog
 from bot.audio.encode import AudioFormat, encode_speech, waveform
 from bot.errors import Reason, Refusal
 from bot.interface import voice_message
-from bot.interface.wording import link_commands
+from bot.interface.tokens import has_token, says_token_ended
+from bot.interface.wording import UNTOLD, link_commands
 
 if TYPE_CHECKING:
     from bot.audio.encode import SpeechFile
@@ -35,8 +36,6 @@ DISCORD_FAILURES = (discord.HTTPException, aiohttp.ClientError, OSError)
 """What a request to Discord may raise: its refusals, and a connection that breaks."""
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#json
-UNKNOWN_WEBHOOK = 10015
-INVALID_WEBHOOK_TOKEN = 50027
 REQUEST_TOO_LARGE = 40005
 
 SAFE_UPLOAD_LIMIT = 8 * 1024 * 1024
@@ -123,23 +122,31 @@ async def post_speech(interaction: Interaction, content: str, speech: SpeechAtta
 async def show_privately(
     interaction: Interaction, content: str | None, *, embed: discord.Embed | None = None
 ) -> None:
-    """Replace the private message; send a direct message if the interaction's token has ended."""
+    """Replace the private message; if the interaction's token has ended, tell the person anyhow.
+
+    That is by a direct message. If they take none, a message in the channel says that there is
+    something to tell, and nothing of what it is.
+    """
     content = content and with_links(interaction, content)
     if embed is not None:
         embed.description = embed.description and with_links(interaction, embed.description)
         for index, field in enumerate(embed.fields):
             value = with_links(interaction, field.value or "")
             embed.set_field_at(index, name=field.name, value=value, inline=field.inline)
+    if has_token(interaction):
+        try:
+            await interaction.edit_original_response(content=content, embed=embed, view=None)
+        except DISCORD_FAILURES as error:
+            log.warning("private answer refused", reason=repr(error))
+            if not says_token_ended(interaction, error):
+                return
+        else:
+            return
     try:
-        await interaction.edit_original_response(content=content, embed=embed, view=None)
+        await interaction.user.send(content, embed=embed or discord.utils.MISSING)
     except DISCORD_FAILURES as error:
         log.warning("private answer refused", reason=repr(error))
-        if not has_code(error, UNKNOWN_WEBHOOK, INVALID_WEBHOOK_TOKEN):
-            return
-        try:
-            await interaction.user.send(content, embed=embed or discord.utils.MISSING)
-        except DISCORD_FAILURES as second:
-            log.warning("private answer lost", reason=repr(second))
+        await _say_in_channel(interaction, UNTOLD)
 
 
 def with_links(interaction: Interaction, words: str) -> str:
@@ -149,6 +156,8 @@ def with_links(interaction: Interaction, words: str) -> str:
 
 async def delete_private_message(interaction: Interaction) -> None:
     """Delete the private message: the public result says everything."""
+    if not has_token(interaction):
+        return
     try:
         await interaction.delete_original_response()
     except DISCORD_FAILURES as error:
@@ -162,9 +171,12 @@ async def _may_follow_up(interaction: Interaction) -> bool:
     keeps that as private as the message was going to be. So the message gets other words first.
     https://discord.com/developers/docs/interactions/receiving-and-responding#followup-messages
     """
+    if not has_token(interaction):
+        return False
     try:
         await interaction.edit_original_response(content="Sending…", view=None)
     except DISCORD_FAILURES as error:
+        says_token_ended(interaction, error)
         log.warning("private answer refused", reason=repr(error))
         return False
     return True
@@ -175,12 +187,13 @@ async def _send_voice_message(
 ) -> bool:
     """Try a follow-up, then an ordinary message; return whether one was accepted."""
     routes = [voice_message.follow_up(interaction)] if can_follow_up else []
-    if interaction.channel_id is not None:
+    if interaction.channel_id is not None and _may_post(interaction, files=True):
         routes.append(voice_message.channel_message(interaction.channel_id))
     for route in routes:
         try:
             await voice_message.send_voice_message(interaction.client, route, file, drawing)
         except DISCORD_FAILURES as error:
+            says_token_ended(interaction, error)
             log.info("voice message refused", reason=repr(error))
         else:
             return True
@@ -195,14 +208,44 @@ def _senders(interaction: Interaction, *, follow_up_first: bool) -> list[Sender]
     nothing else ties them to the command.
     """
     person = interaction.user
-    mentions = discord.AllowedMentions(users=[person], everyone=False, roles=False)
     follow_up: Sender = ("", interaction.followup.send)
+    places = [interaction.channel] if _may_post(interaction, files=True) else []
     ordinary: list[Sender] = [
-        (f"{person.mention} ", partial(target.send, allowed_mentions=mentions))
-        for target in (interaction.channel, person)
-        if isinstance(target, discord.abc.Messageable)
+        (f"{person.mention} ", partial(place.send, allowed_mentions=_mention_of(person)))
+        for place in (*places, person)
+        if isinstance(place, discord.abc.Messageable)
     ]
+    if not has_token(interaction):
+        return ordinary
     return [follow_up, *ordinary] if follow_up_first else [*ordinary, follow_up]
+
+
+def _may_post(interaction: Interaction, *, files: bool = False) -> bool:
+    """Whether the bot may post an ordinary message in the interaction's channel.
+
+    Discord counts refused tries, so what would be refused is not tried.
+    """
+    if interaction.guild_id is None:
+        return True
+    allowed = interaction.app_permissions
+    in_thread = isinstance(interaction.channel, discord.Thread)
+    may_send = allowed.send_messages_in_threads if in_thread else allowed.send_messages
+    return allowed.view_channel and may_send and (allowed.attach_files or not files)
+
+
+async def _say_in_channel(interaction: Interaction, words: str) -> None:
+    """Post words in the interaction's channel, with a mention of who used the command."""
+    channel, person = interaction.channel, interaction.user
+    if not isinstance(channel, discord.abc.Messageable) or not _may_post(interaction):
+        return
+    try:
+        await channel.send(f"{person.mention} {words}", allowed_mentions=_mention_of(person))
+    except DISCORD_FAILURES as error:
+        log.warning("private answer lost", reason=repr(error))
+
+
+def _mention_of(person: discord.User | discord.Member) -> discord.AllowedMentions:
+    return discord.AllowedMentions(users=[person], everyone=False, roles=False)
 
 
 async def _post_groups(

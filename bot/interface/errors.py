@@ -11,8 +11,9 @@ import structlog
 from discord import app_commands
 
 from backend.contract import LanguageNotSupportedError, SpeechError, TextNotSpeakableError
-from bot.errors import Refusal
+from bot.errors import Reason, Refusal
 from bot.interface.delivery import DISCORD_FAILURES, has_code, show_privately, with_links
+from bot.interface.tokens import note_arrival
 from bot.interface.wording import explain
 
 log = structlog.get_logger(__name__)
@@ -23,7 +24,37 @@ ALREADY_ACKNOWLEDGED = 40060
 
 
 class TimbreCommandTree(app_commands.CommandTree[Any]):
-    """A command tree in which every error ends in a log line and a sentence for the person."""
+    """A command tree in which every error ends in a log line and a sentence for the person.
+
+    The bot is installed in servers. Its commands work there and in direct messages with it, except
+    for those that belong to a server. Clients offer them so, but nothing else keeps to it, so it is
+    checked here too.
+    """
+
+    def __init__(self, client: discord.Client) -> None:
+        super().__init__(
+            client,
+            allowed_contexts=app_commands.AppCommandContext(
+                guild=True, dm_channel=True, private_channel=False
+            ),
+            allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+        )
+
+    async def interaction_check(self, interaction: discord.Interaction[Any]) -> bool:
+        """Refuse commands while the bot stops, and a server's command outside of servers.
+
+        Called by discord.py before a command.
+        """
+        note_arrival(interaction)
+        command = interaction.command
+        is_for_guilds = isinstance(command, app_commands.Command) and command.guild_only
+        reason: Reason | None = interaction.client.replies.closed_for
+        if reason is None and is_for_guilds and interaction.guild is None:
+            reason = Reason.ONLY_IN_SERVERS
+        if reason is None or interaction.type is discord.InteractionType.autocomplete:
+            return True
+        await answer_error(interaction, Refusal(reason), source=command_name(interaction))
+        return False
 
     async def on_error(
         self, interaction: discord.Interaction[Any], error: app_commands.AppCommandError

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import discord
 import structlog
 from discord import app_commands
 
@@ -15,13 +16,13 @@ from bot.interface.delivery import ReplyFormat
 from bot.text import MentionKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    import discord
+    from collections.abc import Callable, Iterator, Sequence
 
     from bot.text import NameOf
 
 log = structlog.get_logger(__name__)
+
+CommandT = TypeVar("CommandT", bound="Callable[..., Any]")
 
 MAX_CHOICES = 25
 """Discord shows no list at all if a bot offers more."""
@@ -50,6 +51,12 @@ WHERE_CHOICES = [
     app_commands.Choice(name="File", value=Where.FILE.value),
     app_commands.Choice(name="Both", value=Where.BOTH.value),
 ]
+
+
+def in_servers_only(command: CommandT) -> CommandT:
+    """Declare that a slash command works in servers only. Put it below the command's decorator."""
+    declare = app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
+    return app_commands.guild_only(declare(command))
 
 
 async def suggest_voices(
@@ -84,11 +91,25 @@ def name_resolver(interaction: discord.Interaction[Any]) -> NameOf:
         if kind is MentionKind.USER:
             member = guild.get_member(snowflake)
             return member.display_name if member else None
-        find = guild.get_role if kind is MentionKind.ROLE else guild.get_channel_or_thread
-        found = find(snowflake)
-        return found.name if found else None
+        if kind is MentionKind.ROLE:
+            role = guild.get_role(snowflake)
+            return role.name if role else None
+        channel = guild.get_channel_or_thread(snowflake)
+        return channel.name if channel and _sees(interaction.user, channel) else None
 
     return name_of
+
+
+def _sees(
+    person: discord.User | discord.Member, channel: discord.abc.GuildChannel | discord.Thread
+) -> bool:
+    """Whether a person may know a channel's name. Who is in a private thread is not known."""
+    if not isinstance(person, discord.Member):
+        return False
+    if isinstance(channel, discord.Thread):
+        has_parent = channel.parent is not None and not channel.is_private()
+        return has_parent and channel.permissions_for(person).view_channel
+    return channel.permissions_for(person).view_channel
 
 
 class OrderedCommand:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import discord
@@ -12,11 +13,13 @@ import structlog
 from bot.errors import Reason, Refusal
 from bot.interface import cards
 from bot.interface.delivery import DISCORD_FAILURES
+from bot.interface.tokens import has_token, says_token_ended
 from bot.interface.views import TimbreView
-from bot.interface.wording import STEPS
+from bot.interface.wording import GOES_ON_IN_SILENCE, STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from datetime import datetime
 
     from bot.speech.backend import ColdStart
     from bot.studio import Step
@@ -26,6 +29,9 @@ T = TypeVar("T")
 
 SECONDS_BETWEEN_EDITS = 1.5
 """Discord allows about five edits in five seconds; this leaves room for the result."""
+
+LAST_EDIT_SPARE_SECONDS = 30.0
+"""So long before the interaction's token ends, the message is updated for the last time."""
 
 SECONDS_BEFORE_FIRST_EDIT = 0.25
 """Until then Discord itself shows that the bot "is thinking", which is enough for short work."""
@@ -40,6 +46,8 @@ class Progress(TimbreView):
         stopped: What the person is told if the button has stopped the work.
 
     Attributes:
+        interaction: Whose private message it is; the press of the button, once that was pressed,
+            because its token is younger.
         cancelled_for: Why the work was cancelled, or None if it was not.
     """
 
@@ -51,12 +59,13 @@ class Progress(TimbreView):
         stopped: Reason,
     ) -> None:
         super().__init__(timeout=None)
-        self._interaction = interaction
+        self.interaction = interaction
         self._cold_start = cold_start
         self._stopped = stopped
         self._words = "Getting ready…"
         self._changed = asyncio.Event()
         self._work: asyncio.Task[Any] | None = None
+        self._waking_since: datetime | None = None
         self.cancelled_for: Reason | None = None
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -105,21 +114,26 @@ class Progress(TimbreView):
     ) -> None:
         """Stop at once: the model's work as well as the waiting."""
         await interaction.response.defer()
+        self.interaction = interaction
         self.cancel(self._stopped)
 
     def _all_words(self) -> str:
         cold_start = self._cold_start()
         if cold_start is None:
+            self._waking_since = None
             return self._words
+        if self._waking_since is None:
+            self._waking_since = discord.utils.utcnow() - timedelta(seconds=cold_start.seconds)
+        since = discord.utils.format_dt(self._waking_since, "R")  # the client keeps it up to date
         return (
-            f"{self._words}\n-# Waking the voice engine: {cold_start.seconds:.0f} s so far, "
-            f"usually about {cold_start.usual_seconds:.0f} s"
+            f"{self._words}\n-# The voice engine began to wake up {since}. "
+            f"That usually takes about {cold_start.usual_seconds:.0f} s."
         )
 
     async def _keep_updated(self) -> None:
         await asyncio.sleep(SECONDS_BEFORE_FIRST_EDIT)
         shown = None
-        while True:
+        while has_token(self.interaction, spare=LAST_EDIT_SPARE_SECONDS):
             self._changed.clear()
             words = self._all_words()
             if words != shown:
@@ -130,9 +144,12 @@ class Progress(TimbreView):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(SECONDS_BETWEEN_EDITS):
                         await self._changed.wait()
+        if has_token(self.interaction):
+            await self._show(f"{self._words}\n{GOES_ON_IN_SILENCE}")
 
     async def _show(self, words: str) -> None:
         try:
-            await self._interaction.edit_original_response(content=words, view=self)
+            await self.interaction.edit_original_response(content=words, view=self)
         except DISCORD_FAILURES as error:
+            says_token_ended(self.interaction, error)
             log.debug("progress not shown", reason=repr(error))

@@ -9,11 +9,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import structlog
+
 from bot.errors import Reason, Refusal
 from bot.interface import delivery
 from bot.interface.delivery import SpeechAttachment
 from bot.interface.errors import command_name, log_and_explain
 from bot.interface.progress import Progress
+from bot.interface.tokens import note_arrival
+from bot.interface.wording import explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from bot.speech.backend import ColdStart
     from bot.streaming import Speech
 
+log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 MAX_SLOTS_PER_PERSON = 3
@@ -37,16 +42,37 @@ class Replies:
     Args:
         max_encoders: How many replies are encoded at once.
         cold_start: Tells how far the voice engine's cold start is, or None if there is none.
+
+    Attributes:
+        open: The replies to commands that have not ended.
+        encoders: Bounds how many replies are encoded at once.
+        closed_for: Why commands are not answered any more, or None while they are.
     """
 
     def __init__(self, *, max_encoders: int, cold_start: Callable[[], ColdStart | None]) -> None:
         self.open: set[Reply] = set()
         self.encoders = asyncio.Semaphore(max_encoders)
         self.cold_start = cold_start
+        self.closed_for: Reason | None = None
 
-    async def cancel_all(self, reason: Reason) -> None:
-        """End all commands, tell people why, and return when they know."""
-        await asyncio.gather(*(reply.cancel(reason) for reply in self.open))
+    async def close(self, reason: Reason, *, within: float) -> None:
+        """End all commands and refuse new ones; return when people have been told why.
+
+        Args:
+            reason: Why.
+            within: The seconds after which people are told whose commands have not ended by then.
+        """
+        self.closed_for = reason
+        endings = [asyncio.create_task(reply.cancel(reason)) for reply in self.open]
+        if not endings:
+            return
+        await asyncio.wait(endings, timeout=within)
+        late = list(self.open)
+        if late:
+            log.warning("commands were cut off", commands=len(late))
+        await asyncio.gather(*(reply.show(explain(Refusal(reason))) for reply in late))
+        for ending in endings:
+            ending.cancel()
 
 
 class Reply:
@@ -76,7 +102,10 @@ class Reply:
 
     async def __aenter__(self) -> Self:
         """Acknowledge the command, privately."""
+        note_arrival(self._interaction)
         await self._interaction.response.defer(ephemeral=True, thinking=True)
+        if self._replies.closed_for is not None:  # commands are refused before, but forms are not
+            raise Refusal(self._replies.closed_for)
         self._replies.open.add(self)
         return self
 
@@ -150,6 +179,7 @@ class Reply:
         try:
             return await progress.run(job(progress))
         finally:
+            self._interaction = progress.interaction
             self._working = None
 
     async def post(self, content: str, speech: Speech, reply_format: ReplyFormat) -> None:

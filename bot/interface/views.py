@@ -12,10 +12,11 @@ from backend.contract import MAX_TRANSCRIPT_CHARACTERS
 from bot.errors import Reason, Refusal
 from bot.interface.delivery import DISCORD_FAILURES, with_links
 from bot.interface.errors import answer_error
+from bot.interface.tokens import has_token, note_arrival
 from bot.voices.records import CONSENT_STATEMENT
 
-Render = Callable[[int], Awaitable[tuple[str, int]]]
-"""Takes a page number from 0; gives the page's text and how many pages there are now."""
+Render = Callable[[discord.Interaction[Any], int], Awaitable[tuple[str, int]]]
+"""Takes who asks, and a page number from 0; gives the page's text and how many pages there are."""
 
 PAGES_TIMEOUT_SECONDS = 600.0
 QUESTION_TIMEOUT_SECONDS = 300.0
@@ -24,6 +25,11 @@ FORM_TIMEOUT_SECONDS = 900.0
 
 class TimbreView(discord.ui.View):
     """A view in which every error ends in a log line and a sentence for the person."""
+
+    async def interaction_check(self, interaction: discord.Interaction[Any]) -> bool:
+        """Note when somebody pressed a button. Called by discord.py before the button's own."""
+        note_arrival(interaction)
+        return True
 
     async def on_error(
         self, interaction: discord.Interaction[Any], error: Exception, _item: discord.ui.Item[Any]
@@ -43,10 +49,10 @@ class Pages(TimbreView):
 
     async def show(self, interaction: discord.Interaction[Any]) -> None:
         """Show the current page in the interaction's (acknowledged) answer."""
-        text, count = await self._render(self._page)
+        text, count = await self._render(interaction, self._page)
         if self._page >= count > 0:
             self._page = count - 1
-            text, count = await self._render(self._page)
+            text, count = await self._render(interaction, self._page)
         self.previous.disabled = self._page == 0
         self.following.disabled = self._page >= count - 1
         view = self if count > 1 else None
@@ -55,7 +61,7 @@ class Pages(TimbreView):
 
     async def on_timeout(self) -> None:
         """Remove the buttons, which would fail from now on."""
-        if self._shown_by is not None:
+        if self._shown_by is not None and has_token(self._shown_by):
             with suppress(*DISCORD_FAILURES):
                 await self._shown_by.edit_original_response(view=None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,14 @@ from bot.errors import Reason, Refusal
 from bot.interface import cards
 from bot.interface.options import Where
 from bot.interface.wording import as_text, excerpt, voice_name
-from bot.playback.permissions import VocalChannel, check_can_speak_in, people_in
+from bot.playback.permissions import (
+    VocalChannel,
+    check_can_speak_in,
+    may_move,
+    may_see,
+    people_in,
+    why_silent,
+)
 
 if TYPE_CHECKING:
     from bot.interface.progress import Progress
@@ -26,7 +34,14 @@ ENTRIES_PER_PAGE = 5
 _POLL_SECONDS = 0.5
 _EXCERPT_CHARACTERS = 80
 _A_MOMENT_SECONDS = 2.0
-_MINUTE_SECONDS = 60.0
+HIDDEN_QUEUE = "I'm speaking in a voice channel you can't see, so I can't show you its queue."
+
+_UNNAMED = "the voice channel"
+
+_STEADY_SECONDS = 5.0
+"""A countdown that was shown stays, unless it is wrong by more than this."""
+
+_SILENCED = {Reason.MEMBER_MUTED, Reason.MEMBER_IN_AUDIENCE, Reason.MEMBER_MAY_NOT_SPEAK}
 
 
 def voice_channel_of(person: discord.User | discord.Member) -> VocalChannel | None:
@@ -38,20 +53,59 @@ def voice_channel_of(person: discord.User | discord.Member) -> VocalChannel | No
 def channel_to_speak_in(
     person: discord.User | discord.Member, players: GuildPlayers
 ) -> VocalChannel:
-    """The voice channel of a person. Raises `Refusal` if the bot cannot be heard there."""
+    """The voice channel of a person.
+
+    Raises `Refusal` if the person may not speak there, or the bot cannot be heard there.
+    """
     channel = voice_channel_of(person)
-    if channel is None:
+    if channel is None or not isinstance(person, discord.Member):
         raise Refusal(Reason.JOIN_FIRST_OR_FILE)
-    check_not_elsewhere(players.find(channel.guild.id), channel)
+    check_may_speak(person, channel, players)
     check_can_speak_in(channel)
     return channel
 
 
-def check_not_elsewhere(player: GuildPlayer | None, channel: VocalChannel) -> None:
+def check_may_speak(person: discord.Member, channel: VocalChannel, players: GuildPlayers) -> None:
+    """Raise `Refusal` if a person may not speak in a channel, or others listen to the bot."""
+    reason = why_silent(channel, person.id, person)
+    if reason is not None:
+        raise Refusal(reason)
+    _check_not_elsewhere(person, channel, players)
+
+
+def check_may_call(person: discord.Member, channel: VocalChannel, players: GuildPlayers) -> None:
+    """Raise `Refusal` if a person may not have the bot come into a channel.
+
+    Whoever has the permission Move Members may, even if others listen to the bot elsewhere.
+    """
+    player = players.find(channel.guild.id)
+    here = player.connection.channel if player is not None else None
+    if here is None or not may_move(person, here):
+        _check_not_elsewhere(person, channel, players)
+
+
+def name_for(person: discord.User | discord.Member, channel: VocalChannel | None) -> str:
+    """A channel's mention, or other words for a person who may not know of it."""
+    return channel.mention if channel is not None and may_see(person, channel) else _UNNAMED
+
+
+def place_for(person: discord.User | discord.Member, channel_id: int) -> str:
+    """Like `name_for`, for the voice channel with an id, which may be gone."""
+    channel = person.guild.get_channel(channel_id) if isinstance(person, discord.Member) else None
+    return name_for(person, channel if isinstance(channel, VocalChannel) else None)
+
+
+def _check_not_elsewhere(
+    person: discord.Member, channel: VocalChannel, players: GuildPlayers
+) -> None:
     """Raise `Refusal` if people listen to the bot in another channel."""
+    player = players.find(channel.guild.id)
     elsewhere = player.connection.channel if player is not None else None
-    if elsewhere is not None and elsewhere != channel and people_in(elsewhere):
-        raise Refusal(Reason.IN_ANOTHER_CHANNEL, channel=elsewhere.mention)
+    if elsewhere is None or elsewhere == channel or not people_in(elsewhere):
+        return
+    if not may_see(person, elsewhere):
+        raise Refusal(Reason.IN_HIDDEN_CHANNEL)
+    raise Refusal(Reason.IN_ANOTHER_CHANNEL, channel=elsewhere.mention)
 
 
 def where_to_speak(
@@ -67,15 +121,15 @@ def where_to_speak(
         person: Who wants to be heard.
         players: The bot's.
         wanted: What the person chose. By default it is the voice channel, if the bot can be heard
-            there.
+            there. A person who may not speak in their voice channel has to choose.
         file_wanted: The person chose a kind of file, so that a file is the default.
     """
     if wanted == Where.FILE or (wanted is None and file_wanted):
         return Where.FILE
     try:
         channel_to_speak_in(person, players)
-    except Refusal:
-        if wanted is None:
+    except Refusal as refusal:
+        if wanted is None and refusal.reason not in _SILENCED:
             return Where.FILE
         raise
     return Where(wanted or Where.VOICE)
@@ -87,10 +141,11 @@ async def follow(entry: QueueEntry, player: GuildPlayer, progress: Progress) -> 
     Raises what kept it from being heard.
     """
     heard = asyncio.ensure_future(entry.heard())
+    countdown = _Countdown()
     shown = ""
     try:
         while not heard.done():
-            words = _state_of(entry, player)
+            words = _state_of(entry, player, countdown)
             if words != shown:
                 shown = words
                 progress.say(words)
@@ -101,10 +156,20 @@ async def follow(entry: QueueEntry, player: GuildPlayer, progress: Progress) -> 
         player.remove(entry, Refusal(Reason.SPEECH_STOPPED))
 
 
-def queue_page(player: GuildPlayer | None, page: int) -> tuple[str, int]:
-    """One page of what a guild's player has to say, and how many pages there are."""
-    positions = player.positions() if player is not None else []
+def queue_page(
+    player: GuildPlayer | None, person: discord.User | discord.Member, page: int
+) -> tuple[str, int]:
+    """One page of what a guild's player has to say, and how many pages there are.
+
+    Of a channel that the person can't see, it shows nothing but the person's own items.
+    """
+    waiting = player.positions() if player is not None else []
+    channel = player.connection.channel if player is not None else None
+    sees_all = channel is not None and may_see(person, channel)
+    positions = [each for each in waiting if sees_all or each.entry.owner_id == person.id]
     if not positions:
+        if waiting:
+            return HIDDEN_QUEUE, 1
         return "Nothing is playing or queued. Use `/say` while you're in a voice channel.", 1
     pages = -(-len(positions) // ENTRIES_PER_PAGE)
     lines = [_line(each) for each in positions[page * ENTRIES_PER_PAGE :][:ENTRIES_PER_PAGE]]
@@ -118,29 +183,42 @@ def _line(position: QueuePosition) -> str:
     who = f"{voice_name(entry.speaker)} for {as_text(entry.owner_name)}"
     what = excerpt(entry.text, max_characters=_EXCERPT_CHARACTERS)
     if position.number == 0:
-        return f"**Now**: {who}, “{what}” · {_length(entry.seconds_left)} left"
-    start = discord.utils.utcnow() + timedelta(seconds=position.starts_in)
-    return f"{position.number}. {who}, “{what}” · {discord.utils.format_dt(start, 'R')}"
+        return f"**Now**: {who}, “{what}” · ends {_countdown(entry.seconds_left)}"
+    return f"{position.number}. {who}, “{what}” · {_countdown(position.starts_in)}"
 
 
-def _state_of(entry: QueueEntry, player: GuildPlayer) -> str:
+def _countdown(seconds: float) -> str:
+    """A moment so many seconds from now, which Discord's clients show as a countdown."""
+    return discord.utils.format_dt(discord.utils.utcnow() + timedelta(seconds=seconds), "R")
+
+
+class _Countdown:
+    """The moment at which an entry starts. It changes only when the estimate does."""
+
+    def __init__(self) -> None:
+        self._start: float | None = None  # by `time.monotonic`
+        self._shown = ""
+
+    def words(self, seconds: float) -> str:
+        """When an entry starts, given the latest estimate of the seconds until then."""
+        if seconds < _A_MOMENT_SECONDS:
+            self._start = None
+            return "in a moment"
+        start = time.monotonic() + seconds
+        if self._start is None or abs(start - self._start) > _STEADY_SECONDS:
+            self._start, self._shown = start, _countdown(seconds)
+        return self._shown
+
+
+def _state_of(entry: QueueEntry, player: GuildPlayer, countdown: _Countdown) -> str:
     position = player.position_of(entry)
     if position is None:
         return "Almost done…"
     if position.number > 0:
-        return f"Number {position.number} in the queue, starts {_soon(position.starts_in)}"
+        start = countdown.words(position.starts_in)
+        return f"Number {position.number} in the queue, starts {start}"
     if not player.connection.is_audible:
         return "Waiting for a moderator to let me speak…"
     if entry.source.position == 0:
         return "Getting ready to speak…"
     return cards.speaking(entry.sentence, entry.sentences)
-
-
-def _soon(seconds: float) -> str:
-    return "in a moment" if seconds < _A_MOMENT_SECONDS else f"in about {_length(seconds)}"
-
-
-def _length(seconds: float) -> str:
-    if seconds < _MINUTE_SECONDS:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / _MINUTE_SECONDS)} min"

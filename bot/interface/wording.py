@@ -10,21 +10,29 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from backend import contract
-from backend.contract import AUTO_LANGUAGE, SpeechError
+from backend.contract import SpeechError
 from bot.errors import Note, Reason, Refusal, Remark
-from bot.speech import errors
+from bot.interface.engine_wording import explain_speech_error
 from bot.studio import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from bot.errors import Value
 
 PREVIEW_NOTICE = "This is a preview: a stock English voice adjusted toward yours, not a clone."
 
+UNTOLD = (
+    "Your command is done, but I couldn't send you a direct message about it. "
+    "If something is missing, please run it again."
+)
+"""What the channel is told, if who used a command long ago can't be told in private."""
+
+GOES_ON_IN_SILENCE = (
+    "-# Discord doesn't let me update this message any longer. I'll send another when I'm done."
+)
+
 MAX_EXCERPT_CHARACTERS = 300
-MIN_RETRY_SECONDS = 5
 
 _MARKUP = re.compile(r"[\\*_~|`<>\[\]()#]")
 _COMMAND = re.compile(r"`/([a-z]+(?: [a-z]+)?)`")
@@ -212,6 +220,33 @@ REFUSALS: dict[Reason, str] = {
     Reason.SKIPPED_BY_VOTE: "The listeners voted to skip this.",
     Reason.ALL_STOPPED_BY: "{name} stopped everything.",
     Reason.SENT_AWAY_BY: "{name} sent me away with `/leave`.",
+    # Who may speak, and where
+    Reason.MEMBER_MUTED: (
+        f"A moderator has muted you, so I can't speak for you in voice. Wait until you're unmuted, "
+        f"{_OR_FILE}."
+    ),
+    Reason.MEMBER_IN_AUDIENCE: (
+        f"You're in the stage's audience, so I can't speak for you. Ask to speak first, {_OR_FILE}."
+    ),
+    Reason.MEMBER_MAY_NOT_SPEAK: (
+        "You're not allowed to speak in this voice channel, so I can't speak for you either. "
+        f"Join another one, {_OR_FILE}."
+    ),
+    Reason.AFK_CHANNEL: (
+        f"Nobody can speak in the AFK channel. Join another voice channel, {_OR_FILE}."
+    ),
+    Reason.MOVED_AWAY: (
+        "I was moved to another voice channel before I was done. "
+        "Use `/say` again where you want to hear me."
+    ),
+    Reason.IN_HIDDEN_CHANNEL: (
+        f"I'm with people in another voice channel right now. Try again later, {_OR_FILE}."
+    ),
+    Reason.VOICE_DELETED_MEANWHILE: "You deleted that voice, so I stopped speaking with it.",
+    Reason.ONLY_IN_SERVERS: "That works only in a server. Use it in one that I'm in.",
+    Reason.ONLY_MANAGERS: (
+        "Only members with the Manage Server permission can use that. Ask one of them."
+    ),
 }
 
 REMARKS: dict[Remark, str] = {
@@ -232,80 +267,12 @@ REMARKS: dict[Remark, str] = {
     ),
 }
 
-_SPEECH_ERRORS: dict[type[SpeechError], str] = {
-    SpeechError: (
-        "The voice engine couldn't do that. "
-        "Please try again; if it keeps failing, tell whoever runs this bot."
-    ),
-    contract.TextNotSpeakableError: (
-        "I can't say part of that text aloud. Try plain words and shorter sentences."
-    ),
-    contract.ConsentMissingError: (
-        "I need your consent before I clone a voice. Use `/clone` and confirm the statement."
-    ),
-    contract.ReferenceUnusableError: (
-        "I couldn't make a voice from this recording. "
-        "Try another one: a single speaker, close to the microphone, without music."
-    ),
-    contract.BackendUnavailableError: (
-        "The voice engine isn't available right now. Nothing is lost; please try again later."
-    ),
-    contract.GenerationFailedError: (
-        "The voice engine gave no usable speech this time. Please try again."
-    ),
-    errors.BackendNotDeployedError: (
-        "The voice engine isn't set up yet. Please tell whoever runs this bot: "
-        "it has to be deployed to Modal. I'll find it by myself once it's there."
-    ),
-    errors.BackendDeniesError: (
-        "The voice engine doesn't let me in. "
-        "Please tell whoever runs this bot: my Modal token has to be renewed."
-    ),
-    errors.BackendBrokenError: (
-        "The voice engine is misconfigured. Please tell whoever runs this bot."
-    ),
-    errors.BackendQuotaError: (
-        "The voice engine has reached its quota for now. "
-        "Please try again later, or ask whoever runs this bot to raise it."
-    ),
-    errors.SpeechTimeoutError: (
-        "The voice engine took too long, so I stopped it. "
-        "Please try again; a shorter text may help."
-    ),
-    errors.WakingTimeoutError: (
-        "The voice engine didn't wake up in time. Please try again in a minute; "
-        "if that fails too, tell whoever runs this bot."
-    ),
-    errors.SpeechInterruptedError: (
-        "The voice engine broke down while it worked on that. "
-        "Another one starts by itself, so please try again in a minute."
-    ),
-    errors.SpeechStoppedError: (
-        "Someone stopped that at the voice engine before it was done. Please try again."
-    ),
-}
-"""Sentences for kinds of errors; any other kind has the sentence of its nearest base class."""
-
 
 def explain(error: Refusal | SpeechError) -> str:
     """Put an expected failure into a sentence for the person who met it."""
-    match error:
-        case Refusal():
-            return REFUSALS[error.reason].format(**_escaped(error.values))
-        case contract.LanguageNotSupportedError():
-            return _language_not_supported(error.language, languages(error.supported))
-        case contract.BackendBusyError():
-            when = "in a moment" if error.retry_after is None else _soon(error.retry_after)
-            return f"Many people are speaking right now. Please try again {when}."
-        case errors.BackendUnreachableError():
-            sentence = "I can't reach the voice engine right now."
-            if error.retry_after is None:
-                return f"{sentence} Please try again in a minute."
-            when = _soon(error.retry_after)
-            return f"{sentence} I'll look for it again {when}; please try again then."
-        case _:
-            kinds = type(error).__mro__
-            return next(_SPEECH_ERRORS[kind] for kind in kinds if kind in _SPEECH_ERRORS)
+    if isinstance(error, Refusal):
+        return REFUSALS[error.reason].format(**_escaped(error.values))
+    return explain_speech_error(error)
 
 
 def note(what: Note) -> str:
@@ -341,11 +308,6 @@ def link_commands(words: str, ids: Mapping[str, int]) -> str:
     return _COMMAND.sub(link, words)
 
 
-def languages(names: Iterable[str]) -> list[str]:
-    """The languages among the values of the option `language`."""
-    return [name for name in names if name != AUTO_LANGUAGE]
-
-
 def engine_name(model_id: str) -> str:
     """What people call the voice engine that has a model; a folder's name for one of its own."""
     if model_id.startswith("preview/"):
@@ -379,19 +341,3 @@ def excerpt(typed: str, *, max_characters: int = MAX_EXCERPT_CHARACTERS) -> str:
 def _escaped(values: dict[str, Value]) -> dict[str, Value]:
     """Escape what a person typed, which is always the value called `name`."""
     return {key: as_text(str(value)) if key == "name" else value for key, value in values.items()}
-
-
-def _language_not_supported(wanted: str, spoken: list[str]) -> str:
-    if len(spoken) == 1:
-        article = "an" if spoken[0][0] in "AEIOU" else "a"
-        remedy = f"only {spoken[0]}. Write {article} {spoken[0]} text"
-    else:
-        remedy = f"{', '.join(spoken)}. Write in one of these"
-    return (
-        f"I can't speak {wanted} here yet. This voice engine speaks {remedy}, "
-        "or ask whoever runs this bot for another engine."
-    )
-
-
-def _soon(seconds: float) -> str:
-    return f"in about {max(MIN_RETRY_SECONDS, round(seconds))} seconds"

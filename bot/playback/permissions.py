@@ -16,8 +16,50 @@ VOICE_ERRORS = (discord.DiscordException, aiohttp.ClientError, OSError)
 """The errors that requests to Discord about voice raise; a `TimeoutError` is an `OSError`."""
 
 
+def why_silent(
+    channel: VocalChannel, member_id: int, member: discord.Member | None = None
+) -> Reason | None:
+    """Why a member may not speak in a channel, so that the bot doesn't either on their behalf.
+
+    Args:
+        channel: The channel.
+        member_id: The member's Discord id.
+        member: The member, if at hand. Otherwise it is looked up; the bot knows those who are in a
+            voice channel. Of others it knows nothing that would keep them from speaking.
+
+    Returns None if they may speak.
+    """
+    if _is_afk(channel):
+        return Reason.AFK_CHANNEL
+    member = member or channel.guild.get_member(member_id)
+    state = member.voice if member is not None else channel.voice_states.get(member_id)
+    if state is not None and state.mute:
+        return Reason.MEMBER_MUTED
+    is_stage = isinstance(channel, discord.StageChannel)
+    if state is not None and state.channel == channel and state.suppress:
+        return Reason.MEMBER_IN_AUDIENCE if is_stage else Reason.MEMBER_MAY_NOT_SPEAK
+    if member is None or is_stage:  # on a stage, whoever is let onto it may speak
+        return None
+    # Somebody whom a moderator has moved into a channel can speak there without Connect. discord.py
+    # takes all voice permissions from them (2.7.1, `VocalGuildChannel.permissions_for`).
+    may_speak = discord.abc.GuildChannel.permissions_for(channel, member).speak
+    return None if may_speak else Reason.MEMBER_MAY_NOT_SPEAK
+
+
+def may_see(member: discord.User | discord.Member, channel: VocalChannel) -> bool:
+    """Whether a member may know of a channel: by permission, or because they are in it."""
+    if not isinstance(member, discord.Member) or member.guild != channel.guild:
+        return False
+    return channel.permissions_for(member).view_channel or member.id in channel.voice_states
+
+
 def check_can_speak_in(channel: VocalChannel) -> None:
     """Raise `Refusal` if the bot may not join a channel or may not speak there."""
+    me: discord.Member | None = channel.guild.me
+    if me is None:  # the main gateway has yet to send the guild; this is asked again then
+        return
+    if _is_afk(channel):
+        raise Refusal(Reason.AFK_CHANNEL)
     allowed = channel.permissions_for(channel.guild.me)
     if not (allowed.view_channel and allowed.connect):
         raise Refusal(Reason.MAY_NOT_JOIN, channel=channel.mention)
@@ -84,6 +126,11 @@ def listeners_in(channel: VocalChannel) -> list[int]:
         for person in people_in(channel)
         if not (states[person].deaf or states[person].self_deaf)
     ]
+
+
+def _is_afk(channel: VocalChannel) -> bool:
+    """Whether it is the channel for members who are away, in which nobody can speak."""
+    return channel.guild.afk_channel == channel
 
 
 def _is_bot(guild: discord.Guild, member_id: int) -> bool:

@@ -10,11 +10,12 @@ import structlog
 
 from bot.errors import Reason, Refusal
 from bot.fair_queue import FairQueue, QueueFullError
+from bot.playback.permissions import why_silent
 from bot.playback.playout import play_out
 from bot.playback.queue import MAX_WAITING, MAX_WAITING_PER_MEMBER, QueuePosition
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from bot.playback.connection import Connection
     from bot.playback.queue import QueueEntry
@@ -37,6 +38,7 @@ class GuildPlayer:
         quiet_since: When the last entry ended, by `time.monotonic`.
         alone_since: When the last person left the channel, set by `GuildPlayers`; None while
             somebody is there.
+        joining: Held by the command that has the bot join a channel, until it has joined.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -44,6 +46,7 @@ class GuildPlayer:
         self.votes: set[int] = set()
         self.quiet_since = time.monotonic()
         self.alone_since: float | None = None
+        self.joining = asyncio.Lock()
         self._current: QueueEntry | None = None
         self._queue: FairQueue[int, QueueEntry] = FairQueue(
             limit=MAX_WAITING, limit_per_caller=MAX_WAITING_PER_MEMBER
@@ -69,7 +72,13 @@ class GuildPlayer:
         return [*([current] if current is not None else []), *self._queue]
 
     def add(self, entry: QueueEntry) -> None:
-        """Append an entry to the queue. Raises `Refusal` if the queue is full."""
+        """Append an entry to the queue.
+
+        Raises `Refusal` if the queue is full, or if the bot is not in the entry's channel any more.
+        """
+        channel = self.connection.channel
+        if channel is not None and channel.id != entry.channel_id:
+            raise Refusal(Reason.MOVED_AWAY)
         try:
             self._queue.push(entry.owner_id, entry)
         except QueueFullError as error:
@@ -104,12 +113,28 @@ class GuildPlayer:
         entry.source.stop()
         self._run(entry.producer.stop())
 
-    def clear(self, reason: Exception, *, owner_id: int | None = None) -> int:
-        """Remove all entries, or all of one member; return how many were removed."""
-        entries = [each for each in self.entries if owner_id is None or each.owner_id == owner_id]
+    def clear(
+        self, reason: Exception, *, where: Callable[[QueueEntry], bool] = lambda _entry: True
+    ) -> int:
+        """Remove all entries, or those for which `where` is true; return how many were removed."""
+        entries = [each for each in self.entries if where(each)]
         for entry in entries:
             self.remove(entry, reason)
         return len(entries)
+
+    def keep_only(self, channel_id: int) -> None:
+        """Remove the entries of other channels than the one that the bot is in, or goes to."""
+        self.clear(Refusal(Reason.MOVED_AWAY), where=lambda entry: entry.channel_id != channel_id)
+
+    def check_speakers(self) -> None:
+        """Remove the entries of members who may not speak in their channel any more."""
+        channel = self.connection.channel
+        if channel is None:
+            return
+        for entry in self.entries:
+            reason = why_silent(channel, entry.owner_id)
+            if reason is not None:
+                self.remove(entry, Refusal(reason))
 
     def wake(self) -> None:
         """Play the waiting entries. If there are none, only reconnect if the link is broken."""
@@ -146,7 +171,9 @@ class GuildPlayer:
         entry.producer.start(on_end=self._prefetch)
         try:
             await entry.source.until_readable()
-            is_complete = not entry.source.length or await play_out(entry.source, self.connection)
+            is_complete = not entry.source.length or await play_out(
+                entry.source, self.connection, is_over=lambda: self._is_over(entry)
+            )
             unheard = None if is_complete else Refusal(Reason.PARTLY_UNHEARD)
             entry.end(entry.producer.error or unheard)
         except Refusal as lost:
@@ -158,6 +185,14 @@ class GuildPlayer:
             self.quiet_since = time.monotonic()
             self._run(entry.producer.stop())
             self._prefetch()
+
+    def _is_over(self, entry: QueueEntry) -> bool:
+        """Whether an entry may not be heard any more: where the bot is, or at all."""
+        channel = self.connection.channel
+        if channel is not None:
+            self.keep_only(channel.id)
+            self.check_speakers()
+        return entry.has_ended
 
     def _prefetch(self) -> None:
         """Prefetch the next entry, if no entry is being produced and too little is buffered."""

@@ -11,7 +11,7 @@ from discord.ext import tasks
 
 from bot.errors import Reason, Refusal
 from bot.playback.connection import Connection
-from bot.playback.permissions import VocalChannel, people_in
+from bot.playback.permissions import VocalChannel, check_can_speak_in, people_in
 from bot.playback.player import GuildPlayer
 from bot.playback.voice_client import VoiceClient
 
@@ -65,27 +65,66 @@ class GuildPlayers:
         player = self._players.get(guild_id) if guild_id is not None else None
         return player if player is not None and _is_in_use(player) else None
 
-    async def join(self, channel: VocalChannel) -> Note | None:
+    async def join(
+        self, channel: VocalChannel, *, check: Callable[[], object] = lambda: None
+    ) -> Note | None:
         """Join a voice channel, or move to it from another one of that guild.
 
-        Returns a note for the member who called the bot, if there is one. Raises `Refusal`.
+        What waits to be heard in another channel ends.
+
+        Args:
+            channel: The channel.
+            check: Raises `Refusal` if the member who calls the bot may not have it there. Members
+                who call it at the same time are served one after another, so this is called when
+                it is this member's turn.
+
+        Returns a note for that member, if there is one. Raises `Refusal`.
         """
-        if self._closed:
-            raise Refusal(Reason.PLAYER_RESTARTING)
         player = self.of(channel.guild.id)
-        note = await player.connection.join(channel)
-        if self._closed:
-            raise Refusal(Reason.PLAYER_RESTARTING)
+        async with player.joining:
+            if self._closed:
+                raise Refusal(Reason.PLAYER_RESTARTING)
+            check()
+            check_can_speak_in(channel)
+            player.keep_only(channel.id)
+            note = await player.connection.join(channel)
+            if self._closed:
+                raise Refusal(Reason.PLAYER_RESTARTING)
         player.quiet_since = time.monotonic()
         player.alone_since = None
         return note
 
-    def own_voice_state_changed(self, guild_id: int, *, left: bool) -> None:
-        """Record that Discord shows the bot in a channel of a guild, or in none if it has left."""
+    def end_voice(self, owner_id: int, voice_id: int | None = None) -> int:
+        """End what a deleted voice says and would say, in every guild; return how much that was.
+
+        Args:
+            owner_id: Whose voice it was.
+            voice_id: The voice, as `SavedVoice.id`; without it, all of that person.
+        """
+        return sum(
+            player.clear(
+                Refusal(Reason.VOICE_DELETED_MEANWHILE),
+                where=lambda entry: (
+                    entry.owner_id == owner_id and voice_id in {None, entry.voice_id}
+                ),
+            )
+            for player in self._players.values()
+        )
+
+    def own_voice_state_changed(self, guild_id: int, *, channel_id: int | None) -> None:
+        """Record which channel of a guild Discord shows the bot in; None if it is in none."""
         player = self.find(guild_id)
         if player is not None:
-            player.connection.own_voice_state_changed(left=left)
+            player.connection.own_voice_state_changed(left=channel_id is None)
+            if channel_id is not None:
+                player.keep_only(channel_id)
             player.wake()
+
+    def check_speakers(self, guild_id: int) -> None:
+        """End what waits for members of a guild who may not speak any more."""
+        player = self.find(guild_id)
+        if player is not None:
+            player.check_speakers()
 
     async def close(self) -> None:
         """Leave all channels; return when no task is left running."""
@@ -105,9 +144,11 @@ class GuildPlayers:
             if self._client.get_guild(guild_id) is None:
                 del self._players[guild_id]
                 leaving.append((player, Reason.REMOVED_FROM_GUILD))
-            elif not _is_in_use(player):
                 continue
-            elif self._is_not_needed(player):
+            if not _is_in_use(player):
+                continue
+            player.check_speakers()
+            if self._is_not_needed(player):
                 leaving.append((player, Reason.EVERYBODY_LEFT))
             elif not player.is_busy and not player.connection.is_well:
                 player.wake()

@@ -14,6 +14,8 @@ from bot.playback.heard import HeardRecord
 from bot.playback.source import BYTES_PER_SECOND
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bot.playback.connection import Connection
     from bot.playback.source import SpeechSource
     from bot.playback.voice_link import VoiceLink
@@ -32,8 +34,15 @@ MAX_FUTILE_TRIES = 4
 """After this many futile tries in a row, the bot leaves the channel."""
 
 
-async def play_out(source: SpeechSource, connection: Connection) -> bool:
+async def play_out(
+    source: SpeechSource, connection: Connection, *, is_over: Callable[[], bool]
+) -> bool:
     """Play a source until it is drained; return whether all of it was heard, as far as is known.
+
+    Args:
+        source: What to play.
+        connection: Where to play it.
+        is_over: Asked whenever there is a link to play on: whether nothing may be played any more.
 
     Raises `Refusal` if the bot was disconnected, or could not join again.
     """
@@ -43,6 +52,8 @@ async def play_out(source: SpeechSource, connection: Connection) -> bool:
         if futile_tries == MAX_FUTILE_TRIES:
             raise await connection.give_up()
         link = await connection.working_link()
+        if is_over():  # the bot may be in another channel by now
+            break
         if not connection.is_audible:
             await connection.until_audible(unless=lambda: source.drained)
             continue  # the connection may have been lost in the meantime

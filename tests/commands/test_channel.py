@@ -112,9 +112,21 @@ async def test_who_waits_sees_the_position_in_the_queue(
     await ada.says(1, 3.0)
     await guild.call.begins()
     waiting = await grace.says(2, 0.5)
-    await waits_for(waiting, "Number 1 in the queue, starts in about")
+    await waits_for(waiting, "Number 1 in the queue, starts <t:")
     await ada.types("skip")
     assert SPOKEN in (await last_word(waiting) or "")
+
+
+async def test_a_countdown_needs_no_edits(guild: VoiceGuild, ada: Speaker, grace: Speaker) -> None:
+    """Discord's clients count down by themselves."""
+    await ada.says(1, 6.0)
+    await guild.call.begins()
+    waiting = await grace.says(2, 0.5)
+    await waits_for(waiting, "Number 1 in the queue, starts <t:")
+    await asyncio.sleep(3.0)
+    bodies = guild.server.requests("PATCH", "/@original")
+    shown = [body["content"] for body in bodies if "Number 1" in (body.get("content") or "")]
+    assert len(shown) == 1, shown
 
 
 async def test_stop_button_ends_the_entry(guild: VoiceGuild, ada: Speaker) -> None:

@@ -108,18 +108,22 @@ async def test_a_bot_that_is_sent_into_the_audience_goes_on_when_it_is_let_again
     assert unheard_seconds(await guild.call.heard(seconds=0.2), 1, 3.0) <= LOST_SECONDS
 
 
-async def test_a_bot_that_is_dragged_onto_a_stage_asks_to_speak(
+async def test_a_bot_that_is_dragged_onto_a_stage_asks_to_speak_there(
     guild: VoiceGuild, stage: ChannelHandle, ada: Speaker
 ) -> None:
-    answer = await ada.says(1, 3.0)
+    said = await ada.says(1, 3.0)
     await guild.call.begins()
     assert not requests(guild)
     await guild.move_bot(stage)
     await eventually(lambda: requests(guild))
+    assert (await last_word(said) or "").startswith("I was moved to another voice channel")
+    await ada.goes_to(stage)
+    answer = await ada.says(2, 1.0)
     await waits_for(answer, WAITING)
     guild.moderate_bot(suppress=False)
     assert SPOKEN in (await last_word(answer) or "")
-    assert unheard_seconds(await guild.call.heard(seconds=0.2), 1, 3.0) <= LOST_SECONDS
+    heard = await guild.call.heard(seconds=0.2)
+    assert unheard_seconds(heard, 2, 1.0) <= LOST_SECONDS
 
 
 async def test_nobody_waits_for_a_key_on_a_stage(stage: ChannelHandle, ada: Speaker) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 RATE = 24_000
 ADA, GRACE = 1, 2
+LOUNGE = 7
 
 
 class FakeLink:
@@ -67,7 +68,7 @@ class FakeConnection:
     """A connection that works until `lost` is set."""
 
     is_audible = True
-    channel = None
+    channel: Any = None
 
     def __init__(self) -> None:
         self.link = FakeLink()
@@ -129,7 +130,7 @@ def player(connection: FakeConnection) -> GuildPlayer:
 
 
 def entry(speech: Speech, owner: int = ADA) -> QueueEntry:
-    return QueueEntry(owner, "ada", "Ada", "Hello there.", 1, speech)
+    return QueueEntry(owner, LOUNGE, owner, "ada", "Ada", "Hello there.", 1, speech)
 
 
 async def heard(*entries: QueueEntry) -> None:

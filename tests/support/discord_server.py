@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from simcord import interactions
+import discord
+from simcord import _dpy_internals, _runtime, interactions
 from simcord.env import Env
 
 from bot.client import VoiceBot
 from bot.settings import Settings
+from tests.support.tokens import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    import discord
     from simcord.actors import MemberActor
     from simcord.builders import ChannelHandle
     from simcord.results import InteractionResult, ResponseMessage
@@ -93,6 +94,23 @@ class Member:
         }
         return Answer(await self.actor.submit_modal(form.result, fields))
 
+    def is_moderated(self, **flags: bool) -> None:
+        """A moderator does something about the member in voice: `mute=True`, or `suppress=True`.
+
+        `suppress` is also how Discord shows that a member is in a stage's audience.
+        """
+        guild_id, backend = self.actor.guild.id, self.server.env.backend
+        state = backend.get_guild(guild_id).voice_states[self.actor.id]
+        backend.set_voice_state(guild_id, self.actor.id, state.channel_id, **flags)
+
+    async def may(self, channel: ChannelHandle, **permissions: Any) -> None:
+        """An admin gives the member permissions in a channel, or takes them away with False."""
+        seen = self.server.bot.get_channel(channel.id)
+        assert isinstance(seen, discord.abc.GuildChannel)
+        guild, person = seen.guild, self.actor.id
+        member = guild.get_member(person) or await guild.fetch_member(person)
+        await seen.set_permissions(member, **permissions)
+
     async def consents(self) -> None:
         """Agree to the consent statement, outside of any command that a test is about."""
         await self.server.bot.library.record_consent(self.actor.id, guild_id=None)
@@ -111,6 +129,11 @@ class Server:
     bot: VoiceBot
     speech: SpeechBackend | None
     channel: ChannelHandle
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokens of the members' interactions."""
+        return Tokens.of(self.env)
 
     def member(self, name: str) -> Member:
         """Someone joins."""
@@ -146,6 +169,23 @@ class Server:
         with patch.object(interactions, "base_payload", with_limit):
             yield
 
+    def in_real_time(self) -> None:
+        """From now on time is real, and a typed command returns at once, before the bot is done."""
+        _dpy_internals.release_clocks(self.env)
+        _runtime._restore_loop(self.env)
+
+    async def forbids_bot(self, **permissions: Any) -> None:
+        """An admin takes permissions away from the bot in the channel, with False."""
+        seen = self.bot.get_channel(self.channel.id)
+        assert isinstance(seen, discord.abc.GuildChannel)
+        await seen.set_permissions(seen.guild.me, **permissions)
+
+    @contextmanager
+    def attachments_expire(self) -> Iterator[None]:
+        """Let the addresses of all attachments have expired, so that nothing is found there."""
+        with patch.object(self.env.backend.cdn, "get", lambda _address: None):
+            yield
+
     def breaks(self, method: str, path: str, *, status: int, code: int = 0, times: int = 1) -> None:
         """Discord answers the next requests of that kind with an error, even while work goes on."""
         fault = {"method": method, "path": path, "status": status, "code": code, "times": times}
@@ -170,6 +210,7 @@ async def open_server(
     # simcord.run() would need its start and end in one context, which pytest's fixtures lack.
     env = Env(bot, shard_count=1, settle_timeout=SETTLE_SECONDS)
     await env.start()
+    Tokens.watch(env)
     channel = env.create_guild("Test server").create_text_channel("voices")
     await bot.tree.sync()
     server = Server(env, bot, speech, channel)
@@ -179,3 +220,4 @@ async def open_server(
     finally:
         await server.bot.close()
         await env.shutdown()
+        Tokens.forget(env)

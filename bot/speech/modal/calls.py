@@ -40,7 +40,7 @@ ANSWER_WITHIN_SECONDS = 240.0
 LOOK_UP_AFTER_SECONDS = 60.0
 """A class that was looked up more recently is used without another look-up."""
 
-SECONDS_TO_CANCEL_AT_CLOSE = 5.0
+SECONDS_TO_CANCEL_AT_CLOSE = 2.0
 
 _AT_ONCE_SECONDS = 5.0
 _PAUSE_BEFORE_REPEATING = 0.5

@@ -1,0 +1,120 @@
+"""The bot stops within eight seconds, whatever hangs, and tells those who wait."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import discord
+import pytest
+
+from tests.support.discord_server import open_server
+from tests.support.marked_speech import MarkedBackend
+from tests.support.scripted_backend import ScriptedBackend
+from tests.support.voice_guild import eventually, open_voice
+from tests.support.voice_words import waits_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.discord_server import Member, Server
+
+STOPS_WITHIN_SECONDS = 8.0
+RESTARTING = "I have to restart now."
+
+pytestmark = pytest.mark.realtime
+
+
+async def hangs(*_arguments: object, **_options: object) -> Any:
+    await asyncio.sleep(3_600)
+
+
+class StubbornBackend(ScriptedBackend):
+    """Neither stops when it is told to, nor closes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_stuck = True
+
+    async def speak(self, request: Any) -> Any:
+        while self.is_stuck:
+            try:
+                await asyncio.sleep(0.1)
+            except asyncio.CancelledError:
+                continue
+        async for chunk in super().speak(request):
+            yield chunk
+
+    async def close(self) -> None:
+        if self.is_stuck:
+            await hangs()
+
+
+async def test_a_backend_that_hangs_delays_nothing(tmp_path: Path, recording: bytes) -> None:
+    backend = StubbornBackend()
+    backend.is_stuck = False
+    async with open_server(tmp_path, backend) as server:
+        ada = server.member("ada")
+        await ada.clones(recording, name="Ada")
+        server.in_real_time()
+        backend.is_stuck = True
+        answer = await ada.types("say", text="Hello there.")
+        await eventually(lambda: "Speaking" in answer.told)
+        began = time.monotonic()
+        await server.bot.close()
+        assert time.monotonic() - began < STOPS_WITHIN_SECONDS
+        assert answer.told.startswith(RESTARTING)
+        backend.is_stuck = False
+
+
+async def test_a_discord_that_does_not_answer_delays_nothing(
+    server: Server,
+    ada: Member,
+    backend: ScriptedBackend,
+    recording: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await ada.clones(recording, name="Ada")
+    server.in_real_time()
+    backend.on_speak = hangs
+    answer = await ada.types("say", text="Hello there.")
+    await eventually(lambda: "Speaking" in answer.told)
+    with monkeypatch.context() as patched:
+        patched.setattr(discord.Interaction, "edit_original_response", hangs)
+        began = time.monotonic()
+        await server.bot.close()
+    assert time.monotonic() - began < STOPS_WITHIN_SECONDS
+    assert backend.closed
+
+
+async def test_a_voice_channel_that_cannot_be_left_delays_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_server(tmp_path, MarkedBackend()) as server, open_voice(server) as world:
+        guild = world.guilds[0]
+        speakers = [await guild.speaker(name) for name in ("ada", "grace")]
+        answers = [await speaker.says(item, 9.0) for item, speaker in enumerate(speakers)]
+        await waits_for(answers[1], "in the queue")
+        await guild.call.begins()
+        with monkeypatch.context() as patched:
+            patched.setattr(discord.Guild, "change_voice_state", hangs)
+            began = time.monotonic()
+            await server.bot.close()
+        assert time.monotonic() - began < STOPS_WITHIN_SECONDS
+        for answer in answers:
+            assert answer.told.startswith(RESTARTING)
+
+
+async def test_a_command_that_comes_too_late_is_refused(
+    server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    await ada.clones(recording, name="Ada")
+    server.in_real_time()
+    backend.on_speak = hangs
+    await ada.types("say", text="Hello there.")
+    closing = asyncio.create_task(server.bot.close())
+    await asyncio.sleep(0)
+    late = await ada.types("voice list")
+    await eventually(lambda: late.told.startswith(RESTARTING))
+    await closing
