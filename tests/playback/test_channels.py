@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LOUNGE, STUDIO = 1, 2
 OWNERS = (11, 12)
+TOLD = {Reason.MOVED_AWAY, Reason.VOICE_CONNECTION_LOST}
+"""What owners are told if not all was heard: the latter if the bot is moved again and again."""
 
 
 def voice_channel(channel_id: int) -> Any:
@@ -35,16 +37,17 @@ class MovedConnection(FakeConnection):
         super().__init__()
         self.channel = voice_channel(LOUNGE)
         self.heard: list[tuple[SpeechSource, int]] = []
-        self.link = NotingLink(self)
+        self.link: NotingLink = NotingLink(self)
 
 
 class NotingLink(FakeLink):
     def __init__(self, connection: MovedConnection) -> None:
         super().__init__()
+        self.has_ended = False
         self._connection = connection
 
     async def _read(self, source: SpeechSource, ended: asyncio.Event) -> None:
-        while True:
+        while not self.has_ended:
             before = source.position
             if not source.read():
                 break
@@ -70,9 +73,7 @@ async def happen(events: list[tuple[Any, ...]]) -> None:
                 player.add(said)
         elif event == "the bot is moved":
             channel_id, is_told = details
-            left = connection.link
-            left.dead = True  # Discord ends the connection to a channel that was left
-            left.stop()
+            connection.link.has_ended = True  # Discord ends the connection to where the bot was
             connection.channel = voice_channel(channel_id)
             if is_told:
                 player.keep_only(channel_id)
@@ -81,8 +82,8 @@ async def happen(events: list[tuple[Any, ...]]) -> None:
     async with asyncio.timeout(5):
         ends = await asyncio.gather(*(said.heard() for said in entries), return_exceptions=True)
     for said, end in zip(entries, ends, strict=True):
-        moved = isinstance(end, Refusal) and end.reason is Reason.MOVED_AWAY
-        assert moved or (end is None and said.source.drained)
+        is_told = isinstance(end, Refusal) and end.reason in TOLD
+        assert is_told or (end is None and said.source.drained)
     belongs = {said.source: said.channel_id for said in entries}
     assert all(belongs[source] == channel_id for source, channel_id in connection.heard)
     await player.close(Refusal(Reason.STOPPED))
