@@ -149,7 +149,9 @@ class VoiceClient(discord.VoiceClient):
         now = time.perf_counter()
         kind = kind_of(packet)
         if self._trace:
-            log.info("voice UDP", kind=str(kind), bytes=len(packet), at=now - self._created_at)
+            log.info(
+                "voice UDP", kind=str(kind), bytes=len(packet), at=round(now - self._created_at, 3)
+            )
         if kind in _TELLING:
             with suppress(RuntimeError):  # the event loop has ended
                 self.loop.call_soon_threadsafe(self._note_proof, packet, now)

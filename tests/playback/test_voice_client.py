@@ -55,11 +55,13 @@ def test_what_is_overridden_or_called_is_there(
 
 
 def test_the_state_can_be_watched() -> None:
-    watched = inspect.getattr_static(VoiceConnectionState, "state")
+    watched: Any = inspect.getattr_static(VoiceConnectionState, "state")
     assert isinstance(watched, property), READ_AGAIN
     assert watched.fset is not None, READ_AGAIN
-    assert isinstance(VoiceConnectionState.can_encrypt, property), READ_AGAIN
-    assert "self._hook(self, msg)" in inspect.getsource(DiscordVoiceWebSocket.received_message)
+    can_encrypt: Any = inspect.getattr_static(VoiceConnectionState, "can_encrypt")
+    assert isinstance(can_encrypt, property), READ_AGAIN
+    received = inspect.getsource(DiscordVoiceWebSocket.received_message)
+    assert "self._hook(self, msg)" in received, READ_AGAIN
 
 
 @pytest.fixture
