@@ -19,6 +19,7 @@ from bot.playback import voice_link
 from bot.playback.link_state import RATE_LIMITED, Departures, Facts, LinkState, judge
 from bot.playback.opus import load_opus
 from bot.playback.permissions import VOICE_ERRORS, VocalChannel, become_speaker, check_can_speak_in
+from bot.playback.voice_client import VoiceClient
 from bot.playback.voice_link import VoiceLink
 
 if TYPE_CHECKING:
@@ -295,7 +296,10 @@ class Connection:
         self._is_connecting = True
         try:
             client = await voice_link.connect(
-                channel, self._voice_class, on_leaving=self._asked_to_leave
+                channel,
+                self._voice_class,
+                departures=self._departures,
+                is_shown=lambda: self._shown is not None,
             )
         except VOICE_ERRORS as error:
             log.warning("no voice connection", guild=self._guild_id, reason=repr(error))
@@ -308,10 +312,6 @@ class Connection:
                 self._link = VoiceLink(client)
         finally:
             self._is_connecting = False
-
-    def _asked_to_leave(self) -> bool:
-        """Record a request to leave; return whether Discord will confirm it."""
-        return self._departures.ask(time.monotonic(), is_shown=self._shown is not None)
 
     async def _give_up(self, reason: Reason) -> Refusal:
         """Leave the channel, and do not join again; return the error to raise."""
@@ -334,10 +334,13 @@ class Connection:
             return
         client: Any = guild.voice_client
         if client is not None:
-            self._asked_to_leave()
+            if not isinstance(
+                client, VoiceClient
+            ):  # the demo's, which asks to leave without a word
+                self._departures.ask(time.monotonic(), is_shown=self._shown is not None)
             await voice_link.disconnect(client)
         if not await _until(lambda: self._shown is None, within=within):
-            self._asked_to_leave()
+            self._departures.ask(time.monotonic(), is_shown=True)
             with suppress(*VOICE_ERRORS):  # the main gateway is away
                 await guild.change_voice_state(channel=None)
 

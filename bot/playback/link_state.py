@@ -143,18 +143,23 @@ class Departures:
         self._is_joining = False  # the last request was to join, and the bot has not arrived yet
 
     def ask(self, now: float, *, is_shown: bool) -> bool:
-        """Record a request to leave; return whether Discord will confirm it.
+        """Record a request to leave; return whether there is anything to ask for.
 
         Args:
             now: The time, in seconds.
             is_shown: Discord shows the bot in a channel.
         """
-        if not self._is_leaving:
-            if not (is_shown or self._is_joining):
-                return False
-            self._asked.append(now)
+        if self._is_leaving or not (is_shown or self._is_joining):
+            return False
+        self._asked.append(now)
         self._is_leaving, self._is_joining = True, False
-        return bool(self._asked)
+        return True
+
+    def take_back(self) -> None:
+        """Record that the last request to leave could not be sent."""
+        if self._asked:
+            self._asked.pop()
+        self._is_leaving = False
 
     def join(self) -> None:
         """Record a request to join a channel."""

@@ -18,6 +18,7 @@ import structlog
 from discord.gateway import DiscordVoiceWebSocket
 from discord.voice_state import ConnectionFlowState, VoiceConnectionState
 
+from bot.playback.link_state import Departures
 from bot.playback.pings import Kind, PingTracker, kind_of
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ class VoiceClient(discord.VoiceClient):
             gateway's news of this connection.
         connected_at: When the latest handshake was completed.
         acknowledged_at: When a heartbeat was last acknowledged, if that was later.
-        on_leaving: Called when discord.py has asked to leave the channel. Returns whether Discord
-            is going to confirm that.
+        departures: The requests to leave the channel, also of earlier connections.
+        is_shown: Returns whether the main gateway shows the bot in a channel.
         may_be_plain: Frames may be sent without end-to-end encryption, because nobody listens.
     """
 
@@ -65,7 +66,8 @@ class VoiceClient(discord.VoiceClient):
         self.pings = PingTracker()
         self.proven_before: float | None = None
         self.changed_at = self.acknowledged_at = self.connected_at = time.perf_counter()
-        self.on_leaving: Callable[[], bool] = lambda: True
+        self.departures = Departures()
+        self.is_shown: Callable[[], bool] = lambda: True
         self.may_be_plain = False
         self._trace = trace
         self._closed: tuple[object, int | None] = (None, None)  # a websocket, and its close code
@@ -221,14 +223,17 @@ class _ConnectionState(VoiceConnectionState):
     async def _voice_disconnect(self) -> None:
         """Ask to leave the channel. discord.py does so whenever a connection has failed.
 
-        discord.py would leave its websocket open if the main gateway is away, and would wait for
-        the confirmation of a departure although Discord shows the bot in no channel.
+        It asks even if Discord shows the bot in no channel, and then waits for a confirmation that
+        never comes. And if the main gateway is away, it leaves its websocket open.
         """
+        departures = self.voice_client.departures
+        if not departures.ask(time.monotonic(), is_shown=self.voice_client.is_shown()):
+            self.state = ConnectionFlowState.disconnected
+            self._disconnected.set()
+            return
         try:
             await super()._voice_disconnect()
         except (OSError, discord.DiscordException) as error:
             log.debug("could not ask to leave", reason=repr(error))
+            departures.take_back()
             self._disconnected.set()
-        else:
-            if not self.voice_client.on_leaving():
-                self._disconnected.set()

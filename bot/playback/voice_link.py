@@ -18,6 +18,7 @@ from bot.playback.voice_client import VoiceClient
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bot.playback.link_state import Departures
     from bot.playback.permissions import VocalChannel
     from bot.playback.source import SpeechSource
 
@@ -230,7 +231,11 @@ class _PlayerThread:
 
 
 async def connect(
-    channel: VocalChannel, voice_class: Callable[..., Any], *, on_leaving: Callable[[], bool]
+    channel: VocalChannel,
+    voice_class: Callable[..., Any],
+    *,
+    departures: Departures,
+    is_shown: Callable[[], bool],
 ) -> VoiceClientLike:
     """Connect to a channel, without retrying. Raises one of `VOICE_ERRORS`.
 
@@ -244,14 +249,15 @@ async def connect(
     Args:
         channel: The channel.
         voice_class: Of the voice client.
-        on_leaving: As for `VoiceClient`.
+        departures: Is told when discord.py asks to leave the channel of its own accord.
+        is_shown: Returns whether the main gateway shows the bot in a channel.
     """
     created: list[VoiceClient] = []
 
     def create(bot: discord.Client, where: discord.abc.Connectable) -> Any:
         client = voice_class(bot, where)
         if isinstance(client, VoiceClient):
-            client.on_leaving = on_leaving
+            client.departures, client.is_shown = departures, is_shown
             created.append(client)
         return client
 

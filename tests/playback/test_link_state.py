@@ -149,3 +149,19 @@ def test_nothing_is_expected_of_a_main_gateway_that_has_identified_anew() -> Non
     assert departures.ask(0.0, is_shown=True)
     departures.forget()
     assert not departures.confirm(1.0)
+
+
+def test_a_request_that_could_not_be_sent_excuses_nobody() -> None:
+    departures = Departures()
+    assert departures.ask(0.0, is_shown=True)
+    departures.take_back()
+    assert not departures.confirm(1.0)
+
+
+def test_there_is_nothing_to_ask_for_twice_or_when_the_bot_is_out() -> None:
+    departures = Departures()
+    assert not departures.ask(0.0, is_shown=False)
+    assert departures.ask(1.0, is_shown=True)
+    assert not departures.ask(2.0, is_shown=True)
+    departures.join()
+    assert departures.ask(3.0, is_shown=False), "Discord may have let it in meanwhile"
