@@ -99,8 +99,10 @@ class Discord:
         self.verdicts: list[tuple[str, bool]] = []  # who caused it, and whether the bot asked
 
     def bot_joins(self) -> None:
-        self.departures.join()
-        self.requests.append("join")
+        """It asks again only once it has given up the last time, and asked to leave."""
+        if self.requests[-1:] != ["join"]:
+            self.departures.join()
+            self.requests.append("join")
 
     def bot_leaves(self) -> None:
         self.departures.ask(0.0, is_shown=self.is_shown)
