@@ -166,8 +166,12 @@ class Departures:
         self._is_leaving, self._is_joining = False, True
 
     def arrive(self) -> None:
-        """Record that Discord shows the bot in a channel."""
-        self._is_joining = False
+        """Record that Discord shows the bot in a channel.
+
+        Before a departure that is still to come, that answers an earlier request than the last.
+        """
+        if not self._asked:
+            self._is_joining = False
 
     def confirm(self, now: float) -> bool:
         """Return whether a departure that Discord reports had been asked for. It counts once."""
