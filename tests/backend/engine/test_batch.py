@@ -85,7 +85,7 @@ def schedules() -> st.SearchStrategy[dict[str, range]]:
     return st.dictionaries(st.sampled_from(NAMES), frames, min_size=1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(when=schedules())
 def test_whatever_is_added_and_removed_each_row_says_what_it_says_alone(
     rows: Rows, when: dict[str, range]

@@ -235,17 +235,6 @@ async def test_a_killed_process_fails_one_call(preview: SpeechBackend, low: Voic
     assert await waiting
 
 
-@pytest.mark.slow
-async def test_a_process_killed_while_idle_fails_no_call(
-    preview: SpeechBackend, low: VoicePrompt
-) -> None:
-    (worker,) = worker_pids()
-    os.kill(worker, signal.SIGKILL)
-    await asyncio.sleep(0.5)  # until the bot has noticed
-
-    assert await spoken(preview, SpeechRequest("Nothing happened.", low))
-
-
 async def test_closing_fails_the_call_under_way_and_leaves_nothing_behind() -> None:
     before = worker_pids()
     backend = PreviewBackend()
@@ -290,35 +279,3 @@ async def test_importing_it_loads_nothing_heavy() -> None:
     )
 
     assert process.communicate(timeout=60)[0].strip() == "set()"
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="asks the kernel about a process by signal 0")
-async def test_the_process_of_a_killed_bot_ends() -> None:
-    process = python(
-        "import asyncio, multiprocessing, time\n"
-        "from bot.speech.preview.backend import PreviewBackend\n"
-        "async def main():\n"
-        "    await PreviewBackend().start()\n"
-        "    print(multiprocessing.active_children()[0].pid, flush=True)\n"
-        "    time.sleep(60)\n"
-        "asyncio.run(main())"
-    )
-    assert process.stdout is not None
-    worker = int(await asyncio.to_thread(process.stdout.readline))
-    process.kill()
-    process.communicate()
-
-    for _ in range(200):
-        if not running(worker):
-            return
-        await asyncio.sleep(0.1)
-    pytest.fail("the process outlived the bot")
-
-
-def running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
