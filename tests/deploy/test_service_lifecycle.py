@@ -1,4 +1,4 @@
-"""What callers notice of containers that die, and of new deployments."""
+"""What callers notice of containers that die."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 import modal
 import pytest
 
-from backend.contract import ConsentMissingError
 from tests.deploy.service import (
-    APP_FILE,
     CONSENT,
     recording,
     samples,
@@ -53,17 +51,3 @@ async def test_a_container_is_killed_in_the_middle_of_a_sentence_and_the_next_ca
         [chunk async for chunk in stream]
     wav = await deployed.generate_with_prompt.remote.aio(TEXT, "English", prompt)
     assert len(samples(wav))
-
-
-async def test_an_old_handle_reaches_a_new_deployment(
-    deployed: Any, server: ModalServer, settings: dict[str, str]
-) -> None:
-    with pytest.raises(ConsentMissingError):
-        await deployed.create_voice_prompt.remote.aio(recording(), "The words.")
-
-    await server.deploy(APP_FILE, env={**settings, "REQUIRE_CONSENT": "0"})
-    try:
-        answer = await deployed.create_voice_prompt.remote.aio(recording(), "The words.")
-        assert answer["prompt"]
-    finally:
-        await server.deploy(APP_FILE, env=settings)  # as the tests that share it need it
