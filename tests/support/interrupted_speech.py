@@ -74,7 +74,7 @@ async def is_heard_or_explained(
 
 async def all_is_well_again(guild: VoiceGuild, ada: Speaker) -> None:
     """The bot no longer shows as speaking, and the next `/say` is heard: once, in one go."""
-    await eventually(lambda: guild.is_settled and not guild.call.is_speaking, within=10.0)
+    await eventually(lambda: not guild.call.is_speaking, within=10.0)
     now = time.time()
     told = await last_word(await ada.says(2, NEXT_SECONDS))
     heard = await guild.call.heard(seconds=0.2, since=now)

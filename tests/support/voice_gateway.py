@@ -46,15 +46,6 @@ class VoiceGateway:
     call: Call
     is_open: bool = field(default=True, init=False)
     _news: asyncio.TimerHandle | None = field(default=None, init=False)
-    _to_announce: int = field(default=0, init=False)
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether no further voice server is about to be announced.
-
-        A bot that leaves in the middle of a move, and comes back, is told of one for each stay.
-        """
-        return not self._to_announce
 
     @property
     def bot_is_in(self) -> int | None:
@@ -199,15 +190,10 @@ class VoiceGateway:
 
     async def _announce(self, wait: float) -> None:
         """Announce another server after so many seconds, in the middle of which there is none."""
-        self._to_announce += 1
         await asyncio.sleep(wait / 2)
         if self.call.mode.null_endpoint_first:
             self.send_voice_server(is_null=True)
         await asyncio.sleep(wait / 2)
-        self._announce_now()
-
-    def _announce_now(self) -> None:
-        self._to_announce -= 1
         self.send_voice_server()
 
     def answer_voice_request(self, channel_id: int | None, **flags: bool) -> None:
@@ -228,8 +214,7 @@ class VoiceGateway:
             mode = self.call.mode
             if mode.null_endpoint_first:
                 self.send_voice_server(is_null=True)
-                self._to_announce += 1
-                soon(self.call.draw(mode.new_server_after), self._announce_now)
+                soon(self.call.draw(mode.new_server_after), self.send_voice_server)
             else:
                 self.send_voice_server()
 
