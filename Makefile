@@ -59,8 +59,7 @@ $(BOT_VENV)/dev-bot.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@$(INSTALL) -e '.[dev-bot]'
 	@touch $@
 
-# Tests that wait in real time have the processors to themselves. A machine that stalls for a moment
-# can still fail any of them, so each is tried again; a defect fails every time.
+# Tests that wait in real time run after the others, which would keep the processors from them.
 SIDE_BY_SIDE := $(MAKE) --no-print-directory --keep-going --jobs 4 \
 	$(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 PYTEST = $(BIN)/python -m pytest --no-loadscope-reorder
@@ -71,7 +70,7 @@ compute:
 
 .PHONY: wait
 wait:
-	$(PYTEST) -n $(WAITING) --reruns 2 -m realtime
+	$(PYTEST) -n $(WAITING) -m realtime
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## Run the linters

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import structlog
 
 from bot.log import TALKATIVE
 from tests.support import recordings
-from tests.support.distribution import Distribution
+from tests.support.distribution import Distribution, together
 from tests.support.shared_files import shared_folder
 
 if TYPE_CHECKING:
@@ -59,9 +60,20 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest, so that no process is left with one at the end."""
+    """Begin with what takes longest, so that no process is left with it at the end."""
+    seconds: Counter[str] = Counter()
+    for item in items:
+        mark = item.get_closest_marker("lasts")
+        if mark is not None:
+            group = together(item.nodeid)
+            seconds[group] = max(seconds[group], mark.args[0])
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow and not _needs_torch(item.path))
+    items.sort(
+        key=lambda item: (
+            -seconds[together(item.nodeid)],
+            item.path not in slow and not _needs_torch(item.path),
+        )
+    )
 
 
 def _needs_torch(path: Path) -> bool:

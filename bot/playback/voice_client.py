@@ -56,6 +56,7 @@ class VoiceClient(discord.VoiceClient):
         departures: The requests to leave the channel, also of earlier connections.
         is_shown: Returns whether the main gateway shows the bot in a channel.
         may_be_plain: Frames may be sent without end-to-end encryption, because nobody listens.
+        is_abandoned: `abandon` was called.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class VoiceClient(discord.VoiceClient):
         self.departures = Departures()
         self.is_shown: Callable[[], bool] = lambda: True
         self.may_be_plain = False
+        self.is_abandoned = False
         self._trace = trace
         self._closed: tuple[object, int | None] = (None, None)  # a websocket, and its close code
         self._created_at = self.changed_at
@@ -132,6 +134,7 @@ class VoiceClient(discord.VoiceClient):
         channel, even if there is another connection by then (2.7.1, `VoiceConnectionState`:
         `_poll_voice_ws`, `_wrap_connect`).
         """
+        self.is_abandoned = True
         state: Any = self._connection
         for task in (state._connector, state._runner):  # noqa: SLF001 - no public way
             if task is not None:
@@ -182,6 +185,15 @@ class _ConnectionState(VoiceConnectionState):
             self.voice_client.note_handshake()
         set_state: Any = VoiceConnectionState.state
         set_state.__set__(self, state)
+
+    async def connect(self, **options: Any) -> None:
+        """Begin a handshake, unless the connection was given up.
+
+        When the bot or the call is moved during a handshake, discord.py closes the websocket, and
+        begins another handshake a moment later. The one that is awaited fails in between.
+        """
+        if not self.voice_client.is_abandoned:
+            await super().connect(**options)
 
     async def _received(self, _websocket: DiscordVoiceWebSocket, message: dict[str, Any]) -> None:
         """Called with each message of the voice websocket."""

@@ -25,24 +25,12 @@ image = modal.Image.debian_slim(python_version="3.12").env(
 secrets = [modal.Secret.from_name(name) for name in SECRETS.split()]
 
 
-@app.cls(
-    image=image,
-    gpu=["L4", "A10"],
-    volumes={"/vol/shelf": volume},
-    secrets=secrets,
-    timeout=int(os.environ.get("TIMEOUT", "60")),
-    scaledown_window=int(os.environ.get("SCALEDOWN_WINDOW", "60")),
-    max_containers=int(os.environ.get("MAX_CONTAINERS", "1")),
-)
-@modal.concurrent(max_inputs=4)
-class Small:
+class Base:
     """A class like the real one: loaded once, async methods, several calls at once."""
 
     @modal.enter()
     def load(self) -> None:
-        """Load, or fail to."""
-        if GREETING == "broken":
-            raise RuntimeError("the model cannot be loaded")
+        """Load."""
         self.cancelled: list[str] = []
         self.busy = self.most_busy = 0
 
@@ -82,6 +70,53 @@ class Small:
     async def variable(self, name: str) -> str | None:
         """Read the container's environment."""
         return os.environ.get(name)
+
+
+@app.cls(
+    image=image,
+    gpu=["L4", "A10"],
+    volumes={"/vol/shelf": volume},
+    secrets=secrets,
+    timeout=60,
+    scaledown_window=60,
+    max_containers=1,
+)
+@modal.concurrent(max_inputs=4)
+class Small(Base):
+    """Has one container."""
+
+
+@app.cls(image=image, secrets=secrets, max_containers=2)
+@modal.concurrent(max_inputs=4)
+class Growing(Base):
+    """Has two containers when one does not suffice."""
+
+
+@app.cls(image=image, secrets=secrets, max_containers=1, scaledown_window=2)
+@modal.concurrent(max_inputs=4)
+class Idling(Base):
+    """Its container soon ends when it has nothing to do."""
+
+
+@app.cls(image=image, secrets=secrets, max_containers=1, timeout=1)
+@modal.concurrent(max_inputs=4)
+class Hasty(Base):
+    """Lets no call take long."""
+
+
+@app.cls(image=image, secrets=secrets, max_containers=1)
+class Broken:
+    """Cannot be loaded."""
+
+    @modal.enter()
+    def load(self) -> None:
+        """Fail to load."""
+        raise RuntimeError("the model cannot be loaded")
+
+    @modal.method()
+    async def greet(self, name: str) -> str:
+        """Would answer."""
+        return name
 
 
 @app.function(image=image, volumes={"/vol/shelf": volume})

@@ -12,7 +12,7 @@ import pytest
 from tests.deploy.conftest import SMALL_APP, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable
 
     from tests.support.modal_server import ModalServer
 
@@ -25,16 +25,26 @@ async def deployed(server: ModalServer, client: modal.Client, name: str, **env: 
     return looked_up(client, name)
 
 
-def looked_up(client: modal.Client, name: str) -> Any:
-    return modal.Cls.from_name(name, "Small", client=client)()
+def looked_up(client: modal.Client, name: str, kind: str = "Small") -> Any:
+    return modal.Cls.from_name(name, kind, client=client)()
+
+
+@pytest.fixture(scope="module")
+def shared(server: ModalServer) -> None:
+    """The small app, deployed once for all tests that leave it as it is."""
+    asyncio.run(server.deploy(SMALL_APP))
 
 
 @pytest.fixture
-async def small(server: ModalServer, client: modal.Client) -> Any:
-    """The small app, deployed once for all tests that leave it as it is."""
-    if not any(call.function.app.name == "small" for call in server.calls):
-        await deployed(server, client, "small")
+def small(shared: None, client: modal.Client) -> Any:  # noqa: ARG001 - it has to be there
+    """Its class that has one container."""
     return looked_up(client, "small")
+
+
+@pytest.fixture
+def another(shared: None, client: modal.Client) -> Callable[[str], Any]:  # noqa: ARG001 - likewise
+    """One of its other classes, by name."""
+    return lambda kind: looked_up(client, "small", kind)
 
 
 async def test_a_method_is_called_in_a_process_of_its_own(small: Any) -> None:
@@ -73,12 +83,12 @@ async def test_calls_share_a_container_up_to_its_limit(small: Any) -> None:
 
 @pytest.mark.slow
 async def test_a_second_container_starts_when_the_first_is_full(
-    server: ModalServer, client: modal.Client
+    another: Callable[[str], Any],
 ) -> None:
-    small = await deployed(server, client, "growing", MAX_CONTAINERS="2")
-    [first] = set(await asyncio.gather(*(small.nap.remote.aio(0.1) for _ in range(4))))
-    filling = [await small.nap.spawn.aio(60) for _ in range(4)]
-    assert await small.nap.remote.aio(0) != first
+    growing = another("Growing")
+    [first] = set(await asyncio.gather(*(growing.nap.remote.aio(0.1) for _ in range(4))))
+    filling = [await growing.nap.spawn.aio(60) for _ in range(4)]
+    assert await growing.nap.remote.aio(0) != first
     for call in filling:
         await call.cancel.aio()
 
@@ -132,69 +142,59 @@ async def test_get_gives_up_after_its_timeout(small: Any) -> None:
 
 @pytest.mark.slow
 async def test_an_idle_container_ends_and_min_containers_keeps_one(
-    server: ModalServer, client: modal.Client
+    server: ModalServer, another: Callable[[str], Any]
 ) -> None:
-    small = await deployed(server, client, "idling", SCALEDOWN_WINDOW="2")
-    container = await small.nap.remote.aio(0)
+    idling = another("Idling")
+    container = await idling.nap.remote.aio(0)
 
     def up() -> list[str]:
-        ours = [each for each in server.containers if each.function.app.name == "idling"]
+        ours = [each for each in server.containers if "Idling" in each.definition.function_name]
         return [each.task_id for each in ours]
 
     assert up() == [container]
     await until(lambda: not up())
 
     with pytest.warns(modal.exception.DeprecationError, match="autoscaler.update"):
-        await small.update_autoscaler.aio(min_containers=1)
+        await idling.update_autoscaler.aio(min_containers=1)
     await until(up)
     [kept] = up()
     await asyncio.sleep(2.5)
     assert up() == [kept]
     with pytest.warns(modal.exception.DeprecationError, match="autoscaler.update"):
-        await small.update_autoscaler.aio(min_containers=0)
+        await idling.update_autoscaler.aio(min_containers=0)
     await until(lambda: not up())
 
 
 @pytest.mark.slow
-async def test_a_call_that_takes_too_long_times_out(
-    server: ModalServer, client: modal.Client
-) -> None:
-    small = await deployed(server, client, "hasty", TIMEOUT="1")
+async def test_a_call_that_takes_too_long_times_out(another: Callable[[str], Any]) -> None:
+    hasty = another("Hasty")
     with pytest.raises(modal.exception.FunctionTimeoutError):
-        await small.nap.remote.aio(30)
-    assert await small.greet.remote.aio("again") == "Hello, again!"
+        await hasty.nap.remote.aio(30)
+    assert await hasty.greet.remote.aio("again") == "Hello, again!"
 
 
 @pytest.mark.slow
 async def test_what_keeps_a_class_from_loading_reaches_the_caller(
-    server: ModalServer, client: modal.Client
+    another: Callable[[str], Any],
 ) -> None:
-    small = await deployed(server, client, "broken", GREETING="broken")
     with pytest.raises(RuntimeError, match="the model cannot be loaded"):
-        await small.greet.remote.aio("Ada")
+        await another("Broken").greet.remote.aio("Ada")
 
 
 @pytest.mark.slow
-async def test_an_old_handle_reaches_the_new_code(
+async def test_an_old_handle_reaches_the_new_code_but_not_an_app_that_was_stopped(
     server: ModalServer, client: modal.Client
 ) -> None:
-    small = await deployed(server, client, "renewed")
-    assert await small.greet.remote.aio("Ada") == "Hello, Ada!"
-    under_way = await small.nap.spawn.aio(2.0)
-
-    await deployed(server, client, "renewed", GREETING="Ahoy")
-
-    assert await small.greet.remote.aio("Ada") == "Ahoy, Ada!"
-    assert await under_way.get.aio()
-
-
-@pytest.mark.slow
-async def test_a_stopped_app_is_not_found_until_it_is_deployed_and_looked_up_again(
-    server: ModalServer, client: modal.Client
-) -> None:
+    """After that, the app has to be deployed, and looked up, again."""
     name = "coming-and-going"
     small = await deployed(server, client, name)
     assert await small.greet.remote.aio("Ada") == "Hello, Ada!"
+    under_way = await small.nap.spawn.aio(2.0)
+
+    await deployed(server, client, name, GREETING="Ahoy")
+
+    assert await small.greet.remote.aio("Ada") == "Ahoy, Ada!"
+    assert await under_way.get.aio()
 
     server.stop_app(name)
     with pytest.raises(modal.exception.NotFoundError):

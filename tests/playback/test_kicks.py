@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.interrupted_speech import all_is_well_again, says_and_is_interrupted
+from tests.support.marked_speech import MAX_SECONDS
 from tests.support.voice_guild import eventually, last_word
 from tests.support.voice_modes import Line, in_modes, side_by_side
 from tests.support.voice_server.faults import Faults
@@ -33,7 +34,7 @@ async def stays_out(guild: VoiceGuild, connections: int) -> None:
 
 async def is_kicked(guild: VoiceGuild, ada: Speaker, *, code: int) -> None:
     grace = await guild.speaker("grace")
-    answer = await says_and_is_interrupted(guild, ada, 5.0)
+    answer = await says_and_is_interrupted(guild, ada, MAX_SECONDS)
     waiting = await grace.says(3, 1.0)
     await eventually(lambda: "in the queue" in waiting.told)
     connections = len(guild.call.sessions)
@@ -54,7 +55,7 @@ async def test_a_disconnected_bot_stays_out_and_every_member_is_told(tmp_path: P
 
 async def test_a_bot_that_is_disconnected_while_it_reconnects_stays_out(tmp_path: Path) -> None:
     async def check(guild: VoiceGuild, ada: Speaker) -> None:
-        answer = await says_and_is_interrupted(guild, ada, 2.5)
+        answer = await says_and_is_interrupted(guild, ada, MAX_SECONDS)
         guild.call.faults = Faults(loses_discovery=True)
         await guild.call.close(4006)
         await eventually(lambda: len(guild.call.sessions) > 1, within=10.0)
@@ -86,7 +87,7 @@ async def test_a_rate_limited_bot_stays_away_and_says_so(tmp_path: Path) -> None
             guild.call.faults = Faults(closes_on_identify=4021)
             answer = await ada.says(1, 1.0)
         else:
-            answer = await says_and_is_interrupted(guild, ada, 2.5)
+            answer = await says_and_is_interrupted(guild, ada, MAX_SECONDS)
             await guild.call.close(4021)
         told = await last_word(answer)
         assert "stay out" in (told or ""), told

@@ -14,7 +14,7 @@ from tests.support.interrupted_speech import (
     is_heard,
     says_and_is_interrupted,
 )
-from tests.support.marked_speech import passages
+from tests.support.marked_speech import MAX_SECONDS, passages
 from tests.support.voice_guild import SPOKEN, eventually, last_word
 from tests.support.voice_modes import Line, in_modes, side_by_side
 from tests.support.voice_server.faults import Faults
@@ -79,7 +79,7 @@ async def speaks_in_the_studio(guild: VoiceGuild, ada: Speaker) -> None:
 async def test_a_dragged_bot_takes_no_speech_along(tmp_path: Path) -> None:
     async def check(guild: VoiceGuild, ada: Speaker) -> None:
         grace = await guild.speaker("grace")
-        answer = await says_and_is_interrupted(guild, ada, 6.0)
+        answer = await says_and_is_interrupted(guild, ada, MAX_SECONDS)
         waiting = await grace.says(3, 1.0)
         await eventually(lambda: "in the queue" in waiting.told)
         await guild.move_bot(guild.studio)

@@ -42,6 +42,11 @@ def test_discord_py_is_the_version_that_was_read() -> None:
         (VoiceConnectionState, "voice_server_update", ["self", "data"]),
         (VoiceConnectionState, "_potential_reconnect", ["self"]),
         (VoiceConnectionState, "_voice_disconnect", ["self"]),
+        (
+            VoiceConnectionState,
+            "connect",
+            ["self", "reconnect", "timeout", "self_deaf", "self_mute", "resume", "wait"],
+        ),
         (VoiceConnectionState, "send_packet", ["self", "packet"]),
         (VoiceConnectionState, "add_socket_listener", ["self", "callback"]),
     ],

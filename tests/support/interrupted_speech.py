@@ -23,6 +23,9 @@ REPEATED_SECONDS = 1.0
 UDP_REPEATED_SECONDS = 2.0
 """How much may be repeated when a server stops to answer pings, as it may have heard everything."""
 
+NEXT_SECONDS = 0.8
+"""The length of the item that follows."""
+
 
 async def says_and_is_interrupted(
     guild: VoiceGuild, ada: Speaker, seconds: float, *, after: float = 1.0
@@ -70,12 +73,19 @@ async def is_heard_or_explained(
 
 
 async def all_is_well_again(guild: VoiceGuild, ada: Speaker) -> None:
-    """The bot no longer shows as speaking, and the next `/say` is heard, once."""
-    await eventually(lambda: not guild.call.is_speaking)
+    """The bot no longer shows as speaking, and the next `/say` is heard: once, in one go."""
+    await eventually(lambda: not guild.call.is_speaking, within=10.0)
     now = time.time()
-    await ada.says(2, 1.0)
-    heard = await guild.call.heard_until_quiet(since=now)
+    told = await last_word(await ada.says(2, NEXT_SECONDS))
+    heard = await guild.call.heard(seconds=0.2, since=now)
     items = [row.item for row in passages(heard)]
-    assert items == [2], f"heard: {items}"
-    told = account(heard, 2, 1.0)
-    assert told.missing <= LOST_SECONDS, f"{told.missing:.2f} s of the next item are missing"
+    assert items == [2], f"heard: {items}; told: {told}"
+    assert SPOKEN in (told or ""), told
+    following = account(heard, 2, NEXT_SECONDS)
+    assert following.missing <= LOST_SECONDS, (
+        f"{following.missing:.2f} s of the next item are missing"
+    )
+    assert following.repeated <= LOST_SECONDS, (
+        f"{following.repeated:.2f} s of the next item are heard twice"
+    )
+    assert len(following.connections) == 1, "it reconnects during the next item"

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 SAMPLE_RATE = 24_000
 MODEL_ID = os.environ.get("MODEL_ID", "light/1")
+SECONDS_TO_A_DEFECT = 1.0
+"""A model fails after some work. If it failed at once, Modal's client might learn of that before it
+gets what was yielded first: the two come separately."""
+
 SECONDS_TO_LOAD = os.environ.get("SECONDS_TO_LOAD", "0")
 
 app = modal.App("qwen3-tts-voice-clone")
@@ -82,6 +86,7 @@ class Qwen3TTSService:
         if "busy" in text:
             raise BackendBusyError(30.0)
         if "defect" in text:
+            await asyncio.sleep(SECONDS_TO_A_DEFECT)
             raise RuntimeError(f"I cannot say {text}")
         if "fall silent" in text:
             await take_long(caller)
