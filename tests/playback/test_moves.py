@@ -30,6 +30,7 @@ pytestmark = [pytest.mark.realtime, pytest.mark.slow]
 MODES = ["no udp", "pong", "talkers", "slow", "everything"]
 
 
+@pytest.mark.lasts(20)
 async def test_speech_resumes_when_the_call_moves(tmp_path: Path) -> None:
     async def check(guild: VoiceGuild, ada: Speaker, *, region: bool) -> None:
         answer = await says_and_is_interrupted(guild, ada, 3.0)
@@ -76,6 +77,7 @@ async def speaks_in_the_studio(guild: VoiceGuild, ada: Speaker) -> None:
     await all_is_well_again(guild, ada)
 
 
+@pytest.mark.lasts(20)
 async def test_a_dragged_bot_takes_no_speech_along(tmp_path: Path) -> None:
     async def check(guild: VoiceGuild, ada: Speaker) -> None:
         grace = await guild.speaker("grace")
@@ -115,6 +117,7 @@ async def test_a_call_that_moves_during_a_handshake_is_followed(tmp_path: Path) 
     await in_modes(tmp_path, ["no udp", "far"], check)
 
 
+@pytest.mark.lasts(20)
 async def test_a_bot_that_is_dragged_during_a_handshake_takes_no_speech_along(
     tmp_path: Path,
 ) -> None:

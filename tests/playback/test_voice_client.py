@@ -40,6 +40,7 @@ def test_discord_py_is_the_version_that_was_read() -> None:
         (VoiceConnectionState, "__init__", ["self", "voice_client", "hook"]),
         (VoiceConnectionState, "voice_state_update", ["self", "data"]),
         (VoiceConnectionState, "voice_server_update", ["self", "data"]),
+        (VoiceConnectionState, "_create_socket", ["self"]),
         (VoiceConnectionState, "_potential_reconnect", ["self"]),
         (VoiceConnectionState, "_voice_disconnect", ["self"]),
         (
