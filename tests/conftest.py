@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections import Counter
@@ -13,12 +14,14 @@ import structlog
 from bot.log import TALKATIVE
 from tests.support import recordings
 from tests.support.distribution import Distribution, together
-from tests.support.shared_files import shared_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TESTS = Path(__file__).parent
+
+# Nothing that is imported is garbage. To look for it there takes each process a second.
+gc.disable()
 
 # Tests run in as many processes as there are processors, so threads would only wait for each other.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -76,6 +79,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     )
 
 
+def pytest_collection_finish() -> None:
+    """Collect garbage from now on, but not among what was imported."""
+    gc.freeze()
+    gc.enable()
+
+
 def _needs_torch(path: Path) -> bool:
     return path.relative_to(TESTS).as_posix().startswith(NEEDS_TORCH)
 
@@ -87,8 +96,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Distribution
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _speech_is_made_once(tmp_path_factory: pytest.TempPathFactory) -> None:
-    recordings.keep_sentences_in(shared_folder(tmp_path_factory))
+def _speech_is_made_once(pytestconfig: pytest.Config) -> None:
+    """Whoever needs speech first, in any run, loads a voice, which takes a processor 5 s."""
+    assert pytestconfig.cache is not None
+    recordings.keep_sentences_in(pytestconfig.cache.mkdir("speech"))
 
 
 @pytest.fixture(autouse=True)

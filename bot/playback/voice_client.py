@@ -195,6 +195,11 @@ class _ConnectionState(VoiceConnectionState):
         if not self.voice_client.is_abandoned:
             await super().connect(**options)
 
+    def _create_socket(self) -> None:
+        """Make the UDP socket for a handshake, which there is none of once it was given up."""
+        if not self.voice_client.is_abandoned:
+            super()._create_socket()
+
     async def _received(self, _websocket: DiscordVoiceWebSocket, message: dict[str, Any]) -> None:
         """Called with each message of the voice websocket."""
         now = time.perf_counter()

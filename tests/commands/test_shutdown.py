@@ -51,12 +51,12 @@ class StubbornBackend(ScriptedBackend):
             await hangs()
 
 
-async def test_a_backend_that_hangs_delays_nothing(tmp_path: Path, recording: bytes) -> None:
+async def test_a_backend_that_hangs_delays_nothing(tmp_path: Path) -> None:
     backend = StubbornBackend()
     backend.is_stuck = False
     async with open_server(tmp_path, backend) as server:
         ada = server.member("ada")
-        await ada.clones(recording, name="Ada")
+        await ada.saves_voice()
         server.in_real_time()
         backend.is_stuck = True
         answer = await ada.types("say", text="Hello there.")
@@ -72,10 +72,9 @@ async def test_a_discord_that_does_not_answer_delays_nothing(
     server: Server,
     ada: Member,
     backend: ScriptedBackend,
-    recording: bytes,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    await ada.clones(recording, name="Ada")
+    await ada.saves_voice()
     server.in_real_time()
     backend.on_speak = hangs
     answer = await ada.types("say", text="Hello there.")
@@ -107,9 +106,9 @@ async def test_a_voice_channel_that_cannot_be_left_delays_nothing(
 
 
 async def test_a_command_that_comes_too_late_is_refused(
-    server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+    server: Server, ada: Member, backend: ScriptedBackend
 ) -> None:
-    await ada.clones(recording, name="Ada")
+    await ada.saves_voice()
     server.in_real_time()
     backend.on_speak = hangs
     await ada.types("say", text="Hello there.")

@@ -29,6 +29,8 @@ pytestmark = [
 
 WAITING = "Waiting for a moderator to let me speak"
 LOST_SECONDS = 0.15
+SECONDS_TO_WAIT_FOR_A_KEY = 5.0
+"""In another channel, the bot waits at least so long for a key that doesn't come."""
 
 
 @pytest.fixture
@@ -131,4 +133,4 @@ async def test_nobody_waits_for_a_key_on_a_stage(stage: ChannelHandle, ada: Spea
     await ada.goes_to(stage)
     began = time.time()
     await told(ada, "join")
-    assert time.time() - began < 1.0
+    assert time.time() - began < SECONDS_TO_WAIT_FOR_A_KEY

@@ -34,11 +34,10 @@ async def slow(
     server: Server,
     ada: Member,
     backend: ScriptedBackend,
-    recording: bytes,
     may_end: asyncio.Event,
 ) -> Member:
     """A member whose speech takes longer than the tokens of the server last."""
-    await ada.clones(recording, name="Ada")
+    await ada.saves_voice(name="Ada")
     server.in_real_time()
 
     async def speak(_request: object) -> None:
@@ -162,8 +161,8 @@ async def test_where_the_bot_may_not_post_nothing_is_tried(
 
 
 async def test_an_attachment_whose_address_has_expired_is_a_sentence(
-    server: Server, ada: Member, recording: bytes
+    server: Server, ada: Member
 ) -> None:
     with server.attachments_expire():
-        answer = await ada.clones(recording)
+        answer = await ada.clones(b"a recording")
     assert answer.told == "I couldn't fetch that file from Discord. Please send it again."

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TEXT = "Hello there. You can hear me now."
 
-pytestmark = [pytest.mark.slow, pytest.mark.realtime]
+pytestmark = [pytest.mark.slow, pytest.mark.realtime, pytest.mark.lasts(25)]
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.support.modal_server import ModalServer
 
-pytestmark = pytest.mark.realtime
+pytestmark = [pytest.mark.realtime, pytest.mark.lasts(50)]
 
 
 async def deployed(server: ModalServer, client: modal.Client, name: str, **env: str) -> Any:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.support.modal_server import ModalServer
 
-pytestmark = pytest.mark.realtime
+pytestmark = [pytest.mark.realtime, pytest.mark.lasts(25)]
 
 GREETED = "Hello, Ada!"
 

@@ -16,7 +16,7 @@ from tests.support.interrupted_speech import (
     says_and_is_interrupted,
 )
 from tests.support.voice_guild import SPOKEN, eventually, last_word
-from tests.support.voice_modes import Line, in_modes, side_by_side
+from tests.support.voice_modes import Line, side_by_side
 from tests.support.voice_server.faults import Faults
 
 if TYPE_CHECKING:
@@ -37,32 +37,30 @@ CODES = {
 }
 
 
+async def breaks(guild: VoiceGuild, ada: Speaker, *, code: int) -> None:
+    answer = await says_and_is_interrupted(guild, ada, 2.5)
+    await guild.call.close(code)
+    await is_heard(guild, answer, 2.5)
+    await all_is_well_again(guild, ada)
+
+
+async def breaks_at_the_end(guild: VoiceGuild, ada: Speaker) -> None:
+    """Just before the end, speech that was lost looks like speech that was heard."""
+    answer = await says_and_is_interrupted(guild, ada, 2.0, after=1.5)
+    await guild.call.close(1006)
+    await is_heard(guild, answer, 2.0)
+
+
+@pytest.mark.lasts(20)
 async def test_speech_resumes_after_a_dropped_connection(tmp_path: Path) -> None:
     """Discord still shows the bot in the channel, so nobody disconnected it."""
-
-    async def check(guild: VoiceGuild, ada: Speaker, *, code: int) -> None:
-        answer = await says_and_is_interrupted(guild, ada, 2.5)
-        await guild.call.close(code)
-        await is_heard(guild, answer, 2.5)
-        await all_is_well_again(guild, ada)
-
     lines = {
-        f"{code}, {mode}": Line(mode, partial(check, code=code))
+        f"{code}, {mode}": Line(mode, partial(breaks, code=code))
         for code, modes in CODES.items()
         for mode in modes
     }
+    lines |= {f"at the end, {mode}": Line(mode, breaks_at_the_end) for mode in ("no udp", "pong")}
     await side_by_side(tmp_path, lines)
-
-
-async def test_the_end_of_speech_is_not_lost_silently(tmp_path: Path) -> None:
-    """The link breaks just before the end, where lost speech looks like speech that was heard."""
-
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
-        answer = await says_and_is_interrupted(guild, ada, 2.0, after=1.5)
-        await guild.call.close(1006)
-        await is_heard(guild, answer, 2.0)
-
-    await in_modes(tmp_path, ["no udp", "pong"], check)
 
 
 HANDSHAKE_FAULTS = {
@@ -72,89 +70,88 @@ HANDSHAKE_FAULTS = {
 }
 
 
-async def test_a_handshake_that_fails_is_tried_again(tmp_path: Path) -> None:
-    async def check(guild: VoiceGuild, ada: Speaker, *, fault: Faults) -> None:
-        answer = await says_and_is_interrupted(guild, ada, 2.5)
-        guild.call.faults = fault
-        await guild.call.close(4006)
-        await eventually(lambda: len(guild.call.sessions) > 1, within=10.0)
-        await asyncio.sleep(0.2)
-        guild.call.faults = Faults()
-        await is_heard(guild, answer, 2.5)
-        await all_is_well_again(guild, ada)
+async def fails_for_a_while(guild: VoiceGuild, ada: Speaker, *, fault: Faults) -> None:
+    answer = await says_and_is_interrupted(guild, ada, 2.5)
+    guild.call.faults = fault
+    await guild.call.close(4006)
+    await eventually(lambda: len(guild.call.sessions) > 1)
+    await asyncio.sleep(0.2)
+    guild.call.faults = Faults()
+    await is_heard(guild, answer, 2.5)
+    await all_is_well_again(guild, ada)
 
+
+async def fails_at_first(guild: VoiceGuild, ada: Speaker) -> None:
+    guild.call.faults = Faults(closes_on_identify=4006)
+    answer = await ada.says(1, 1.0)
+    await eventually(lambda: guild.call.sessions)
+    await asyncio.sleep(0.2)
+    guild.call.faults = Faults()
+    await is_heard(guild, answer, 1.0)
+
+
+async def refuses_for_a_while(guild: VoiceGuild, ada: Speaker) -> None:
+    answer = await says_and_is_interrupted(guild, ada, 2.5)
+    guild.call.faults = Faults(refuses_connections=True)
+    await guild.call.close(1006)
+    await asyncio.sleep(2.0)
+    guild.call.faults = Faults()
+    await is_heard(guild, answer, 2.5)
+    await all_is_well_again(guild, ada)
+
+
+@pytest.mark.lasts(20)
+async def test_a_handshake_that_fails_is_tried_again(tmp_path: Path) -> None:
     lines = {
-        f"{name}, {mode}": Line(mode, partial(check, fault=fault))
+        f"{name}, {mode}": Line(mode, partial(fails_for_a_while, fault=fault))
         for name, fault in HANDSHAKE_FAULTS.items()
         for mode in ("no udp", "far")
     }
+    lines |= {f"the first, {mode}": Line(mode, fails_at_first) for mode in ("no udp", "slow")}
+    lines["refuses for a while"] = Line("no udp", refuses_for_a_while)
     await side_by_side(tmp_path, lines)
 
 
-async def test_the_first_connection_is_tried_again_too(tmp_path: Path) -> None:
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
-        guild.call.faults = Faults(closes_on_identify=4006)
+async def cannot_be_reached(guild: VoiceGuild, ada: Speaker, *, first: bool) -> None:
+    refuses = Faults(refuses_connections=True)
+    if first:
+        guild.call.faults = refuses
         answer = await ada.says(1, 1.0)
-        await eventually(lambda: guild.call.sessions, within=10.0)
-        await asyncio.sleep(0.2)
-        guild.call.faults = Faults()
-        await is_heard(guild, answer, 1.0)
-
-    await in_modes(tmp_path, ["no udp", "slow"], check)
-
-
-async def test_a_server_that_cannot_be_reached_is_given_up(tmp_path: Path) -> None:
-    async def check(guild: VoiceGuild, ada: Speaker, *, first: bool) -> None:
-        refuses = Faults(refuses_connections=True)
-        if first:
-            guild.call.faults = refuses
-            answer = await ada.says(1, 1.0)
-        else:
-            answer = await says_and_is_interrupted(guild, ada, 2.5)
-            guild.call.faults = refuses
-            await guild.call.close(1006)
-        told = await last_word(answer) or ""
-        assert ("couldn't connect" if first else "lost the connection") in told, told
-        assert guild.bot_is_in is None, "it stays in a channel in which it cannot speak"
-        guild.call.faults = Faults()
-        await all_is_well_again(guild, ada)
-
-    lines = {
-        "never reached": Line("no udp", partial(check, first=True)),
-        "never comes back": Line("no udp", partial(check, first=False)),
-    }
-    await side_by_side(tmp_path, lines)
-
-
-async def test_a_server_that_refuses_for_a_while_is_tried_again(tmp_path: Path) -> None:
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+    else:
         answer = await says_and_is_interrupted(guild, ada, 2.5)
-        guild.call.faults = Faults(refuses_connections=True)
+        guild.call.faults = refuses
         await guild.call.close(1006)
-        await asyncio.sleep(2.0)
-        guild.call.faults = Faults()
+    told = await last_word(answer) or ""
+    assert ("couldn't connect" if first else "lost the connection") in told, told
+    assert guild.bot_is_in is None, "it stays in a channel in which it cannot speak"
+    guild.call.faults = Faults()
+    await all_is_well_again(guild, ada)
+
+
+async def loses_network(guild: VoiceGuild, ada: Speaker, *, seconds: float) -> None:
+    answer = await says_and_is_interrupted(guild, ada, 2.5)
+    await guild.loses_network(seconds)
+    if seconds < 10:
         await is_heard(guild, answer, 2.5)
-        await all_is_well_again(guild, ada)
+    else:
+        told, heard = await end_of(guild, answer, 1, 2.5)
+        assert "disconnected" not in told, told
+        assert heard.missing <= LOST_SECONDS or SPOKEN not in told, told
+    await all_is_well_again(guild, ada)
 
-    await in_modes(tmp_path, ["no udp"], check)
 
-
-async def test_a_lost_network_is_not_taken_for_a_kick(tmp_path: Path) -> None:
-    """After some seconds discord.py leaves the channel by itself, and Discord confirms that."""
-
-    async def check(guild: VoiceGuild, ada: Speaker, *, seconds: float) -> None:
-        answer = await says_and_is_interrupted(guild, ada, 2.5)
-        await guild.loses_network(seconds)
-        if seconds < 10:
-            await is_heard(guild, answer, 2.5)
-        else:
-            told, heard = await end_of(guild, answer, 1, 2.5)
-            assert "disconnected" not in told, told
-            assert heard.missing <= LOST_SECONDS or SPOKEN not in told, told
-        await all_is_well_again(guild, ada)
-
+@pytest.mark.lasts(45)
+async def test_a_server_that_cannot_be_reached_is_given_up_and_not_taken_for_a_kick(
+    tmp_path: Path,
+) -> None:
+    """Where the network is lost, discord.py leaves the channel by itself after some seconds, and
+    Discord confirms that."""
     lines = {
-        f"{seconds:g} s, {mode}": Line(mode, partial(check, seconds=seconds))
+        "never reached": Line("no udp", partial(cannot_be_reached, first=True)),
+        "never comes back": Line("no udp", partial(cannot_be_reached, first=False)),
+    }
+    lines |= {
+        f"lost for {seconds:g} s, {mode}": Line(mode, partial(loses_network, seconds=seconds))
         for seconds in (8.0, 30.0)
         for mode in ("no udp", "pong")
     }

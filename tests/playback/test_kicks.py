@@ -11,7 +11,7 @@ import pytest
 from tests.support.interrupted_speech import all_is_well_again, says_and_is_interrupted
 from tests.support.marked_speech import MAX_SECONDS
 from tests.support.voice_guild import eventually, last_word
-from tests.support.voice_modes import Line, in_modes, side_by_side
+from tests.support.voice_modes import Line, side_by_side
 from tests.support.voice_server.faults import Faults
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ async def is_kicked(guild: VoiceGuild, ada: Speaker, *, code: int) -> None:
     await all_is_well_again(guild, ada)
 
 
+@pytest.mark.lasts(20)
 async def test_a_disconnected_bot_stays_out_and_every_member_is_told(tmp_path: Path) -> None:
     """With 4022 the whole call has ended. The news may come seconds after the close code."""
     lines = {mode: Line(mode, partial(is_kicked, code=4014)) for mode in MODES}
@@ -53,32 +54,40 @@ async def test_a_disconnected_bot_stays_out_and_every_member_is_told(tmp_path: P
     await side_by_side(tmp_path, lines)
 
 
-async def test_a_bot_that_is_disconnected_while_it_reconnects_stays_out(tmp_path: Path) -> None:
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
-        answer = await says_and_is_interrupted(guild, ada, MAX_SECONDS)
-        guild.call.faults = Faults(loses_discovery=True)
-        await guild.call.close(4006)
-        await eventually(lambda: len(guild.call.sessions) > 1, within=10.0)
-        guild.call.faults = Faults()
-        connections = len(guild.call.sessions)
-        await guild.kick_bot()
-        told = await last_word(answer)
-        assert "disconnected" in (told or ""), told
-        await stays_out(guild, connections)
-        await all_is_well_again(guild, ada)
-
-    await in_modes(tmp_path, ["no udp", "far"], check)
+async def is_kicked_while_it_reconnects(guild: VoiceGuild, ada: Speaker) -> None:
+    answer = await says_and_is_interrupted(guild, ada, MAX_SECONDS)
+    guild.call.faults = Faults(loses_discovery=True)
+    await guild.call.close(4006)
+    await eventually(lambda: len(guild.call.sessions) > 1)
+    guild.call.faults = Faults()
+    connections = len(guild.call.sessions)
+    await guild.kick_bot()
+    told = await last_word(answer)
+    assert "disconnected" in (told or ""), told
+    await stays_out(guild, connections)
+    await all_is_well_again(guild, ada)
 
 
-async def test_an_idle_bot_that_is_disconnected_stays_out(tmp_path: Path) -> None:
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
-        await last_word(await ada.says(1, 0.6))
-        connections = len(guild.call.sessions)
-        await guild.kick_bot()
-        await stays_out(guild, connections)
-        await all_is_well_again(guild, ada)
+async def is_kicked_while_it_is_idle(guild: VoiceGuild, ada: Speaker) -> None:
+    await last_word(await ada.says(1, 0.6))
+    connections = len(guild.call.sessions)
+    await guild.kick_bot()
+    await stays_out(guild, connections)
+    await all_is_well_again(guild, ada)
 
-    await in_modes(tmp_path, ["no udp", "slow"], check)
+
+@pytest.mark.lasts(15)
+async def test_a_bot_that_is_disconnected_while_it_does_not_speak_stays_out(
+    tmp_path: Path,
+) -> None:
+    lines = {
+        f"reconnects, {mode}": Line(mode, is_kicked_while_it_reconnects)
+        for mode in ("no udp", "far")
+    }
+    lines |= {
+        f"idle, {mode}": Line(mode, is_kicked_while_it_is_idle) for mode in ("no udp", "slow")
+    }
+    await side_by_side(tmp_path, lines)
 
 
 async def test_a_rate_limited_bot_stays_away_and_says_so(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.realtime, pytest.mark.slow]
 MODES = ["no udp", "pong", "slow"]
 
 
+@pytest.mark.lasts(20)
 async def test_speech_goes_on_after_the_bot_has_identified_anew(tmp_path: Path) -> None:
     """The bot rejoins once the guild is there again, and keeps the queue."""
 

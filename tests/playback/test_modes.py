@@ -46,11 +46,13 @@ async def line(guild: VoiceGuild, ada: Speaker) -> None:
         await asyncio.sleep(pause)
 
 
+@pytest.mark.lasts(20)
 @pytest.mark.parametrize("half", [0, 1])
 async def test_a_healthy_line(tmp_path: Path, half: int) -> None:
     await in_modes(tmp_path, CALM_MODES[half::2], line)
 
 
+@pytest.mark.lasts(20)
 async def test_a_healthy_line_while_others_talk(tmp_path: Path) -> None:
     await in_modes(tmp_path, MODES_WITH_TALKERS, line)
 

@@ -30,6 +30,7 @@ pytestmark = [pytest.mark.realtime, pytest.mark.slow]
 MODES = ["no udp", "pong", "talkers", "slow", "everything"]
 
 
+@pytest.mark.lasts(20)
 async def test_speech_resumes_when_the_call_moves(tmp_path: Path) -> None:
     async def check(guild: VoiceGuild, ada: Speaker, *, region: bool) -> None:
         answer = await says_and_is_interrupted(guild, ada, 3.0)
@@ -76,100 +77,86 @@ async def speaks_in_the_studio(guild: VoiceGuild, ada: Speaker) -> None:
     await all_is_well_again(guild, ada)
 
 
-async def test_a_dragged_bot_takes_no_speech_along(tmp_path: Path) -> None:
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
-        grace = await guild.speaker("grace")
-        answer = await says_and_is_interrupted(guild, ada, MAX_SECONDS)
-        waiting = await grace.says(3, 1.0)
-        await eventually(lambda: "in the queue" in waiting.told)
-        await guild.move_bot(guild.studio)
-        await nothing_is_heard_elsewhere(guild, answer, waiting)
-        await speaks_in_the_studio(guild, ada)
-
-    await in_modes(tmp_path, MODES, check)
+async def is_dragged(guild: VoiceGuild, ada: Speaker) -> None:
+    grace = await guild.speaker("grace")
+    answer = await says_and_is_interrupted(guild, ada, MAX_SECONDS)
+    waiting = await grace.says(3, 1.0)
+    await eventually(lambda: "in the queue" in waiting.told)
+    await guild.move_bot(guild.studio)
+    await nothing_is_heard_elsewhere(guild, answer, waiting)
+    await speaks_in_the_studio(guild, ada)
 
 
-async def test_an_idle_bot_that_is_dragged_speaks_where_it_is(tmp_path: Path) -> None:
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
-        await last_word(await ada.says(1, 0.6))
-        await guild.move_bot(guild.studio)
-        await speaks_in_the_studio(guild, ada)
-
-    await in_modes(tmp_path, ["no udp", "slow"], check)
+async def is_dragged_while_it_is_idle(guild: VoiceGuild, ada: Speaker) -> None:
+    await last_word(await ada.says(1, 0.6))
+    await guild.move_bot(guild.studio)
+    await speaks_in_the_studio(guild, ada)
 
 
-async def test_a_call_that_moves_during_a_handshake_is_followed(tmp_path: Path) -> None:
-    """discord.py starts another handshake then, and cancels the one that is awaited."""
-
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
-        answer = await says_and_is_interrupted(guild, ada, 3.0)
-        guild.call.faults = Faults(loses_discovery=True)
-        await guild.call.close(1006)
-        await eventually(lambda: len(guild.call.sessions) > 1, within=10.0)
-        await asyncio.sleep(0.2)
-        guild.call.faults = Faults()
-        await guild.move_server()
-        await is_heard(guild, answer, 3.0)
-        await all_is_well_again(guild, ada)
-
-    await in_modes(tmp_path, ["no udp", "far"], check)
-
-
-async def test_a_bot_that_is_dragged_during_a_handshake_takes_no_speech_along(
-    tmp_path: Path,
-) -> None:
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
-        answer = await says_and_is_interrupted(guild, ada, 3.0)
-        guild.call.faults = Faults(loses_discovery=True)
-        await guild.call.close(1006)
-        await eventually(lambda: len(guild.call.sessions) > 1, within=10.0)
-        await asyncio.sleep(0.2)
-        guild.call.faults = Faults()
-        await guild.move_bot(guild.studio)
-        await nothing_is_heard_elsewhere(guild, answer)
-        await speaks_in_the_studio(guild, ada)
-
-    await in_modes(tmp_path, ["no udp", "far"], check)
-
-
-async def test_a_bot_that_is_moved_while_it_joins(tmp_path: Path) -> None:
-    """discord.py cancels the handshake that is awaited, and starts another in a task of its own."""
-
-    async def check(guild: VoiceGuild, ada: Speaker, *, dragged: bool) -> None:
-        guild.call.faults = Faults(loses_discovery=True)
-        answer = await ada.says(1, 1.0)
-        await eventually(lambda: guild.call.sessions, within=10.0)
-        await asyncio.sleep(0.1)
-        guild.call.faults = Faults()
-        if dragged:
-            await guild.move_bot(guild.studio)
-            await nothing_is_heard_elsewhere(guild, answer)
-            await speaks_in_the_studio(guild, ada)
-        else:
-            await guild.move_server()
-            await is_heard(guild, answer, 1.0)
-            await all_is_well_again(guild, ada)
-
-    lines = {
-        f"{'dragged' if dragged else 'moved'}, {mode}": Line(mode, partial(check, dragged=dragged))
-        for dragged in (False, True)
-        for mode in ("no udp", "everything")
-    }
+@pytest.mark.lasts(20)
+async def test_a_dragged_bot_takes_no_speech_along_and_speaks_where_it_is(tmp_path: Path) -> None:
+    lines = {mode: Line(mode, is_dragged) for mode in MODES}
+    lines |= {f"idle, {mode}": Line(mode, is_dragged_while_it_is_idle) for mode in MODES[::3]}
     await side_by_side(tmp_path, lines)
 
 
-async def test_a_server_that_changes_again_before_it_was_reached(tmp_path: Path) -> None:
+async def moves_during_a_handshake(guild: VoiceGuild, ada: Speaker, *, dragged: bool) -> None:
+    """discord.py starts another handshake then, and cancels the one that is awaited."""
+    answer = await says_and_is_interrupted(guild, ada, 3.0)
+    guild.call.faults = Faults(loses_discovery=True)
+    await guild.call.close(1006)
+    await eventually(lambda: len(guild.call.sessions) > 1)
+    await asyncio.sleep(0.2)
+    guild.call.faults = Faults()
+    await moves(guild, ada, answer, 3.0, dragged=dragged)
+
+
+async def moves_while_it_joins(guild: VoiceGuild, ada: Speaker, *, dragged: bool) -> None:
+    """discord.py cancels the handshake that is awaited, and starts another in a task of its own."""
+    guild.call.faults = Faults(loses_discovery=True)
+    answer = await ada.says(1, 1.0)
+    await eventually(lambda: guild.call.sessions)
+    await asyncio.sleep(0.1)
+    guild.call.faults = Faults()
+    await moves(guild, ada, answer, 1.0, dragged=dragged)
+
+
+async def moves(
+    guild: VoiceGuild, ada: Speaker, answer: Answer, seconds: float, *, dragged: bool
+) -> None:
+    """A moderator drags the bot, or the call moves to another server."""
+    if dragged:
+        await guild.move_bot(guild.studio)
+        await nothing_is_heard_elsewhere(guild, answer)
+        await speaks_in_the_studio(guild, ada)
+    else:
+        await guild.move_server()
+        await is_heard(guild, answer, seconds)
+        await all_is_well_again(guild, ada)
+
+
+async def moves_again_before_it_was_reached(guild: VoiceGuild, ada: Speaker) -> None:
     """discord.py's abandoned handshakes must not end the connection that is made meanwhile."""
+    answer = await says_and_is_interrupted(guild, ada, 4.0)
+    guild.call.faults = Faults(loses_discovery=True)
+    for _ in range(2):
+        await guild.move_server()
+        await asyncio.sleep(0.2)
+    guild.call.faults = Faults()
+    told, heard = await end_of(guild, answer, 1, 4.0)
+    assert SPOKEN in told, told
+    assert heard.missing <= 0.3, f"{heard.missing:.2f} s are missing"
 
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
-        answer = await says_and_is_interrupted(guild, ada, 4.0)
-        guild.call.faults = Faults(loses_discovery=True)
-        for _ in range(2):
-            await guild.move_server()
-            await asyncio.sleep(0.2)
-        guild.call.faults = Faults()
-        told, heard = await end_of(guild, answer, 1, 4.0)
-        assert SPOKEN in told, told
-        assert heard.missing <= 0.3, f"{heard.missing:.2f} s are missing"
 
-    await in_modes(tmp_path, ["no udp"], check)
+@pytest.mark.lasts(25)
+async def test_a_move_during_a_handshake_is_followed(tmp_path: Path) -> None:
+    lines = {"again before it was reached": Line("no udp", moves_again_before_it_was_reached)}
+    for dragged in (False, True):
+        how = "dragged" if dragged else "moved"
+        for mode in ("no udp", "far"):
+            check = partial(moves_during_a_handshake, dragged=dragged)
+            lines[f"{how} during a handshake, {mode}"] = Line(mode, check)
+        for mode in ("no udp", "everything"):
+            check = partial(moves_while_it_joins, dragged=dragged)
+            lines[f"{how} while it joins, {mode}"] = Line(mode, check)
+    await side_by_side(tmp_path, lines)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.realtime
 
 
+@pytest.mark.lasts(35)
 @pytest.mark.slow
 async def test_every_item_is_heard_once_or_explained(tmp_path: Path) -> None:
     reports = await storm(tmp_path, seconds=20.0, seed=1, modes=["no udp", "pong", "slow"])

@@ -15,7 +15,7 @@ from tests.support.interrupted_speech import (
     is_heard_or_explained,
     says_and_is_interrupted,
 )
-from tests.support.voice_modes import in_modes
+from tests.support.voice_modes import Line, in_modes, side_by_side
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.realtime, pytest.mark.slow]
 
+ANSWERED = ["pong", "echo"]
 UNANSWERED = ["no udp", "reports", "talkers"]
 NOTICED_SECONDS = 10.0
 """Where pings are answered, dead UDP has to be noticed within this time."""
@@ -33,6 +34,7 @@ UNACKNOWLEDGED_SECONDS = 14.0
 """By then three heartbeats have gone without an answer, one each five seconds."""
 
 
+@pytest.mark.lasts(25)
 async def test_dead_udp_is_noticed_where_pings_are_answered(tmp_path: Path) -> None:
     """The item itself may end before; so another one waits."""
 
@@ -50,50 +52,50 @@ async def test_dead_udp_is_noticed_where_pings_are_answered(tmp_path: Path) -> N
     await in_modes(tmp_path, ["pong", "everything"], check)
 
 
-async def test_answers_that_no_longer_come_cost_two_seconds_at_most(tmp_path: Path) -> None:
+async def answers_no_longer(guild: VoiceGuild, ada: Speaker) -> None:
     """Everything arrives, and the server only stopped answering: nobody can tell from here."""
-
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
-        answer = await says_and_is_interrupted(guild, ada, ITEM_SECONDS, after=2.5)
-        guild.call.udp_dies(to_server=False)
-        _, heard = await end_of(guild, answer, 1, ITEM_SECONDS)
-        assert heard.missing <= LOST_SECONDS, f"{heard.missing:.2f} s are missing"
-        assert heard.repeated <= UDP_REPEATED_SECONDS, f"{heard.repeated:.2f} s are heard twice"
-        assert len(guild.call.sessions) <= 2, "it reconnects more than once"
-
-    await in_modes(tmp_path, ["pong", "echo"], check)
+    answer = await says_and_is_interrupted(guild, ada, ITEM_SECONDS, after=2.5)
+    guild.call.udp_dies(to_server=False)
+    _, heard = await end_of(guild, answer, 1, ITEM_SECONDS)
+    assert heard.missing <= LOST_SECONDS, f"{heard.missing:.2f} s are missing"
+    assert heard.repeated <= UDP_REPEATED_SECONDS, f"{heard.repeated:.2f} s are heard twice"
+    assert len(guild.call.sessions) <= 2, "it reconnects more than once"
 
 
-async def test_short_silence_is_no_fault(tmp_path: Path) -> None:
+async def is_silent_for_a_while(guild: VoiceGuild, ada: Speaker) -> None:
     """For three seconds nothing gets through; then it does again."""
-
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
-        answer = await says_and_is_interrupted(guild, ada, 6.0, after=1.5)
-        guild.call.udp_dies()
-        await asyncio.sleep(3.0)
-        guild.call.udp_revives()
-        told, heard = await end_of(guild, answer, 1, 6.0)
-        assert heard.repeated <= UDP_REPEATED_SECONDS, f"{heard.repeated:.2f} s are heard twice"
-        assert len(guild.call.sessions) == 1, "it reconnects"
-        assert told, "nobody is told anything"
-        await all_is_well_again(guild, ada)
-
-    await in_modes(tmp_path, ["no udp", "pong", "far and pong"], check)
+    answer = await says_and_is_interrupted(guild, ada, 6.0, after=1.5)
+    guild.call.udp_dies()
+    await asyncio.sleep(3.0)
+    guild.call.udp_revives()
+    told, heard = await end_of(guild, answer, 1, 6.0)
+    assert heard.repeated <= UDP_REPEATED_SECONDS, f"{heard.repeated:.2f} s are heard twice"
+    assert len(guild.call.sessions) == 1, "it reconnects"
+    assert told, "nobody is told anything"
+    await all_is_well_again(guild, ada)
 
 
-async def test_silence_of_a_server_that_answers_nothing_says_nothing(tmp_path: Path) -> None:
-    """Dead UDP goes unnoticed there. Each suspicion would repeat speech on healthy lines."""
-
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
-        answer = await says_and_is_interrupted(guild, ada, 7.0)
-        guild.call.udp_dies()
-        _, heard = await end_of(guild, answer, 1, 7.0)
-        assert heard.repeated <= LOST_SECONDS, f"{heard.repeated:.2f} s are heard twice"
-        assert len(guild.call.sessions) == 1, "it reconnects"
-
-    await in_modes(tmp_path, UNANSWERED, check)
+async def is_silent(guild: VoiceGuild, ada: Speaker) -> None:
+    """A server that answers nothing anyway: each suspicion would repeat speech on healthy lines."""
+    answer = await says_and_is_interrupted(guild, ada, 7.0)
+    guild.call.udp_dies()
+    _, heard = await end_of(guild, answer, 1, 7.0)
+    assert heard.repeated <= LOST_SECONDS, f"{heard.repeated:.2f} s are heard twice"
+    assert len(guild.call.sessions) == 1, "it reconnects"
 
 
+@pytest.mark.lasts(15)
+async def test_silence_that_may_mean_nothing_costs_two_seconds_at_most(tmp_path: Path) -> None:
+    lines = {f"answers no longer, {mode}": Line(mode, answers_no_longer) for mode in ANSWERED}
+    lines |= {
+        f"for a while, {mode}": Line(mode, is_silent_for_a_while)
+        for mode in ("no udp", "pong", "far and pong")
+    }
+    lines |= {f"for good, {mode}": Line(mode, is_silent) for mode in UNANSWERED}
+    await side_by_side(tmp_path, lines)
+
+
+@pytest.mark.lasts(35)
 async def test_a_bot_that_discord_forgot_notices(tmp_path: Path) -> None:
     """Discord drops the bot and sends no event; heartbeats are no longer acknowledged."""
 

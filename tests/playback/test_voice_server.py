@@ -54,7 +54,7 @@ async def test_what_a_stock_client_plays_is_heard(
 
 
 async def test_nobody_hears_what_is_sent_before_encryption_is_ready(guild: VoiceGuild) -> None:
-    client = await guild.channel.connect(cls=discord.VoiceClient)
+    client = await guild.channel.connect(cls=discord.VoiceClient, timeout=5.0)
     play(client, 1.0)
     heard = await guild.call.heard_until_quiet()
     assert guild.call.unintelligible == pytest.approx((1.0 - heard.seconds) / 0.02, abs=2)

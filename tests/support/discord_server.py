@@ -11,6 +11,7 @@ import discord
 from simcord import _dpy_internals, _runtime, interactions
 from simcord.env import Env
 
+from backend.contract import VoicePrompt
 from bot.client import VoiceBot
 from bot.settings import Settings
 from tests.support.tokens import Tokens
@@ -114,6 +115,24 @@ class Member:
     async def consents(self) -> None:
         """Agree to the consent statement, outside of any command that a test is about."""
         await self.server.bot.library.record_consent(self.actor.id, guild_id=None)
+
+    async def saves_voice(self, *, name: str | None = None) -> None:
+        """Save a voice, named as the member is by default, without the upload that `/clone` needs.
+
+        Its prompt is one of the `ScriptedBackend`.
+        """
+        library, backend = self.server.bot.library, self.server.bot.studio.backend
+        await self.consents()
+        prompt = VoicePrompt(data=b"300", model_id=backend.model_id)
+        await library.save(
+            self.actor.id,
+            name or self.actor.name,
+            clip_flac=b"fLaC that nobody decodes here",
+            clip_seconds=12.0,
+            transcript="The quick brown fox.",
+            language="English",
+            prompt=prompt,
+        )
 
     async def clones(self, recording: bytes, text: str = "Hello.", **options: Any) -> Answer:
         """Use `/clone`; the person has agreed to the statement before."""

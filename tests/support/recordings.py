@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from functools import cache
+from hashlib import sha256
+from importlib.metadata import version
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,7 +66,7 @@ def _voice() -> PiperVoice:
 
 
 def keep_sentences_in(folder: Path) -> None:
-    """Share the sentences with the other processes of this test run."""
+    """Share the sentences with other processes, and with later test runs."""
     global _shared_folder  # noqa: PLW0603 - pytest gives the folder to fixtures only
     _shared_folder = folder
 
@@ -76,7 +78,7 @@ _shared_folder: Path | None = None
 def _sentence(text: str, sample_rate: int) -> NDArray[np.float32]:
     if _shared_folder is None:
         return _spoken(text, sample_rate)
-    name = f"sentence-{SENTENCES.index(text)}-{sample_rate}.f32"
+    name = f"{sha256(text.encode()).hexdigest()[:16]}-{version('piper-tts')}-{sample_rate}.f32"
     path = made_once(
         _shared_folder / name,
         lambda path: path.write_bytes(_spoken(text, sample_rate).tobytes()),

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import aiohttp
 from simcord import _dpy_internals, _runtime
 
-from backend.contract import VoicePrompt
 from tests.support.discord_server import Answer, Member, Server
 from tests.support.marked_speech import item_text
 from tests.support.voice_gateway import GATEWAY_SECONDS, VoiceGateway, soon
@@ -30,7 +29,9 @@ if TYPE_CHECKING:
     from simcord.env import Env
 
 
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.05
+LAST_WORD_POLL_SECONDS = 0.15
+"""Many guilds wait for their last word at once, and each look takes a while."""
 
 SPOKEN = "has spoken in"
 """What the bot tells a member whose speech was heard."""
@@ -50,21 +51,6 @@ class Speaker(Member):
         """Enter a voice channel."""
         async with self._turns:
             await self.actor.join_voice(channel)
-
-    async def saves_voice(self) -> None:
-        """Save a voice, without the upload that `/clone` needs."""
-        library, backend = self.server.bot.library, self.server.bot.studio.backend
-        await self.consents()
-        prompt = VoicePrompt(data=b"300", model_id=backend.model_id)
-        await library.save(
-            self.actor.id,
-            self.actor.name,
-            clip_flac=b"fLaC that nobody decodes here",
-            clip_seconds=12.0,
-            transcript="The quick brown fox.",
-            language="English",
-            prompt=prompt,
-        )
 
     async def says(self, item: int, seconds: float) -> Answer:
         """Use `/say` for an item of marked speech; return at once, with the answer to come."""
@@ -168,17 +154,19 @@ async def last_word(answer: Answer, *, within: float = 60.0) -> str | None:
         return message is not None and bool(message.content) and not message.components
 
     try:
-        await eventually(is_done, within=within)
+        await eventually(is_done, within=within, every=LAST_WORD_POLL_SECONDS)
     except TimeoutError:
         return None
     return answer.told
 
 
-async def eventually(is_true: Callable[[], object], *, within: float = 5.0) -> None:
+async def eventually(
+    is_true: Callable[[], object], *, within: float = 10.0, every: float = POLL_SECONDS
+) -> None:
     """Wait until a condition is true; raise `TimeoutError` if that takes too long."""
     async with asyncio.timeout(within):
         while not is_true():  # noqa: ASYNC110 - the condition has no event
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(every)
 
 
 def _restore_time(env: Env) -> None:

@@ -33,8 +33,9 @@ SECONDS_OF_A_SENTENCE = 1.2
 A_SENTENCE = pytest.approx(SECONDS_OF_A_SENTENCE, abs=0.2)  # with what is put around it
 BEGINS_AND_TWO_PARTS = 3
 STOP = "Stop"
+APP = "qwen3-tts-voice-clone"
 
-pytestmark = [pytest.mark.slow, pytest.mark.realtime]
+pytestmark = [pytest.mark.slow, pytest.mark.realtime, pytest.mark.lasts(60)]
 
 
 @pytest.fixture(scope="module")
@@ -116,17 +117,6 @@ async def test_a_voice_is_cloned_saved_and_spoken_with(ada: Member, notes: Notes
 
 
 class TestModalSays:
-    async def test_that_nothing_is_deployed(self, ada: Member, modal: ModalServer) -> None:
-        modal.stop_app("qwen3-tts-voice-clone")
-        with within(3):
-            answer = await ada.types("say", text="Hello.")
-        assert answer.told == (
-            "The voice engine isn't set up yet. Please tell whoever runs this bot: it has to be "
-            "deployed to Modal. I'll find it by myself once it's there."
-        )
-        await modal.deploy(LIGHT_APP)
-        assert await works_again(ada)
-
     async def test_that_the_token_is_no_good(self, ada: Member, modal: ModalServer) -> None:
         modal.faults.credentials_revoked = True
         with within(3):
@@ -166,7 +156,7 @@ class TestModalIsAway:
                 "I can't reach the voice engine right now. Please try again in a minute."
             )
             await ada.types("say", text="Hello.")
-            with within(0.5):
+            with within(2):
                 answer = await ada.types("say", text="Hello.")
             assert re.fullmatch(
                 r"I can't reach the voice engine right now\. I'll look for it again in about 1\d "
@@ -252,22 +242,25 @@ class TestAContainer:
 
 
 class TestADeployment:
-    async def test_in_place_of_a_stopped_one_is_found_without_anybody_noticing(
-        self, ada: Member, modal: ModalServer
-    ) -> None:
-        modal.stop_app("qwen3-tts-voice-clone")
-        await modal.deploy(LIGHT_APP)
-        assert await works_again(ada)
-
-    async def test_of_another_model_has_saved_voices_prepared_again(
+    async def test_of_another_model_takes_the_place_of_a_stopped_one(
         self, ada: Member, modal: ModalServer, notes: Notes
     ) -> None:
+        """Nobody notices, and saved voices are prepared again. Without any, people are told."""
+        modal.stop_app(APP)
         await modal.deploy(LIGHT_APP, env={"MODEL_ID": "light/2"})
         assert await works_again(ada)
         assert ada.server.bot.studio.backend.model_id == "light/2"
         assert notes.count(f"prompt {ada.actor.id}") == 2
         assert await works_again(ada)
         assert notes.count(f"prompt {ada.actor.id}") == 2
+
+        modal.stop_app(APP)
+        with within(3):
+            answer = await ada.types("say", text="Hello.")
+        assert answer.told == (
+            "The voice engine isn't set up yet. Please tell whoever runs this bot: it has to be "
+            "deployed to Modal. I'll find it by myself once it's there."
+        )
         await modal.deploy(LIGHT_APP)
         assert await works_again(ada)
 
@@ -277,7 +270,7 @@ class TestStop:
         guild = ada.server.env.guild.id
         progress = await ada.begins("say", text="There is a long pause here.")
         await until(lambda: notes.count(f"works {guild}") == 1)
-        with within(1):
+        with within(2):
             stopped = await ada.presses(progress, STOP)
         assert stopped.told == "Stopped, as you asked. Nothing was posted."
         await until(lambda: notes.count(f"cancelled {guild}") == 1)
@@ -290,7 +283,7 @@ class TestStop:
             "clone", audio=("a.wav", recording), text="Hello.", transcript="Slowly."
         )
         await until(lambda: notes.count(f"works {ada.actor.id}") == 1)
-        with within(1):
+        with within(2):
             await ada.presses(progress, STOP)
         await until(lambda: notes.count(f"cancelled {ada.actor.id}") == 1)
 
@@ -301,7 +294,7 @@ class TestStop:
         modal.faults.cold_start_seconds = 2.0
         progress = await ada.begins("say", text="I fall silent.")
         modal.faults.cold_start_seconds = 0.0
-        with within(1):
+        with within(2):
             stopped = await ada.presses(progress, STOP)
         assert stopped.told == "Stopped, as you asked. Nothing was posted."
         await until(lambda: modal.calls[-1].status == "TERMINATED")
