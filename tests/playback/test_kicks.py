@@ -69,6 +69,24 @@ async def test_a_bot_that_is_disconnected_while_it_reconnects_stays_out(tmp_path
     await in_modes(tmp_path, ["no udp", "far"], check)
 
 
+async def test_a_bot_that_is_disconnected_late_in_a_handshake_stays_out(tmp_path: Path) -> None:
+    """discord.py asks to leave as soon as the handshake is closed, and the news come later."""
+
+    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+        guild.call.faults = Faults(loses_session_description=True)
+        answer = await ada.says(1, 1.0)
+        await eventually(lambda: guild.call.sessions, within=10.0)
+        await asyncio.sleep(0.3)
+        guild.call.faults = Faults()
+        await guild.kick_bot()
+        told = await last_word(answer)
+        assert "disconnected" in (told or ""), told
+        await stays_out(guild, connections=1)
+        await all_is_well_again(guild, ada)
+
+    await in_modes(tmp_path, ["no udp", "slow"], check)
+
+
 async def test_an_idle_bot_that_is_disconnected_stays_out(tmp_path: Path) -> None:
     async def check(guild: VoiceGuild, ada: Speaker) -> None:
         await last_word(await ada.says(1, 0.6))
