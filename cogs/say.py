@@ -97,6 +97,7 @@ class Say(commands.Cog):
                     text=text,
                     sentences=count,
                     speech=shared.follow if shared is not None else speak,
+                    owner=owner if isinstance(owner, discord.Member) else None,
                 )
                 player, entry = await self._enqueue(interaction, command, make_entry)
                 try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import discord
@@ -16,7 +15,14 @@ import structlog
 
 from bot.errors import Reason, Refusal
 from bot.playback import voice_link
-from bot.playback.link_state import RATE_LIMITED, Departures, Facts, LinkState, judge
+from bot.playback.link_state import (
+    CHANGE_CODES,
+    RATE_LIMITED,
+    Departures,
+    Facts,
+    LinkState,
+    judge,
+)
 from bot.playback.opus import load_opus
 from bot.playback.permissions import VOICE_ERRORS, VocalChannel, become_speaker, check_can_speak_in
 from bot.playback.voice_client import VoiceClient
@@ -42,6 +48,10 @@ KEY_WITHIN_SECONDS = 15.0
 LEAVE_WITHIN_SECONDS = 2.0
 GONE_WITHIN_SECONDS = 5.0
 """How long to wait until Discord shows the bot in no channel: to stay out, and to join again."""
+
+NEWS_WITHIN_SECONDS = 3.0
+"""How long to wait for the news that a moderator has disconnected the bot, if its handshake is
+closed with a code that may mean so."""
 
 POLL_SECONDS = 0.02
 AUDIBLE_WITHIN_SECONDS = 120.0
@@ -290,6 +300,7 @@ class Connection:
             raise await self._give_up(Reason.DISCONNECTED)
         if self.guild is not self._session:
             self._departures.forget()
+            self._has_arrived = False
         self._session = self.guild
         self._departures.join()
         self._is_removed = False
@@ -303,8 +314,11 @@ class Connection:
             )
         except VOICE_ERRORS as error:
             log.warning("no voice connection", guild=self._guild_id, reason=repr(error))
-            if isinstance(error, discord.ConnectionClosed) and error.code == RATE_LIMITED:
+            code = error.code if isinstance(error, discord.ConnectionClosed) else None
+            if code == RATE_LIMITED:
                 raise await self._give_up(Reason.VOICE_RATE_LIMITED) from error
+            if code in CHANGE_CODES:
+                await _until(lambda: self._shown is None, within=NEWS_WITHIN_SECONDS)
             if not self._is_removed:
                 self._follow()
         else:
@@ -339,10 +353,19 @@ class Connection:
             ):  # the demo's, which asks to leave without a word
                 self._departures.ask(time.monotonic(), is_shown=self._shown is not None)
             await voice_link.disconnect(client)
+        elif self._departures.ask(time.monotonic(), is_shown=self._shown is not None):
+            await self._ask_to_leave(guild)
         if not await _until(lambda: self._shown is None, within=within):
             self._departures.ask(time.monotonic(), is_shown=True)
-            with suppress(*VOICE_ERRORS):  # the main gateway is away
-                await guild.change_voice_state(channel=None)
+            await self._ask_to_leave(guild)
+
+    async def _ask_to_leave(self, guild: discord.Guild) -> None:
+        """Ask Discord to show the bot in no channel, for which there is no client that could."""
+        try:
+            await guild.change_voice_state(channel=None)
+        except VOICE_ERRORS as error:
+            log.debug("could not ask to leave", reason=repr(error))
+            self._departures.take_back()
 
 
 async def _until(condition: Callable[[], bool], *, within: float) -> bool:

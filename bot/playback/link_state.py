@@ -140,7 +140,8 @@ class Departures:
     def __init__(self) -> None:
         self._asked: list[float] = []  # when, for each that is not confirmed
         self._is_leaving = False  # the last request was to leave
-        self._is_joining = False  # the last request was to join, and the bot has not arrived yet
+        self._is_joining = False  # the last request was to join; its answer may be yet to come
+        self._has_arrived = False  # since the last request to join, or the last departure
 
     def ask(self, now: float, *, is_shown: bool) -> bool:
         """Record a request to leave; return whether there is anything to ask for.
@@ -149,6 +150,9 @@ class Departures:
             now: The time, in seconds.
             is_shown: Discord shows the bot in a channel.
         """
+        self._forget_unanswered(now)
+        if self._has_arrived and not self._asked:
+            self._is_joining = False
         if self._is_leaving or not (is_shown or self._is_joining):
             return False
         self._asked.append(now)
@@ -164,24 +168,31 @@ class Departures:
     def join(self) -> None:
         """Record a request to join a channel."""
         self._is_leaving, self._is_joining = False, True
+        self._has_arrived = False
 
     def arrive(self) -> None:
         """Record that Discord shows the bot in a channel.
 
         Before a departure that is still to come, that answers an earlier request than the last.
         """
+        self._has_arrived = True
         if not self._asked:
             self._is_joining = False
 
     def confirm(self, now: float) -> bool:
         """Return whether a departure that Discord reports had been asked for. It counts once."""
-        self._asked = [each for each in self._asked if now - each < SECONDS_TO_CONFIRM]
+        self._forget_unanswered(now)
         if not self._asked:
             return False
         self._asked.pop(0)
+        self._has_arrived = False
         return True
 
     def forget(self) -> None:
         """Expect no confirmations any more: the main gateway has identified anew."""
         self._asked.clear()
-        self._is_leaving = self._is_joining = False
+        self._is_leaving = self._is_joining = self._has_arrived = False
+
+    def _forget_unanswered(self, now: float) -> None:
+        """Expect no confirmation of what Discord has not answered by now, so never will."""
+        self._asked = [each for each in self._asked if now - each < SECONDS_TO_CONFIRM]

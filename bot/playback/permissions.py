@@ -24,15 +24,17 @@ def why_silent(
     Args:
         channel: The channel.
         member_id: The member's Discord id.
-        member: The member, if at hand. Otherwise it is looked up; the bot knows those who are in a
-            voice channel. Of others it knows nothing that would keep them from speaking.
+        member: The member, as they used a command. discord.py remembers only members who are in a
+            voice channel, with the roles that they entered it with: Discord tells the bot of no
+            later change. Of others it knows nothing that would keep them from speaking.
 
     Returns None if they may speak.
     """
     if _is_afk(channel):
         return Reason.AFK_CHANNEL
-    member = member or channel.guild.get_member(member_id)
-    state = member.voice if member is not None else channel.voice_states.get(member_id)
+    known = channel.guild.get_member(member_id)
+    state = known.voice if known is not None else channel.voice_states.get(member_id)
+    member = member or known
     if state is not None and state.mute:
         return Reason.MEMBER_MUTED
     is_stage = isinstance(channel, discord.StageChannel)

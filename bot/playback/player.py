@@ -132,7 +132,7 @@ class GuildPlayer:
         if channel is None:
             return
         for entry in self.entries:
-            reason = why_silent(channel, entry.owner_id)
+            reason = why_silent(channel, entry.owner_id, entry.owner)
             if reason is not None:
                 self.remove(entry, Refusal(reason))
 

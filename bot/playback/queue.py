@@ -12,6 +12,8 @@ from bot.playback.source import BYTES_PER_SECOND, SpeechSource
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    import discord
+
     from bot.streaming import SpeechChunk
 
 MAX_WAITING = 25
@@ -34,6 +36,7 @@ class QueueEntry:
         text: What the member typed.
         sentences: How many sentences the text has.
         speech: Opens the stream of speech; called once, shortly before it is needed.
+        owner: The member as they used the command, with the roles that they had then.
         source: The buffer that the speech is played from.
         producer: Fills the source.
     """
@@ -46,6 +49,7 @@ class QueueEntry:
     text: str = field(repr=False)
     sentences: int
     speech: Callable[[], AsyncGenerator[SpeechChunk, None]] = field(repr=False)
+    owner: discord.Member | None = field(default=None, repr=False)
     source: SpeechSource = field(default_factory=SpeechSource, init=False, repr=False)
     producer: Producer = field(init=False, repr=False)
     _ended: asyncio.Event = field(default_factory=asyncio.Event, init=False, repr=False)

@@ -18,7 +18,7 @@ import structlog
 from discord.gateway import DiscordVoiceWebSocket
 from discord.voice_state import ConnectionFlowState, VoiceConnectionState
 
-from bot.playback.link_state import Departures
+from bot.playback.link_state import CHANGE_CODES, Departures
 from bot.playback.pings import Kind, PingTracker, kind_of
 
 if TYPE_CHECKING:
@@ -242,9 +242,15 @@ class _ConnectionState(VoiceConnectionState):
 
         It asks even if Discord shows the bot in no channel, and then waits for a confirmation that
         never comes. And if the main gateway is away, it leaves its websocket open.
+
+        If Discord closes the first handshake with a code that leaves open why, nothing is asked
+        either. A moderator may have disconnected the bot, and the news of that would be taken for
+        the answer.
         """
-        departures = self.voice_client.departures
-        if not departures.ask(time.monotonic(), is_shown=self.voice_client.is_shown()):
+        client = self.voice_client
+        departures = client.departures
+        is_open_why = not client.handshakes and client.close_code in CHANGE_CODES
+        if is_open_why or not departures.ask(time.monotonic(), is_shown=client.is_shown()):
             self.state = ConnectionFlowState.disconnected
             self._disconnected.set()
             return

@@ -138,6 +138,21 @@ async def test_who_loses_the_permission_to_speak_is_not_heard_on(
         assert (await last_word(answer, within=3) or "").startswith(NOT_ALLOWED)
 
 
+async def test_who_was_given_a_role_in_the_channel_may_speak(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    """Discord tells the bot of no change of a member's roles, but each command has them."""
+    role = guild.handle.create_role("speakers")
+    await let_all(guild, guild.lounge, speak=False)
+    seen = guild.channel.guild.get_role(role.id)
+    assert seen is not None
+    await guild.channel.set_permissions(seen, speak=True)
+    await guild.channel.set_permissions(guild.channel.guild.me, speak=True)
+    assert (await told(ada, "say", text=item_text(1, 0.5))).startswith(NOT_ALLOWED)
+    guild.server.env.backend.add_member_role(guild.handle.id, ada.actor.id, role.id)
+    assert SPOKEN in (await last_word(await ada.says(2, 0.5)) or "")
+
+
 async def test_who_was_moved_into_a_locked_channel_may_speak_there(
     guild: VoiceGuild, ada: Speaker
 ) -> None:

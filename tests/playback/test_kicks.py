@@ -68,6 +68,20 @@ async def is_kicked_while_it_reconnects(guild: VoiceGuild, ada: Speaker) -> None
     await all_is_well_again(guild, ada)
 
 
+async def is_kicked_late_in_a_handshake(guild: VoiceGuild, ada: Speaker) -> None:
+    """discord.py asks to leave as soon as the handshake is closed, and the news comes later."""
+    guild.call.faults = Faults(loses_session_description=True)
+    answer = await ada.says(1, 1.0)
+    await eventually(lambda: guild.call.sessions)
+    await asyncio.sleep(0.3)
+    guild.call.faults = Faults()
+    await guild.kick_bot()
+    told = await last_word(answer)
+    assert "disconnected" in (told or ""), told
+    await stays_out(guild, connections=1)
+    await all_is_well_again(guild, ada)
+
+
 async def is_kicked_while_it_is_idle(guild: VoiceGuild, ada: Speaker) -> None:
     await last_word(await ada.says(1, 0.6))
     connections = len(guild.call.sessions)
@@ -84,9 +98,9 @@ async def test_a_bot_that_is_disconnected_while_it_does_not_speak_stays_out(
         f"reconnects, {mode}": Line(mode, is_kicked_while_it_reconnects)
         for mode in ("no udp", "far")
     }
-    lines |= {
-        f"idle, {mode}": Line(mode, is_kicked_while_it_is_idle) for mode in ("no udp", "slow")
-    }
+    for mode in ("no udp", "slow"):
+        lines[f"in a handshake, {mode}"] = Line(mode, is_kicked_late_in_a_handshake)
+        lines[f"idle, {mode}"] = Line(mode, is_kicked_while_it_is_idle)
     await side_by_side(tmp_path, lines)
 
 

@@ -146,6 +146,18 @@ def test_a_confirmation_that_never_came_is_not_expected_for_ever() -> None:
     assert not departures.confirm(SECONDS_TO_CONFIRM)
 
 
+def test_a_kick_long_after_a_joining_that_was_never_answered_is_a_kick() -> None:
+    """discord.py asks to leave when it hears of the kick, just before the bot judges it."""
+    departures = Departures()
+    departures.join()
+    assert departures.ask(0.0, is_shown=False)
+    departures.join()
+    departures.arrive()
+    kicked_at = 2 * SECONDS_TO_CONFIRM
+    assert not departures.ask(kicked_at, is_shown=False), "the bot is out"
+    assert not departures.confirm(kicked_at)
+
+
 def test_nothing_is_expected_of_a_main_gateway_that_has_identified_anew() -> None:
     departures = Departures()
     assert departures.ask(0.0, is_shown=True)
