@@ -123,6 +123,7 @@ async def test_a_connection_that_was_given_up_does_not_end_the_next(guild: Voice
     await asyncio.wait([first])
     assert first.cancelled() or first.exception()
     made[0].abandon()
+    await guild.channel.guild.change_voice_state(channel=None)
     await eventually(lambda: guild.bot_is_in is None)
     await eventually(lambda: guild.channel.guild.me.voice is None)
     next_client = await guild.channel.connect(cls=VoiceClient, reconnect=False)
