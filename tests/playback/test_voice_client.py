@@ -16,7 +16,6 @@ from discord.voice_state import ConnectionFlowState, VoiceConnectionState
 from bot.playback.source import SpeechSource
 from bot.playback.voice_client import WRITTEN_FOR, VoiceClient
 from tests.support.voice_guild import eventually
-from tests.support.voice_server.faults import Faults
 from tests.support.voice_server.modes import MODES
 
 if TYPE_CHECKING:
@@ -27,10 +26,6 @@ READ_AGAIN = (
     "discord/voice_state.py, voice_client.py and gateway.py, run the tests in tests/playback/, and "
     "then correct it."
 )
-
-
-HANDSHAKE_SECONDS = 4.0
-"""discord.py's limit for a handshake, after which it leaves the channel."""
 
 
 def test_discord_py_is_the_version_that_was_read() -> None:
@@ -103,33 +98,14 @@ async def test_a_move_is_seen(guild: VoiceGuild, client: VoiceClient) -> None:
 
 
 @pytest.mark.realtime
-async def test_a_connection_that_was_given_up_does_not_end_the_next(guild: VoiceGuild) -> None:
-    """The bot is dragged during a handshake, which fails; discord.py begins another afterwards."""
-    guild.call.mode = MODES["far"]
-    guild.call.faults = Faults(loses_discovery=True)
-    made: list[VoiceClient] = []
-
-    def create(bot: discord.Client, where: discord.abc.Connectable) -> VoiceClient:
-        made.append(VoiceClient(bot, where))
-        return made[-1]
-
-    first = asyncio.create_task(
-        guild.channel.connect(cls=create, timeout=HANDSHAKE_SECONDS, reconnect=False)
-    )
-    await eventually(lambda: guild.call.sessions)
-    await asyncio.sleep(0.5)
-    guild.call.faults = Faults()
-    await guild.move_bot(guild.studio)
-    await asyncio.wait([first])
-    assert first.cancelled() or first.exception()
-    made[0].abandon()
-    await guild.channel.guild.change_voice_state(channel=None)
-    await eventually(lambda: guild.bot_is_in is None)
-    await eventually(lambda: guild.channel.guild.me.voice is None)
-    next_client = await guild.channel.connect(cls=VoiceClient, reconnect=False)
-    await asyncio.sleep(HANDSHAKE_SECONDS)
-    assert next_client.is_connected()
-    assert guild.bot_is_in == guild.lounge.id
+async def test_a_connection_that_was_given_up_begins_no_other_handshake(
+    guild: VoiceGuild, client: VoiceClient
+) -> None:
+    """discord.py would begin one if the bot was dragged during a handshake that then failed."""
+    client.abandon()
+    await client.connect(reconnect=False, timeout=5.0)
+    assert client.handshakes == 1
+    assert len(guild.call.sessions) == 1
 
 
 @pytest.mark.realtime

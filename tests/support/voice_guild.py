@@ -8,6 +8,8 @@ gateway's websocket reaches the loopback server, and time is real.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import defaultdict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.05
 LAST_WORD_POLL_SECONDS = 0.15
 """Many guilds wait for their last word at once, and each look takes a while."""
+
+IN_ORDER_SECONDS = 0.001
 
 SPOKEN = "has spoken in"
 """What the bot tells a member whose speech was heard."""
@@ -180,8 +184,12 @@ def _restore_time(env: Env) -> None:
 
 
 def _answer_voice_requests(bot: discord.AutoShardedClient, made: list[VoiceGuild]) -> None:
-    """Give simcord's gateway the command that it lacks: changing the bot's voice state."""
+    """Give simcord's gateway the command that it lacks: changing the bot's voice state.
+
+    Discord answers requests in order.
+    """
     guilds = {guild.handle.id: guild for guild in made}
+    answered_at: defaultdict[int, float] = defaultdict(float)
 
     async def voice_state(
         guild_id: int, channel_id: int | None, self_mute: bool = False, self_deaf: bool = False
@@ -190,7 +198,10 @@ def _answer_voice_requests(bot: discord.AutoShardedClient, made: list[VoiceGuild
         if not guild.is_open:
             raise ConnectionResetError("Cannot write to closing transport")  # as aiohttp does
         flags = {"self_mute": self_mute, "self_deaf": self_deaf}
-        delay = max(GATEWAY_SECONDS, guild.call.round_trip())
+        now = time.monotonic()
+        due = now + max(GATEWAY_SECONDS, guild.call.round_trip())
+        answered_at[guild_id] = max(due, answered_at[guild_id] + IN_ORDER_SECONDS)
+        delay = answered_at[guild_id] - now
         soon(delay, lambda: guild.answer_voice_request(channel_id, **flags))
 
     for shard in bot.shards.values():
