@@ -59,8 +59,9 @@ $(BOT_VENV)/dev-bot.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@$(INSTALL) -e '.[dev-bot]'
 	@touch $@
 
-# Tests that wait in real time run after the others, which would keep the processors from them. None
-# of them needs Hypothesis, whose import takes each process half a second.
+# Tests that wait in real time run after the others, which would keep the processors from them. A
+# machine that stalls for a moment can still fail any of them, so each is tried again; a defect fails
+# every time. None of them needs Hypothesis, whose import takes each process half a second.
 SIDE_BY_SIDE := $(MAKE) --no-print-directory --keep-going --jobs 4 \
 	$(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 PYTEST = $(BIN)/python -m pytest --no-loadscope-reorder
@@ -71,7 +72,7 @@ compute:
 
 .PHONY: wait
 wait:
-	$(PYTEST) -n $(WAITING) -p no:hypothesispytest -m realtime
+	$(PYTEST) -n $(WAITING) --reruns 2 -p no:hypothesispytest -m realtime
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## Run the linters

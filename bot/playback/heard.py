@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
 
-REPEATED_SECONDS = 1.8
+REPEATED_SECONDS = 1.6
 """At most this much is said again after an interruption. With the time between two notes, and what
 was on its way, listeners hear at most 2 s twice."""
 
