@@ -75,7 +75,7 @@ async def test_large_payloads_go_by_way_of_the_blob_store(small: Any, server: Mo
 
 
 async def test_calls_share_a_container_up_to_its_limit(small: Any) -> None:
-    names = await asyncio.gather(*(small.nap.remote.aio(0.2) for _ in range(6)))
+    names = await asyncio.gather(*(small.nap.remote.aio(1.0) for _ in range(6)))
 
     assert len(set(names)) == 1
     assert (await small.what_happened.remote.aio())["most_busy"] == 4

@@ -137,6 +137,15 @@ def passages(heard: Heard) -> list[Passage]:
     return [Passage(item, tuple(row)) for item, row in groupby(marks, lambda mark: mark.item)]
 
 
+def silence_within(heard: Heard, passage: Passage) -> float:
+    """How much silence the bot sent in the middle of a passage, in seconds.
+
+    Unlike `Passage.longest_gap`, that does not depend on how busy the machine is.
+    """
+    silent = [frame for frame in heard.frames if not frame.is_audible]
+    return FRAME_SECONDS * sum(passage.began < frame.arrived < passage.ended for frame in silent)
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """What a listener can say of one item.
