@@ -8,7 +8,7 @@ INSTALL := $(PIP) install --constraint constraints.txt
 
 # How many processes share the tests that compute, one more than there are processors (some wait for
 # programs that they start), and those that mostly wait.
-COMPUTING := $(shell $(PYTHON) -c 'import os; print(1 + min(3, os.cpu_count() or 1))')
+COMPUTING = $(shell $(BIN)/python -c 'import os; print(1 + min(3, os.cpu_count() or 1))')
 WAITING := 8
 
 # The tests start a hundred processes. Each would compile the same files again without these caches.
@@ -52,7 +52,8 @@ check: $(VENV)/dev.stamp ## Run every check and the fast tests
 .PHONY: test-bot
 test-bot: ## Run the tests that need no PyTorch, in an environment without it
 	@$(MAKE) --no-print-directory VENV=$(BOT_VENV) $(BOT_VENV)/dev-bot.stamp
-	@$(SIDE_BY_SIDE) VENV=$(BOT_VENV) compute wait
+	@$(MAKE) --no-print-directory VENV=$(BOT_VENV) compute
+	@$(MAKE) --no-print-directory VENV=$(BOT_VENV) wait
 
 $(BOT_VENV)/dev-bot.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV); the first time takes a few minutes."

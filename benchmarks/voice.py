@@ -1,6 +1,7 @@
 """Measure playback in voice channels: `python -m benchmarks.voice`.
 
-With --modes: every fault in every mode of the loopback voice server, healthy lines, and a storm.
+With --modes: every fault in every mode of the loopback voice server, healthy connections and a
+storm.
 
 Otherwise one bot process plays speech in 1, 5 and 20 guilds at once, from a synthetic backend, to a
 loopback voice server in another process. Latency and jitter are computed from the packets' arrival
@@ -71,10 +72,13 @@ def _options() -> argparse.Namespace:
         nargs="*",
         choices=MODES,
         metavar="MODE",
-        help="run faults, healthy lines and the storm in these modes of the server (default: all)",
+        help="run faults, healthy connections and a storm in these modes (default: all)",
     )
     parser.add_argument(
-        "--minutes", type=float, default=10.0, help="how long healthy lines last (default: 10)"
+        "--minutes",
+        type=float,
+        default=10.0,
+        help="how long healthy connections last (default: 10)",
     )
     parser.add_argument(
         "--storm-minutes", type=float, default=10.0, help="how long the storm lasts (default: 10)"

@@ -1,4 +1,4 @@
-"""Modes of the loopback voice server side by side: healthy lines, every fault, and the storm."""
+"""Modes of the loopback voice server side by side: healthy connections, all faults, the storm."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def measure_modes(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
         if minutes:
-            say(f"healthy lines, {minutes:g} minutes")
+            say(f"healthy connections, {minutes:g} minutes")
             _collect(found, [pool.submit(_healthy, group, 60 * minutes) for group in groups])
         say(f"{len(FAULTS)} faults in {len(modes)} modes")
         _collect(found, [pool.submit(_faults, batch) for batch in batches])

@@ -63,6 +63,7 @@ class Reason(StrEnum):
     ONLY_MANAGERS = "only for members with Manage Server"
 
     # Voice channels
+    RECONNECTING = "reconnecting to Discord, which has not said yet who is in voice"
     JOIN_FIRST = "join a voice channel first"
     JOIN_FIRST_OR_FILE = "join a voice channel first, or take a file"
     IN_ANOTHER_CHANNEL = "in another channel"  # channel: its mention

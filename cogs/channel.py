@@ -58,9 +58,8 @@ class Channel(commands.Cog):
         """Go where the member is, unless that takes the bot away from others."""
         async with self.bot.reply(interaction) as reply:
             member = interaction.user
-            channel = voice_channels.voice_channel_of(member)
-            if channel is None or not isinstance(member, discord.Member):
-                raise Refusal(Reason.JOIN_FIRST)
+            channel = voice_channels.channel_to_join(member)
+            assert isinstance(member, discord.Member)  # noqa: S101 - others are in no channel
             players = self.bot.players
             note = await players.join(
                 channel, check=lambda: voice_channels.check_may_call(member, channel, players)

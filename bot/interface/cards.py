@@ -112,7 +112,7 @@ def voice_card(voice: SavedVoice) -> discord.Embed:
         title=as_text(voice.name),
         description=as_text(voice.transcript)
         if voice.transcript
-        else "No transcript yet. Adding one with `/voice transcript` makes the voice better.",
+        else "No transcript yet. `/voice transcript` adds one, and a cloned voice gets better.",
         colour=ACCENT,
     )
     card.add_field(name="Recording", value=_length(voice.clip_seconds))

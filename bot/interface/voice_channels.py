@@ -59,10 +59,27 @@ def channel_to_speak_in(
     """
     channel = voice_channel_of(person)
     if channel is None or not isinstance(person, discord.Member):
-        raise Refusal(Reason.JOIN_FIRST_OR_FILE)
+        raise Refusal(_why_in_none(person, Reason.JOIN_FIRST_OR_FILE))
     check_may_speak(person, channel, players)
     check_can_speak_in(channel)
     return channel
+
+
+def channel_to_join(person: discord.User | discord.Member) -> VocalChannel:
+    """The voice channel that a person calls the bot into. Raises `Refusal` if there is none."""
+    channel = voice_channel_of(person)
+    if channel is None:
+        raise Refusal(_why_in_none(person, Reason.JOIN_FIRST))
+    return channel
+
+
+def _why_in_none(person: discord.User | discord.Member, otherwise: Reason) -> Reason:
+    """Why the bot sees a person in no voice channel: `otherwise`, unless it is reconnecting.
+
+    Until Discord has sent the server again, discord.py has a stub of it, in which nobody is.
+    """
+    is_stub = isinstance(person, discord.Member) and person.guild.unavailable
+    return Reason.RECONNECTING if is_stub else otherwise
 
 
 def check_may_speak(person: discord.Member, channel: VocalChannel, players: GuildPlayers) -> None:

@@ -147,6 +147,10 @@ REFUSALS: dict[Reason, str] = {
         "I'm not allowed to post here. "
         "Ask an admin for Send Messages and Attach Files, then run it again."
     ),
+    Reason.RECONNECTING: (
+        "I'm reconnecting to Discord, so I can't see who's in a voice channel yet. "
+        "Please try again in a minute."
+    ),
     Reason.JOIN_FIRST: "Join a voice channel first, then use `/join` again.",
     Reason.JOIN_FIRST_OR_FILE: f"Join a voice channel first, {_OR_FILE}.",
     Reason.IN_ANOTHER_CHANNEL: (

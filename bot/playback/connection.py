@@ -16,8 +16,8 @@ import structlog
 from bot.errors import Reason, Refusal
 from bot.playback import voice_link
 from bot.playback.link_state import (
-    CHANGE_CODES,
     RATE_LIMITED,
+    UNEXPLAINED_CODES,
     Departures,
     Facts,
     LinkState,
@@ -317,7 +317,7 @@ class Connection:
             code = error.code if isinstance(error, discord.ConnectionClosed) else None
             if code == RATE_LIMITED:
                 raise await self._give_up(Reason.VOICE_RATE_LIMITED) from error
-            if code in CHANGE_CODES:
+            if code in UNEXPLAINED_CODES:
                 await _until(lambda: self._shown is None, within=NEWS_WITHIN_SECONDS)
             if not self._is_removed:
                 self._follow()

@@ -55,6 +55,10 @@ resume: discord.py then waits for events that Discord sends only to a client tha
 `VoiceConnectionState._inner_connect`).
 """
 
+UNEXPLAINED_CODES = CHANGE_CODES | {4006}
+"""Close codes of a first handshake after which a moderator may have disconnected the bot. A voice
+server answers 4006, session no longer valid, to a bot that was disconnected on its way there."""
+
 _CODES_OF_REMOVAL = CHANGE_CODES | {None, 1000}
 """None while the websocket is open. With 1000, discord.py itself closes it once it has heard that
 the bot was removed."""
@@ -151,7 +155,7 @@ class Departures:
             is_shown: Discord shows the bot in a channel.
         """
         self._forget_unanswered(now)
-        if self._has_arrived and not self._asked:
+        if self._has_arrived and not self._asked:  # else it answers a request before the last
             self._is_joining = False
         if self._is_leaving or not (is_shown or self._is_joining):
             return False
@@ -171,13 +175,8 @@ class Departures:
         self._has_arrived = False
 
     def arrive(self) -> None:
-        """Record that Discord shows the bot in a channel.
-
-        Before a departure that is still to come, that answers an earlier request than the last.
-        """
+        """Record that Discord shows the bot in a channel."""
         self._has_arrived = True
-        if not self._asked:
-            self._is_joining = False
 
     def confirm(self, now: float) -> bool:
         """Return whether a departure that Discord reports had been asked for. It counts once."""

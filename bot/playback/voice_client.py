@@ -18,7 +18,7 @@ import structlog
 from discord.gateway import DiscordVoiceWebSocket
 from discord.voice_state import ConnectionFlowState, VoiceConnectionState
 
-from bot.playback.link_state import CHANGE_CODES, Departures
+from bot.playback.link_state import UNEXPLAINED_CODES, Departures
 from bot.playback.pings import Kind, PingTracker, kind_of
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ class _ConnectionState(VoiceConnectionState):
         """
         client = self.voice_client
         departures = client.departures
-        is_open_why = not client.handshakes and client.close_code in CHANGE_CODES
+        is_open_why = not client.handshakes and client.close_code in UNEXPLAINED_CODES
         if is_open_why or not departures.ask(time.monotonic(), is_shown=client.is_shown()):
             self.state = ConnectionFlowState.disconnected
             self._disconnected.set()

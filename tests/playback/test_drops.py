@@ -16,7 +16,7 @@ from tests.support.interrupted_speech import (
     says_and_is_interrupted,
 )
 from tests.support.voice_guild import SPOKEN, eventually, last_word
-from tests.support.voice_modes import Line, side_by_side
+from tests.support.voice_modes import Case, side_by_side
 from tests.support.voice_server.faults import Faults
 
 if TYPE_CHECKING:
@@ -54,13 +54,13 @@ async def breaks_at_the_end(guild: VoiceGuild, ada: Speaker) -> None:
 @pytest.mark.lasts(20)
 async def test_speech_resumes_after_a_dropped_connection(tmp_path: Path) -> None:
     """Discord still shows the bot in the channel, so nobody disconnected it."""
-    lines = {
-        f"{code}, {mode}": Line(mode, partial(breaks, code=code))
+    cases = {
+        f"{code}, {mode}": Case(mode, partial(breaks, code=code))
         for code, modes in CODES.items()
         for mode in modes
     }
-    lines |= {f"at the end, {mode}": Line(mode, breaks_at_the_end) for mode in ("no udp", "pong")}
-    await side_by_side(tmp_path, lines)
+    cases |= {f"at the end, {mode}": Case(mode, breaks_at_the_end) for mode in ("no udp", "pong")}
+    await side_by_side(tmp_path, cases)
 
 
 HANDSHAKE_FAULTS = {
@@ -102,14 +102,14 @@ async def refuses_for_a_while(guild: VoiceGuild, ada: Speaker) -> None:
 
 @pytest.mark.lasts(20)
 async def test_a_handshake_that_fails_is_tried_again(tmp_path: Path) -> None:
-    lines = {
-        f"{name}, {mode}": Line(mode, partial(fails_for_a_while, fault=fault))
+    cases = {
+        f"{name}, {mode}": Case(mode, partial(fails_for_a_while, fault=fault))
         for name, fault in HANDSHAKE_FAULTS.items()
         for mode in ("no udp", "far")
     }
-    lines |= {f"the first, {mode}": Line(mode, fails_at_first) for mode in ("no udp", "slow")}
-    lines["refuses for a while"] = Line("no udp", refuses_for_a_while)
-    await side_by_side(tmp_path, lines)
+    cases |= {f"the first, {mode}": Case(mode, fails_at_first) for mode in ("no udp", "slow")}
+    cases["refuses for a while"] = Case("no udp", refuses_for_a_while)
+    await side_by_side(tmp_path, cases)
 
 
 async def cannot_be_reached(guild: VoiceGuild, ada: Speaker, *, first: bool) -> None:
@@ -146,13 +146,13 @@ async def test_a_server_that_cannot_be_reached_is_given_up_and_not_taken_for_a_k
 ) -> None:
     """Where the network is lost, discord.py leaves the channel by itself after some seconds, and
     Discord confirms that."""
-    lines = {
-        "never reached": Line("no udp", partial(cannot_be_reached, first=True)),
-        "never comes back": Line("no udp", partial(cannot_be_reached, first=False)),
+    cases = {
+        "never reached": Case("no udp", partial(cannot_be_reached, first=True)),
+        "never comes back": Case("no udp", partial(cannot_be_reached, first=False)),
     }
-    lines |= {
-        f"lost for {seconds:g} s, {mode}": Line(mode, partial(loses_network, seconds=seconds))
+    cases |= {
+        f"lost for {seconds:g} s, {mode}": Case(mode, partial(loses_network, seconds=seconds))
         for seconds in (8.0, 30.0)
         for mode in ("no udp", "pong")
     }
-    await side_by_side(tmp_path, lines)
+    await side_by_side(tmp_path, cases)

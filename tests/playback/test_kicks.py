@@ -11,7 +11,7 @@ import pytest
 from tests.support.interrupted_speech import all_is_well_again, says_and_is_interrupted
 from tests.support.marked_speech import MAX_SECONDS
 from tests.support.voice_guild import eventually, last_word
-from tests.support.voice_modes import Line, side_by_side
+from tests.support.voice_modes import Case, side_by_side
 from tests.support.voice_server.faults import Faults
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ async def is_kicked(guild: VoiceGuild, ada: Speaker, *, code: int) -> None:
 @pytest.mark.lasts(20)
 async def test_a_disconnected_bot_stays_out_and_every_member_is_told(tmp_path: Path) -> None:
     """With 4022 the whole call has ended. The news may come seconds after the close code."""
-    lines = {mode: Line(mode, partial(is_kicked, code=4014)) for mode in MODES}
-    lines |= {f"4022, {mode}": Line(mode, partial(is_kicked, code=4022)) for mode in MODES[::3]}
-    await side_by_side(tmp_path, lines)
+    cases = {mode: Case(mode, partial(is_kicked, code=4014)) for mode in MODES}
+    cases |= {f"4022, {mode}": Case(mode, partial(is_kicked, code=4022)) for mode in MODES[::3]}
+    await side_by_side(tmp_path, cases)
 
 
 async def is_kicked_while_it_reconnects(guild: VoiceGuild, ada: Speaker) -> None:
@@ -82,6 +82,18 @@ async def is_kicked_late_in_a_handshake(guild: VoiceGuild, ada: Speaker) -> None
     await all_is_well_again(guild, ada)
 
 
+async def is_kicked_before_the_handshake(guild: VoiceGuild, ada: Speaker, *, after: float) -> None:
+    """The voice server no longer knows the session, and the news comes later."""
+    answer = await ada.says(1, MAX_SECONDS)
+    await eventually(lambda: guild.bot_is_in is not None)
+    await asyncio.sleep(after)
+    await guild.kick_bot()
+    told = await last_word(answer)
+    assert "disconnected" in (told or ""), told
+    await stays_out(guild, len(guild.call.sessions))
+    await all_is_well_again(guild, ada)
+
+
 async def is_kicked_while_it_is_idle(guild: VoiceGuild, ada: Speaker) -> None:
     await last_word(await ada.says(1, 0.6))
     connections = len(guild.call.sessions)
@@ -94,14 +106,17 @@ async def is_kicked_while_it_is_idle(guild: VoiceGuild, ada: Speaker) -> None:
 async def test_a_bot_that_is_disconnected_while_it_does_not_speak_stays_out(
     tmp_path: Path,
 ) -> None:
-    lines = {
-        f"reconnects, {mode}": Line(mode, is_kicked_while_it_reconnects)
+    cases = {
+        f"reconnects, {mode}": Case(mode, is_kicked_while_it_reconnects)
         for mode in ("no udp", "far")
     }
+    for after in (0.0, 1.0, 2.2, 2.7, 2.9):
+        check = partial(is_kicked_before_the_handshake, after=after)
+        cases[f"before the handshake, {after:g} s"] = Case("everything", check)
     for mode in ("no udp", "slow"):
-        lines[f"in a handshake, {mode}"] = Line(mode, is_kicked_late_in_a_handshake)
-        lines[f"idle, {mode}"] = Line(mode, is_kicked_while_it_is_idle)
-    await side_by_side(tmp_path, lines)
+        cases[f"in a handshake, {mode}"] = Case(mode, is_kicked_late_in_a_handshake)
+        cases[f"idle, {mode}"] = Case(mode, is_kicked_while_it_is_idle)
+    await side_by_side(tmp_path, cases)
 
 
 async def test_a_rate_limited_bot_stays_away_and_says_so(tmp_path: Path) -> None:
@@ -118,8 +133,8 @@ async def test_a_rate_limited_bot_stays_away_and_says_so(tmp_path: Path) -> None
         guild.call.faults = Faults()
         await all_is_well_again(guild, ada)
 
-    lines = {
-        "at once": Line("no udp", partial(check, at_once=True)),
-        "later": Line("no udp", partial(check, at_once=False)),
+    cases = {
+        "at once": Case("no udp", partial(check, at_once=True)),
+        "later": Case("no udp", partial(check, at_once=False)),
     }
-    await side_by_side(tmp_path, lines)
+    await side_by_side(tmp_path, cases)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.interrupted_speech import all_is_well_again, is_heard, says_and_is_interrupted
 from tests.support.voice_guild import eventually, last_word
-from tests.support.voice_modes import Line, in_modes, side_by_side
+from tests.support.voice_modes import Case, in_modes, side_by_side
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,9 +36,25 @@ async def test_speech_goes_on_after_the_bot_has_identified_anew(tmp_path: Path) 
         await is_heard(guild, waiting, 1.0, item=3)
         await all_is_well_again(guild, ada)
 
-    lines = {mode: Line(mode, partial(check, stub_seconds=0.2)) for mode in MODES[:1]}
-    lines |= {f"stub, {mode}": Line(mode, partial(check, stub_seconds=5.0)) for mode in MODES}
-    await side_by_side(tmp_path, lines)
+    cases = {mode: Case(mode, partial(check, stub_seconds=0.2)) for mode in MODES[:1]}
+    cases |= {f"stub, {mode}": Case(mode, partial(check, stub_seconds=5.0)) for mode in MODES}
+    await side_by_side(tmp_path, cases)
+
+
+async def test_members_are_told_that_the_bot_reconnects(tmp_path: Path) -> None:
+    """While the guild is a stub, the bot knows nobody in voice: that is not the members' fault."""
+
+    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+        await last_word(await ada.says(1, 0.6))
+        reidentifies = asyncio.create_task(guild.reidentifies(stub_seconds=3.0))
+        await eventually(lambda: guild.server.bot.get_channel(guild.lounge.id) is None)
+        for options in ({"text": "Hello.", "where": "voice"}, {}):
+            answer = await ada.types("say" if options else "join", **options)
+            assert (await last_word(answer) or "").startswith("I'm reconnecting to Discord")
+        await reidentifies
+        await all_is_well_again(guild, ada)
+
+    await in_modes(tmp_path, ["no udp"], check)
 
 
 async def test_an_idle_bot_speaks_again_after_it_has_identified_anew(tmp_path: Path) -> None:

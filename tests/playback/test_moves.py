@@ -16,7 +16,7 @@ from tests.support.interrupted_speech import (
 )
 from tests.support.marked_speech import MAX_SECONDS, passages
 from tests.support.voice_guild import SPOKEN, eventually, last_word
-from tests.support.voice_modes import Line, in_modes, side_by_side
+from tests.support.voice_modes import Case, in_modes, side_by_side
 from tests.support.voice_server.faults import Faults
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ async def test_speech_resumes_when_the_call_moves(tmp_path: Path) -> None:
         await all_is_well_again(guild, ada)
         assert len(guild.call.sessions) == 2, "it left, or connected more often than it had to"
 
-    lines = {mode: Line(mode, partial(check, region=True)) for mode in MODES}
-    lines |= {f"server, {mode}": Line(mode, partial(check, region=False)) for mode in MODES[:2]}
-    await side_by_side(tmp_path, lines)
+    cases = {mode: Case(mode, partial(check, region=True)) for mode in MODES}
+    cases |= {f"server, {mode}": Case(mode, partial(check, region=False)) for mode in MODES[:2]}
+    await side_by_side(tmp_path, cases)
 
 
 async def test_a_server_that_answers_nothing_follows_one_that_answers_pings(
@@ -95,9 +95,9 @@ async def is_dragged_while_it_is_idle(guild: VoiceGuild, ada: Speaker) -> None:
 
 @pytest.mark.lasts(20)
 async def test_a_dragged_bot_takes_no_speech_along_and_speaks_where_it_is(tmp_path: Path) -> None:
-    lines = {mode: Line(mode, is_dragged) for mode in MODES}
-    lines |= {f"idle, {mode}": Line(mode, is_dragged_while_it_is_idle) for mode in MODES[::3]}
-    await side_by_side(tmp_path, lines)
+    cases = {mode: Case(mode, is_dragged) for mode in MODES}
+    cases |= {f"idle, {mode}": Case(mode, is_dragged_while_it_is_idle) for mode in MODES[::3]}
+    await side_by_side(tmp_path, cases)
 
 
 async def moves_during_a_handshake(guild: VoiceGuild, ada: Speaker, *, dragged: bool) -> None:
@@ -150,13 +150,13 @@ async def moves_again_before_it_was_reached(guild: VoiceGuild, ada: Speaker) -> 
 
 @pytest.mark.lasts(25)
 async def test_a_move_during_a_handshake_is_followed(tmp_path: Path) -> None:
-    lines = {"again before it was reached": Line("no udp", moves_again_before_it_was_reached)}
+    cases = {"again before it was reached": Case("no udp", moves_again_before_it_was_reached)}
     for dragged in (False, True):
         how = "dragged" if dragged else "moved"
         for mode in ("no udp", "far"):
             check = partial(moves_during_a_handshake, dragged=dragged)
-            lines[f"{how} during a handshake, {mode}"] = Line(mode, check)
+            cases[f"{how} during a handshake, {mode}"] = Case(mode, check)
         for mode in ("no udp", "everything"):
             check = partial(moves_while_it_joins, dragged=dragged)
-            lines[f"{how} while it joins, {mode}"] = Line(mode, check)
-    await side_by_side(tmp_path, lines)
+            cases[f"{how} while it joins, {mode}"] = Case(mode, check)
+    await side_by_side(tmp_path, cases)

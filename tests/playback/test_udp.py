@@ -15,7 +15,7 @@ from tests.support.interrupted_speech import (
     is_heard_or_explained,
     says_and_is_interrupted,
 )
-from tests.support.voice_modes import Line, in_modes, side_by_side
+from tests.support.voice_modes import Case, in_modes, side_by_side
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +76,7 @@ async def is_silent_for_a_while(guild: VoiceGuild, ada: Speaker) -> None:
 
 
 async def is_silent(guild: VoiceGuild, ada: Speaker) -> None:
-    """A server that answers nothing anyway: each suspicion would repeat speech on healthy lines."""
+    """A server that answers nothing anyway: suspicion would repeat healthy speech."""
     answer = await says_and_is_interrupted(guild, ada, 7.0)
     guild.call.udp_dies()
     _, heard = await end_of(guild, answer, 1, 7.0)
@@ -86,13 +86,13 @@ async def is_silent(guild: VoiceGuild, ada: Speaker) -> None:
 
 @pytest.mark.lasts(15)
 async def test_silence_that_may_mean_nothing_costs_two_seconds_at_most(tmp_path: Path) -> None:
-    lines = {f"answers no longer, {mode}": Line(mode, answers_no_longer) for mode in ANSWERED}
-    lines |= {
-        f"for a while, {mode}": Line(mode, is_silent_for_a_while)
+    cases = {f"answers no longer, {mode}": Case(mode, answers_no_longer) for mode in ANSWERED}
+    cases |= {
+        f"for a while, {mode}": Case(mode, is_silent_for_a_while)
         for mode in ("no udp", "pong", "far and pong")
     }
-    lines |= {f"for good, {mode}": Line(mode, is_silent) for mode in UNANSWERED}
-    await side_by_side(tmp_path, lines)
+    cases |= {f"for good, {mode}": Case(mode, is_silent) for mode in UNANSWERED}
+    await side_by_side(tmp_path, cases)
 
 
 @pytest.mark.lasts(35)

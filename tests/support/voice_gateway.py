@@ -68,7 +68,8 @@ class VoiceGateway:
                 self._news = soon(self.call.mode.kick_news_after, self._tell_that_bot_left)
         else:
             self._move_bot(None)
-        await self.call.close(code)
+        if self.call.sessions:  # otherwise the bot hasn't reached the voice server yet
+            await self.call.close(code)
 
     async def move_bot(self, channel: ChannelHandle) -> None:
         """A moderator drags the bot into another voice channel, which another server serves.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Check = Callable[[VoiceGuild, Speaker], Awaitable[None]]
 
 
-class Line(NamedTuple):
+class Case(NamedTuple):
     """One guild.
 
     Attributes:
@@ -33,28 +33,28 @@ class Line(NamedTuple):
 
 async def in_modes(folder: Path, modes: Iterable[str], check: Check) -> None:
     """Run a check in each mode; raise `AssertionError` with what fails, mode by mode."""
-    await side_by_side(folder, {mode: Line(mode, check) for mode in modes})
+    await side_by_side(folder, {mode: Case(mode, check) for mode in modes})
 
 
-async def side_by_side(folder: Path, lines: Mapping[str, Line]) -> None:
+async def side_by_side(folder: Path, cases: Mapping[str, Case]) -> None:
     """Run checks at once, each in a guild of its own; most of the time they wait.
 
     Raises `AssertionError` with what fails, one by one under their names.
     """
     async with (
         open_server(folder, MarkedBackend()) as server,
-        open_voice(server, guilds=len(lines)) as world,
+        open_voice(server, guilds=len(cases)) as world,
     ):
-        pairs = list(zip(world.guilds, lines.values(), strict=True))
-        for guild, line in pairs:
-            guild.call.mode = MODES[line.mode]
+        pairs = list(zip(world.guilds, cases.values(), strict=True))
+        for guild, case in pairs:
+            guild.call.mode = MODES[case.mode]
         speakers = [await guild.speaker("ada") for guild in world.guilds]
         results = await asyncio.gather(
-            *(line.check(guild, ada) for (guild, line), ada in zip(pairs, speakers, strict=True)),
+            *(case.check(guild, ada) for (guild, case), ada in zip(pairs, speakers, strict=True)),
             return_exceptions=True,
         )
     failures = []
-    for name, result in zip(lines, results, strict=True):
+    for name, result in zip(cases, results, strict=True):
         if isinstance(result, (AssertionError, TimeoutError)):
             failures.append(f"{name}: {result or 'it takes too long'}")
         elif isinstance(result, BaseException):
