@@ -41,11 +41,6 @@ FIRST_PACKET_SECONDS = 0.6
 
 
 @pytest.fixture
-def backend() -> MarkedBackend:
-    return MarkedBackend()
-
-
-@pytest.fixture
 async def world(tmp_path: Path, backend: MarkedBackend) -> AsyncIterator[VoiceWorld]:
     async with open_server(tmp_path, backend) as server, open_voice(server, guilds=3) as opened:
         yield opened

@@ -12,39 +12,14 @@ import pytest
 
 from bot.interface.wording import PREVIEW_NOTICE
 from bot.playback import players as guild_players
-from tests.support.discord_server import open_server
 from tests.support.marked_speech import MarkedBackend, item_text, passages
-from tests.support.voice_guild import SPOKEN, eventually, last_word, open_voice
+from tests.support.voice_guild import SPOKEN, eventually, last_word
 from tests.support.voice_words import told, waits_for
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
     from tests.support.voice_guild import Speaker, VoiceGuild
 
 pytestmark = pytest.mark.realtime
-
-
-@pytest.fixture
-def backend() -> MarkedBackend:
-    return MarkedBackend()
-
-
-@pytest.fixture
-async def guild(tmp_path: Path, backend: MarkedBackend) -> AsyncIterator[VoiceGuild]:
-    async with open_server(tmp_path, backend) as server, open_voice(server) as world:
-        yield world.guilds[0]
-
-
-@pytest.fixture
-async def ada(guild: VoiceGuild) -> Speaker:
-    return await guild.speaker("ada")
-
-
-@pytest.fixture
-async def grace(guild: VoiceGuild) -> Speaker:
-    return await guild.speaker("grace")
 
 
 async def is_heard(guild: VoiceGuild) -> list[int]:

@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING, Any
 import discord
 import pytest
 
-from tests.support.discord_server import open_server
-from tests.support.marked_speech import MarkedBackend, item_text
-from tests.support.voice_guild import SPOKEN, eventually, last_word, open_voice
+from tests.support.marked_speech import item_text
+from tests.support.voice_guild import SPOKEN, eventually, last_word
 from tests.support.voice_words import told, waits_for
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
     from simcord.builders import ChannelHandle
 
     from tests.support.voice_guild import Speaker, VoiceGuild
@@ -32,22 +28,6 @@ MUTED = (
 )
 NOT_ALLOWED = "You're not allowed to speak in this voice channel, so I can't speak for you either."
 IN_AUDIENCE = "You're in the stage's audience, so I can't speak for you."
-
-
-@pytest.fixture
-async def guild(tmp_path: Path) -> AsyncIterator[VoiceGuild]:
-    async with open_server(tmp_path, MarkedBackend()) as server, open_voice(server) as world:
-        yield world.guilds[0]
-
-
-@pytest.fixture
-async def ada(guild: VoiceGuild) -> Speaker:
-    return await guild.speaker("ada")
-
-
-@pytest.fixture
-async def grace(guild: VoiceGuild) -> Speaker:
-    return await guild.speaker("grace")
 
 
 async def let_all(guild: VoiceGuild, channel: ChannelHandle, **permissions: Any) -> None:

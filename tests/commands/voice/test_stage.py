@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING, Any
 import discord
 import pytest
 
-from tests.support.discord_server import open_server
-from tests.support.marked_speech import MarkedBackend, unheard_seconds
-from tests.support.voice_guild import SPOKEN, eventually, last_word, open_voice
+from tests.support.marked_speech import unheard_seconds
+from tests.support.voice_guild import SPOKEN, eventually, last_word
 from tests.support.voice_words import told, waits_for
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
     from simcord.builders import ChannelHandle
 
     from tests.support.voice_guild import Speaker, VoiceGuild
@@ -34,23 +30,12 @@ SECONDS_TO_WAIT_FOR_A_KEY = 5.0
 
 
 @pytest.fixture
-async def guild(tmp_path: Path) -> AsyncIterator[VoiceGuild]:
-    async with open_server(tmp_path, MarkedBackend()) as server, open_voice(server) as world:
-        yield world.guilds[0]
-
-
-@pytest.fixture
 async def stage(guild: VoiceGuild) -> ChannelHandle:
     """A stage that the bot may only ask to speak on."""
     made = guild.handle.create_stage_channel("stage")
     await eventually(lambda: guild.channel.guild.get_channel(made.id))
     await let_bot(guild, made, mute_members=False)
     return made
-
-
-@pytest.fixture
-async def ada(guild: VoiceGuild) -> Speaker:
-    return await guild.speaker("ada")
 
 
 async def let_bot(guild: VoiceGuild, stage: ChannelHandle, **permissions: Any) -> None:

@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.interface.voice_channels import HIDDEN_QUEUE
-from tests.support.discord_server import open_server
-from tests.support.marked_speech import MarkedBackend, item_text, passages
-from tests.support.voice_guild import SPOKEN, eventually, last_word, open_voice
+from tests.support.marked_speech import item_text, passages
+from tests.support.voice_guild import SPOKEN, eventually, last_word
 from tests.support.voice_words import told, waits_for
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
     from tests.support.discord_server import Answer
     from tests.support.voice_guild import Speaker, VoiceGuild
 
@@ -29,22 +25,6 @@ MOVED = (
     "Use `/say` again where you want to hear me."
 )
 HIDDEN = "secret-plans"
-
-
-@pytest.fixture
-async def guild(tmp_path: Path) -> AsyncIterator[VoiceGuild]:
-    async with open_server(tmp_path, MarkedBackend()) as server, open_voice(server) as world:
-        yield world.guilds[0]
-
-
-@pytest.fixture
-async def ada(guild: VoiceGuild) -> Speaker:
-    return await guild.speaker("ada")
-
-
-@pytest.fixture
-async def grace(guild: VoiceGuild) -> Speaker:
-    return await guild.speaker("grace")
 
 
 async def hide_lounge(guild: VoiceGuild) -> None:
@@ -71,28 +51,31 @@ async def ends_unheard_elsewhere(guild: VoiceGuild, *answers: Answer) -> None:
     assert len(guild.call.packets) > sent
 
 
+async def one_speaks_and_one_waits(guild: VoiceGuild, ada: Speaker, other: Speaker) -> list[Answer]:
+    """Ada's long item is heard, and the other's waits behind it."""
+    said = await ada.says(1, 9.0)
+    await guild.call.begins()
+    waits = await other.says(2, 1.0)
+    await waits_for(waits, "in the queue")
+    return [said, waits]
+
+
 async def test_a_bot_that_is_dragged_away_takes_nothing_along(
     guild: VoiceGuild, ada: Speaker, grace: Speaker
 ) -> None:
-    said = await ada.says(1, 9.0)
-    await guild.call.begins()
-    waits = await grace.says(2, 1.0)
-    await waits_for(waits, "in the queue")
+    answers = await one_speaks_and_one_waits(guild, ada, grace)
     await guild.move_bot(guild.studio)
-    await ends_unheard_elsewhere(guild, said, waits)
+    await ends_unheard_elsewhere(guild, *answers)
 
 
 async def test_a_bot_that_is_called_away_takes_nothing_along(
     guild: VoiceGuild, ada: Speaker, grace: Speaker
 ) -> None:
-    said = await ada.says(1, 9.0)
-    await guild.call.begins()
-    waits = await ada.says(2, 1.0)
-    await waits_for(waits, "in the queue")
+    answers = await one_speaks_and_one_waits(guild, ada, ada)
     await grace.goes_to(guild.studio)
     await grace.may(guild.lounge, move_members=True)
     assert (await told(grace, "join")).startswith("I'm in")
-    await ends_unheard_elsewhere(guild, said, waits)
+    await ends_unheard_elsewhere(guild, *answers)
 
 
 async def test_a_bot_that_is_dragged_while_a_moderator_keeps_it_quiet_takes_nothing_along(
