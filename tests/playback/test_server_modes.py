@@ -10,16 +10,24 @@ from typing import TYPE_CHECKING
 import discord
 import pytest
 
-from tests.support.stock_client import play, plays
+from tests.support.stock_client import open_stock, play, plays
 from tests.support.voice_guild import eventually
 from tests.support.voice_server.modes import MODES, Mode, Pings
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tests.support.voice_guild import VoiceGuild
 
 pytestmark = pytest.mark.realtime
 
 PING, PONG = "1337cafe", "1337f00d"
+
+
+@pytest.fixture
+async def guild() -> AsyncIterator[VoiceGuild]:
+    async with open_stock(guilds=1) as world:
+        yield world.guilds[0]
 
 
 class Socket:
