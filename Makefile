@@ -9,7 +9,7 @@ INSTALL := $(PIP) install --constraint constraints.txt
 # How many processes share the tests that compute, one more than there are processors (some wait for
 # programs that they start), and those that mostly wait.
 COMPUTING = $(shell $(BIN)/python -c 'import os; print(1 + min(3, os.cpu_count() or 1))')
-WAITING := 8
+WAITING := 12
 
 # The tests start a hundred processes. Each would compile the same files again without these caches.
 unexport PYTHONDONTWRITEBYTECODE
@@ -42,8 +42,8 @@ demo: $(VENV)/demo.stamp ## Try it in a browser: the real bot on a simulated Dis
 .PHONY: test
 test: $(VENV)/dev.stamp ## Run every check and every test
 	@echo "Linters, types and tests run side by side; each shows its lines when it is done."
-	@$(SIDE_BY_SIDE) lint types compute
-	@$(MAKE) --no-print-directory wait
+	@$(SIDE_BY_SIDE) lint types wait
+	@$(MAKE) --no-print-directory compute
 
 .PHONY: check
 check: $(VENV)/dev.stamp ## Run every check and the fast tests
@@ -60,9 +60,9 @@ $(BOT_VENV)/dev-bot.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@$(INSTALL) -e '.[dev-bot]'
 	@touch $@
 
-# Tests that wait in real time run after the others, which would keep the processors from them. A
-# machine that stalls for a moment can still fail any of them, so each is tried again; a defect fails
-# every time. None of them needs Hypothesis, whose import takes each process half a second.
+# Tests that wait in real time leave the processors enough time for linters and types, but the other
+# tests would keep the processors from them. None of them needs Hypothesis, whose import takes each
+# process half a second.
 SIDE_BY_SIDE := $(MAKE) --no-print-directory --keep-going --jobs 4 \
 	$(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 PYTEST = $(BIN)/python -m pytest --no-loadscope-reorder
@@ -73,7 +73,7 @@ compute:
 
 .PHONY: wait
 wait:
-	$(PYTEST) -n $(WAITING) --reruns 2 -p no:hypothesispytest -m realtime
+	$(PYTEST) -n $(WAITING) -p no:hypothesispytest -m realtime
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## Run the linters

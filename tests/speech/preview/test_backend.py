@@ -42,7 +42,7 @@ from tests.speech.preview.voices import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from numpy.typing import NDArray
 
@@ -170,23 +170,20 @@ async def test_a_prompt_it_cannot_use_is_refused(preview: SpeechBackend, low: Vo
         await spoken(preview, SpeechRequest(SENTENCE, replace(low, data=low.data[:-9])))
 
 
-@pytest.mark.parametrize(
-    "reference",
-    [
-        clip(np.zeros(5 * SAMPLE_RATE)),
-        clip(np.random.default_rng(3).normal(0, 0.1, 5 * SAMPLE_RATE)),
-        clip(low_voice()[:SAMPLE_RATE]),
-        clip(np.tile(low_voice(), 7)),
-        replace(clip(low_voice()), sample_rate=0),
-        replace(clip(low_voice()), pcm=clip(low_voice()).pcm[:-1]),
-    ],
-    ids=["silence", "noise", "too short", "too long", "no sample rate", "half a sample"],
-)
-async def test_an_unusable_reference_is_refused(
-    preview: SpeechBackend, reference: ReferenceClip
-) -> None:
+UNUSABLE_REFERENCES: dict[str, Callable[[], ReferenceClip]] = {
+    "silence": lambda: clip(np.zeros(5 * SAMPLE_RATE)),
+    "noise": lambda: clip(np.random.default_rng(3).normal(0, 0.1, 5 * SAMPLE_RATE)),
+    "too short": lambda: clip(low_voice()[:SAMPLE_RATE]),
+    "too long": lambda: clip(np.tile(low_voice(), 7)),
+    "no sample rate": lambda: replace(clip(low_voice()), sample_rate=0),
+    "half a sample": lambda: replace(clip(low_voice()), pcm=clip(low_voice()).pcm[:-1]),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSABLE_REFERENCES)
+async def test_an_unusable_reference_is_refused(preview: SpeechBackend, kind: str) -> None:
     with pytest.raises(ReferenceUnusableError):
-        await preview.prepare_voice(reference, CONSENT)
+        await preview.prepare_voice(UNUSABLE_REFERENCES[kind](), CONSENT)
 
 
 async def test_no_voice_without_consent(preview: SpeechBackend) -> None:
