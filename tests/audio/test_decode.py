@@ -211,6 +211,7 @@ async def test_a_cancelled_decode_leaves_no_process(
     assert child_processes() == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("milliseconds", [0, 1, 5, 20, 60])
 async def test_a_decode_may_be_cancelled_at_any_moment(
     milliseconds: int, child_processes: Callable[[], set[int]]
@@ -236,6 +237,7 @@ def run_with_limits(script: str, seconds: int = 6) -> subprocess.CompletedProces
 
 
 @only_linux
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("misdeed", "complaint"),
     [
@@ -252,6 +254,7 @@ def test_a_decoder_may_neither_write_files_nor_fill_the_memory(
 
 
 @only_linux
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["import time; time.sleep(60)", "while True: pass"])
 def test_a_decoder_ends_in_time_without_its_parent(script: str) -> None:
     done = run_with_limits(script, seconds=1)

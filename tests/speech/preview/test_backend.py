@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from bot.speech.backend import SpeechBackend
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 SENTENCE = "The morning train was late again, so we walked to the market."
 
@@ -219,7 +219,6 @@ async def test_closing_the_stream_early_is_harmless(
     assert await spoken(preview, SpeechRequest("Still here.", low))
 
 
-@pytest.mark.slow
 async def test_a_killed_process_fails_one_call(preview: SpeechBackend, low: VoicePrompt) -> None:
     doomed = asyncio.ensure_future(spoken(preview, SpeechRequest(SENTENCE * 4, low)))
     waiting = asyncio.ensure_future(spoken(preview, SpeechRequest("I come next.", low)))
