@@ -41,6 +41,9 @@ class ServiceOptions:
         require_consent: Whether a voice needs a consent record.
         plain_package: Whether qwen-tts generates with its own loop, to compare with ours.
         cuda_graphs: Whether decode steps are captured as CUDA graphs.
+        dtype: "bfloat16" or "float32"; None is what suits the device.
+        watermark: Whether speech is marked. False is for measurements only: speech that people
+            hear has to be marked.
         may_download: Whether missing weights are downloaded, with progress bars. Otherwise the
             speech model is loaded from the hub, and a transcriber has to be in `weights_folder`.
         load_transcriber_now: Whether to load the transcriber at once. Otherwise it is loaded when a
@@ -55,6 +58,8 @@ class ServiceOptions:
     require_consent: bool = True
     plain_package: bool = False
     cuda_graphs: bool = True
+    dtype: str | None = None
+    watermark: bool = True
     may_download: bool = False
     load_transcriber_now: bool = False
     prompt_seconds: float | None = None
@@ -98,6 +103,7 @@ def open_service(
             model_id=checkpoint.model_id,
             revision=revision,
             device=device,
+            dtype=options.dtype,
             plain_package=options.plain_package,
         )
     except BackendUnavailableError as error:
@@ -105,7 +111,7 @@ def open_service(
     engine = Engine(
         package_model,
         info,
-        watermark=watermarker,
+        watermark=watermarker if options.watermark else None,
         require_consent=options.require_consent,
         cuda_graphs=options.cuda_graphs,
     )

@@ -32,10 +32,15 @@ _NO_TRANSCRIBER = "none"
 
 def open_local_backend(settings: Settings) -> WorkerBackend:
     """Build the backend; its first start may download gigabytes of weights."""
+    return WorkerBackend(partial(load_model, service_options(settings)))
+
+
+def service_options(settings: Settings) -> ServiceOptions:
+    """Say what the settings load."""
     from backend.loading import ServiceOptions  # noqa: PLC0415 - only where models run here
 
     transcriber = settings.transcriber_model
-    options = ServiceOptions(
+    return ServiceOptions(
         model_id=settings.model_id,
         weights_folder=settings.weights_folder,
         transcriber=None if transcriber == _NO_TRANSCRIBER else transcriber,
@@ -45,7 +50,6 @@ def open_local_backend(settings: Settings) -> WorkerBackend:
         may_download=True,
         load_transcriber_now=True,
     )
-    return WorkerBackend(partial(load_model, options))
 
 
 def load_model(options: ServiceOptions, on_breakdown: Callable[[], Awaitable[None]]) -> LocalModel:
