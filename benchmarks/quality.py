@@ -14,10 +14,11 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from backend.contract import LANGUAGES, BackendBusyError, BackendUnavailableError
 from benchmarks.measuring import describe_machine
+from benchmarks.speech_quality.backends import filter_of, open_setting
 from benchmarks.speech_quality.references import find_recordings
 from benchmarks.speech_quality.report import (
     compare_runs,
@@ -57,7 +58,7 @@ def main() -> None:
         print(json.dumps(report))  # noqa: T201 - as above
 
 
-async def _measure(options: argparse.Namespace) -> dict[str, object]:
+async def _measure(options: argparse.Namespace) -> dict[str, Any]:
     wanted = {
         label: _run_or_setting(words)
         for label, words in (("a", options.a), ("b", options.b))
@@ -90,7 +91,11 @@ async def _speak_and_judge(
     plan = Plan(references, sentences, options.takes, options.language)
     runs = {}
     for label, setting in settings.items():
-        verdicts = await measure(setting, plan, judge, label=label, keep=options.keep)
+        change = await asyncio.to_thread(filter_of, setting)
+        backend = open_setting(setting)
+        verdicts = await measure(
+            backend, setting, plan, judge, label=label, change=change, keep=options.keep
+        )
         runs[label] = Run(str(setting), verdicts)
         if options.keep is not None:
             write_run(runs[label], options.keep / f"{label}.json")

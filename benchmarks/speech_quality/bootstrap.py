@@ -59,6 +59,18 @@ def estimate(measurements: Sequence[Measurement]) -> Estimate:
     return _with_interval(_ratios(measurements, _weights(measurements)))
 
 
+def estimate_share(measurements: Sequence[Measurement]) -> Estimate:
+    """Estimate how often something happens; each amount is 1 if it did and 0 if it did not.
+
+    What never happened could not be drawn either, so the interval then ends at three divided by the
+    number of measurements (the "rule of three").
+    """
+    found = estimate(measurements)
+    if any(measurement.amount for measurement in measurements):
+        return found
+    return Estimate(found.value, found.low, min(1.0, 3 / len(measurements)))
+
+
 def estimate_change(before: Sequence[Measurement], after: Sequence[Measurement]) -> Estimate:
     """Estimate how much a figure changes from one setting to another, both on the same speeches.
 
@@ -103,7 +115,7 @@ def _ratios(
     """Return the figure for each row of weights; NaN for a row that counts nothing."""
     amounts = weights @ np.array([measurement.amount for measurement in measurements])
     of = weights @ np.array([measurement.of for measurement in measurements])
-    return np.divide(amounts, of, out=np.full(len(of), np.nan), where=of > 0)
+    return np.asarray(np.divide(amounts, of, out=np.full(len(of), np.nan), where=of > 0))
 
 
 def _with_interval(figures: NDArray[np.float64]) -> Estimate:

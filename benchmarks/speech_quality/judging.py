@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import ctranslate2
+import ctranslate2  # type: ignore[import-untyped]
 import numpy as np
 
 from backend.contract import MAX_REFERENCE_SECONDS, REFERENCE_SAMPLE_RATE
 from backend.reference.transcriber import Transcriber
 from benchmarks.speech_quality.speaker_encoder import SpeakerEncoder
+from benchmarks.speech_quality.verdicts import Verdict, Voice
 from benchmarks.speech_quality.words import (
     count_syllables,
     count_word_errors,
@@ -29,67 +29,6 @@ _HEARD = round(MAX_REFERENCE_SECONDS * REFERENCE_SAMPLE_RATE)
 RUNAWAY_TIMES = 2.0
 RUNAWAY_SECONDS = 2.0
 """Speech is a runaway if it is longer than twice what is expected, and 2 s more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Voice:
-    """A reference clip, as the judge knows it.
-
-    Attributes:
-        key: The recording's key.
-        transcript: What is said in it: what was given, else what Whisper heard.
-        rate: Syllables per second of speech, without pauses.
-        pace: Syllables per second from the first word to the last, with pauses.
-        embedding: `(256,)`, of the whole clip.
-        halves: How alike the encoder finds the clip's two halves: about the best that a clone can
-            reach.
-        words: How many words the transcript has.
-        word_errors: How many of them Whisper got wrong; None without a given transcript.
-    """
-
-    key: str
-    transcript: str = field(repr=False)
-    rate: float
-    pace: float
-    embedding: NDArray[np.float32] = field(repr=False)
-    halves: float
-    words: int
-    word_errors: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What was found in one speech.
-
-    Attributes:
-        voice: The recording's key.
-        sentence: What should have been said.
-        take: Which attempt it is.
-        problem: Why there is no speech, or None. The rest is 0 then, except `runaway`.
-        heard: What Whisper heard in its first 30 s.
-        words: How many words the sentence has.
-        word_errors: How many of them were wrong, missing, or too many.
-        similarity: To the voice's reference clip, from 0 to 1.
-        rate: Syllables of the sentence per second of speech, over the same of the reference.
-        seconds: Its length, as it was made.
-        expected: The seconds that the sentence takes at the reference's pace.
-        runaway: Whether it did not end at the first attempt, or is far too long.
-        echo: Whether it begins with the reference's last words.
-    """
-
-    voice: str
-    sentence: str
-    take: int
-    problem: str | None = None
-    heard: str = ""
-    words: int = 0
-    word_errors: int = 0
-    similarity: float = 0.0
-    rate: float = 0.0
-    seconds: float = 0.0
-    expected: float = 0.0
-    runaway: bool = False
-    echo: bool = False
 
 
 class Judge:

@@ -12,13 +12,14 @@ from benchmarks.speech_quality.bootstrap import (
     Measurement,
     estimate,
     estimate_change,
+    estimate_share,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from benchmarks.speech_quality.judging import Verdict, Voice
     from benchmarks.speech_quality.saved_runs import Run
+    from benchmarks.speech_quality.verdicts import Verdict, Voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ def _pairs(a: Run, b: Run | None) -> list[tuple[Verdict, ...]]:
     if b is None:
         return [(verdict,) for verdict in a.verdicts]
     others = {_line(verdict): verdict for verdict in b.verdicts}
-    pairs = [
+    pairs: list[tuple[Verdict, ...]] = [
         (verdict, others[_line(verdict)]) for verdict in a.verdicts if _line(verdict) in others
     ]
     if not pairs:
@@ -194,8 +195,10 @@ def _figure(figure: Figure, pairs: Sequence[tuple[Verdict, ...]]) -> dict[str, A
     if not pairs:
         return {}
     sides = [figure.measurements(side) for side in zip(*pairs, strict=True)]
+    is_count = figure.is_share and figure.of is None
+    value_of = estimate_share if is_count else estimate
     values: dict[str, Any] = {
-        name: asdict(estimate(side)) for name, side in zip("ab", sides, strict=False)
+        name: asdict(value_of(side)) for name, side in zip("ab", sides, strict=False)
     }
     if len(sides) > 1:
         change = estimate_change(*sides)

@@ -18,7 +18,6 @@ from backend.contract import (
     BackendUnavailableError,
     SpeechError,
 )
-from benchmarks.speech_quality.backends import filter_of, open_setting
 from benchmarks.speech_quality.references import as_pcm, prepared_clip, raw_clip
 from benchmarks.speech_quality.speaking import Line, Speech, prepare, speak_all
 from bot.errors import Refusal
@@ -30,9 +29,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.contract import VoicePrompt
-    from benchmarks.speech_quality.judging import Judge, Verdict, Voice
+    from benchmarks.speech_quality.backends import Filter
     from benchmarks.speech_quality.references import Recording
     from benchmarks.speech_quality.settings import Setting
+    from benchmarks.speech_quality.verdicts import Listener, Verdict, Voice
     from bot.speech.backend import SpeechBackend
 
 _REPORT_EVERY = 24
@@ -80,7 +80,7 @@ class Plan:
         ]
 
 
-async def read_references(recordings: Sequence[Recording], judge: Judge) -> list[Reference]:
+async def read_references(recordings: Sequence[Recording], judge: Listener) -> list[Reference]:
     """Make and measure the clips; say on stderr which recordings cannot be used, and why."""
     references = []
     for recording in recordings:
@@ -96,23 +96,30 @@ async def read_references(recordings: Sequence[Recording], judge: Judge) -> list
     return references
 
 
-async def measure(
-    setting: Setting, plan: Plan, judge: Judge, *, label: str, keep: Path | None
+async def measure(  # noqa: PLR0913 - independent parts
+    backend: SpeechBackend,
+    setting: Setting,
+    plan: Plan,
+    judge: Listener,
+    *,
+    label: str,
+    change: Filter | None = None,
+    keep: Path | None = None,
 ) -> list[Verdict]:
-    """Speak and judge every line with a setting.
+    """Speak and judge every line with a setting. The backend is started, and closed at the end.
 
     Args:
-        setting: Which backend, and how.
+        backend: The setting's backend.
+        setting: Which clips and transcripts it gets.
         plan: What to say.
         judge: Who listens.
         label: What the setting is called on stderr.
+        change: What to do to every speech before it is judged, if anything.
         keep: A folder for the speech as WAV files, or None.
 
     Raises `BackendUnavailableError` or `BackendBusyError` if the backend cannot be used.
     """
     voices = {reference.voice.key: reference.voice for reference in plan.references}
-    change = await asyncio.to_thread(filter_of, setting)
-    backend = open_setting(setting)
     await backend.start()
     try:
         prompts, refused = await _prompts(backend, setting, plan.references, judge)
@@ -143,7 +150,7 @@ async def measure(
 
 
 async def _prompts(
-    backend: SpeechBackend, setting: Setting, references: Sequence[Reference], judge: Judge
+    backend: SpeechBackend, setting: Setting, references: Sequence[Reference], judge: Listener
 ) -> tuple[dict[str, VoicePrompt], dict[str, str]]:
     """Make the voice prompts; also return the errors' names for voices that have none."""
     prompts: dict[str, VoicePrompt] = {}
@@ -161,7 +168,7 @@ async def _prompts(
 
 
 async def _clip_for(
-    setting: Setting, reference: Reference, judge: Judge
+    setting: Setting, reference: Reference, judge: Listener
 ) -> tuple[NDArray[np.float32], str | None]:
     """Return the clip that a setting clones, and its transcript if it has one."""
     has_words = setting.ours.get("transcript") != "none"

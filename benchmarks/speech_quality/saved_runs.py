@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.speech_quality.judging import Verdict
+from benchmarks.speech_quality.verdicts import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

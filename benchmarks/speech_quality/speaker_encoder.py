@@ -56,7 +56,7 @@ class SpeakerEncoder:
         self._lstm.load_state_dict(_part(stored, "lstm."))
         self._linear = torch.nn.Linear(_SIZE, _SIZE)
         self._linear.load_state_dict(_part(stored, "linear."))
-        self._filters = torch.from_numpy(_mel_filters())
+        self._filters = torch.from_numpy(mel_filters())
 
     @torch.inference_mode()
     def embed(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -107,7 +107,7 @@ def _part(stored: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tenso
     }
 
 
-def _mel_filters() -> NDArray[np.float32]:
+def mel_filters() -> NDArray[np.float32]:
     """Triangles of equal area on Slaney's mel scale, as librosa makes them: `(bands, bins)`."""
     bins = np.linspace(0, _RATE / 2, _WINDOW // 2 + 1)
     edges = _hertz(np.linspace(0, _mels_of(_RATE / 2), _BANDS + 2))

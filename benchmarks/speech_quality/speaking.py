@@ -23,11 +23,12 @@ from backend.contract import (
 from benchmarks.our_service import CONSENT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable
+    from collections.abc import AsyncGenerator, Iterable
 
     from numpy.typing import NDArray
 
     from backend.contract import VoicePrompt
+    from benchmarks.speech_quality.backends import Filter
     from bot.speech.backend import SpeechBackend
 
 _CALLER = "benchmark"
@@ -80,7 +81,7 @@ async def speak_all(
     prompts: dict[str, VoicePrompt],
     *,
     language: str,
-    change: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
+    change: Filter | None = None,
 ) -> AsyncGenerator[tuple[Line, Speech], None]:
     """Yield the speech of each line, in order, while later ones are being made.
 
