@@ -151,10 +151,8 @@ def summary(report: dict[str, Any]) -> str:
     lines.append(
         f"{report['lines']} speeches: {report['sentences']} sentences in {report['voices']} voices"
     )
-    rows = [_row(figure, report["figures"][figure.key]) for figure in FIGURES]
-    heading = ["figure", "a"]
-    if "b" in settings:
-        heading += ["b", "b less a", "clear"]
+    heading = ["figure", "a"] + (["b", "b less a", "clear"] if "b" in settings else [])
+    rows = [_row(figure, report["figures"][figure.key], len(heading)) for figure in FIGURES]
     return "\n".join(lines) + "\n\n" + table(heading, rows)
 
 
@@ -206,9 +204,9 @@ def _figure(figure: Figure, pairs: Sequence[tuple[Verdict, ...]]) -> dict[str, A
     return values
 
 
-def _row(figure: Figure, values: dict[str, Any]) -> list[str]:
+def _row(figure: Figure, values: dict[str, Any], columns: int) -> list[str]:
     if not values:
-        return [figure.name, "none"]
+        return [figure.name, *["no speech"] * (columns - 1)]
     cells = [_cell(figure, values[side]) for side in "ab" if side in values]
     if "change" in values:
         cells.append(_cell(figure, values["change"], signed=True))

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from benchmarks.speech_quality.backends import Filter
     from bot.speech.backend import SpeechBackend
 
+RETRY_AFTER_SECONDS = (2.0, 10.0)
+"""How long to wait before each further attempt where the backend is busy or not there. A run takes
+long, and one lost connection should not end it."""
+
 _CALLER = "benchmark"
 
 
@@ -92,8 +96,8 @@ async def speak_all(
         language: What to ask the backend for.
         change: What to do to every speech, if anything.
 
-    Raises `BackendUnavailableError` if the backend is not there. What else goes wrong counts as
-    that speech's problem.
+    Raises `BackendUnavailableError` or `BackendBusyError` if the backend stays away or busy. What
+    else goes wrong counts as that speech's problem.
     """
     slots = asyncio.Semaphore(max(1, backend.info().sentences_at_once))
 
@@ -102,7 +106,7 @@ async def speak_all(
             request = SpeechRequest(
                 line.sentence, prompts[line.voice], language, line.seed, caller=_CALLER
             )
-            speech = await _speech_of(backend, request)
+            speech = await _patiently(backend, request)
         if change is None or not len(speech.samples):
             return speech
         changed = await asyncio.to_thread(change, speech.samples)
@@ -118,6 +122,15 @@ async def speak_all(
         await asyncio.gather(*(task for _, task in tasks), return_exceptions=True)
 
 
+async def _patiently(backend: SpeechBackend, request: SpeechRequest) -> Speech:
+    for pause in RETRY_AFTER_SECONDS:
+        try:
+            return await _speech_of(backend, request)
+        except (BackendUnavailableError, BackendBusyError):
+            await asyncio.sleep(pause)
+    return await _speech_of(backend, request)
+
+
 async def _speech_of(backend: SpeechBackend, request: SpeechRequest) -> Speech:
     parts: list[bytes] = []
     rate, ran_on = REFERENCE_SAMPLE_RATE, False
@@ -130,7 +143,7 @@ async def _speech_of(backend: SpeechBackend, request: SpeechRequest) -> Speech:
                     parts.clear()
                 parts.append(chunk.pcm)
     except (BackendUnavailableError, BackendBusyError):
-        raise  # the next line would fare no better
+        raise
     except SpeechError as error:
         return Speech(
             np.zeros(0, np.float32),

@@ -236,11 +236,13 @@ def test_a_line_without_speech_counts_as_a_failure_and_in_nothing_else() -> None
 
 
 def test_a_run_in_which_nothing_was_said_is_reported() -> None:
-    run = Run("a", [verdict(number, problem="GenerationFailedError") for number in range(4)])
-    report = compare_runs(run, None)
-    assert report["figures"]["failures"]["a"]["value"] == 1
-    assert report["figures"]["similarity"] == {}
-    assert "similarity to the reference" in summary(report)
+    silent = Run("b", [verdict(number, problem="GenerationFailedError") for number in range(4)])
+    for runs in ((silent, None), (Run("a", [verdict(number) for number in range(4)]), silent)):
+        report = compare_runs(*runs)
+        assert report["figures"]["similarity"] == {}
+        row = next(line for line in summary(report).splitlines() if "similarity" in line)
+        assert row.count("no speech") == (1 if runs[1] is None else 4)
+        assert "100.0 %" in summary(report)
 
 
 def test_runs_are_kept_and_only_their_common_lines_are_compared(tmp_path: Path) -> None:

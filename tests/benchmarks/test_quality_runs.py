@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from backend.contract import (
     ReferenceUnusableError,
     SpeechRunsOnError,
 )
+from benchmarks.speech_quality import speaking
 from benchmarks.speech_quality.references import Recording, find_recordings
 from benchmarks.speech_quality.run import Plan, Reference, measure, read_references
 from benchmarks.speech_quality.settings import read_setting
@@ -185,16 +187,26 @@ async def test_a_voice_that_cannot_be_made_fails_in_all_its_lines(recording: Rec
     assert len(verdicts) == 4
 
 
-async def test_a_backend_that_is_not_there_ends_the_run(recording: Recording) -> None:
-    backend = ScriptedBackend()
+@pytest.mark.parametrize("times", [2, 3])
+async def test_a_backend_that_stays_away_ends_the_run(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    monkeypatch.setattr(speaking, "RETRY_AFTER_SECONDS", (0.0, 0.0))
+    backend, asked = ScriptedBackend(), Counter[str]()
 
-    async def leave(_request: SpeechRequest) -> None:
-        raise BackendUnavailableError("it is gone")
+    async def be_away(request: SpeechRequest) -> None:
+        asked[request.text] += 1
+        if asked[request.text] <= times:
+            raise BackendUnavailableError("it is gone")
 
-    backend.on_speak = leave
+    backend.on_speak = be_away
     plan = await plan_of(recording)
-    with pytest.raises(BackendUnavailableError, match="it is gone"):
-        await measure(backend, read_setting(PREVIEW), plan, ToldListener(), label="a")
+    run = measure(backend, read_setting(PREVIEW), plan, ToldListener(), label="a")
+    if times == 2:
+        assert [verdict.problem for verdict in await run] == [None, None]
+    else:
+        with pytest.raises(BackendUnavailableError, match="it is gone"):
+            await run
     assert backend.closed
 
 
