@@ -89,9 +89,10 @@ async def _speak_and_judge(
     if not references:
         raise ValueError("none of the recordings can be used")
     plan = Plan(references, sentences, options.takes, options.language)
+    clips = {reference.voice.key: reference.clip for reference in references}
     runs = {}
     for label, setting in settings.items():
-        change = await asyncio.to_thread(filter_of, setting)
+        change = await asyncio.to_thread(filter_of, setting, clips)
         backend = open_setting(setting)
         verdicts = await measure(
             backend, setting, plan, judge, label=label, change=change, keep=options.keep

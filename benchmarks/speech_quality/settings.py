@@ -17,11 +17,12 @@ CHOICES = {
     "transcript": ("given", "none"),
     "watermark": ("on", "off"),
     "dtype": ("bfloat16", "float32"),
+    "damage": ("hurry", "echo", "babble"),
 }
 """The values of each name that is ours. `docs/quality.md` says what they mean."""
 
 _OURS = {
-    "preview": ("clip", "transcript", "watermark"),
+    "preview": ("clip", "transcript", "watermark", "damage"),
     "local": ("clip", "transcript", "watermark", "dtype"),
     "modal": ("clip", "transcript"),
 }

@@ -109,7 +109,7 @@ async def speak_all(
             speech = await _patiently(backend, request)
         if change is None or not len(speech.samples):
             return speech
-        changed = await asyncio.to_thread(change, speech.samples)
+        changed = await asyncio.to_thread(change, speech.samples, line.voice)
         return Speech(changed, speech.ran_on, speech.problem)
 
     tasks = [(line, asyncio.create_task(speak(line))) for line in lines]

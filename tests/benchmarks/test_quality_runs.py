@@ -17,6 +17,7 @@ from backend.contract import (
     SpeechRunsOnError,
 )
 from benchmarks.speech_quality import speaking
+from benchmarks.speech_quality.backends import filter_of
 from benchmarks.speech_quality.references import Recording, find_recordings
 from benchmarks.speech_quality.run import Plan, Reference, measure, read_references
 from benchmarks.speech_quality.settings import read_setting
@@ -219,7 +220,7 @@ async def test_what_the_benchmark_does_to_speech_is_what_is_judged(recording: Re
         plan,
         judge,
         label="a",
-        change=lambda samples: samples * np.float32(0.5),
+        change=lambda samples, _voice: samples * np.float32(0.5),
     )
     loudest = {text: float(np.abs(said.samples).max()) for text, said in judge.speeches.items()}
     assert loudest == pytest.approx(dict.fromkeys(TEXTS, 8_000 / 32_768 / 2), rel=0.01)
@@ -230,3 +231,16 @@ async def test_clips_are_what_the_bot_makes_of_uploads(recording: Recording) -> 
     assert isinstance(reference, Reference)
     assert reference.voice.transcript == SENTENCES[0]
     assert float(np.abs(reference.clip[: REFERENCE_SAMPLE_RATE // 20]).max()) < 0.1
+
+
+@pytest.mark.parametrize(("damage", "times"), [("hurry", 1 / 1.17), ("babble", 4), ("echo", 2.5)])
+def test_faults_can_be_made_on_purpose(damage: str, times: float) -> None:
+    change = filter_of(read_setting(["preview", f"damage={damage}"]), {"ann": speech(2.0)})
+    assert change is not None
+    damaged = change(speech(1.0), "ann")
+    assert len(damaged) / REFERENCE_SAMPLE_RATE == pytest.approx(times, abs=0.05)
+
+
+def test_speech_is_judged_as_it_comes_unless_a_setting_says_otherwise() -> None:
+    assert filter_of(read_setting(PREVIEW), {}) is None
+    assert filter_of(read_setting(["local", "watermark=off"]), {}) is None
