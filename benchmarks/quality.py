@@ -16,9 +16,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backend.contract import LANGUAGES, BackendBusyError, BackendUnavailableError
+from backend.contract import AUTO_LANGUAGE, LANGUAGES, BackendBusyError, BackendUnavailableError
 from benchmarks.measuring import describe_machine
 from benchmarks.speech_quality.backends import filter_of, open_setting
+from benchmarks.speech_quality.errors import CannotMeasureError
 from benchmarks.speech_quality.references import find_recordings
 from benchmarks.speech_quality.report import (
     compare_runs,
@@ -35,6 +36,7 @@ from bot.settings import SettingsError, load_settings
 if TYPE_CHECKING:
     from benchmarks.speech_quality.references import Recording
 
+_ENGLISH = "English"
 _QUICK_RECORDINGS = 3
 _QUICK_SENTENCES = slice(0, None, 4)
 INSTALL_HINT = "The quality benchmark needs more packages: pip install -e '.[quality]'"
@@ -47,7 +49,7 @@ def main() -> None:
         configure_logging(load_settings())
         logging.getLogger("faster_whisper").setLevel(logging.WARNING)  # else a line for each clip
         report = asyncio.run(_measure(options))
-    except (ValueError, SettingsError, BackendUnavailableError, BackendBusyError) as error:
+    except (CannotMeasureError, SettingsError, BackendUnavailableError, BackendBusyError) as error:
         sys.exit(str(error))
     except ModuleNotFoundError as error:
         sys.exit(f"{INSTALL_HINT} ({error.name} is missing)")
@@ -80,6 +82,11 @@ async def _speak_and_judge(
     from benchmarks.speech_quality.judging import Judge  # noqa: PLC0415 - see above
     from benchmarks.speech_quality.run import Plan, measure, read_references  # noqa: PLC0415
 
+    if options.takes < 1:
+        raise CannotMeasureError("--takes is at least 1")
+    if options.whisper is None and options.language not in {AUTO_LANGUAGE, _ENGLISH}:
+        raise CannotMeasureError(f"{options.language} needs --whisper with a model that knows it")
+    backends = {label: open_setting(setting) for label, setting in settings.items()}
     sentences = SENTENCES if options.sentences is None else read_sentences(options.sentences)
     judge = Judge(options.whisper or _tiny_whisper())
     recordings = _recordings(options.references)
@@ -87,15 +94,14 @@ async def _speak_and_judge(
         sentences, recordings = sentences[_QUICK_SENTENCES], recordings[:_QUICK_RECORDINGS]
     references = await read_references(recordings, judge)
     if not references:
-        raise ValueError("none of the recordings can be used")
+        raise CannotMeasureError("none of the recordings can be used")
     plan = Plan(references, sentences, options.takes, options.language)
     clips = {reference.voice.key: reference.clip for reference in references}
     runs = {}
     for label, setting in settings.items():
         change = await asyncio.to_thread(filter_of, setting, clips)
-        backend = open_setting(setting)
         verdicts = await measure(
-            backend, setting, plan, judge, label=label, change=change, keep=options.keep
+            backends[label], setting, plan, judge, label=label, change=change, keep=options.keep
         )
         runs[label] = Run(str(setting), verdicts)
         if options.keep is not None:
@@ -137,7 +143,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--sentences", type=Path, metavar="FILE", help="one a line, instead of ours"
     )
-    parser.add_argument("--language", default="English", choices=LANGUAGES)
+    parser.add_argument("--language", default=_ENGLISH, choices=LANGUAGES)
     parser.add_argument("--takes", type=int, default=1, help="how often each line is said")
     parser.add_argument(
         "--whisper", metavar="MODEL", help="a folder or a name (default: tiny.en from a wheel)"

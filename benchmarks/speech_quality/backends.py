@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from benchmarks.speech_quality.damage import babble, echo, hurry
-from benchmarks.speech_quality.settings import UnknownSettingError
+from benchmarks.speech_quality.errors import CannotMeasureError
 from bot.settings import Settings, load_settings
 from bot.speech import open_backend
 from bot.speech.local.backend import load_model, service_options
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def open_setting(setting: Setting) -> SpeechBackend:
     """Build the backend of a setting; the caller starts it.
 
-    Raises `UnknownSettingError` for a value that the bot would not take.
+    Raises `CannotMeasureError` for a value that the bot would not take.
     """
     settings = _bots_settings(setting)
     if setting.backend != "local":
@@ -97,4 +97,4 @@ def _bots_settings(setting: Setting) -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = "_".join(map(str, first["loc"]))
-        raise UnknownSettingError(f"{name} can't be used: {first['msg']}") from None
+        raise CannotMeasureError(f"{name} can't be used: {first['msg']}") from None

@@ -9,6 +9,7 @@ import numpy as np
 
 from backend.contract import MAX_REFERENCE_SECONDS, REFERENCE_SAMPLE_RATE
 from backend.reference.transcriber import Transcriber
+from benchmarks.speech_quality.errors import CannotMeasureError
 from benchmarks.speech_quality.speaker_encoder import SpeakerEncoder
 from benchmarks.speech_quality.verdicts import Verdict, Voice
 from benchmarks.speech_quality.words import (
@@ -59,7 +60,7 @@ class Judge:
             clip: `(n,)`, mono at `REFERENCE_SAMPLE_RATE`.
             transcript: What is said in it, if somebody wrote it down.
 
-        Raises ValueError if nobody speaks in it.
+        Raises `CannotMeasureError` if nobody speaks in it.
         """
         heard = self.hear(clip)
         words = heard if transcript is None else transcript
@@ -67,7 +68,7 @@ class Judge:
         spoken = in_windows(clip)[speech].reshape(-1)
         syllables = count_syllables(words)
         if not len(spoken) or not syllables:
-            raise ValueError(f"{key}: nobody speaks in it")
+            raise CannotMeasureError(f"{key}: nobody speaks in it")
         first, last = np.flatnonzero(speech)[[0, -1]]
         half = len(spoken) // 2
         return Voice(

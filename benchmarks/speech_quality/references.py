@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from backend.contract import MAX_REFERENCE_SECONDS, REFERENCE_SAMPLE_RATE
+from benchmarks.speech_quality.errors import CannotMeasureError
 from bot.audio.clip import to_pcm16
 from bot.audio.decode import decode
 from bot.audio.reference import DECODE_WITHIN_SECONDS, ReferenceReader
@@ -47,11 +48,11 @@ def find_recordings(folder: Path) -> list[Recording]:
     """Read the recordings in a folder and below it.
 
     A text file of the same name beside a recording, such as `ann.txt` beside `ann.wav`, is its
-    transcript. Raises ValueError if there is none.
+    transcript. Raises `CannotMeasureError` if there is none.
     """
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in _SUFFIXES)
     if not files:
-        raise ValueError(f"there is no recording in {folder}")
+        raise CannotMeasureError(f"there is no recording in {folder}")
     return [
         Recording(
             file.relative_to(folder).with_suffix("").as_posix(), file.read_bytes(), _words_of(file)

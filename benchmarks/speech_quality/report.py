@@ -14,6 +14,7 @@ from benchmarks.speech_quality.bootstrap import (
     estimate_change,
     estimate_share,
 )
+from benchmarks.speech_quality.errors import CannotMeasureError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,7 +103,7 @@ def compare_runs(a: Run, b: Run | None) -> dict[str, Any]:
     Returns "settings", "lines", and "figures": by name "a", and with two runs also "b", "change"
     (b less a) and "clear", whether the change's interval leaves out 0.
 
-    Raises ValueError if two runs have no line in common.
+    Raises `CannotMeasureError` if two runs have no line in common.
     """
     pairs = _pairs(a, b)
     figures: dict[str, dict[str, Any]] = {}
@@ -181,7 +182,9 @@ def _pairs(a: Run, b: Run | None) -> list[tuple[Verdict, ...]]:
         (verdict, others[_line(verdict)]) for verdict in a.verdicts if _line(verdict) in others
     ]
     if not pairs:
-        raise ValueError("the two runs have no speech in common: the same recordings are needed")
+        raise CannotMeasureError(
+            "the two runs have no speech in common: the same recordings are needed"
+        )
     return pairs
 
 

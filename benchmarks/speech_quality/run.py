@@ -18,6 +18,7 @@ from backend.contract import (
     BackendUnavailableError,
     SpeechError,
 )
+from benchmarks.speech_quality.errors import CannotMeasureError
 from benchmarks.speech_quality.references import as_pcm, prepared_clip, raw_clip
 from benchmarks.speech_quality.speaking import Line, Speech, prepare, speak_all
 from bot.errors import Refusal
@@ -89,7 +90,7 @@ async def read_references(recordings: Sequence[Recording], judge: Listener) -> l
             voice = judge.describe(recording.key, clip, recording.transcript)
         except Refusal as refusal:
             _note(f"{recording.name} is left out: {refusal} {dict(refusal.values)}")
-        except ValueError as error:
+        except CannotMeasureError as error:
             _note(f"{recording.name} is left out: {error}")
         else:
             references.append(Reference(recording, clip, voice))

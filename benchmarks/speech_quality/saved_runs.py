@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.speech_quality.errors import CannotMeasureError
 from benchmarks.speech_quality.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ def write_run(run: Run, file: Path) -> None:
 
 
 def read_run(file: Path) -> Run:
-    """Read a run that `write_run` wrote. Raises ValueError if it is none."""
+    """Read a run that `write_run` wrote. Raises `CannotMeasureError` if it is none."""
     try:
         stored: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return Run(stored["setting"], [Verdict(**verdict) for verdict in stored["verdicts"]])
     except (OSError, UnicodeDecodeError, LookupError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{file} is no saved run ({type(error).__name__})") from error
+        raise CannotMeasureError(f"{file} is no saved run ({type(error).__name__})") from error

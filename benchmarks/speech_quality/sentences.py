@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from backend.contract import MAX_SPOKEN_CHARACTERS
+from benchmarks.speech_quality.errors import CannotMeasureError
 from benchmarks.speech_quality.words import split_words
 
 if TYPE_CHECKING:
@@ -66,15 +67,15 @@ SENTENCES = (
 def read_sentences(file: Path) -> tuple[str, ...]:
     """Read the sentences of a UTF-8 file, one a line; lines without a word are left out.
 
-    Raises ValueError if there are none, or if one is too long for a request.
+    Raises `CannotMeasureError` if there are none, or if one is too long for a request.
     """
     lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     sentences = tuple(dict.fromkeys(line for line in lines if split_words(line)))
     if not sentences:
-        raise ValueError(f"{file} holds no sentences")
+        raise CannotMeasureError(f"{file} holds no sentences")
     longest = max(map(len, sentences))
     if longest > MAX_SPOKEN_CHARACTERS:
-        raise ValueError(
+        raise CannotMeasureError(
             f"a line of {file} has {longest} characters, and a sentence at most "
             f"{MAX_SPOKEN_CHARACTERS}"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from benchmarks.speech_quality.errors import CannotMeasureError
 from bot.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,10 +27,6 @@ _OURS = {
     "local": ("clip", "transcript", "watermark", "dtype"),
     "modal": ("clip", "transcript"),
 }
-
-
-class UnknownSettingError(ValueError):
-    """A setting cannot be used. The text says why, and what there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +51,27 @@ class Setting:
 def read_setting(words: Sequence[str]) -> Setting:
     """Read a setting from a command line: a backend, then `name=value`, each name once at most.
 
-    Raises `UnknownSettingError`.
+    Raises `CannotMeasureError`.
     """
     backend, *changes = words
     if backend not in BACKENDS:
-        raise UnknownSettingError(f"{backend} is no backend: name {_any_of(BACKENDS)} first")
+        raise CannotMeasureError(f"{backend} is no backend: name {_any_of(BACKENDS)} first")
     ours: dict[str, str] = {}
     bots: dict[str, str] = {}
     for change in changes:
         name, equals, value = change.partition("=")
         if not equals or not value:
-            raise UnknownSettingError(f"{change} is no setting: write it as name=value")
+            raise CannotMeasureError(f"{change} is no setting: write it as name=value")
         if name in ours or name in bots:
-            raise UnknownSettingError(f"{name} is set twice")
+            raise CannotMeasureError(f"{name} is set twice")
         if name in _OURS[backend]:
             if value not in CHOICES[name]:
-                raise UnknownSettingError(f"{name} is {_any_of(CHOICES[name])}, not {value}")
+                raise CannotMeasureError(f"{name} is {_any_of(CHOICES[name])}, not {value}")
             ours[name] = value
         elif backend == "local" and name in Settings.model_fields:
             bots[name] = value
         else:
-            raise UnknownSettingError(_unknown(backend, name))
+            raise CannotMeasureError(_unknown(backend, name))
     return Setting(backend, ours, bots)
 
 

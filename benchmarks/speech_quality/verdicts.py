@@ -80,7 +80,7 @@ class Listener(Protocol):
         """Write down what is said."""
 
     def describe(self, key: str, clip: NDArray[np.float32], transcript: str | None) -> Voice:
-        """Measure a reference clip. Raises ValueError if it cannot be used."""
+        """Measure a reference clip. Raises `CannotMeasureError` if it cannot be used."""
 
     def judge(self, line: Line, speech: Speech, voice: Voice) -> Verdict:
         """Compare a speech with what it should say, and with the voice that it should have."""

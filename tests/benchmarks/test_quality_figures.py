@@ -18,10 +18,11 @@ from benchmarks.speech_quality.bootstrap import (
     estimate_change,
     estimate_share,
 )
+from benchmarks.speech_quality.errors import CannotMeasureError
 from benchmarks.speech_quality.report import compare_runs, describe_judge, summary
 from benchmarks.speech_quality.saved_runs import Run, read_run, write_run
 from benchmarks.speech_quality.sentences import SENTENCES, read_sentences
-from benchmarks.speech_quality.settings import UnknownSettingError, read_setting
+from benchmarks.speech_quality.settings import read_setting
 from benchmarks.speech_quality.speaker_encoder import mel_filters
 from benchmarks.speech_quality.verdicts import Verdict, Voice
 from benchmarks.speech_quality.words import (
@@ -252,10 +253,10 @@ def test_runs_are_kept_and_only_their_common_lines_are_compared(tmp_path: Path) 
     assert kept == a
     report = compare_runs(kept, Run("modal", [verdict(number) for number in range(4, 12)]))
     assert report["lines"] == 4
-    with pytest.raises(ValueError, match="no speech in common"):
+    with pytest.raises(CannotMeasureError, match="no speech in common"):
         compare_runs(a, Run("modal", [verdict(20)]))
     (tmp_path / "other.json").write_text("[]")
-    with pytest.raises(ValueError, match=r"other\.json is no saved run"):
+    with pytest.raises(CannotMeasureError, match=r"other\.json is no saved run"):
         read_run(tmp_path / "other.json")
 
 
@@ -293,7 +294,7 @@ def test_settings_are_read_from_words() -> None:
     ],
 )
 def test_a_setting_that_changes_nothing_is_refused(words: str, problem: str) -> None:
-    with pytest.raises(UnknownSettingError, match=problem):
+    with pytest.raises(CannotMeasureError, match=problem):
         read_setting(words.split())
 
 
@@ -303,10 +304,10 @@ def test_sentences_are_different_and_fit_in_a_request(tmp_path: Path) -> None:
     assert read_sentences(file) == SENTENCES
     assert not any(character.isdigit() for sentence in SENTENCES for character in sentence)
     file.write_text("\n...\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="no sentences"):
+    with pytest.raises(CannotMeasureError, match="no sentences"):
         read_sentences(file)
     file.write_text("word " * 200, encoding="utf-8")
-    with pytest.raises(ValueError, match="at most 600"):
+    with pytest.raises(CannotMeasureError, match="at most 600"):
         read_sentences(file)
 
 

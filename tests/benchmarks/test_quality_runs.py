@@ -18,6 +18,7 @@ from backend.contract import (
 )
 from benchmarks.speech_quality import speaking
 from benchmarks.speech_quality.backends import filter_of
+from benchmarks.speech_quality.errors import CannotMeasureError
 from benchmarks.speech_quality.references import Recording, find_recordings
 from benchmarks.speech_quality.run import Plan, Reference, measure, read_references
 from benchmarks.speech_quality.settings import read_setting
@@ -82,7 +83,7 @@ def test_recordings_are_found_with_the_transcripts_beside_them(tmp_path: Path) -
     assert (bob.name, bob.transcript) == ("deep/Bob", None)
     assert ann.key != Recording("ann", b"changed").key
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="no recording"):
+    with pytest.raises(CannotMeasureError, match="no recording"):
         find_recordings(tmp_path / "empty")
 
 
