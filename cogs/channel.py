@@ -23,7 +23,7 @@ class Channel(commands.Cog):
 
     @commands.Cog.listener()
     async def on_voice_state_update(
-        self, member: discord.Member, _before: discord.VoiceState, after: discord.VoiceState
+        self, member: discord.Member, before: discord.VoiceState, after: discord.VoiceState
     ) -> None:
         """Called by discord.py whenever somebody joins, leaves, or is moved or muted."""
         guild_id = member.guild.id
@@ -31,9 +31,11 @@ class Channel(commands.Cog):
             channel_id = after.channel.id if after.channel is not None else None
             self.bot.players.own_voice_state_changed(guild_id, channel_id=channel_id)
         self.bot.players.check_speakers(guild_id)
-        player = self.bot.players.find(member.guild.id)
+        player = self.bot.players.find(guild_id)
         if player is not None and player.votes:
             _skip_if_voted(player)  # with fewer listeners, fewer votes suffice
+        if before.channel is not None and after.channel is None:
+            await self.bot.players.left_voice(guild_id, member.id)
 
     @commands.Cog.listener()
     async def on_guild_channel_update(

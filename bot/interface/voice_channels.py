@@ -41,7 +41,12 @@ _UNNAMED = "the voice channel"
 _STEADY_SECONDS = 5.0
 """A countdown that was shown stays, unless it is wrong by more than this."""
 
-_SILENCED = {Reason.MEMBER_MUTED, Reason.MEMBER_IN_AUDIENCE, Reason.MEMBER_MAY_NOT_SPEAK}
+_SILENCED = {
+    Reason.MEMBER_MUTED,
+    Reason.MEMBER_IN_AUDIENCE,
+    Reason.MEMBER_MAY_NOT_SPEAK,
+    Reason.MEMBER_TIMED_OUT,
+}
 
 
 def voice_channel_of(person: discord.User | discord.Member) -> VocalChannel | None:

@@ -236,6 +236,11 @@ REFUSALS: dict[Reason, str] = {
         "You're not allowed to speak in this voice channel, so I can't speak for you either. "
         f"Join another one, {_OR_FILE}."
     ),
+    Reason.MEMBER_TIMED_OUT: (
+        "You're timed out in this server, so I can't speak for you. "
+        "Please try again when that's over."
+    ),
+    Reason.MEMBER_GONE: "You're no longer in that server, so I stopped speaking for you there.",
     Reason.AFK_CHANNEL: (
         f"Nobody can speak in the AFK channel. Join another voice channel, {_OR_FILE}."
     ),
