@@ -30,7 +30,7 @@ class Channel(commands.Cog):
         if self.bot.user is not None and member.id == self.bot.user.id:
             channel_id = after.channel.id if after.channel is not None else None
             self.bot.players.own_voice_state_changed(guild_id, channel_id=channel_id)
-        self.bot.players.check_speakers(guild_id)
+        self.bot.players.voice_state_changed(guild_id)
         player = self.bot.players.find(guild_id)
         if player is not None and player.votes:
             _skip_if_voted(player)  # with fewer listeners, fewer votes suffice

@@ -120,6 +120,13 @@ class GuildPlayers:
                 player.keep_only(channel_id)
             player.wake()
 
+    def voice_state_changed(self, guild_id: int) -> None:
+        """Take in that a member of a guild has entered a voice channel, left one, or was muted."""
+        player = self.find(guild_id)
+        if player is not None:
+            player.connection.note_listeners()
+            player.check_speakers()
+
     def check_speakers(self, guild_id: int) -> None:
         """End what waits for members of a guild who may not speak any more."""
         player = self.find(guild_id)
