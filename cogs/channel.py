@@ -147,8 +147,9 @@ class Channel(commands.Cog):
     ) -> tuple[GuildPlayer, VocalChannel, discord.Member]:
         """The guild's player, the bot's voice channel, and the member who used the command.
 
-        Raises `Refusal` if the bot is in no voice channel of the guild.
+        Raises `Refusal` if the bot is in no voice channel of the guild, or is reconnecting.
         """
+        voice_channels.check_knows_voice(interaction.user)
         player = self.bot.players.find(interaction.guild_id)
         channel = player.connection.channel if player is not None else None
         if player is None or channel is None or not isinstance(interaction.user, discord.Member):
