@@ -194,7 +194,8 @@ REFUSALS: dict[Reason, str] = {
         "Ask a moderator to let me speak, then try again."
     ),
     Reason.PARTLY_UNHEARD: (
-        "The connection dropped while I was speaking, so part of it may not have been heard. "
+        "Discord's voice server didn't answer for a while as I spoke, so part of it may not have "
+        "been heard. "
         "If something was missed, please use `/say` again."
     ),
     Reason.PLAYER_FAILED: (

@@ -96,7 +96,7 @@ async def test_who_is_dealt_with_after_leaving_voice_is_not_heard(
 async def test_who_is_dealt_with_while_heard_from_afar_is_not_heard_to_the_end(
     guild: VoiceGuild, ada: Speaker
 ) -> None:
-    answer = await ada.says(1, 30.0)
+    answer = await ada.says(1, 30.0)  # longer than marks reach, but nobody listens to them
     await guild.call.begins()
     ada.leaves_voice()
     await eventually(lambda: look_ups(guild) == 1)
