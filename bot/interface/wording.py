@@ -194,7 +194,8 @@ REFUSALS: dict[Reason, str] = {
         "Ask a moderator to let me speak, then try again."
     ),
     Reason.PARTLY_UNHEARD: (
-        "The connection dropped while I was speaking, so part of it may not have been heard. "
+        "Discord's voice server didn't answer for a while as I spoke, so part of it may not have "
+        "been heard. "
         "If something was missed, please use `/say` again."
     ),
     Reason.PLAYER_FAILED: (
@@ -236,6 +237,11 @@ REFUSALS: dict[Reason, str] = {
         "You're not allowed to speak in this voice channel, so I can't speak for you either. "
         f"Join another one, {_OR_FILE}."
     ),
+    Reason.MEMBER_TIMED_OUT: (
+        "You're timed out in this server, so I can't speak for you. "
+        "Please try again when that's over."
+    ),
+    Reason.MEMBER_GONE: "You're no longer in that server, so I stopped speaking for you there.",
     Reason.AFK_CHANNEL: (
         f"Nobody can speak in the AFK channel. Join another voice channel, {_OR_FILE}."
     ),

@@ -37,6 +37,10 @@ LATE_SECONDS = 1.0
 """An answer that takes longer is late. Round trips take up to 0.3 s."""
 
 MIN_ANSWERS = 3
+"""Fewer prove no habit: a server that answers some pings may answer the first two. Clients send no
+more than one ping a second, so a path that dies in a connection's first 2 s of speech is not
+noticed."""
+
 MIN_SHARE = 0.8
 _REMEMBERED = 10
 _MAX_UNANSWERED = 100
