@@ -323,8 +323,7 @@ class Connection:
             if code == RATE_LIMITED:
                 raise await self._give_up(Reason.VOICE_RATE_LIMITED) from error
             if code in UNEXPLAINED_CODES:
-                # discord.py shows the bot as gone a moment before it calls its listeners.
-                await _until(lambda: not self._has_arrived, within=NEWS_WITHIN_SECONDS)
+                await _until(lambda: self._shown is None, within=NEWS_WITHIN_SECONDS)
             if not self._is_removed:
                 self._follow()
         else:
