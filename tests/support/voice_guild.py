@@ -173,6 +173,16 @@ async def eventually(
             await asyncio.sleep(every)
 
 
+async def keep_reading(guild: VoiceGuild) -> None:
+    """Let others talk, so that discord.py notices when it gets another socket.
+
+    Its reader waits on the old one for up to 30 s, unless something has come by UDP meanwhile
+    (2.7.1, `SocketReader._do_run`).
+    """
+    guild.call.somebody_talks = True
+    await asyncio.sleep(0.5)
+
+
 def _restore_time(env: Env) -> None:
     """Take simcord's clocks and its accounting of the bot's tasks out of the event loop.
 
