@@ -78,7 +78,7 @@ async def test_who_is_dealt_with_after_leaving_voice_is_not_heard(
     guild: VoiceGuild, ada: Speaker, grace: Speaker, how: str
 ) -> None:
     """Discord tells nothing of that: the bot asks again before it says what waits."""
-    first = await grace.says(1, 6.0)
+    first = await grace.says(1, 8.0)  # longer than the bot goes by what it knows of ada
     await guild.call.begins()
     waits = await ada.says(2, 1.0)
     await waits_for(waits, "in the queue")
