@@ -28,8 +28,8 @@ log = structlog.get_logger(__name__)
 SECONDS_TO_STOP = 7.5
 """How soon after SIGTERM the process ends, whatever hangs: a container is killed after ten seconds.
 
-The bot itself closes within 6.9 s (`bot/client.py`). Python then waits for every thread, in which
-something may hang for much longer: the lookup of an address, for example.
+The bot itself closes within 6.9 s (`bot/client.py`). Python then waits for every thread. The lookup
+of an address, for example, may keep one for much longer.
 """
 
 USAGE_ERROR = 2
@@ -39,7 +39,10 @@ Command = Callable[[Settings, argparse.Namespace], Coroutine[Any, Any, int]]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return the exit code. Expected failures are one sentence, never a trace."""
+    """Run one command; return the exit code. Expected failures are one sentence, never a trace.
+
+    After SIGTERM, the process ends within `SECONDS_TO_STOP`, also if this function has returned.
+    """
     options = _parser().parse_args(arguments)
     command: Command = options.command
     cut_off = threading.Timer(SECONDS_TO_STOP, _cut_off)
@@ -60,8 +63,6 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(f"Discord answered with an error ({error.status}). Please try again later.")
     except KeyboardInterrupt:
         return 0
-    finally:
-        cut_off.cancel()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -176,7 +177,7 @@ async def _until_terminated(
 
 
 def _cut_off() -> None:
-    """End the process at once. By now everybody was told, or can't be."""
+    """End the process at once. The bot has closed by now, or hangs."""
     log.warning("cut off at the end", part="threads")
     os._exit(0)
 

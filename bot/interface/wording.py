@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from bot.errors import Value
 
-PREVIEW_NOTICE = "This is a preview: a stock English voice adjusted toward yours, not a clone."
+PREVIEW_NOTICE = (
+    "This is a preview: a stock English voice adjusted toward the recording, not a clone."
+)
 
 UNTOLD = (
     "Your command is done, but I couldn't send you a direct message about it. "
@@ -106,7 +108,7 @@ REFUSALS: dict[Reason, str] = {
     Reason.NAME_INVISIBLE: "That name would look empty. Add a letter, a digit or an emoji.",
     Reason.NAME_TAKEN: (
         "You already have a voice with that name. "
-        "Pick another name, or rename the old one with `/voice rename`."
+        "Pick another name, or free this one with `/voice rename` or `/voice delete`."
     ),
     Reason.NO_SUCH_VOICE: (
         "You have no voice with that name. See yours with `/voice list`, or make one with `/clone`."
@@ -156,7 +158,7 @@ REFUSALS: dict[Reason, str] = {
     Reason.IN_ANOTHER_CHANNEL: (
         f"I'm with people in {{channel}} right now. Join me there, {_OR_FILE}."
     ),
-    Reason.NOT_IN_A_CHANNEL: "I'm not in a voice channel. Join one, then use `/say` or `/join`.",
+    Reason.NOT_IN_A_CHANNEL: "I'm not in a voice channel. `/say` and `/join` bring me into yours.",
     Reason.MAY_NOT_JOIN: (
         "I'm not allowed to join {channel}. "
         "Ask an admin to give me the View Channel and Connect permissions there."

@@ -1,7 +1,7 @@
 """Whether the owner of speech is still a member of the server, as Discord says when it's asked.
 
-Discord tells bots of a member who was timed out, thrown out or banned only with the privileged
-members intent. But such a member is also taken out of voice, and that is told. So the bot asks
+Only with the privileged members intent does Discord tell a bot that a member was timed out, kicked
+or banned. But it also takes such a member out of voice, and tells every bot that. So the bot asks
 about the owners of speech who are in no voice channel.
 """
 
@@ -27,8 +27,8 @@ _UNKNOWN_USER = 10013
 async def look_up(guild: discord.Guild, member_id: int) -> discord.Member | None:
     """Ask Discord for a member, with the roles and the timeout that they have now.
 
-    Returns None if Discord gives no answer, which takes `ANSWER_WITHIN_SECONDS` at most. Nobody may
-    be silenced for that, as it's no fault of theirs. Raises `Refusal` if they are no member.
+    Returns None if Discord gives no answer within `ANSWER_WITHIN_SECONDS`; nobody should be
+    silenced for that. Raises `Refusal` if they are no longer a member.
     """
     try:
         async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
@@ -36,7 +36,7 @@ async def look_up(guild: discord.Guild, member_id: int) -> discord.Member | None
     except discord.NotFound as error:
         if error.code in {_UNKNOWN_MEMBER, _UNKNOWN_USER}:
             raise Refusal(Reason.MEMBER_GONE) from None
-        log.warning("no word of a member", guild=guild.id, reason=repr(error))
+        log.warning("a member could not be looked up", guild=guild.id, reason=repr(error))
     except VOICE_ERRORS as error:
-        log.warning("no word of a member", guild=guild.id, reason=repr(error))
+        log.warning("a member could not be looked up", guild=guild.id, reason=repr(error))
     return None

@@ -27,8 +27,8 @@ PREFETCH_SECONDS = 5.0
 """Once this much speech of waiting entries is buffered, no further entry is prefetched."""
 
 OWNER_KNOWN_SECONDS = 5.0
-"""For so long the bot goes by what Discord has last said of the owner of speech. An owner who left
-voice and is thrown out of the server later is heard for no more than twice as long."""
+"""How long an answer of Discord about the owner of speech is used. An owner who left voice and is
+kicked from the server later is heard for no more than twice as long."""
 
 
 class GuildPlayer:
@@ -144,8 +144,8 @@ class GuildPlayer:
     async def check_owner(self, owner_id: int, *, known_seconds: float = 0.0) -> None:
         """Ask Discord about an owner of entries who is in no voice channel.
 
-        What they have queued ends if they were timed out, or are no member any more. It goes on if
-        they have only left voice, and if Discord gives no answer.
+        What they have queued ends if they were timed out, or are no longer a member. It stays if
+        they have only left voice, or if Discord gives no answer.
 
         Args:
             owner_id: The owner.

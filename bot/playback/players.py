@@ -134,9 +134,9 @@ class GuildPlayers:
             player.check_speakers()
 
     async def left_voice(self, guild_id: int, member_id: int) -> None:
-        """Find out whether a member of a guild has left voice of their own accord.
+        """Find out why a member of a guild is no longer in voice.
 
-        If they were timed out, thrown out or banned, what they have queued ends.
+        If they were timed out, kicked or banned, what they have queued ends.
         """
         player = self.find(guild_id)
         if player is not None:

@@ -150,9 +150,9 @@ class VoiceLink:
         return self._inside.acknowledged_at if self.unanswered_seconds > SECONDS_TO_BEAT else None
 
     def note_listeners(self) -> None:
-        """Tell the player's thread whether there is anybody who could not decrypt plain Opus.
+        """Tell the player's thread whether the bot is alone, so that plain Opus may be sent.
 
-        To be called when somebody enters the channel. Until their key is there, nothing is sent.
+        Call this when somebody enters the channel: nothing is sent then until their key is there.
         """
         if self._inside is not None:
             is_alone = len(self._inside.channel.voice_states) <= 1

@@ -4,8 +4,8 @@
 and grace waits, it prints `SPEAKING`. When the bot has closed, it prints as JSON what both were
 told, and whether the bot has left the channel. It exits with the command line's code.
 
-With `hanging` as an argument, there is also a thread in which something waits for the network, as a
-lookup of an address does.
+With `hanging` as an argument, there are also threads in which something waits for the network, as a
+lookup of an address does: one that asyncio waits for, and one that only Python does.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import asyncio
 import json
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -65,6 +66,7 @@ class SimulatedBot(VoiceBot):
         await waits_for(answers[1], "in the queue")
         print(SPEAKING, flush=True)  # noqa: T201 - the test waits for it
         if HANGING in sys.argv:
+            ThreadPoolExecutor(1).submit(time.sleep, HANGING_SECONDS)
             await asyncio.to_thread(time.sleep, HANGING_SECONDS)
         await asyncio.Event().wait()
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.marked_speech import passages
 from tests.support.voice_guild import SPOKEN, eventually, last_word
-from tests.support.voice_words import waits_for
+from tests.support.voice_words import one_speaks_and_two_wait, waits_for
 
 if TYPE_CHECKING:
     from tests.support.voice_guild import Speaker, VoiceGuild
@@ -39,12 +39,7 @@ def look_ups(guild: VoiceGuild) -> int:
 async def test_what_they_say_and_what_waits_ends_but_not_what_others_say(
     guild: VoiceGuild, ada: Speaker, grace: Speaker, how: str
 ) -> None:
-    said = await ada.says(1, 9.0)
-    await guild.call.begins()
-    waits = await ada.says(2, 1.0)
-    others = await grace.says(3, 0.5)
-    await waits_for(waits, "in the queue")
-    await waits_for(others, "in the queue")
+    said, waits, others = await one_speaks_and_two_wait(guild, ada, grace)
     is_dealt_with(ada, how)
     assert await last_word(said, within=3) == HOW[how]
     assert await last_word(waits, within=3) == HOW[how]
