@@ -165,9 +165,12 @@ async def last_word(answer: Answer, *, within: float = 60.0) -> str | None:
 
 
 async def eventually(
-    is_true: Callable[[], object], *, within: float = 10.0, every: float = POLL_SECONDS
+    is_true: Callable[[], object], *, within: float = 30.0, every: float = POLL_SECONDS
 ) -> None:
-    """Wait until a condition is true; raise `TimeoutError` if that takes too long."""
+    """Wait until a condition is true; raise `TimeoutError` if that takes too long.
+
+    By default there is time for a handshake that fails after ten seconds, and for another one.
+    """
     async with asyncio.timeout(within):
         while not is_true():  # noqa: ASYNC110 - the condition has no event
             await asyncio.sleep(every)
