@@ -106,6 +106,7 @@ class ModelInfoAnswer(TypedDict):
         gpu_memory_gb: What the GPU has in all, in 10^9 bytes; 0.0 without one.
         gpu_memory_free_bytes: What is free of it now; 0 without one.
         dtype: What the model computes with.
+        codec_dtype: What the codec computes with.
         memory_bytes: What the weights take.
         load_seconds: How long loading the model took.
         supported_languages: What it speaks.
@@ -128,6 +129,7 @@ class ModelInfoAnswer(TypedDict):
     gpu_memory_gb: float
     gpu_memory_free_bytes: int
     dtype: str
+    codec_dtype: str
     memory_bytes: int
     load_seconds: float
     supported_languages: list[str]

@@ -280,6 +280,7 @@ class SpeechService:
             gpu_memory_gb=total / 1e9,
             gpu_memory_free_bytes=free,
             dtype=info.dtype,
+            codec_dtype=info.codec_dtype,
             memory_bytes=info.memory_bytes,
             load_seconds=info.load_seconds,
             supported_languages=list(info.languages),

@@ -25,6 +25,7 @@ class EngineInfo:
         device_name: The GPU's name, or "CPU".
         dtype: What it computes with, "bfloat16" or "float32".
         dtype_reason: Why.
+        codec_dtype: What the codec computes with.
         loop: Which loop decodes: "timbre" is ours, "reference" is the package's.
         attention: What that loop's layers use. Ours always use torch's "sdpa"; the package's use
             the first of "flash_attention_2", "sdpa" and "eager" that works.
@@ -44,6 +45,7 @@ class EngineInfo:
     device_name: str
     dtype: str
     dtype_reason: str
+    codec_dtype: str
     loop: str
     attention: str
     codec_attention: str
@@ -59,7 +61,7 @@ class EngineInfo:
         return (
             f"{self.model_id} on {self.device_name}: {self.memory_bytes / 1e9:.2f} GB, "
             f"{self.dtype} ({self.dtype_reason}), {self.loop} loop with {self.attention} attention "
-            f"({self.codec_attention} in the codec), CUDA graphs {graphs}, "
+            f"({self.codec_dtype} and {self.codec_attention} in the codec), CUDA graphs {graphs}, "
             f"{self.load_seconds:.1f} s"
         )
 
