@@ -99,6 +99,7 @@ class ModelInfoAnswer(TypedDict):
         attention_implementation: What that loop's layers use: "flash_attention_2", "sdpa" or
             "eager". Ours always use torch's "sdpa".
         codec_attention_implementation: The same of the codec's transformer.
+        text_layout: Whether prompts have the text "before" the speech or "along" it.
         cuda_graphs: Whether decode steps are replayed as CUDA graphs.
         cuda_graphs_reason: Why, or why not.
         device: "cuda:0" or "cpu".
@@ -122,6 +123,7 @@ class ModelInfoAnswer(TypedDict):
     loop: str
     attention_implementation: str
     codec_attention_implementation: str
+    text_layout: str
     cuda_graphs: bool
     cuda_graphs_reason: str
     device: str

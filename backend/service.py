@@ -273,6 +273,7 @@ class SpeechService:
             loop=info.loop,
             attention_implementation=info.attention,
             codec_attention_implementation=info.codec_attention,
+            text_layout=info.text_layout,
             cuda_graphs=info.cuda_graphs,
             cuda_graphs_reason=info.cuda_graphs_reason,
             device=info.device,

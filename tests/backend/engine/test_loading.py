@@ -54,6 +54,7 @@ def test_loading_is_logged_in_one_line(checkpoint: Path, caplog: pytest.LogCaptu
         "GB",
         "float32",
         "timbre loop with sdpa attention (float32 and sdpa in the codec)",
+        "text before the speech",
         "CUDA graphs off (there is no GPU)",
         " s",
     ):
