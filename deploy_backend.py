@@ -166,6 +166,7 @@ class Qwen3TTSService:
             transcriber=settings.transcriber,
             require_consent=settings.require_consent,
             plain_package=settings.plain_package,
+            text_layout=settings.text_layout,
             cuda_graphs=settings.cuda_graphs,
             prompt_seconds=PROMPT_SECONDS,
             speech_seconds=SPEECH_SECONDS,

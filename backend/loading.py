@@ -19,6 +19,7 @@ from backend.weights.store import find_weights, inspect
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from backend.engine.interface import TextLayout
     from backend.reference.transcriber import Transcriber
     from backend.service import SpeechService
     from backend.weights.checkpoints import Checkpoint
@@ -40,6 +41,7 @@ class ServiceOptions:
             no transcriber.
         require_consent: Whether a voice needs a consent record.
         plain_package: Whether qwen-tts generates with its own loop, to compare with ours.
+        text_layout: Whether prompts have the text "before" the speech or "along" it.
         cuda_graphs: Whether decode steps are captured as CUDA graphs.
         may_download: Whether missing weights are downloaded, with progress bars. Otherwise the
             speech model is loaded from the hub, and a transcriber has to be in `weights_folder`.
@@ -54,6 +56,7 @@ class ServiceOptions:
     transcriber: str | None
     require_consent: bool = True
     plain_package: bool = False
+    text_layout: TextLayout = "before"
     cuda_graphs: bool = True
     may_download: bool = False
     load_transcriber_now: bool = False
@@ -107,6 +110,7 @@ def open_service(
         info,
         watermark=watermarker,
         require_consent=options.require_consent,
+        text_layout=options.text_layout,
         cuda_graphs=options.cuda_graphs,
     )
     return SpeechService(

@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     weights_folder: Path = Path("data/weights")
     transcriber_model: str = ""
     engine: Literal["timbre", "reference"] = "timbre"
+    text_layout: Literal["before", "along"] = "before"
     cuda_graphs: bool = True
     require_consent: bool = True
     max_modal_calls: Annotated[int, Field(ge=1, le=1000)] = 10

@@ -183,9 +183,13 @@ class CodecDecoder:
         return hidden
 
     def _snake(self, module: Any, hidden: Tensor) -> Tensor:
-        """`SnakeBeta.forward`: add a squared sine to each channel."""
+        """`SnakeBeta.forward`: add a squared sine to each channel.
+
+        The parameters are float32 at least, so the sine is computed in that.
+        """
         frequency, root_of_height = self._snakes[module]
-        return (hidden * frequency).sin_().mul_(root_of_height).square_().add_(hidden)
+        waves = (hidden * frequency).sin_().mul_(root_of_height).square_().add_(hidden)
+        return waves.to(hidden.dtype)
 
     def _convolve(self, module: Any, hidden: Tensor, state: CodecState) -> Tensor:
         """`Qwen3TTSTokenizerV2CausalConvNet.forward`, with state instead of padding."""
@@ -287,8 +291,9 @@ def _is_faster_as_product(module: Any) -> bool:
 
 
 def _snake_parameters(module: SnakeBeta) -> tuple[Tensor, Tensor]:
-    frequency = module.alpha.exp().unsqueeze(1)
-    height = 1 / (module.beta.exp().unsqueeze(1) + module.no_div_by_zero)
+    exact = torch.promote_types(module.alpha.dtype, torch.float32)
+    frequency = module.alpha.to(exact).exp().unsqueeze(1)
+    height = 1 / (module.beta.to(exact).exp().unsqueeze(1) + module.no_div_by_zero)
     return frequency, height.sqrt()
 
 

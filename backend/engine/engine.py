@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from backend.contract import ConsentRecord
     from backend.engine.cuda_graphs import Recorder
-    from backend.engine.interface import EngineInfo
+    from backend.engine.interface import EngineInfo, TextLayout
     from backend.voice_prompt import ClonedVoice
     from backend.watermark.watermark import Watermarker
 
@@ -58,6 +58,7 @@ class Engine:
             to be marked.
         require_consent: Whether a voice prompt needs a consent record. False is for an operator's
             own private use.
+        text_layout: Where prompts have their text.
         cuda_graphs: Whether a GPU's work is recorded and replayed, where that works.
 
     Attributes:
@@ -73,13 +74,14 @@ class Engine:
 
     sample_rate = REFERENCE_SAMPLE_RATE
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - independent options
         self,
         package_model: Any,
         info: EngineInfo,
         *,
         watermark: Watermarker | None,
         require_consent: bool = True,
+        text_layout: TextLayout = "before",
         cuda_graphs: bool = True,
     ) -> None:
         self.package_model = package_model
@@ -93,7 +95,9 @@ class Engine:
             code_groups=config.num_code_groups,
             codebook_size=self.package_model.model.speech_tokenizer.config.decoder_config.codebook_size,
         )
-        self.embedder = PromptEmbedder(self.package_model.model, package_model.processor.tokenizer)
+        self.embedder = PromptEmbedder(
+            self.package_model.model, package_model.processor.tokenizer, text_layout
+        )
         self._watermark = watermark
         self._is_plain = info.loop == "reference"
         self.codec = CodecDecoder(self.package_model.model.speech_tokenizer.model.decoder)
@@ -102,7 +106,12 @@ class Engine:
         if not self._is_plain:
             self.recorder, reason = _recorder_for(self.parts, is_wanted=cuda_graphs)
         self.rows = _fitting_rows(self.parts)
-        self._info = replace(info, cuda_graphs=self.recorder is not None, cuda_graphs_reason=reason)
+        self._info = replace(
+            info,
+            text_layout=text_layout,
+            cuda_graphs=self.recorder is not None,
+            cuda_graphs_reason=reason,
+        )
         log.info("loaded %s", self._info)
 
     def info(self) -> EngineInfo:
@@ -143,7 +152,8 @@ class Engine:
             raise ValueError(f"{rows} rows, but there may be one at least and at most {MAX_ROWS}")
         if self._is_plain:
             prepare = self._prepare_for_package
-            return PackageLoop(prepare, self.package_model, rows, self._watermark)
+            layout = self._info.text_layout
+            return PackageLoop(prepare, self.package_model, layout, rows, self._watermark)
         batch = Batch[SpeechRow](
             self.parts, rows=rows, max_tokens=MAX_NEW_TOKENS, recorder=self.recorder
         )

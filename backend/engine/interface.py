@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.contract import ConsentRecord, SpeechError, SpeechRequest, VoicePrompt
+
+TextLayout = Literal["before", "along"]
+"""Where a prompt has its text: all of it before the speech, or a token of it along with each frame
+of the reference clip and of the speech.
+
+The package has both. It calls "before" `non_streaming_mode`, and clones with "along" by default.
+But upstream users measured that such speech is rushed, and speeds up:
+https://github.com/QwenLM/Qwen3-TTS/issues/239."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +33,7 @@ class EngineInfo:
         device_name: The GPU's name, or "CPU".
         dtype: What it computes with, "bfloat16" or "float32".
         dtype_reason: Why.
+        codec_dtype: What the codec computes with.
         loop: Which loop decodes: "timbre" is ours, "reference" is the package's.
         attention: What that loop's layers use. Ours always use torch's "sdpa"; the package's use
             the first of "flash_attention_2", "sdpa" and "eager" that works.
@@ -34,6 +43,7 @@ class EngineInfo:
         load_seconds: How long loading took.
         languages: The subset of `backend.contract.LANGUAGES` it speaks.
         versions: Of the packages that run it.
+        text_layout: Where prompts have their text.
         cuda_graphs: Whether decode steps are recorded as CUDA graphs and replayed.
         cuda_graphs_reason: Why, or why not.
     """
@@ -44,6 +54,7 @@ class EngineInfo:
     device_name: str
     dtype: str
     dtype_reason: str
+    codec_dtype: str
     loop: str
     attention: str
     codec_attention: str
@@ -51,6 +62,7 @@ class EngineInfo:
     load_seconds: float
     languages: tuple[str, ...]
     versions: dict[str, str]
+    text_layout: TextLayout = "before"
     cuda_graphs: bool = False
     cuda_graphs_reason: str = ""
 
@@ -59,7 +71,8 @@ class EngineInfo:
         return (
             f"{self.model_id} on {self.device_name}: {self.memory_bytes / 1e9:.2f} GB, "
             f"{self.dtype} ({self.dtype_reason}), {self.loop} loop with {self.attention} attention "
-            f"({self.codec_attention} in the codec), CUDA graphs {graphs}, "
+            f"({self.codec_dtype} and {self.codec_attention} in the codec), "
+            f"text {self.text_layout} the speech, CUDA graphs {graphs}, "
             f"{self.load_seconds:.1f} s"
         )
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.contract import SpeechRequest
+    from backend.engine.interface import TextLayout
     from backend.voice_prompt import ClonedVoice
     from backend.watermark.watermark import Watermarker
 
@@ -40,6 +41,7 @@ class PackageLoop:
         check: Checks a request, or raises `SpeechError`. Returns it with what the model may read as
             its text and with the limit that its speech has to end within, and its voice.
         package_model: The package's `Qwen3TTSModel`.
+        text_layout: Where prompts have their text.
         capacity: The most requests at once.
         watermark: Marks the speech; None leaves it unmarked.
     """
@@ -48,12 +50,14 @@ class PackageLoop:
         self,
         check: Callable[[SpeechRequest], tuple[SpeechRequest, ClonedVoice]],
         package_model: Any,
+        text_layout: TextLayout,
         capacity: int,
         watermark: Watermarker | None,
     ) -> None:
         self._capacity = capacity
         self._check = check
         self._package_model = package_model
+        self._text_layout = text_layout
         self._watermark = watermark
         self._numbers = count()
         self._waiting: dict[int, tuple[SpeechRequest, ClonedVoice]] = {}
@@ -101,6 +105,7 @@ class PackageLoop:
                 request.text,
                 request.language,
                 voice_clone_prompt=[item],
+                non_streaming_mode=self._text_layout == "before",
                 max_new_tokens=request.max_new_tokens + 1,
             )
             if len(speech) < request.max_new_tokens * FRAME_SAMPLES:

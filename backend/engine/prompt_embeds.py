@@ -1,9 +1,14 @@
 """Turns a request into its prompt embeddings: the talker's input in the prefill.
 
 The input of each position is the sum of two embeddings, one of a text token and one of a codec
-frame. A prompt begins with the chat role and the codec's tags (language, speaker). In in-context
-mode the reference clip's transcript and codes follow. Then comes the text. The text tokens that are
-left over are added to the frames that the talker generates, one to each.
+frame. A prompt begins with the chat role and the codec's tags (language, speaker). Then come the
+text and the frames. In in-context mode, the text begins with the reference clip's transcript, and
+the frames are the clip's. There are two layouts:
+
+- "before": the whole text, with the codec's padding, and then the frames, with the text's padding.
+- "along": a token of text with each frame. If there are more frames, the rest has the text's
+  padding. If there are more tokens, the rest is added to the frames that the talker generates, one
+  to each.
 
 `Qwen3TTSForConditionalGeneration.generate` of qwen-tts 0.1.1 does the same before it calls the
 talker. Here it is done for one row, and from token ids instead of a chat template, so that a text
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.contract import SpeechRequest
+    from backend.engine.interface import TextLayout
     from backend.voice_prompt import ClonedVoice
 
 _ROLE = "<|im_start|>assistant\n"
@@ -37,7 +43,8 @@ class PreparedRequest:
     Attributes:
         inputs: `(positions, hidden)`, the talker's input in the prefill.
         trailing_text: `(tokens, hidden)`. One token is added to each generated frame. After the
-            last one, `PromptEmbedder.text_pad` is added.
+            last one, `PromptEmbedder.text_pad` is added. With the text before the speech, there are
+            none.
         reference_codes: int64 `(frames, code_groups)`, which the codec decodes before the speech;
             no frames in x-vector mode.
         text_tokens: How many tokens the text has.
@@ -59,12 +66,14 @@ class PromptEmbedder:
     Args:
         model: The package's `Qwen3TTSForConditionalGeneration`.
         tokenizer: Its text tokenizer.
+        layout: Where prompts have their text.
 
     Attributes:
         text_pad: `(1, hidden)`, the embedding of the text's padding token.
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, layout: TextLayout) -> None:
+        self._layout = layout
         self._talker = model.talker
         self._codec_config = model.config.talker_config
         self._tokenizer = tokenizer
@@ -121,11 +130,15 @@ class PromptEmbedder:
             frames = torch.cat([begin, self._embed_frames(codes)])
             spoken = [*self.tokenize(voice.transcript), *tokens]
         text = torch.cat([self._embed_text(spoken), self._text_end])
-        missing = max(0, len(frames) - len(text))
-        text = torch.cat([text, self.text_pad.expand(missing, -1)])
+        if self._layout == "before":
+            content, trailing_text = torch.cat([text + pad, frames + self.text_pad]), text[:0]
+        else:
+            missing = max(0, len(frames) - len(text))
+            text = torch.cat([text, self.text_pad.expand(missing, -1)])
+            content, trailing_text = text[: len(frames)] + frames, text[len(frames) :]
         return PreparedRequest(
-            inputs=torch.cat([self._role, text_head + codec_head, text[: len(frames)] + frames]),
-            trailing_text=text[len(frames) :],
+            inputs=torch.cat([self._role, text_head + codec_head, content]),
+            trailing_text=trailing_text,
             reference_codes=codes,
             text_tokens=len(tokens),
             max_tokens=token_limit(len(tokens), request.max_new_tokens),

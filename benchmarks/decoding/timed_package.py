@@ -50,6 +50,7 @@ class TimedPackage(PlainService):
                 language="Auto",
                 max_new_tokens=frames + 1,
                 voice_clone_prompt=self._prompt,
+                non_streaming_mode=True,
             )
             seconds = time.perf_counter() - began
             return PackageRun(self._frames, self._language_seconds, seconds)

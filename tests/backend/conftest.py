@@ -78,7 +78,7 @@ def endless_engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 @pytest.fixture(scope="session")
 def other_engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """One with no dimension in common with the others."""
+    """One with no dimension and no text layout in common with the others."""
     return load(
         make_checkpoint(
             tmp_path_factory,
@@ -107,7 +107,8 @@ def other_engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
             decoder_channels=32,
             end_of_speech_scale=3.5,
             seed=11,
-        )
+        ),
+        text_layout="along",
     )
 
 
@@ -179,6 +180,6 @@ def load(checkpoint: Path, **options: Any) -> Engine:
     from backend.engine.loading import load_model  # noqa: PLC0415 - as above
 
     choices: dict[str, Any] = {"watermark": None, "device": "cpu", **options}
-    of_engine = {"watermark", "require_consent", "cuda_graphs"} & choices.keys()
+    of_engine = {"watermark", "require_consent", "text_layout", "cuda_graphs"} & choices.keys()
     for_engine = {name: choices.pop(name) for name in of_engine}
     return Engine(*load_model(checkpoint, **choices), **for_engine)

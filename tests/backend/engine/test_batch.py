@@ -63,7 +63,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
     checkpoint = make_checkpoint(
         tmp_path_factory, "few-codes", end_of_speech_scale=3.0, **FEW_CODES
     )
-    return Rows(load(checkpoint, dtype="float64"))
+    # Along the speech, so that rows differ in the text that is left for their frames as well.
+    return Rows(load(checkpoint, dtype="float64", text_layout="along"))
 
 
 def lengths(said: Mapping[str, Sized]) -> dict[str, int]:
