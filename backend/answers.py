@@ -107,6 +107,7 @@ class ModelInfoAnswer(TypedDict):
         gpu_memory_free_bytes: What is free of it now; 0 without one.
         dtype: What the model computes with.
         memory_bytes: What the weights take.
+        rows: How many sentences it speaks at once; others wait.
         load_seconds: How long loading the model took.
         supported_languages: What it speaks.
         limits: What one call may ask for.
@@ -129,6 +130,7 @@ class ModelInfoAnswer(TypedDict):
     gpu_memory_free_bytes: int
     dtype: str
     memory_bytes: int
+    rows: int
     load_seconds: float
     supported_languages: list[str]
     limits: dict[str, float]

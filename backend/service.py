@@ -102,6 +102,7 @@ class SpeechService:
     ) -> None:
         self._scheduler = Scheduler(engine, SchedulerLimits(rows=engine.rows))
         self._info = engine.info()
+        self._rows = engine.rows
         self._watermarker = watermarker
         self._transcriber = transcriber
         self._fetch = fetch
@@ -116,6 +117,11 @@ class SpeechService:
     def model_id(self) -> str:
         """The loaded model, which alone can use the prompts made here."""
         return self._info.model_id
+
+    @property
+    def rows(self) -> int:
+        """How many sentences are spoken at once; others wait."""
+        return self._rows
 
     async def close(self) -> None:
         """Fail all running calls with `BackendUnavailableError`, and stop the model."""
@@ -281,6 +287,7 @@ class SpeechService:
             gpu_memory_free_bytes=free,
             dtype=info.dtype,
             memory_bytes=info.memory_bytes,
+            rows=self._rows,
             load_seconds=info.load_seconds,
             supported_languages=list(info.languages),
             limits=dict(LIMITS),

@@ -220,6 +220,7 @@ async def test_it_says_what_it_is_in_plain_data(service: SpeechService) -> None:
     assert {"Auto", "English", "Japanese"} <= set(info["supported_languages"])
     assert (info["loop"], info["attention_implementation"]) == ("timbre", "sdpa")
     assert (info["cuda_graphs"], info["cuda_graphs_reason"]) == (False, "there is no GPU")
+    assert info["rows"] == 16
     assert {"dtype", "memory_bytes", "load_seconds", "versions"} <= info.keys()
     assert info["limits"]["max_text_characters"] == MAX_SPOKEN_CHARACTERS
 

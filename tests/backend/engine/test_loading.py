@@ -42,6 +42,15 @@ def test_info_says_what_is_loaded_on_what(engine: Engine, checkpoint: Path) -> N
     assert info.versions["qwen-tts"] == "0.1.1"
 
 
+def test_attention_kernels_that_plan_for_each_length_are_left_out(checkpoint: Path) -> None:
+    torch.backends.cuda.enable_cudnn_sdp(enabled=True)
+    load(checkpoint)
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
+    assert torch.backends.cuda.flash_sdp_enabled()
+    assert torch.backends.cuda.mem_efficient_sdp_enabled()
+    assert torch.backends.cuda.math_sdp_enabled()
+
+
 def test_loading_is_logged_in_one_line(checkpoint: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "backend"):
         load(checkpoint)
