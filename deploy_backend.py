@@ -376,7 +376,7 @@ def models_folder() -> Path:
 
 async def replace_container() -> None:
     """Accept no more calls in this container, so that Modal starts another one."""
-    log.error("the model keeps failing: this container accepts no more calls")
+    log.error("the model keeps failing, or the GPU is lost: this container takes no more calls")
     try:
         await modal.experimental.stop_fetching_inputs.aio()
     except modal.exception.Error as error:

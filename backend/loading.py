@@ -72,7 +72,7 @@ def open_service(
 
     Args:
         options: What to load, and under which rules.
-        on_breakdown: Called when the model keeps crashing: the process should be replaced.
+        on_breakdown: Called once when the process should be replaced, as in `SpeechService`.
 
     Raises `BackendUnavailableError` with a sentence for the operator, and ModuleNotFoundError if a
     package is not installed.

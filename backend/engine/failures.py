@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,10 +22,20 @@ _LOST_CONTEXT = (
     "uncorrectable NVLink error detected",
     "Invalid access of peer GPU memory over nvlink or a hardware error",
     "CUDA error: unknown error",
+    "CUDA failed with error unknown error",
 )
 """Texts of `cudaGetErrorString`. After one of these errors, every use of the GPU by this process
 fails, and only another process helps:
 https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__TYPES.html"""
+
+
+_OUT_OF_MEMORY = (
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUDA failed with error out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "can't allocate memory",
+)
 
 
 def is_context_lost(error: BaseException) -> bool:
@@ -37,17 +46,22 @@ def is_context_lost(error: BaseException) -> bool:
     and cuDNN; CTranslate2 raises a RuntimeError.
     """
     return any(
-        isinstance(each, RuntimeError) and text in str(each)
+        isinstance(each, RuntimeError) and "CUDA" in str(each) and text in str(each)
         for each in _chain(error)
         for text in _LOST_CONTEXT
     )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether memory has run out, on the GPU or beside it, and all else works on."""
-    torch = sys.modules.get("torch")
-    kinds = (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
-    return isinstance(error, kinds) and not is_context_lost(error)
+    """Return whether memory has run out, on the GPU or beside it, and all else works on.
+
+    Besides `torch.OutOfMemoryError`, which is a RuntimeError, torch raises other RuntimeErrors if
+    CUDA, cuBLAS or its allocator for a CPU find no memory.
+    """
+    if is_context_lost(error):
+        return False
+    is_told = isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
+    return is_told or isinstance(error, MemoryError)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

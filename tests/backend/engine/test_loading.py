@@ -7,7 +7,7 @@ import logging
 import shutil
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -43,12 +43,13 @@ def test_info_says_what_is_loaded_on_what(engine: Engine, checkpoint: Path) -> N
 
 
 def test_attention_kernels_that_plan_for_each_length_are_left_out(checkpoint: Path) -> None:
-    torch.backends.cuda.enable_cudnn_sdp(enabled=True)
+    kernels: Any = torch.backends.cuda
+    kernels.enable_cudnn_sdp(enabled=True)
     load(checkpoint)
-    assert not torch.backends.cuda.cudnn_sdp_enabled()
-    assert torch.backends.cuda.flash_sdp_enabled()
-    assert torch.backends.cuda.mem_efficient_sdp_enabled()
-    assert torch.backends.cuda.math_sdp_enabled()
+    assert not kernels.cudnn_sdp_enabled()
+    assert kernels.flash_sdp_enabled()
+    assert kernels.mem_efficient_sdp_enabled()
+    assert kernels.math_sdp_enabled()
 
 
 def test_loading_is_logged_in_one_line(checkpoint: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from backend.contract import GenerationFailedError, SpeechRequest
+from backend.contract import BackendBusyError, SpeechRequest
 from backend.engine.engine import Engine
 from backend.engine.loading import load_model
 from backend.scheduling.scheduler import Scheduler, SchedulerLimits
@@ -131,7 +131,7 @@ async def test_cancelling_takes_nothing_from_the_others(
         check(speech, meant)
 
 
-async def test_a_crash_of_the_model_costs_the_running_requests_only(
+async def test_without_memory_requests_are_told_to_come_again_and_then_hear_all(
     engine: Engine,
     requests: list[SpeechRequest],
     expected: list[NDArray[np.float32]],
@@ -148,6 +148,6 @@ async def test_a_crash_of_the_model_costs_the_running_requests_only(
             )
         heard = await asyncio.gather(*(spoken(scheduler, request) for request in requests[:4]))
 
-    assert [type(error) for error in lost] == [GenerationFailedError] * 4
+    assert [type(error) for error in lost] == [BackendBusyError] * 4
     for speech, meant in zip(heard, expected[:4], strict=True):
         check(speech, meant)
