@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import torch
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from torch import Tensor
 
     from backend.engine.cuda_graphs import StepGraphs
@@ -36,12 +38,14 @@ class Row:
         attempt: The number of the attempt, from 0. Each gives other speech for the same seed.
         length: How many positions it has in the KV cache.
         slot: Its index in the batch's tensors, once its prefill is complete.
+        uniforms: Its random numbers, which are drawn in another thread.
     """
 
     request: PreparedRequest
     attempt: int = 0
     length: int = field(default=0, init=False)
     slot: int | None = field(default=None, init=False)
+    uniforms: Future[Tensor] | None = field(default=None, init=False, repr=False)
 
 
 RowT = TypeVar("RowT", bound=Row)
@@ -56,6 +60,9 @@ class Batch(Generic[RowT]):
         step: Decodes a frame, and owns the memory.
         rows: The most rows at once; None is as many as the step has room for.
         graphs: Captured sizes of the step; without any, every step is run directly.
+        is_ahead: Whether a step is launched before the codes of the last one are read, so that a
+            GPU always has something to do. It is then computed for rows that have ended, too. None
+            is so on a GPU.
 
     Attributes:
         capacity: The most rows at once.
@@ -63,12 +70,20 @@ class Batch(Generic[RowT]):
     """
 
     def __init__(
-        self, step: DecodeStep, *, rows: int | None = None, graphs: StepGraphs | None = None
+        self,
+        step: DecodeStep,
+        *,
+        rows: int | None = None,
+        graphs: StepGraphs | None = None,
+        is_ahead: bool | None = None,
     ) -> None:
         self.capacity = step.rows if rows is None else rows
         self.end_of_speech = step.end_of_speech
         self._step = step
         self._graphs = graphs
+        self._is_ahead = step.is_on_gpu if is_ahead is None else is_ahead
+        self._codes: list[tuple[RowT, int]] | None = None  # of the frame that comes next
+        self._frames: list[tuple[RowT, Tensor]] | None = None  # that was launched already
         self._waiting: deque[RowT] = deque()  # the first may be partly prefilled
         self._decoding: list[RowT] = []  # in the order of their slots
         step.clear()
@@ -77,6 +92,7 @@ class Batch(Generic[RowT]):
 
     def add(self, row: RowT) -> None:
         """Add a row. It decodes once its prefill is complete."""
+        row.uniforms = self._step.draw(row.request, row.attempt)
         self._waiting.append(row)
 
     @torch.inference_mode()
@@ -89,13 +105,14 @@ class Batch(Generic[RowT]):
                 cache.clear(count)
             self._waiting.remove(row)
             return
-        cache.clear(row.slot)
+        slot, row.slot = row.slot, None
+        cache.clear(slot)
         last = self._decoding.pop()
         if last is not row:
-            cache.move(count - 1, row.slot)
-            self._step.state.copy(count - 1, row.slot, last.request)
-            last.slot = row.slot
-            self._decoding[row.slot] = last
+            cache.move(count - 1, slot)
+            self._step.state.copy(count - 1, slot, last.request)
+            last.slot = slot
+            self._decoding[slot] = last
         if self._waiting and self._waiting[0].length:
             cache.move(count, count - 1)  # a partly prefilled row is behind those that decode
 
@@ -104,14 +121,19 @@ class Batch(Generic[RowT]):
         """Prefill waiting rows, then return the codebook 0 code of each row's next frame.
 
         Rows whose code is `end_of_speech` or `FAILED` have to be removed before `decode_step`.
-        Calling it again changes nothing.
+        Until then, calling it again returns the same. This is a batch's only wait for the GPU.
 
         Raises RuntimeError if another batch has taken the memory.
         """
         self._check_memory()
-        self._prefill()
-        codes = self._step.state.codebook0[: len(self._decoding)].tolist()
-        return list(zip(self._decoding, codes, strict=True))
+        if self._codes is None:
+            self._prefill()
+            rows = list(self._decoding)
+            self._step.begin_reading(len(rows))
+            if self._is_ahead:
+                self._frames = self._launch()
+            self._codes = list(zip(rows, self._step.finish_reading(), strict=True))
+        return [(row, code) for row, code in self._codes if row.slot is not None]
 
     @torch.inference_mode()
     def decode_step(self) -> list[tuple[RowT, Tensor]]:
@@ -123,6 +145,12 @@ class Batch(Generic[RowT]):
             The rows, each with its frame: int64 `(code_groups,)`, `FAILED` where the model failed.
         """
         self._check_memory()
+        frames = self._launch() if self._frames is None else self._frames
+        self._codes = self._frames = None
+        return [(row, frame) for row, frame in frames if row.slot is not None]
+
+    def _launch(self) -> list[tuple[RowT, Tensor]]:
+        """Run a step for all rows; return the rows with their frames."""
         count = len(self._decoding)
         if not count:
             return []
@@ -167,7 +195,8 @@ class Batch(Generic[RowT]):
             slot = len(self._decoding)
             hidden = self._step.prefill(part, slot, row.length)
             if row.length + len(part) == len(row.request.inputs):
-                self._step.start(slot, row.request, row.attempt, hidden)
+                drawn = row.uniforms or self._step.draw(row.request, row.attempt)
+                self._step.start(slot, row.request, drawn.result(), hidden)
                 row.slot = slot
                 self._decoding.append(self._waiting.popleft())
             row.length += len(part)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from backend.engine.kv_cache import unused_zeros
-from backend.engine.sampling import draw_uniforms
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +34,8 @@ class BatchState:
         codebook0: int64 `(slots,)`, the first code of the next frame.
         codes: int64 `(slots, code_groups)`, the last frame.
         seen: bool `(slots, vocabulary)`, the codes of codebook 0 so far.
-        uniforms: float32 `(slots, max_tokens, code_groups)`, the random numbers for every frame.
+        uniforms: float32 `(slots, max_tokens + 1, code_groups)`, the random numbers for every
+            frame, and for one that is computed before it is known that there is none.
         text: `(slots, max_tokens + 1, hidden)`, the trailing text and a padding token after it. A
             row has no frame for a token that comes later.
         text_lengths: int64 `(slots,)`, how many tokens of trailing text the row has.
@@ -46,27 +46,25 @@ class BatchState:
         self._code_groups = parts.code_groups
         self._text_pad = parts.text_pad[0]
         device, (width,) = self._text_pad.device, self._text_pad.shape
-        counts = torch.zeros(slots, dtype=torch.long, device=device)
-        self._counts = [counts.clone() for _ in range(4)]
+        self._counts = torch.zeros(4, slots, dtype=torch.long, device=device)
         self.lengths, self.frames, self.text_lengths, self.codebook0 = self._counts
-        self.codes = counts.unsqueeze(1).repeat(1, self._code_groups)
+        self.codes = torch.zeros(slots, self._code_groups, dtype=torch.long, device=device)
         self.hidden = torch.zeros(slots, width, dtype=self._text_pad.dtype, device=device)
         self.seen = torch.zeros(slots, parts.codec_head.vocabulary, dtype=torch.bool, device=device)
-        self.uniforms = torch.zeros(slots, max_tokens, self._code_groups, device=device)
+        self.uniforms = torch.zeros(slots, max_tokens + 1, self._code_groups, device=device)
         self.text = unused_zeros((slots, max_tokens + 1, width), self._text_pad.dtype, device)
 
-    def fill(self, slot: int, request: PreparedRequest, attempt: int, hidden: Tensor) -> None:
+    def fill(self, slot: int, request: PreparedRequest, uniforms: Tensor, hidden: Tensor) -> None:
         """Fill a slot with a row whose prefill is complete.
 
         Args:
             slot: The index of the slot.
             request: What the row says.
-            attempt: The number of the attempt, from 0.
+            uniforms: float32 `(request.max_tokens, code_groups)`, its random numbers.
             hidden: `(hidden,)`, the talker's state after the last position.
         """
         tokens = self._text_tokens(request)
-        uniforms = draw_uniforms(request.seed, attempt, (request.max_tokens, self._code_groups))
-        self.uniforms[slot, : request.max_tokens] = uniforms
+        self.uniforms[slot, : len(uniforms)].copy_(uniforms, non_blocking=True)
         self.text[slot, :tokens] = request.trailing_text[:tokens]
         self.text[slot, tokens] = self._text_pad
         self.text_lengths[slot] = tokens
@@ -77,12 +75,12 @@ class BatchState:
 
     def reset(self, start: int, end: int) -> None:
         """Set the counts of empty slots to 0. The slots are computed, but the results not used."""
-        for each in self._counts:
-            each[start:end] = 0
+        self._counts[:, start:end] = 0
 
     def copy(self, source: int, target: int, request: PreparedRequest) -> None:
         """Copy one slot, which holds a row that says `request`, over another."""
-        for each in (*self._counts, self.codes, self.hidden, self.seen):
+        self._counts[:, target] = self._counts[:, source]
+        for each in (self.codes, self.hidden, self.seen):
             each[target] = each[source]
         tokens = self._text_tokens(request) + 1
         self.text[target, :tokens] = self.text[source, :tokens]
@@ -111,7 +109,7 @@ class BatchState:
             each.copy_(value)
 
     def _changing(self) -> list[Tensor]:
-        return [*self._counts, self.codes, self.hidden, self.seen]
+        return [self._counts, self.codes, self.hidden, self.seen]
 
     def _text_tokens(self, request: PreparedRequest) -> int:
         return min(len(request.trailing_text), self.max_tokens)

@@ -168,7 +168,7 @@ class _Trial:
             codes = torch.zeros(0, step.code_groups, dtype=torch.long, device=like.device)
             request = PreparedRequest(noise, noise[:0], codes, 1, _TRIAL_FRAMES + 1, seed=slot)
             hidden = step.prefill(noise, slot, start=0)
-            step.start(slot, request, attempt=0, hidden=hidden)
+            step.start(slot, request, step.draw(request, attempt=0).result(), hidden)
             step.cache.use(slot, _TRIAL_POSITIONS + _TRIAL_FRAMES)
         self._start = step.state.saved()
 

@@ -144,19 +144,14 @@ class SpeechRow(Row):
         bonus = 0 if self.chunks else _FIRST_CHUNK_BONUS
         return len(self.frames) - self.next_chunk_frames() + bonus
 
-    def decoded(
-        self, frames: int, samples: NDArray[np.float32], *, is_valid: bool
-    ) -> Iterator[SpeechChunk]:
+    def decoded(self, frames: int, samples: NDArray[np.float32]) -> Iterator[SpeechChunk]:
         """Yield the chunk for the decoded samples of the first frames, and drop these frames.
 
         Of speech that is over, the end of the silence is left out. Sets `error` and yields nothing
-        if the codes or the samples are not valid.
+        if the samples are not valid.
         """
         del self.frames[:frames]
         self.chunks += 1
-        if not is_valid:
-            self.error = _codes_failed()
-            return
         try:
             yield self._chunk(self.output.push(self.ending.push(samples, frames)))
         except GenerationFailedError as error:
@@ -334,11 +329,12 @@ class GenerationLoop:
             return
         frames = min(len(row.frames) for row in rows)
         codes = torch.stack([torch.stack(row.frames[:frames]) for row in rows])
-        are_valid = (codes >= 0).flatten(1).all(dim=1).tolist()
         samples = self._codec.decode([self._codec_of(row) for row in rows], codes.clamp(min=0))
-        waveforms = samples.float().cpu().numpy()
-        for row, waveform, is_valid in zip(rows, waveforms, are_valid, strict=True):
-            yield from row.decoded(frames, waveform, is_valid=is_valid)
+        # Failed codes make samples that are not numbers. So one copy tells all, with one wait.
+        have_failed = (codes < 0).flatten(1).any(dim=1, keepdim=True)
+        waveforms = samples.float().masked_fill(have_failed, torch.nan).cpu().numpy()
+        for row, waveform in zip(rows, waveforms, strict=True):
+            yield from row.decoded(frames, waveform)
 
     def _codec_of(self, row: SpeechRow) -> CodecState:
         if row.codec is None:

@@ -28,9 +28,9 @@ def step_of(engine: Engine, *, rows: int = 4, positions: int = 1_024) -> DecodeS
     return DecodeStep(engine.parts, rows=rows, positions=positions, max_tokens=64)
 
 
-def batch_of(engine: Engine, *, rows: int = 4) -> Batch[Row]:
+def batch_of(engine: Engine, *, rows: int = 4, is_ahead: bool = False) -> Batch[Row]:
     """An empty batch of an engine, in memory of its own."""
-    return Batch(step_of(engine, rows=rows))
+    return Batch(step_of(engine, rows=rows), is_ahead=is_ahead)
 
 
 def different_requests(engine: Engine, names: Iterable[str]) -> dict[str, PreparedRequest]:

@@ -58,7 +58,8 @@ def test_a_long_prompt_is_read_in_parts_while_others_are_replayed(other_engine: 
     step = step_of(other_engine)
     sizes = [StepSize(rows, 1_024) for rows in (1, 2, 4)]
     recorder = Recorder(step)
-    said = decode(Batch(step, graphs=capture_steps(step, recorder, sizes)), requests, when)
+    graphs = capture_steps(step, recorder, sizes)
+    said = decode(Batch(step, graphs=graphs, is_ahead=True), requests, when)
     expected = decode(batch_of(other_engine), requests, when)
     assert all(torch.equal(said[name], expected[name]) for name in when)
     assert StepSize(4, 1_024) in recorder.replayed

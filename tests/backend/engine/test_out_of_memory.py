@@ -15,7 +15,7 @@ from backend.engine.codec import CodecDecoder
 from backend.engine.generation import RowOutput
 from backend.engine.talker import CodecHead, Talker
 from tests.backend.conftest import TRANSCRIPT, buzz, spoken
-from tests.backend.engine.speaking import speak
+from tests.backend.engine.speaking import Ahead, speak
 
 if TYPE_CHECKING:
     from backend.engine.engine import Engine
@@ -40,6 +40,7 @@ def expected(engine: Engine, requests: list[SpeechRequest]) -> list[Any]:
     return [spoken(each) for each in speak(engine, requests)]
 
 
+@pytest.mark.parametrize("is_ahead", [False, True])
 @pytest.mark.parametrize(
     ("owner", "method", "call"),
     [
@@ -61,7 +62,9 @@ def test_the_newer_half_ends_and_the_others_hear_all(
     owner: Any,
     method: str,
     call: int,
+    is_ahead: bool,
 ) -> None:
+    speaker = Ahead(engine) if is_ahead else engine
     original, calls = getattr(owner, method), []
 
     def failing(*args: Any) -> Any:
@@ -71,7 +74,7 @@ def test_the_newer_half_ends_and_the_others_hear_all(
         return original(*args)
 
     monkeypatch.setattr(owner, method, failing)
-    *older, last_but_one, last = speak(engine, requests)
+    *older, last_but_one, last = speak(speaker, requests)
     assert isinstance(last_but_one, BackendBusyError)
     assert isinstance(last, BackendBusyError)
     for row, speech in enumerate(older):
