@@ -109,6 +109,7 @@ class ModelInfoAnswer(TypedDict):
         dtype: What the model computes with.
         codec_dtype: What the codec computes with.
         memory_bytes: What the weights take.
+        rows: How many sentences it speaks at once; others wait.
         load_seconds: How long loading the model took.
         supported_languages: What it speaks.
         limits: What one call may ask for.
@@ -133,6 +134,7 @@ class ModelInfoAnswer(TypedDict):
     dtype: str
     codec_dtype: str
     memory_bytes: int
+    rows: int
     load_seconds: float
     supported_languages: list[str]
     limits: dict[str, float]

@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 
 _HOW_TO_DOWNLOAD = "Run: modal run deploy_backend.py::download_weights"
 
+_TRANSCRIBER_BYTES = 2_500_000_000
+"""What a transcriber takes of a GPU's memory: the weights of Whisper large-v3-turbo are 1.6 GB.
+Unmeasured."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
@@ -71,7 +75,7 @@ def open_service(
 
     Args:
         options: What to load, and under which rules.
-        on_breakdown: Called when the model keeps crashing: the process should be replaced.
+        on_breakdown: Called once when the process should be replaced, as in `SpeechService`.
 
     Raises `BackendUnavailableError` with a sentence for the operator, and ModuleNotFoundError if a
     package is not installed.
@@ -105,6 +109,8 @@ def open_service(
         )
     except BackendUnavailableError as error:
         raise BackendUnavailableError(f"{location}: {error}") from error
+    load_transcriber = _transcriber_loader(options, has_gpu=has_gpu)
+    is_transcriber_to_come = load_transcriber is not None and not options.load_transcriber_now
     engine = Engine(
         package_model,
         info,
@@ -112,11 +118,12 @@ def open_service(
         require_consent=options.require_consent,
         text_layout=options.text_layout,
         cuda_graphs=options.cuda_graphs,
+        reserved_bytes=_TRANSCRIBER_BYTES if is_transcriber_to_come else 0,
     )
     return SpeechService(
         engine,
         watermarker=watermarker,
-        transcriber=LazyTranscriber(_transcriber_loader(options, has_gpu=has_gpu)),
+        transcriber=LazyTranscriber(load_transcriber),
         fetch=fetch_audio,
         label=checkpoint.label,
         require_consent=options.require_consent,

@@ -1,90 +1,185 @@
-"""The batch's decode step, recorded once as a CUDA graph and replayed.
+"""The decode step of the usual sizes, captured as CUDA graphs before anybody speaks.
 
 A frame is some 2,000 small kernels. To launch them one by one from Python takes tens of
 milliseconds, most of the 80 ms that a frame may take. To replay a CUDA graph takes a few
-microseconds. A graph fixes addresses and sizes. So there is one for each number of rows and
-positions, both rounded up, and slots without a row are computed too.
+microseconds. A graph fixes addresses and sizes. So the memory of a step never moves, and there is a
+graph for each usual number of rows and positions. Other sizes are run on the next larger one, and
+slots without a row are computed too. No graph is captured while somebody listens.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backend.engine.kv_cache import POSITION_STEP
+from backend.engine.failures import is_context_lost
+from backend.engine.prompt_embeds import PreparedRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Iterable
 
     from torch import Tensor
 
-Recorder = Callable[[Callable[[], None]], Callable[[], object] | None]
-"""Records a step without changing the data that it works on. Returns a function that replays the
-step, or None if the step has to be run each time."""
+    from backend.engine.decode_step import DecodeStep
+
+Recorder = Callable[[Callable[[], None]], Callable[[], object]]
+"""Records a step without running it. Returns a function that replays the step."""
+
+USUAL_POSITIONS = (512, 768, 1_024, 1_536, 2_048)
+"""A reference clip of 15 s, a sentence and ten seconds of speech have some 400 positions."""
 
 _TOLERANCE = 0.02  # of the largest number in the states: a few rounding errors of bfloat16
+_TRIAL_POSITIONS = 10
+_TRIAL_FRAMES = 2  # the second reads what the first has cached
+_NAMED_FAILURES = 3
 
 log = logging.getLogger(__name__)
 
 
-def rounded_rows(rows: int) -> int:
-    """Round a number of rows up to a power of two."""
-    return 1 << (rows - 1).bit_length()
+@dataclass(frozen=True, slots=True, order=True)
+class StepSize:
+    """What a step is captured for.
 
-
-def rounded_positions(positions: int) -> int:
-    """Round a number of positions up to a multiple of `POSITION_STEP`."""
-    return -(-positions // POSITION_STEP) * POSITION_STEP
-
-
-class StepGraphs:
-    """The recorded steps of one batch, one for each size.
-
-    A step is recorded when its size is needed for the second time. The first time it is run
-    directly, because kernels and libraries have to be loaded before they can be recorded:
-    https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
-
-    Args:
-        recorder: Records the steps.
+    Attributes:
+        rows: The first rows of the batch.
+        positions: More than the length of the longest of them.
     """
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-        self._sizes: set[tuple[int, int]] = set()
-        self._replays: dict[tuple[int, int], Callable[[], object] | None] = {}
-        self._memory_version: Hashable = None
+    rows: int
+    positions: int
 
-    def run(
-        self, step: Callable[[int, int], None], rows: int, positions: int, memory_version: Hashable
-    ) -> None:
-        """Run a step, or replay it.
+    def __str__(self) -> str:
+        return f"{self.rows} by {self.positions}"
 
-        Args:
-            step: Takes the number of rows and positions; the same function each time. No reference
-                to it is kept, because that would keep its batch alive.
-            rows: From `rounded_rows`.
-            positions: From `rounded_positions`.
-            memory_version: Has to change whenever memory that the step uses is reallocated.
-        """
-        if memory_version != self._memory_version:
-            self._replays.clear()
-            self._memory_version = memory_version
-        size = rows, positions
-        if size not in self._sizes:
-            self._sizes.add(size)
-            step(*size)
-            return
-        if size not in self._replays:
-            self._replays[size] = self._recorder(partial(step, *size))
-        replay = self._replays[size]
-        if replay is None:
-            step(*size)
+
+def usual_sizes(rows: int, positions: int) -> list[StepSize]:
+    """List the sizes to capture: powers of two as rows, and the usual positions.
+
+    Args:
+        rows: The most rows, which are among the sizes.
+        positions: The most positions, likewise.
+    """
+    powers = [1 << exponent for exponent in range(rows.bit_length())]
+    return [
+        StepSize(few, length)
+        for few in [*(each for each in powers if each < rows), rows]
+        for length in [*(each for each in USUAL_POSITIONS if each < positions), positions]
+    ]
+
+
+@dataclass
+class StepGraphs:
+    """The captured steps of one `DecodeStep`.
+
+    Attributes:
+        recorder: What they were captured with. It owns the memory that they share.
+        replays: What replays the step of each size.
+        failures: Why each other size was not captured.
+        difference: The largest difference between states that were replayed and run, as a part of
+            the largest number in them.
+    """
+
+    recorder: Recorder
+    replays: dict[StepSize, Callable[[], object]] = field(default_factory=dict)
+    failures: dict[StepSize, str] = field(default_factory=dict)
+    difference: float = 0.0
+
+    def size_for(self, rows: int, end: int) -> StepSize | None:
+        """Return the smallest captured size with so many rows and positions; None without one."""
+        fitting = (each for each in self.replays if each.rows >= rows and each.positions >= end)
+        return min(fitting, default=None)
+
+    def replay(self, size: StepSize) -> None:
+        """Replay the step of a captured size."""
+        self.replays[size]()
+
+    def __str__(self) -> str:
+        count = len(self.replays) + len(self.failures)
+        told = f"{len(self.replays)} of {count} sizes captured"
+        if self.replays:
+            told += f", states differ by at most {self.difference:.2g}"
+        if self.failures:
+            named = [f"{size}: {why}" for size, why in sorted(self.failures.items())]
+            others = len(named) - _NAMED_FAILURES
+            named[_NAMED_FAILURES:] = [f"and {others} more"] if others > 0 else []
+            told += f"; not captured: {', '.join(named)}"
+        return told
+
+
+@torch.inference_mode()
+def capture_steps(step: DecodeStep, recorder: Recorder, sizes: Iterable[StepSize]) -> StepGraphs:
+    """Capture a step in some sizes, each after it was run. Takes some tenths of a second for each.
+
+    A size is left out if it cannot be captured, or if its replay gives other states.
+
+    Args:
+        step: The step, which no batch uses at the moment. All its rows are empty afterwards.
+        recorder: Captures it.
+        sizes: The sizes.
+
+    Raises what the step raises when it is run, and what ends this process' use of the GPU.
+    """
+    graphs = StepGraphs(recorder)
+    trial = _Trial(step)
+    # Large ones first, so that the small ones need no memory besides.
+    ordered = sorted(sizes, reverse=True)
+    for number, size in enumerate(ordered, start=1):
+        expected = trial.states(size, partial(step.run, size.rows, size.positions))
+        try:
+            replay = recorder(partial(step.run, size.rows, size.positions))
+            replayed = trial.states(size, replay)
+        except Exception as error:  # such a size is slower, but works
+            if is_context_lost(error):
+                raise
+            graphs.failures[size] = type(error).__name__
         else:
-            replay()
+            difference = float((replayed - expected).abs().max() / expected.abs().max())
+            if difference <= _TOLERANCE:  # which does not hold for NaN
+                graphs.replays[size] = replay
+                graphs.difference = max(graphs.difference, difference)
+            else:
+                graphs.failures[size] = f"states differ by {difference:.2g}"
+        if size in graphs.failures:
+            log.warning("the step of %s is not a graph: %s", size, graphs.failures[size])
+        if number == len(ordered) or ordered[number].rows != size.rows:
+            log.info("CUDA graphs: %d of %d sizes done", number, len(ordered))
+    step.clear()
+    return graphs
+
+
+class _Trial:
+    """Rows of noise in every slot of a step, to be decoded again and again.
+
+    Args:
+        step: The step.
+    """
+
+    def __init__(self, step: DecodeStep) -> None:
+        self._step = step
+        random = torch.Generator().manual_seed(0)
+        like = step.state.hidden
+        for slot in range(step.rows):
+            noise = torch.randn(_TRIAL_POSITIONS, like.shape[1], generator=random).to(like)
+            codes = torch.zeros(0, step.code_groups, dtype=torch.long, device=like.device)
+            request = PreparedRequest(noise, noise[:0], codes, 1, _TRIAL_FRAMES + 1, seed=slot)
+            hidden = step.prefill(noise, slot, start=0)
+            step.start(slot, request, step.draw(request, attempt=0).result(), hidden)
+            step.cache.use(slot, _TRIAL_POSITIONS + _TRIAL_FRAMES)
+        self._start = step.state.saved()
+
+    def states(self, size: StepSize, run: Callable[[], object]) -> Tensor:
+        """Decode a few frames from the start; return the first rows' states, as float32."""
+        self._step.state.restore(self._start)
+        states = []
+        for _ in range(_TRIAL_FRAMES):
+            run()
+            states.append(self._step.state.hidden[: size.rows].float())
+        return torch.cat(states)
 
 
 class CudaGraphRecorder:
@@ -94,51 +189,47 @@ class CudaGraphRecorder:
     """
 
     def __init__(self) -> None:
-        self._pool = torch.cuda.graph_pool_handle()
+        self._stream: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._pool: Any = None
+        self._kept: list[object] = []
 
     def __call__(self, step: Callable[[], None]) -> Callable[[], None]:
-        """Record a step. It must have been run before, so that its kernels are loaded."""
+        """Record a step. It must have been run before, so that its kernels are loaded.
+
+        Source: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
+        """
+        if self._pool is None:
+            self._open_pool()
+        try:
+            return self._record(step)
+        except BaseException:
+            # If a recording is broken off, torch's allocator goes on counting it as under way, and
+            # refuses the same pool for another: `CUDAGraph::capture_end` in torch 2.9.1.
+            self._pool = None
+            raise
+
+    def _open_pool(self) -> None:
+        """Begin a pool of memory, with a graph that stays in it.
+
+        Without a graph, the pool would end, but cuBLAS keeps its workspace there. The next
+        recording would then fail with "use_count > 0 INTERNAL ASSERT" (torch 2.9.1):
+        https://github.com/vllm-project/vllm/issues/28426. `torch._inductor.cudagraph_trees` keeps
+        such a graph too.
+        """
+        self._pool = torch.cuda.graph_pool_handle()
+        anything = torch.zeros(1, device=self._stream.device)
+        self._kept.append((anything, self._record(anything.zero_)))
+
+    def _record(self, step: Callable[[], object]) -> Callable[[], None]:
         graph = torch.cuda.CUDAGraph()
-        # By default, some GPU calls of other threads would make the recording fail:
+        # All graphs are recorded on one stream, because the allocator gives memory of a pool back
+        # only to the stream that it came from. By default, some GPU calls of other threads would
+        # make the recording fail:
         # https://docs.pytorch.org/docs/stable/generated/torch.cuda.graph.html
-        recording = torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local")
+        recording = torch.cuda.graph(
+            graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+        )
         # Recording switches to another stream, and does not switch back if it fails.
         with torch.cuda.stream(torch.cuda.current_stream()), recording:
             step()
         return graph.replay
-
-
-def checked_recorder(
-    recorder: Recorder, trial: Callable[[Recorder], Tensor]
-) -> tuple[Recorder | None, str]:
-    """Return a recorder if replayed steps give the same states as steps that are run.
-
-    Args:
-        recorder: The recorder to check.
-        trial: Decodes a few frames with a recorder, and returns the hidden states.
-
-    Returns:
-        The recorder, with a fallback: a step that cannot be recorded later is run instead. Or None:
-        then every step has to be run, which is slower. And the reason.
-    """
-    try:
-        expected = trial(lambda _step: None)  # nothing is recorded, so every step is run
-        replayed = trial(recorder)
-    except Exception as error:  # noqa: BLE001 - without graphs, speech is slower but works
-        return None, f"recording failed with {type(error).__name__}"
-    difference = (replayed - expected).abs().max() / expected.abs().max()
-    reason = f"replayed states differ by {difference:.2g}"
-    if not difference <= _TOLERANCE:  # which holds for NaN too
-        return None, reason
-    return _with_fallback(recorder), reason
-
-
-def _with_fallback(recorder: Recorder) -> Recorder:
-    def record(step: Callable[[], None]) -> Callable[[], object] | None:
-        try:
-            return recorder(step)
-        except Exception as error:  # noqa: BLE001 - as above
-            log.warning("a step was not recorded (%s), and is run instead", type(error).__name__)
-            return None
-
-    return record

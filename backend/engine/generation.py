@@ -5,6 +5,7 @@ Requests are added and removed between frames.
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, field
 from itertools import count
@@ -13,8 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from backend.contract import GenerationFailedError, SpeechError, SpeechRunsOnError
+from backend.contract import (
+    BackendBusyError,
+    GenerationFailedError,
+    SpeechError,
+    SpeechRunsOnError,
+)
 from backend.engine.batch import Row
+from backend.engine.failures import is_out_of_memory
 from backend.engine.interface import SpeechChunk
 from backend.engine.sampling import FAILED
 from backend.engine.speech_length import EndDetector
@@ -30,6 +37,8 @@ if TYPE_CHECKING:
     from backend.engine.codec import CodecDecoder, CodecState
     from backend.engine.prompt_embeds import PreparedRequest
     from backend.watermark.watermark import Watermarker
+
+log = logging.getLogger(__name__)
 
 FIRST_CHUNK_FRAMES = (4, 4, 8, 12)
 """How many frames a row's first chunks have. The first two are short, 0.32 s of speech each, so
@@ -96,7 +105,7 @@ class SpeechRow(Row):
         ending: Tells whether its text was said, and only near-silence follows.
         codec: The codec's state; None until its first chunk is decoded.
         frames: Generated frames that the codec has not decoded yet.
-        tokens: How many codes of codebook 0 were sampled.
+        generated: How many frames were generated.
         chunks: How many chunks were decoded.
         restarts: Whether its next chunk is the first of another attempt.
         error: The error that ends it, if there is one.
@@ -107,7 +116,7 @@ class SpeechRow(Row):
     ending: EndDetector
     codec: CodecState | None = None
     frames: list[Tensor] = field(default_factory=list)
-    tokens: int = 0
+    generated: int = 0
     chunks: int = 0
     restarts: bool = False
     error: SpeechError | None = None
@@ -135,23 +144,22 @@ class SpeechRow(Row):
         bonus = 0 if self.chunks else _FIRST_CHUNK_BONUS
         return len(self.frames) - self.next_chunk_frames() + bonus
 
-    def decoded(
-        self, frames: int, samples: NDArray[np.float32], *, is_valid: bool
-    ) -> Iterator[SpeechChunk]:
+    def decoded(self, frames: int, samples: NDArray[np.float32]) -> Iterator[SpeechChunk]:
         """Yield the chunk for the decoded samples of the first frames, and drop these frames.
 
         Of speech that is over, the end of the silence is left out. Sets `error` and yields nothing
-        if the codes or the samples are not valid.
+        if the samples are not valid.
         """
         del self.frames[:frames]
         self.chunks += 1
-        if not is_valid:
-            self.error = _codes_failed()
-            return
         try:
             yield self._chunk(self.output.push(self.ending.push(samples, frames)))
         except GenerationFailedError as error:
             self.error = error
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self.error = BackendBusyError()  # these samples are lost
 
     def last_chunk(self) -> SpeechChunk:
         """Return the last chunk of the row, with the rest of its speech or its error."""
@@ -228,15 +236,37 @@ class GenerationLoop:
         a request reaches its token limit, it is generated a second time, and the first chunk of
         that attempt has `restarts` set. If it reaches the limit again, it fails with
         `SpeechRunsOnError`. Exhaust the iterator before calling any other method.
+
+        If memory runs out, the newer half of the requests ends with `BackendBusyError`, and the
+        others go on with the next step. Raises whatever else the model raises, and what a single
+        request raises that finds no memory.
         """
+        try:
+            yield from self._step()
+        except Exception as error:
+            newest = sorted(self._rows)[math.ceil(self.rows / 2) :]
+            if not newest or not is_out_of_memory(error):
+                raise
+            # What the step has made is freed at the end of this block.
+        else:
+            return
+        torch.cuda.empty_cache()
+        log.warning("memory has run out: %d of %d sentences end", len(newest), self.rows)
+        for number in newest:
+            row = self._rows[number]
+            self.remove(number)
+            row.error = BackendBusyError()
+            yield row.last_chunk()
+
+    def _step(self) -> Iterator[SpeechChunk]:
+        """Take a step, each part of which can be repeated if it finds no memory."""
         ended, ran_on = [], []
         for row, code in self._batch.next_codes():
-            row.tokens += 1
             if code == FAILED:
                 row.error = _codes_failed()
             if code == self._batch.end_of_speech or row.error is not None:
                 ended.append(row)
-            elif row.tokens >= row.request.max_tokens:
+            elif row.generated + 1 >= row.request.max_tokens:
                 ran_on.append(row)
         for row in ended:
             yield from self._end(row)
@@ -244,6 +274,7 @@ class GenerationLoop:
             yield from self._retry(row)
         for row, frame in self._batch.decode_step():
             row.frames.append(frame)
+            row.generated += 1
         yield from self._decode(self._due_rows())
         for row in [each for each in self._rows.values() if each.ending.is_over]:
             self.remove(row.number)
@@ -271,9 +302,9 @@ class GenerationLoop:
         yield row.last_chunk()
 
     def _end(self, row: SpeechRow) -> Iterator[SpeechChunk]:
-        self.remove(row.number)
         if row.frames and row.error is None:
             yield from self._decode([row])
+        self.remove(row.number)
         yield row.last_chunk()
 
     def _due_rows(self) -> list[SpeechRow]:
@@ -299,10 +330,11 @@ class GenerationLoop:
         frames = min(len(row.frames) for row in rows)
         codes = torch.stack([torch.stack(row.frames[:frames]) for row in rows])
         samples = self._codec.decode([self._codec_of(row) for row in rows], codes.clamp(min=0))
-        are_valid = (codes >= 0).flatten(1).all(dim=1).tolist()
-        waveforms = samples.float().cpu().numpy()
-        for row, waveform, is_valid in zip(rows, waveforms, are_valid, strict=True):
-            yield from row.decoded(frames, waveform, is_valid=is_valid)
+        # Failed codes make samples that are not numbers. So one copy tells all, with one wait.
+        have_failed = (codes < 0).flatten(1).any(dim=1, keepdim=True)
+        waveforms = samples.float().masked_fill(have_failed, torch.nan).cpu().numpy()
+        for row, waveform in zip(rows, waveforms, strict=True):
+            yield from row.decoded(frames, waveform)
 
     def _codec_of(self, row: SpeechRow) -> CodecState:
         if row.codec is None:

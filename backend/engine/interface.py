@@ -44,8 +44,8 @@ class EngineInfo:
         languages: The subset of `backend.contract.LANGUAGES` it speaks.
         versions: Of the packages that run it.
         text_layout: Where prompts have their text.
-        cuda_graphs: Whether decode steps are recorded as CUDA graphs and replayed.
-        cuda_graphs_reason: Why, or why not.
+        cuda_graphs: Whether decode steps are captured as CUDA graphs and replayed.
+        cuda_graphs_reason: Which sizes are, or why none is.
     """
 
     model_id: str
@@ -117,7 +117,7 @@ class SpeechEngine(Protocol):
 
     Attributes:
         sample_rate: Of all audio, in Hz.
-        rows: How many requests should be spoken at once at the most.
+        rows: How many requests can be spoken at once.
     """
 
     sample_rate: int
@@ -132,4 +132,4 @@ class SpeechEngine(Protocol):
         """Make a voice prompt from a reference clip."""
 
     def open(self, rows: int) -> SpeechLoop:
-        """Return a loop that speaks so many requests at once."""
+        """Return a loop that speaks so many requests at once. The one before is of no use then."""

@@ -110,6 +110,7 @@ def load_model(  # noqa: PLR0913 - independent options
     cannot be loaded or cannot clone voices.
     """
     began = time.monotonic()
+    fix_attention_kernels()
     model_id = model_id or find_checkpoint(str(checkpoint)).model_id
     where = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
     number_format = _number_format(where, dtype)
@@ -140,6 +141,18 @@ def load_model(  # noqa: PLR0913 - independent options
         languages=_languages(model.model),
         versions={package: version(package) for package in _PACKAGES},
     )
+
+
+def fix_attention_kernels() -> None:
+    """Fix the order in which torch tries its attention kernels on a GPU, for the whole process.
+
+    That is FlashAttention where there is no mask, then memory-efficient attention, then plain
+    products. cuDNN's kernels are left out. They plan for each new length, which takes tens of
+    milliseconds, and every prompt has another length. torch puts them first on an H100 if cuDNN is
+    recent enough, so whether that happens would depend on the versions that are installed:
+    `aten/src/ATen/native/transformers/cuda/sdp_utils.cpp` in torch 2.11.
+    """
+    torch.backends.cuda.enable_cudnn_sdp(enabled=False)
 
 
 def _number_format(device: torch.device, dtype: str | None) -> NumberFormat:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backend.engine.kv_cache import KVCache
+from backend.engine.kv_cache import ROW_POSITIONS, CacheShape, KVCache
 from backend.engine.layers import Projection, RmsNorm, TransformerLayer, causal_mask, signed_sines
 from backend.engine.sampling import FAILED
 
@@ -29,8 +29,7 @@ class Talker:
         model: The package's `Qwen3TTSTalkerForConditionalGeneration`.
 
     Attributes:
-        reallocations: How often the tables of the rotary embedding have grown, which moves them in
-            memory.
+        cache_shape: What the keys and values of a row are.
 
     Raises ValueError if the talker has a sliding window. No published checkpoint has one.
     """
@@ -40,27 +39,23 @@ class Talker:
             raise ValueError("the talker's layers are expected to attend to all positions")
         self._layers = [TransformerLayer(layer) for layer in model.model.layers]
         self._norm = RmsNorm.of(model.model.norm)
-        self._rotary_embedding = model.model.rotary_emb
         self._like = torch.empty(0, dtype=model.dtype, device=model.device)
-        self._cosines = self._sines = self._like
-        self.reallocations = 0
-
-    def new_cache(self) -> KVCache:
-        """Return a KV cache with no memory allocated yet."""
         layer = self._layers[0]
-        return KVCache(len(self._layers), layer.key_heads, layer.head_dim, self._like)
-
-    def reserve(self, positions: int) -> None:
-        """Compute the tables of the rotary embedding for this many positions."""
-        if positions <= len(self._cosines):
-            return
+        self.cache_shape = CacheShape(
+            len(self._layers), layer.key_heads, layer.head_dim, self._like.dtype
+        )
         # A position has three coordinates (time, height, width). In speech all are the same, which
         # makes the package's multimodal rotary embedding a plain one.
-        coordinates = torch.arange(positions, device=self._like.device).expand(3, 1, -1)
-        cosines, sines = self._rotary_embedding(self._like, coordinates)
-        self._cosines = cosines[0, 0]
-        self._sines = signed_sines(sines[0, 0])
-        self.reallocations += 1
+        coordinates = torch.arange(ROW_POSITIONS, device=self._like.device).expand(3, 1, -1)
+        with torch.inference_mode():
+            cosines, sines = model.model.rotary_emb(self._like, coordinates)
+            self._cosines = cosines[0, 0]
+            self._sines = signed_sines(sines[0, 0])
+
+    def new_cache(self, rows: int, positions: int) -> KVCache:
+        """Allocate an empty KV cache; a row has at most `ROW_POSITIONS` positions."""
+        device = self._like.device
+        return KVCache(self.cache_shape, rows=rows, positions=positions, device=device)
 
     def prefill(self, inputs: Tensor, cache: KVCache, row: int, start: int) -> Tensor:
         """Run the layers over several new positions of one row.

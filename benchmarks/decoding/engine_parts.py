@@ -65,15 +65,16 @@ class EngineParts:
         self.code_groups: int = model.config.talker_config.num_code_groups
         self.codebook_size: int = model.speech_tokenizer.config.decoder_config.codebook_size
         self._codec = engine.codec
-        self._parts = engine.parts
-        self._recorder = engine.recorder
 
     @torch.inference_mode()
     def run_language(self, text: str, frames: int) -> LanguageRun:
         """Generate at most this many codec frames of a text, without decoding them."""
         laps = [time.perf_counter()]
         limit = frames + 1
-        batch = Batch[Row](self._parts, rows=1, max_tokens=limit, recorder=self._recorder)
+        step = self._engine.step
+        if step is None:
+            raise ValueError("the package's own loop does not decode rows")
+        batch = Batch[Row](step, rows=1, graphs=self._engine.graphs)
         batch.add(Row(replace(self._prepare(text), max_tokens=limit)))
         codes = batch.next_codes()
         while not codes:

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backend.contract import SpeechError
+from backend.contract import MAX_NEW_TOKENS, SpeechError
+from backend.engine.batch import Batch
+from backend.engine.decode_step import DecodeStep
+from backend.engine.generation import GenerationLoop, SpeechRow
 from backend.engine.interface import SpeechChunk
+from backend.engine.kv_cache import ROW_POSITIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -19,8 +23,26 @@ if TYPE_CHECKING:
     from backend.engine.engine import Engine
 
 
+class Ahead:
+    """An engine that launches its steps as on a GPU.
+
+    Args:
+        engine: What it speaks with.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._step = DecodeStep(
+            engine.parts, rows=8, positions=ROW_POSITIONS, max_tokens=MAX_NEW_TOKENS
+        )
+
+    def open(self, rows: int) -> GenerationLoop:
+        batch = Batch[SpeechRow](self._step, rows=rows, is_ahead=True)
+        return GenerationLoop(self._engine.prepare, batch, self._engine.codec, watermark=None)
+
+
 def stream(
-    engine: Engine,
+    engine: Engine | Ahead,
     requests: Sequence[SpeechRequest],
     *,
     is_cancelled: Callable[[int], bool] = lambda _row: False,
@@ -42,7 +64,7 @@ def stream(
 
 
 def speak(
-    engine: Engine, requests: Sequence[SpeechRequest]
+    engine: Engine | Ahead, requests: Sequence[SpeechRequest]
 ) -> list[NDArray[np.float32] | SpeechError]:
     """Speak requests together; return each one's whole speech, or its error."""
     pieces: list[list[NDArray[np.float32]]] = [[] for _ in requests]

@@ -25,7 +25,6 @@ from backend.contract import (
     VoicePromptModelMismatchError,
 )
 from backend.engine.codec import CodecDecoder
-from backend.engine.engine import MAX_ROWS, Engine
 from backend.engine.generation import RowOutput
 from backend.voice_prompt import read_voice_prompt, write_voice_prompt
 from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
@@ -35,6 +34,7 @@ from tests.support.miniature import CONTROL_TOKENS
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from backend.engine.engine import Engine
     from backend.engine.interface import SpeechChunk
 
 
@@ -166,8 +166,8 @@ def test_a_refused_request_does_not_stop_the_others(engine: Engine, prompt: Voic
 
 
 def test_too_many_rows_are_refused(engine: Engine, prompt: VoicePrompt) -> None:
-    with pytest.raises(ValueError, match="at most 64"):
-        speak(engine, [SpeechRequest(TEXT, prompt)] * (MAX_ROWS + 1))
+    with pytest.raises(ValueError, match=f"at most {engine.rows}"):
+        speak(engine, [SpeechRequest(TEXT, prompt)] * (engine.rows + 1))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

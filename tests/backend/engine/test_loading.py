@@ -7,7 +7,7 @@ import logging
 import shutil
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -40,6 +40,16 @@ def test_info_says_what_is_loaded_on_what(engine: Engine, checkpoint: Path) -> N
     assert 3e6 < info.memory_bytes < 10e6
     assert info.load_seconds > 0
     assert info.versions["qwen-tts"] == "0.1.1"
+
+
+def test_attention_kernels_that_plan_for_each_length_are_left_out(checkpoint: Path) -> None:
+    kernels: Any = torch.backends.cuda
+    kernels.enable_cudnn_sdp(enabled=True)
+    load(checkpoint)
+    assert not kernels.cudnn_sdp_enabled()
+    assert kernels.flash_sdp_enabled()
+    assert kernels.mem_efficient_sdp_enabled()
+    assert kernels.math_sdp_enabled()
 
 
 def test_loading_is_logged_in_one_line(checkpoint: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -99,20 +99,15 @@ def test_the_chunks_add_up_to_the_speech(
         assert_same(streamed[row], expected)
 
 
-def test_several_loops_may_be_stepped_in_turn(
+def test_a_new_loop_says_nothing_of_the_one_before_which_is_of_no_use_then(
     engine: Engine, requests: list[SpeechRequest], speeches: list[NDArray[np.float32]]
 ) -> None:
-    streams = {row: stream(engine, [request]) for row, request in enumerate(requests)}
-    said: dict[int, list[NDArray[np.float32]]] = defaultdict(list)
-    while streams:
-        for row, chunks in list(streams.items()):
-            chunk = next(chunks, None)
-            if chunk is None:
-                del streams[row]
-            else:
-                said[row].append(chunk.samples)
-    for row, expected in enumerate(speeches):
-        assert_same(np.concatenate(said[row]), expected)
+    older = stream(engine, requests[1:])
+    next(older)
+    (said,) = speak(engine, requests[:1])
+    assert_same(spoken(said), speeches[0])
+    with pytest.raises(RuntimeError, match="another batch"):
+        list(older)
 
 
 def test_the_same_seed_says_the_same_and_another_does_not(
