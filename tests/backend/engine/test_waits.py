@@ -82,8 +82,9 @@ def test_the_program_waits_once_in_a_frame_and_once_more_for_samples(
     loop = Ahead(endless_engine).open(rows)
     for seed in range(rows):
         loop.add(SpeechRequest("word " * 20, prompt, seed=seed))
-    while not list(loop.step()):
-        pass  # until all have begun
+    begun: set[int] = set()
+    while len(begun) < rows:
+        begun.update(chunk.row for chunk in loop.step())
     for _ in range(4):
         list(loop.step())
 
