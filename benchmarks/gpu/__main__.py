@@ -28,6 +28,7 @@ from benchmarks.gpu.faster_qwen3_tts import measure_other
 from benchmarks.gpu.machine import environment
 from benchmarks.gpu.models import RATE, Models, buzz
 from benchmarks.gpu.report import Report
+from benchmarks.gpu.setup import Setup
 from benchmarks.gpu.targets import TARGETS
 from benchmarks.gpu.timing import Clock
 from benchmarks.measuring import table
@@ -76,85 +77,69 @@ def _options() -> argparse.Namespace:
 
 
 def _measure(options: argparse.Namespace, report: Report, folder: Path) -> None:
-    is_small = options.rehearse
-    if not is_small and not torch.cuda.is_available():
-        raise SystemExit("there is no GPU; `--rehearse` does all steps in miniature on a CPU")
-    if is_small:
+    if options.rehearse:
         torch.set_num_threads(1)
-    device = torch.device("cpu" if is_small else "cuda:0")
-    clock, models = Clock(device), Models(folder, device, is_miniature=is_small)
-    report.step("environment", partial(environment, clock, report), is_needed=True)
-    rate = float(report.steps["environment"].get("read_rate", 1.0))
+    elif not torch.cuda.is_available():
+        raise SystemExit("there is no GPU; `--rehearse` does all steps in miniature on a CPU")
+    device = torch.device("cpu" if options.rehearse else "cuda:0")
+    setup = Setup(Models(folder, device, is_miniature=options.rehearse), Clock(device), report)
+    report.step("environment", partial(environment, setup), is_needed=True)
     marker: list[Watermarker] = []
 
     def watermark() -> dict[str, Any]:
         from backend.watermark.watermark import Watermarker  # noqa: PLC0415 - may be missing
 
         marker.append(Watermarker(str(device)))
-        return sound.watermark(marker[0], clock, report)
+        return sound.watermark(setup, marker[0])
 
     report.step("watermark", watermark, needs=15)
-    for number, name in enumerate(options.models):
-        _measure_model(
-            options, report, clock, models, name, rate, is_first=not number, marker=marker
-        )
+    for name in options.models:
+        _measure_model(options, setup, name, marker)
 
 
-def _measure_model(  # noqa: PLR0913 - what a run has
-    options: argparse.Namespace,
-    report: Report,
-    clock: Clock,
-    models: Models,
-    name: str,
-    rate: float,
-    *,
-    is_first: bool,
-    marker: list[Watermarker],
+def _measure_model(
+    options: argparse.Namespace, setup: Setup, name: str, marker: list[Watermarker]
 ) -> None:
-    def build() -> dict[str, Any]:
-        return {"gigabytes": models.build(name)}
+    """Measure a model: all of it for the first one, and for others what tells their speed."""
+    step, is_first = setup.report.step, name == options.models[0]
 
-    if not report.step(f"{name} build", build, needs=20, is_needed=True):
+    def build() -> dict[str, Any]:
+        return {"gigabytes": setup.models.build(name)}
+
+    if not step(f"{name} build", build, needs=20, is_needed=True):
         return
-    place = models.folder / name
     rows = (1, 2, 3) if options.rehearse else (1, 4, 16, 32, 64) if is_first else (1, 16, 32)
-    ours = (models, clock, report, name)
-    load = partial(speed.load, *ours, rate)
-    if report.step(f"{name} load", load, needs=20, is_needed=True):
-        report.step(f"{name} one row", partial(speed.one_row, *ours), needs=15)
-        report.step(f"{name} codec", partial(sound.codec, *ours), needs=8)
-        report.step(f"{name} rows", partial(speed.many_rows, *ours, rows), needs=15)
-        report.step(f"{name} long row", partial(speed.long_row, *ours))
-        first_sound = partial(latency.first_sound, models, report, name)
-        report.step(f"{name} first sound, not marked", partial(first_sound, None), needs=10)
+    rate = float(setup.report.steps["environment"].get("read_rate", 1.0))
+    if step(f"{name} load", partial(speed.load, setup, name, rate), needs=20, is_needed=True):
+        step(f"{name} one row", partial(speed.one_row, setup, name), needs=15)
+        step(f"{name} codec", partial(sound.codec, setup, name), needs=8)
+        step(f"{name} rows", partial(speed.many_rows, setup, name, rows), needs=15)
+        step(f"{name} long row", partial(speed.long_row, setup, name))
+        step(f"{name} profile", partial(speed.profiles, setup, name), needs=15)
+        step(f"{name} unmarked first sound", partial(latency.first_sound, setup, name, None))
         if marker:
-            report.step(f"{name} first sound", partial(first_sound, marker[0]), needs=10)
-        report.step(f"{name} profile", partial(speed.profiles, *ours), needs=15)
-        models.forget()
+            first_sound = partial(latency.first_sound, setup, name, marker[0])
+            step(f"{name} first sound", first_sound, needs=20)
+        setup.models.forget()
     if is_first:
         for dtype in ("float32", "bfloat16"):
-            work = partial(codes.greedy_codes, models, report, name, dtype)
-            report.step(f"{name} greedy codes {dtype}", work, needs=20)
-        report.step(
-            f"{name} state errors", partial(codes.state_errors, models, report, name), needs=15
-        )
-    report.step(
-        f"{name} faster-qwen3-tts",
-        partial(_measure_other, options, report, clock, place, name),
-        needs=40,
-    )
-    models.remove(name)
+            work = partial(codes.greedy_codes, setup, name, dtype)
+            step(f"{name} greedy codes {dtype}", work, needs=20)
+        step(f"{name} state errors", partial(codes.state_errors, setup, name), needs=15)
+    if options.other_path or not options.rehearse:
+        other = partial(_measure_other, options, setup, name)
+        step(f"{name} faster-qwen3-tts", other, needs=40)
+    setup.models.remove(name)
 
 
-def _measure_other(
-    options: argparse.Namespace, report: Report, clock: Clock, place: Path, name: str
-) -> dict[str, Any]:
+def _measure_other(options: argparse.Namespace, setup: Setup, name: str) -> dict[str, Any]:
+    place, report = setup.models.folder / name, setup.report
     with wave.open(str(place / "reference.wav"), "wb") as file:
         file.setparams((1, 2, RATE, 0, "NONE", ""))
         file.writeframes((buzz() * 32_767).astype("<i2").tobytes())
     found = measure_other(
         place,
-        str(clock.device),
+        str(setup.clock.device),
         8 if options.rehearse else 120,
         options.other_path,
         max(30.0, report.remaining() + 30),

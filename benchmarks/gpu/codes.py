@@ -18,18 +18,17 @@ if TYPE_CHECKING:
     from backend.contract import SpeechRequest
     from backend.engine.cuda_graphs import StepGraphs
     from backend.engine.engine import Engine
-    from benchmarks.gpu.models import Models
-    from benchmarks.gpu.report import Report
+    from benchmarks.gpu.setup import Setup
 
 _LAST_POSITIONS = 8
 
 
-def greedy_codes(models: Models, report: Report, name: str, dtype: str) -> dict[str, Any]:
+def greedy_codes(setup: Setup, name: str, dtype: str) -> dict[str, Any]:
     """Compare greedy codes: the package's, ours run step by step, and ours replayed."""
-    frames = 6 if models.is_miniature else 20
-    engine = models.greedy_engine(name, dtype)
+    frames = 6 if setup.models.is_miniature else 20
+    engine = setup.models.greedy_engine(name, dtype)
     package = TimedPackage(
-        str(models.folder / f"{name} greedy"),
+        str(setup.models.folder / f"{name} greedy"),
         device=engine.info().device,
         dtype=dtype,
         attention=engine.info().attention,
@@ -37,7 +36,8 @@ def greedy_codes(models: Models, report: Report, name: str, dtype: str) -> dict[
         transcript=TRANSCRIPT,
     )
     requests = [
-        models.request(engine, number, is_x_vector=bool(number % 2)) for number in range(len(TEXTS))
+        setup.models.request(engine, number, is_x_vector=bool(number % 2))
+        for number in range(len(TEXTS))
     ]
     theirs = [
         package.codes(text, language, frames, is_x_vector=bool(number % 2))
@@ -68,7 +68,7 @@ def greedy_codes(models: Models, report: Report, name: str, dtype: str) -> dict[
         ]
         found[f"{first} / {second}"] = differing
         is_equal = differing == [None] * len(differing)
-        report.line(
+        setup.report.line(
             f"{name} {dtype} greedy codes, {first} / {second}",
             "equal" if is_equal else f"the first frames that differ: {differing}",
         )
@@ -89,24 +89,24 @@ def first_difference(first: Tensor, second: Tensor) -> int | None:
     return None if len(first) == len(second) else frames
 
 
-def state_errors(models: Models, report: Report, name: str) -> dict[str, Any]:
+def state_errors(setup: Setup, name: str) -> dict[str, Any]:
     """Compare states in bfloat16 with float32's: ours, and the package's, for one prompt."""
-    rough = models.greedy_engine(name, "bfloat16")
-    inputs = rough.prepare(models.request(rough)).inputs
+    rough = setup.models.greedy_engine(name, "bfloat16")
+    inputs = rough.prepare(setup.models.request(rough)).inputs
     states = {
         "ours": _our_state(rough, inputs, 0),
         "ours, the last positions one by one": _our_state(rough, inputs, _LAST_POSITIONS),
         "the package's": _package_state(rough, inputs),
     }
     del rough
-    models.forget()
-    exact = models.greedy_engine(name, "float32")
+    setup.models.forget()
+    exact = setup.models.greedy_engine(name, "float32")
     expected = _package_state(exact, inputs)
     states["ours in float32"] = _our_state(exact, inputs, 0)
     errors = {
         whose: float((state - expected).norm() / expected.norm()) for whose, state in states.items()
     }
-    report.line(
+    setup.report.line(
         f"{name} errors of states in bfloat16",
         ", ".join(f"{whose} {error:.1e}" for whose, error in errors.items()),
     )

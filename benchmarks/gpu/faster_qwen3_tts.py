@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -34,12 +33,15 @@ def measure_other(
 
     Raises RuntimeError with what it said if it fails.
     """
-    environment = dict(os.environ)
-    if python_path:
-        environment["PYTHONPATH"] = os.pathsep.join([python_path, str(Path.cwd())])
+    # Its packages have the names of ours, so they have to be found first.
+    program = (
+        f"import sys, runpy; sys.path.insert(0, {python_path!r}); "
+        if python_path
+        else "import runpy; "
+    )
+    program += f"runpy.run_module({__name__!r}, run_name='__main__')"
     done = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-m", __name__, str(checkpoint), device, str(frames)],
-        env=environment,
+        [sys.executable, "-c", program, str(checkpoint), device, str(frames)],
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -16,27 +16,24 @@ if TYPE_CHECKING:
     from backend.engine.engine import Engine
     from backend.watermark.watermark import Watermarker
     from benchmarks.gpu.models import Models
-    from benchmarks.gpu.report import Report
+    from benchmarks.gpu.setup import Setup
 
 OTHERS = 16
 _REQUESTS = 8
 _LONG_TEXT = " ".join([TEXTS[0][1]] * 5)
 
 
-def first_sound(
-    models: Models, report: Report, name: str, watermark: Watermarker | None
-) -> dict[str, Any]:
+def first_sound(setup: Setup, name: str, watermark: Watermarker | None) -> dict[str, Any]:
     """Measure the time from a request to its first samples, through the scheduler.
 
     Args:
-        models: The checkpoints.
-        report: Gets a line.
+        setup: The run.
         name: The model's name.
         watermark: Marks the speech, which delays it; None if that is not installed.
     """
-    engine = models.engine(name, watermark)
-    others = min(2 if models.is_miniature else OTHERS, engine.rows - 1)
-    laps = asyncio.run(_measure(models, engine, others))
+    engine = setup.models.engine(name, watermark)
+    others = min(2 if setup.models.is_miniature else OTHERS, engine.rows - 1)
+    laps = asyncio.run(_measure(setup.models, engine, others))
     found = {
         "is_marked": watermark is not None,
         "others": others,
@@ -45,10 +42,11 @@ def first_sound(
         "beside_ms": laps["beside others"],
     }
     alone, beside = median(laps["alone"]), median(laps["beside others"])
-    report.figures[f"{name} first sound ms"] = alone
-    report.figures[f"{name} first sound beside {others} ms"] = beside
-    report.line(
-        f"{name} first sound{'' if watermark else ', not marked'}",
+    if watermark is not None:
+        setup.report.figures[f"{name} first sound ms"] = alone
+        setup.report.figures[f"{name} first sound beside {others} ms"] = beside
+    setup.report.line(
+        f"{name} {'' if watermark else 'unmarked '}first sound",
         f"{alone:.0f} ms ({max(laps['alone']):.0f} at most), {beside:.0f} while {others} speak "
         f"({max(laps['beside others']):.0f} at most); of a voice that was not heard before "
         f"{median(laps['new voice']):.0f}, the first of all {laps['new voice'][0]:.0f}",
@@ -63,12 +61,13 @@ async def _measure(models: Models, engine: Engine, others: int) -> dict[str, lis
         replace(same, text=_LONG_TEXT, caller=f"other {number}", seed=number)
         for number in range(others)
     ]
-    scheduler = Scheduler(engine, SchedulerLimits(waiting_per_caller=64))
+    scheduler = Scheduler(engine, SchedulerLimits(rows=engine.rows))
+    tasks: list[asyncio.Task[None]] = []
     try:
         laps = {"new voice": [await _until_sound(scheduler, each) for each in new]}
         laps["alone"] = [await _until_sound(scheduler, same) for _ in range(_REQUESTS)]
         begun = [asyncio.Event() for _ in beside]
-        tasks = [
+        tasks += [
             asyncio.create_task(_listen(scheduler, request, event))
             for request, event in zip(beside, begun, strict=True)
         ]
@@ -76,10 +75,10 @@ async def _measure(models: Models, engine: Engine, others: int) -> dict[str, lis
         laps["beside others"] = [await _until_sound(scheduler, same) for _ in range(_REQUESTS)]
         if any(task.done() for task in tasks):
             raise RuntimeError("the others did not speak for long enough")
+    finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    finally:
         await scheduler.close()
     return laps
 

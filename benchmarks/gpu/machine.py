@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,29 +11,25 @@ import torch
 from benchmarks.measuring import describe_machine
 
 if TYPE_CHECKING:
-    from benchmarks.gpu.report import Report
-    from benchmarks.gpu.timing import Clock
+    from benchmarks.gpu.setup import Setup
 
 _GPU_BYTES = 2**31
 _CPU_BYTES = 2**26
 
 
-def environment(clock: Clock, report: Report) -> dict[str, Any]:
+def environment(setup: Setup) -> dict[str, Any]:
     """Name the device, and measure how many gigabytes it reads in a second ("read_rate")."""
+    clock, report = setup.clock, setup.report
     found: dict[str, Any] = {
         "machine": describe_machine(),
         "torch": torch.__version__,
-        "transformers": version("transformers"),
-        "cudnn": torch.backends.cudnn.version(),
+        **{package: _version(package) for package in ("transformers", "qwen-tts")},
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
     }
     name = "CPU"
     if clock.is_gpu:
         name = torch.cuda.get_device_name(clock.device)
         found["gpu"] = _nvidia_smi() or name
-    try:
-        found["qwen-tts"] = version("qwen-tts")
-    except PackageNotFoundError:
-        found["qwen-tts"] = "unknown"
     size = _GPU_BYTES if clock.is_gpu else _CPU_BYTES
     source = torch.empty(size, dtype=torch.uint8, device=clock.device).random_(0, 255)
     target = torch.empty_like(source)
@@ -46,10 +42,17 @@ def environment(clock: Clock, report: Report) -> dict[str, Any]:
     return found
 
 
+def _version(package: str) -> str:
+    try:
+        return str(metadata.version(package))
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
 def _nvidia_smi() -> str:
     query = "name,driver_version,clocks.sm,clocks.mem,memory.total"
     try:
-        return subprocess.run(
+        return subprocess.run(  # noqa: S603 - its own program
             ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader"],  # noqa: S607
             capture_output=True,
             text=True,

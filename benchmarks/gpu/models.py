@@ -69,9 +69,10 @@ class Models:
 
     def build(self, name: str) -> float:
         """Write a checkpoint, and one that decodes greedily beside it; return its gigabytes."""
-        sizes = dict(PLANS["miniature" if self.is_miniature else "true-shape"].sizes or {})
+        sizes: dict[str, Any] = {"end_of_speech_scale": 0.0, "code_groups": 4}
         if not self.is_miniature:
             shape = PUBLISHED[name]
+            sizes = dict(PLANS["true-shape"].sizes or {})
             sizes |= {key: shape[key] for key in ("hidden_size", "intermediate_size")}
         place = self.folder / name
         before = torch.get_default_dtype()

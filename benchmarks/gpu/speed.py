@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from backend.engine.decode_step import DecodeStep
     from backend.engine.engine import Engine
     from benchmarks.gpu.models import Models
-    from benchmarks.gpu.report import Report
+    from benchmarks.gpu.setup import Setup
     from benchmarks.gpu.timing import Clock
 
 _WARM_FRAMES = 3
@@ -38,77 +38,75 @@ _SHORT_CHUNK_FRAMES = 28
 """A row's first chunks are short: 4, 4, 8 and 12 frames."""
 
 
-def load(models: Models, clock: Clock, report: Report, name: str, rate: float) -> dict[str, Any]:
+def load(setup: Setup, name: str, rate: float) -> dict[str, Any]:
     """Load a model as a container does: how long that takes, how much memory, which graphs.
 
     Args:
-        models: The checkpoints.
-        clock: Times it.
-        report: Gets a line.
+        setup: The run.
         name: The model's name.
         rate: How many gigabytes of memory the device reads in a second.
     """
-    free, began = clock.free_gigabytes(), time.perf_counter()
-    engine = models.engine(name)
+    free, began = setup.clock.free_gigabytes(), time.perf_counter()
+    engine = setup.models.engine(name)
     seconds = time.perf_counter() - began
     info = engine.info()
     size = _gigabytes_per_frame(engine)
-    report.figures[f"{name} limit ms"] = size / rate * 1_000
-    report.figures[f"{name} start seconds"] = seconds
-    report.line(
+    setup.report.figures[f"{name} limit ms"] = size / rate * 1_000
+    setup.report.figures[f"{name} start seconds"] = seconds
+    setup.report.line(
         f"{name} loaded",
         f"{seconds:.1f} s, of that {info.load_seconds:.1f} for weights; {info.dtype}, codec "
         f"{info.codec_dtype}, {info.attention}, room for {engine.rows} rows, "
-        f"{free - clock.free_gigabytes():.1f} GB; graphs: {info.cuda_graphs_reason}",
+        f"{free - setup.clock.free_gigabytes():.1f} GB; graphs: {info.cuda_graphs_reason}",
     )
-    report.line(
+    setup.report.line(
         f"{name} limit",
         f"a frame reads {size:.2f} GB of weights: at least {size / rate * 1_000:.2f} ms",
     )
-    if clock.is_gpu and engine.step and (engine.graphs is None or engine.graphs.failures):
-        report.line(f"{name} why a step cannot be captured", _why_not_captured(engine.step))
+    if setup.clock.is_gpu and engine.step and (engine.graphs is None or engine.graphs.failures):
+        setup.report.line(f"{name} why a step cannot be captured", _why_not_captured(engine.step))
     return {
         "seconds": seconds,
         "rows": engine.rows,
-        "took_gb": free - clock.free_gigabytes(),
+        "took_gb": free - setup.clock.free_gigabytes(),
         "graphs": info.cuda_graphs_reason,
         "gigabytes_per_frame": size,
     }
 
 
-def one_row(models: Models, clock: Clock, report: Report, name: str) -> dict[str, Any]:
+def one_row(setup: Setup, name: str) -> dict[str, Any]:
     """Compare one row with the plain package: its steps run, and replayed."""
-    engine = models.engine(name)
+    engine = setup.models.engine(name)
     info = engine.info()
-    frames = 6 if models.is_miniature else 40
+    frames = 6 if setup.models.is_miniature else 24
     package = TimedPackage(
-        str(models.folder / name),
+        str(setup.models.folder / name),
         device=info.device,
         dtype=info.dtype,
         attention=info.attention,
         reference=buzz(),
         transcript=TRANSCRIPT,
     )
-    runs = [package.run(TEXTS[0][1], frames) for _ in range(3)][1:]
+    runs = [package.run(TEXTS[0][1], frames) for _ in range(2)][1:]
     of_package = max(run.frames / run.language_seconds for run in runs)
     whole_package = max(run.frames / run.seconds for run in runs)
     del package
-    run = median(_frame_laps(models, clock, engine, 1, None, frames // 2))
-    laps = _frame_laps(models, clock, engine, 1, engine.graphs, 4 * frames)
+    run = median(_frame_laps(setup, engine, 1, None, frames // 2))
+    laps = _frame_laps(setup, engine, 1, engine.graphs, 6 * frames)
     replayed = median(laps)
-    limit = report.figures.get(f"{name} limit ms", 0.0)
-    report.figures[f"{name} package ms"] = 1_000 / of_package
-    report.figures[f"{name} frame ms"] = replayed
-    report.figures[f"{name} run frame ms"] = run
-    whole = _whole_request(models, engine)
-    report.line(
+    limit = setup.report.figures.get(f"{name} limit ms", 0.0)
+    setup.report.figures[f"{name} package ms"] = 1_000 / of_package
+    setup.report.figures[f"{name} frame ms"] = replayed
+    setup.report.figures[f"{name} run frame ms"] = run
+    whole = _whole_request(setup.models, engine)
+    setup.report.line(
         f"{name} one row",
         f"package {of_package:.1f} frames/s; ours run {1_000 / run:.1f}; replayed "
         f"{1_000 / replayed:.1f} ({replayed:.2f} ms, at most {max(laps):.2f}; "
         f"{FRAME_MILLISECONDS / replayed:.1f} times real time, "
         f"{limit / replayed:.0%} of the limit)",
     )
-    report.line(
+    setup.report.line(
         f"{name} one whole request, prompt and codec included",
         f"{whole:.1f} frames/s (package: {whole_package:.1f})",
     )
@@ -122,24 +120,22 @@ def one_row(models: Models, clock: Clock, report: Report, name: str) -> dict[str
     }
 
 
-def many_rows(
-    models: Models, clock: Clock, report: Report, name: str, sizes: Sequence[int]
-) -> dict[str, Any]:
+def many_rows(setup: Setup, name: str, sizes: Sequence[int]) -> dict[str, Any]:
     """Measure rows that speak together: the language model, with the codec, and products alone."""
-    engine = models.engine(name)
+    engine = setup.models.engine(name)
     found: dict[str, Any] = {}
     for rows in sizes:
         if rows > engine.rows:
-            report.line(f"{name} {rows:2d} rows", f"there is room for {engine.rows} only")
+            setup.report.line(f"{name} {rows:2d} rows", f"there is room for {engine.rows} only")
             continue
-        frames = 6 if models.is_miniature else 40
-        language = median(_frame_laps(models, clock, engine, rows, engine.graphs, frames))
-        pipeline = _with_codec(models, engine, rows, frames)
-        products = _products(engine, clock, rows)
+        frames = 6 if setup.models.is_miniature else 40
+        language = median(_frame_laps(setup, engine, rows, engine.graphs, frames))
+        pipeline = _with_codec(setup.models, engine, rows, frames)
+        products = _products(engine, setup.clock, rows)
         speech = rows * FRAME_MILLISECONDS / pipeline["mean_ms"]
         found[str(rows)] = {"language_ms": language, "products_ms": products, **pipeline}
-        report.figures[f"{name} {rows} rows, seconds of speech a second"] = speech
-        report.line(
+        setup.report.figures[f"{name} {rows} rows, seconds of speech a second"] = speech
+        setup.report.line(
             f"{name} {rows:2d} rows",
             f"{language:.2f} ms a frame (products alone {products:.2f}), with the codec "
             f"{pipeline['mean_ms']:.2f} on average, {pipeline['largest_ms']:.1f} at most: "
@@ -148,22 +144,22 @@ def many_rows(
     return found
 
 
-def long_row(models: Models, clock: Clock, report: Report, name: str) -> dict[str, Any]:
+def long_row(setup: Setup, name: str) -> dict[str, Any]:
     """Decode a row beyond a captured size: whether its time changes, and whether memory moves."""
-    engine = models.engine(name)
-    batch, (row,) = batch_of(engine, [models.request(engine)], engine.graphs, repeat_prompt=6)
+    engine = setup.models.engine(name)
+    batch, (row,) = batch_of(engine, [setup.models.request(engine)], engine.graphs, repeat_prompt=6)
     decode_until_all_speak(batch, 1)
     size = 512
     while row.length > size:
         size += 256
-    memory = clock.free_gigabytes()
+    memory = setup.clock.free_gigabytes()
     for _ in range(max(0, size - row.length - 16)):
         batch.decode_step()
         batch.next_codes()
-    laps = _laps(clock, batch, 32)
+    laps = _laps(setup.clock, batch, 32)
     before, after = median(laps[:12]), median(laps[-12:])
-    grown = memory - clock.free_gigabytes()
-    report.line(
+    grown = memory - setup.clock.free_gigabytes()
+    setup.report.line(
         f"{name} a row passes {size} positions",
         f"{before:.2f} ms a frame, then {after:.2f}, at most {max(laps):.2f}; "
         f"{grown:.2f} GB more memory",
@@ -171,17 +167,17 @@ def long_row(models: Models, clock: Clock, report: Report, name: str) -> dict[st
     return {"before_ms": before, "after_ms": after, "largest_ms": max(laps), "grown_gb": grown}
 
 
-def profiles(models: Models, clock: Clock, report: Report, name: str) -> dict[str, Any]:
+def profiles(setup: Setup, name: str) -> dict[str, Any]:
     """Look at the kernels of a frame: replayed with one row and with 16, and run with one."""
-    engine = models.engine(name)
+    engine = setup.models.engine(name)
     found: dict[str, Any] = {}
     ways: list[tuple[str, int, StepGraphs | None]] = [
         ("replayed, 1 row", 1, engine.graphs),
-        ("replayed, 16 rows", 2 if models.is_miniature else 16, engine.graphs),
+        ("replayed, 16 rows", 2 if setup.models.is_miniature else 16, engine.graphs),
         ("run, 1 row", 1, None),
     ]
     for way, rows, graphs in ways:
-        requests = [models.request(engine, number) for number in range(rows)]
+        requests = [setup.models.request(engine, number) for number in range(rows)]
         batch, _ = batch_of(engine, requests, graphs)
         decode_until_all_speak(batch, rows)
 
@@ -191,8 +187,8 @@ def profiles(models: Models, clock: Clock, report: Report, name: str) -> dict[st
 
         for _ in range(_WARM_FRAMES):
             frame()
-        each = found[way] = clock.kernels(frame)
-        report.line(
+        each = found[way] = setup.clock.kernels(frame)
+        setup.report.line(
             f"{name} kernels of a frame, {way}",
             f"{each['kernels']}: {each['busy_ms']:.2f} ms busy, {each['gaps_ms']:.2f} ms gaps, "
             f"{each['wall_ms']:.2f} ms by the clock",
@@ -216,22 +212,17 @@ def _gigabytes_per_frame(engine: Engine) -> float:
     return sum(part.bytes_per_frame for part in parts_of(talker)) / 1e9
 
 
-def _frame_laps(  # noqa: PLR0913 - independent options
-    models: Models,
-    clock: Clock,
-    engine: Engine,
-    rows: int,
-    graphs: StepGraphs | None,
-    frames: int,
+def _frame_laps(
+    setup: Setup, engine: Engine, rows: int, graphs: StepGraphs | None, frames: int
 ) -> list[float]:
     """The milliseconds of each frame of some rows, without the codec."""
-    requests = [models.request(engine, number) for number in range(rows)]
+    requests = [setup.models.request(engine, number) for number in range(rows)]
     batch, _ = batch_of(engine, requests, graphs)
     decode_until_all_speak(batch, rows)
     for _ in range(_WARM_FRAMES):
         batch.decode_step()
         batch.next_codes()
-    return _laps(clock, batch, max(4, frames))
+    return _laps(setup.clock, batch, max(4, frames))
 
 
 def _laps(clock: Clock, batch: Any, frames: int) -> list[float]:
