@@ -134,7 +134,7 @@ class CodecDecoder:
                 runs out, nothing has changed, unless there are more than `MOST_FRAMES` frames.
 
         Returns:
-            `(rows, samples)`, in [-1, 1]; not numbers for a row of which a frame has failed.
+            `(rows, samples)`, in [-1, 1]. If a frame of a row has failed, some are not numbers.
 
         Raises RuntimeError if a row has no slot any more.
         """

@@ -80,9 +80,11 @@ class Size(Protocol):
     """
 
     @property
-    def rows(self) -> int: ...
+    def rows(self) -> int:
+        """As above."""
 
-    def __lt__(self, other: Any, /) -> bool: ...
+    def __lt__(self, other: Any, /) -> bool:
+        """Return whether this size comes first."""
 
 
 SizeT = TypeVar("SizeT", bound=Size)

@@ -25,13 +25,14 @@ from backend.engine.codec_graphs import usual_calls
 from backend.engine.cuda_graphs import CudaGraphRecorder, capture_steps, usual_sizes
 from backend.engine.decode_step import DecodeStep
 from backend.engine.failures import is_context_lost
-from backend.engine.generation import GenerationLoop, SpeechRow
+from backend.engine.generation import GenerationLoop
 from backend.engine.kv_cache import ROW_POSITIONS
 from backend.engine.loading import ModelParts
 from backend.engine.package_loop import PackageLoop
 from backend.engine.prompt_embeds import PreparedRequest, PromptEmbedder
 from backend.engine.room import fitted, rows_with_room
 from backend.engine.speech_length import token_limit
+from backend.engine.speech_row import SpeechRow
 from backend.voice_prompt import PromptModel, read_voice_prompt, write_voice_prompt
 
 if TYPE_CHECKING:

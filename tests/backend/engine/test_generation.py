@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backend.contract import SpeechRequest
-    from backend.engine.generation import SpeechRow
+    from backend.engine.speech_row import SpeechRow
 
 CODE_GROUPS = 2
 END = 1

@@ -12,7 +12,7 @@ import torch
 from backend.contract import BackendBusyError, ConsentRecord, SpeechRequest
 from backend.engine.code_predictor import CodePredictor
 from backend.engine.codec import CodecDecoder
-from backend.engine.generation import RowOutput
+from backend.engine.speech_row import RowOutput
 from backend.engine.talker import CodecHead, Talker
 from tests.backend.conftest import TRANSCRIPT, buzz, spoken
 from tests.backend.engine.speaking import Ahead, speak
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 ROWS = 5
 
+FIRST_SEED = 5
+"""With these, all sentences last for longer than the frames in which memory runs out."""
+
 
 @pytest.fixture(scope="module")
 def requests(engine: Engine, consent: ConsentRecord) -> list[SpeechRequest]:
@@ -30,14 +33,18 @@ def requests(engine: Engine, consent: ConsentRecord) -> list[SpeechRequest]:
         for row in range(ROWS)
     ]
     return [
-        replace(SpeechRequest(f"Sentence {row}.", prompt, seed=row), max_new_tokens=400)
+        replace(
+            SpeechRequest(f"Sentence {row}.", prompt, seed=FIRST_SEED + row), max_new_tokens=400
+        )
         for row, prompt in enumerate(prompts)
     ]
 
 
 @pytest.fixture(scope="module")
 def expected(engine: Engine, requests: list[SpeechRequest]) -> list[Any]:
-    return [spoken(each) for each in speak(engine, requests)]
+    speech = [spoken(each) for each in speak(engine, requests)]
+    assert min(map(len, speech)) >= 12 * 1_920
+    return speech
 
 
 @pytest.mark.parametrize("is_ahead", [False, True])
