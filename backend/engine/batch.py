@@ -67,6 +67,7 @@ class Batch(Generic[RowT]):
     Attributes:
         capacity: The most rows at once.
         end_of_speech: The code of codebook 0 that ends a row.
+        is_ahead: Whether a step is launched before the codes of the last one are read.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Batch(Generic[RowT]):
         self.end_of_speech = step.end_of_speech
         self._step = step
         self._graphs = graphs
-        self._is_ahead = step.is_on_gpu if is_ahead is None else is_ahead
+        self.is_ahead = step.is_on_gpu if is_ahead is None else is_ahead
         self._codes: list[tuple[RowT, int]] | None = None  # of the frame that comes next
         self._frames: list[tuple[RowT, Tensor]] | None = None  # that was launched already
         self._waiting: deque[RowT] = deque()  # the first may be partly prefilled
@@ -130,7 +131,7 @@ class Batch(Generic[RowT]):
             self._prefill()
             rows = list(self._decoding)
             self._step.begin_reading(len(rows))
-            if self._is_ahead:
+            if self.is_ahead:
                 self._frames = self._launch()
             self._codes = list(zip(rows, self._step.finish_reading(), strict=True))
         return [(row, code) for row, code in self._codes if row.slot is not None]

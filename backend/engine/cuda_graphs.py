@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import torch
 
@@ -72,31 +72,85 @@ def usual_sizes(rows: int, positions: int) -> list[StepSize]:
     ]
 
 
+class Size(Protocol):
+    """What a step is captured for. Sizes can be sorted.
+
+    Attributes:
+        rows: How many rows.
+    """
+
+    @property
+    def rows(self) -> int:
+        """As above."""
+
+    def __lt__(self, other: Any, /) -> bool:
+        """Return whether this size comes first."""
+
+
+SizeT = TypeVar("SizeT", bound=Size)
+
+
 @dataclass
-class StepGraphs:
-    """The captured steps of one `DecodeStep`.
+class Graphs(Generic[SizeT]):
+    """The captured sizes of a step.
 
     Attributes:
         recorder: What they were captured with. It owns the memory that they share.
         replays: What replays the step of each size.
         failures: Why each other size was not captured.
-        difference: The largest difference between states that were replayed and run, as a part of
+        difference: The largest difference between results that were replayed and run, as a part of
             the largest number in them.
     """
 
     recorder: Recorder
-    replays: dict[StepSize, Callable[[], object]] = field(default_factory=dict)
-    failures: dict[StepSize, str] = field(default_factory=dict)
+    replays: dict[SizeT, Callable[[], object]] = field(default_factory=dict)
+    failures: dict[SizeT, str] = field(default_factory=dict)
     difference: float = 0.0
 
-    def size_for(self, rows: int, end: int) -> StepSize | None:
-        """Return the smallest captured size with so many rows and positions; None without one."""
-        fitting = (each for each in self.replays if each.rows >= rows and each.positions >= end)
-        return min(fitting, default=None)
-
-    def replay(self, size: StepSize) -> None:
+    def replay(self, size: SizeT) -> None:
         """Replay the step of a captured size."""
         self.replays[size]()
+
+    def capture(
+        self,
+        sizes: Iterable[SizeT],
+        step: Callable[[SizeT], Callable[[], None]],
+        results: Callable[[SizeT, Callable[[], object]], Tensor],
+    ) -> None:
+        """Capture a step in some sizes, each after it was run.
+
+        A size is left out if it cannot be captured, or if its replay has other results.
+
+        Args:
+            sizes: The sizes.
+            step: Returns the step of a size.
+            results: Does something from the start with the step of a size, which may be replayed;
+                returns the results, as float32.
+
+        Raises what the step raises when it is run, and what ends this process' use of the GPU.
+        """
+        # Large ones first, so that the small ones need no memory besides.
+        ordered = sorted(sizes, reverse=True)
+        for number, size in enumerate(ordered, start=1):
+            expected = results(size, step(size))
+            try:
+                replay = self.recorder(step(size))
+                replayed = results(size, replay)
+            except Exception as error:  # such a size is slower, but works
+                if is_context_lost(error):
+                    raise
+                self.failures[size] = type(error).__name__
+            else:
+                difference = float((replayed - expected).abs().max() / expected.abs().max())
+                if difference <= _TOLERANCE:  # which does not hold for NaN
+                    self.replays[size] = replay
+                    self.difference = max(self.difference, difference)
+                else:
+                    self.failures[size] = f"states differ by {difference:.2g}"
+            if size in self.failures:
+                log.warning("the step of %s is not a graph: %s", size, self.failures[size])
+            if number == len(ordered) or ordered[number].rows != size.rows:
+                log.info("CUDA graphs: %d of %d sizes done", number, len(ordered))
 
     def __str__(self) -> str:
         count = len(self.replays) + len(self.failures)
@@ -111,43 +165,30 @@ class StepGraphs:
         return told
 
 
+class StepGraphs(Graphs[StepSize]):
+    """The captured sizes of one `DecodeStep`."""
+
+    def size_for(self, rows: int, end: int) -> StepSize | None:
+        """Return the smallest captured size with so many rows and positions; None without one."""
+        fitting = (each for each in self.replays if each.rows >= rows and each.positions >= end)
+        return min(fitting, default=None)
+
+
 @torch.inference_mode()
 def capture_steps(step: DecodeStep, recorder: Recorder, sizes: Iterable[StepSize]) -> StepGraphs:
-    """Capture a step in some sizes, each after it was run. Takes some tenths of a second for each.
-
-    A size is left out if it cannot be captured, or if its replay gives other states.
+    """Capture a decode step in some sizes. Takes some tenths of a second for each.
 
     Args:
         step: The step, which no batch uses at the moment. All its rows are empty afterwards.
         recorder: Captures it.
         sizes: The sizes.
 
-    Raises what the step raises when it is run, and what ends this process' use of the GPU.
+    Raises what `Graphs.capture` raises.
     """
     graphs = StepGraphs(recorder)
-    trial = _Trial(step)
-    # Large ones first, so that the small ones need no memory besides.
-    ordered = sorted(sizes, reverse=True)
-    for number, size in enumerate(ordered, start=1):
-        expected = trial.states(size, partial(step.run, size.rows, size.positions))
-        try:
-            replay = recorder(partial(step.run, size.rows, size.positions))
-            replayed = trial.states(size, replay)
-        except Exception as error:  # such a size is slower, but works
-            if is_context_lost(error):
-                raise
-            graphs.failures[size] = type(error).__name__
-        else:
-            difference = float((replayed - expected).abs().max() / expected.abs().max())
-            if difference <= _TOLERANCE:  # which does not hold for NaN
-                graphs.replays[size] = replay
-                graphs.difference = max(graphs.difference, difference)
-            else:
-                graphs.failures[size] = f"states differ by {difference:.2g}"
-        if size in graphs.failures:
-            log.warning("the step of %s is not a graph: %s", size, graphs.failures[size])
-        if number == len(ordered) or ordered[number].rows != size.rows:
-            log.info("CUDA graphs: %d of %d sizes done", number, len(ordered))
+    graphs.capture(
+        sizes, lambda size: partial(step.run, size.rows, size.positions), _Trial(step).states
+    )
     step.clear()
     return graphs
 

@@ -18,18 +18,21 @@ from backend.contract import (
     check_request,
 )
 from backend.engine.batch import Batch
+from backend.engine.chunk_plan import plan_for
 from backend.engine.clone import clone_voice
 from backend.engine.codec import CodecDecoder
+from backend.engine.codec_graphs import usual_calls
 from backend.engine.cuda_graphs import CudaGraphRecorder, capture_steps, usual_sizes
 from backend.engine.decode_step import DecodeStep
 from backend.engine.failures import is_context_lost
-from backend.engine.generation import GenerationLoop, SpeechRow
+from backend.engine.generation import GenerationLoop
 from backend.engine.kv_cache import ROW_POSITIONS
 from backend.engine.loading import ModelParts
 from backend.engine.package_loop import PackageLoop
 from backend.engine.prompt_embeds import PreparedRequest, PromptEmbedder
 from backend.engine.room import fitted, rows_with_room
 from backend.engine.speech_length import token_limit
+from backend.engine.speech_row import SpeechRow
 from backend.voice_prompt import PromptModel, read_voice_prompt, write_voice_prompt
 
 if TYPE_CHECKING:
@@ -104,10 +107,12 @@ class Engine:
         )
         self._watermark = watermark
         self._is_plain = info.loop == "reference"
-        self.codec = CodecDecoder(self.package_model.model.speech_tokenizer.model.decoder)
         self.parts = ModelParts.of(package_model, self.embedder.text_pad)
         device = self.parts.text_pad.device
+        self._plan = plan_for(device)
         self.rows = rows_with_room(self.parts.talker.cache_shape, device, reserved_bytes)
+        decoder = self.package_model.model.speech_tokenizer.model.decoder
+        self.codec = CodecDecoder(decoder, self.rows)
         self.step: DecodeStep | None = None
         self.graphs: StepGraphs | None = None
         reason = "the reference loop has none"
@@ -115,7 +120,7 @@ class Engine:
             self.step = DecodeStep(
                 self.parts, rows=self.rows, positions=ROW_POSITIONS, max_tokens=MAX_NEW_TOKENS
             )
-            self.graphs, reason = _capture(self.step, device, is_wanted=cuda_graphs)
+            self.graphs, reason = self._capture(self.step, device, is_wanted=cuda_graphs)
         self._info = replace(
             info,
             text_layout=text_layout,
@@ -167,7 +172,19 @@ class Engine:
             layout = self._info.text_layout
             return PackageLoop(prepare, self.package_model, layout, rows, self._watermark)
         batch = Batch[SpeechRow](self.step, rows=rows, graphs=self.graphs)
-        return GenerationLoop(self.prepare, batch, self.codec, self._watermark)
+        return GenerationLoop(self.prepare, batch, self.codec, self._watermark, self._plan)
+
+    def _capture(
+        self, step: DecodeStep, device: torch.device, *, is_wanted: bool
+    ) -> tuple[StepGraphs | None, str]:
+        """Capture the usual sizes of steps and of the codec's calls; say which, or why not."""
+        if not is_wanted:
+            return None, "switched off"
+        if device.type != "cuda":
+            return None, "there is no GPU"
+        graphs, reason = _capture_steps(step)
+        calls = usual_calls(self._plan, self.rows)
+        return graphs, f"{reason}; codec: {self.codec.capture(CudaGraphRecorder(), calls)}"
 
     def _checked_transcript(self, transcript: str | None) -> str | None:
         """Refuse now what would make every later request with the voice fail."""
@@ -201,14 +218,8 @@ class Engine:
         return read_voice_prompt(request.prompt.data, self.prompt_model)
 
 
-def _capture(
-    step: DecodeStep, device: torch.device, *, is_wanted: bool
-) -> tuple[StepGraphs | None, str]:
-    """Capture a step's usual sizes, if that works on this device; say which, or why not."""
-    if not is_wanted:
-        return None, "switched off"
-    if device.type != "cuda":
-        return None, "there is no GPU"
+def _capture_steps(step: DecodeStep) -> tuple[StepGraphs | None, str]:
+    """Capture a step's usual sizes, if that works; say which, or why not."""
     try:
         graphs = capture_steps(step, CudaGraphRecorder(), usual_sizes(step.rows, step.positions))
     except Exception as error:  # without graphs, speech is slower but works

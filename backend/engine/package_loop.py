@@ -14,8 +14,8 @@ import torch
 from qwen_tts import VoiceClonePromptItem
 
 from backend.contract import GenerationFailedError, SpeechRunsOnError
-from backend.engine.generation import RowOutput
 from backend.engine.interface import SpeechChunk
+from backend.engine.speech_row import RowOutput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

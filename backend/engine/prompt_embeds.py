@@ -46,7 +46,7 @@ class PreparedRequest:
             last one, `PromptEmbedder.text_pad` is added. With the text before the speech, there are
             none.
         reference_codes: int64 `(frames, code_groups)`, which the codec decodes before the speech;
-            no frames in x-vector mode.
+            no frames in x-vector mode. They are in the program's memory.
         text_tokens: How many tokens the text has.
         max_tokens: The most tokens of codebook 0, the end of speech included.
         seed: For the random numbers; None takes them from the system.
@@ -123,11 +123,11 @@ class PromptEmbedder:
         codec_head = torch.cat([tags, speaker.unsqueeze(0), pad])
         text_head = torch.cat([self.text_pad.expand(len(codec_head) - 1, -1), self._text_begin])
         if voice.codes is None or voice.transcript is None:  # x-vector mode
-            codes = torch.zeros(0, config.num_code_groups, dtype=torch.long, device=device)
+            codes = torch.zeros(0, config.num_code_groups, dtype=torch.long)
             frames = begin
         else:
-            codes = torch.tensor(voice.codes).to(device, torch.long)
-            frames = torch.cat([begin, self._embed_frames(codes)])
+            codes = torch.tensor(voice.codes, dtype=torch.long)
+            frames = torch.cat([begin, self._embed_frames(codes.to(device))])
             spoken = [*self.tokenize(voice.transcript), *tokens]
         text = torch.cat([self._embed_text(spoken), self._text_end])
         if self._layout == "before":

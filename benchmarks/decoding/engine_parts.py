@@ -99,10 +99,11 @@ class EngineParts:
 
     def decode_in_pieces(self, pieces: Sequence[torch.Tensor]) -> None:
         """Decode speech that follows no reference, each piece int64 `(1, frames, code_groups)`."""
-        no_reference = torch.zeros(0, self.code_groups, dtype=torch.long, device=self.talker.device)
-        state = self._codec.open(no_reference)
+        row = self._codec.open(torch.zeros(0, self.code_groups, dtype=torch.long))
         for piece in pieces:
-            self._codec.decode([state], piece).cpu()
+            samples = self._codec.begin_reading(self._codec.decode([row], piece))
+            samples.wait()
+        self._codec.close(row)
 
     def random_codes(self, frames: int) -> torch.Tensor:
         """Random codec frames: int64 `(1, frames, code_groups)`."""
@@ -112,7 +113,8 @@ class EngineParts:
 
     def decode_reference(self, text: str, shift: int) -> None:
         """Decode the voice's reference, with its frames shifted so that it is not cached."""
-        self._codec.open(self._prepare(text).reference_codes.roll(shift, 0))
+        row = self._codec.open(self._prepare(text).reference_codes.roll(shift, 0))
+        self._codec.close(row)
 
     def _prepare(self, text: str) -> PreparedRequest:
         request = SpeechRequest(text, self._prompt, seed=SEED)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backend.engine.generation import FIRST_CHUNK_FRAMES
+from backend.engine.chunk_plan import GPU_PLAN
 from benchmarks.gpu.models import FRAME_MILLISECONDS, SAMPLES_A_FRAME, buzz
 
 if TYPE_CHECKING:
     from backend.watermark.watermark import Watermarker
     from benchmarks.gpu.setup import Setup
 
-_SIZES = ((1, FIRST_CHUNK_FRAMES[0]), (1, 8), (1, 20), (2, 20), (8, 4), (8, 20), (16, 4))
+_FIRST, _LATER = GPU_PLAN.first_chunks[0], GPU_PLAN.later_chunks
+_SIZES = tuple((rows, frames) for rows in (1, 4, 16) for frames in (_FIRST, _LATER))
 
 
 def codec(setup: Setup, name: str) -> dict[str, Any]:
@@ -22,21 +24,26 @@ def codec(setup: Setup, name: str) -> dict[str, Any]:
     engine = setup.models.engine(name)
     config = engine.package_model.model.speech_tokenizer.config.decoder_config
     groups = engine.parts.code_groups
-    nothing = torch.zeros(0, groups, dtype=torch.long, device=setup.models.device)
+    nothing = torch.zeros(0, groups, dtype=torch.long)
     found: dict[str, Any] = {}
-    for rows, frames in _SIZES:
-        states = [engine.codec.open(nothing) for _ in range(rows)]
-        codes = torch.randint(
-            config.codebook_size, (rows, frames, groups), device=setup.models.device
-        )
+    engine.codec.clear()
+    rows = [engine.codec.open(nothing) for _ in range(max(count for count, _ in _SIZES))]
+    codes = torch.randint(
+        config.codebook_size, (len(rows), _LATER, groups), device=setup.models.device
+    )
 
-        def work(states: Any = states, codes: Any = codes) -> None:
-            engine.codec.decode(states, codes).float().cpu()
+    def decode(count: int, frames: int) -> None:
+        samples = engine.codec.decode(rows[:count], codes[:count, :frames])
+        reading = engine.codec.begin_reading(samples)
+        reading.wait()
+        reading.read()
 
-        found[f"{rows} x {frames}"] = setup.clock.milliseconds(
-            work, 3 if setup.models.is_miniature else 10
+    repeats = 3 if setup.models.is_miniature else 20
+    for count, frames in _SIZES:
+        found[f"{count} x {frames}"] = setup.clock.milliseconds(
+            partial(decode, count, frames), repeats
         )
-    later = found["1 x 20"] / 20
+    later = found[f"1 x {_LATER}"] / _LATER
     frame = setup.report.figures.get(f"{name} frame ms")
     share = "" if frame is None else f"; {later / (later + frame):.0%} of a frame, one row"
     if frame is not None:
@@ -45,20 +52,21 @@ def codec(setup: Setup, name: str) -> dict[str, Any]:
         f"{name} codec, rows x frames",
         ", ".join(f"{size}: {taken:.1f} ms" for size, taken in found.items()) + share,
     )
-    one, first = engine.codec.open(nothing), codes[:1, : FIRST_CHUNK_FRAMES[0]]
-    found["kernels"] = setup.clock.kernels(lambda: engine.codec.decode([one], first))
+    found["kernels"] = setup.clock.kernels(partial(decode, 1, _FIRST))
     setup.report.line(
-        f"{name} kernels of a codec's call, 1 x {first.shape[1]}",
+        f"{name} kernels of a codec's call, 1 x {_FIRST}",
         f"{found['kernels']['kernels']}: {found['kernels']['busy_ms']:.2f} ms busy, "
         f"{found['kernels']['wall_ms']:.2f} ms by the clock",
     )
+    for row in rows:
+        engine.codec.close(row)
     return found
 
 
 def watermark(setup: Setup, marker: Watermarker) -> dict[str, Any]:
     """Measure how long a chunk takes to be marked."""
     found = {}
-    for frames in (FIRST_CHUNK_FRAMES[0], 20):
+    for frames in (_FIRST, _LATER):
         chunk = buzz(seconds=2.0)[: frames * SAMPLES_A_FRAME]
         stream = marker.stream()
         found[f"{frames} frames"] = setup.clock.milliseconds(lambda: stream.push(chunk))  # noqa: B023

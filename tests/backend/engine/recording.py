@@ -1,26 +1,31 @@
-"""A recorder of decode steps without a GPU: it traces every operation, and replays the trace."""
+"""A recorder of steps without a GPU: it traces every operation, and replays the trace."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from backend.engine.cuda_graphs import StepSize
+from backend.engine.codec_step import CodecStep
+from backend.engine.cuda_graphs import Size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     import torch
+    from torch.fx import GraphModule
 
     from backend.engine.decode_step import DecodeStep
 
+SizeT = TypeVar("SizeT", bound=Size)
 
-class Recorder:
+
+class Recorder(Generic[SizeT]):
     """Traces steps, and refuses what would not work on a GPU.
 
     Args:
         step: The step whose sizes are captured.
+        size: Makes a size of what the step is run with.
         fails_at: The sizes that cannot be captured.
         distorts: The sizes whose replay forgets what it has cached.
 
@@ -28,19 +33,24 @@ class Recorder:
         run: The sizes that were run directly, in order.
         captured: The sizes that were captured, in order.
         replayed: The sizes that were replayed, in order.
+        operations: How many operations each captured size has, those that only view memory left
+            out.
     """
 
     def __init__(
         self,
-        step: DecodeStep,
+        step: DecodeStep | CodecStep,
+        size: Callable[[int, int], SizeT],
         *,
-        fails_at: Collection[StepSize] = (),
-        distorts: Collection[StepSize] = (),
+        fails_at: Collection[SizeT] = (),
+        distorts: Collection[SizeT] = (),
         error: Exception | None = None,
     ) -> None:
-        self.run: list[StepSize] = []
-        self.captured: list[StepSize] = []
-        self.replayed: list[StepSize] = []
+        self.run: list[SizeT] = []
+        self.captured: list[SizeT] = []
+        self.replayed: list[SizeT] = []
+        self.operations: dict[SizeT, int] = {}
+        self._size = size
         self._fails_at = fails_at
         self._distorts = distorts
         self._error = error or RuntimeError("operation not permitted when stream is capturing")
@@ -51,29 +61,30 @@ class Recorder:
         step.run = self._noted  # type: ignore[method-assign]
 
     def __call__(self, step: Any) -> Callable[[], None]:
-        size = StepSize(*step.args)
+        size = self._size(*step.args)
         assert size in self.run, "its kernels were not loaded before"
         self._check_places()
         if size in self._fails_at:
             raise self._error
         kept = [each.clone() for each in self._memory]
-        program = make_fx(lambda: self._run(size.rows, size.positions))()
+        program = make_fx(lambda: self._run(*step.args))()
         for each, value in zip(self._memory, kept, strict=True):  # it is captured, not run
             each.copy_(value)
         self.captured.append(size)
+        self.operations[size] = _operations_of(program)
 
         def replay() -> None:
             self._check_places()
             self.replayed.append(size)
             program()
             if size in self._distorts:
-                for each in self._memory[: 2 * _layers(self._step)]:
+                for each in _kept_by(self._step):
                     each.zero_()
 
         return replay
 
     def _noted(self, rows: int, end: int) -> None:
-        self.run.append(StepSize(rows, end))
+        self.run.append(self._size(rows, end))
         self._run(rows, end)
 
     def _check_places(self) -> None:
@@ -81,14 +92,25 @@ class Recorder:
         assert places == self._places, "memory has moved"
 
 
-def _memory_of(step: DecodeStep) -> list[torch.Tensor]:
-    """The keys and values of each layer, and what each row has besides."""
+def _memory_of(step: DecodeStep | CodecStep) -> list[torch.Tensor]:
+    """All that a step works on."""
+    if isinstance(step, CodecStep):
+        samples = step.samples(step.rows, 1)
+        return [*_kept_by(step), step.frames, step.slots, step.codes, samples]
     state = step.state
-    views = step.cache.decode_views(state.lengths, end=1)
-    cached = [each for view in views for each in (view.keys, view.values)]
     counts = [state.lengths, state.frames, state.text_lengths, state.codebook0]
-    return [*cached, *counts, state.codes, state.hidden, state.seen, state.uniforms, state.text]
+    others = [state.codes, state.hidden, state.seen, state.uniforms, state.text]
+    return [*_kept_by(step), *counts, *others]
 
 
-def _layers(step: DecodeStep) -> int:
-    return len(step.cache.decode_views(step.state.lengths, end=1))
+def _kept_by(step: DecodeStep | CodecStep) -> list[torch.Tensor]:
+    """What a step keeps of the frames before: of a talker, the keys and values of each layer."""
+    if isinstance(step, CodecStep):
+        return [step.states]
+    views = step.cache.decode_views(step.state.lengths, end=1)
+    return [each for view in views for each in (view.keys, view.values)]
+
+
+def _operations_of(program: GraphModule) -> int:
+    calls = [node.target for node in program.graph.nodes if node.op == "call_function"]
+    return sum(not getattr(each, "is_view", False) for each in calls)

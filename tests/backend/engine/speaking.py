@@ -10,9 +10,10 @@ import numpy as np
 from backend.contract import MAX_NEW_TOKENS, SpeechError
 from backend.engine.batch import Batch
 from backend.engine.decode_step import DecodeStep
-from backend.engine.generation import GenerationLoop, SpeechRow
+from backend.engine.generation import GenerationLoop
 from backend.engine.interface import SpeechChunk
 from backend.engine.kv_cache import ROW_POSITIONS
+from backend.engine.speech_row import SpeechRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

@@ -35,7 +35,7 @@ SIZES = [StepSize(rows, 512) for rows in (1, 2, 4)]
 def test_replayed_steps_give_the_same_codes_as_steps_that_are_run(other_engine: Engine) -> None:
     requests = different_requests(other_engine, WHEN)
     step = step_of(other_engine)
-    recorder = Recorder(step)
+    recorder = Recorder(step, StepSize)
     graphs = capture_steps(step, recorder, SIZES)
     run_before = list(recorder.run)
     said = decode(Batch(step, graphs=graphs), requests, WHEN)
@@ -57,7 +57,7 @@ def test_a_long_prompt_is_read_in_parts_while_others_are_replayed(other_engine: 
     when = {"first": range(16), "second": range(12), "third": range(5), "long": range(2, 16)}
     step = step_of(other_engine)
     sizes = [StepSize(rows, 1_024) for rows in (1, 2, 4)]
-    recorder = Recorder(step)
+    recorder = Recorder(step, StepSize)
     graphs = capture_steps(step, recorder, sizes)
     said = decode(Batch(step, graphs=graphs, is_ahead=True), requests, when)
     expected = decode(batch_of(other_engine), requests, when)
@@ -68,7 +68,7 @@ def test_a_long_prompt_is_read_in_parts_while_others_are_replayed(other_engine: 
 def test_one_batch_after_the_other_uses_the_same_graphs(other_engine: Engine) -> None:
     requests = different_requests(other_engine, ["one", "other"])
     step = step_of(other_engine, rows=2)
-    recorder = Recorder(step)
+    recorder = Recorder(step, StepSize)
     graphs = capture_steps(step, recorder, usual_sizes(2, 512))
     older = Batch[Row](step, graphs=graphs)
     decode(older, requests, {"one": range(5)})
@@ -91,7 +91,7 @@ def test_a_size_that_cannot_be_captured_costs_that_size_alone(
     requests = different_requests(other_engine, WHEN)
     step = step_of(other_engine)
     accidents: dict[str, Any] = {how: [failed]}
-    recorder = Recorder(step, **accidents)
+    recorder = Recorder(step, StepSize, **accidents)
     graphs = capture_steps(step, recorder, SIZES)
     assert sorted([*graphs.replays, failed]) == SIZES
     assert "2 of 3 sizes captured" in str(graphs)
@@ -109,7 +109,7 @@ def test_a_size_that_cannot_be_captured_costs_that_size_alone(
 def test_if_nothing_can_be_captured_all_is_run(other_engine: Engine) -> None:
     requests = different_requests(other_engine, ["only"])
     step = step_of(other_engine, rows=2)
-    graphs = capture_steps(step, Recorder(step, fails_at=SIZES), SIZES[:2])
+    graphs = capture_steps(step, Recorder(step, StepSize, fails_at=SIZES), SIZES[:2])
     assert str(graphs) == (
         "0 of 2 sizes captured; not captured: 1 by 512: RuntimeError, 2 by 512: RuntimeError"
     )
@@ -121,7 +121,7 @@ def test_if_nothing_can_be_captured_all_is_run(other_engine: Engine) -> None:
 def test_capturing_does_not_go_on_with_a_gpu_that_is_lost(other_engine: Engine) -> None:
     step = step_of(other_engine, rows=1)
     lost = torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
-    recorder = Recorder(step, fails_at=SIZES, error=lost)
+    recorder = Recorder(step, StepSize, fails_at=SIZES, error=lost)
     with pytest.raises(torch.AcceleratorError):
         capture_steps(step, recorder, SIZES[:1])
 
@@ -132,7 +132,7 @@ def test_the_log_tells_how_far_capturing_is(
     caplog.set_level(logging.INFO)
     step = step_of(other_engine, rows=2)
     sizes = [StepSize(1, 512), StepSize(1, 768), StepSize(2, 512)]
-    capture_steps(step, Recorder(step, fails_at=sizes), sizes)
+    capture_steps(step, Recorder(step, StepSize, fails_at=sizes), sizes)
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
     assert told == [
         "CUDA graphs: 1 of 3 sizes done",

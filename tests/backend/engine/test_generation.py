@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import torch
 
-from backend.engine.generation import CHUNK_FRAMES, CODEC_BATCH_FRAMES, GenerationLoop
+from backend.engine.chunk_plan import CPU_PLAN
+from backend.engine.generation import GenerationLoop
 from backend.engine.prompt_embeds import PreparedRequest
+from backend.engine.transfers import HostSamples
 from backend.watermark.watermark import MarkingStream
 from bot.playback.source import BYTES_PER_SECOND, SpeechSource
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backend.contract import SpeechRequest
-    from backend.engine.generation import SpeechRow
+    from backend.engine.speech_row import SpeechRow
 
 CODE_GROUPS = 2
 END = 1
@@ -32,6 +34,7 @@ class ScriptedBatch:
 
     capacity = 64
     end_of_speech = END
+    is_ahead = False
 
     def __init__(self) -> None:
         self._left: dict[SpeechRow, int] = {}
@@ -70,6 +73,15 @@ class ScriptedCodec:
         self.calls.append(codes.shape[0] * codes.shape[1])
         assert len(states) == len(codes)
         return torch.linspace(-1, 1, codes.shape[1] * FRAME_SAMPLES).expand(len(codes), -1)
+
+    def begin_reading(self, samples: torch.Tensor) -> HostSamples:
+        return HostSamples(samples)
+
+    def clear(self) -> None:
+        """There is nothing to clear."""
+
+    def close(self, _row: object) -> None:
+        """There is nothing to free."""
 
 
 class Run:
@@ -142,7 +154,7 @@ def test_every_row_has_a_chunk_every_few_frames(
             run.add(1_000)
         run.step()
     assert max(gap for gaps in run.gaps.values() for gap in gaps) <= longest_gap
-    assert {gaps[-1] for gaps in run.gaps.values()} == {CHUNK_FRAMES}
+    assert {gaps[-1] for gaps in run.gaps.values()} == {CPU_PLAN.later_chunks}
     assert min(pace for paces in run.paces.values() for pace in paces) > slowest
 
 
@@ -175,7 +187,7 @@ def test_no_frame_waits_for_many_chunks_of_others(rows: int) -> None:
         run.add(1_000)
     for _ in range(200):
         run.step()
-    assert max(run.codec.calls) <= 1.25 * CODEC_BATCH_FRAMES  # some are a frame or two late
+    assert max(run.codec.calls) <= 1.25 * CPU_PLAN.call_frames  # some are a frame or two late
 
 
 def test_rows_that_begin_together_all_have_a_chunk_soon() -> None:
@@ -206,8 +218,8 @@ def test_new_rows_without_end_do_not_keep_an_older_one_waiting() -> None:
     for _ in range(400):
         run.add(16)
         run.step()
-    assert max(run.gaps[older]) <= 2 * CHUNK_FRAMES + 1
-    assert run.decoded[older] >= 400 - 2 * CHUNK_FRAMES
+    assert max(run.gaps[older]) <= 2 * CPU_PLAN.later_chunks + 1
+    assert run.decoded[older] >= 400 - 2 * CPU_PLAN.later_chunks
 
 
 def test_every_frame_is_decoded_once() -> None:

@@ -25,7 +25,7 @@ from backend.contract import (
     VoicePromptModelMismatchError,
 )
 from backend.engine.codec import CodecDecoder
-from backend.engine.generation import RowOutput
+from backend.engine.speech_row import RowOutput
 from backend.voice_prompt import read_voice_prompt, write_voice_prompt
 from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
 from tests.backend.engine.speaking import speak, stream

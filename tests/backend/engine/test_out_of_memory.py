@@ -12,7 +12,7 @@ import torch
 from backend.contract import BackendBusyError, ConsentRecord, SpeechRequest
 from backend.engine.code_predictor import CodePredictor
 from backend.engine.codec import CodecDecoder
-from backend.engine.generation import RowOutput
+from backend.engine.speech_row import RowOutput
 from backend.engine.talker import CodecHead, Talker
 from tests.backend.conftest import TRANSCRIPT, buzz, spoken
 from tests.backend.engine.speaking import Ahead, speak
@@ -33,7 +33,9 @@ def requests(engine: Engine, consent: ConsentRecord) -> list[SpeechRequest]:
         for row in range(ROWS)
     ]
     return [
-        replace(SpeechRequest(f"Sentence {row}.", prompt, seed=FIRST_SEED + row), max_new_tokens=400)
+        replace(
+            SpeechRequest(f"Sentence {row}.", prompt, seed=FIRST_SEED + row), max_new_tokens=400
+        )
         for row, prompt in enumerate(prompts)
     ]
 
