@@ -28,6 +28,9 @@ PREFILL_POSITIONS = 256
 """The most prompt positions that are prefilled before each frame. A prompt has some 30 to 600.
 Prefilling more of them at once would delay the next frame of the other rows."""
 
+IDLE_PREFILL_POSITIONS = 512
+"""The same while no row decodes, so that nobody's frame is delayed."""
+
 
 @dataclass(eq=False, slots=True)
 class Row:
@@ -189,7 +192,7 @@ class Batch(Generic[RowT]):
 
     def _prefill(self) -> None:
         """Prefill the prompts of waiting rows, at most `PREFILL_POSITIONS` positions in all."""
-        budget = PREFILL_POSITIONS
+        budget = PREFILL_POSITIONS if self._decoding else IDLE_PREFILL_POSITIONS
         while self._waiting and budget:
             row = self._waiting[0]
             part = row.request.inputs[row.length : row.length + budget]

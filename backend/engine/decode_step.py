@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from backend.engine.batch_state import BatchState
+from backend.engine.prefill_step import PrefillStep
 from backend.engine.transfers import HostCopy, UniformSource
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class DecodeStep:
         rows: As given.
         positions: As given.
         cache: The keys and values of all rows.
+        prefill: Runs the talker over a part of a prompt.
         state: What each row has besides.
         code_groups: The codes of a frame.
         end_of_speech: The code of codebook 0 that ends a row.
@@ -44,6 +46,7 @@ class DecodeStep:
         self.code_groups = parts.code_groups
         self.end_of_speech = parts.codec_head.end_of_speech
         self.cache = parts.talker.new_cache(rows, positions)
+        self.prefill = PrefillStep(parts.talker, self.cache)
         self.state = BatchState(parts, rows, max_tokens)
         self.is_on_gpu = parts.text_pad.device.type == "cuda"
         self.users = 0
@@ -58,20 +61,6 @@ class DecodeStep:
         for slot in range(self.rows):
             self.cache.clear(slot)
         self.state.reset(0, self.rows)
-
-    def prefill(self, inputs: Tensor, slot: int, start: int) -> Tensor:
-        """Run the talker over a part of a prompt.
-
-        Args:
-            inputs: `(positions, hidden)`.
-            slot: The row's slot.
-            start: How many positions of the row are cached already.
-
-        Returns:
-            The last position's hidden state, `(hidden,)`.
-        """
-        self.cache.use(slot, start + len(inputs))
-        return self._parts.talker.prefill(inputs, self.cache, slot, start)
 
     def draw(self, request: PreparedRequest, attempt: int) -> Future[Tensor]:
         """Begin to draw a row's random numbers, in another thread.

@@ -29,6 +29,7 @@ from backend.engine.generation import GenerationLoop
 from backend.engine.kv_cache import ROW_POSITIONS
 from backend.engine.loading import ModelParts
 from backend.engine.package_loop import PackageLoop
+from backend.engine.prefill_step import USUAL_PROMPTS, PrefillSize
 from backend.engine.prompt_embeds import PreparedRequest, PromptEmbedder
 from backend.engine.room import fitted, rows_with_room
 from backend.engine.speech_length import token_limit
@@ -219,12 +220,14 @@ class Engine:
 
 
 def _capture_steps(step: DecodeStep) -> tuple[StepGraphs | None, str]:
-    """Capture a step's usual sizes, if that works; say which, or why not."""
+    """Capture a step's usual sizes, and the usual prompts, if that works; say which, or why not."""
     try:
-        graphs = capture_steps(step, CudaGraphRecorder(), usual_sizes(step.rows, step.positions))
+        recorder = CudaGraphRecorder()
+        graphs = capture_steps(step, recorder, usual_sizes(step.rows, step.positions))
+        prompts = step.prefill.capture(recorder, map(PrefillSize, USUAL_PROMPTS))
     except Exception as error:  # without graphs, speech is slower but works
         if is_context_lost(error):
             raise
         step.clear()
         return None, f"capturing failed with {type(error).__name__}"
-    return (graphs if graphs.replays else None), str(graphs)
+    return (graphs if graphs.replays else None), f"{graphs}; prompts: {prompts}"

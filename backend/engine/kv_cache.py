@@ -49,6 +49,27 @@ class PrefillView:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotView:
+    """One layer's cache, with the first positions of a row that is chosen on the device.
+
+    Attributes:
+        keys: As in `PrefillView`, of all rows, and as many positions as are new.
+        values: The same.
+        slot: int64 `(1,)`, the row.
+    """
+
+    keys: Tensor
+    values: Tensor
+    slot: Tensor
+
+    def update(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store new keys and values; return them, since there are none before them."""
+        self.keys.index_copy_(0, self.slot, keys)
+        self.values.index_copy_(0, self.slot, values)
+        return keys, values
+
+
+@dataclass(frozen=True, slots=True)
 class DecodeView:
     """One layer's cache, with one new position for each row, which differs between rows.
 
@@ -141,6 +162,15 @@ class KVCache:
             PrefillView(keys, values, start, end)
             for keys, values in self._memory[:, :, row : row + 1]
         ]
+
+    def slot_views(self, slot: Tensor, end: int) -> list[SlotView]:
+        """Return one view for each layer, for the first positions of one row.
+
+        Args:
+            slot: int64 `(1,)`, the row.
+            end: How many positions.
+        """
+        return [SlotView(keys, values, slot) for keys, values in self._memory[:, :, :, :, :end]]
 
     def decode_views(self, lengths: Tensor, end: int) -> list[DecodeView]:
         """Return one view for each layer, for one new position in each of the first rows.

@@ -18,7 +18,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from backend.engine.kv_cache import DecodeView, PrefillView
+    from backend.engine.kv_cache import DecodeView, PrefillView, SlotView
 
 _WORTH_SPLITTING = 2**18
 """A matrix with this many numbers is worth a second thread."""
@@ -64,7 +64,7 @@ class TransformerLayer:
         hidden: Tensor,
         rows: int,
         rotary: tuple[Tensor, Tensor],
-        cache: PrefillView | DecodeView,
+        cache: PrefillView | SlotView | DecodeView,
         mask: Tensor | None,
     ) -> Tensor:
         """Run the layer over new positions.
@@ -131,7 +131,9 @@ class RmsNorm:
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """Normalise the last dimension."""
-        if hidden.is_cuda:  # there, `rms_norm` is one kernel
+        if hidden.is_cuda:  # there, `rms_norm` is one kernel, which rounds once
+            if self._weight.dim() == 1:
+                return functional.rms_norm(hidden, hidden.shape[-1:], self._weight, self._epsilon)
             normed = functional.rms_norm(hidden, hidden.shape[-1:], None, self._epsilon)
             return normed * self._weight
         # On a CPU, `rms_norm` takes eight operations, and 1.6 times as long as these four.

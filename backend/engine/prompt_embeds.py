@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
+from torch.nn import functional
 
 from backend.contract import AUTO_LANGUAGE, TextNotSpeakableError
 from backend.engine.speech_length import token_limit
@@ -83,10 +85,14 @@ class PromptEmbedder:
             raise ValueError("the checkpoint's tokenizer splits the chat role into other tokens")
         ids = model.config
         controls = [ids.tts_bos_token_id, ids.tts_eos_token_id, ids.tts_pad_token_id]
+        self._codec_embeddings, self._starts = _codec_embeddings(model.talker)
+        self._tags: dict[str, Tensor] = {}
         with torch.inference_mode():
             self._role = self._embed_text(role)
             embedded = self._embed_text(controls).unsqueeze(1)
             self._text_begin, self._text_end, self.text_pad = embedded
+            begin = [self._codec_config.codec_pad_id, self._codec_config.codec_bos_id]
+            self._codec_pad, self._codec_begin = self._embed_codec(begin).unsqueeze(1)
 
     def tokenize(self, text: str) -> list[int]:
         """Turn text into tokens, without those that control the model.
@@ -116,22 +122,23 @@ class PromptEmbedder:
         Raises `TextNotSpeakableError` if its text has no words.
         """
         tokens = spoken = self.tokenize(request.text)
-        config, device = self._codec_config, self._role.device
-        speaker = torch.tensor(voice.speaker_embedding).to(self._role)
-        tags = self._embed_codec(self._language_tags(request.language))
-        pad, begin = self._embed_codec([config.codec_pad_id, config.codec_bos_id]).unsqueeze(1)
-        codec_head = torch.cat([tags, speaker.unsqueeze(0), pad])
+        speaker = self._to_device(torch.tensor(voice.speaker_embedding)).to(self._role.dtype)
+        tags = self._language_tags(request.language)
+        codec_head = torch.cat([tags, speaker.unsqueeze(0), self._codec_pad])
         text_head = torch.cat([self.text_pad.expand(len(codec_head) - 1, -1), self._text_begin])
         if voice.codes is None or voice.transcript is None:  # x-vector mode
-            codes = torch.zeros(0, config.num_code_groups, dtype=torch.long)
-            frames = begin
+            codes = torch.zeros(0, self._codec_config.num_code_groups, dtype=torch.long)
+            frames = self._codec_begin
         else:
             codes = torch.tensor(voice.codes, dtype=torch.long)
-            frames = torch.cat([begin, self._embed_frames(codes.to(device))])
+            frames = torch.cat([self._codec_begin, self._embed_frames(codes)])
             spoken = [*self.tokenize(voice.transcript), *tokens]
         text = torch.cat([self._embed_text(spoken), self._text_end])
         if self._layout == "before":
-            content, trailing_text = torch.cat([text + pad, frames + self.text_pad]), text[:0]
+            content, trailing_text = (
+                torch.cat([text + self._codec_pad, frames + self.text_pad]),
+                text[:0],
+            )
         else:
             missing = max(0, len(frames) - len(text))
             text = torch.cat([text, self.text_pad.expand(missing, -1)])
@@ -145,29 +152,51 @@ class PromptEmbedder:
             seed=request.seed,
         )
 
-    def _language_tags(self, language: str) -> list[int]:
-        config = self._codec_config
-        if language == AUTO_LANGUAGE:
-            return [config.codec_nothink_id, config.codec_think_bos_id, config.codec_think_eos_id]
-        return [
-            config.codec_think_id,
-            config.codec_think_bos_id,
-            config.codec_language_id[language.lower()],
-            config.codec_think_eos_id,
-        ]
+    def _language_tags(self, language: str) -> Tensor:
+        """The codec's tags for a language, embedded: `(tags, hidden)`."""
+        if language not in self._tags:
+            config = self._codec_config
+            begin, end = config.codec_think_bos_id, config.codec_think_eos_id
+            if language == AUTO_LANGUAGE:
+                ids = [config.codec_nothink_id, begin, end]
+            else:
+                named = config.codec_language_id[language.lower()]
+                ids = [config.codec_think_id, begin, named, end]
+            self._tags[language] = self._embed_codec(ids)
+        return self._tags[language]
 
     def _embed_text(self, tokens: list[int]) -> Tensor:
         embedding = self._talker.get_text_embeddings()
-        ids = torch.tensor(tokens, device=self._talker.device)
+        ids = self._to_device(torch.tensor(tokens))
         return self._talker.text_projection(embedding(ids))  # type: ignore[no-any-return]
 
     def _embed_codec(self, ids: list[int]) -> Tensor:
-        embedding = self._talker.get_input_embeddings()
-        return embedding(torch.tensor(ids, device=self._talker.device))  # type: ignore[no-any-return]
+        """Embed codes of codebook 0, `(len(ids), hidden)`."""
+        return functional.embedding(self._to_device(torch.tensor(ids)), self._codec_embeddings)
 
     def _embed_frames(self, codes: Tensor) -> Tensor:
         """Embed codec frames, `(frames, code_groups)`, as `(frames, hidden)`."""
-        residual = self._talker.code_predictor.get_input_embeddings()
-        embeddings = [self._talker.get_input_embeddings(), *residual]
-        embedded = [embedding(codes[:, group]) for group, embedding in enumerate(embeddings)]
-        return torch.stack(embedded, dim=1).sum(dim=1)
+        indices = self._to_device(codes + self._starts)
+        return functional.embedding_bag(indices, self._codec_embeddings, mode="sum")
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        """Copy to the model's device, without waiting for what that does."""
+        device = self._codec_embeddings.device
+        if device.type != "cuda":
+            return tensor
+        return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def _codec_embeddings(talker: Any) -> tuple[Tensor, Tensor]:
+    """Concatenate the embeddings of all codebooks; the package's become views of the result.
+
+    Returns:
+        `(codes, hidden)`, and int64 `(code_groups,)`: where each codebook's begin in it.
+    """
+    modules = [talker.get_input_embeddings(), *talker.code_predictor.get_input_embeddings()]
+    sizes = [each.num_embeddings for each in modules]
+    with torch.no_grad():
+        weight = torch.cat([each.weight for each in modules])
+    for each, part in zip(modules, torch.split(weight, sizes), strict=True):
+        each.weight = nn.Parameter(part, requires_grad=False)
+    return weight, torch.tensor([0, *sizes[:-1]]).cumsum(0)

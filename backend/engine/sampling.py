@@ -82,9 +82,10 @@ class Sampling:
     def _keep_likeliest(self, logits: Tensor) -> Tensor:
         """Apply top-k and top-p: the logits of all other codes become minus infinity."""
         count = min(self.top_k or logits.shape[-1], logits.shape[-1])
-        likeliest = logits.topk(count, dim=-1).values
-        least = likeliest[:, -1:]
-        if self.top_p < 1:
+        likeliest = logits.topk(count, dim=-1, sorted=self.top_p < 1).values
+        if self.top_p >= 1:
+            least = likeliest.amin(dim=-1, keepdim=True)
+        else:
             probabilities = torch.softmax(likeliest / self.temperature, dim=-1)
             before = probabilities.cumsum(dim=-1) - probabilities
             kept = (before < self.top_p).sum(dim=-1, keepdim=True)

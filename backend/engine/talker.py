@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from backend.engine.kv_cache import DecodeView, PrefillView
+    from backend.engine.kv_cache import DecodeView, PrefillView, SlotView
     from backend.engine.sampling import Sampling
 
 _MIN_TOKENS = 2  # as in qwen-tts: the fewest frames of a row
@@ -40,6 +40,7 @@ class Talker:
         self._layers = [TransformerLayer(layer) for layer in model.model.layers]
         self._norm = RmsNorm.of(model.model.norm)
         self._like = torch.empty(0, dtype=model.dtype, device=model.device)
+        self._hidden_size = model.config.hidden_size
         layer = self._layers[0]
         self.cache_shape = CacheShape(
             len(self._layers), layer.key_heads, layer.head_dim, self._like.dtype
@@ -56,6 +57,10 @@ class Talker:
         """Allocate an empty KV cache; a row has at most `ROW_POSITIONS` positions."""
         device = self._like.device
         return KVCache(self.cache_shape, rows=rows, positions=positions, device=device)
+
+    def new_states(self, positions: int) -> Tensor:
+        """Allocate hidden states of zeros, `(positions, hidden)`."""
+        return self._like.new_zeros(positions, self._hidden_size)
 
     def prefill(self, inputs: Tensor, cache: KVCache, row: int, start: int) -> Tensor:
         """Run the layers over several new positions of one row.
@@ -74,6 +79,22 @@ class Talker:
         mask = causal_mask(len(inputs), start, self._layers[0], self._like)
         views = cache.prefill_views(row, start, end)
         return self._forward(inputs, 1, rotary, views, mask)[-1]
+
+    def prefill_whole(self, inputs: Tensor, cache: KVCache, slot: Tensor) -> Tensor:
+        """Run the layers over the first positions of one row, which is chosen on the device.
+
+        Args:
+            inputs: `(positions, hidden)`.
+            cache: Has room for them.
+            slot: int64 `(1,)`, the row in the cache.
+
+        Returns:
+            Their hidden states, `(positions, hidden)`.
+        """
+        end = len(inputs)
+        mask = causal_mask(end, 0, self._layers[0], self._like)
+        rotary = self._cosines[:end], self._sines[:end]
+        return self._forward(inputs, 1, rotary, cache.slot_views(slot, end), mask)
 
     def decode_step(self, inputs: Tensor, cache: KVCache, lengths: Tensor, end: int) -> Tensor:
         """Run the layers over the next position of each of the first rows.
@@ -98,7 +119,7 @@ class Talker:
         hidden: Tensor,
         rows: int,
         rotary: tuple[Tensor, Tensor],
-        views: Sequence[PrefillView | DecodeView],
+        views: Sequence[PrefillView | SlotView | DecodeView],
         mask: Tensor,
     ) -> Tensor:
         for layer, view in zip(self._layers, views, strict=True):
