@@ -16,7 +16,9 @@ from qwen_tts.core.tokenizer_12hz.modeling_qwen3_tts_tokenizer_v2 import SnakeBe
 from torch import nn
 from torch.nn import functional
 
+from backend.engine.codec_layers import CodecLayer, norm_of
 from backend.engine.codec_state import StateLayout, inputs_to_keep, receptive_frames
+from backend.engine.layers import signed_sines
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +53,8 @@ class CodecNetwork:
         self.like: Tensor = next(decoder.parameters()).new_empty(0)
         self.frame_samples = int(decoder.total_upsample)
         self._receptive_frames = receptive_frames(decoder)
+        self._layers = [CodecLayer(layer) for layer in decoder.pre_transformer.layers]
+        self._norm = norm_of(decoder.pre_transformer.norm)
         quantizer = decoder.quantizer
         codebooks = [
             _projected_codebook(layer, part.output_proj)
@@ -115,16 +119,14 @@ class CodecNetwork:
         hidden = self._convolve(self._decoder.pre_conv, self._embed(codes), state)
         transformer = self._decoder.pre_transformer
         hidden = transformer.input_proj(hidden.transpose(1, 2))
-        rotary = transformer.rotary_emb(hidden, state.positions)
-        for layer in transformer.layers:
-            hidden = layer(
-                hidden,
-                attention_mask=state.mask,
-                position_ids=state.positions,
-                position_embeddings=rotary,
-                past_key_values=state,
-            )
-        return transformer.output_proj(transformer.norm(hidden))  # type: ignore[no-any-return]
+        cosines, sines = transformer.rotary_emb(hidden, state.positions)
+        rotary = cosines.unsqueeze(1), signed_sines(sines).unsqueeze(1)
+        rows, frames, _ = hidden.shape
+        hidden = hidden.flatten(0, 1)
+        for layer in self._layers:
+            hidden = layer(hidden, rotary, state)
+        latents: Tensor = transformer.output_proj(self._norm(hidden))
+        return latents.view(rows, frames, -1)
 
     def _to_samples(self, latents: Tensor, state: CodecState) -> Tensor:
         """Turn latents into samples. A sample depends on a few earlier frames only.
@@ -181,8 +183,8 @@ class CodecNetwork:
         The parameters are float32 at least, so the sine is computed in that.
         """
         frequency, root_of_height = self._snakes[module]
-        waves = (hidden * frequency).sin_().mul_(root_of_height).square_().add_(hidden)
-        return waves.to(hidden.dtype)
+        waves = (hidden * frequency).sin_().mul_(root_of_height)
+        return torch.addcmul(hidden, waves, waves).to(hidden.dtype)
 
     def _convolve(self, module: Any, hidden: Tensor, state: CodecState) -> Tensor:
         """`Qwen3TTSTokenizerV2CausalConvNet.forward`, with state instead of padding."""

@@ -121,8 +121,6 @@ class StateLayout:
 class CodecState:
     """The state of some rows during a call.
 
-    The package's attention uses it as its KV cache, through `update`.
-
     Args:
         layout: Where the layers' parts are.
         vectors: `(rows, layout.size)`; changed in place.
@@ -154,9 +152,7 @@ class CodecState:
         self.mask = vectors.new_zeros(blocked.shape).masked_fill_(blocked, -torch.inf).unsqueeze(1)
         self._places = (self.positions % layout.positions)[:, None, :, None]
 
-    def update(
-        self, keys: Tensor, values: Tensor, layer: int, _how: Any = None
-    ) -> tuple[Tensor, Tensor]:
+    def update(self, keys: Tensor, values: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         """Keep the keys and values of the new frames; return all that the ring holds.
 
         Args:

@@ -227,10 +227,18 @@ class CudaGraphRecorder:
     """Records steps as CUDA graphs that share their working memory, without running them.
 
     Sharing is safe because the graphs run one after the other, and their results are outside of it.
+    What may run at the same time needs another recorder.
+
+    Args:
+        is_urgent: Whether kernels of these graphs go before those of others that could run at the
+            same time. A kernel keeps the priority of the stream that it was recorded on, because
+            torch instantiates graphs with `cudaGraphInstantiateFlagUseNodePriority`:
+            `aten/src/ATen/cuda/CUDAGraph.cpp`.
     """
 
-    def __init__(self) -> None:
-        self._stream: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    def __init__(self, *, is_urgent: bool) -> None:
+        priority = -1 if is_urgent else 0
+        self._stream: torch.cuda.Stream = torch.cuda.Stream(priority=priority)  # type: ignore[no-untyped-call]
         self._pool: Any = None
         self._kept: list[object] = []
 

@@ -113,7 +113,7 @@ class Engine:
         self._plan = plan_for(device)
         self.rows = rows_with_room(self.parts.talker.cache_shape, device, reserved_bytes)
         decoder = self.package_model.model.speech_tokenizer.model.decoder
-        self.codec = CodecDecoder(decoder, self.rows)
+        self.codec = CodecDecoder(decoder, 1 if self._is_plain else self.rows)
         self.step: DecodeStep | None = None
         self.graphs: StepGraphs | None = None
         reason = "the reference loop has none"
@@ -185,7 +185,8 @@ class Engine:
             return None, "there is no GPU"
         graphs, reason = _capture_steps(step)
         calls = usual_calls(self._plan, self.rows)
-        return graphs, f"{reason}; codec: {self.codec.capture(CudaGraphRecorder(), calls)}"
+        told = self.codec.capture(CudaGraphRecorder(is_urgent=False), calls)
+        return graphs, f"{reason}; codec: {told}"
 
     def _checked_transcript(self, transcript: str | None) -> str | None:
         """Refuse now what would make every later request with the voice fail."""
@@ -222,7 +223,7 @@ class Engine:
 def _capture_steps(step: DecodeStep) -> tuple[StepGraphs | None, str]:
     """Capture a step's usual sizes, and the usual prompts, if that works; say which, or why not."""
     try:
-        recorder = CudaGraphRecorder()
+        recorder = CudaGraphRecorder(is_urgent=True)
         graphs = capture_steps(step, recorder, usual_sizes(step.rows, step.positions))
         prompts = step.prefill.capture(recorder, map(PrefillSize, USUAL_PROMPTS))
     except Exception as error:  # without graphs, speech is slower but works

@@ -58,6 +58,7 @@ class PrefillStep:
         cache: The KV cache of all rows.
 
     Attributes:
+        cache: As given.
         inputs: `(positions, hidden)`, a prompt.
         slot: int64 `(1,)`, the row of the prompt in the cache.
         length: int64 `(1,)`, the positions of the prompt.
@@ -72,7 +73,7 @@ class PrefillStep:
         self.hidden = talker.new_states(1)
         self.graphs: PrefillGraphs | None = None
         self._talker = talker
-        self._cache = cache
+        self.cache = cache
 
     def __call__(self, inputs: Tensor, slot: int, start: int) -> Tensor:
         """Run the talker over a part of a prompt.
@@ -88,9 +89,9 @@ class PrefillStep:
         count = len(inputs)
         size = self.graphs.size_for(count) if self.graphs and not start else None
         if not self.graphs or not size:
-            self._cache.use(slot, start + count)
-            return self._talker.prefill(inputs, self._cache, slot, start)
-        self._cache.use(slot, size.positions)
+            self.cache.use(slot, start + count)
+            return self._talker.prefill(inputs, self.cache, slot, start)
+        self.cache.use(slot, size.positions)
         self.inputs[:count] = inputs
         self.inputs[count : size.positions] = 0
         self.slot.fill_(slot)
@@ -106,7 +107,7 @@ class PrefillStep:
         Args:
             positions: How many, with padding.
         """
-        states = self._talker.prefill_whole(self.inputs[:positions], self._cache, self.slot)
+        states = self._talker.prefill_whole(self.inputs[:positions], self.cache, self.slot)
         self.hidden.copy_(states.index_select(0, self.length - 1))
 
     @torch.inference_mode()
@@ -122,7 +123,7 @@ class PrefillStep:
         graphs = PrefillGraphs(recorder)
         fitting = [each for each in sizes if each.positions <= len(self.inputs)]
         graphs.capture(fitting, lambda size: partial(self.run, size.positions), self._trial)
-        self._cache.clear(0)
+        self.cache.clear(0)
         self.graphs = graphs if graphs.replays else None
         return graphs
 
@@ -132,6 +133,6 @@ class PrefillStep:
         self.inputs.copy_(torch.randn(self.inputs.shape, generator=random))
         self.slot.fill_(0)
         self.length.fill_(size.positions // 2)
-        self._cache.use(0, size.positions)
+        self.cache.use(0, size.positions)
         run()
         return self.hidden.float()

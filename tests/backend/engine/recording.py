@@ -8,6 +8,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from backend.engine.codec_step import CodecStep
 from backend.engine.cuda_graphs import Size
+from backend.engine.prefill_step import PrefillStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -39,8 +40,8 @@ class Recorder(Generic[SizeT]):
 
     def __init__(
         self,
-        step: DecodeStep | CodecStep,
-        size: Callable[[int, int], SizeT],
+        step: DecodeStep | PrefillStep | CodecStep,
+        size: Callable[..., SizeT],
         *,
         fails_at: Collection[SizeT] = (),
         distorts: Collection[SizeT] = (),
@@ -83,30 +84,35 @@ class Recorder(Generic[SizeT]):
 
         return replay
 
-    def _noted(self, rows: int, end: int) -> None:
-        self.run.append(self._size(rows, end))
-        self._run(rows, end)
+    def _noted(self, *args: int) -> None:
+        self.run.append(self._size(*args))
+        self._run(*args)
 
     def _check_places(self) -> None:
         places = [each.data_ptr() for each in _memory_of(self._step)]
         assert places == self._places, "memory has moved"
 
 
-def _memory_of(step: DecodeStep | CodecStep) -> list[torch.Tensor]:
+def _memory_of(step: DecodeStep | PrefillStep | CodecStep) -> list[torch.Tensor]:
     """All that a step works on."""
     if isinstance(step, CodecStep):
         samples = step.samples(step.rows, 1)
         return [*_kept_by(step), step.frames, step.slots, step.codes, samples]
+    if isinstance(step, PrefillStep):
+        return [*_kept_by(step), step.inputs, step.slot, step.length, step.hidden]
     state = step.state
     counts = [state.lengths, state.frames, state.text_lengths, state.codebook0]
     others = [state.codes, state.hidden, state.seen, state.uniforms, state.text]
     return [*_kept_by(step), *counts, *others]
 
 
-def _kept_by(step: DecodeStep | CodecStep) -> list[torch.Tensor]:
+def _kept_by(step: DecodeStep | PrefillStep | CodecStep) -> list[torch.Tensor]:
     """What a step keeps of the frames before: of a talker, the keys and values of each layer."""
     if isinstance(step, CodecStep):
         return [step.states]
+    if isinstance(step, PrefillStep):
+        slots = step.cache.slot_views(step.slot, step.cache.positions)
+        return [each for view in slots for each in (view.keys, view.values)]
     views = step.cache.decode_views(step.state.lengths, end=1)
     return [each for view in views for each in (view.keys, view.values)]
 
