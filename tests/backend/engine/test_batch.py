@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.engine.batch import PREFILL_POSITIONS, Row
-from tests.backend.conftest import FEW_CODES, load, make_checkpoint
+from tests.backend.conftest import load, make_checkpoint
 from tests.backend.engine.decoding import batch_of, decode, different_requests
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ class Rows:
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
-    checkpoint = make_checkpoint(
-        tmp_path_factory, "few-codes", end_of_speech_scale=3.0, **FEW_CODES
-    )
+    checkpoint = make_checkpoint(tmp_path_factory, "few-codes", end_of_speech_scale=3.0)
     # Along the speech, so that rows differ in the text that is left for their frames as well.
     return Rows(load(checkpoint, dtype="float64", text_layout="along"))
 

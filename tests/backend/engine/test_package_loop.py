@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def plain_engine(greedy_checkpoint: Path) -> Engine:
-    return load(greedy_checkpoint, plain_package=True)
+def plain_engine(quick_greedy_checkpoint: Path) -> Engine:
+    return load(quick_greedy_checkpoint, plain_package=True)
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +41,10 @@ def requests(plain_engine: Engine, consent: ConsentRecord) -> list[SpeechRequest
 
 @pytest.mark.parametrize("layout", get_args(TextLayout))
 def test_both_say_the_same(
-    greedy_checkpoint: Path, requests: list[SpeechRequest], layout: TextLayout
+    quick_greedy_checkpoint: Path, requests: list[SpeechRequest], layout: TextLayout
 ) -> None:
     plain, ours = (
-        speak(load(greedy_checkpoint, plain_package=is_plain, text_layout=layout), requests)
+        speak(load(quick_greedy_checkpoint, plain_package=is_plain, text_layout=layout), requests)
         for is_plain in (True, False)
     )
     for theirs, our in zip(map(spoken, plain), map(spoken, ours), strict=True):

@@ -18,11 +18,9 @@ from backend.engine.clone import clone_voice
 from backend.engine.codec import CodecDecoder
 from backend.engine.interface import TextLayout
 from tests.backend.conftest import (
-    FEW_CODES,
     TRANSCRIPT,
     buzz,
     load,
-    make_checkpoint,
     spoken,
 )
 from tests.backend.engine.decoding import codes_until_the_end
@@ -209,18 +207,11 @@ class FewCodes:
 
 @pytest.fixture(scope="module")
 def few_codes(
-    tmp_path_factory: pytest.TempPathFactory,
+    quick_greedy_checkpoint: Path,
     references: list[NDArray[np.float32]],
     consent: ConsentRecord,
 ) -> FewCodes:
-    checkpoint = make_checkpoint(
-        tmp_path_factory,
-        "greedy-few-codes",
-        do_sample=False,
-        end_of_speech_scale=2.0,
-        seed=3,
-        **FEW_CODES,
-    )
+    checkpoint = quick_greedy_checkpoint
     engine, package = load(checkpoint), load_package(checkpoint)
     voices = list(product(references, TRANSCRIPTS[:2]))
     items = [

@@ -40,7 +40,7 @@ def requests(prompt: VoicePrompt, x_vector_prompt: VoicePrompt) -> list[SpeechRe
     return [
         SpeechRequest("The first of them.", prompt, "English", seed=3),
         SpeechRequest("Und die zweite hier.", x_vector_prompt, "German", seed=5),
-        SpeechRequest("A third, a little longer than the others are.", x_vector_prompt, seed=14),
+        SpeechRequest("A third, a little longer than the others are.", x_vector_prompt, seed=8),
         SpeechRequest("And the fourth.", x_vector_prompt, seed=8),
     ]
 
@@ -215,8 +215,8 @@ def test_an_empty_batch_is_nothing(engine: Engine) -> None:
 def test_a_minute_in_a_chunk_costs_what_it_did_at_the_start(engine: Engine) -> None:
     decoder = engine.package_model.model.speech_tokenizer.model.decoder
     codec = CodecDecoder(decoder)
-    state = codec.open(torch.zeros(0, 16, dtype=torch.long))
-    codes = torch.randint(256, (1, 8, 16))
+    state = codec.open(torch.zeros(0, 4, dtype=torch.long))
+    codes = torch.randint(256, (1, 8, 4))
 
     def seconds() -> float:
         began = time.process_time()

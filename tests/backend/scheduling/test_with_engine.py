@@ -15,7 +15,7 @@ from backend.contract import BackendBusyError, SpeechRequest
 from backend.engine.engine import Engine
 from backend.engine.loading import load_model
 from backend.scheduling.scheduler import Scheduler, SchedulerLimits
-from tests.support.miniature import build_miniature
+from tests.backend.conftest import make_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ def reference(pitch: float) -> NDArray[np.float32]:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     """In double precision, where rounding by batch size changes no sampled code."""
-    folder = build_miniature(tmp_path_factory.mktemp("miniature"), end_of_speech_scale=6.0)
+    folder = make_checkpoint(tmp_path_factory, "scheduled", end_of_speech_scale=6.0)
     return Engine(
         *load_model(folder, device="cpu", dtype="float64"), watermark=None, require_consent=False
     )
