@@ -128,11 +128,16 @@ class PrefillStep:
         return graphs
 
     def _trial(self, size: PrefillSize, run: Callable[[], object]) -> Tensor:
-        """Run over noise; return the state of a position in the middle, as float32."""
+        """Run over noise; return a state, and what was cached, as float32."""
         random = torch.Generator().manual_seed(0)
         self.inputs.copy_(torch.randn(self.inputs.shape, generator=random))
         self.slot.fill_(0)
         self.length.fill_(size.positions // 2)
+        self.cache.clear(0)
         self.cache.use(0, size.positions)
         run()
-        return self.hidden.float()
+        views = self.cache.slot_views(self.slot, size.positions)
+        cached = [
+            each[0].float().sum(dim=-1) for view in views for each in (view.keys, view.values)
+        ]
+        return torch.cat([self.hidden.float().flatten(), *(each.flatten() for each in cached)])

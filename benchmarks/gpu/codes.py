@@ -44,10 +44,12 @@ def greedy_codes(setup: Setup, name: str, dtype: str) -> dict[str, Any]:
         for number, (language, text) in enumerate(TEXTS)
     ]
     del package
-    graphs = capture(engine, [StepSize(1, 512), StepSize(len(TEXTS), 512)])
     ours = {
         "run alone": [_codes(engine, [each], None, frames)[0] for each in requests],
         "run together": _codes(engine, requests, None, frames),
+    }
+    graphs = capture(engine, [StepSize(1, 512), StepSize(len(TEXTS), 512)])
+    ours |= {
         "replayed alone": [_codes(engine, [each], graphs, frames)[0] for each in requests],
         "replayed together": _codes(engine, requests, graphs, frames),
         "replayed together again": _codes(engine, requests, graphs, frames),

@@ -16,6 +16,7 @@ from backend.engine.batch import Batch, Row
 from backend.engine.cuda_graphs import CudaGraphRecorder, StepGraphs, StepSize, capture_steps
 from backend.engine.engine import Engine
 from backend.engine.loading import load_model
+from backend.engine.prefill_step import USUAL_PROMPTS, PrefillSize
 from benchmarks.decoding.checkpoints import PLANS
 from benchmarks.decoding.memory_limit import PUBLISHED
 from benchmarks.our_service import CONSENT
@@ -138,10 +139,12 @@ class Models:
 
 
 def capture(engine: Engine, sizes: Sequence[StepSize]) -> StepGraphs:
-    """Capture a few sizes of an engine's step. Without a GPU, a replay is another run."""
+    """Capture a few sizes of an engine's step, and prompts. Without a GPU, a replay runs it."""
     if engine.step is None:
         raise ValueError("the package's own loop has no step")
-    recorder = (lambda step: step) if not engine.step.is_on_gpu else CudaGraphRecorder()
+    is_gpu = engine.step.is_on_gpu
+    recorder = CudaGraphRecorder(is_urgent=True) if is_gpu else lambda step: step
+    engine.step.prefill.capture(recorder, map(PrefillSize, USUAL_PROMPTS))
     return capture_steps(engine.step, recorder, sizes)
 
 

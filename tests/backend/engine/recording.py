@@ -59,7 +59,7 @@ class Recorder(Generic[SizeT]):
         self._places = [each.data_ptr() for each in self._memory]
         self._step = step
         self._run = step.run
-        step.run = self._noted  # type: ignore[method-assign]
+        step.run = self._noted  # type: ignore[assignment, method-assign]
 
     def __call__(self, step: Any) -> Callable[[], None]:
         size = self._size(*step.args)
