@@ -46,10 +46,11 @@ class Watermarker:
         """
         self._net = load_perth(device)
         self._frames = SpectralFrames(self._net)
+        self._gpu_stream = _gpu_stream(self._net.device)
 
     def stream(self) -> MarkingStream:
         """Start marking one recording that comes in pieces."""
-        return MarkingStream(self._net, self._frames)
+        return MarkingStream(self._net, self._frames, self._gpu_stream)
 
     @torch.inference_mode()
     def confidence(self, samples: NDArray[np.float32]) -> float:
@@ -82,17 +83,19 @@ class MarkingStream:
     DELAY_SECONDS = 0.214
     """The longest delay of the output: a frame and the frames that the network looks ahead."""
 
-    def __init__(self, net: Any, frames: SpectralFrames) -> None:
+    def __init__(self, net: Any, frames: SpectralFrames, gpu_stream: Any) -> None:
         """Not to be called directly: use `Watermarker.stream`."""
         self._frames = frames
-        self._encoder = StreamingEncoder(net)
+        self._gpu_stream = gpu_stream
         # Frames are centred on multiples of the hop: the first begins half a frame early.
         self._early = self._frames.length // 2
         self._pushed = 0
         self._unmarked = np.zeros(0, np.float32)
-        self._unframed = torch.zeros(self._early, device=net.device)
-        self._spectra = self._frames.spectra(self._unframed)[:, : self._encoder.bins]
-        self._overlap = torch.zeros(self._frames.length - self._frames.hop, device=net.device)
+        with torch.cuda.stream(gpu_stream):
+            self._encoder = StreamingEncoder(net)
+            self._unframed = torch.zeros(self._early, device=net.device)
+            self._spectra = self._frames.spectra(self._unframed)[:, : self._encoder.bins]
+            self._overlap = torch.zeros(self._frames.length - self._frames.hop, device=net.device)
         self._is_finished = False
 
     def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -112,8 +115,11 @@ class MarkingStream:
         silence = last_centre + self._frames.length // 2 - self._pushed
         return self._advance(np.zeros(silence, np.float32))
 
-    @torch.inference_mode()
     def _advance(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode(), torch.cuda.stream(self._gpu_stream):
+            return self._advance_on_device(samples)
+
+    def _advance_on_device(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         piece = torch.from_numpy(np.array(samples, np.float32)).to(self._unframed.device)
         self._unframed = torch.cat([self._unframed, piece])
         spectra = self._frames.spectra(self._unframed)
@@ -139,3 +145,15 @@ class MarkingStream:
         # Beyond full scale, a conversion to 16-bit integers would clip or wrap around.
         marked: NDArray[np.float32] = np.clip(unmarked + mark, -1.0, 1.0)
         return marked
+
+
+def _gpu_stream(device: torch.device) -> Any:
+    """Return a stream of its own for a GPU, so that nobody's next frame waits for a mark, or None.
+
+    On the stream that the frames are generated on, reading a mark would wait for the next frame.
+    """
+    if device.type != "cuda":
+        return None
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream(device))
+    return stream
