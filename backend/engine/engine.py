@@ -108,7 +108,9 @@ class Engine:
         )
         self._watermark = watermark
         self._is_plain = info.loop == "reference"
-        self.parts = ModelParts.of(package_model, self.embedder.text_pad)
+        self.parts = ModelParts.of(
+            package_model, self.embedder.text_pad, self.embedder.codec_embeddings
+        )
         device = self.parts.text_pad.device
         self._plan = plan_for(device)
         self.rows = rows_with_room(self.parts.talker.cache_shape, device, reserved_bytes)

@@ -101,7 +101,7 @@ class TransformerLayer:
         gate_and_up = self._gate_and_up(self._second_norm(hidden))
         half = gate_and_up.shape[-1] // 2
         gate, up = gate_and_up.narrow(-1, 0, half), gate_and_up.narrow(-1, half, half)
-        return hidden + self._down(self._activation(gate) * up)
+        return self._down.add_to(hidden, self._activation(gate) * up)
 
     def _rotate(self, heads: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
         """Normalise queries and keys, and apply the rotary embedding."""
@@ -190,6 +190,12 @@ class Projection:
         else:
             projected = torch.baddbmm(self._bias_parts, repeated, self._parts)
         return projected.transpose(0, 1).flatten(1)
+
+    def add_to(self, hidden: Tensor, inputs: Tensor) -> Tensor:
+        """Return `hidden`, which may be overwritten, with the projection of `inputs` added."""
+        if hidden.is_cuda and self._bias is None:  # there, the product can add to it
+            return hidden.addmm_(inputs, self._weight)
+        return hidden + self(inputs)
 
 
 def _number_of_parts(weight: Tensor) -> int:

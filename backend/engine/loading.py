@@ -24,6 +24,8 @@ from backend.weights.checkpoints import NumberFormat, choose_number_format, find
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from backend.engine.codec_embeddings import CodecEmbeddings
+
 log = logging.getLogger(__name__)
 
 _PACKAGES = ("qwen-tts", "torch", "transformers")
@@ -62,19 +64,24 @@ class ModelParts:
     text_pad: torch.Tensor
 
     @classmethod
-    def of(cls, package_model: Any, text_pad: torch.Tensor) -> ModelParts:
+    def of(
+        cls, package_model: Any, text_pad: torch.Tensor, embeddings: CodecEmbeddings
+    ) -> ModelParts:
         """Wrap the parts of a loaded model.
 
         Args:
             package_model: The package's `Qwen3TTSModel`.
             text_pad: `PromptEmbedder.text_pad`.
+            embeddings: The talker's embeddings of codec frames.
         """
         defaults, talker = package_model.generate_defaults, package_model.model.talker
         penalty = float(defaults.get("repetition_penalty") or 1.05)
         return cls(
             talker=Talker(talker),
             codec_head=CodecHead(talker, Sampling.from_defaults(defaults), penalty),
-            code_predictor=CodePredictor(talker, Sampling.from_defaults(defaults, "subtalker_")),
+            code_predictor=CodePredictor(
+                talker, Sampling.from_defaults(defaults, "subtalker_"), embeddings
+            ),
             code_groups=talker.config.num_code_groups,
             text_pad=text_pad,
         )

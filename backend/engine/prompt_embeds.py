@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from backend.contract import AUTO_LANGUAGE, TextNotSpeakableError
+from backend.engine.codec_embeddings import CodecEmbeddings
 from backend.engine.speech_length import token_limit
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class PromptEmbedder:
 
     Attributes:
         text_pad: `(1, hidden)`, the embedding of the text's padding token.
+        codec_embeddings: Embeds codec frames.
     """
 
     def __init__(self, model: Any, tokenizer: Any, layout: TextLayout) -> None:
@@ -85,7 +86,7 @@ class PromptEmbedder:
             raise ValueError("the checkpoint's tokenizer splits the chat role into other tokens")
         ids = model.config
         controls = [ids.tts_bos_token_id, ids.tts_eos_token_id, ids.tts_pad_token_id]
-        self._codec_embeddings, self._starts = _codec_embeddings(model.talker)
+        self.codec_embeddings = CodecEmbeddings(model.talker)
         self._tags: dict[str, Tensor] = {}
         with torch.inference_mode():
             self._role = self._embed_text(role)
@@ -131,7 +132,9 @@ class PromptEmbedder:
             frames = self._codec_begin
         else:
             codes = torch.tensor(voice.codes, dtype=torch.long)
-            frames = torch.cat([self._codec_begin, self._embed_frames(codes)])
+            frames = torch.cat(
+                [self._codec_begin, self.codec_embeddings.embed(self._to_device(codes))]
+            )
             spoken = [*self.tokenize(voice.transcript), *tokens]
         text = torch.cat([self._embed_text(spoken), self._text_end])
         if self._layout == "before":
@@ -172,31 +175,12 @@ class PromptEmbedder:
 
     def _embed_codec(self, ids: list[int]) -> Tensor:
         """Embed codes of codebook 0, `(len(ids), hidden)`."""
-        return functional.embedding(self._to_device(torch.tensor(ids)), self._codec_embeddings)
-
-    def _embed_frames(self, codes: Tensor) -> Tensor:
-        """Embed codec frames, `(frames, code_groups)`, as `(frames, hidden)`."""
-        indices = self._to_device(codes + self._starts)
-        return functional.embedding_bag(indices, self._codec_embeddings, mode="sum")
+        codes = self._to_device(torch.tensor(ids))
+        return functional.embedding(codes, self.codec_embeddings.weight)
 
     def _to_device(self, tensor: Tensor) -> Tensor:
         """Copy to the model's device, without waiting for what that does."""
-        device = self._codec_embeddings.device
+        device = self.codec_embeddings.weight.device
         if device.type != "cuda":
             return tensor
         return tensor.pin_memory().to(device, non_blocking=True)
-
-
-def _codec_embeddings(talker: Any) -> tuple[Tensor, Tensor]:
-    """Concatenate the embeddings of all codebooks; the package's become views of the result.
-
-    Returns:
-        `(codes, hidden)`, and int64 `(code_groups,)`: where each codebook's begin in it.
-    """
-    modules = [talker.get_input_embeddings(), *talker.code_predictor.get_input_embeddings()]
-    sizes = [each.num_embeddings for each in modules]
-    with torch.no_grad():
-        weight = torch.cat([each.weight for each in modules])
-    for each, part in zip(modules, torch.split(weight, sizes), strict=True):
-        each.weight = nn.Parameter(part, requires_grad=False)
-    return weight, torch.tensor([0, *sizes[:-1]]).cumsum(0)

@@ -117,7 +117,8 @@ def exact_package(greedy_checkpoint: Path, rounded_engine: Engine) -> Any:
 def our_states(engine: Engine, prompts: Sequence[Any], frames: torch.Tensor) -> torch.Tensor:
     """The talker's states before each frame: `(rows, frames, hidden)`."""
     given, ours = GivenFrames(frames), copy(engine)
-    predictor = CodePredictor(engine.package_model.model.talker, given)  # type: ignore[arg-type]
+    talker, embeddings = engine.package_model.model.talker, engine.embedder.codec_embeddings
+    predictor = CodePredictor(talker, given, embeddings)  # type: ignore[arg-type]
     head = given.codec_head(engine.parts.codec_head)
     ours.parts = replace(engine.parts, codec_head=head, code_predictor=predictor)
     batch = batch_of(ours)
@@ -186,7 +187,8 @@ def test_the_code_predictors_logits_are_no_further_off_than_the_packages(
     noise = torch.randn(len(frames), 64, generator=torch.Generator().manual_seed(2))
     hidden = noise.bfloat16()
     given = GivenFrames(frames)
-    predictor = CodePredictor(talker, given)  # type: ignore[arg-type]
+    embeddings = rounded_engine.embedder.codec_embeddings
+    predictor = CodePredictor(talker, given, embeddings)  # type: ignore[arg-type]
     for state, frame in zip(hidden, frames, strict=True):
         predictor.predict(state[None], frame[None, 0], torch.zeros(1, 15))
     ours = torch.cat(given.logits).view(len(frames), 15, -1)
