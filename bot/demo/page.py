@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -12,9 +13,16 @@ from bot.demo.listen import listen_page
 from bot.demo.world import open_world
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from simcord.preview import Preview
+
     from bot.settings import Settings
 
 DATABASE = "data/demo.db"
+
+CLOCK_SECONDS = 0.2
+"""How often the page is told the time; it shows whole seconds."""
 
 ANY_PORT = 0
 """Asks the system for a free port."""
@@ -66,7 +74,7 @@ async def serve(settings: Settings, *, port: int) -> int:
             layout="channel",
             port=_free_port(port),
         )
-        async with preview:
+        async with preview, _true_time(preview):
             pages = {port: preview.url, listen_port: listen}
             welcome = IN_THE_TERMINAL.format(
                 url=preview.url, listen=listen, ports=_about_ports(pages), database=DATABASE
@@ -76,6 +84,22 @@ async def serve(settings: Settings, *, port: int) -> int:
                 await preview.wait_closed()
     print("The demo has ended. Your voices are kept.")  # noqa: T201 - the terminal's last word
     return 0
+
+
+@asynccontextmanager
+async def _true_time(preview: Preview) -> AsyncIterator[None]:
+    """Let the page count "a minute ago" from now; by itself, it counts from its start."""
+
+    async def tell() -> None:
+        while True:
+            preview.capture_time = datetime.now(UTC)
+            await asyncio.sleep(CLOCK_SECONDS)
+
+    clock = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        clock.cancel()
 
 
 def _about_ports(pages: dict[int, str]) -> str:
