@@ -33,7 +33,8 @@ of an address, for example, may keep one for much longer.
 """
 
 USAGE_ERROR = 2
-MAX_PORT = 65_535
+MAX_PORT = 65_534
+"""The demo takes the next port as well."""
 
 Command = Callable[[Settings, argparse.Namespace], Coroutine[Any, Any, int]]
 
@@ -82,7 +83,12 @@ def _parser() -> argparse.ArgumentParser:
     sync.set_defaults(command=_sync)
 
     demo = commands.add_parser("demo", help="try the bot in a browser, on a simulated Discord")
-    demo.add_argument("--port", type=_port, default=8765, help="its port (default: %(default)s)")
+    demo.add_argument(
+        "--port",
+        type=_port,
+        default=8765,
+        help="its port; the listen page takes the next (default: %(default)s)",
+    )
     demo.add_argument(
         "--once",
         nargs=2,

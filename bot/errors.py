@@ -52,6 +52,7 @@ class Reason(StrEnum):
     TRANSCRIPT_EMPTY = "transcript empty"
     VOICE_KEPT = "voice kept"  # name
     EVERYTHING_KEPT = "everything kept"
+    NOTHING_KEPT = "nothing kept"
 
     # Commands
     TOO_MANY_COMMANDS = "too many commands"  # count

@@ -139,6 +139,7 @@ REFUSALS: dict[Reason, str] = {
     Reason.TRANSCRIPT_EMPTY: "That transcript is empty. Please write what's said in the recording.",
     Reason.VOICE_KEPT: "Kept. **{name}** is still there.",
     Reason.EVERYTHING_KEPT: "Kept. Nothing was deleted.",
+    Reason.NOTHING_KEPT: "There's nothing to delete: I keep nothing about you.",
     Reason.TOO_MANY_COMMANDS: (
         "You already have {count} running. Wait for one, or press Stop on it."
     ),
