@@ -38,6 +38,11 @@ class ChunkPlan:
     takes_all: bool
     captured: tuple[int, ...] = ()
 
+    @property
+    def chunks(self) -> set[int]:
+        """How many frames chunks have."""
+        return {*self.first_chunks, self.later_chunks}
+
     def chunk_frames(self, chunks: int) -> int:
         """Return how many frames a row's next chunk has, after so many chunks."""
         return self.first_chunks[chunks] if chunks < len(self.first_chunks) else self.later_chunks

@@ -223,7 +223,7 @@ class GenerationLoop:
             frames = min(frames, *(row.next_chunk_frames() for row in rows))
         codes = torch.stack([torch.stack(row.frames[:frames]) for row in rows])
         samples = self._codec.decode([self._slot_of(row) for row in rows], codes)
-        is_urgent = any(row.chunks == 0 for row in rows)
+        is_urgent = any(row.is_urgent for row in rows)
         for row in rows:
             row.launched(frames)
         try:
@@ -256,9 +256,9 @@ class GenerationLoop:
     def _take_samples(self, *, is_idle: bool) -> Iterator[SpeechChunk]:
         """Yield the chunks whose samples have arrived, or are waited for.
 
-        Samples are waited for in the step after the one that has launched the call if somebody
-        waits for the first sound, and otherwise one step later. So a GPU runs out of work only if
-        a call takes longer than a step, or two.
+        Samples of an urgent call are waited for in the step after the one that has launched it, and
+        others one step later. So a GPU runs out of work only if a call takes longer than a step, or
+        than two.
 
         Args:
             is_idle: Whether nothing better is to be done than to wait for all.

@@ -102,6 +102,11 @@ class SpeechRow(Row):
         is_complete = self.has_left and not self.in_flight
         return is_complete or self.ending.is_over or self.error is not None
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether its listener has nothing buffered yet, or very little."""
+        return self.chunks < _SHORT_CHUNKS
+
     def next_chunk_frames(self) -> int:
         """Return how many frames the next chunk should have."""
         return self.plan.chunk_frames(self.chunks)
@@ -112,7 +117,7 @@ class SpeechRow(Row):
         Args:
             is_patient: Whether to wait for a few more frames if the listener has enough buffered.
         """
-        spare = self.plan.spare_frames if is_patient and self.chunks >= _SHORT_CHUNKS else 0
+        spare = self.plan.spare_frames if is_patient and not self.is_urgent else 0
         return len(self.frames) >= self.next_chunk_frames() + spare
 
     def lateness(self) -> int:
@@ -171,7 +176,7 @@ class CodecCall:
         frames: How many frames of each.
         samples: Their samples.
         step: The number of the step that has launched it.
-        is_urgent: Whether somebody waits for the first sound.
+        is_urgent: Whether a listener has nothing buffered yet, or very little.
     """
 
     rows: list[SpeechRow]
