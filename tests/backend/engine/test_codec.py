@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from backend.engine.codec import CodecRow
     from backend.engine.engine import Engine
 
-GROUPS = 16
 FRAME = 1_920
 SECONDS = FRAME / 24_000
 TOLERANCE = 1e-9  # in double precision, so that any error but rounding shows
@@ -72,11 +71,14 @@ def captured(decoder: Any) -> Captured:
 
 
 @pytest.fixture(scope="module")
-def codes() -> list[torch.Tensor]:
+def codes(decoder: Any) -> list[torch.Tensor]:
     """Of each row, its reference and its speech."""
     random = torch.Generator().manual_seed(0)
     lengths = [reference + LONGEST for reference in REFERENCES]
-    return [torch.randint(256, (length, GROUPS), generator=random) for length in lengths]
+    return [
+        torch.randint(256, (length, decoder.config.num_quantizers), generator=random)
+        for length in lengths
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +151,7 @@ def test_a_call_of_any_length_is_replayed_in_captured_pieces(
     rows = [open_row(codec, each, 0) for each in codes[:3]]
     recorder.replayed.clear()
     recorder.run.clear()
-    codec.decode(rows, torch.zeros(3, 7, GROUPS, dtype=torch.long))
+    codec.decode(rows, torch.stack([each[:7] for each in codes[:3]]))
     assert recorder.replayed == [CodecSize(4, 4), CodecSize(4, 3)]
     assert recorder.run == []
 
@@ -194,7 +196,7 @@ def test_a_slot_that_was_freed_says_nothing_of_the_row_before(
     rows = [open_row(codec, each, 0) for each in codes]
     with pytest.raises(RuntimeError, match="in use"):
         open_row(codec, codes[0], 0)
-    nonsense = torch.randint(256, (4, 11, GROUPS))
+    nonsense = torch.stack([each[-11:] for each in codes])
     nonsense[2, 3, 1] = -1  # failed
     samples = codec.decode(rows, nonsense)
     assert samples[[0, 1, 3]].isfinite().all()
