@@ -111,6 +111,10 @@ class SpeechRow(Row):
         """Return how many frames the next chunk should have."""
         return self.plan.chunk_frames(self.chunks)
 
+    def next_chunk_kind(self) -> tuple[int, bool]:
+        """Return what the next chunks of rows that are decoded together have in common."""
+        return self.next_chunk_frames(), self.is_urgent
+
     def is_due(self, *, is_patient: bool) -> bool:
         """Return whether the next chunk should be decoded now.
 
@@ -172,7 +176,7 @@ class CodecCall:
     """A call of the codec whose samples are on their way to the program.
 
     Attributes:
-        rows: The rows, in order.
+        rows: The rows, in order. All of them are urgent, or none.
         frames: How many frames of each.
         samples: Their samples.
         step: The number of the step that has launched it.

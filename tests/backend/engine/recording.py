@@ -118,4 +118,4 @@ def _operations_of(program: GraphModule) -> int:
 
 
 def _has_kernel(operation: OpOverload) -> bool:
-    return not operation.is_view and "empty" not in operation.name()
+    return not operation.is_view and "empty" not in str(operation)
