@@ -23,6 +23,7 @@ class ChunkPlan:
     Attributes:
         first_chunks: How many frames a row's first chunks have.
         later_chunks: How many frames all later chunks have.
+        calls: The most calls of the codec between two frames.
         call_frames: The most frames that the codec decodes in one call, of all rows together.
         spare_frames: By how many frames a chunk can be delayed if its listener has enough buffered.
         takes_all: Whether a chunk that is late has all the frames that wait. Otherwise its size is
@@ -33,10 +34,16 @@ class ChunkPlan:
 
     first_chunks: tuple[int, ...]
     later_chunks: int
+    calls: int
     call_frames: int
     spare_frames: int
     takes_all: bool
     captured: tuple[int, ...] = ()
+
+    @property
+    def chunks(self) -> set[int]:
+        """How many frames chunks have."""
+        return {*self.first_chunks, self.later_chunks}
 
     def chunk_frames(self, chunks: int) -> int:
         """Return how many frames a row's next chunk has, after so many chunks."""
@@ -61,6 +68,7 @@ CPU_PLAN = ChunkPlan(
     # frames.
     later_chunks=20,
     # A call takes longer with more frames, and no row can generate its next frame until it returns.
+    calls=1,
     call_frames=40,
     spare_frames=4,
     takes_all=True,
@@ -73,7 +81,8 @@ GPU_PLAN = ChunkPlan(
     # generate, and after the second chunk, if it takes at most 31 ms.
     first_chunks=(3, 2, 4),
     later_chunks=8,
-    # Calls of the codec run beside the next step.
+    # Calls of the codec run beside the next step, so one for newcomers delays the others little.
+    calls=2,
     call_frames=48,
     spare_frames=0,
     takes_all=False,

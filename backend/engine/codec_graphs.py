@@ -63,18 +63,20 @@ class CodecGraphs(Graphs[CodecSize]):
 def usual_calls(plan: ChunkPlan, rows: int) -> list[CodecSize]:
     """List the sizes to capture: powers of two as rows, as far as a call has so many.
 
+    Frames that no chunk has are the rest of a row that ends, which is decoded alone.
+
     Args:
         plan: The plan of chunks.
         rows: The most rows.
     """
     powers = [1 << exponent for exponent in range(rows.bit_length())]
     usual_rows = [*(each for each in powers if each < rows), rows]
-    return [
-        CodecSize(count, frames)
-        for frames in plan.captured
-        for less, count in zip([0, *usual_rows], usual_rows, strict=False)
-        if less < plan.rows_at_once(frames, rows)
-    ]
+    sizes = []
+    for frames in plan.captured:
+        most = min(rows, plan.rows_at_once(frames, rows)) if frames in plan.chunks else 1
+        enough = next(each for each in usual_rows if each >= most)
+        sizes += [CodecSize(count, frames) for count in usual_rows if count <= enough]
+    return sizes
 
 
 @torch.inference_mode()

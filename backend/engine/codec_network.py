@@ -116,7 +116,8 @@ class CodecNetwork:
         Returns:
             `(rows, frames, latent)`.
         """
-        hidden = self._convolve(self._decoder.pre_conv, self._embed(codes), state)
+        pre_conv = self._decoder.pre_conv
+        hidden = self._convolve(pre_conv, state.extend(pre_conv, self._embed(codes)))
         transformer = self._decoder.pre_transformer
         hidden = transformer.input_proj(hidden.transpose(1, 2))
         cosines, sines = transformer.rotary_emb(hidden, state.positions)
@@ -140,12 +141,14 @@ class CodecNetwork:
         """
         hidden = latents.transpose(1, 2)
         for convolution, block in self._decoder.upsample:
-            hidden = self._convnext_block(block, self._upsample(convolution, hidden, state), state)
+            inputs = state.extend(convolution, hidden)
+            hidden = self._upsample(convolution, inputs, hidden.shape[-1])
+            hidden = self._convnext_block(block, hidden, state)
         first, *blocks, snake, last = self._decoder.decoder
-        hidden = self._convolve(first, hidden, state)
+        hidden = self._convolve(first, state.extend(first, hidden))
         for block in blocks:
             hidden = self._decoder_block(block, hidden, state)
-        samples = self._convolve(last, self._snake(snake, hidden), state).clamp(min=-1, max=1)
+        samples = self._convolve(last, self._snake(snake, hidden, last, state)).clamp_(-1, 1)
         return samples.squeeze(1)
 
     def _embed(self, codes: Tensor) -> Tensor:
@@ -163,45 +166,59 @@ class CodecNetwork:
 
     def _convnext_block(self, block: Any, hidden: Tensor, state: CodecState) -> Tensor:
         """`Qwen3TTSTokenizerV2ConvNeXtBlock.forward`, with state."""
-        inner = self._convolve(block.dwconv, hidden, state).transpose(1, 2)
+        inner = self._convolve(block.dwconv, state.extend(block.dwconv, hidden)).transpose(1, 2)
         inner = block.pwconv2(block.act(block.pwconv1(block.norm(inner))))
         return hidden + (block.gamma * inner).transpose(1, 2)  # type: ignore[no-any-return]
 
     def _decoder_block(self, block: Any, hidden: Tensor, state: CodecState) -> Tensor:
         """`Qwen3TTSTokenizerV2DecoderDecoderBlock.forward`, with state."""
         snake, convolution, *units = block.block
-        hidden = self._upsample(convolution, self._snake(snake, hidden), state)
+        inputs = self._snake(snake, hidden, convolution, state)
+        hidden = self._upsample(convolution, inputs, hidden.shape[-1])
         for unit in units:
-            inner = self._convolve(unit.conv1, self._snake(unit.act1, hidden), state)
-            inner = self._convolve(unit.conv2, self._snake(unit.act2, inner), state)
+            inner = self._convolve(unit.conv1, self._snake(unit.act1, hidden, unit.conv1, state))
+            inner = self._convolve(unit.conv2, self._snake(unit.act2, inner, unit.conv2, state))
             hidden = inner.add_(hidden)
         return hidden
 
-    def _snake(self, module: Any, hidden: Tensor) -> Tensor:
-        """`SnakeBeta.forward`: add a squared sine to each channel.
+    def _snake(self, module: Any, hidden: Tensor, convolution: Any, state: CodecState) -> Tensor:
+        """`SnakeBeta.forward` before a convolution: add a squared sine to each channel.
 
         The parameters are float32 at least, so the sine is computed in that.
+
+        Returns:
+            All inputs of the convolution.
         """
         frequency, root_of_height = self._snakes[module]
         waves = (hidden * frequency).sin_().mul_(root_of_height)
-        return torch.addcmul(hidden, waves, waves).to(hidden.dtype)
+        if waves.dtype != hidden.dtype:
+            return state.extend(convolution, torch.addcmul(hidden, waves, waves).to(hidden.dtype))
+        inputs, new = state.prepare(convolution, hidden)
+        torch.addcmul(hidden, waves, waves, out=new)
+        state.keep(convolution, inputs)
+        return inputs
 
-    def _convolve(self, module: Any, hidden: Tensor, state: CodecState) -> Tensor:
-        """`Qwen3TTSTokenizerV2CausalConvNet.forward`, with state instead of padding."""
-        convolution, hidden = module.conv, state.extend(module, hidden)
+    def _convolve(self, module: Any, inputs: Tensor) -> Tensor:
+        """`Qwen3TTSTokenizerV2CausalConvNet.forward`, with earlier inputs instead of padding."""
+        convolution = module.conv
         if convolution not in self._products:
-            return convolution(hidden)  # type: ignore[no-any-return]
+            return convolution(inputs)  # type: ignore[no-any-return]
         bias, weight = self._products[convolution]
         (kernel,), (dilation,) = convolution.kernel_size, convolution.dilation
-        windows = hidden.unfold(-1, hidden.shape[-1] - (kernel - 1) * dilation, dilation)
-        return torch.baddbmm(bias, weight.expand(len(hidden), -1, -1), windows.flatten(1, 2))
+        windows = inputs.unfold(-1, inputs.shape[-1] - (kernel - 1) * dilation, dilation)
+        return torch.baddbmm(bias, weight.expand(len(inputs), -1, -1), windows.flatten(1, 2))
 
-    def _upsample(self, module: Any, hidden: Tensor, state: CodecState) -> Tensor:
-        """`Qwen3TTSTokenizerV2CausalTransConvNet.forward`, with state."""
+    def _upsample(self, module: Any, inputs: Tensor, count: int) -> Tensor:
+        """`Qwen3TTSTokenizerV2CausalTransConvNet.forward`, with earlier inputs.
+
+        Args:
+            module: The convolution.
+            inputs: Earlier inputs, and the new ones.
+            count: How many are new.
+        """
         stride = module.conv.stride[0]
-        upsampled = module.conv(state.extend(module, hidden))
         start = inputs_to_keep(module) * stride
-        return upsampled[..., start : start + hidden.shape[-1] * stride]  # type: ignore[no-any-return]
+        return module.conv(inputs)[..., start : start + count * stride]  # type: ignore[no-any-return]
 
 
 def _projected_codebook(layer: Any, projection: Any) -> Tensor:

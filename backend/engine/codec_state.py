@@ -166,13 +166,41 @@ class CodecState:
         return all_keys.scatter_(2, places, keys), all_values.scatter_(2, places, values)
 
     def extend(self, module: Any, hidden: Tensor) -> Tensor:
-        """Prepend the kept inputs of a convolution, if any, to the new ones."""
+        """Prepend the kept inputs of a convolution, if any, to the new ones, and keep the last."""
         kept = self._inputs.get(module)
         if kept is None:
             return hidden
         extended = torch.cat([kept, hidden], dim=-1)
         kept.copy_(extended[..., -kept.shape[-1] :])
         return extended
+
+    def prepare(self, module: Any, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return memory for the inputs of a convolution, with the kept ones in it, if any.
+
+        That is `extend`, without a copy. Call `keep` when the new inputs are there.
+
+        Args:
+            module: The convolution.
+            like: Has the shape and the dtype of the new inputs.
+
+        Returns:
+            All inputs, and the part of them where the new ones belong.
+        """
+        kept = self._inputs.get(module)
+        if kept is None:
+            new = torch.empty_like(like)
+            return new, new
+        rows, channels, count = like.shape
+        before = kept.shape[-1]
+        extended = like.new_empty(rows, channels, before + count)
+        extended[..., :before] = kept
+        return extended, extended[..., before:]
+
+    def keep(self, module: Any, extended: Tensor) -> None:
+        """Keep the last inputs of a convolution, of which `prepare` has made room for the new."""
+        kept = self._inputs.get(module)
+        if kept is not None:
+            kept.copy_(extended[..., -kept.shape[-1] :])
 
 
 def convolutions(module: Any) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 import torch
@@ -143,7 +143,8 @@ class GenerationLoop:
         for row, frame in self._batch.decode_step():
             row.frames.append(frame)
             row.generated += 1
-        self._decode(self._due_rows())
+        for due in self._due_rows():
+            self._decode(due)
         self._open_slots()
         yield from self._take_at_once()
         yield from self._end_rows()
@@ -197,33 +198,35 @@ class GenerationLoop:
             self.remove(row.number)
             yield row.last_chunk()
 
-    def _due_rows(self) -> list[SpeechRow]:
-        """Return the rows whose next chunks are decoded now: the most overdue ones.
+    def _due_rows(self) -> list[list[SpeechRow]]:
+        """Return the rows whose next chunks are decoded now, for each call: the most overdue ones.
 
-        The codec is called at most once for each frame, so that many chunks do not delay the next
-        frame. A call takes enough rows for the codec to keep up with all of them. While a row waits
-        for its first chunk, the chunks of rows whose listeners have enough buffered are delayed.
+        The codec is called a limited number of times for each frame, so that many chunks do not
+        delay the next frame. A call takes enough rows for the codec to keep up with all of them.
+        While a row waits for its first chunk, the chunks of rows whose listeners have enough
+        buffered are delayed.
         """
         speaking = [row for row in self._rows.values() if not row.has_left]
         some_wait = any(row.chunks == 0 for row in speaking)
         due = [row for row in speaking if row.is_due(is_patient=some_wait)]
-        if not due:
-            return []
         due.sort(key=SpeechRow.lateness, reverse=True)
-        frames = due[0].next_chunk_frames()
-        at_once = self._plan.rows_at_once(frames, self.rows)
-        return [row for row in due if row.next_chunk_frames() == frames][:at_once]
+        alike: dict[tuple[int, bool], list[SpeechRow]] = {}
+        for row in due:
+            alike.setdefault(row.next_chunk_kind(), []).append(row)
+        return [
+            rows[: self._plan.rows_at_once(frames, self.rows)]
+            for (frames, _), rows in islice(alike.items(), self._plan.calls)
+        ]
 
     def _decode(self, rows: list[SpeechRow]) -> None:
         """Begin to decode the first frames of some rows, as many of each."""
-        if not rows:
-            return
         frames = min(MOST_FRAMES, *(len(row.frames) for row in rows))
         if not self._plan.takes_all:
             frames = min(frames, *(row.next_chunk_frames() for row in rows))
-        codes = torch.stack([torch.stack(row.frames[:frames]) for row in rows])
+        codes = torch.stack([frame for row in rows for frame in row.frames[:frames]])
+        codes = codes.view(len(rows), frames, -1)
         samples = self._codec.decode([self._slot_of(row) for row in rows], codes)
-        is_urgent = any(row.chunks == 0 for row in rows)
+        is_urgent = rows[0].is_urgent
         for row in rows:
             row.launched(frames)
         try:
@@ -256,9 +259,9 @@ class GenerationLoop:
     def _take_samples(self, *, is_idle: bool) -> Iterator[SpeechChunk]:
         """Yield the chunks whose samples have arrived, or are waited for.
 
-        Samples are waited for in the step after the one that has launched the call if somebody
-        waits for the first sound, and otherwise one step later. So a GPU runs out of work only if
-        a call takes longer than a step, or two.
+        Samples of an urgent call are waited for in the step after the one that has launched it, and
+        others one step later. So a GPU runs out of work only if a call takes longer than a step, or
+        than two. Urgent ones that have arrived go first, because marking takes time.
 
         Args:
             is_idle: Whether nothing better is to be done than to wait for all.
@@ -266,10 +269,12 @@ class GenerationLoop:
         waited_for = [each for each in self._calls if is_idle or self._is_needed(each)]
         if waited_for and not waited_for[-1].samples.is_ready():
             waited_for[-1].samples.wait()
+        arrived = []
         while self._calls and self._calls[0].samples.is_ready():
-            waveforms = self._calls[0].samples.read()
-            call = self._calls.popleft()
-            for row, waveform in zip(call.rows, waveforms, strict=True):
+            arrived.append(self._calls.popleft())
+        # A row's urgent chunks are its first ones. So its own chunks stay in order.
+        for call in sorted(arrived, key=lambda each: not each.is_urgent):
+            for row, waveform in zip(call.rows, call.samples.read(), strict=True):
                 if self._rows.get(row.number) is row:
                     yield from row.arrived(call.frames, waveform)
 

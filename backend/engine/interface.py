@@ -37,8 +37,7 @@ class EngineInfo:
         loop: Which loop decodes: "timbre" is ours, "reference" is the package's.
         attention: What that loop's layers use. Ours always use torch's "sdpa"; the package's use
             the first of "flash_attention_2", "sdpa" and "eager" that works.
-        codec_attention: What the codec's transformer uses, which is the package's in both cases.
-            transformers chooses it.
+        codec_attention: The same of the codec's transformer. transformers chooses the package's.
         memory_bytes: What the weights take.
         load_seconds: How long loading took.
         languages: The subset of `backend.contract.LANGUAGES` it speaks.

@@ -42,7 +42,7 @@ bfloat16 it was silent in another engine (https://github.com/vllm-project/vllm-o
 float32 costs 0.23 GB more memory for the decoder, and time: a frame takes 5 GFLOP, and a call reads
 0.46 GB of weights. No GPU has measured that yet."""
 
-_OUR_ATTENTION = "sdpa"  # of `backend.engine.layers`
+_OUR_ATTENTION = "sdpa"  # of `backend.engine.layers` and `codec_layers`
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,9 @@ def load_model(  # noqa: PLR0913 - independent options
         codec_dtype=codec_dtype,
         loop="reference" if plain_package else "timbre",
         attention=_attention_of(model.model.talker) if plain_package else _OUR_ATTENTION,
-        codec_attention=_attention_of(model.model.speech_tokenizer.model.decoder),
+        codec_attention=_attention_of(model.model.speech_tokenizer.model.decoder)
+        if plain_package
+        else _OUR_ATTENTION,
         memory_bytes=_memory_bytes(model.model, model.model.speech_tokenizer.model),
         load_seconds=time.monotonic() - began,
         languages=_languages(model.model),

@@ -102,9 +102,18 @@ class SpeechRow(Row):
         is_complete = self.has_left and not self.in_flight
         return is_complete or self.ending.is_over or self.error is not None
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether its listener has nothing buffered yet, or very little."""
+        return self.chunks < _SHORT_CHUNKS
+
     def next_chunk_frames(self) -> int:
         """Return how many frames the next chunk should have."""
         return self.plan.chunk_frames(self.chunks)
+
+    def next_chunk_kind(self) -> tuple[int, bool]:
+        """Return what the next chunks of rows that are decoded together have in common."""
+        return self.next_chunk_frames(), self.is_urgent
 
     def is_due(self, *, is_patient: bool) -> bool:
         """Return whether the next chunk should be decoded now.
@@ -112,7 +121,7 @@ class SpeechRow(Row):
         Args:
             is_patient: Whether to wait for a few more frames if the listener has enough buffered.
         """
-        spare = self.plan.spare_frames if is_patient and self.chunks >= _SHORT_CHUNKS else 0
+        spare = self.plan.spare_frames if is_patient and not self.is_urgent else 0
         return len(self.frames) >= self.next_chunk_frames() + spare
 
     def lateness(self) -> int:
@@ -167,11 +176,11 @@ class CodecCall:
     """A call of the codec whose samples are on their way to the program.
 
     Attributes:
-        rows: The rows, in order.
+        rows: The rows, in order. All of them are urgent, or none.
         frames: How many frames of each.
         samples: Their samples.
         step: The number of the step that has launched it.
-        is_urgent: Whether somebody waits for the first sound.
+        is_urgent: Whether a listener has nothing buffered yet, or very little.
     """
 
     rows: list[SpeechRow]

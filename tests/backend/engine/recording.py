@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from torch._ops import OpOverload
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from backend.engine.codec_step import CodecStep
@@ -34,8 +35,8 @@ class Recorder(Generic[SizeT]):
         run: The sizes that were run directly, in order.
         captured: The sizes that were captured, in order.
         replayed: The sizes that were replayed, in order.
-        operations: How many operations each captured size has, those that only view memory left
-            out.
+        operations: How many operations each captured size has, without those that only view memory
+            or allocate it.
     """
 
     def __init__(
@@ -119,4 +120,8 @@ def _kept_by(step: DecodeStep | PrefillStep | CodecStep) -> list[torch.Tensor]:
 
 def _operations_of(program: GraphModule) -> int:
     calls = [node.target for node in program.graph.nodes if node.op == "call_function"]
-    return sum(not getattr(each, "is_view", False) for each in calls)
+    return sum(isinstance(each, OpOverload) and _has_kernel(each) for each in calls)
+
+
+def _has_kernel(operation: OpOverload) -> bool:
+    return not operation.is_view and "empty" not in str(operation)

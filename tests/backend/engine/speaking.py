@@ -9,6 +9,7 @@ import numpy as np
 
 from backend.contract import MAX_NEW_TOKENS, SpeechError
 from backend.engine.batch import Batch
+from backend.engine.chunk_plan import CPU_PLAN
 from backend.engine.decode_step import DecodeStep
 from backend.engine.generation import GenerationLoop
 from backend.engine.interface import SpeechChunk
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.contract import SpeechRequest
+    from backend.engine.chunk_plan import ChunkPlan
+    from backend.engine.codec import CodecDecoder
     from backend.engine.engine import Engine
 
 
@@ -29,17 +32,23 @@ class Ahead:
 
     Args:
         engine: What it speaks with.
+        codec: Decodes its frames; None is the engine's.
+        plan: How many frames are decoded to samples at a time.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(
+        self, engine: Engine, *, codec: CodecDecoder | None = None, plan: ChunkPlan = CPU_PLAN
+    ) -> None:
         self._engine = engine
+        self._codec = codec or engine.codec
+        self._plan = plan
         self._step = DecodeStep(
             engine.parts, rows=8, positions=ROW_POSITIONS, max_tokens=MAX_NEW_TOKENS
         )
 
     def open(self, rows: int) -> GenerationLoop:
         batch = Batch[SpeechRow](self._step, rows=rows, is_ahead=True)
-        return GenerationLoop(self._engine.prepare, batch, self._engine.codec, watermark=None)
+        return GenerationLoop(self._engine.prepare, batch, self._codec, None, self._plan)
 
 
 def stream(

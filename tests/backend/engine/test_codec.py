@@ -7,24 +7,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from backend.contract import SpeechRequest
 from backend.engine.chunk_plan import CPU_PLAN, GPU_PLAN, MOST_FRAMES
 from backend.engine.codec import CodecDecoder
 from backend.engine.codec_graphs import CodecGraphs, CodecSize, usual_calls
 from backend.watermark.watermark import MarkingStream
+from tests.backend.conftest import spoken
 from tests.backend.engine.recording import Recorder
+from tests.backend.engine.speaking import Ahead, speak, stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
+    from backend.contract import VoicePrompt
     from backend.engine.codec import CodecRow
     from backend.engine.engine import Engine
 
-GROUPS = 16
 FRAME = 1_920
 SECONDS = FRAME / 24_000
 TOLERANCE = 1e-9  # in double precision, so that any error but rounding shows
@@ -65,11 +71,14 @@ def captured(decoder: Any) -> Captured:
 
 
 @pytest.fixture(scope="module")
-def codes() -> list[torch.Tensor]:
+def codes(decoder: Any) -> list[torch.Tensor]:
     """Of each row, its reference and its speech."""
     random = torch.Generator().manual_seed(0)
     lengths = [reference + LONGEST for reference in REFERENCES]
-    return [torch.randint(256, (length, GROUPS), generator=random) for length in lengths]
+    return [
+        torch.randint(256, (length, decoder.config.num_quantizers), generator=random)
+        for length in lengths
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +151,7 @@ def test_a_call_of_any_length_is_replayed_in_captured_pieces(
     rows = [open_row(codec, each, 0) for each in codes[:3]]
     recorder.replayed.clear()
     recorder.run.clear()
-    codec.decode(rows, torch.zeros(3, 7, GROUPS, dtype=torch.long))
+    codec.decode(rows, torch.stack([each[:7] for each in codes[:3]]))
     assert recorder.replayed == [CodecSize(4, 4), CodecSize(4, 3)]
     assert recorder.run == []
 
@@ -187,7 +196,7 @@ def test_a_slot_that_was_freed_says_nothing_of_the_row_before(
     rows = [open_row(codec, each, 0) for each in codes]
     with pytest.raises(RuntimeError, match="in use"):
         open_row(codec, codes[0], 0)
-    nonsense = torch.randint(256, (4, 11, GROUPS))
+    nonsense = torch.stack([each[-11:] for each in codes])
     nonsense[2, 3, 1] = -1  # failed
     samples = codec.decode(rows, nonsense)
     assert samples[[0, 1, 3]].isfinite().all()
@@ -226,6 +235,31 @@ def test_a_call_that_finds_no_memory_has_changed_nothing(
         torch.testing.assert_close(ours, speech[row][: 12 * FRAME], atol=TOLERANCE, rtol=0)
 
 
+def test_a_gpus_chunks_from_captured_calls_are_the_same_speech(
+    engine: Engine, prompt: VoicePrompt, x_vector_prompt: VoicePrompt
+) -> None:
+    requests = [
+        SpeechRequest("The first of them.", prompt, seed=3),
+        SpeechRequest("A second, a little longer.", x_vector_prompt, seed=5),
+        SpeechRequest("And the third.", prompt, seed=8),
+    ]
+    decoder = engine.package_model.model.speech_tokenizer.model.decoder
+    sizes = [CodecSize(rows, frames) for rows in (1, 4) for frames in GPU_PLAN.captured]
+    captured = Captured(decoder, sizes)
+    ahead = Ahead(engine, codec=captured.codec, plan=GPU_PLAN)
+    expected = [spoken(each) for each in speak(engine, requests)]
+    chunks: list[list[NDArray[np.float32]]] = [[] for _ in requests]
+    for chunk in stream(ahead, requests):
+        chunks[chunk.row].append(chunk.samples)
+    for pieces, speech in zip(chunks, expected, strict=True):
+        np.testing.assert_allclose(np.concatenate(pieces), speech, atol=1e-3)
+        lengths = [len(piece) // FRAME for piece in pieces[:-1]]
+        assert lengths[:4] == [3, 2, 4, 8]
+        assert set(lengths[4:-1]) <= {8}
+    assert captured.recorder.run == []
+    assert {size.frames for size in captured.recorder.replayed} >= {2, 3, 4, 8}
+
+
 def test_a_call_has_few_operations_whatever_its_size(captured: Captured) -> None:
     counts = captured.recorder.operations.values()
     assert len(counts) == len(SIZES)
@@ -233,19 +267,13 @@ def test_a_call_has_few_operations_whatever_its_size(captured: Captured) -> None
     assert max(counts) - min(counts) < 5
 
 
-@given(
-    rows=st.integers(1, 64),
-    frames=st.integers(1, 3 * MOST_FRAMES),
-    plan=st.sampled_from([GPU_PLAN]),
-)
-def test_any_number_of_frames_is_a_sum_of_few_captured_ones(
-    rows: int, frames: int, plan: Any
-) -> None:
-    sizes = usual_calls(plan, rows)
+@given(rows=st.integers(1, 64), frames=st.integers(1, 3 * MOST_FRAMES))
+def test_any_number_of_frames_is_a_sum_of_few_captured_ones(rows: int, frames: int) -> None:
+    sizes = usual_calls(GPU_PLAN, rows)
     graphs = CodecGraphs(lambda _step: print, dict.fromkeys(sizes, print))
     pieces = graphs.pieces(1, frames)
     assert sum(pieces) == frames
-    assert len(pieces) <= frames // plan.later_chunks + 2
+    assert len(pieces) <= frames // GPU_PLAN.later_chunks + 2
 
 
 @pytest.mark.parametrize("rows", [1, 2, 6, 16, 64])
@@ -254,7 +282,7 @@ def test_all_calls_of_live_speech_are_captured(rows: int) -> None:
     assert len(set(sizes)) == len(sizes)
     assert max(size.rows for size in sizes) <= rows
     graphs = CodecGraphs(lambda _step: print, dict.fromkeys(sizes, print))
-    for frames in {*GPU_PLAN.first_chunks, GPU_PLAN.later_chunks}:
+    for frames in GPU_PLAN.chunks:
         for count in range(1, min(rows, GPU_PLAN.rows_at_once(frames, rows)) + 1):
             assert graphs.pieces(count, frames) == [frames]
             size = graphs.size_for(count, frames)
