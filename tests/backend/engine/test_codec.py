@@ -238,24 +238,27 @@ def test_a_call_that_finds_no_memory_has_changed_nothing(
 def test_a_gpus_chunks_from_captured_calls_are_the_same_speech(
     engine: Engine, prompt: VoicePrompt, x_vector_prompt: VoicePrompt
 ) -> None:
-    requests = [
-        SpeechRequest("The first of them.", prompt, seed=3),
-        SpeechRequest("A second, a little longer.", x_vector_prompt, seed=5),
-        SpeechRequest("And the third.", prompt, seed=8),
+    candidates = [
+        SpeechRequest("A sentence.", [prompt, x_vector_prompt][seed % 2], seed=seed)
+        for seed in range(8)
     ]
+    everything = [spoken(each) for each in speak(engine, candidates)]
+    longest = sorted(range(8), key=lambda number: len(everything[number]))[-3:]
+    requests = [candidates[number] for number in longest]
+    expected = [everything[number] for number in longest]
     decoder = engine.package_model.model.speech_tokenizer.model.decoder
     sizes = [CodecSize(rows, frames) for rows in (1, 4) for frames in GPU_PLAN.captured]
     captured = Captured(decoder, sizes)
     ahead = Ahead(engine, codec=captured.codec, plan=GPU_PLAN)
-    expected = [spoken(each) for each in speak(engine, requests)]
     chunks: list[list[NDArray[np.float32]]] = [[] for _ in requests]
     for chunk in stream(ahead, requests):
         chunks[chunk.row].append(chunk.samples)
     for pieces, speech in zip(chunks, expected, strict=True):
         np.testing.assert_allclose(np.concatenate(pieces), speech, atol=1e-3)
-        lengths = [len(piece) // FRAME for piece in pieces[:-1]]
-        assert lengths[:4] == [3, 2, 4, 8]
-        assert set(lengths[4:-1]) <= {8}
+        *lengths, rest = [len(piece) // FRAME for piece in pieces[:-1]]
+        assert lengths == [GPU_PLAN.chunk_frames(number) for number in range(len(lengths))]
+        assert 0 < rest <= GPU_PLAN.later_chunks
+        assert len(lengths) > len(GPU_PLAN.first_chunks)
     assert captured.recorder.run == []
     assert {size.frames for size in captured.recorder.replayed} >= {2, 3, 4, 8}
 
