@@ -16,12 +16,16 @@ import torch
 from backend.contract import BackendBusyError, GenerationFailedError, SpeechRunsOnError
 from backend.engine.chunk_plan import CPU_PLAN, MOST_FRAMES
 from backend.engine.failures import is_out_of_memory
+from backend.engine.row_output import NOTHING, SpeechOutput
 from backend.engine.sampling import FAILED
 from backend.engine.speech_length import EndDetector
-from backend.engine.speech_row import CodecCall, RowOutput, SpeechRow
+from backend.engine.speech_row import CodecCall, SpeechRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from backend.contract import SpeechRequest
     from backend.engine.batch import Batch
@@ -60,7 +64,7 @@ class GenerationLoop:
         self._prepare = prepare
         self._batch = batch
         self._codec = codec
-        self._watermark = watermark
+        self._output = SpeechOutput(watermark)
         self._plan = plan
         self._numbers = count()
         self._rows: dict[int, SpeechRow] = {}
@@ -168,7 +172,7 @@ class GenerationLoop:
             request,
             attempt,
             number=number,
-            output=RowOutput(self._watermark),
+            output=self._output.open(),
             ending=EndDetector(request.text_tokens),
             plan=self._plan,
             restarts=attempt > 0,
@@ -194,9 +198,13 @@ class GenerationLoop:
 
     def _end_rows(self) -> Iterator[SpeechChunk]:
         """Yield the last chunks of the rows that are over."""
-        for row in [each for each in self._rows.values() if each.is_over]:
+        over = [row for row in self._rows.values() if row.is_over]
+        for row in over:
             self.remove(row.number)
-            yield row.last_chunk()
+        valid = [row for row in over if row.error is None]
+        rests = dict(zip(valid, self._output.finish([row.output for row in valid]), strict=True))
+        for row in over:
+            yield row.last_chunk(rests.get(row, NOTHING))
 
     def _due_rows(self) -> list[list[SpeechRow]]:
         """Return the rows whose next chunks are decoded now, for each call: the most overdue ones.
@@ -274,9 +282,19 @@ class GenerationLoop:
             arrived.append(self._calls.popleft())
         # A row's urgent chunks are its first ones. So its own chunks stay in order.
         for call in sorted(arrived, key=lambda each: not each.is_urgent):
-            for row, waveform in zip(call.rows, call.samples.read(), strict=True):
-                if self._rows.get(row.number) is row:
-                    yield from row.arrived(call.frames, waveform)
+            yield from self._chunks(call, call.samples.read())
+
+    def _chunks(self, call: CodecCall, waveforms: NDArray[np.float32]) -> Iterator[SpeechChunk]:
+        """Yield the chunks for the samples of a call, `(rows, samples)`."""
+        rows, pieces = [], []
+        for row, waveform in zip(call.rows, waveforms, strict=True):
+            is_wanted = self._rows.get(row.number) is row
+            if is_wanted and (piece := row.arrived(call.frames, waveform)) is not None:
+                rows.append(row)
+                pieces.append(piece)
+        marked = self._output.push([row.output for row in rows], pieces)
+        for row, samples in zip(rows, marked, strict=True):
+            yield from row.marked(samples)
 
     def _is_needed(self, call: CodecCall) -> bool:
         return self._step_number - call.step >= (1 if call.is_urgent else 2)

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from qwen_tts import VoiceClonePromptItem
 
-from backend.contract import GenerationFailedError, SpeechRunsOnError
+from backend.contract import SpeechError, SpeechRunsOnError
 from backend.engine.interface import SpeechChunk
-from backend.engine.speech_row import RowOutput
+from backend.engine.row_output import NOTHING, SpeechOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 FRAME_SAMPLES = 1_920
 _ATTEMPTS = 2
 _SEEDS = 2**63
-_NOTHING = np.zeros(0, np.float32)
 
 
 class PackageLoop:
@@ -58,7 +57,7 @@ class PackageLoop:
         self._check = check
         self._package_model = package_model
         self._text_layout = text_layout
-        self._watermark = watermark
+        self._output = SpeechOutput(watermark)
         self._numbers = count()
         self._waiting: dict[int, tuple[SpeechRequest, ClonedVoice]] = {}
 
@@ -86,12 +85,13 @@ class PackageLoop:
             return
         number = next(iter(self._waiting))
         request, voice = self._waiting.pop(number)
-        output = RowOutput(self._watermark)
+        row = self._output.open()
         try:
-            yield SpeechChunk(number, output.push(self._speak(request, voice)), is_last=False)
-            yield SpeechChunk(number, output.finish(), is_last=True)
-        except GenerationFailedError as error:
-            yield SpeechChunk(number, _NOTHING, is_last=True, error=error)
+            marked = _only(self._output.push([row], [self._speak(request, voice)]))
+            yield SpeechChunk(number, marked, is_last=False)
+            yield SpeechChunk(number, _only(self._output.finish([row])), is_last=True)
+        except SpeechError as error:
+            yield SpeechChunk(number, NOTHING, is_last=True, error=error)
 
     def _speak(self, request: SpeechRequest, voice: ClonedVoice) -> NDArray[np.float32]:
         """Speak a request; raise `SpeechRunsOnError` if its speech has no end twice."""
@@ -111,6 +111,14 @@ class PackageLoop:
             if len(speech) < request.max_new_tokens * FRAME_SAMPLES:
                 return np.asarray(speech, np.float32)
         raise SpeechRunsOnError(request.max_new_tokens * FRAME_SAMPLES / sample_rate)
+
+
+def _only(results: Sequence[NDArray[np.float32] | SpeechError]) -> NDArray[np.float32]:
+    """Return the samples of the only row, or raise its error."""
+    (result,) = results
+    if isinstance(result, SpeechError):
+        raise result
+    return result
 
 
 def _prompt_item(voice: ClonedVoice) -> VoiceClonePromptItem:

@@ -5,63 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from backend.contract import BackendBusyError, GenerationFailedError
+from backend.contract import SpeechError
 from backend.engine.batch import Row
-from backend.engine.failures import is_out_of_memory
 from backend.engine.interface import SpeechChunk
+from backend.engine.row_output import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from backend.contract import SpeechError
     from backend.engine.chunk_plan import ChunkPlan
     from backend.engine.codec import CodecRow
+    from backend.engine.row_output import RowOutput
     from backend.engine.speech_length import EndDetector
     from backend.engine.transfers import HostSamples
-    from backend.watermark.watermark import Watermarker
 
 _SHORT_CHUNKS = 2
 _FIRST_CHUNK_BONUS = 8  # frames that are added to the lateness of a row's first chunk
-_SILENT_LEVEL = 10 ** (-60 / 20)  # of full scale
-_NOTHING = np.zeros(0, np.float32)
-
-
-class RowOutput:
-    """Checks that the samples of one row are speech, and watermarks them.
-
-    Args:
-        watermark: Marks the samples. With None they stay unmarked, for measurements.
-    """
-
-    def __init__(self, watermark: Watermarker | None) -> None:
-        self._marking = watermark and watermark.stream()
-        self._lowest = np.inf
-        self._highest = -np.inf
-
-    def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take the next samples; return those that are ready. The watermark delays them a little.
-
-        Raises `GenerationFailedError` if the samples are not finite.
-        """
-        if not np.isfinite(samples).all():
-            raise GenerationFailedError("the model made samples that are not numbers")
-        self._lowest = samples.min(initial=self._lowest)
-        self._highest = samples.max(initial=self._highest)
-        return self._marking.push(samples) if self._marking else samples
-
-    def finish(self) -> NDArray[np.float32]:
-        """Return the remaining samples.
-
-        Raises `GenerationFailedError` if all samples were silent.
-        """
-        if self._highest - self._lowest < 2 * _SILENT_LEVEL:
-            raise GenerationFailedError("the model made silence")
-        return self._marking.finish() if self._marking else _NOTHING
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -70,7 +33,7 @@ class SpeechRow(Row):
 
     Attributes:
         number: The number of its request, which its chunks carry.
-        output: Checks and watermarks its samples.
+        output: What is known of its samples, to check and watermark them.
         ending: Tells whether its text was said, and only near-silence follows.
         plan: How many frames its chunks have.
         codec: Its slot in the codec, from its first frame on.
@@ -138,32 +101,36 @@ class SpeechRow(Row):
         self.chunks += 1
         self.in_flight += 1
 
-    def arrived(self, frames: int, samples: NDArray[np.float32]) -> Iterator[SpeechChunk]:
-        """Yield the chunk for the samples of the next frames.
+    def arrived(self, frames: int, samples: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Take the samples of the next frames; return those of them to keep.
 
-        Of speech that is over, the end of the silence is left out. Sets `error` and yields nothing
-        if the samples are not valid.
+        Of speech that is over, the end of the silence is left out. Returns None if the row was over
+        before.
         """
         self.in_flight -= 1
         if self.ending.is_over or self.error is not None:
-            return
-        try:
-            yield self._chunk(self.output.push(self.ending.push(samples, frames)))
-        except GenerationFailedError as error:
-            self.error = error
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            self.error = BackendBusyError()  # these samples are lost
+            return None
+        return self.ending.push(samples, frames)
 
-    def last_chunk(self) -> SpeechChunk:
-        """Return the last chunk of the row, with the rest of its speech or its error."""
-        rest = _NOTHING
-        try:
-            if self.error is None:
-                rest = self.output.finish()
-        except GenerationFailedError as error:
-            self.error = error
+    def marked(self, samples: NDArray[np.float32] | SpeechError) -> Iterator[SpeechChunk]:
+        """Yield the chunk for its next samples, or set `error` and yield nothing.
+
+        Args:
+            samples: What `SpeechOutput.push` has returned for it.
+        """
+        if isinstance(samples, SpeechError):
+            self.error = samples
+        else:
+            yield self._chunk(samples)
+
+    def last_chunk(self, rest: NDArray[np.float32] | SpeechError = NOTHING) -> SpeechChunk:
+        """Return the last chunk of the row, with the rest of its speech or its error.
+
+        Args:
+            rest: What `SpeechOutput.finish` has returned for it, if it had no error before.
+        """
+        if isinstance(rest, SpeechError):
+            self.error, rest = rest, NOTHING
         return self._chunk(rest, is_last=True)
 
     def _chunk(self, samples: NDArray[np.float32], *, is_last: bool = False) -> SpeechChunk:

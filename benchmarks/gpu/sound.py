@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -64,16 +63,18 @@ def codec(setup: Setup, name: str) -> dict[str, Any]:
 
 
 def watermark(setup: Setup, marker: Watermarker) -> dict[str, Any]:
-    """Measure how long a chunk takes to be marked."""
+    """Measure how long chunks of so many rows and frames take to be marked together."""
     found = {}
-    for frames in (_FIRST, _LATER):
-        chunk = buzz(seconds=2.0)[: frames * SAMPLES_A_FRAME]
-        stream = marker.stream()
-        found[f"{frames} frames"] = setup.clock.milliseconds(lambda: stream.push(chunk))  # noqa: B023
-    share = fmean(taken / int(size.split()[0]) for size, taken in found.items())
+    for rows, frames in _SIZES:
+        chunks = [buzz(seconds=2.0)[: frames * SAMPLES_A_FRAME]] * rows
+        streams = [marker.stream() for _ in chunks]
+        found[f"{rows} x {frames}"] = setup.clock.milliseconds(
+            partial(marker.push, streams, chunks)
+        )
+    share = found[f"1 x {_LATER}"] / _LATER / FRAME_MILLISECONDS
     setup.report.line(
-        "marking a chunk",
+        "marking chunks, rows x frames",
         ", ".join(f"{size}: {taken:.1f} ms" for size, taken in found.items())
-        + f" ({share / FRAME_MILLISECONDS:.1%} of real time)",
+        + f" ({share:.1%} of real time, one row)",
     )
     return found

@@ -25,7 +25,7 @@ from backend.contract import (
     VoicePromptModelMismatchError,
 )
 from backend.engine.codec import CodecDecoder
-from backend.engine.speech_row import RowOutput
+from backend.engine.row_output import SpeechOutput
 from backend.voice_prompt import read_voice_prompt, write_voice_prompt
 from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
 from tests.backend.engine.speaking import speak, stream
@@ -233,11 +233,13 @@ def test_a_voice_that_overflows_does_not_harm_the_next_row_in_its_slot(
 
 
 def test_a_constant_signal_is_no_speech() -> None:
-    output = RowOutput(watermark=None)
-    output.push(np.full(4_800, 0.5, np.float32))
-    output.push(np.full(4_800, 0.5005, np.float32))
-    with pytest.raises(GenerationFailedError, match="silence"):
-        output.finish()
+    output = SpeechOutput(watermark=None)
+    row = output.open()
+    output.push([row], [np.full(4_800, 0.5, np.float32)])
+    output.push([row], [np.full(4_800, 0.5005, np.float32)])
+    error = only(output.finish([row]))
+    assert isinstance(error, GenerationFailedError)
+    assert "silence" in str(error)
 
 
 @pytest.mark.parametrize(

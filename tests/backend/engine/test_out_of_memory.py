@@ -12,8 +12,8 @@ import torch
 from backend.contract import BackendBusyError, ConsentRecord, SpeechRequest
 from backend.engine.code_predictor import CodePredictor
 from backend.engine.codec import CodecDecoder
-from backend.engine.speech_row import RowOutput
 from backend.engine.talker import CodecHead, Talker
+from backend.watermark.watermark import MarkingStream, Watermarker
 from tests.backend.conftest import TRANSCRIPT, buzz, spoken
 from tests.backend.engine.speaking import Ahead, speak
 
@@ -88,25 +88,30 @@ def test_the_newer_half_ends_and_the_others_hear_all(
         np.testing.assert_allclose(spoken(speech), expected[row], atol=1e-3)
 
 
+@pytest.mark.parametrize(("method", "rows"), [("push", 2), ("finish", 1)])
 def test_speech_that_finds_no_memory_for_its_mark_ends_alone(
-    engine: Engine,
+    marking_engine: Engine,
     requests: list[SpeechRequest],
-    expected: list[Any],
     monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    rows: int,
 ) -> None:
-    original, calls = RowOutput.push, []
+    expected = speak(marking_engine, requests)
+    original = getattr(Watermarker, method)
+    victims: list[MarkingStream] = []
 
-    def failing(*args: Any) -> Any:
-        calls.append(args)
-        if len(calls) == 2:
+    def failing(watermarker: Watermarker, streams: Any, *pieces: Any) -> Any:
+        if not victims and len(streams) >= rows:
+            victims.append(streams[-1])
+        if {*victims} & {*streams}:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
-        return original(*args)
+        return original(watermarker, streams, *pieces)
 
-    monkeypatch.setattr(RowOutput, "push", failing)
-    results = speak(engine, requests)
+    monkeypatch.setattr(Watermarker, method, failing)
+    results = speak(marking_engine, requests)
     (failed,) = [row for row, each in enumerate(results) if isinstance(each, BackendBusyError)]
     for row in {*range(ROWS)} - {failed}:
-        np.testing.assert_allclose(spoken(results[row]), expected[row], atol=1e-3)
+        np.testing.assert_allclose(spoken(results[row]), spoken(expected[row]), atol=1e-3)
 
 
 def test_a_single_request_that_finds_no_memory_is_a_crash(
