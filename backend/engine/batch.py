@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from backend.engine.cuda_graphs import StepGraphs
     from backend.engine.decode_step import DecodeStep
     from backend.engine.prompt_embeds import PreparedRequest
+    from backend.engine.step_graphs import StepGraphs
 
 PREFILL_POSITIONS = 256
 """The most prompt positions that are prefilled before each frame. A prompt has some 30 to 600.

@@ -22,7 +22,7 @@ from backend.engine.chunk_plan import plan_for
 from backend.engine.clone import clone_voice
 from backend.engine.codec import CodecDecoder
 from backend.engine.codec_graphs import usual_calls
-from backend.engine.cuda_graphs import CudaGraphRecorder, capture_steps, usual_sizes
+from backend.engine.cuda_graphs import CudaGraphRecorder
 from backend.engine.decode_step import DecodeStep
 from backend.engine.failures import is_context_lost
 from backend.engine.generation import GenerationLoop
@@ -34,6 +34,7 @@ from backend.engine.prompt_embeds import PreparedRequest, PromptEmbedder
 from backend.engine.room import fitted, rows_with_room
 from backend.engine.speech_length import token_limit
 from backend.engine.speech_row import SpeechRow
+from backend.engine.step_graphs import capture_steps, usual_sizes
 from backend.voice_prompt import PromptModel, read_voice_prompt, write_voice_prompt
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.contract import ConsentRecord
-    from backend.engine.cuda_graphs import StepGraphs
     from backend.engine.interface import EngineInfo, TextLayout
+    from backend.engine.step_graphs import StepGraphs
     from backend.voice_prompt import ClonedVoice
     from backend.watermark.watermark import Watermarker
 

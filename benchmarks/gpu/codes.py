@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backend.engine.cuda_graphs import StepSize
+from backend.engine.step_graphs import StepSize
 from benchmarks.decoding.timed_package import TimedPackage
 from benchmarks.gpu.models import TEXTS, TRANSCRIPT, batch_of, buzz, capture
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.contract import SpeechRequest
-    from backend.engine.cuda_graphs import StepGraphs
     from backend.engine.engine import Engine
+    from backend.engine.step_graphs import StepGraphs
     from benchmarks.gpu.setup import Setup
 
 _LAST_POSITIONS = 8

@@ -33,15 +33,17 @@ def measure_other(
 
     Raises RuntimeError with what it said if it fails.
     """
-    # Its packages have the names of ours, so they have to be found first.
-    program = (
-        f"import sys, runpy; sys.path.insert(0, {python_path!r}); "
-        if python_path
-        else "import runpy; "
-    )
-    program += f"runpy.run_module({__name__!r}, run_name='__main__')"
+    arguments = [str(checkpoint), device, str(frames)]
+    command = [sys.executable, "-m", __name__, *arguments]
+    if python_path:
+        # Its packages have the names of ours, which PYTHONPATH may name: `-I` ignores that.
+        program = (
+            f"import runpy, sys; sys.path[:0] = [{python_path!r}, {str(Path.cwd())!r}]; "
+            f"runpy.run_module({__name__!r}, run_name='__main__')"
+        )
+        command = [sys.executable, "-I", "-c", program, *arguments]
     done = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-c", program, str(checkpoint), device, str(frames)],
+        command,
         capture_output=True,
         text=True,
         timeout=timeout,

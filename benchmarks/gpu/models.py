@@ -13,10 +13,11 @@ import torch
 
 from backend.contract import MAX_NEW_TOKENS, SpeechRequest
 from backend.engine.batch import Batch, Row
-from backend.engine.cuda_graphs import CudaGraphRecorder, StepGraphs, StepSize, capture_steps
+from backend.engine.cuda_graphs import CudaGraphRecorder
 from backend.engine.engine import Engine
 from backend.engine.loading import load_model
 from backend.engine.prefill_step import USUAL_PROMPTS, PrefillSize
+from backend.engine.step_graphs import StepGraphs, StepSize, capture_steps
 from benchmarks.decoding.checkpoints import PLANS
 from benchmarks.decoding.memory_limit import PUBLISHED
 from benchmarks.our_service import CONSENT

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backend.engine.cuda_graphs import CudaGraphRecorder, StepGraphs
+from backend.engine.cuda_graphs import CudaGraphRecorder
 from benchmarks.decoding.memory_limit import parts_of
 from benchmarks.decoding.timed_package import TimedPackage
 from benchmarks.gpu.models import (
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from backend.engine.decode_step import DecodeStep
     from backend.engine.engine import Engine
+    from backend.engine.step_graphs import StepGraphs
     from benchmarks.gpu.models import Models
     from benchmarks.gpu.setup import Setup
     from benchmarks.gpu.timing import Clock

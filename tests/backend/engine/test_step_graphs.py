@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.engine.batch import PREFILL_POSITIONS, Batch, Row
-from backend.engine.cuda_graphs import StepGraphs, StepSize, capture_steps, usual_sizes
 from backend.engine.kv_cache import ROW_POSITIONS
+from backend.engine.step_graphs import StepGraphs, StepSize, capture_steps, usual_sizes
 from tests.backend.conftest import load
 from tests.backend.engine.decoding import batch_of, decode, different_requests, step_of
 from tests.backend.engine.recording import Recorder
