@@ -22,7 +22,8 @@ MOST_ROWS = 64
 
 _USEFUL_ROWS = ((60e9, MOST_ROWS), (30e9, 32), (0.0, 16))
 """The most rows for a GPU with at least so many bytes of memory. Each row takes some of the GPU's
-time, and GPUs with less memory are slower. Unmeasured."""
+time, and GPUs with less memory are slower. On an H100 with 80 GB, a frame of 64 rows takes 20 ms, a
+quarter of its own duration. The others are estimates."""
 
 _WORKING_BYTES = 4e9
 """What stays free of a GPU's memory: for the codec's states and activations, for cloning a voice
