@@ -93,7 +93,7 @@ IN_FLOAT32 = replace(PUBLISHED, dtype=torch.float32)
         ("H100, 1.7B", PUBLISHED, 75, 84, MOST_ROWS),
         ("A100, 1.7B", PUBLISHED, 34, 42, 32),
         ("A10G, 1.7B", PUBLISHED, 16, 24, 16),
-        ("T4, 0.6B", IN_FLOAT32, 9, 15.8, 6),
+        ("T4, 0.6B", IN_FLOAT32, 9, 15.8, 5),
         ("T4, of which others use the most", IN_FLOAT32, 2, 15.8, 1),
         ("full", PUBLISHED, 0, 84, 1),
     ],
