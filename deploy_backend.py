@@ -44,6 +44,9 @@ PROMPT_SECONDS, SPEECH_SECONDS = 60.0, 180.0
 """Deadlines of the two steps of a call. With the fetching of a reference they stay below
 `CALL_SECONDS`, after which Modal ends a call, so the caller is told a reason."""
 
+MOST_CALLS = 64
+"""The most calls of a container at once. Once it has loaded, it takes as many as it has rows."""
+
 SECRET_NAME = "huggingface-secret"  # noqa: S105 - the name that Modal keeps it under
 
 
@@ -120,7 +123,7 @@ image = (
     min_containers=settings.min_containers,
     max_containers=settings.max_containers,
 )
-@modal.concurrent(max_inputs=10)
+@modal.concurrent(max_inputs=MOST_CALLS)
 class Qwen3TTSService:
     """Clones voices and speaks with them.
 
@@ -166,11 +169,14 @@ class Qwen3TTSService:
             transcriber=settings.transcriber,
             require_consent=settings.require_consent,
             plain_package=settings.plain_package,
+            text_layout=settings.text_layout,
             cuda_graphs=settings.cuda_graphs,
             prompt_seconds=PROMPT_SECONDS,
             speech_seconds=SPEECH_SECONDS,
         )
         self._service = open_service(options, replace_container)
+        # More calls would wait here, where no other container can take them.
+        modal.experimental.set_local_input_concurrency(self._service.rows)
 
     @modal.exit()
     async def close(self) -> None:
@@ -376,7 +382,7 @@ def models_folder() -> Path:
 
 async def replace_container() -> None:
     """Accept no more calls in this container, so that Modal starts another one."""
-    log.error("the model keeps failing: this container accepts no more calls")
+    log.error("the model keeps failing, or the GPU is lost: this container takes no more calls")
     try:
         await modal.experimental.stop_fetching_inputs.aio()
     except modal.exception.Error as error:

@@ -99,6 +99,7 @@ class ModelInfoAnswer(TypedDict):
         attention_implementation: What that loop's layers use: "flash_attention_2", "sdpa" or
             "eager". Ours always use torch's "sdpa".
         codec_attention_implementation: The same of the codec's transformer.
+        text_layout: Whether prompts have the text "before" the speech or "along" it.
         cuda_graphs: Whether decode steps are replayed as CUDA graphs.
         cuda_graphs_reason: Why, or why not.
         device: "cuda:0" or "cpu".
@@ -106,7 +107,9 @@ class ModelInfoAnswer(TypedDict):
         gpu_memory_gb: What the GPU has in all, in 10^9 bytes; 0.0 without one.
         gpu_memory_free_bytes: What is free of it now; 0 without one.
         dtype: What the model computes with.
+        codec_dtype: What the codec computes with.
         memory_bytes: What the weights take.
+        rows: How many sentences it speaks at once; others wait.
         load_seconds: How long loading the model took.
         supported_languages: What it speaks.
         limits: What one call may ask for.
@@ -121,6 +124,7 @@ class ModelInfoAnswer(TypedDict):
     loop: str
     attention_implementation: str
     codec_attention_implementation: str
+    text_layout: str
     cuda_graphs: bool
     cuda_graphs_reason: str
     device: str
@@ -128,7 +132,9 @@ class ModelInfoAnswer(TypedDict):
     gpu_memory_gb: float
     gpu_memory_free_bytes: int
     dtype: str
+    codec_dtype: str
     memory_bytes: int
+    rows: int
     load_seconds: float
     supported_languages: list[str]
     limits: dict[str, float]

@@ -19,6 +19,7 @@ from backend.weights.store import find_weights, inspect
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from backend.engine.interface import TextLayout
     from backend.reference.transcriber import Transcriber
     from backend.service import SpeechService
     from backend.weights.checkpoints import Checkpoint
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _HOW_TO_DOWNLOAD = "Run: modal run deploy_backend.py::download_weights"
+
+_TRANSCRIBER_BYTES = 2_500_000_000
+"""What a transcriber takes of a GPU's memory: the weights of Whisper large-v3-turbo are 1.6 GB.
+Unmeasured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class ServiceOptions:
             no transcriber.
         require_consent: Whether a voice needs a consent record.
         plain_package: Whether qwen-tts generates with its own loop, to compare with ours.
+        text_layout: Whether prompts have the text "before" the speech or "along" it.
         cuda_graphs: Whether decode steps are captured as CUDA graphs.
         dtype: "bfloat16" or "float32"; None is what suits the device.
         watermark: Whether speech is marked. False is for measurements only: speech that people
@@ -57,6 +63,7 @@ class ServiceOptions:
     transcriber: str | None
     require_consent: bool = True
     plain_package: bool = False
+    text_layout: TextLayout = "before"
     cuda_graphs: bool = True
     dtype: str | None = None
     watermark: bool = True
@@ -73,7 +80,7 @@ def open_service(
 
     Args:
         options: What to load, and under which rules.
-        on_breakdown: Called when the model keeps crashing: the process should be replaced.
+        on_breakdown: Called once when the process should be replaced, as in `SpeechService`.
 
     Raises `BackendUnavailableError` with a sentence for the operator, and ModuleNotFoundError if a
     package is not installed.
@@ -108,17 +115,21 @@ def open_service(
         )
     except BackendUnavailableError as error:
         raise BackendUnavailableError(f"{location}: {error}") from error
+    load_transcriber = _transcriber_loader(options, has_gpu=has_gpu)
+    is_transcriber_to_come = load_transcriber is not None and not options.load_transcriber_now
     engine = Engine(
         package_model,
         info,
         watermark=watermarker if options.watermark else None,
         require_consent=options.require_consent,
+        text_layout=options.text_layout,
         cuda_graphs=options.cuda_graphs,
+        reserved_bytes=_TRANSCRIBER_BYTES if is_transcriber_to_come else 0,
     )
     return SpeechService(
         engine,
         watermarker=watermarker,
-        transcriber=LazyTranscriber(_transcriber_loader(options, has_gpu=has_gpu)),
+        transcriber=LazyTranscriber(load_transcriber),
         fetch=fetch_audio,
         label=checkpoint.label,
         require_consent=options.require_consent,

@@ -28,7 +28,6 @@ from backend.contract import (
     MAX_TRANSCRIPT_CHARACTERS,
     REFERENCE_SAMPLE_RATE,
     BackendUnavailableError,
-    GenerationFailedError,
     PreparedVoice,
     ReferenceUnusableError,
     SpeechError,
@@ -65,9 +64,6 @@ if TYPE_CHECKING:
 MAX_CHECKED_SECONDS = 180.0
 """The longest recording to be searched for a watermark; the longest speech has 164 s."""
 
-_MAX_CRASHES = 3
-"""A model that crashed this often in a row will not recover in this process."""
-
 
 class SpeechService:
     """Clones voices and speaks with them.
@@ -82,7 +78,8 @@ class SpeechService:
         fetch: Downloads reference audio from an address.
         label: The model's name for people.
         require_consent: Whether a voice needs a consent record.
-        on_breakdown: Called when the model keeps crashing: the process should be replaced.
+        on_breakdown: Called once when the process should be replaced: the model keeps crashing, or
+            the GPU is lost.
         prompt_seconds: The deadline of a voice prompt; None for no such limit.
         speech_seconds: The deadline of a sentence; None for no such limit.
     """
@@ -102,12 +99,14 @@ class SpeechService:
     ) -> None:
         self._scheduler = Scheduler(engine, SchedulerLimits(rows=engine.rows))
         self._info = engine.info()
+        self._rows = engine.rows
         self._watermarker = watermarker
         self._transcriber = transcriber
         self._fetch = fetch
         self._label = label
         self._require_consent = require_consent
         self._on_breakdown = on_breakdown
+        self._has_broken_down = False
         self._prompt_seconds = prompt_seconds
         self._speech_seconds = speech_seconds
         self._languages = {language.casefold(): language for language in self._info.languages}
@@ -116,6 +115,11 @@ class SpeechService:
     def model_id(self) -> str:
         """The loaded model, which alone can use the prompts made here."""
         return self._info.model_id
+
+    @property
+    def rows(self) -> int:
+        """How many sentences are spoken at once; others wait."""
+        return self._rows
 
     async def close(self) -> None:
         """Fail all running calls with `BackendUnavailableError`, and stop the model."""
@@ -273,6 +277,7 @@ class SpeechService:
             loop=info.loop,
             attention_implementation=info.attention,
             codec_attention_implementation=info.codec_attention,
+            text_layout=info.text_layout,
             cuda_graphs=info.cuda_graphs,
             cuda_graphs_reason=info.cuda_graphs_reason,
             device=info.device,
@@ -280,7 +285,9 @@ class SpeechService:
             gpu_memory_gb=total / 1e9,
             gpu_memory_free_bytes=free,
             dtype=info.dtype,
+            codec_dtype=info.codec_dtype,
             memory_bytes=info.memory_bytes,
+            rows=self._rows,
             load_seconds=info.load_seconds,
             supported_languages=list(info.languages),
             limits=dict(LIMITS),
@@ -360,8 +367,9 @@ class SpeechService:
     async def _watching_for_breakdown(self) -> AsyncIterator[None]:
         try:
             yield
-        except GenerationFailedError:
-            if self._scheduler.crashes_in_a_row >= _MAX_CRASHES:
+        except SpeechError:
+            if self._scheduler.is_beyond_repair and not self._has_broken_down:
+                self._has_broken_down = True
                 await self._on_breakdown()
             raise
 

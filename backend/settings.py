@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from backend.engine.interface import TextLayout
 from backend.weights.checkpoints import DEFAULT_MODEL_ID, PUBLISHED
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class DeploySettings:
         transcriber: `TRANSCRIBER_MODEL`: a Whisper model converted for CTranslate2, by its
             repository on the hub or its folder in the container; None for no transcriber.
         plain_package: `ENGINE`: whether qwen-tts generates with its own loop, to compare with ours.
+        text_layout: `TEXT_LAYOUT`: whether prompts have the text "before" the speech or "along" it.
         cuda_graphs: `CUDA_GRAPHS`: whether decode steps are captured as CUDA graphs.
     """
 
@@ -59,6 +61,7 @@ class DeploySettings:
     require_consent: bool = True
     transcriber: str | None = DEFAULT_TRANSCRIBER
     plain_package: bool = False
+    text_layout: TextLayout = "before"
     cuda_graphs: bool = True
 
     @property
@@ -81,6 +84,7 @@ class DeploySettings:
             "REQUIRE_CONSENT": str(int(self.require_consent)),
             "TRANSCRIBER_MODEL": self.transcriber or _NO_TRANSCRIBER,
             "ENGINE": _ENGINES[self.plain_package],
+            "TEXT_LAYOUT": self.text_layout,
             "CUDA_GRAPHS": str(int(self.cuda_graphs)),
         }
 
@@ -106,6 +110,7 @@ def read_deploy_settings(environment: Mapping[str, str]) -> DeploySettings:
         require_consent=_switch(given, "REQUIRE_CONSENT"),
         transcriber=_transcriber(given["TRANSCRIBER_MODEL"]),
         plain_package=_engine(given["ENGINE"]) == _ENGINES[1],
+        text_layout=_text_layout(given["TEXT_LAYOUT"]),
         cuda_graphs=_switch(given, "CUDA_GRAPHS"),
     )
     if settings.min_containers > settings.max_containers:
@@ -162,3 +167,11 @@ def _engine(value: str) -> str:
     if value in _ENGINES:
         return value
     raise DeploySettingsError(f"ENGINE must be {' or '.join(_ENGINES)}.")
+
+
+def _text_layout(value: str) -> TextLayout:
+    layouts: tuple[TextLayout, ...] = get_args(TextLayout)
+    for layout in layouts:
+        if layout == value:
+            return layout
+    raise DeploySettingsError(f"TEXT_LAYOUT must be {' or '.join(layouts)}.")

@@ -21,7 +21,7 @@ MAX_NEW_TOKENS = 2_048
 
 
 class PlainService:
-    """`generate_voice_clone`, one call at a time.
+    """`generate_voice_clone`, one call at a time, in the text layout that is the engine's default.
 
     Args:
         checkpoint: A folder, or a name on the hub.
@@ -89,6 +89,10 @@ class PlainService:
     def _generate(self, text: str, **voice: Any) -> float:
         with self._lock:
             waveforms, sample_rate = self._model.generate_voice_clone(
-                text, language="Auto", max_new_tokens=MAX_NEW_TOKENS, **voice
+                text,
+                language="Auto",
+                max_new_tokens=MAX_NEW_TOKENS,
+                non_streaming_mode=True,
+                **voice,
             )
         return float(len(waveforms[0]) / sample_rate)

@@ -220,7 +220,10 @@ class _Case:
             self._tally.stories.append(f"{self._name}: the bot left where it was moved to")
 
     async def _judge_next(self, *, is_hidden: bool) -> None:
-        """The next item must be heard, unless nothing shows that the line is dead."""
+        """The next item must be heard, unless nothing shows that the line is dead.
+
+        It is the line's first healthy one, so it may have the reconnection that a mode permits.
+        """
         guild = self._guild
         there = guild.studio if guild.bot_is_in == guild.studio.id else guild.lounge
         await self._ada.goes_to(there)
@@ -229,7 +232,11 @@ class _Case:
         heard = await guild.call.heard(seconds=0.3)
         known = await asyncio.to_thread(account, heard, item, seconds)
         self._tally.judge_faulty(
-            f"{self._name}, next item", known, told, is_hidden=is_hidden, faults=0
+            f"{self._name}, next item",
+            known,
+            told,
+            is_hidden=is_hidden,
+            faults=int(guild.call.mode.may_reconnect_once),
         )
         if known.missing > LOST_SECONDS and not is_hidden:
             self._tally.stories.append(f"{self._name}: the next item is not heard; told: {told}")

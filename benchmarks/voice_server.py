@@ -7,6 +7,7 @@ import multiprocessing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from tests.support.voice_server.modes import SILENT
 from tests.support.voice_server.region import VoiceRegion
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from tests.support.voice_server.call import Admission
+    from tests.support.voice_server.modes import Span
 
 
 class Arrival(NamedTuple):
@@ -41,7 +43,17 @@ class _Arrivals:
 
 
 class RemoteCall:
-    """One guild's call, with what `tests.support.voice_guild` and the benchmark need of it."""
+    """One guild's call, with what `tests.support.voice_guild` and the benchmark need of it.
+
+    It behaves as the other process' call does by default: nothing is delayed, and no ping answered.
+
+    Attributes:
+        mode: How the server behaves.
+        has_dave: Whether the call is end-to-end encrypted, which it always is here.
+    """
+
+    mode = SILENT
+    has_dave = True
 
     def __init__(self, pipe: Connection, guild_id: int, bot_id: int) -> None:
         self._pipe = pipe
@@ -53,6 +65,14 @@ class RemoteCall:
         _ask(self._pipe, _Admit(self._guild_id, admission))
 
     admission = property(fset=_admit, doc="Who may connect; None while the bot is in no channel.")
+
+    def round_trip(self) -> float:
+        """How long a message takes there and back, in seconds."""
+        return 0.0
+
+    def draw(self, span: Span) -> float:
+        """The shortest of some seconds."""
+        return span[0]
 
     def arrivals(self) -> list[Arrival]:
         """Every packet so far, in order."""

@@ -76,14 +76,22 @@ class Tally:
         """Whether nothing is wrong."""
         return not self.stories
 
-    def judge_healthy(self, story: str, known: Account, told: str | None, *, limit: float) -> None:
-        """Count an item of a healthy line, of which so many seconds may be heard twice."""
+    def judge_healthy(
+        self, story: str, known: Account, told: str | None, *, reconnected: bool = False
+    ) -> None:
+        """Count an item of a healthy line.
+
+        If one reconnection was permitted, some of it may be heard twice, and its owner may be told
+        that part of it may not have been heard.
+        """
         self.healthy += 1
+        limit = REPEATED_SECONDS if reconnected else 0.0
         if known.repeated > BLURRED_SECONDS:
             self.repeated += known.repeated
         if known.repeated > max(limit, BLURRED_SECONDS):
             self.stories.append(f"{story}: {known.repeated:.2f} s are heard twice")
-        if known.missing > BLURRED_SECONDS or told is None or SPOKEN not in told:
+        is_told_well = told is not None and (SPOKEN in told or reconnected)
+        if known.missing > BLURRED_SECONDS or not is_told_well:
             self.lost += 1
             self.stories.append(f"{story}: {known.missing:.2f} s are missing; told: {told}")
 

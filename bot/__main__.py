@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 
 import aiohttp
 import discord
+import structlog
 
 from backend.contract import BackendUnavailableError
 from bot.client import VoiceBot
@@ -20,18 +23,34 @@ from bot.log import configure_logging
 from bot.settings import Settings, SettingsError, load_settings
 from bot.voices.database import DatabaseUnusableError
 
+log = structlog.get_logger(__name__)
+
+SECONDS_TO_STOP = 7.5
+"""How soon after SIGTERM the process ends, whatever hangs: a container is killed after ten seconds.
+
+The bot itself closes within 6.9 s (`bot/client.py`). Python then waits for every thread. The lookup
+of an address, for example, may keep one for much longer.
+"""
+
 USAGE_ERROR = 2
-MAX_PORT = 65_535
+MAX_PORT = 65_534
+"""The demo takes the next port as well."""
 
 Command = Callable[[Settings, argparse.Namespace], Coroutine[Any, Any, int]]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return the exit code. Expected failures are one sentence, never a trace."""
+    """Run one command; return the exit code. Expected failures are one sentence, never a trace.
+
+    After SIGTERM, the process ends within `SECONDS_TO_STOP`, also if this function has returned.
+    """
     options = _parser().parse_args(arguments)
     command: Command = options.command
+    cut_off = threading.Timer(SECONDS_TO_STOP, _cut_off)
+    cut_off.daemon = True
     try:
-        return asyncio.run(_until_terminated(command(load_settings(), options)))
+        work = command(load_settings(), options)
+        return asyncio.run(_until_terminated(work, on_signal=cut_off.start))
     except (SettingsError, DatabaseUnusableError, BackendUnavailableError) as error:
         return _fail(str(error))
     except discord.LoginFailure:
@@ -64,7 +83,12 @@ def _parser() -> argparse.ArgumentParser:
     sync.set_defaults(command=_sync)
 
     demo = commands.add_parser("demo", help="try the bot in a browser, on a simulated Discord")
-    demo.add_argument("--port", type=_port, default=8765, help="its port (default: %(default)s)")
+    demo.add_argument(
+        "--port",
+        type=_port,
+        default=8765,
+        help="its port; the listen page takes the next (default: %(default)s)",
+    )
     demo.add_argument(
         "--once",
         nargs=2,
@@ -130,12 +154,21 @@ def _port(typed: str) -> int:
     return port
 
 
-async def _until_terminated(work: Coroutine[Any, Any, int]) -> int:
-    """Run a command to its end, or until SIGTERM cancels it, as Ctrl-C does anyway."""
+async def _until_terminated(
+    work: Coroutine[Any, Any, int], *, on_signal: Callable[[], None]
+) -> int:
+    """Run a command to its end, or until SIGTERM cancels it, as Ctrl-C does anyway.
+
+    Args:
+        work: The command.
+        on_signal: Called at the first SIGTERM.
+    """
     task = asyncio.create_task(work)
     terminated = asyncio.Event()
 
     def terminate() -> None:
+        if not terminated.is_set():
+            on_signal()
         terminated.set()
         task.cancel()
 
@@ -147,6 +180,12 @@ async def _until_terminated(work: Coroutine[Any, Any, int]) -> int:
         if not terminated.is_set():
             raise
         return 0
+
+
+def _cut_off() -> None:
+    """End the process at once. The bot has closed by now, or hangs."""
+    log.warning("cut off at the end", part="threads")
+    os._exit(0)
 
 
 def _fail(sentence: str) -> int:

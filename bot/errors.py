@@ -52,6 +52,7 @@ class Reason(StrEnum):
     TRANSCRIPT_EMPTY = "transcript empty"
     VOICE_KEPT = "voice kept"  # name
     EVERYTHING_KEPT = "everything kept"
+    NOTHING_KEPT = "nothing kept"
 
     # Commands
     TOO_MANY_COMMANDS = "too many commands"  # count
@@ -73,6 +74,8 @@ class Reason(StrEnum):
     MEMBER_MUTED = "member muted"
     MEMBER_IN_AUDIENCE = "member in a stage's audience"
     MEMBER_MAY_NOT_SPEAK = "member may not speak"
+    MEMBER_TIMED_OUT = "member timed out"
+    MEMBER_GONE = "no longer a member of the guild"
     NOT_IN_A_CHANNEL = "not in a voice channel"
     MAY_NOT_JOIN = "may not join"  # channel
     MAY_NOT_SPEAK = "may not speak"  # channel

@@ -57,9 +57,10 @@ class Settings(BaseSettings):
     weights_folder: Path = Path("data/weights")
     transcriber_model: str = ""
     engine: Literal["timbre", "reference"] = "timbre"
+    text_layout: Literal["before", "along"] = "before"
     cuda_graphs: bool = True
     require_consent: bool = True
-    max_modal_calls: Annotated[int, Field(ge=1, le=1000)] = 10
+    max_modal_calls: Annotated[int, Field(ge=1, le=1000)] = 16
     max_voices_per_user: Annotated[int, Field(ge=1, le=1000)] = 50
     max_parallel_uploads: Annotated[int, Field(ge=1, le=64)] = 2
     voice_idle_minutes: Annotated[float, Field(ge=0.1, le=1440)] = 5

@@ -23,17 +23,19 @@ class Channel(commands.Cog):
 
     @commands.Cog.listener()
     async def on_voice_state_update(
-        self, member: discord.Member, _before: discord.VoiceState, after: discord.VoiceState
+        self, member: discord.Member, before: discord.VoiceState, after: discord.VoiceState
     ) -> None:
         """Called by discord.py whenever somebody joins, leaves, or is moved or muted."""
         guild_id = member.guild.id
         if self.bot.user is not None and member.id == self.bot.user.id:
             channel_id = after.channel.id if after.channel is not None else None
             self.bot.players.own_voice_state_changed(guild_id, channel_id=channel_id)
-        self.bot.players.check_speakers(guild_id)
-        player = self.bot.players.find(member.guild.id)
+        self.bot.players.voice_state_changed(guild_id)
+        player = self.bot.players.find(guild_id)
         if player is not None and player.votes:
             _skip_if_voted(player)  # with fewer listeners, fewer votes suffice
+        if before.channel is not None and after.channel is None:
+            await self.bot.players.left_voice(guild_id, member.id)
 
     @commands.Cog.listener()
     async def on_guild_channel_update(
@@ -145,8 +147,9 @@ class Channel(commands.Cog):
     ) -> tuple[GuildPlayer, VocalChannel, discord.Member]:
         """The guild's player, the bot's voice channel, and the member who used the command.
 
-        Raises `Refusal` if the bot is in no voice channel of the guild.
+        Raises `Refusal` if the bot is in no voice channel of the guild, or is reconnecting.
         """
+        voice_channels.check_knows_voice(interaction.user)
         player = self.bot.players.find(interaction.guild_id)
         channel = player.connection.channel if player is not None else None
         if player is None or channel is None or not isinstance(interaction.user, discord.Member):

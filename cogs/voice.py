@@ -110,6 +110,8 @@ class Forget(commands.Cog):
     async def forget(self, interaction: Interaction) -> None:
         """Ask, then delete all voices and consent records of the person."""
         async with self.bot.reply(interaction) as reply:
+            if not await self.bot.library.keeps_anything_about(interaction.user.id):
+                raise Refusal(Reason.NOTHING_KEPT)
             everything = ask_to_delete("all your voices, their recordings and your consent record")
             if not await reply.ask(everything):
                 raise Refusal(Reason.EVERYTHING_KEPT)

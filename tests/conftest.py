@@ -14,6 +14,7 @@ import structlog
 from bot.log import TALKATIVE
 from tests.support import recordings
 from tests.support.distribution import Distribution, together
+from tests.support.free_processor import wait_for_processor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +88,15 @@ def pytest_collection_finish() -> None:
 
 def _needs_torch(path: Path) -> bool:
     return path.relative_to(TESTS).as_posix().startswith(NEEDS_TORCH)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin a test in real time when those that others run leave it a processor."""
+    is_one_of_many = "PYTEST_XDIST_WORKER" in os.environ
+    if is_one_of_many and item.get_closest_marker("realtime"):
+        assert item.config.cache is not None
+        wait_for_processor(item.config.cache.mkdir("processor"))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn import functional
 
 from backend.engine.kv_cache import PrefillView
 from backend.engine.layers import Projection, RmsNorm, TransformerLayer, causal_mask, signed_sines
@@ -17,6 +18,7 @@ from backend.engine.sampling import FAILED
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from backend.engine.codec_embeddings import CodecEmbeddings
     from backend.engine.sampling import Sampling
 
 
@@ -26,14 +28,16 @@ class CodePredictor:
     Args:
         talker: The package's `Qwen3TTSTalkerForConditionalGeneration`.
         sampling: How codes are sampled.
+        embeddings: The talker's embeddings of codec frames.
     """
 
-    def __init__(self, talker: Any, sampling: Sampling) -> None:
+    def __init__(self, talker: Any, sampling: Sampling, embeddings: CodecEmbeddings) -> None:
         predictor = talker.code_predictor
-        self._codebook0_embedding = talker.get_input_embeddings()
-        self._embeddings = list(predictor.get_input_embeddings())
+        self._embeddings = embeddings
         self._heads = [Projection.of(head) for head in predictor.lm_head]
         self._project = predictor.small_to_mtp_projection
+        with torch.inference_mode():  # of all codes now, and not of each when it is sampled
+            self._projected = [self._project(each) for each in embeddings.codebooks()[:-1]]
         self._layers = [TransformerLayer(layer) for layer in predictor.model.layers]
         self._norm = RmsNorm.of(predictor.model.norm)
         self._sampling = sampling
@@ -58,20 +62,21 @@ class CodePredictor:
             The codes, int64 `(rows, code_groups)`, `FAILED` where the logits were not finite, and
             the frames' embeddings, `(rows, hidden)`.
         """
-        embedded = [self._codebook0_embedding(codebook0)]
         codes = [codebook0]
         cache = self._new_cache(len(hidden))
-        inputs = torch.stack([hidden, embedded[0]], dim=1).flatten(0, 1)
+        first = functional.embedding(codebook0, self._projected[0])
+        inputs = torch.stack([self._project(hidden), first], dim=1).flatten(0, 1)
         all_logits = []
-        for group, (head, embedding) in enumerate(zip(self._heads, self._embeddings, strict=True)):
-            logits = head(self._forward(self._project(inputs), len(hidden), cache, end=group + 2))
+        for group, head in enumerate(self._heads):
+            if group:
+                inputs = functional.embedding(codes[-1], self._projected[group])
+            logits = head(self._forward(inputs, len(hidden), cache, end=group + 2))
             all_logits.append(logits)
             codes.append(self._sampling.sample(logits, uniforms[:, group]))
-            embedded.append(embedding(codes[-1]))
-            inputs = embedded[-1]
         is_finite = torch.stack(all_logits, dim=1).isfinite().flatten(1).all(dim=1, keepdim=True)
-        frames = torch.stack(codes, dim=1).masked_fill_(~is_finite, FAILED)
-        return frames, torch.stack(embedded, dim=1).sum(dim=1)
+        frames = torch.stack(codes, dim=1)
+        embedded = self._embeddings.embed(frames)
+        return frames.masked_fill_(~is_finite, FAILED), embedded
 
     def _new_cache(self, rows: int) -> list[list[Tensor]]:
         """Allocate each layer's keys and values, `(rows, key_heads, positions, head_dim)`."""

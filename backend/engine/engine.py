@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from backend.contract import (
     MAX_NEW_TOKENS,
@@ -20,36 +17,45 @@ from backend.contract import (
     VoicePrompt,
     check_request,
 )
-from backend.engine.batch import Batch, trial_states
+from backend.engine.batch import Batch
+from backend.engine.chunk_plan import plan_for
 from backend.engine.clone import clone_voice
 from backend.engine.codec import CodecDecoder
-from backend.engine.cuda_graphs import CudaGraphRecorder, checked_recorder
-from backend.engine.generation import GenerationLoop, SpeechRow
-from backend.engine.kv_cache import MAX_USEFUL_ROWS
+from backend.engine.codec_graphs import usual_calls
+from backend.engine.cuda_graphs import CudaGraphRecorder
+from backend.engine.decode_step import DecodeStep
+from backend.engine.failures import is_context_lost
+from backend.engine.generation import GenerationLoop
+from backend.engine.kv_cache import ROW_POSITIONS
 from backend.engine.loading import ModelParts
 from backend.engine.package_loop import PackageLoop
+from backend.engine.prefill_step import USUAL_PROMPTS, PrefillSize
 from backend.engine.prompt_embeds import PreparedRequest, PromptEmbedder
+from backend.engine.room import fitted, rows_with_room
 from backend.engine.speech_length import token_limit
+from backend.engine.speech_row import SpeechRow
+from backend.engine.step_graphs import capture_steps, usual_sizes
 from backend.voice_prompt import PromptModel, read_voice_prompt, write_voice_prompt
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
     from backend.contract import ConsentRecord
-    from backend.engine.cuda_graphs import Recorder
-    from backend.engine.interface import EngineInfo
+    from backend.engine.interface import EngineInfo, TextLayout
+    from backend.engine.step_graphs import StepGraphs
     from backend.voice_prompt import ClonedVoice
     from backend.watermark.watermark import Watermarker
 
 log = logging.getLogger(__name__)
 
-MAX_ROWS = 64
-"""The most requests that are spoken at once."""
-
 
 class Engine:
-    """A loaded model. For one thread at a time; several loops may be stepped in turn.
+    """A loaded model. For one thread at a time, and with one loop at a time.
+
+    The memory for all rows is allocated here, and the decode step's graphs are captured, so that
+    nothing of that is left to do while somebody listens.
 
     Args:
         package_model: The package's model, as `load_model` gives it.
@@ -58,7 +64,9 @@ class Engine:
             to be marked.
         require_consent: Whether a voice prompt needs a consent record. False is for an operator's
             own private use.
-        cuda_graphs: Whether a GPU's work is recorded and replayed, where that works.
+        text_layout: Where prompts have their text.
+        cuda_graphs: Whether a GPU's work is captured and replayed, where that works.
+        reserved_bytes: What of the GPU's memory others will need that are not loaded yet.
 
     Attributes:
         package_model: The package's model, whose weights are used.
@@ -66,21 +74,24 @@ class Engine:
         embedder: Makes prompt embeddings.
         parts: The parts of the model that a batch needs.
         codec: Decodes frames into samples.
-        recorder: Records decode steps, where CUDA graphs work; else None.
+        step: Decodes a frame of all rows, in memory of its own. None for the package's loop.
+        graphs: The captured sizes of the step, where CUDA graphs work; else None.
         sample_rate: Of all audio, in Hz.
-        rows: How many requests should be spoken at once at the most: as many as fit in memory.
+        rows: How many requests can be spoken at once: as many as there is memory for.
     """
 
     sample_rate = REFERENCE_SAMPLE_RATE
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - independent options
         self,
         package_model: Any,
         info: EngineInfo,
         *,
         watermark: Watermarker | None,
         require_consent: bool = True,
+        text_layout: TextLayout = "before",
         cuda_graphs: bool = True,
+        reserved_bytes: int = 0,
     ) -> None:
         self.package_model = package_model
         self.package_model.model = package_model.model
@@ -93,16 +104,33 @@ class Engine:
             code_groups=config.num_code_groups,
             codebook_size=self.package_model.model.speech_tokenizer.config.decoder_config.codebook_size,
         )
-        self.embedder = PromptEmbedder(self.package_model.model, package_model.processor.tokenizer)
+        self.embedder = PromptEmbedder(
+            self.package_model.model, package_model.processor.tokenizer, text_layout
+        )
         self._watermark = watermark
         self._is_plain = info.loop == "reference"
-        self.codec = CodecDecoder(self.package_model.model.speech_tokenizer.model.decoder)
-        self.parts = ModelParts.of(package_model, self.embedder.text_pad)
-        self.recorder, reason = None, "the reference loop has none"
+        self.parts = ModelParts.of(
+            package_model, self.embedder.text_pad, self.embedder.codec_embeddings
+        )
+        device = self.parts.text_pad.device
+        self._plan = plan_for(device)
+        self.rows = rows_with_room(self.parts.talker.cache_shape, device, reserved_bytes)
+        decoder = self.package_model.model.speech_tokenizer.model.decoder
+        self.codec = CodecDecoder(decoder, 1 if self._is_plain else self.rows)
+        self.step: DecodeStep | None = None
+        self.graphs: StepGraphs | None = None
+        reason = "the reference loop has none"
         if not self._is_plain:
-            self.recorder, reason = _recorder_for(self.parts, is_wanted=cuda_graphs)
-        self.rows = _fitting_rows(self.parts)
-        self._info = replace(info, cuda_graphs=self.recorder is not None, cuda_graphs_reason=reason)
+            self.step = DecodeStep(
+                self.parts, rows=self.rows, positions=ROW_POSITIONS, max_tokens=MAX_NEW_TOKENS
+            )
+            self.graphs, reason = self._capture(self.step, device, is_wanted=cuda_graphs)
+        self._info = replace(
+            info,
+            text_layout=text_layout,
+            cuda_graphs=self.graphs is not None,
+            cuda_graphs_reason=reason,
+        )
         log.info("loaded %s", self._info)
 
     def info(self) -> EngineInfo:
@@ -134,20 +162,34 @@ class Engine:
     def open(self, rows: int) -> GenerationLoop | PackageLoop:
         """Return a loop that speaks requests, which may be added and removed at any time.
 
+        The loop that was opened before cannot be used any more.
+
         Args:
-            rows: The most that are spoken at once, 1 to `MAX_ROWS`.
+            rows: The most that are spoken at once, 1 to `Engine.rows`.
 
         Raises ValueError if that is out of bounds.
         """
-        if not 1 <= rows <= MAX_ROWS:
-            raise ValueError(f"{rows} rows, but there may be one at least and at most {MAX_ROWS}")
-        if self._is_plain:
+        if not 1 <= rows <= self.rows:
+            raise ValueError(f"{rows} rows, but there may be one at least and at most {self.rows}")
+        if self.step is None:
             prepare = self._prepare_for_package
-            return PackageLoop(prepare, self.package_model, rows, self._watermark)
-        batch = Batch[SpeechRow](
-            self.parts, rows=rows, max_tokens=MAX_NEW_TOKENS, recorder=self.recorder
-        )
-        return GenerationLoop(self.prepare, batch, self.codec, self._watermark)
+            layout = self._info.text_layout
+            return PackageLoop(prepare, self.package_model, layout, rows, self._watermark)
+        batch = Batch[SpeechRow](self.step, rows=rows, graphs=self.graphs)
+        return GenerationLoop(self.prepare, batch, self.codec, self._watermark, self._plan)
+
+    def _capture(
+        self, step: DecodeStep, device: torch.device, *, is_wanted: bool
+    ) -> tuple[StepGraphs | None, str]:
+        """Capture the usual sizes of steps and of the codec's calls; say which, or why not."""
+        if not is_wanted:
+            return None, "switched off"
+        if device.type != "cuda":
+            return None, "there is no GPU"
+        graphs, reason = _capture_steps(step)
+        calls = usual_calls(self._plan, self.rows)
+        told = self.codec.capture(CudaGraphRecorder(is_urgent=False), calls)
+        return graphs, f"{reason}; codec: {told}"
 
     def _checked_transcript(self, transcript: str | None) -> str | None:
         """Refuse now what would make every later request with the voice fail."""
@@ -164,7 +206,8 @@ class Engine:
 
     def prepare(self, request: SpeechRequest) -> PreparedRequest:
         """Check a request and make its prompt embeddings. Raises `SpeechError` if it is refused."""
-        return self.embedder.embed(request, self._checked_voice(request))
+        prepared = self.embedder.embed(request, self._checked_voice(request))
+        return fitted(prepared, ROW_POSITIONS)
 
     def _prepare_for_package(self, request: SpeechRequest) -> tuple[SpeechRequest, ClonedVoice]:
         """Check a request for the package, which makes the prompt embeddings itself."""
@@ -180,20 +223,15 @@ class Engine:
         return read_voice_prompt(request.prompt.data, self.prompt_model)
 
 
-def _recorder_for(parts: ModelParts, *, is_wanted: bool) -> tuple[Recorder | None, str]:
-    """Return what records decode steps on this device, if that works here; and why (not)."""
-    if not is_wanted:
-        return None, "switched off"
-    if parts.text_pad.device.type != "cuda":
-        return None, "there is no GPU"
-    return checked_recorder(CudaGraphRecorder(), partial(trial_states, parts))
-
-
-def _fitting_rows(parts: ModelParts) -> int:
-    device = parts.text_pad.device
-    if device.type != "cuda":
-        return MAX_USEFUL_ROWS
-    free_bytes, _ = torch.cuda.mem_get_info(device)
-    rows = parts.talker.new_cache().fitting_rows(free_bytes)
-    log.info("%.1f GB of memory are free: room for %d rows", free_bytes / 1e9, rows)
-    return rows
+def _capture_steps(step: DecodeStep) -> tuple[StepGraphs | None, str]:
+    """Capture a step's usual sizes, and the usual prompts, if that works; say which, or why not."""
+    try:
+        recorder = CudaGraphRecorder(is_urgent=True)
+        graphs = capture_steps(step, recorder, usual_sizes(step.rows, step.positions))
+        prompts = step.prefill.capture(recorder, map(PrefillSize, USUAL_PROMPTS))
+    except Exception as error:  # without graphs, speech is slower but works
+        if is_context_lost(error):
+            raise
+        step.clear()
+        return None, f"capturing failed with {type(error).__name__}"
+    return (graphs if graphs.replays else None), f"{graphs}; prompts: {prompts}"

@@ -5,167 +5,39 @@ Requests are added and removed between frames.
 
 from __future__ import annotations
 
+import logging
 import math
-from dataclasses import dataclass, field
-from itertools import count
+from collections import deque
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from backend.contract import GenerationFailedError, SpeechError, SpeechRunsOnError
-from backend.engine.batch import Row
-from backend.engine.interface import SpeechChunk
+from backend.contract import BackendBusyError, GenerationFailedError, SpeechRunsOnError
+from backend.engine.chunk_plan import CPU_PLAN, MOST_FRAMES
+from backend.engine.failures import is_out_of_memory
+from backend.engine.row_output import NOTHING, SpeechOutput
 from backend.engine.sampling import FAILED
 from backend.engine.speech_length import EndDetector
+from backend.engine.speech_row import CodecCall, SpeechRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from backend.contract import SpeechRequest
     from backend.engine.batch import Batch
-    from backend.engine.codec import CodecDecoder, CodecState
+    from backend.engine.chunk_plan import ChunkPlan
+    from backend.engine.codec import CodecDecoder, CodecRow
+    from backend.engine.interface import SpeechChunk
     from backend.engine.prompt_embeds import PreparedRequest
     from backend.watermark.watermark import Watermarker
 
-FIRST_CHUNK_FRAMES = (4, 4, 8, 12)
-"""How many frames a row's first chunks have. The first two are short, 0.32 s of speech each, so
-that playback can begin soon. The watermark holds back 0.2 s of the first one, so playback begins
-with the second. After that it never runs dry if a frame takes at most 0.6 times its own duration to
-generate."""
-
-CHUNK_FRAMES = 20
-"""How many frames all later chunks have: 1.6 s of speech. Shorter chunks need more calls of the
-codec. On a CPU the overhead of each call is as long as decoding five to eight frames."""
-
-CODEC_BATCH_FRAMES = 40
-"""The most frames that the codec decodes in one call, of all rows together. The call takes longer
-with more frames, and no row can generate its next frame until it returns."""
+log = logging.getLogger(__name__)
 
 _ATTEMPTS = 2
-_SHORT_CHUNKS = 2
-_SPARE_FRAMES = 4  # how many frames a chunk can be delayed by if its listener has enough buffered
-_FIRST_CHUNK_BONUS = 8  # frames that are added to the lateness of a row's first chunk
-_SILENT_LEVEL = 10 ** (-60 / 20)  # of full scale
-_NOTHING = np.zeros(0, np.float32)
-
-
-class RowOutput:
-    """Checks that the samples of one row are speech, and watermarks them.
-
-    Args:
-        watermark: Marks the samples. With None they stay unmarked, for measurements.
-    """
-
-    def __init__(self, watermark: Watermarker | None) -> None:
-        self._marking = watermark and watermark.stream()
-        self._lowest = np.inf
-        self._highest = -np.inf
-
-    def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take the next samples; return those that are ready. The watermark delays them a little.
-
-        Raises `GenerationFailedError` if the samples are not finite.
-        """
-        if not np.isfinite(samples).all():
-            raise GenerationFailedError("the model made samples that are not numbers")
-        self._lowest = samples.min(initial=self._lowest)
-        self._highest = samples.max(initial=self._highest)
-        return self._marking.push(samples) if self._marking else samples
-
-    def finish(self) -> NDArray[np.float32]:
-        """Return the remaining samples.
-
-        Raises `GenerationFailedError` if all samples were silent.
-        """
-        if self._highest - self._lowest < 2 * _SILENT_LEVEL:
-            raise GenerationFailedError("the model made silence")
-        return self._marking.finish() if self._marking else _NOTHING
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class SpeechRow(Row):
-    """A row of the batch, with the state of its output.
-
-    Attributes:
-        number: The number of its request, which its chunks carry.
-        output: Checks and watermarks its samples.
-        ending: Tells whether its text was said, and only near-silence follows.
-        codec: The codec's state; None until its first chunk is decoded.
-        frames: Generated frames that the codec has not decoded yet.
-        tokens: How many codes of codebook 0 were sampled.
-        chunks: How many chunks were decoded.
-        restarts: Whether its next chunk is the first of another attempt.
-        error: The error that ends it, if there is one.
-    """
-
-    number: int
-    output: RowOutput
-    ending: EndDetector
-    codec: CodecState | None = None
-    frames: list[Tensor] = field(default_factory=list)
-    tokens: int = 0
-    chunks: int = 0
-    restarts: bool = False
-    error: SpeechError | None = None
-
-    def next_chunk_frames(self) -> int:
-        """Return how many frames the next chunk should have."""
-        if self.chunks < len(FIRST_CHUNK_FRAMES):
-            return FIRST_CHUNK_FRAMES[self.chunks]
-        return CHUNK_FRAMES
-
-    def is_due(self, *, is_patient: bool) -> bool:
-        """Return whether the next chunk should be decoded now.
-
-        Args:
-            is_patient: Whether to wait for a few more frames if the listener has enough buffered.
-        """
-        spare = _SPARE_FRAMES if is_patient and self.chunks >= _SHORT_CHUNKS else 0
-        return len(self.frames) >= self.next_chunk_frames() + spare
-
-    def lateness(self) -> int:
-        """Return by how many frames the next chunk is overdue, with a bonus for a first chunk.
-
-        The bonus is limited. Otherwise new requests could delay the chunks of older rows forever.
-        """
-        bonus = 0 if self.chunks else _FIRST_CHUNK_BONUS
-        return len(self.frames) - self.next_chunk_frames() + bonus
-
-    def decoded(
-        self, frames: int, samples: NDArray[np.float32], *, is_valid: bool
-    ) -> Iterator[SpeechChunk]:
-        """Yield the chunk for the decoded samples of the first frames, and drop these frames.
-
-        Of speech that is over, the end of the silence is left out. Sets `error` and yields nothing
-        if the codes or the samples are not valid.
-        """
-        del self.frames[:frames]
-        self.chunks += 1
-        if not is_valid:
-            self.error = _codes_failed()
-            return
-        try:
-            yield self._chunk(self.output.push(self.ending.push(samples, frames)))
-        except GenerationFailedError as error:
-            self.error = error
-
-    def last_chunk(self) -> SpeechChunk:
-        """Return the last chunk of the row, with the rest of its speech or its error."""
-        rest = _NOTHING
-        try:
-            if self.error is None:
-                rest = self.output.finish()
-        except GenerationFailedError as error:
-            self.error = error
-        return self._chunk(rest, is_last=True)
-
-    def _chunk(self, samples: NDArray[np.float32], *, is_last: bool = False) -> SpeechChunk:
-        restarts, self.restarts = self.restarts, False
-        return SpeechChunk(self.number, samples, is_last, self.error, restarts)
 
 
 class GenerationLoop:
@@ -178,6 +50,7 @@ class GenerationLoop:
         batch: An empty batch, which generates the frames.
         codec: Decodes frames into samples.
         watermark: Marks the speech; with None it stays unmarked.
+        plan: How many frames are decoded to samples at a time.
     """
 
     def __init__(
@@ -186,13 +59,18 @@ class GenerationLoop:
         batch: Batch[SpeechRow],
         codec: CodecDecoder,
         watermark: Watermarker | None,
+        plan: ChunkPlan = CPU_PLAN,
     ) -> None:
         self._prepare = prepare
         self._batch = batch
         self._codec = codec
-        self._watermark = watermark
+        self._output = SpeechOutput(watermark)
+        self._plan = plan
         self._numbers = count()
         self._rows: dict[int, SpeechRow] = {}
+        self._calls: deque[CodecCall] = deque()  # in the order in which they arrive
+        self._step_number = 0
+        codec.clear()
 
     @property
     def rows(self) -> int:
@@ -217,8 +95,13 @@ class GenerationLoop:
 
     def remove(self, number: int) -> None:
         """Remove a request, if it has not ended. No further chunk of it is yielded."""
-        if number in self._rows:
-            self._batch.remove(self._rows.pop(number))
+        row = self._rows.pop(number, None)
+        if row is None:
+            return
+        if not row.has_left:
+            self._batch.remove(row)
+        if row.codec is not None:
+            self._codec.close(row.codec)
 
     def step(self) -> Iterator[SpeechChunk]:
         """Generate the next frame of every row; yield the chunks that became ready, often none.
@@ -228,34 +111,70 @@ class GenerationLoop:
         a request reaches its token limit, it is generated a second time, and the first chunk of
         that attempt has `restarts` set. If it reaches the limit again, it fails with
         `SpeechRunsOnError`. Exhaust the iterator before calling any other method.
+
+        If memory runs out, the newer half of the requests ends with `BackendBusyError`, and the
+        others go on with the next step. Raises whatever else the model raises, and what a single
+        request raises that finds no memory.
         """
-        ended, ran_on = [], []
-        for row, code in self._batch.next_codes():
-            row.tokens += 1
-            if code == FAILED:
-                row.error = _codes_failed()
-            if code == self._batch.end_of_speech or row.error is not None:
-                ended.append(row)
-            elif row.tokens >= row.request.max_tokens:
-                ran_on.append(row)
-        for row in ended:
-            yield from self._end(row)
+        try:
+            yield from self._step()
+        except Exception as error:
+            newest = sorted(self._rows)[math.ceil(self.rows / 2) :]
+            if not newest or not is_out_of_memory(error):
+                raise
+            # What the step has made is freed at the end of this block.
+        else:
+            return
+        torch.cuda.empty_cache()
+        log.warning("memory has run out: %d of %d sentences end", len(newest), self.rows)
+        for number in newest:
+            row = self._rows[number]
+            self.remove(number)
+            row.error = BackendBusyError()
+            yield row.last_chunk()
+
+    def _step(self) -> Iterator[SpeechChunk]:
+        """Take a step, each part of which can be repeated if it finds no memory."""
+        self._step_number += 1
+        codes = self._batch.next_codes()
+        # On a GPU, the next step has been launched: while it runs, there is time to wait.
+        yield from self._take_samples(is_idle=not codes)
+        ran_on = self._read(codes)
+        yield from self._take_at_once()
+        yield from self._end_rows()
         for row in ran_on:
             yield from self._retry(row)
         for row, frame in self._batch.decode_step():
             row.frames.append(frame)
-        yield from self._decode(self._due_rows())
-        for row in [each for each in self._rows.values() if each.ending.is_over]:
-            self.remove(row.number)
-            yield row.last_chunk()
+            row.generated += 1
+        for due in self._due_rows():
+            self._decode(due)
+        self._open_slots()
+        yield from self._take_at_once()
+        yield from self._end_rows()
+
+    def _read(self, codes: list[tuple[SpeechRow, int]]) -> list[SpeechRow]:
+        """End the rows whose next codes say so; return those that have reached their limit."""
+        ran_on = []
+        for row, code in codes:
+            if row.is_over:
+                continue
+            if code == FAILED:
+                row.error = GenerationFailedError("the model's logits are not numbers")
+            elif code == self._batch.end_of_speech:
+                self._end(row)
+            elif row.generated + 1 >= row.request.max_tokens:
+                ran_on.append(row)
+        return ran_on
 
     def _start(self, number: int, request: PreparedRequest, attempt: int) -> None:
         row = SpeechRow(
             request,
             attempt,
             number=number,
-            output=RowOutput(self._watermark),
+            output=self._output.open(),
             ending=EndDetector(request.text_tokens),
+            plan=self._plan,
             restarts=attempt > 0,
         )
         self._batch.add(row)
@@ -270,45 +189,112 @@ class GenerationLoop:
         row.error = SpeechRunsOnError(row.request.max_tokens / self._codec.frames_per_second)
         yield row.last_chunk()
 
-    def _end(self, row: SpeechRow) -> Iterator[SpeechChunk]:
-        self.remove(row.number)
-        if row.frames and row.error is None:
-            yield from self._decode([row])
-        yield row.last_chunk()
+    def _end(self, row: SpeechRow) -> None:
+        """Let the codec have the rest of a row, whose last frame was generated."""
+        while row.frames and row.error is None:
+            self._decode([row])
+        self._batch.remove(row)
+        row.has_left = True
 
-    def _due_rows(self) -> list[SpeechRow]:
-        """Return the rows whose next chunks are decoded now: the most overdue ones.
+    def _end_rows(self) -> Iterator[SpeechChunk]:
+        """Yield the last chunks of the rows that are over."""
+        over = [row for row in self._rows.values() if row.is_over]
+        for row in over:
+            self.remove(row.number)
+        valid = [row for row in over if row.error is None]
+        rests = dict(zip(valid, self._output.finish([row.output for row in valid]), strict=True))
+        for row in over:
+            yield row.last_chunk(rests.get(row, NOTHING))
 
-        The codec is called at most once for each frame, so that many chunks do not delay the next
-        frame. A call takes enough rows for the codec to keep up with all of them. While a row waits
-        for its first chunk, the chunks of rows whose listeners have enough buffered are delayed.
+    def _due_rows(self) -> list[list[SpeechRow]]:
+        """Return the rows whose next chunks are decoded now, for each call: the most overdue ones.
+
+        The codec is called a limited number of times for each frame, so that many chunks do not
+        delay the next frame. A call takes enough rows for the codec to keep up with all of them.
+        While a row waits for its first chunk, the chunks of rows whose listeners have enough
+        buffered are delayed.
         """
-        some_wait = any(row.chunks == 0 for row in self._rows.values())
-        due = [row for row in self._rows.values() if row.is_due(is_patient=some_wait)]
-        if not due:
-            return []
+        speaking = [row for row in self._rows.values() if not row.has_left]
+        some_wait = any(row.chunks == 0 for row in speaking)
+        due = [row for row in speaking if row.is_due(is_patient=some_wait)]
         due.sort(key=SpeechRow.lateness, reverse=True)
-        frames = due[0].next_chunk_frames()
-        at_once = max(CODEC_BATCH_FRAMES // frames, math.ceil(self.rows / CHUNK_FRAMES))
-        return [row for row in due if row.next_chunk_frames() == frames][:at_once]
+        alike: dict[tuple[int, bool], list[SpeechRow]] = {}
+        for row in due:
+            alike.setdefault(row.next_chunk_kind(), []).append(row)
+        return [
+            rows[: self._plan.rows_at_once(frames, self.rows)]
+            for (frames, _), rows in islice(alike.items(), self._plan.calls)
+        ]
 
-    def _decode(self, rows: Sequence[SpeechRow]) -> Iterator[SpeechChunk]:
-        """Decode the first frames of some rows: as many as the row with the fewest frames has."""
-        if not rows:
-            return
-        frames = min(len(row.frames) for row in rows)
-        codes = torch.stack([torch.stack(row.frames[:frames]) for row in rows])
-        samples = self._codec.decode([self._codec_of(row) for row in rows], codes.clamp(min=0))
-        are_valid = (codes >= 0).flatten(1).all(dim=1).tolist()
-        waveforms = samples.float().cpu().numpy()
-        for row, waveform, is_valid in zip(rows, waveforms, are_valid, strict=True):
-            yield from row.decoded(frames, waveform, is_valid=is_valid)
+    def _decode(self, rows: list[SpeechRow]) -> None:
+        """Begin to decode the first frames of some rows, as many of each."""
+        frames = min(MOST_FRAMES, *(len(row.frames) for row in rows))
+        if not self._plan.takes_all:
+            frames = min(frames, *(row.next_chunk_frames() for row in rows))
+        codes = torch.stack([frame for row in rows for frame in row.frames[:frames]])
+        codes = codes.view(len(rows), frames, -1)
+        samples = self._codec.decode([self._slot_of(row) for row in rows], codes)
+        is_urgent = rows[0].is_urgent
+        for row in rows:
+            row.launched(frames)
+        try:
+            reading = self._codec.begin_reading(samples)
+        except Exception:
+            for row in rows:
+                row.error = BackendBusyError()  # these samples are lost
+            raise
+        self._calls.append(CodecCall(rows, frames, reading, self._step_number, is_urgent))
 
-    def _codec_of(self, row: SpeechRow) -> CodecState:
+    def _open_slots(self) -> None:
+        """Let the codec decode the references of the rows that have just begun.
+
+        On a GPU that goes on beside the next frames, and is over when the first chunk is due.
+        """
+        for row in self._rows.values():
+            if row.generated:
+                self._slot_of(row)
+
+    def _slot_of(self, row: SpeechRow) -> CodecRow:
         if row.codec is None:
             row.codec = self._codec.open(row.request.reference_codes)
         return row.codec
 
+    def _take_at_once(self) -> Iterator[SpeechChunk]:
+        """Yield the chunks of this step, where nothing else could be done meanwhile."""
+        if not self._batch.is_ahead:
+            yield from self._take_samples(is_idle=True)
 
-def _codes_failed() -> GenerationFailedError:
-    return GenerationFailedError("the model's logits are not numbers")
+    def _take_samples(self, *, is_idle: bool) -> Iterator[SpeechChunk]:
+        """Yield the chunks whose samples have arrived, or are waited for.
+
+        Samples of an urgent call are waited for in the step after the one that has launched it, and
+        others one step later. So a GPU runs out of work only if a call takes longer than a step, or
+        than two. Urgent ones that have arrived go first, because marking takes time.
+
+        Args:
+            is_idle: Whether nothing better is to be done than to wait for all.
+        """
+        waited_for = [each for each in self._calls if is_idle or self._is_needed(each)]
+        if waited_for and not waited_for[-1].samples.is_ready():
+            waited_for[-1].samples.wait()
+        arrived = []
+        while self._calls and self._calls[0].samples.is_ready():
+            arrived.append(self._calls.popleft())
+        # A row's urgent chunks are its first ones. So its own chunks stay in order.
+        for call in sorted(arrived, key=lambda each: not each.is_urgent):
+            yield from self._chunks(call, call.samples.read())
+
+    def _chunks(self, call: CodecCall, waveforms: NDArray[np.float32]) -> Iterator[SpeechChunk]:
+        """Yield the chunks for the samples of a call, `(rows, samples)`."""
+        rows, pieces = [], []
+        for row, waveform in zip(call.rows, waveforms, strict=True):
+            is_wanted = self._rows.get(row.number) is row
+            if is_wanted and (piece := row.arrived(call.frames, waveform)) is not None:
+                rows.append(row)
+                pieces.append(piece)
+        marked = self._output.push([row.output for row in rows], pieces)
+        for row, samples in zip(rows, marked, strict=True):
+            yield from row.marked(samples)
+
+    def _is_needed(self, call: CodecCall) -> bool:
+        return self._step_number - call.step >= (1 if call.is_urgent else 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,6 +12,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.contract import ConsentRecord, SpeechError, SpeechRequest, VoicePrompt
+
+TextLayout = Literal["before", "along"]
+"""Where a prompt has its text: all of it before the speech, or a token of it along with each frame
+of the reference clip and of the speech.
+
+The package has both. It calls "before" `non_streaming_mode`, and clones with "along" by default.
+But upstream users measured that such speech is rushed, and speeds up:
+https://github.com/QwenLM/Qwen3-TTS/issues/239."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +33,18 @@ class EngineInfo:
         device_name: The GPU's name, or "CPU".
         dtype: What it computes with, "bfloat16" or "float32".
         dtype_reason: Why.
+        codec_dtype: What the codec computes with.
         loop: Which loop decodes: "timbre" is ours, "reference" is the package's.
         attention: What that loop's layers use. Ours always use torch's "sdpa"; the package's use
             the first of "flash_attention_2", "sdpa" and "eager" that works.
-        codec_attention: What the codec's transformer uses, which is the package's in both cases.
-            transformers chooses it.
+        codec_attention: The same of the codec's transformer. transformers chooses the package's.
         memory_bytes: What the weights take.
         load_seconds: How long loading took.
         languages: The subset of `backend.contract.LANGUAGES` it speaks.
         versions: Of the packages that run it.
-        cuda_graphs: Whether decode steps are recorded as CUDA graphs and replayed.
-        cuda_graphs_reason: Why, or why not.
+        text_layout: Where prompts have their text.
+        cuda_graphs: Whether decode steps are captured as CUDA graphs and replayed.
+        cuda_graphs_reason: Which sizes are, or why none is.
     """
 
     model_id: str
@@ -44,6 +53,7 @@ class EngineInfo:
     device_name: str
     dtype: str
     dtype_reason: str
+    codec_dtype: str
     loop: str
     attention: str
     codec_attention: str
@@ -51,6 +61,7 @@ class EngineInfo:
     load_seconds: float
     languages: tuple[str, ...]
     versions: dict[str, str]
+    text_layout: TextLayout = "before"
     cuda_graphs: bool = False
     cuda_graphs_reason: str = ""
 
@@ -59,7 +70,8 @@ class EngineInfo:
         return (
             f"{self.model_id} on {self.device_name}: {self.memory_bytes / 1e9:.2f} GB, "
             f"{self.dtype} ({self.dtype_reason}), {self.loop} loop with {self.attention} attention "
-            f"({self.codec_attention} in the codec), CUDA graphs {graphs}, "
+            f"({self.codec_dtype} and {self.codec_attention} in the codec), "
+            f"text {self.text_layout} the speech, CUDA graphs {graphs}, "
             f"{self.load_seconds:.1f} s"
         )
 
@@ -104,7 +116,7 @@ class SpeechEngine(Protocol):
 
     Attributes:
         sample_rate: Of all audio, in Hz.
-        rows: How many requests should be spoken at once at the most.
+        rows: How many requests can be spoken at once.
     """
 
     sample_rate: int
@@ -119,4 +131,4 @@ class SpeechEngine(Protocol):
         """Make a voice prompt from a reference clip."""
 
     def open(self, rows: int) -> SpeechLoop:
-        """Return a loop that speaks so many requests at once."""
+        """Return a loop that speaks so many requests at once. The one before is of no use then."""

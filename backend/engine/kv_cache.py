@@ -1,25 +1,28 @@
-"""The KV cache of the talker's layers, in preallocated memory."""
+"""The KV cache of the talker's layers. Its size is fixed, so nothing in it ever moves."""
 
 from __future__ import annotations
 
+import math
+import mmap
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
+from backend.contract import MAX_NEW_TOKENS
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
-POSITION_STEP = 256
-"""Room is allocated in multiples of this many positions, which are 20 s of speech."""
+PROMPT_POSITIONS = 2_048
+"""Room for the longest prompt: a reference clip of 30 s has 381 frames, its transcript at most
+1,000 characters and the text 600, of which each is one token at the most in nearly all writing."""
 
-MAX_USEFUL_ROWS = 16
-"""With more rows than this, a GPU gains little and each row's speech becomes slow."""
-
-_LONG_ROW = 2_880
-"""The positions of memory for one long row. While the cache grows from 1,152 to 1,728 positions,
-the old and the new memory exist at once. It is room for a long reference and 80 s of speech."""
-
-_MEMORY_SHARE = 0.8  # of a GPU's free memory; the codec and the activations need the rest
-_GROWTH = 1.5  # the least growth factor, so that even the longest sentence reallocates rarely
+ROW_POSITIONS = PROMPT_POSITIONS + MAX_NEW_TOKENS
+"""How many positions each row has room for: the longest prompt, and the longest speech after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,27 @@ class PrefillView:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotView:
+    """One layer's cache, with the first positions of a row that is chosen on the device.
+
+    Attributes:
+        keys: As in `PrefillView`, of all rows, and as many positions as are new.
+        values: The same.
+        slot: int64 `(1,)`, the row.
+    """
+
+    keys: Tensor
+    values: Tensor
+    slot: Tensor
+
+    def update(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store new keys and values; return them, since there are none before them."""
+        self.keys.index_copy_(0, self.slot, keys)
+        self.values.index_copy_(0, self.slot, values)
+        return keys, values
+
+
+@dataclass(frozen=True, slots=True)
 class DecodeView:
     """One layer's cache, with one new position for each row, which differs between rows.
 
@@ -68,71 +92,69 @@ class DecodeView:
         return self.keys.narrow(2, 0, self.end), self.values.narrow(2, 0, self.end)
 
 
+@dataclass(frozen=True, slots=True)
+class CacheShape:
+    """What the keys and values of a row are.
+
+    Attributes:
+        layers: How many layers there are.
+        key_heads: The number of key heads.
+        head_dim: The length of a key.
+        dtype: What a number is.
+    """
+
+    layers: int
+    key_heads: int
+    head_dim: int
+    dtype: torch.dtype
+
+    def row_bytes(self, positions: int = ROW_POSITIONS) -> int:
+        """Return the memory that a row takes."""
+        numbers = self.layers * 2 * self.key_heads * positions * self.head_dim
+        return numbers * self.dtype.itemsize
+
+
 class KVCache:
     """The keys and values of all rows, in all layers.
 
     Unused entries are zeros: attention multiplies masked positions by zero, and a NaN would survive
-    that.
+    that. A row's entries are cleared when it ends, as far as it has used them.
 
     Args:
-        layers: How many layers there are.
-        key_heads: The number of key heads.
-        head_dim: The length of a key.
-        like: A tensor with the cache's dtype and device.
+        shape: What the keys and values of a row are.
+        rows: How many rows there is room for.
+        positions: How many positions each has room for.
+        device: Where the memory is.
 
     Attributes:
-        reallocations: How often the cache has grown, which moves it in memory.
+        rows: As given.
+        positions: As given.
     """
 
-    def __init__(self, layers: int, key_heads: int, head_dim: int, like: Tensor) -> None:
-        self._memory = like.new_empty(layers, 2, 0, key_heads, 0, head_dim)
-        self.reallocations = 0
+    def __init__(
+        self, shape: CacheShape, *, rows: int, positions: int, device: torch.device
+    ) -> None:
+        self.rows = rows
+        self.positions = positions
+        sizes = (shape.layers, 2, rows, shape.key_heads, positions, shape.head_dim)
+        self._memory = unused_zeros(sizes, shape.dtype, device)
+        self._used = [0] * rows
 
-    @property
-    def positions(self) -> int:
-        """How many positions fit in a row."""
-        return self._memory.shape[4]
+    def use(self, row: int, positions: int) -> None:
+        """Note that the first positions of a row may be written to from now on."""
+        self._used[row] = max(self._used[row], positions)
 
-    def fitting_rows(self, free_bytes: int) -> int:
-        """Return how many rows with long sentences fit into a GPU's memory.
-
-        Args:
-            free_bytes: The GPU's free memory.
-
-        Returns:
-            A power of two, like the batch sizes that CUDA graphs are recorded for; at most
-            `MAX_USEFUL_ROWS`.
-        """
-        layers, both, _, key_heads, _, head_dim = self._memory.shape
-        position = layers * both * key_heads * head_dim * self._memory.element_size()
-        fitting = int(_MEMORY_SHARE * free_bytes / (_LONG_ROW * position))
-        return min(MAX_USEFUL_ROWS, 1 << max(0, fitting.bit_length() - 1))
-
-    def reserve(self, rows: int, positions: int) -> None:
-        """Make room for this many rows and positions. Cached keys and values are kept."""
-        _, _, old_rows, _, old_positions, _ = self._memory.shape
-        if rows <= old_rows and positions <= old_positions:
-            return
-        shape = list(self._memory.shape)
-        shape[2] = max(rows, old_rows)
-        if positions > old_positions:
-            wanted = max(positions, int(_GROWTH * old_positions))
-            shape[4] = -(-wanted // POSITION_STEP) * POSITION_STEP
-        grown = self._memory.new_zeros(shape)
-        grown[:, :, :old_rows, :, :old_positions] = self._memory
-        self._memory = grown
-        self.reallocations += 1
-
-    def move(self, source: int, target: int, positions: int) -> None:
-        """Move a row's positions to an empty row."""
-        if positions == 0:  # there may be no such row yet
-            return
-        self._memory[:, :, target, :, :positions] = self._memory[:, :, source, :, :positions]
+    def move(self, source: int, target: int) -> None:
+        """Move what a row has cached to an empty row."""
+        used = self._used[source]
+        self._memory[:, :, target, :, :used] = self._memory[:, :, source, :, :used]
+        self.use(target, used)
         self.clear(source)
 
     def clear(self, row: int) -> None:
         """Make a row empty."""
-        self._memory[:, :, row] = 0
+        self._memory[:, :, row, :, : self._used[row]] = 0
+        self._used[row] = 0
 
     def prefill_views(self, row: int, start: int, end: int) -> list[PrefillView]:
         """Return one view for each layer, for several new positions of one row."""
@@ -140,6 +162,15 @@ class KVCache:
             PrefillView(keys, values, start, end)
             for keys, values in self._memory[:, :, row : row + 1]
         ]
+
+    def slot_views(self, slot: Tensor, end: int) -> list[SlotView]:
+        """Return one view for each layer, for the first positions of one row.
+
+        Args:
+            slot: int64 `(1,)`, the row.
+            end: How many positions.
+        """
+        return [SlotView(keys, values, slot) for keys, values in self._memory[:, :, :, :, :end]]
 
     def decode_views(self, lengths: Tensor, end: int) -> list[DecodeView]:
         """Return one view for each layer, for one new position in each of the first rows.
@@ -154,3 +185,22 @@ class KVCache:
             DecodeView(keys, values, positions, end)
             for keys, values in self._memory[:, :, : len(lengths)]
         ]
+
+
+def unused_zeros(sizes: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Allocate zeros of which most may never be used.
+
+    A GPU's memory is set aside at once. On a CPU, a page takes memory only once it is written to.
+    """
+    if device.type != "cpu":
+        return torch.zeros(tuple(sizes), dtype=dtype, device=device)
+    # `torch.zeros` writes all the zeros, and numpy asks for huge pages, of which each row's few
+    # used positions would take many.
+    size = max(1, math.prod(sizes)) * dtype.itemsize
+    if sys.platform == "win32":
+        pages = mmap.mmap(-1, size)
+    else:
+        pages = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(pages, dtype=dtype)[: math.prod(sizes)].view(tuple(sizes))

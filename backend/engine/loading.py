@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from qwen_tts import Qwen3TTSModel
+from qwen_tts import Qwen3TTSModel, Qwen3TTSTokenizer
 from safetensors import SafetensorError, safe_open
 
 from backend.contract import AUTO_LANGUAGE, LANGUAGES, BackendUnavailableError
@@ -24,11 +24,25 @@ from backend.weights.checkpoints import NumberFormat, choose_number_format, find
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from backend.engine.codec_embeddings import CodecEmbeddings
+
 log = logging.getLogger(__name__)
 
 _PACKAGES = ("qwen-tts", "torch", "transformers")
 _CODEC = "qwen3_tts_tokenizer_12hz"
-_OUR_ATTENTION = "sdpa"  # of `backend.engine.layers`
+
+_CODEC_DTYPE = "float32"
+"""What the codec computes with, whatever the talker does. (The package takes the talker's format.)
+
+The codec makes the sound, so each rounding is a noise that people may hear. Measured with random
+weights in the published shape, bfloat16's is 25 dB below the speech, or 30 dB if only the weights
+are rounded. float32's is 75 dB below. On a GPU, convolutions compute in TF32 unless torch is told
+otherwise, and a noise of TF32 is 41 dB below. The published codec is configured for float32, and in
+bfloat16 it was silent in another engine (https://github.com/vllm-project/vllm-omni/pull/1664).
+float32 costs 0.23 GB more memory for the decoder, and time: a frame takes 5 GFLOP, and a call reads
+0.46 GB of weights. No GPU has measured that yet."""
+
+_OUR_ATTENTION = "sdpa"  # of `backend.engine.layers` and `codec_layers`
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +64,24 @@ class ModelParts:
     text_pad: torch.Tensor
 
     @classmethod
-    def of(cls, package_model: Any, text_pad: torch.Tensor) -> ModelParts:
+    def of(
+        cls, package_model: Any, text_pad: torch.Tensor, embeddings: CodecEmbeddings
+    ) -> ModelParts:
         """Wrap the parts of a loaded model.
 
         Args:
             package_model: The package's `Qwen3TTSModel`.
             text_pad: `PromptEmbedder.text_pad`.
+            embeddings: The talker's embeddings of codec frames.
         """
         defaults, talker = package_model.generate_defaults, package_model.model.talker
         penalty = float(defaults.get("repetition_penalty") or 1.05)
         return cls(
             talker=Talker(talker),
             codec_head=CodecHead(talker, Sampling.from_defaults(defaults), penalty),
-            code_predictor=CodePredictor(talker, Sampling.from_defaults(defaults, "subtalker_")),
+            code_predictor=CodePredictor(
+                talker, Sampling.from_defaults(defaults, "subtalker_"), embeddings
+            ),
             code_groups=talker.config.num_code_groups,
             text_pad=text_pad,
         )
@@ -75,6 +94,7 @@ def load_model(  # noqa: PLR0913 - independent options
     revision: str | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    codec_dtype: str | None = None,
     plain_package: bool = False,
 ) -> tuple[Any, EngineInfo]:
     """Load a checkpoint.
@@ -86,6 +106,7 @@ def load_model(  # noqa: PLR0913 - independent options
         revision: The commit on the hub, if it comes from there.
         device: "cuda:0" or "cpu"; None is the first GPU if there is one.
         dtype: "bfloat16", "float32" or "float64" (to compare with); None is what suits the device.
+        codec_dtype: The same for the codec. None is "float32", or "float64" if `dtype` is.
         plain_package: Whether the package's own loop will run the model, one request at a time and
             to compare with, rather than ours.
 
@@ -96,11 +117,14 @@ def load_model(  # noqa: PLR0913 - independent options
     cannot be loaded or cannot clone voices.
     """
     began = time.monotonic()
+    fix_attention_kernels()
     model_id = model_id or find_checkpoint(str(checkpoint)).model_id
     where = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
     number_format = _number_format(where, dtype)
+    codec_dtype = codec_dtype or ("float64" if dtype == "float64" else _CODEC_DTYPE)
     model = _load(
         str(checkpoint),
+        codec_dtype,
         attention_choices(where, number_format) if plain_package else (_OUR_ATTENTION,),
         device_map=str(where),
         dtype=getattr(torch, number_format.dtype),
@@ -115,14 +139,29 @@ def load_model(  # noqa: PLR0913 - independent options
         device_name=torch.cuda.get_device_name(where) if where.type == "cuda" else "CPU",
         dtype=number_format.dtype,
         dtype_reason=number_format.reason,
+        codec_dtype=codec_dtype,
         loop="reference" if plain_package else "timbre",
         attention=_attention_of(model.model.talker) if plain_package else _OUR_ATTENTION,
-        codec_attention=_attention_of(model.model.speech_tokenizer.model.decoder),
+        codec_attention=_attention_of(model.model.speech_tokenizer.model.decoder)
+        if plain_package
+        else _OUR_ATTENTION,
         memory_bytes=_memory_bytes(model.model, model.model.speech_tokenizer.model),
         load_seconds=time.monotonic() - began,
         languages=_languages(model.model),
         versions={package: version(package) for package in _PACKAGES},
     )
+
+
+def fix_attention_kernels() -> None:
+    """Fix the order in which torch tries its attention kernels on a GPU, for the whole process.
+
+    That is FlashAttention where there is no mask, then memory-efficient attention, then plain
+    products. cuDNN's kernels are left out. They plan for each new length, which takes tens of
+    milliseconds, and every prompt has another length. torch puts them first on an H100 if cuDNN is
+    recent enough, so whether that happens would depend on the versions that are installed:
+    `aten/src/ATen/native/transformers/cuda/sdp_utils.cpp` in torch 2.11.
+    """
+    torch.backends.cuda.enable_cudnn_sdp(enabled=False)
 
 
 def _number_format(device: torch.device, dtype: str | None) -> NumberFormat:
@@ -150,18 +189,30 @@ def _flash_attention_imports() -> bool:
     return True
 
 
-def _load(checkpoint: str, attention: Sequence[str], **options: Any) -> Any:
+def _load(checkpoint: str, codec_dtype: str, attention: Sequence[str], **options: Any) -> Any:
     """Load a checkpoint with the first kernels that work."""
     first, *others = attention
     try:
-        return Qwen3TTSModel.from_pretrained(checkpoint, attn_implementation=first, **options)
+        model = Qwen3TTSModel.from_pretrained(checkpoint, attn_implementation=first, **options)
+        _load_codec_as(getattr(torch, codec_dtype), model.model, options["device_map"])
     except (ImportError, ValueError) as error:  # what transformers raises for such kernels
         if not others:
             raise BackendUnavailableError("the checkpoint can't be loaded") from error
         log.warning("attention %s does not work here (%s)", first, type(error).__name__)
     except (OSError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
         raise BackendUnavailableError("the checkpoint can't be loaded") from error
-    return _load(checkpoint, others, **options)
+    else:
+        return model
+    return _load(checkpoint, codec_dtype, others, **options)
+
+
+def _load_codec_as(dtype: torch.dtype, model: Any, device: str) -> None:
+    """Load the codec again if the package has loaded it in another format, which rounds weights."""
+    codec = model.speech_tokenizer.model
+    if codec.dtype != dtype:
+        folder = codec.name_or_path  # in the hub's cache, if the checkpoint is not a folder
+        again = Qwen3TTSTokenizer.from_pretrained(folder, device_map=device, dtype=dtype)
+        model.load_speech_tokenizer(again)
 
 
 def _attention_of(module: Any) -> str:

@@ -13,16 +13,17 @@ import numpy as np
 import torch
 from qwen_tts import VoiceClonePromptItem
 
-from backend.contract import GenerationFailedError, SpeechRunsOnError
-from backend.engine.generation import RowOutput
+from backend.contract import SpeechError, SpeechRunsOnError
 from backend.engine.interface import SpeechChunk
+from backend.engine.row_output import NOTHING, SpeechOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from backend.contract import SpeechRequest
+    from backend.engine.interface import TextLayout
     from backend.voice_prompt import ClonedVoice
     from backend.watermark.watermark import Watermarker
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 FRAME_SAMPLES = 1_920
 _ATTEMPTS = 2
 _SEEDS = 2**63
-_NOTHING = np.zeros(0, np.float32)
 
 
 class PackageLoop:
@@ -40,6 +40,7 @@ class PackageLoop:
         check: Checks a request, or raises `SpeechError`. Returns it with what the model may read as
             its text and with the limit that its speech has to end within, and its voice.
         package_model: The package's `Qwen3TTSModel`.
+        text_layout: Where prompts have their text.
         capacity: The most requests at once.
         watermark: Marks the speech; None leaves it unmarked.
     """
@@ -48,13 +49,15 @@ class PackageLoop:
         self,
         check: Callable[[SpeechRequest], tuple[SpeechRequest, ClonedVoice]],
         package_model: Any,
+        text_layout: TextLayout,
         capacity: int,
         watermark: Watermarker | None,
     ) -> None:
         self._capacity = capacity
         self._check = check
         self._package_model = package_model
-        self._watermark = watermark
+        self._text_layout = text_layout
+        self._output = SpeechOutput(watermark)
         self._numbers = count()
         self._waiting: dict[int, tuple[SpeechRequest, ClonedVoice]] = {}
 
@@ -82,12 +85,13 @@ class PackageLoop:
             return
         number = next(iter(self._waiting))
         request, voice = self._waiting.pop(number)
-        output = RowOutput(self._watermark)
+        row = self._output.open()
         try:
-            yield SpeechChunk(number, output.push(self._speak(request, voice)), is_last=False)
-            yield SpeechChunk(number, output.finish(), is_last=True)
-        except GenerationFailedError as error:
-            yield SpeechChunk(number, _NOTHING, is_last=True, error=error)
+            marked = _only(self._output.push([row], [self._speak(request, voice)]))
+            yield SpeechChunk(number, marked, is_last=False)
+            yield SpeechChunk(number, _only(self._output.finish([row])), is_last=True)
+        except SpeechError as error:
+            yield SpeechChunk(number, NOTHING, is_last=True, error=error)
 
     def _speak(self, request: SpeechRequest, voice: ClonedVoice) -> NDArray[np.float32]:
         """Speak a request; raise `SpeechRunsOnError` if its speech has no end twice."""
@@ -101,11 +105,20 @@ class PackageLoop:
                 request.text,
                 request.language,
                 voice_clone_prompt=[item],
+                non_streaming_mode=self._text_layout == "before",
                 max_new_tokens=request.max_new_tokens + 1,
             )
             if len(speech) < request.max_new_tokens * FRAME_SAMPLES:
                 return np.asarray(speech, np.float32)
         raise SpeechRunsOnError(request.max_new_tokens * FRAME_SAMPLES / sample_rate)
+
+
+def _only(results: Sequence[NDArray[np.float32] | SpeechError]) -> NDArray[np.float32]:
+    """Return the samples of the only row, or raise its error."""
+    (result,) = results
+    if isinstance(result, SpeechError):
+        raise result
+    return result
 
 
 def _prompt_item(voice: ClonedVoice) -> VoiceClonePromptItem:

@@ -1,9 +1,14 @@
 """Turns a request into its prompt embeddings: the talker's input in the prefill.
 
 The input of each position is the sum of two embeddings, one of a text token and one of a codec
-frame. A prompt begins with the chat role and the codec's tags (language, speaker). In in-context
-mode the reference clip's transcript and codes follow. Then comes the text. The text tokens that are
-left over are added to the frames that the talker generates, one to each.
+frame. A prompt begins with the chat role and the codec's tags (language, speaker). Then come the
+text and the frames. In in-context mode, the text begins with the reference clip's transcript, and
+the frames are the clip's. There are two layouts:
+
+- "before": the whole text, with the codec's padding, and then the frames, with the text's padding.
+- "along": a token of text with each frame. If there are more frames, the rest has the text's
+  padding. If there are more tokens, the rest is added to the frames that the talker generates, one
+  to each.
 
 `Qwen3TTSForConditionalGeneration.generate` of qwen-tts 0.1.1 does the same before it calls the
 talker. Here it is done for one row, and from token ids instead of a chat template, so that a text
@@ -16,14 +21,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn import functional
 
 from backend.contract import AUTO_LANGUAGE, TextNotSpeakableError
+from backend.engine.codec_embeddings import CodecEmbeddings
 from backend.engine.speech_length import token_limit
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.contract import SpeechRequest
+    from backend.engine.interface import TextLayout
     from backend.voice_prompt import ClonedVoice
 
 _ROLE = "<|im_start|>assistant\n"
@@ -37,9 +45,10 @@ class PreparedRequest:
     Attributes:
         inputs: `(positions, hidden)`, the talker's input in the prefill.
         trailing_text: `(tokens, hidden)`. One token is added to each generated frame. After the
-            last one, `PromptEmbedder.text_pad` is added.
+            last one, `PromptEmbedder.text_pad` is added. With the text before the speech, there are
+            none.
         reference_codes: int64 `(frames, code_groups)`, which the codec decodes before the speech;
-            no frames in x-vector mode.
+            no frames in x-vector mode. They are in the program's memory.
         text_tokens: How many tokens the text has.
         max_tokens: The most tokens of codebook 0, the end of speech included.
         seed: For the random numbers; None takes them from the system.
@@ -59,12 +68,15 @@ class PromptEmbedder:
     Args:
         model: The package's `Qwen3TTSForConditionalGeneration`.
         tokenizer: Its text tokenizer.
+        layout: Where prompts have their text.
 
     Attributes:
         text_pad: `(1, hidden)`, the embedding of the text's padding token.
+        codec_embeddings: Embeds codec frames.
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, layout: TextLayout) -> None:
+        self._layout = layout
         self._talker = model.talker
         self._codec_config = model.config.talker_config
         self._tokenizer = tokenizer
@@ -74,10 +86,14 @@ class PromptEmbedder:
             raise ValueError("the checkpoint's tokenizer splits the chat role into other tokens")
         ids = model.config
         controls = [ids.tts_bos_token_id, ids.tts_eos_token_id, ids.tts_pad_token_id]
+        self.codec_embeddings = CodecEmbeddings(model.talker)
+        self._tags: dict[str, Tensor] = {}
         with torch.inference_mode():
             self._role = self._embed_text(role)
             embedded = self._embed_text(controls).unsqueeze(1)
             self._text_begin, self._text_end, self.text_pad = embedded
+            begin = [self._codec_config.codec_pad_id, self._codec_config.codec_bos_id]
+            self._codec_pad, self._codec_begin = self._embed_codec(begin).unsqueeze(1)
 
     def tokenize(self, text: str) -> list[int]:
         """Turn text into tokens, without those that control the model.
@@ -107,54 +123,64 @@ class PromptEmbedder:
         Raises `TextNotSpeakableError` if its text has no words.
         """
         tokens = spoken = self.tokenize(request.text)
-        config, device = self._codec_config, self._role.device
-        speaker = torch.tensor(voice.speaker_embedding).to(self._role)
-        tags = self._embed_codec(self._language_tags(request.language))
-        pad, begin = self._embed_codec([config.codec_pad_id, config.codec_bos_id]).unsqueeze(1)
-        codec_head = torch.cat([tags, speaker.unsqueeze(0), pad])
+        speaker = self._to_device(torch.tensor(voice.speaker_embedding)).to(self._role.dtype)
+        tags = self._language_tags(request.language)
+        codec_head = torch.cat([tags, speaker.unsqueeze(0), self._codec_pad])
         text_head = torch.cat([self.text_pad.expand(len(codec_head) - 1, -1), self._text_begin])
         if voice.codes is None or voice.transcript is None:  # x-vector mode
-            codes = torch.zeros(0, config.num_code_groups, dtype=torch.long, device=device)
-            frames = begin
+            codes = torch.zeros(0, self._codec_config.num_code_groups, dtype=torch.long)
+            frames = self._codec_begin
         else:
-            codes = torch.tensor(voice.codes).to(device, torch.long)
-            frames = torch.cat([begin, self._embed_frames(codes)])
+            codes = torch.tensor(voice.codes, dtype=torch.long)
+            frames = torch.cat(
+                [self._codec_begin, self.codec_embeddings.embed(self._to_device(codes))]
+            )
             spoken = [*self.tokenize(voice.transcript), *tokens]
         text = torch.cat([self._embed_text(spoken), self._text_end])
-        missing = max(0, len(frames) - len(text))
-        text = torch.cat([text, self.text_pad.expand(missing, -1)])
+        if self._layout == "before":
+            content, trailing_text = (
+                torch.cat([text + self._codec_pad, frames + self.text_pad]),
+                text[:0],
+            )
+        else:
+            missing = max(0, len(frames) - len(text))
+            text = torch.cat([text, self.text_pad.expand(missing, -1)])
+            content, trailing_text = text[: len(frames)] + frames, text[len(frames) :]
         return PreparedRequest(
-            inputs=torch.cat([self._role, text_head + codec_head, text[: len(frames)] + frames]),
-            trailing_text=text[len(frames) :],
+            inputs=torch.cat([self._role, text_head + codec_head, content]),
+            trailing_text=trailing_text,
             reference_codes=codes,
             text_tokens=len(tokens),
             max_tokens=token_limit(len(tokens), request.max_new_tokens),
             seed=request.seed,
         )
 
-    def _language_tags(self, language: str) -> list[int]:
-        config = self._codec_config
-        if language == AUTO_LANGUAGE:
-            return [config.codec_nothink_id, config.codec_think_bos_id, config.codec_think_eos_id]
-        return [
-            config.codec_think_id,
-            config.codec_think_bos_id,
-            config.codec_language_id[language.lower()],
-            config.codec_think_eos_id,
-        ]
+    def _language_tags(self, language: str) -> Tensor:
+        """The codec's tags for a language, embedded: `(tags, hidden)`."""
+        if language not in self._tags:
+            config = self._codec_config
+            begin, end = config.codec_think_bos_id, config.codec_think_eos_id
+            if language == AUTO_LANGUAGE:
+                ids = [config.codec_nothink_id, begin, end]
+            else:
+                named = config.codec_language_id[language.lower()]
+                ids = [config.codec_think_id, begin, named, end]
+            self._tags[language] = self._embed_codec(ids)
+        return self._tags[language]
 
     def _embed_text(self, tokens: list[int]) -> Tensor:
         embedding = self._talker.get_text_embeddings()
-        ids = torch.tensor(tokens, device=self._talker.device)
+        ids = self._to_device(torch.tensor(tokens))
         return self._talker.text_projection(embedding(ids))  # type: ignore[no-any-return]
 
     def _embed_codec(self, ids: list[int]) -> Tensor:
-        embedding = self._talker.get_input_embeddings()
-        return embedding(torch.tensor(ids, device=self._talker.device))  # type: ignore[no-any-return]
+        """Embed codes of codebook 0, `(len(ids), hidden)`."""
+        codes = self._to_device(torch.tensor(ids))
+        return functional.embedding(codes, self.codec_embeddings.weight)
 
-    def _embed_frames(self, codes: Tensor) -> Tensor:
-        """Embed codec frames, `(frames, code_groups)`, as `(frames, hidden)`."""
-        residual = self._talker.code_predictor.get_input_embeddings()
-        embeddings = [self._talker.get_input_embeddings(), *residual]
-        embedded = [embedding(codes[:, group]) for group, embedding in enumerate(embeddings)]
-        return torch.stack(embedded, dim=1).sum(dim=1)
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        """Copy to the model's device, without waiting for what that does."""
+        device = self.codec_embeddings.weight.device
+        if device.type != "cuda":
+            return tensor
+        return tensor.pin_memory().to(device, non_blocking=True)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 TOKENS_PER_TEXT_TOKEN = 12
@@ -66,9 +65,8 @@ class EndDetector:
 
         This is all of them, but for the end of the silence if the speech is over.
         """
-        for frame in samples.reshape(frames, -1):
+        for level in samples.reshape(frames, -1).std(axis=1).tolist():
             self._frames += 1
-            level = float(np.std(frame))
             self._loudest = max(self._loudest, level)
             if level > max(_QUIET_LEVEL, _QUIET_RATIO * self._loudest):
                 self._last_sound = self._frames

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backend.engine.kv_cache import KVCache
+from backend.engine.kv_cache import ROW_POSITIONS, CacheShape, KVCache
 from backend.engine.layers import Projection, RmsNorm, TransformerLayer, causal_mask, signed_sines
 from backend.engine.sampling import FAILED
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from backend.engine.kv_cache import DecodeView, PrefillView
+    from backend.engine.kv_cache import DecodeView, PrefillView, SlotView
     from backend.engine.sampling import Sampling
 
 _MIN_TOKENS = 2  # as in qwen-tts: the fewest frames of a row
@@ -29,8 +29,7 @@ class Talker:
         model: The package's `Qwen3TTSTalkerForConditionalGeneration`.
 
     Attributes:
-        reallocations: How often the tables of the rotary embedding have grown, which moves them in
-            memory.
+        cache_shape: What the keys and values of a row are.
 
     Raises ValueError if the talker has a sliding window. No published checkpoint has one.
     """
@@ -40,27 +39,28 @@ class Talker:
             raise ValueError("the talker's layers are expected to attend to all positions")
         self._layers = [TransformerLayer(layer) for layer in model.model.layers]
         self._norm = RmsNorm.of(model.model.norm)
-        self._rotary_embedding = model.model.rotary_emb
         self._like = torch.empty(0, dtype=model.dtype, device=model.device)
-        self._cosines = self._sines = self._like
-        self.reallocations = 0
-
-    def new_cache(self) -> KVCache:
-        """Return a KV cache with no memory allocated yet."""
+        self._hidden_size = model.config.hidden_size
         layer = self._layers[0]
-        return KVCache(len(self._layers), layer.key_heads, layer.head_dim, self._like)
-
-    def reserve(self, positions: int) -> None:
-        """Compute the tables of the rotary embedding for this many positions."""
-        if positions <= len(self._cosines):
-            return
+        self.cache_shape = CacheShape(
+            len(self._layers), layer.key_heads, layer.head_dim, self._like.dtype
+        )
         # A position has three coordinates (time, height, width). In speech all are the same, which
         # makes the package's multimodal rotary embedding a plain one.
-        coordinates = torch.arange(positions, device=self._like.device).expand(3, 1, -1)
-        cosines, sines = self._rotary_embedding(self._like, coordinates)
-        self._cosines = cosines[0, 0]
-        self._sines = signed_sines(sines[0, 0])
-        self.reallocations += 1
+        coordinates = torch.arange(ROW_POSITIONS, device=self._like.device).expand(3, 1, -1)
+        with torch.inference_mode():
+            cosines, sines = model.model.rotary_emb(self._like, coordinates)
+            self._cosines = cosines[0, 0]
+            self._sines = signed_sines(sines[0, 0])
+
+    def new_cache(self, rows: int, positions: int) -> KVCache:
+        """Allocate an empty KV cache; a row has at most `ROW_POSITIONS` positions."""
+        device = self._like.device
+        return KVCache(self.cache_shape, rows=rows, positions=positions, device=device)
+
+    def new_states(self, positions: int) -> Tensor:
+        """Allocate hidden states of zeros, `(positions, hidden)`."""
+        return self._like.new_zeros(positions, self._hidden_size)
 
     def prefill(self, inputs: Tensor, cache: KVCache, row: int, start: int) -> Tensor:
         """Run the layers over several new positions of one row.
@@ -79,6 +79,22 @@ class Talker:
         mask = causal_mask(len(inputs), start, self._layers[0], self._like)
         views = cache.prefill_views(row, start, end)
         return self._forward(inputs, 1, rotary, views, mask)[-1]
+
+    def prefill_whole(self, inputs: Tensor, cache: KVCache, slot: Tensor) -> Tensor:
+        """Run the layers over the first positions of one row, which is chosen on the device.
+
+        Args:
+            inputs: `(positions, hidden)`.
+            cache: Has room for them.
+            slot: int64 `(1,)`, the row in the cache.
+
+        Returns:
+            Their hidden states, `(positions, hidden)`.
+        """
+        end = len(inputs)
+        mask = causal_mask(end, 0, self._layers[0], self._like)
+        rotary = self._cosines[:end], self._sines[:end]
+        return self._forward(inputs, 1, rotary, cache.slot_views(slot, end), mask)
 
     def decode_step(self, inputs: Tensor, cache: KVCache, lengths: Tensor, end: int) -> Tensor:
         """Run the layers over the next position of each of the first rows.
@@ -103,7 +119,7 @@ class Talker:
         hidden: Tensor,
         rows: int,
         rotary: tuple[Tensor, Tensor],
-        views: Sequence[PrefillView | DecodeView],
+        views: Sequence[PrefillView | SlotView | DecodeView],
         mask: Tensor,
     ) -> Tensor:
         for layer, view in zip(self._layers, views, strict=True):

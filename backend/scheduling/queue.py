@@ -147,7 +147,7 @@ class RequestQueue:
         self._prompts: FairQueue[ScheduledPrompt] = FairQueue(**bounds)
         self._running: set[ScheduledRequest[Any]] = set()
         self._recent_seconds: deque[float] = deque(maxlen=_RECENT)
-        self._is_closed = False
+        self._closed_because: str | None = None
         self._changed = threading.Condition()  # its lock is reentrant
 
     def put(self, request: ScheduledRequest[Any]) -> None:
@@ -195,23 +195,23 @@ class RequestQueue:
                 seconds_per_request=sum(recent) / len(recent) if recent else None,
             )
 
-    def close(self) -> None:
-        """Fail all requests, and refuse new ones."""
+    def close(self, reason: str = _CLOSED) -> None:
+        """Fail all requests with `BackendUnavailableError`, and refuse new ones."""
         with self._changed:
-            self._is_closed = True
+            self._closed_because = self._closed_because or reason
             requests = set(self._running)
             requests.update(self._speech.clear(), self._prompts.clear())
             for request in requests:
-                request.fail(BackendUnavailableError(_CLOSED))
+                request.fail(BackendUnavailableError(self._closed_because))
             self._changed.notify()
 
     def wait_for_work(self) -> bool:
         """Block until a request waits or runs; return False once closed."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._is_closed or self._running or self._speech or self._prompts
+                lambda: self._closed_because or self._running or self._speech or self._prompts
             )
-            return not self._is_closed
+            return self._closed_because is None
 
     def take_prompt(self) -> ScheduledPrompt | None:
         """Take the next voice prompt out of the queue, and count it as running."""
@@ -241,8 +241,8 @@ class RequestQueue:
             self._recent_seconds.append(request.engine_seconds)
 
     def _check_open(self) -> None:
-        if self._is_closed:
-            raise BackendUnavailableError(_CLOSED)
+        if self._closed_because is not None:
+            raise BackendUnavailableError(self._closed_because)
 
     def _waiting(self, request: ScheduledRequest[Any]) -> FairQueue[Any]:
         """The queue for a request of this kind."""

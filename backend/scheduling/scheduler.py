@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Load", "Scheduler", "SchedulerLimits"]
 
 _STEP_SECONDS = 30.0  # far longer than any single step of the model
+_MAX_CRASHES = 3  # a model that crashed this often in a row will not recover in this process
 
 Request = TypeVar("Request", bound=ScheduledRequest[Any])
 
@@ -38,9 +39,9 @@ class Scheduler:
     """Shares an engine between any number of tasks, on any number of event loops.
 
     Nothing here blocks an event loop. Every failure is a `backend.contract.SpeechError`:
-    `BackendBusyError` if the queue is full or a request still waits at its deadline,
-    `BackendUnavailableError` once closed, `GenerationFailedError` if the model failed or was too
-    slow, and whatever the engine raises for a request.
+    `BackendBusyError` if the queue is full, if a request still waits at its deadline or if memory
+    runs out, `BackendUnavailableError` once closed or if the GPU is lost, `GenerationFailedError`
+    if the model failed or was too slow, and whatever the engine raises for a request.
 
     Args:
         engine: Nothing else may use it from now on.
@@ -71,11 +72,13 @@ class Scheduler:
 
     @property
     def crashes_in_a_row(self) -> int:
-        """How many calls of the model have crashed since the last success.
-
-        If this grows, the process should be replaced.
-        """
+        """How many calls of the model have crashed since the last success."""
         return self._worker.crashes_in_a_row
+
+    @property
+    def is_beyond_repair(self) -> bool:
+        """Whether the process should be replaced: the GPU is lost, or the model keeps crashing."""
+        return self._worker.has_lost_gpu or self.crashes_in_a_row >= _MAX_CRASHES
 
     async def make_prompt(
         self,

@@ -8,7 +8,13 @@ import time
 import traceback
 from typing import TYPE_CHECKING
 
-from backend.contract import GenerationFailedError, SpeechError
+from backend.contract import (
+    BackendBusyError,
+    BackendUnavailableError,
+    GenerationFailedError,
+    SpeechError,
+)
+from backend.engine.failures import is_context_lost, is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,6 +25,8 @@ if TYPE_CHECKING:
     from backend.scheduling.request import ScheduledSpeech
 
 log = logging.getLogger(__name__)
+
+LOST_GPU = "the GPU failed, and another process takes over"
 
 
 class EngineWorker:
@@ -31,6 +39,7 @@ class EngineWorker:
 
     Attributes:
         crashes_in_a_row: How many calls of the model have crashed since the last success.
+        has_lost_gpu: Whether this process can use its GPU no more. The queue is closed then.
     """
 
     def __init__(self, engine: SpeechEngine, queue: RequestQueue, *, rows: int) -> None:
@@ -41,6 +50,7 @@ class EngineWorker:
         self._running: dict[int, ScheduledSpeech] = {}  # by the number that the loop gave them
         self._frame_seconds_due = 0.0
         self.crashes_in_a_row = 0
+        self.has_lost_gpu = False
         # A daemon: a step of the model that never ends must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -93,8 +103,7 @@ class EngineWorker:
             if self._loop is None:
                 self._loop = self._engine.open(self._rows)
         except Exception as error:  # noqa: BLE001 - the worker must survive any error of the model
-            self._note_crash(error)
-            self._fail_all(requests)
+            self._fail_all(requests, error)
             return
         for request in requests:
             try:
@@ -112,10 +121,9 @@ class EngineWorker:
                 self._deliver(chunk)
             self._remove_cancelled(self._loop)
         except Exception as error:  # noqa: BLE001 - the worker must survive any error of the model
-            self._note_crash(error)
-            self._loop = None  # so that its memory is free before another one is opened
+            self._loop = None
             lost, self._running = self._running, {}
-            self._fail_all(lost.values())
+            self._fail_all(lost.values(), error)
 
     def _next_chunk(self, chunks: Iterator[SpeechChunk]) -> SpeechChunk | None:
         began = time.monotonic()
@@ -141,9 +149,10 @@ class EngineWorker:
             loop.remove(number)
             self._queue.end(self._running.pop(number))
 
-    def _fail_all(self, requests: Iterable[ScheduledSpeech]) -> None:
+    def _fail_all(self, requests: Iterable[ScheduledSpeech], error: Exception) -> None:
+        self._note_crash(error)
         for request in requests:
-            self._end(request, _crashed())
+            self._end(request, self._meaning(error))
 
     def _end(self, request: ScheduledSpeech, error: SpeechError | None) -> None:
         # The queue is updated first, because the caller may read its load once the request ends.
@@ -158,14 +167,21 @@ class EngineWorker:
         if isinstance(error, SpeechError):
             return error
         self._note_crash(error)
-        return _crashed()
+        return self._meaning(error)
+
+    def _meaning(self, error: Exception) -> SpeechError:
+        """Return what a crash is to the caller of a request. Each needs an error of its own."""
+        if is_context_lost(error):
+            return BackendUnavailableError(LOST_GPU)
+        if is_out_of_memory(error):
+            return BackendBusyError(self._queue.load().seconds_left)
+        return GenerationFailedError("the model failed")
 
     def _note_crash(self, error: Exception) -> None:
         """Log the traceback of a crash, but not its message, which may quote the text."""
         self.crashes_in_a_row += 1
         where = "".join(traceback.format_tb(error.__traceback__))
         log.error("the model failed with %s at\n%s", type(error).__name__, where)
-
-
-def _crashed() -> GenerationFailedError:
-    return GenerationFailedError("the model failed")
+        if is_context_lost(error):  # which neither another step nor another loop would change
+            self.has_lost_gpu = True
+            self._queue.close(LOST_GPU)

@@ -2,8 +2,10 @@
 
 The package marks whole recordings, at 32 kHz. Its networks take spectral frames of 64 ms every
 10 ms, up to 2 kHz. Here frames of 64 ms are cut from speech at 24 kHz. Their bins have the same
-width (15.625 Hz), so the speech need not be resampled. The marking network keeps the past frames
+width (15.625 Hz), so the speech need not be resampled. The marking network is given the past frames
 that it needs, so it can be fed piece by piece.
+
+Tensors have a leading dimension of rows: one for each recording. No row depends on another.
 """
 
 from __future__ import annotations
@@ -11,12 +13,15 @@ from __future__ import annotations
 import math
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
 
 from backend.contract import REFERENCE_SAMPLE_RATE, BackendUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _WEIGHTS = Path("implicit", "perth_net_250000.pth.tar")
 _HEADROOM_DECIBELS = 15
@@ -60,12 +65,17 @@ class SpectralFrames:
     """
 
     def __init__(self, net: Any) -> None:
-        self._perth_length: int = net.hp.n_fft
-        self._floor: float = net.hp.stft_magnitude_min
         self.length: int = net.hp.n_fft * REFERENCE_SAMPLE_RATE // net.hp.sample_rate
         self.hop: int = net.hp.hop_size * REFERENCE_SAMPLE_RATE // net.hp.sample_rate
         self._window = torch.hann_window(self.length, device=net.device)
         self._synthesis_window = self._window / self._overlapping_squares()
+        lowest_decibels = 20 * math.log10(net.hp.stft_magnitude_min)
+        # Magnitudes grow with the number of samples in a frame. The networks were trained on
+        # frames of Perth's length.
+        scale = net.hp.n_fft / self.length
+        self._floor: float = net.hp.stft_magnitude_min / scale
+        self._decibel_range = _HEADROOM_DECIBELS - lowest_decibels
+        self._offset = (20 * math.log10(scale) - lowest_decibels) / self._decibel_range
 
     def _overlapping_squares(self) -> torch.Tensor:
         """The sum of all frames' squared windows, at each sample of a frame."""
@@ -74,87 +84,112 @@ class SpectralFrames:
         return sums.repeat(len(squares) // self.hop)[: self.length]
 
     def spectra(self, audio: torch.Tensor) -> torch.Tensor:
-        """Complex spectra `(frames, length // 2 + 1)` of every whole frame in `audio` `(n,)`."""
-        if len(audio) < self.length:
-            return torch.zeros(0, self.length // 2 + 1, dtype=torch.cfloat, device=audio.device)
-        frames = audio.unfold(0, self.length, self.hop)
+        """Complex spectra of every whole frame in `audio`.
+
+        Args:
+            audio: `(rows, n)`.
+
+        Returns:
+            `(rows, frames, length // 2 + 1)`, possibly no frames.
+        """
+        if audio.shape[1] < self.length:
+            bins = self.length // 2 + 1
+            return torch.zeros(len(audio), 0, bins, dtype=torch.cfloat, device=audio.device)
+        frames = audio.unfold(1, self.length, self.hop)
         spectra: torch.Tensor = torch.fft.rfft(frames * self._window)
         return spectra
 
     def levels(self, spectra: torch.Tensor) -> torch.Tensor:
         """Loudness as the networks measure it, like `spectra`: 0 at -180 dB, 1 at 15 dB."""
-        # Magnitudes grow with the number of samples in a frame. The networks were trained on
-        # frames of Perth's length.
-        magnitudes = spectra.abs() * (self._perth_length / self.length)
-        decibels = 20 * magnitudes.clamp(self._floor).log10()
-        return (decibels - _HEADROOM_DECIBELS) / self._decibel_range + 1
+        loudness = spectra.abs().clamp(self._floor).log10()
+        return loudness * (20 / self._decibel_range) + self._offset
 
     def difference(self, spectra: torch.Tensor, raised: torch.Tensor) -> torch.Tensor:
         """The signal to add so that the levels of the lowest bins change.
 
         Args:
-            spectra: `(frames, bins)` with one frame or more, as from `spectra`.
-            raised: By how much the `levels` change, `(frames, fewer bins)`.
+            spectra: The lowest bins, as from `spectra`, as pairs of real numbers:
+                `(rows, frames, bins, 2)` with one frame or more.
+            raised: By how much the `levels` change, `(rows, frames, bins)`.
 
         Returns:
-            The overlap-added frames: `((frames - 1) * hop + length,)`.
+            The overlap-added frames: `(rows, (frames - 1) * hop + length)`.
         """
-        gains = 10 ** (raised * (self._decibel_range / 20)) - 1
-        added = spectra[:, : raised.shape[1]] * gains
+        gains = torch.expm1(raised * (math.log(10) / 20 * self._decibel_range))
+        added = torch.view_as_complex(spectra * gains[..., None])
         frames = torch.fft.irfft(added, self.length) * self._synthesis_window
-        total = (len(frames) - 1) * self.hop + self.length
+        total = (frames.shape[1] - 1) * self.hop + self.length
         overlapped = functional.fold(
-            frames.T[None], (1, total), kernel_size=(1, self.length), stride=(1, self.hop)
+            frames.mT, (1, total), kernel_size=(1, self.length), stride=(1, self.hop)
         )
-        return overlapped.flatten()
-
-    @property
-    def _decibel_range(self) -> float:
-        return _HEADROOM_DECIBELS - 20 * math.log10(self._floor)
+        return overlapped.flatten(1)
 
 
 class StreamingEncoder:
-    """Perth's marking network, fed with the frames of one recording piece by piece.
+    """Perth's marking network, fed with the frames of recordings piece by piece.
 
     It has five convolutions, each of which needs 3 frames on either side. So its output is 15
-    frames behind its input. It equals the network's output for all frames at once.
+    frames behind its input. It equals the network's output for all frames at once. It keeps
+    nothing: the past frames of each convolution's input are handed in and out.
+
+    Attributes:
+        bins: How many of the lowest bins it takes.
+        hidden: How many channels its convolutions have.
+        first_past: The past at the beginning of a recording, for each convolution
+            `(1, 3, hidden)`: the network pads with zeros there.
     """
 
     def __init__(self, net: Any) -> None:
-        first, *convolutions, last = (layer.conv for layer in net.encoder.layers)
+        first, *convolutions, last = (_Convolution(layer.conv) for layer in net.encoder.layers)
         self._first, self._convolutions, self._last = first, convolutions, last
         self.bins: int = net.subband
-        # The network pads each convolution with zeros at both ends of a recording.
-        self._padding = torch.zeros(_SIDE_FRAMES, net.hp.hidden_size, device=net.device)
-        self._past = [self._padding for _ in convolutions]
+        self.hidden: int = net.hp.hidden_size
+        self._padding = torch.zeros(1, _SIDE_FRAMES, self.hidden, device=net.device)
+        self.first_past = [self._padding for _ in convolutions]
 
-    def __call__(self, levels: torch.Tensor, *, is_last: bool) -> torch.Tensor:
+    def __call__(
+        self, levels: torch.Tensor, past: Sequence[torch.Tensor], *, is_last: bool
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """Take the levels of the next frames; return the level changes that are complete.
 
         Args:
-            levels: `(frames, bins)`.
+            levels: `(rows, frames, bins)`.
+            past: The past of each convolution, `(rows, frames, hidden)`.
             is_last: Whether no frame follows. Then all remaining changes are returned.
 
         Returns:
-            `(frames, bins)`; more or fewer frames than were given, possibly none.
+            The changes, `(rows, frames, bins)`: more or fewer frames than were given, possibly
+            none. Then the past for the next call.
         """
-        hidden = functional.leaky_relu(_convolve(levels, self._first))
-        for position, convolution in enumerate(self._convolutions):
-            after = [self._padding] if is_last else []
-            hidden = torch.cat([self._past[position], hidden, *after])
-            self._past[position] = hidden[-2 * _SIDE_FRAMES :]
-            hidden = functional.leaky_relu(_convolve(hidden, convolution))
-        return _convolve(hidden, self._last)
+        hidden = functional.leaky_relu(self._first(levels))
+        after = [self._padding.expand(len(levels), -1, -1)] if is_last else []
+        kept = []
+        for before, convolution in zip(past, self._convolutions, strict=True):
+            frames = torch.cat([before, hidden, *after], dim=1)
+            kept.append(frames[:, -2 * _SIDE_FRAMES :])
+            hidden = functional.leaky_relu(convolution(frames))
+        return self._last(hidden), kept
 
 
-def _convolve(frames: torch.Tensor, convolution: torch.nn.Conv1d) -> torch.Tensor:
-    """Apply a convolution without padding to `(frames, channels)`.
+class _Convolution:
+    """A convolution without padding, of `(rows, frames, channels)`.
 
     It is computed as a matrix product: on a CPU, `conv1d` takes twice as long for the 8 frames of a
     short piece, and as long for many frames.
     """
-    width = convolution.kernel_size[0]
-    if len(frames) < width:
-        return frames.new_zeros(0, convolution.out_channels)
-    neighbourhoods = frames.unfold(0, width, 1).flatten(1)
-    return functional.linear(neighbourhoods, convolution.weight.flatten(1), convolution.bias)
+
+    def __init__(self, convolution: torch.nn.Conv1d) -> None:
+        (self._width,) = convolution.kernel_size
+        # The channels of a frame lie together, and so do neighbouring frames.
+        self._weight = convolution.weight.transpose(1, 2).flatten(1)
+        self._bias = convolution.bias
+
+    def __call__(self, frames: torch.Tensor) -> torch.Tensor:
+        rows, count, channels = frames.shape
+        complete = count - self._width + 1
+        if complete <= 0:
+            return frames.new_zeros(rows, 0, len(self._weight))
+        size = self._width * channels
+        neighbourhoods = frames.flatten(1).unfold(1, size, channels).reshape(-1, size)
+        computed = functional.linear(neighbourhoods, self._weight, self._bias)
+        return computed.view(rows, complete, -1)

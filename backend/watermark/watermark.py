@@ -11,17 +11,22 @@ fewer samples than were pushed, maybe none, and `finish` returns the rest.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from backend.contract import REFERENCE_SAMPLE_RATE
-from backend.watermark.perth import SpectralFrames, StreamingEncoder, load_perth
+from backend.watermark.marking import Marker
+from backend.watermark.perth import SpectralFrames, load_perth
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+    from backend.watermark.marking import Recording
 
 SHORTEST_DETECTION_SECONDS = 0.3
 """In a shorter recording a watermark cannot be detected reliably."""
@@ -46,10 +51,38 @@ class Watermarker:
         """
         self._net = load_perth(device)
         self._frames = SpectralFrames(self._net)
+        self._marker = Marker(self._net, self._frames)
 
     def stream(self) -> MarkingStream:
         """Start marking one recording that comes in pieces."""
-        return MarkingStream(self._net, self._frames)
+        return MarkingStream(self, self._marker.open())
+
+    def push(
+        self, streams: Sequence[MarkingStream], pieces: Sequence[NDArray[np.float32]]
+    ) -> list[NDArray[np.float32]]:
+        """Take the next piece of several recordings, as `MarkingStream.push` does of each.
+
+        Recordings are marked together if their pieces and what is kept of them have equal lengths.
+        That takes as many operations as one recording alone, and the result is the same.
+
+        Args:
+            streams: From `stream`, none of them twice.
+            pieces: The next piece of each, `(n,)`.
+
+        Returns:
+            The samples of each that can be marked now, possibly none.
+
+        Raises ValueError if a recording is finished or comes twice. If anything is raised, no
+        recording has changed.
+        """
+        return _moved_on(streams, self._marker.push(_recordings(streams), pieces))
+
+    def finish(self, streams: Sequence[MarkingStream]) -> list[NDArray[np.float32]]:
+        """Return the remaining samples of several recordings.
+
+        Arguments and errors are those of `push`.
+        """
+        return _moved_on(streams, self._marker.finish(_recordings(streams)))
 
     @torch.inference_mode()
     def confidence(self, samples: NDArray[np.float32]) -> float:
@@ -68,8 +101,8 @@ class Watermarker:
         if not audio.any():
             return 0.0  # the network would divide by the number of frames that hold sound
         half = self._frames.length // 2
-        spectra = self._frames.spectra(functional.pad(audio, (half, half)))
-        return float(self._net.decoder(self._frames.levels(spectra).T[None]).clamp(0, 1))
+        spectra = self._frames.spectra(functional.pad(audio, (half, half))[None])
+        return float(self._net.decoder(self._frames.levels(spectra).mT).clamp(0, 1))
 
 
 class MarkingStream:
@@ -77,65 +110,46 @@ class MarkingStream:
 
     Pieces of 80 ms take three times as long as the whole recording at once. Pieces of 320 ms take
     1.5 times as long.
+
+    Attributes:
+        recording: What is known of the recording. Only `Watermarker` uses it.
     """
 
     DELAY_SECONDS = 0.214
     """The longest delay of the output: a frame and the frames that the network looks ahead."""
 
-    def __init__(self, net: Any, frames: SpectralFrames) -> None:
+    def __init__(self, watermarker: Watermarker, recording: Recording) -> None:
         """Not to be called directly: use `Watermarker.stream`."""
-        self._frames = frames
-        self._encoder = StreamingEncoder(net)
-        # Frames are centred on multiples of the hop: the first begins half a frame early.
-        self._early = self._frames.length // 2
-        self._pushed = 0
-        self._unmarked = np.zeros(0, np.float32)
-        self._unframed = torch.zeros(self._early, device=net.device)
-        self._spectra = self._frames.spectra(self._unframed)[:, : self._encoder.bins]
-        self._overlap = torch.zeros(self._frames.length - self._frames.hop, device=net.device)
-        self._is_finished = False
+        self._watermarker = watermarker
+        self.recording = recording
 
     def push(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Take the next piece `(n,)`; return the samples that can be marked now, possibly none."""
-        if self._is_finished:
-            raise ValueError("the recording is finished")
-        self._pushed += len(samples)
-        self._unmarked = np.concatenate([self._unmarked, np.asarray(samples, np.float32)])
-        return self._advance(samples)
+        """Take the next piece `(n,)`; return the samples that can be marked now, possibly none.
+
+        Raises ValueError if the recording is finished.
+        """
+        (marked,) = self._watermarker.push([self], [samples])
+        return marked
 
     def finish(self) -> NDArray[np.float32]:
-        """Return the remaining samples. In all, as many are returned as were pushed."""
-        if self._is_finished:
-            raise ValueError("the recording is finished")
-        self._is_finished = True
-        last_centre = self._pushed // self._frames.hop * self._frames.hop
-        silence = last_centre + self._frames.length // 2 - self._pushed
-        return self._advance(np.zeros(silence, np.float32))
+        """Return the remaining samples. In all, as many are returned as were pushed.
 
-    @torch.inference_mode()
-    def _advance(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        piece = torch.from_numpy(np.array(samples, np.float32)).to(self._unframed.device)
-        self._unframed = torch.cat([self._unframed, piece])
-        spectra = self._frames.spectra(self._unframed)
-        self._unframed = self._unframed[len(spectra) * self._frames.hop :]
-        raised = self._encoder(
-            self._frames.levels(spectra)[:, : self._encoder.bins], is_last=self._is_finished
-        )
-        self._spectra = torch.cat([self._spectra, spectra[:, : self._encoder.bins]])
-        due, self._spectra = self._spectra[: len(raised)], self._spectra[len(raised) :]
-        if not len(due):
-            return np.zeros(0, np.float32)
-        return self._add(self._frames.difference(due, raised))
-
-    def _add(self, difference: torch.Tensor) -> NDArray[np.float32]:
-        """Add the overlap-added signal of some frames to the samples that are not marked yet."""
-        difference[: len(self._overlap)] += self._overlap
-        complete = len(difference) if self._is_finished else len(difference) - len(self._overlap)
-        self._overlap = difference[complete:]
-        early = min(self._early, complete)
-        self._early -= early
-        mark = difference[early:complete][: len(self._unmarked)].cpu().numpy()
-        unmarked, self._unmarked = self._unmarked[: len(mark)], self._unmarked[len(mark) :]
-        # Beyond full scale, a conversion to 16-bit integers would clip or wrap around.
-        marked: NDArray[np.float32] = np.clip(unmarked + mark, -1.0, 1.0)
+        Raises ValueError if the recording is finished.
+        """
+        (marked,) = self._watermarker.finish([self])
         return marked
+
+
+def _recordings(streams: Sequence[MarkingStream]) -> list[Recording]:
+    if len(set(streams)) < len(streams):
+        raise ValueError("a recording comes twice")
+    return [each.recording for each in streams]
+
+
+def _moved_on(
+    streams: Sequence[MarkingStream], advanced: Sequence[tuple[Recording, NDArray[np.float32]]]
+) -> list[NDArray[np.float32]]:
+    """Let streams be where their recordings are now; return what was marked of each."""
+    for stream, (recording, _) in zip(streams, advanced, strict=True):
+        stream.recording = recording
+    return [marked for _, marked in advanced]

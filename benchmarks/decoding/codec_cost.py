@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from backend.engine.generation import CHUNK_FRAMES, FIRST_CHUNK_FRAMES
+from backend.engine.chunk_plan import plan_for
 from benchmarks.measuring import compare, seconds_of
 
 if TYPE_CHECKING:
@@ -55,10 +55,11 @@ def _at_length(
 
 def _stream(ours: EngineParts, codes: torch.Tensor) -> None:
     """Decode in the same chunks as the engine."""
-    first, rest = codes.tensor_split([sum(FIRST_CHUNK_FRAMES)], dim=1)
+    plan = plan_for(codes.device)
+    first, rest = codes.tensor_split([sum(plan.first_chunks)], dim=1)
     ours.decode_in_pieces(
         [
-            *torch.split(first, list(FIRST_CHUNK_FRAMES), dim=1),
-            *torch.split(rest, CHUNK_FRAMES, dim=1),
+            *torch.split(first, list(plan.first_chunks), dim=1),
+            *torch.split(rest, plan.later_chunks, dim=1),
         ]
     )

@@ -65,15 +65,16 @@ class EngineParts:
         self.code_groups: int = model.config.talker_config.num_code_groups
         self.codebook_size: int = model.speech_tokenizer.config.decoder_config.codebook_size
         self._codec = engine.codec
-        self._parts = engine.parts
-        self._recorder = engine.recorder
 
     @torch.inference_mode()
     def run_language(self, text: str, frames: int) -> LanguageRun:
         """Generate at most this many codec frames of a text, without decoding them."""
         laps = [time.perf_counter()]
         limit = frames + 1
-        batch = Batch[Row](self._parts, rows=1, max_tokens=limit, recorder=self._recorder)
+        step = self._engine.step
+        if step is None:
+            raise ValueError("the package's own loop does not decode rows")
+        batch = Batch[Row](step, rows=1, graphs=self._engine.graphs)
         batch.add(Row(replace(self._prepare(text), max_tokens=limit)))
         codes = batch.next_codes()
         while not codes:
@@ -98,10 +99,11 @@ class EngineParts:
 
     def decode_in_pieces(self, pieces: Sequence[torch.Tensor]) -> None:
         """Decode speech that follows no reference, each piece int64 `(1, frames, code_groups)`."""
-        no_reference = torch.zeros(0, self.code_groups, dtype=torch.long, device=self.talker.device)
-        state = self._codec.open(no_reference)
+        row = self._codec.open(torch.zeros(0, self.code_groups, dtype=torch.long))
         for piece in pieces:
-            self._codec.decode([state], piece).cpu()
+            samples = self._codec.begin_reading(self._codec.decode([row], piece))
+            samples.wait()
+        self._codec.close(row)
 
     def random_codes(self, frames: int) -> torch.Tensor:
         """Random codec frames: int64 `(1, frames, code_groups)`."""
@@ -111,7 +113,8 @@ class EngineParts:
 
     def decode_reference(self, text: str, shift: int) -> None:
         """Decode the voice's reference, with its frames shifted so that it is not cached."""
-        self._codec.open(self._prepare(text).reference_codes.roll(shift, 0))
+        row = self._codec.open(self._prepare(text).reference_codes.roll(shift, 0))
+        self._codec.close(row)
 
     def _prepare(self, text: str) -> PreparedRequest:
         request = SpeechRequest(text, self._prompt, seed=SEED)

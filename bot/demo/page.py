@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from bot.demo.listen import listen_page
 from bot.demo.world import open_world
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from simcord.preview import Preview
+
     from bot.settings import Settings
 
 DATABASE = "data/demo.db"
+
+CLOCK_SECONDS = 0.2
+"""How often the page is told the time; it shows whole seconds."""
+
+ANY_PORT = 0
+"""Asks the system for a free port."""
 
 IN_THE_TERMINAL = """
 Timbre demo: the real bot on a simulated Discord. Nothing leaves this machine.
 
   Open    {url}
   Listen  {listen} to what is said in the voice channel
-
+{ports}
   1. Type /clone, attach 3 to 30 seconds of someone speaking, write what the voice should say,
      and give the voice a name.
   2. Play the answer. It's a preview: a stock English voice adjusted toward the recording.
@@ -50,9 +62,10 @@ and can use commands at any time.
 async def serve(settings: Settings, *, port: int) -> int:
     """Show the page until Ctrl-C, or until the session is ended in the page."""
     url = f"sqlite:///{DATABASE}"
+    listen_port = port + 1 if port else ANY_PORT
     async with (
         open_world(settings.model_copy(update={"database_url": url})) as world,
-        listen_page(world.broadcast, port=_free_port(port + 1 if port else 0)) as listen,
+        listen_page(world.broadcast, port=_free_port(listen_port)) as listen,
     ):
         await world.friend.send(world.channel, IN_THE_CHANNEL.format(listen=listen))
         preview = world.env.preview(
@@ -61,8 +74,11 @@ async def serve(settings: Settings, *, port: int) -> int:
             layout="channel",
             port=_free_port(port),
         )
-        async with preview:
-            welcome = IN_THE_TERMINAL.format(url=preview.url, listen=listen, database=DATABASE)
+        async with preview, _true_time(preview):
+            pages = {port: preview.url, listen_port: listen}
+            welcome = IN_THE_TERMINAL.format(
+                url=preview.url, listen=listen, ports=_about_ports(pages), database=DATABASE
+            )
             print(welcome, flush=True)  # noqa: T201 - the terminal is the interface here
             with suppress(asyncio.CancelledError):  # Ctrl-C
                 await preview.wait_closed()
@@ -70,9 +86,34 @@ async def serve(settings: Settings, *, port: int) -> int:
     return 0
 
 
+@asynccontextmanager
+async def _true_time(preview: Preview) -> AsyncIterator[None]:
+    """Let the page count "a minute ago" from now; by itself, it counts from its start."""
+
+    async def tell() -> None:
+        while True:
+            preview.capture_time = datetime.now(UTC)
+            await asyncio.sleep(CLOCK_SECONDS)
+
+    clock = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        clock.cancel()
+
+
+def _about_ports(pages: dict[int, str]) -> str:
+    """Say which ports were taken, if any. `pages` are addresses by the port that was wanted."""
+    taken = [port for port, url in pages.items() if port not in {ANY_PORT, urlsplit(url).port}]
+    if not taken:
+        return ""
+    ports = f"Port {taken[0]} is" if len(taken) == 1 else f"Ports {taken[0]} and {taken[1]} are"
+    return f"\n  {ports} in use, perhaps by another demo. So this one has other addresses.\n"
+
+
 def _free_port(wanted: int) -> int:
     """Return the wanted port of the loopback address if it is free, else another one."""
-    for port in (wanted, 0):
+    for port in (wanted, ANY_PORT):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
             try:

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import simcord
+from discord import Permissions
 from simcord.backend.models import User
 from simcord.builders import UserHandle
 
@@ -46,7 +47,7 @@ class World:
         env: simcord.
         bot: The bot.
         channel: The server's text channel.
-        you: Who tries the bot; is in the voice channel.
+        you: Who tries the bot; is in the voice channel, and may use every command.
         friend: Somebody else.
         broadcast: What is said in the voice channel.
     """
@@ -69,13 +70,15 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
     )
     options = {"shard_count": 1, "settle_timeout": SETTLE_WITHIN_SECONDS, "check_errors": False}
     async with simcord.run(bot, **options) as env:
-        # The simulation begins in the past; what people read as dates should be true.
-        await env.advance_time((datetime.now(UTC) - env.now()).total_seconds())
+        # simcord's date is one in the past, and stands still. Saved voices have true dates, and
+        # what people read as dates should agree with them. Timers still follow simcord's own time.
+        env.backend.clock.now = partial(datetime.now, UTC)  # type: ignore[method-assign]
         env.backend.edit_bot_profile("Timbre")
         guild = env.create_guild("Timbre demo")
         channel = guild.create_text_channel("voices")
         lounge = guild.create_voice_channel("Lounge")
-        you = guild.add_member(_person(env, YOUR_ID, "you"))
+        managers = guild.create_role("Managers", permissions=Permissions(manage_guild=True))
+        you = guild.add_member(_person(env, YOUR_ID, "you"), roles=[managers])
         friend = guild.add_member(_person(env, FRIENDS_ID, "friend"))
         answer_voice_requests(env, bot)
         detach_playback(asyncio.get_running_loop())

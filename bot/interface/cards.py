@@ -32,8 +32,12 @@ BAR_CELLS = 12
 
 _HELP = {
     "Make a voice": (
-        "Use `/clone` with 3 to 30 seconds of one person speaking, and a text for the voice to "
-        "say. Give it a `name` and I'll keep the voice."
+        "Use `/clone` with a recording, and a text for the voice to say. "
+        "Give it a `name` and I'll keep the voice."
+    ),
+    "A good recording": (
+        "At least 3 seconds of one person; 10 to 20 are best. "
+        "Record close to the microphone, in a quiet room, without music."
     ),
     "Use it": (
         "`/say` speaks up to 5,000 characters with a voice you saved: live if you're in a voice "
@@ -43,7 +47,8 @@ _HELP = {
         "`/voice list`, `/voice info`, `/voice rename`, `/voice transcript`, `/voice delete`."
     ),
     "In a voice channel": (
-        "`/say` brings me, `/leave` sends me away. `/skip` skips one item, `/stop` clears yours. "
+        "`/say` or `/join` brings me, `/leave` sends me away. "
+        "`/skip` skips one item, `/stop` clears yours. "
         "`/queue` shows what comes next. For a file instead, use `/say` with `where: file`."
     ),
     "What I keep about you": (
@@ -110,7 +115,7 @@ def voice_card(voice: SavedVoice) -> discord.Embed:
     """Everything that is kept about one voice."""
     card = discord.Embed(
         title=as_text(voice.name),
-        description=as_text(voice.transcript)
+        description=f"**Transcript:** {as_text(voice.transcript)}"
         if voice.transcript
         else "No transcript yet. `/voice transcript` adds one, and a cloned voice gets better.",
         colour=ACCENT,
@@ -161,7 +166,7 @@ def forgotten(what: Forgotten) -> str:
     """What `/forget` did."""
     if what.voices == 0:
         if not what.consents:
-            return "There was nothing to delete: I keep nothing about you."
+            return explain(Refusal(Reason.NOTHING_KEPT))
         return "Deleted your consent record. You had no saved voice."
     voices = "voice with its recording" if what.voices == 1 else "voices with their recordings"
     return f"Deleted {what.voices} {voices}, and your consent record."

@@ -41,7 +41,12 @@ _UNNAMED = "the voice channel"
 _STEADY_SECONDS = 5.0
 """A countdown that was shown stays, unless it is wrong by more than this."""
 
-_SILENCED = {Reason.MEMBER_MUTED, Reason.MEMBER_IN_AUDIENCE, Reason.MEMBER_MAY_NOT_SPEAK}
+_SILENCED = {
+    Reason.MEMBER_MUTED,
+    Reason.MEMBER_IN_AUDIENCE,
+    Reason.MEMBER_MAY_NOT_SPEAK,
+    Reason.MEMBER_TIMED_OUT,
+}
 
 
 def voice_channel_of(person: discord.User | discord.Member) -> VocalChannel | None:
@@ -59,7 +64,8 @@ def channel_to_speak_in(
     """
     channel = voice_channel_of(person)
     if channel is None or not isinstance(person, discord.Member):
-        raise Refusal(_why_in_none(person, Reason.JOIN_FIRST_OR_FILE))
+        check_knows_voice(person)
+        raise Refusal(Reason.JOIN_FIRST_OR_FILE)
     check_may_speak(person, channel, players)
     check_can_speak_in(channel)
     return channel
@@ -69,17 +75,19 @@ def channel_to_join(person: discord.User | discord.Member) -> VocalChannel:
     """The voice channel that a person calls the bot into. Raises `Refusal` if there is none."""
     channel = voice_channel_of(person)
     if channel is None:
-        raise Refusal(_why_in_none(person, Reason.JOIN_FIRST))
+        check_knows_voice(person)
+        raise Refusal(Reason.JOIN_FIRST)
     return channel
 
 
-def _why_in_none(person: discord.User | discord.Member, otherwise: Reason) -> Reason:
-    """Why the bot sees a person in no voice channel: `otherwise`, unless it is reconnecting.
+def check_knows_voice(person: discord.User | discord.Member) -> None:
+    """Raise `Refusal` if the bot is reconnecting, and doesn't know who is in voice.
 
-    Until Discord has sent the server again, discord.py has a stub of it, in which nobody is.
+    Until Discord has sent a person's server again, discord.py has a stub of it. It has no channels,
+    and nobody is in voice there.
     """
-    is_stub = isinstance(person, discord.Member) and person.guild.unavailable
-    return Reason.RECONNECTING if is_stub else otherwise
+    if isinstance(person, discord.Member) and person.guild.unavailable:
+        raise Refusal(Reason.RECONNECTING)
 
 
 def check_may_speak(person: discord.Member, channel: VocalChannel, players: GuildPlayers) -> None:
@@ -178,8 +186,10 @@ def queue_page(
 ) -> tuple[str, int]:
     """One page of what a guild's player has to say, and how many pages there are.
 
-    Of a channel that the person can't see, it shows nothing but the person's own items.
+    Of a channel that the person can't see, it shows nothing but the person's own items. Raises
+    `Refusal` if the bot is reconnecting, and doesn't know who sees what.
     """
+    check_knows_voice(person)
     waiting = player.positions() if player is not None else []
     channel = player.connection.channel if player is not None else None
     sees_all = channel is not None and may_see(person, channel)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from bot.errors import Value
 
-PREVIEW_NOTICE = "This is a preview: a stock English voice adjusted toward yours, not a clone."
+PREVIEW_NOTICE = (
+    "This is a preview: a stock English voice adjusted toward the recording, not a clone."
+)
 
 UNTOLD = (
     "Your command is done, but I couldn't send you a direct message about it. "
@@ -106,7 +108,7 @@ REFUSALS: dict[Reason, str] = {
     Reason.NAME_INVISIBLE: "That name would look empty. Add a letter, a digit or an emoji.",
     Reason.NAME_TAKEN: (
         "You already have a voice with that name. "
-        "Pick another name, or rename the old one with `/voice rename`."
+        "Pick another name, or free this one with `/voice rename` or `/voice delete`."
     ),
     Reason.NO_SUCH_VOICE: (
         "You have no voice with that name. See yours with `/voice list`, or make one with `/clone`."
@@ -137,6 +139,7 @@ REFUSALS: dict[Reason, str] = {
     Reason.TRANSCRIPT_EMPTY: "That transcript is empty. Please write what's said in the recording.",
     Reason.VOICE_KEPT: "Kept. **{name}** is still there.",
     Reason.EVERYTHING_KEPT: "Kept. Nothing was deleted.",
+    Reason.NOTHING_KEPT: "There's nothing to delete: I keep nothing about you.",
     Reason.TOO_MANY_COMMANDS: (
         "You already have {count} running. Wait for one, or press Stop on it."
     ),
@@ -156,7 +159,7 @@ REFUSALS: dict[Reason, str] = {
     Reason.IN_ANOTHER_CHANNEL: (
         f"I'm with people in {{channel}} right now. Join me there, {_OR_FILE}."
     ),
-    Reason.NOT_IN_A_CHANNEL: "I'm not in a voice channel. Join one, then use `/say` or `/join`.",
+    Reason.NOT_IN_A_CHANNEL: "I'm not in a voice channel. `/say` and `/join` bring me into yours.",
     Reason.MAY_NOT_JOIN: (
         "I'm not allowed to join {channel}. "
         "Ask an admin to give me the View Channel and Connect permissions there."
@@ -194,7 +197,8 @@ REFUSALS: dict[Reason, str] = {
         "Ask a moderator to let me speak, then try again."
     ),
     Reason.PARTLY_UNHEARD: (
-        "The connection dropped while I was speaking, so part of it may not have been heard. "
+        "Discord's voice server didn't answer for a while as I spoke, so part of it may not have "
+        "been heard. "
         "If something was missed, please use `/say` again."
     ),
     Reason.PLAYER_FAILED: (
@@ -236,6 +240,11 @@ REFUSALS: dict[Reason, str] = {
         "You're not allowed to speak in this voice channel, so I can't speak for you either. "
         f"Join another one, {_OR_FILE}."
     ),
+    Reason.MEMBER_TIMED_OUT: (
+        "You're timed out in this server, so I can't speak for you. "
+        "Please try again when that's over."
+    ),
+    Reason.MEMBER_GONE: "You're no longer in that server, so I stopped speaking for you there.",
     Reason.AFK_CHANNEL: (
         f"Nobody can speak in the AFK channel. Join another voice channel, {_OR_FILE}."
     ),

@@ -180,6 +180,11 @@ class Connection:
         if self._is_connecting or (self._link is not None and not self._facts().has_failed):
             self._is_removed = True
 
+    def note_listeners(self) -> None:
+        """Take in that somebody has entered a voice channel or left one."""
+        if self._link is not None:
+            self._link.note_listeners()
+
     async def leave(self) -> None:
         """Leave the channel, if there is one, and do not join again."""
         self._wanted = None

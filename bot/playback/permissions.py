@@ -24,9 +24,10 @@ def why_silent(
     Args:
         channel: The channel.
         member_id: The member's Discord id.
-        member: The member, as they used a command. discord.py remembers only members who are in a
-            voice channel, with the roles that they entered it with: Discord tells the bot of no
-            later change. Of others it knows nothing that would keep them from speaking.
+        member: The member, as they used a command or as `membership.look_up` has them. discord.py
+            remembers only members who are in a voice channel, with the roles that they entered it
+            with: Discord tells the bot of no later change. Of others it knows nothing that would
+            keep them from speaking.
 
     Returns None if they may speak.
     """
@@ -35,6 +36,8 @@ def why_silent(
     known = channel.guild.get_member(member_id)
     state = known.voice if known is not None else channel.voice_states.get(member_id)
     member = member or known
+    if member is not None and member.is_timed_out() and not member.guild_permissions.administrator:
+        return Reason.MEMBER_TIMED_OUT
     if state is not None and state.mute:
         return Reason.MEMBER_MUTED
     is_stage = isinstance(channel, discord.StageChannel)
@@ -113,6 +116,12 @@ def may_silence(member: discord.Member, channel: VocalChannel) -> bool:
 def may_move(member: discord.Member, channel: VocalChannel) -> bool:
     """Whether a member may move the bot away from the people in a channel: Move Members."""
     return channel.permissions_for(member).move_members
+
+
+def is_in_voice(guild: discord.Guild, member_id: int) -> bool:
+    """Whether a member is in any voice channel of a guild."""
+    channels = (*guild.voice_channels, *guild.stage_channels)
+    return any(member_id in channel.voice_states for channel in channels)
 
 
 def people_in(channel: VocalChannel) -> list[int]:

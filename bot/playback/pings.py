@@ -37,6 +37,10 @@ LATE_SECONDS = 1.0
 """An answer that takes longer is late. Round trips take up to 0.3 s."""
 
 MIN_ANSWERS = 3
+"""With fewer, a server isn't known to answer: one that answers only some pings may answer the
+first two. Pings are a second apart, so a path that dies in a connection's first 2 s of speech isn't
+noticed."""
+
 MIN_SHARE = 0.8
 _REMEMBERED = 10
 _MAX_UNANSWERED = 100

@@ -10,7 +10,8 @@ import structlog
 
 from bot.errors import Reason, Refusal
 from bot.fair_queue import FairQueue, QueueFullError
-from bot.playback.permissions import why_silent
+from bot.playback.membership import look_up
+from bot.playback.permissions import is_in_voice, why_silent
 from bot.playback.playout import play_out
 from bot.playback.queue import MAX_WAITING, MAX_WAITING_PER_MEMBER, QueuePosition
 
@@ -24,6 +25,10 @@ log = structlog.get_logger(__name__)
 
 PREFETCH_SECONDS = 5.0
 """Once this much speech of waiting entries is buffered, no further entry is prefetched."""
+
+OWNER_KNOWN_SECONDS = 5.0
+"""How long an answer of Discord about the owner of speech is used. An owner who left voice and is
+kicked from the server later is heard for no more than twice as long."""
 
 
 class GuildPlayer:
@@ -136,6 +141,33 @@ class GuildPlayer:
             if reason is not None:
                 self.remove(entry, Refusal(reason))
 
+    async def check_owner(self, owner_id: int, *, known_seconds: float = 0.0) -> None:
+        """Ask Discord about an owner of entries who is in no voice channel.
+
+        What they have queued ends if they were timed out, or are no longer a member. It stays if
+        they have only left voice, or if Discord gives no answer.
+
+        Args:
+            owner_id: The owner.
+            known_seconds: Don't ask if Discord was asked less than so many seconds ago.
+        """
+        channel, now = self.connection.channel, time.monotonic()
+        entries = [entry for entry in self.entries if entry.owner_id == owner_id]
+        if channel is None or is_in_voice(channel.guild, owner_id):
+            return
+        if all(now - entry.owner_known_at < known_seconds for entry in entries):
+            return
+        for entry in entries:
+            entry.owner_known_at = now
+        try:
+            owner = await look_up(channel.guild, owner_id)
+        except Refusal as gone:
+            self.clear(gone, where=lambda entry: entry.owner_id == owner_id)
+            return
+        for entry in entries:
+            entry.owner = owner or entry.owner
+        self.check_speakers()
+
     def wake(self) -> None:
         """Play the waiting entries. If there are none, only reconnect if the link is broken."""
         if self._task is None or self._task.done():
@@ -170,7 +202,10 @@ class GuildPlayer:
         self._current, self.votes = entry, set()
         entry.producer.start(on_end=self._prefetch)
         try:
-            await entry.source.until_readable()
+            await asyncio.gather(
+                entry.source.until_readable(),
+                self.check_owner(entry.owner_id, known_seconds=OWNER_KNOWN_SECONDS),
+            )
             is_complete = not entry.source.length or await play_out(
                 entry.source, self.connection, is_over=lambda: self._is_over(entry)
             )

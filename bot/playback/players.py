@@ -12,11 +12,11 @@ from discord.ext import tasks
 from bot.errors import Reason, Refusal
 from bot.playback.connection import Connection
 from bot.playback.permissions import VocalChannel, check_can_speak_in, people_in
-from bot.playback.player import GuildPlayer
+from bot.playback.player import OWNER_KNOWN_SECONDS, GuildPlayer
 from bot.playback.voice_client import VoiceClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
     import discord
 
@@ -120,11 +120,27 @@ class GuildPlayers:
                 player.keep_only(channel_id)
             player.wake()
 
+    def voice_state_changed(self, guild_id: int) -> None:
+        """Take in that a member of a guild has entered a voice channel, left one, or was muted."""
+        player = self.find(guild_id)
+        if player is not None:
+            player.connection.note_listeners()
+            player.check_speakers()
+
     def check_speakers(self, guild_id: int) -> None:
         """End what waits for members of a guild who may not speak any more."""
         player = self.find(guild_id)
         if player is not None:
             player.check_speakers()
+
+    async def left_voice(self, guild_id: int, member_id: int) -> None:
+        """Find out why a member of a guild is no longer in voice.
+
+        If they were timed out, kicked or banned, what they have queued ends.
+        """
+        player = self.find(guild_id)
+        if player is not None:
+            await player.check_owner(member_id)
 
     async def close(self) -> None:
         """Leave all channels; return when no task is left running."""
@@ -140,6 +156,7 @@ class GuildPlayers:
     async def _look_after(self) -> None:
         """Leave channels where the bot is not needed, and reconnect idle players."""
         leaving: list[tuple[GuildPlayer, Reason]] = []
+        checks: list[Coroutine[Any, Any, None]] = []
         for guild_id, player in list(self._players.items()):
             if self._client.get_guild(guild_id) is None:
                 del self._players[guild_id]
@@ -148,11 +165,14 @@ class GuildPlayers:
             if not _is_in_use(player):
                 continue
             player.check_speakers()
+            if player.current is not None:
+                owner = player.current.owner_id
+                checks.append(player.check_owner(owner, known_seconds=OWNER_KNOWN_SECONDS))
             if self._is_not_needed(player):
                 leaving.append((player, Reason.EVERYBODY_LEFT))
             elif not player.is_busy and not player.connection.is_well:
                 player.wake()
-        await _close_all(leaving)
+        await asyncio.gather(_close_all(leaving), *checks)
 
     def _is_not_needed(self, player: GuildPlayer) -> bool:
         """Whether the channel has had no people, or the player no entries, for too long."""

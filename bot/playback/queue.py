@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,9 @@ class QueueEntry:
         text: What the member typed.
         sentences: How many sentences the text has.
         speech: Opens the stream of speech; called once, shortly before it is needed.
-        owner: The member as they used the command, with the roles that they had then.
+        owner: The member as they used the command, or as Discord has shown them since: with the
+            roles and the timeout that they had then.
+        owner_known_at: When that was, or when Discord was last asked, by `time.monotonic`.
         source: The buffer that the speech is played from.
         producer: Fills the source.
     """
@@ -50,6 +53,7 @@ class QueueEntry:
     sentences: int
     speech: Callable[[], AsyncGenerator[SpeechChunk, None]] = field(repr=False)
     owner: discord.Member | None = field(default=None, repr=False)
+    owner_known_at: float = field(default_factory=time.monotonic, init=False, repr=False)
     source: SpeechSource = field(default_factory=SpeechSource, init=False, repr=False)
     producer: Producer = field(init=False, repr=False)
     _ended: asyncio.Event = field(default_factory=asyncio.Event, init=False, repr=False)

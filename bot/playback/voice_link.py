@@ -102,15 +102,10 @@ class VoiceLink:
 
     @property
     def is_understood(self) -> bool:
-        """Whether the others in the channel, if there are any, can decrypt what is sent.
-
-        The player's thread goes by what was true when this was last asked.
-        """
+        """Whether the others in the channel, if there are any, can decrypt what is sent."""
         if self._inside is None:
             return True
-        is_alone = len(self._inside.channel.voice_states) <= 1
-        connected_seconds = time.perf_counter() - self._inside.connected_at
-        self._inside.may_be_plain = is_alone and connected_seconds > SECONDS_TO_BE_ALONE
+        self.note_listeners()
         return self._inside.may_be_plain or not self._inside.needs_key
 
     @property
@@ -153,6 +148,16 @@ class VoiceLink:
         if self._inside.pings.is_answered_regularly:
             return self._inside.pings.proven_until(time.perf_counter())
         return self._inside.acknowledged_at if self.unanswered_seconds > SECONDS_TO_BEAT else None
+
+    def note_listeners(self) -> None:
+        """Tell the player's thread whether the bot is alone, so that plain Opus may be sent.
+
+        Call this when somebody enters the channel: nothing is sent then until their key is there.
+        """
+        if self._inside is not None:
+            is_alone = len(self._inside.channel.voice_states) <= 1
+            connected_seconds = time.perf_counter() - self._inside.connected_at
+            self._inside.may_be_plain = is_alone and connected_seconds > SECONDS_TO_BE_ALONE
 
     def play(self, source: SpeechSource) -> asyncio.Event:
         """Start to play a source. The returned event is set when the player ends for any reason."""

@@ -267,6 +267,15 @@ class VoiceLibrary:
         await self._database.erase_remains()
 
     @_carried_out
+    async def keeps_anything_about(self, user_id: int) -> bool:
+        """Return whether `forget` would erase anything."""
+        async with self._database.read() as session:
+            of_person = ConsentRow.user_id == user_id
+            if await session.scalar(select(ConsentRow.id).where(of_person).limit(1)) is not None:
+                return True
+            return bool(await session.scalar(_voice_count(user_id)))
+
+    @_carried_out
     async def forget(self, user_id: int) -> Forgotten:
         """Erase everything about a person."""
         async with self._database.write() as session:

@@ -122,6 +122,7 @@ class ScriptedEngine:
             device_name="CPU",
             dtype="float32",
             dtype_reason="it is scripted",
+            codec_dtype="float32",
             loop="timbre",
             attention="sdpa",
             codec_attention="sdpa",

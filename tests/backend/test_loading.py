@@ -92,6 +92,11 @@ def test_nothing_is_told_of_the_commit_of_weights_that_a_person_put_there(
     assert open_service(options, Outside().on_breakdown).info()["revision"] is None
 
 
+def test_the_text_may_run_along_the_speech(checkpoint: Path, tmp_path: Path) -> None:
+    options = ServiceOptions(str(checkpoint), tmp_path, transcriber=None, text_layout="along")
+    assert open_service(options, Outside().on_breakdown).info()["text_layout"] == "along"
+
+
 def test_a_folder_that_is_cut_off_is_told_by_the_file(checkpoint: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(checkpoint, tmp_path / "mine")
     os.truncate(folder / "speech_tokenizer" / "model.safetensors", 100_000)

@@ -86,6 +86,7 @@ def test_the_transcriber_can_be_another_or_none(setting: str, transcriber: str |
         ("MAX_CONTAINERS", "\N{ARABIC-INDIC DIGIT ONE}"),
         ("REQUIRE_CONSENT", "maybe"),
         ("ENGINE", "fast"),
+        ("TEXT_LAYOUT", "after"),
         ("CUDA_GRAPHS", "perhaps"),
         ("TRANSCRIBER_MODEL", "whisper"),
         ("TRANSCRIBER_MODEL", "a/b/c"),
@@ -113,6 +114,7 @@ def test_there_cannot_be_more_warm_containers_than_containers() -> None:
         require_consent=st.booleans(),
         transcriber=st.sampled_from([None, DEFAULT_TRANSCRIBER, "/vol/models/whisper"]),
         plain_package=st.booleans(),
+        text_layout=st.sampled_from(["before", "along"]),
         cuda_graphs=st.booleans(),
     )
 )

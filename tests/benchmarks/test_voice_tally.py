@@ -15,13 +15,25 @@ def known(*, missing: float = 0.0, repeated: float = 0.0) -> Account:
 
 def test_a_healthy_item_may_not_be_repeated_or_lost() -> None:
     tally = Tally()
-    tally.judge_healthy("fine", known(), TOLD, limit=0.0)
+    tally.judge_healthy("fine", known(), TOLD)
     assert tally.is_good
-    tally.judge_healthy("twice", known(repeated=0.5), TOLD, limit=0.0)
-    tally.judge_healthy("missing", known(missing=0.5), TOLD, limit=0.0)
-    tally.judge_healthy("refused", known(), "Something broke on my side.", limit=0.0)
+    tally.judge_healthy("twice", known(repeated=0.5), TOLD)
+    tally.judge_healthy("missing", known(missing=0.5), TOLD)
+    tally.judge_healthy("refused", known(), "Something broke on my side.")
     assert [story.split(":")[0] for story in tally.stories] == ["twice", "missing", "refused"]
     assert (tally.healthy, tally.repeated, tally.lost) == (4, 0.5, 2)
+
+
+def test_a_permitted_reconnection_may_repeat_a_little_and_be_told_of() -> None:
+    tally = Tally()
+    doubts = "Part of it may not have been heard."
+    tally.judge_healthy("told", known(repeated=1.6), doubts, reconnected=True)
+    assert tally.is_good
+    assert (tally.repeated, tally.lost) == (1.6, 0)
+    tally.judge_healthy("twice", known(repeated=2.1), TOLD, reconnected=True)
+    tally.judge_healthy("missing", known(missing=0.5), doubts, reconnected=True)
+    tally.judge_healthy("untold", known(), None, reconnected=True)
+    assert [story.split(":")[0] for story in tally.stories] == ["twice", "missing", "untold"]
 
 
 def test_after_a_fault_speech_is_heard_or_explained() -> None:
@@ -40,8 +52,8 @@ def test_after_a_fault_speech_is_heard_or_explained() -> None:
 
 def test_the_table_has_a_total_and_names_what_is_wrong() -> None:
     one, other = Tally(), Tally()
-    one.judge_healthy("fine", known(), TOLD, limit=0.0)
-    other.judge_healthy("item 3", known(repeated=0.5), TOLD, limit=0.0)
+    one.judge_healthy("fine", known(), TOLD)
+    other.judge_healthy("item 3", known(repeated=0.5), TOLD)
     lines = summary({"one": one, "other": other}).splitlines()
     assert [line.split("|")[1].strip() for line in lines[2:5]] == ["one", "other", "total"]
     assert lines[-1] == "other: item 3: 0.50 s are heard twice"

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import discord
@@ -16,12 +20,11 @@ from tests.support.voice_guild import eventually, open_voice
 from tests.support.voice_words import waits_for
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.discord_server import Member, Server
 
 STOPS_WITHIN_SECONDS = 8.0
 RESTARTING = "I have to restart now."
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.realtime
 
@@ -103,6 +106,39 @@ async def test_a_voice_channel_that_cannot_be_left_delays_nothing(
         assert time.monotonic() - began < STOPS_WITHIN_SECONDS
         for answer in answers:
             assert answer.told.startswith(RESTARTING)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+@pytest.mark.parametrize("how", ["orderly", "hanging"])
+async def test_a_process_that_is_told_to_stop_ends_in_time(tmp_path: Path, how: str) -> None:
+    """A container's process gets SIGTERM, and is killed ten seconds later."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.support.bot_process", how),
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "DISCORD_TOKEN": "simulated",
+            "DATABASE_URL": "sqlite:///timbre.db",
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    async with asyncio.timeout(60):
+        assert await process.stdout.readline() == b"SPEAKING\n"
+        began = time.monotonic()
+        process.terminate()
+        written, logged = await process.communicate()
+    assert time.monotonic() - began < STOPS_WITHIN_SECONDS
+    assert process.returncode == 0, logged.decode()
+    outcome = json.loads(written)
+    for told in outcome["told"]:
+        assert told.startswith(RESTARTING)
+    assert len(outcome["told"]) == 2
+    assert outcome["has_left"]
+    assert "error" not in logged.decode()
+    assert not (tmp_path / "timbre.db-wal").exists(), "the database was closed"
 
 
 async def test_a_command_that_comes_too_late_is_refused(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from discord import app_commands
+
 from backend.contract import BackendUnavailableError, Heard, VoicePrompt
 from bot.interface.wording import PREVIEW_NOTICE
 
@@ -73,7 +75,7 @@ async def test_info_shows_everything_that_is_kept(server: Server, ada: Member) -
     assert answer.private is not None
     [card] = answer.private.embeds
     shown = {field.name: field.value for field in card.fields}
-    assert card.description == "What \\*was\\* said."
+    assert card.description == "**Transcript:** What \\*was\\* said."
     assert shown["Made for"] == "scripted/1"
     assert card.title == "My \\`voice\\`"
     assert shown["Recording"] == "7.2 s"
@@ -192,10 +194,32 @@ async def test_forget_deletes_voices_and_consent_of_this_person_only(
     assert (await server.bot.library.page(grace.actor.id)).total == 1
 
 
-async def test_forget_says_if_there_was_nothing(ada: Member) -> None:
+async def test_forget_deletes_a_consent_that_led_to_no_voice(server: Server, ada: Member) -> None:
+    await ada.consents()
     asked = await ada.types("forget")
     await ada.presses(asked.private, "Delete")
-    assert asked.told == "There was nothing to delete: I keep nothing about you."
+    assert asked.told == "Deleted your consent record. You had no saved voice."
+    assert await server.bot.library.consent_of(ada.actor.id) is None
+
+
+async def test_forget_says_at_once_if_nothing_is_kept(
+    server: Server, ada: Member, grace: Member
+) -> None:
+    await has_voices(server, grace, "Three")
+    answer = await ada.types("forget")
+    assert answer.told == "There's nothing to delete: I keep nothing about you."
+    assert answer.private is not None
+    assert answer.private.components == [], "there is nothing to be sure about"
+
+
+async def test_forget_that_is_asked_twice_says_the_second_time_that_nothing_is_left(
+    server: Server, ada: Member
+) -> None:
+    await has_voices(server, ada, "One")
+    asked, again = await ada.types("forget"), await ada.types("forget")
+    await ada.presses(asked.private, "Delete")
+    await ada.presses(again.private, "Delete")
+    assert again.told == "There's nothing to delete: I keep nothing about you."
 
 
 async def test_help_says_what_is_kept_and_how_to_delete_it(ada: Member) -> None:
@@ -206,3 +230,25 @@ async def test_help_says_what_is_kept_and_how_to_delete_it(ada: Member) -> None:
     assert "cleaned recording" in shown["What I keep about you"]
     assert "`/forget`" in shown["Delete it"]
     assert shown["Voice engine"] == f"{PREVIEW_NOTICE} It's ready."
+
+
+async def test_help_says_what_a_good_recording_is(ada: Member) -> None:
+    answer = await ada.types("help")
+    assert answer.private is not None
+    [page] = answer.private.embeds
+    [advice] = [field.value for field in page.fields if field.name == "A good recording"]
+    assert advice is not None
+    for word in ("3 seconds", "10 to 20", "one person", "quiet", "without music"):
+        assert word in advice
+
+
+async def test_help_names_every_command_that_everybody_has(server: Server, ada: Member) -> None:
+    answer = await ada.types("help")
+    assert answer.private is not None
+    [page] = answer.private.embeds
+    shown = "\n".join(str(field.value) for field in page.fields)
+    for command in server.bot.tree.walk_commands():
+        if isinstance(command, app_commands.Group) or command.name == "help":
+            continue
+        if command.default_permissions is None:
+            assert f"`/{command.qualified_name}`" in shown

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import soundfile
 
 pytest.importorskip("playwright", reason="the demo page needs Playwright, which `make test` has")
 from playwright.sync_api import Page, expect, sync_playwright
@@ -42,9 +43,9 @@ class Demo:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.printed = ""
-        self.address = self._read_address(r"http://127\.0\.0\.1:\d+/#\S+")
-        self.listen_address = self._read_address(r"http://127\.0\.0\.1:\d+/(?!#)")
+        self.printed = self._read_welcome()
+        self.address = self._printed_address(r"http://127\.0\.0\.1:\d+/#\S+")
+        self.listen_address = self._printed_address(r"http://127\.0\.0\.1:\d+/(?!#)")
 
     def stop(self) -> None:
         """Press Ctrl-C."""
@@ -52,13 +53,19 @@ class Demo:
         rest, _ = self.process.communicate(timeout=20)
         self.printed += rest
 
-    def _read_address(self, pattern: str) -> str:
+    def _read_welcome(self) -> str:
         assert self.process.stdout is not None
+        welcome = ""
         for line in self.process.stdout:
-            self.printed += line
-            if found := re.search(pattern, line):
-                return found[0]
-        raise AssertionError(f"the demo printed no address:\n{self.printed}")
+            welcome += line
+            if "Ctrl-C ends the demo." in line:
+                break
+        return welcome
+
+    def _printed_address(self, pattern: str) -> str:
+        found = re.search(pattern, self.printed)
+        assert found is not None, f"the demo printed no address:\n{self.printed}"
+        return found[0]
 
 
 @pytest.fixture
@@ -73,6 +80,32 @@ def begin(page: Page, command: str) -> None:
     page.locator("#channel-composer-input").click()
     page.keyboard.type(f"/{command}")
     page.get_by_role("option", name=f"/{command}").first.click()
+
+
+def sends(page: Page, command: str, **options: str) -> None:
+    """Use a command; options without a field at first are chosen from the list of more."""
+    begin(page, command)
+    for name, value in options.items():
+        field = page.locator(f'input[data-option="{name}"]')
+        if field.count():
+            field.fill(value)
+        else:
+            page.get_by_role("button", name="more").click()
+            page.get_by_role("option", name=name).first.click()
+            page.get_by_role("option", name=value).first.click()
+    page.get_by_label("Send").click()
+
+
+def clones(page: Page, recording: Path, text: str, *, name: str) -> None:
+    """Use `/clone` for the first time."""
+    begin(page, "clone")
+    page.set_input_files('input[data-option="audio"]', recording)
+    page.fill('input[data-option="text"]', text)
+    page.get_by_role("button", name="+3 more").click()
+    page.get_by_role("option", name="name").first.click()
+    page.keyboard.type(name)
+    page.get_by_label("Send").click()
+    page.get_by_role("button", name="I confirm").click()
 
 
 def heard_seconds(page: Page, number: int) -> float:
@@ -98,30 +131,19 @@ def test_clone_say_restart_and_listen_in_the_browser(tmp_path: Path, page: Page)
     try:
         page.goto(demo.address)
         expect(page.get_by_text("Welcome! This is a simulated Discord").last).to_be_visible()
-        begin(page, "clone")
-        page.set_input_files('input[data-option="audio"]', recording)
-        page.fill('input[data-option="text"]', "Hello there. I am new here.")
-        page.get_by_role("button", name="+3 more").click()
-        page.get_by_role("option", name="name").first.click()
-        page.keyboard.type("Me")
-        page.get_by_label("Send").click()
-        page.get_by_role("button", name="I confirm").click()
+        clones(page, recording, "Hello there. I am new here.", name="Me")
         assert 1.0 < heard_seconds(page, 0) < 6.0
         expect(page.get_by_text("Your voice is saved as Me.").last).to_be_visible()
     finally:
         demo.stop()
     assert demo.process.returncode == 0
     assert demo.printed.endswith("The demo has ended. Your voices are kept.\n")
+    assert "in use" not in demo.printed
 
     again = Demo(tmp_path, port=0)
     try:
         page.goto(again.address)
-        begin(page, "say")
-        page.fill('input[data-option="text"]', "And I am still here.")
-        page.get_by_role("button", name="+4 more").click()
-        page.get_by_role("option", name="where").first.click()
-        page.get_by_role("option", name="File").first.click()
-        page.get_by_label("Send").click()
+        sends(page, "say", text="And I am still here.", where="File")
         assert 0.5 < heard_seconds(page, 0) < 5.0
         expect(page.get_by_text("Me says: “And I am still here.”").last).to_be_visible()
 
@@ -130,9 +152,7 @@ def test_clone_say_restart_and_listen_in_the_browser(tmp_path: Path, page: Page)
         listening.get_by_role("button", name="Listen").click()
         expect(listening.get_by_text("You are listening.")).to_be_visible()
         loudest = listening.evaluate_handle(LOUDEST)
-        begin(page, "say")
-        page.fill('input[data-option="text"]', "Can you hear me now?")
-        page.get_by_label("Send").click()
+        sends(page, "say", text="Can you hear me now?")
         expect(page.get_by_text("Me has spoken in").last).to_be_visible(timeout=30_000)
         listening.wait_for_function("loudest => loudest.value > 0.05", arg=loudest)
     finally:
@@ -147,4 +167,32 @@ def test_takes_another_port_when_the_asked_one_is_taken(tmp_path: Path) -> None:
         demo = Demo(tmp_path, port=taken)
         demo.stop()
     assert f":{taken}/" not in demo.address
+    assert re.search(
+        rf"Ports? {taken} (and \d+ )?(is|are) in use, perhaps by another", demo.printed
+    )
     assert demo.process.returncode == 0
+
+
+def test_what_the_demo_cannot_do_is_said_and_times_are_true(tmp_path: Path, page: Page) -> None:
+    recording = tmp_path / "me.m4a"
+    recording.write_bytes(as_file(speech(6.0), 24_000, "m4a"))
+    demo = Demo(tmp_path, port=0)
+    try:
+        page.goto(demo.address)
+        clones(page, recording, "Hello.", name="Me")
+        expect(page.get_by_text("Your voice is saved as Me.").last).to_be_visible(timeout=60_000)
+
+        sends(page, "say", text="This is a file.", format="WAV")
+        expect(page.get_by_text("speech.wav unavailable")).to_be_visible(timeout=30_000)
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download speech.wav").click()
+        assert 0.5 < soundfile.info(download.value.path()).duration < 5.0
+
+        sends(page, "voice list")
+        expect(page.get_by_text("You have 1 voice.").last).to_be_visible()
+        expect(page.get_by_text(re.compile(r"last used (now|\d+ seconds? ago)"))).to_be_visible()
+
+        sends(page, "warm", minutes="30")
+        expect(page.get_by_text("The voice engine here never sleeps").last).to_be_visible()
+    finally:
+        demo.stop()

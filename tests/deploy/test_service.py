@@ -63,9 +63,13 @@ async def make_prompt(deployed: Any, pitch: float = 110) -> bytes:
     return prompt
 
 
-async def test_it_says_what_it_is(deployed: Any, settings: dict[str, str]) -> None:
+async def test_it_says_what_it_is_and_takes_as_many_calls_as_it_has_rows(
+    deployed: Any, server: ModalServer, settings: dict[str, str]
+) -> None:
     info = await deployed.get_model_info.remote.aio()
 
+    assert info["rows"] == 16
+    assert {container.takes for container in server.containers} == {16}
     assert info["device"] == "cpu"
     assert info["transcribes"]
     assert info["requires_consent"]

@@ -26,8 +26,11 @@ TOLD = {Reason.MOVED_AWAY, Reason.VOICE_CONNECTION_LOST}
 
 
 def voice_channel(channel_id: int) -> Any:
-    guild = SimpleNamespace(afk_channel=None, get_member=lambda _member_id: None)
-    return SimpleNamespace(id=channel_id, guild=guild, voice_states={})
+    """A channel with both owners in it, whose states in voice keep them from nothing."""
+    guild = SimpleNamespace(afk_channel=None, get_member=lambda _member_id: None, stage_channels=[])
+    states = dict.fromkeys(OWNERS)
+    guild.voice_channels = [SimpleNamespace(id=channel_id, guild=guild, voice_states=states)]
+    return guild.voice_channels[0]
 
 
 class MovedConnection(FakeConnection):

@@ -11,6 +11,7 @@ import pytest
 from tests.support.interrupted_speech import all_is_well_again, is_heard, says_and_is_interrupted
 from tests.support.voice_guild import eventually, last_word
 from tests.support.voice_modes import Case, in_modes, side_by_side
+from tests.support.voice_words import told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from tests.support.voice_guild import Speaker, VoiceGuild
 
 pytestmark = [pytest.mark.realtime, pytest.mark.slow]
+
+COMMANDS = ("say", "join", "queue", "leave", "skip", "stop")
 
 MODES = ["no udp", "pong", "slow"]
 
@@ -44,17 +47,27 @@ async def test_speech_goes_on_after_the_bot_has_identified_anew(tmp_path: Path) 
 async def test_members_are_told_that_the_bot_reconnects(tmp_path: Path) -> None:
     """While the guild is a stub, the bot knows nobody in voice: that is not the members' fault."""
 
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
-        await last_word(await ada.says(1, 0.6))
-        reidentifies = asyncio.create_task(guild.reidentifies(stub_seconds=3.0))
+    async def check(guild: VoiceGuild, ada: Speaker, *, is_idle: bool) -> None:
+        grace = await guild.speaker("grace")
+        if is_idle:
+            await last_word(await ada.says(1, 0.6))
+        else:
+            answer = await says_and_is_interrupted(guild, ada, 3.0)
+        reidentifies = asyncio.create_task(guild.reidentifies(stub_seconds=5.0))
         await eventually(lambda: guild.server.bot.get_channel(guild.lounge.id) is None)
-        for options in ({"text": "Hello.", "where": "voice"}, {}):
-            answer = await ada.types("say" if options else "join", **options)
-            assert (await last_word(answer) or "").startswith("I'm reconnecting to Discord")
+        for command in COMMANDS:
+            options = {"text": "Hello.", "where": "voice"} if command == "say" else {}
+            for member in (ada, grace):
+                words = await told(member, command, **options)
+                assert words.startswith("I'm reconnecting to Discord"), f"/{command}: {words}"
         await reidentifies
+        if not is_idle:
+            await is_heard(guild, answer, 3.0)
         await all_is_well_again(guild, ada)
 
-    await in_modes(tmp_path, ["no udp"], check)
+    cases = {"idle": Case("no udp", partial(check, is_idle=True))}
+    cases |= {"speaking": Case("no udp", partial(check, is_idle=False))}
+    await side_by_side(tmp_path, cases)
 
 
 async def test_an_idle_bot_speaks_again_after_it_has_identified_anew(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tests.support.interrupted_speech import (
     is_heard_or_explained,
     says_and_is_interrupted,
 )
+from tests.support.voice_guild import SPOKEN
 from tests.support.voice_modes import Case, in_modes, side_by_side
 
 if TYPE_CHECKING:
@@ -30,6 +31,12 @@ NOTICED_SECONDS = 10.0
 """Where pings are answered, dead UDP has to be noticed within this time."""
 
 ITEM_SECONDS = 9.0
+
+PARTLY_UNHEARD = (
+    "Discord's voice server didn't answer for a while as I spoke, so part of it may not have been "
+    "heard. If something was missed, please use `/say` again."
+)
+
 UNACKNOWLEDGED_SECONDS = 14.0
 """By then three heartbeats have gone without an answer, one each five seconds."""
 
@@ -62,6 +69,20 @@ async def answers_no_longer(guild: VoiceGuild, ada: Speaker) -> None:
     assert len(guild.call.sessions) <= 2, "it reconnects more than once"
 
 
+async def goes_on_after_doubts(guild: VoiceGuild, ada: Speaker) -> None:
+    """All is heard of each item. Of the long one the bot can't know it; of short ones it can."""
+    answer = await ada.says(1, ITEM_SECONDS)
+    following = [await ada.says(item, 1.0) for item in (2, 3)]
+    told, heard = await end_of(guild, answer, 1, ITEM_SECONDS)
+    assert told == PARTLY_UNHEARD
+    assert heard.missing <= LOST_SECONDS, f"{heard.missing:.2f} s are missing"
+    for item, short in enumerate(following, start=2):
+        told, heard = await end_of(guild, short, item, 1.0)
+        assert SPOKEN in told, told
+        assert heard.missing <= LOST_SECONDS, f"{heard.missing:.2f} s of {item} are missing"
+    assert len(guild.call.sessions) == 2, "one reconnection for the long one"
+
+
 async def is_silent_for_a_while(guild: VoiceGuild, ada: Speaker) -> None:
     """For three seconds nothing gets through; then it does again."""
     answer = await says_and_is_interrupted(guild, ada, 6.0, after=1.5)
@@ -82,6 +103,13 @@ async def is_silent(guild: VoiceGuild, ada: Speaker) -> None:
     _, heard = await end_of(guild, answer, 1, 7.0)
     assert heard.repeated <= LOST_SECONDS, f"{heard.repeated:.2f} s are heard twice"
     assert len(guild.call.sessions) == 1, "it reconnects"
+
+
+@pytest.mark.lasts(30)
+async def test_who_is_heard_by_a_server_that_answers_no_longer_is_told_of_doubts_once(
+    tmp_path: Path,
+) -> None:
+    await in_modes(tmp_path, ["no longer"], goes_on_after_doubts)
 
 
 @pytest.mark.lasts(15)

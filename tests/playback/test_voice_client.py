@@ -15,7 +15,7 @@ from discord.voice_state import ConnectionFlowState, VoiceConnectionState
 
 from bot.playback.source import SpeechSource
 from bot.playback.voice_client import WRITTEN_FOR, VoiceClient
-from tests.support.voice_guild import eventually
+from tests.support.voice_guild import eventually, keep_reading
 from tests.support.voice_server.modes import MODES
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ async def test_pings_are_answered_and_another_server_starts_anew(
     for _ in range(5):
         client.send_ping()
     await eventually(lambda: client.pings.is_answered_regularly)
+    await keep_reading(guild)
     await guild.move_server()
     await eventually(lambda: client.handshakes == 2)
     assert not client.pings.is_answered_regularly
@@ -128,6 +129,7 @@ async def test_speech_is_never_sent_unencrypted_to_people(
     """The welcome to their group comes late, and the player plays before that."""
     del ada  # who listens
     guild.call.mode = MODES["slow"]
+    await keep_reading(guild)
     await guild.change_region()
     await eventually(lambda: client.handshakes == 2)
     assert client.needs_key

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.marked_speech import marked, passages, repeated_seconds, unheard_seconds
 from tests.support.stock_client import open_stock, play, plays
-from tests.support.voice_guild import eventually
+from tests.support.voice_guild import eventually, keep_reading
 from tests.support.voice_server.faults import Faults
 from tests.support.voice_server.hearing import SAMPLE_RATE
 from tests.support.voice_server.spectrum import likeness
@@ -97,9 +97,7 @@ async def test_a_deaf_server_hears_nothing_meanwhile(guild: VoiceGuild) -> None:
 @pytest.mark.slow
 async def test_a_closed_connection_is_followed_by_another(guild: VoiceGuild) -> None:
     await plays(guild, 4.0)
-    # discord.py's reader waits on the old socket, unless something has come by UDP meanwhile.
-    guild.call.somebody_talks = True
-    await asyncio.sleep(0.5)
+    await keep_reading(guild)
     await guild.call.close(4006)
     heard = await guild.call.heard_until_quiet(quiet_seconds=2.5)
     assert {frame.connection for frame in heard.frames} == {0, 1}
@@ -107,8 +105,9 @@ async def test_a_closed_connection_is_followed_by_another(guild: VoiceGuild) -> 
 
 
 async def test_the_call_moves_to_another_server(guild: VoiceGuild) -> None:
-    await plays(guild, 1.0)
+    await plays(guild, 2.0)
     await guild.call.begins()
+    await keep_reading(guild)
     await guild.move_server()
     heard = await guild.call.heard_until_quiet()
     assert {frame.connection for frame in heard.frames} == {0, 1}
@@ -116,8 +115,9 @@ async def test_the_call_moves_to_another_server(guild: VoiceGuild) -> None:
 
 
 async def test_the_bot_is_moved_to_another_channel(guild: VoiceGuild) -> None:
-    client = await plays(guild, 1.0)
+    client = await plays(guild, 2.0)
     await guild.call.begins()
+    await keep_reading(guild)
     await guild.move_bot(guild.studio)
     heard = await guild.call.heard_until_quiet()
     assert client.channel.id == guild.bot_is_in == guild.studio.id

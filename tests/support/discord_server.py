@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -103,6 +104,32 @@ class Member:
         guild_id, backend = self.actor.guild.id, self.server.env.backend
         state = backend.get_guild(guild_id).voice_states[self.actor.id]
         backend.set_voice_state(guild_id, self.actor.id, state.channel_id, **flags)
+
+    def leaves_voice(self) -> None:
+        """Leave the voice channel."""
+        self._is_taken_out_of_voice()
+
+    def is_timed_out(self, seconds: float = 3_600.0) -> None:
+        """A moderator times the member out. Discord takes them out of voice as well."""
+        until = (discord.utils.utcnow() + timedelta(seconds=seconds)).isoformat()
+        changes = {"timed_out_until": until}
+        self.server.env.backend.edit_member(self.actor.guild.id, self.actor.id, changes)
+        self._is_taken_out_of_voice()
+
+    def is_removed(self, *, ban: bool = False) -> None:
+        """A moderator throws the member out of the server. Discord takes them out of voice too.
+
+        Their state in voice comes without the member then, who is none any more.
+        """
+        guild_id, backend = self.actor.guild.id, self.server.env.backend
+        if ban:
+            backend.apply_ban(guild_id, self.actor.id, None)
+        else:
+            backend.remove_member(guild_id, self.actor.id)
+        self._is_taken_out_of_voice()
+
+    def _is_taken_out_of_voice(self) -> None:
+        self.server.env.backend.set_voice_state(self.actor.guild.id, self.actor.id, None)
 
     async def may(self, channel: ChannelHandle, **permissions: Any) -> None:
         """An admin gives the member permissions in a channel, or takes them away with False."""

@@ -165,12 +165,25 @@ async def last_word(answer: Answer, *, within: float = 60.0) -> str | None:
 
 
 async def eventually(
-    is_true: Callable[[], object], *, within: float = 10.0, every: float = POLL_SECONDS
+    is_true: Callable[[], object], *, within: float = 30.0, every: float = POLL_SECONDS
 ) -> None:
-    """Wait until a condition is true; raise `TimeoutError` if that takes too long."""
+    """Wait until a condition is true; raise `TimeoutError` if that takes too long.
+
+    By default there is time for a handshake that fails after ten seconds, and for another one.
+    """
     async with asyncio.timeout(within):
         while not is_true():  # noqa: ASYNC110 - the condition has no event
             await asyncio.sleep(every)
+
+
+async def keep_reading(guild: VoiceGuild) -> None:
+    """Let others talk, so that discord.py notices when it gets another socket.
+
+    Its reader waits on the old one for up to 30 s, unless something has come by UDP meanwhile
+    (2.7.1, `SocketReader._do_run`).
+    """
+    guild.call.somebody_talks = True
+    await asyncio.sleep(0.5)
 
 
 def _restore_time(env: Env) -> None:

@@ -10,11 +10,11 @@ import torch
 
 from backend.contract import ConsentRecord, SpeechRequest
 from backend.engine.batch import Batch, Row
+from backend.engine.decode_step import DecodeStep
 from tests.backend.conftest import TRANSCRIPT, buzz
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import Any
 
     from backend.engine.engine import Engine
     from backend.engine.prompt_embeds import PreparedRequest
@@ -23,9 +23,14 @@ CONSENT = ConsentRecord(1, datetime(2026, 1, 1, tzinfo=UTC), "2026-01")
 PITCHES = (100, 140, 190, 240)
 
 
-def batch_of(engine: Engine, *, rows: int = 4, recorder: Any = None) -> Batch[Row]:
-    """An empty batch of an engine."""
-    return Batch(engine.parts, rows=rows, max_tokens=64, recorder=recorder)
+def step_of(engine: Engine, *, rows: int = 4, positions: int = 1_024) -> DecodeStep:
+    """The decode step of an engine, in memory of its own."""
+    return DecodeStep(engine.parts, rows=rows, positions=positions, max_tokens=64)
+
+
+def batch_of(engine: Engine, *, rows: int = 4, is_ahead: bool = False) -> Batch[Row]:
+    """An empty batch of an engine, in memory of its own."""
+    return Batch(step_of(engine, rows=rows), is_ahead=is_ahead)
 
 
 def different_requests(engine: Engine, names: Iterable[str]) -> dict[str, PreparedRequest]:
@@ -73,7 +78,8 @@ def codes_until_the_end(
     engine: Engine, requests: Iterable[SpeechRequest], frames: int
 ) -> list[torch.Tensor]:
     """The frames of each request until it ends, at most so many: `(frames, code_groups)`."""
-    batch = Batch[Row](engine.parts, rows=8, max_tokens=frames + 1)
+    step = DecodeStep(engine.parts, rows=8, positions=2_048, max_tokens=frames + 1)
+    batch = Batch[Row](step)
     rows = [Row(replace(engine.prepare(each), max_tokens=frames + 1)) for each in requests]
     said: dict[Row, list[torch.Tensor]] = {row: [] for row in rows}
     for row in rows:

@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backend.contract import SpeechError
+from backend.contract import MAX_NEW_TOKENS, SpeechError
+from backend.engine.batch import Batch
+from backend.engine.chunk_plan import CPU_PLAN
+from backend.engine.decode_step import DecodeStep
+from backend.engine.generation import GenerationLoop
 from backend.engine.interface import SpeechChunk
+from backend.engine.kv_cache import ROW_POSITIONS
+from backend.engine.speech_row import SpeechRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -16,11 +22,37 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.contract import SpeechRequest
+    from backend.engine.chunk_plan import ChunkPlan
+    from backend.engine.codec import CodecDecoder
     from backend.engine.engine import Engine
 
 
+class Ahead:
+    """An engine that launches its steps as on a GPU.
+
+    Args:
+        engine: What it speaks with.
+        codec: Decodes its frames; None is the engine's.
+        plan: How many frames are decoded to samples at a time.
+    """
+
+    def __init__(
+        self, engine: Engine, *, codec: CodecDecoder | None = None, plan: ChunkPlan = CPU_PLAN
+    ) -> None:
+        self._engine = engine
+        self._codec = codec or engine.codec
+        self._plan = plan
+        self._step = DecodeStep(
+            engine.parts, rows=8, positions=ROW_POSITIONS, max_tokens=MAX_NEW_TOKENS
+        )
+
+    def open(self, rows: int) -> GenerationLoop:
+        batch = Batch[SpeechRow](self._step, rows=rows, is_ahead=True)
+        return GenerationLoop(self._engine.prepare, batch, self._codec, None, self._plan)
+
+
 def stream(
-    engine: Engine,
+    engine: Engine | Ahead,
     requests: Sequence[SpeechRequest],
     *,
     is_cancelled: Callable[[int], bool] = lambda _row: False,
@@ -42,7 +74,7 @@ def stream(
 
 
 def speak(
-    engine: Engine, requests: Sequence[SpeechRequest]
+    engine: Engine | Ahead, requests: Sequence[SpeechRequest]
 ) -> list[NDArray[np.float32] | SpeechError]:
     """Speak requests together; return each one's whole speech, or its error."""
     pieces: list[list[NDArray[np.float32]]] = [[] for _ in requests]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.engine.batch import PREFILL_POSITIONS, Row
-from tests.backend.conftest import FEW_CODES, load, make_checkpoint
+from tests.backend.conftest import load, make_checkpoint
 from tests.backend.engine.decoding import batch_of, decode, different_requests
 
 if TYPE_CHECKING:
@@ -38,9 +38,12 @@ class Rows:
         self._requests = different_requests(engine, NAMES)
         self.alone = {name: self.decode({name: range(4 * FRAMES)})[name] for name in NAMES}
 
-    def decode(self, when: Mapping[str, range], **more: PreparedRequest) -> dict[str, torch.Tensor]:
+    def decode(
+        self, when: Mapping[str, range], *, is_ahead: bool = False, **more: PreparedRequest
+    ) -> dict[str, torch.Tensor]:
         """Add and remove rows as `decode` has it."""
-        return decode(batch_of(self._engine), {**self._requests, **more}, when)
+        batch = batch_of(self._engine, is_ahead=is_ahead)
+        return decode(batch, {**self._requests, **more}, when)
 
     def long_request(self) -> PreparedRequest:
         """One whose prefill takes several frames."""
@@ -60,10 +63,9 @@ class Rows:
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
-    checkpoint = make_checkpoint(
-        tmp_path_factory, "few-codes", end_of_speech_scale=3.0, **FEW_CODES
-    )
-    return Rows(load(checkpoint, dtype="float64"))
+    checkpoint = make_checkpoint(tmp_path_factory, "few-codes", end_of_speech_scale=3.0)
+    # Along the speech, so that rows differ in the text that is left for their frames as well.
+    return Rows(load(checkpoint, dtype="float64", text_layout="along"))
 
 
 def lengths(said: Mapping[str, Sized]) -> dict[str, int]:
@@ -86,11 +88,11 @@ def schedules() -> st.SearchStrategy[dict[str, range]]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(when=schedules())
+@given(when=schedules(), is_ahead=st.booleans())
 def test_whatever_is_added_and_removed_each_row_says_what_it_says_alone(
-    rows: Rows, when: dict[str, range]
+    rows: Rows, when: dict[str, range], is_ahead: bool
 ) -> None:
-    said = rows.decode(when)
+    said = rows.decode(when, is_ahead=is_ahead)
     assert lengths(said) == lengths(when)
     rows.assert_as_alone(said)
 

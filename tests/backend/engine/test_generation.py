@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import torch
 
-from backend.engine.generation import CHUNK_FRAMES, CODEC_BATCH_FRAMES, GenerationLoop
+from backend.engine.chunk_plan import CPU_PLAN, GPU_PLAN
+from backend.engine.generation import GenerationLoop
 from backend.engine.prompt_embeds import PreparedRequest
+from backend.engine.transfers import HostSamples
 from backend.watermark.watermark import MarkingStream
 from bot.playback.source import BYTES_PER_SECOND, SpeechSource
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from backend.contract import SpeechRequest
-    from backend.engine.generation import SpeechRow
+    from backend.engine.speech_row import SpeechRow
 
 CODE_GROUPS = 2
 END = 1
@@ -33,7 +35,8 @@ class ScriptedBatch:
     capacity = 64
     end_of_speech = END
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_ahead: bool) -> None:
+        self.is_ahead = is_ahead
         self._left: dict[SpeechRow, int] = {}
 
     def add(self, row: SpeechRow) -> None:
@@ -51,8 +54,33 @@ class ScriptedBatch:
         return [(row, torch.zeros(CODE_GROUPS, dtype=torch.long)) for row in self._left]
 
 
+class LateSamples(HostSamples):
+    """Samples that arrive only when they, or later ones, are waited for.
+
+    Args:
+        samples: The samples.
+        begun: All samples of a codec so far, in order.
+    """
+
+    def __init__(self, samples: torch.Tensor, begun: list[LateSamples]) -> None:
+        super().__init__(samples)
+        self.has_arrived = False
+        self._begun = begun
+        begun.append(self)
+
+    def is_ready(self) -> bool:
+        return self.has_arrived
+
+    def wait(self) -> None:
+        for each in self._begun[: self._begun.index(self) + 1]:
+            each.has_arrived = True
+
+
 class ScriptedCodec:
     """Like `backend.engine.codec.CodecDecoder`.
+
+    Args:
+        is_late: Whether samples do not arrive by themselves.
 
     Attributes:
         calls: The frames of all rows in each call.
@@ -60,8 +88,10 @@ class ScriptedCodec:
 
     frames_per_second = 12.5
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_late: bool) -> None:
         self.calls: list[int] = []
+        self._is_late = is_late
+        self._begun: list[LateSamples] = []
 
     def open(self, _reference: object) -> object:
         return object()
@@ -71,9 +101,21 @@ class ScriptedCodec:
         assert len(states) == len(codes)
         return torch.linspace(-1, 1, codes.shape[1] * FRAME_SAMPLES).expand(len(codes), -1)
 
+    def begin_reading(self, samples: torch.Tensor) -> HostSamples:
+        return LateSamples(samples, self._begun) if self._is_late else HostSamples(samples)
+
+    def clear(self) -> None:
+        """There is nothing to clear."""
+
+    def close(self, _row: object) -> None:
+        """There is nothing to free."""
+
 
 class Run:
     """A generation loop, and the chunks that it makes.
+
+    Args:
+        is_gpu: Whether it is as on a GPU whose samples are always waited for.
 
     Attributes:
         codec: The loop's codec.
@@ -81,21 +123,24 @@ class Run:
         decoded: For each row, how many frames its chunks hold.
         paces: For each row and chunk, from the third on: how long a frame may take, as a part of
             the time that it lasts, if a player that begins with the second chunk is not to wait.
+        rows_of_steps: For each step, the rows of its chunks, in order.
     """
 
-    def __init__(self) -> None:
-        self.codec = ScriptedCodec()
+    def __init__(self, *, is_gpu: bool = False) -> None:
+        self.codec = ScriptedCodec(is_late=is_gpu)
         self._loop = GenerationLoop(
             cast("Any", self._prepare),
-            cast("Any", ScriptedBatch()),
+            cast("Any", ScriptedBatch(is_ahead=is_gpu)),
             cast("Any", self.codec),
             watermark=None,
+            plan=GPU_PLAN if is_gpu else CPU_PLAN,
         )
         self._last: dict[int, int] = {}
         self._frame = 0
         self.gaps: defaultdict[int, list[int]] = defaultdict(list)
         self.decoded: defaultdict[int, int] = defaultdict(int)
         self.paces: defaultdict[int, list[float]] = defaultdict(list)
+        self.rows_of_steps: list[list[int]] = []
 
     @property
     def rows(self) -> int:
@@ -108,7 +153,9 @@ class Run:
 
     def step(self) -> None:
         self._frame += 1
+        self.rows_of_steps.append([])
         for chunk in self._loop.step():
+            self.rows_of_steps[-1].append(chunk.row)
             row, gaps = chunk.row, self.gaps[chunk.row]
             if not chunk.is_last:
                 gaps.append(self._frame - self._last[row])
@@ -142,7 +189,7 @@ def test_every_row_has_a_chunk_every_few_frames(
             run.add(1_000)
         run.step()
     assert max(gap for gaps in run.gaps.values() for gap in gaps) <= longest_gap
-    assert {gaps[-1] for gaps in run.gaps.values()} == {CHUNK_FRAMES}
+    assert {gaps[-1] for gaps in run.gaps.values()} == {CPU_PLAN.later_chunks}
     assert min(pace for paces in run.paces.values() for pace in paces) > slowest
 
 
@@ -175,7 +222,7 @@ def test_no_frame_waits_for_many_chunks_of_others(rows: int) -> None:
         run.add(1_000)
     for _ in range(200):
         run.step()
-    assert max(run.codec.calls) <= 1.25 * CODEC_BATCH_FRAMES  # some are a frame or two late
+    assert max(run.codec.calls) <= 1.25 * CPU_PLAN.call_frames  # some are a frame or two late
 
 
 def test_rows_that_begin_together_all_have_a_chunk_soon() -> None:
@@ -206,12 +253,50 @@ def test_new_rows_without_end_do_not_keep_an_older_one_waiting() -> None:
     for _ in range(400):
         run.add(16)
         run.step()
-    assert max(run.gaps[older]) <= 2 * CHUNK_FRAMES + 1
-    assert run.decoded[older] >= 400 - 2 * CHUNK_FRAMES
+    assert max(run.gaps[older]) <= 2 * CPU_PLAN.later_chunks + 1
+    assert run.decoded[older] >= 400 - 2 * CPU_PLAN.later_chunks
 
 
-def test_every_frame_is_decoded_once() -> None:
-    run = Run()
+@pytest.mark.parametrize("rows", [1, 16, 64])
+def test_every_row_on_a_gpu_has_a_chunk_every_few_frames(rows: int) -> None:
+    run = Run(is_gpu=True)
+    for is_added in added_one_by_one(rows):
+        if is_added:
+            run.add(1_000)
+        run.step()
+    assert {gaps[0] for gaps in run.gaps.values()} == {4}  # a step after the third frame
+    assert max(gap for gaps in run.gaps.values() for gap in gaps) <= GPU_PLAN.later_chunks + 4
+    assert len(run.gaps) == rows
+
+
+def test_rows_that_begin_together_on_a_gpu_do_not_fall_behind() -> None:
+    run = Run(is_gpu=True)
+    for _ in range(64):
+        run.add(1_000)
+    for _ in range(200):
+        run.step()
+    assert max(gaps[0] for gaps in run.gaps.values()) <= 8
+    assert min(run.decoded.values()) >= 200 - 2 * GPU_PLAN.later_chunks
+
+
+def test_a_first_chunk_on_a_gpu_is_marked_before_those_of_others() -> None:
+    run = Run(is_gpu=True)
+    for _ in range(12):
+        run.add(1_000)
+        run.step()
+    for _ in range(10):
+        for _ in range(7):
+            run.step()
+        new = run.add(1_000)
+        while not run.gaps[new]:
+            run.step()
+        assert run.rows_of_steps[-1][0] == new
+    assert any(len(rows) > 1 for rows in run.rows_of_steps if rows and rows[0] >= 12)
+
+
+@pytest.mark.parametrize("is_gpu", [False, True])
+def test_every_frame_is_decoded_once(is_gpu: bool) -> None:
+    run = Run(is_gpu=is_gpu)
     lengths = {run.add(frames): frames for frames in range(1, 40)}
     while run.rows:
         run.step()

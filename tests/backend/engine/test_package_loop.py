@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from backend.contract import (
     SpeechRequest,
     SpeechRunsOnError,
 )
+from backend.engine.interface import TextLayout
 from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
 from tests.backend.engine.speaking import speak
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def plain_engine(greedy_checkpoint: Path) -> Engine:
-    return load(greedy_checkpoint, plain_package=True)
+def plain_engine(quick_greedy_checkpoint: Path) -> Engine:
+    return load(quick_greedy_checkpoint, plain_package=True)
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +39,14 @@ def requests(plain_engine: Engine, consent: ConsentRecord) -> list[SpeechRequest
     ]
 
 
+@pytest.mark.parametrize("layout", get_args(TextLayout))
 def test_both_say_the_same(
-    plain_engine: Engine, greedy_engine: Engine, requests: list[SpeechRequest]
+    quick_greedy_checkpoint: Path, requests: list[SpeechRequest], layout: TextLayout
 ) -> None:
-    plain, ours = speak(plain_engine, requests), speak(greedy_engine, requests)
+    plain, ours = (
+        speak(load(quick_greedy_checkpoint, plain_package=is_plain, text_layout=layout), requests)
+        for is_plain in (True, False)
+    )
     for theirs, our in zip(map(spoken, plain), map(spoken, ours), strict=True):
         assert len(theirs) - len(our) in {0, 1}  # the package's rounding may leave a sample
         np.testing.assert_allclose(our, theirs[-len(our) :], atol=1e-3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
@@ -16,12 +16,11 @@ from backend.contract import SpeechRequest
 from backend.engine import layers
 from backend.engine.clone import clone_voice
 from backend.engine.codec import CodecDecoder
+from backend.engine.interface import TextLayout
 from tests.backend.conftest import (
-    FEW_CODES,
     TRANSCRIPT,
     buzz,
     load,
-    make_checkpoint,
     spoken,
 )
 from tests.backend.engine.decoding import codes_until_the_end
@@ -32,13 +31,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from backend.contract import ConsentRecord
+    from backend.contract import ConsentRecord, VoicePrompt
     from backend.engine.engine import Engine
 
 FRAMES = 30
+FEW_FRAMES = 16
 TEXTS = [
     "Hello there, friend.",
-    "Guten Tag! Dies ist ein etwas längerer Satz, der eine Weile weitergeht.",
+    "Guten Tag! Dies ist ein etwas längerer Satz, der noch eine Weile weitergeht.",
     "Oui.",
     "A longer text than its reference has frames, so that some of it trails. It is two sentences.",
 ]
@@ -62,6 +62,17 @@ class PackageRun:
     speech: list[NDArray[np.float32]]
 
 
+@pytest.fixture(scope="module", params=get_args(TextLayout))
+def layout(request: pytest.FixtureRequest) -> TextLayout:
+    chosen: TextLayout = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def our_engine(layout: TextLayout, greedy_checkpoint: Path) -> Engine:
+    return load(greedy_checkpoint, text_layout=layout)
+
+
 @pytest.fixture(scope="module")
 def package(greedy_checkpoint: Path) -> Any:
     return load_package(greedy_checkpoint)
@@ -81,7 +92,9 @@ def references() -> list[NDArray[np.float32]]:
 
 
 @pytest.fixture(scope="module")
-def package_run(package: Any, references: list[NDArray[np.float32]]) -> PackageRun:
+def package_run(
+    layout: TextLayout, package: Any, references: list[NDArray[np.float32]]
+) -> PackageRun:
     """Four texts in four languages and voices, two in context and two not, in one call."""
     items = [
         package.create_voice_clone_prompt((reference, 24_000), words, words is None)[0]
@@ -103,17 +116,28 @@ def package_run(package: Any, references: list[NDArray[np.float32]]) -> PackageR
         patch.setattr(package.model.talker, "generate", see_inputs)
         patch.setattr(package.model, "generate", see_codes)
         run.speech, _ = package.generate_voice_clone(
-            TEXTS, LANGUAGES, voice_clone_prompt=items, max_new_tokens=FRAMES + 1
+            TEXTS,
+            LANGUAGES,
+            voice_clone_prompt=items,
+            max_new_tokens=FRAMES + 1,
+            non_streaming_mode=layout == "before",
         )
     return run
 
 
 @pytest.fixture(scope="module")
 def requests(
-    greedy_engine: Engine, references: list[NDArray[np.float32]], consent: ConsentRecord
+    our_engine: Engine, references: list[NDArray[np.float32]], consent: ConsentRecord
 ) -> list[SpeechRequest]:
+    return requests_of(our_engine, references, consent)
+
+
+def requests_of(
+    engine: Engine, references: list[NDArray[np.float32]], consent: ConsentRecord
+) -> list[SpeechRequest]:
+    """What the package says in `package_run`."""
     prompts = [
-        greedy_engine.make_prompt(reference, words, consent)
+        engine.make_prompt(reference, words, consent)
         for reference, words in zip(references, TRANSCRIPTS, strict=True)
     ]
     return [
@@ -123,9 +147,9 @@ def requests(
 
 
 def test_prompt_embeddings_are_those_of_the_package(
-    greedy_engine: Engine, requests: list[SpeechRequest], package_run: PackageRun
+    our_engine: Engine, requests: list[SpeechRequest], package_run: PackageRun
 ) -> None:
-    prepared = [greedy_engine.prepare(request) for request in requests]
+    prepared = [our_engine.prepare(request) for request in requests]
     expected = package_run.talker_inputs
     for row, request in enumerate(prepared):
         theirs = expected["inputs_embeds"][row][expected["attention_mask"][row] == 1]
@@ -133,14 +157,14 @@ def test_prompt_embeddings_are_those_of_the_package(
         trailing = expected["trailing_text_hidden"][row]
         torch.testing.assert_close(request.trailing_text, trailing[: len(request.trailing_text)])
         for rest in trailing[len(request.trailing_text) :]:
-            torch.testing.assert_close(rest, greedy_engine.embedder.text_pad[0])
+            torch.testing.assert_close(rest, our_engine.embedder.text_pad[0])
 
 
 def test_speech_is_what_the_package_makes(
-    greedy_engine: Engine, requests: list[SpeechRequest], package_run: PackageRun
+    our_engine: Engine, requests: list[SpeechRequest], package_run: PackageRun
 ) -> None:
     assert len({len(codes) for codes in package_run.codes}) == len(requests)  # rows end apart
-    for ours, theirs in zip(speak(greedy_engine, requests), package_run.speech, strict=True):
+    for ours, theirs in zip(speak(our_engine, requests), package_run.speech, strict=True):
         length = len(spoken(ours))
         assert length % 1_920 == 0
         # Where it cuts the reference off, the package's rounding may leave a sample of it.
@@ -151,39 +175,59 @@ def test_speech_is_what_the_package_makes(
 def test_several_threads_make_the_same_speech(
     greedy_checkpoint: Path,
     greedy_engine: Engine,
-    requests: list[SpeechRequest],
+    references: list[NDArray[np.float32]],
+    consent: ConsentRecord,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(layers, "_WORTH_SPLITTING", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     engine = load(greedy_checkpoint)
     assert engine.parts.codec_head._project._parts is not None
+    requests = requests_of(engine, references, consent)
     for ours, theirs in zip(speak(engine, requests), speak(greedy_engine, requests), strict=True):
         np.testing.assert_allclose(spoken(ours), spoken(theirs), atol=1e-3)
 
 
-@pytest.mark.slow
-def test_sixty_requests_get_the_codes_that_the_package_gives_them(
-    tmp_path_factory: pytest.TempPathFactory,
+@dataclass
+class FewCodes:
+    """A checkpoint whose frames have few codes, with eight voices.
+
+    Attributes:
+        checkpoint: Its folder.
+        package: The package's model.
+        items: The voices, as the package has them.
+        prompts: The same voices, as we have them.
+    """
+
+    checkpoint: Path
+    package: Any
+    items: list[Any]
+    prompts: list[VoicePrompt]
+
+
+@pytest.fixture(scope="module")
+def few_codes(
+    quick_greedy_checkpoint: Path,
     references: list[NDArray[np.float32]],
     consent: ConsentRecord,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    checkpoint = make_checkpoint(
-        tmp_path_factory,
-        "greedy-few-codes",
-        do_sample=False,
-        end_of_speech_scale=2.0,
-        seed=3,
-        **FEW_CODES,
-    )
-    greedy_engine, package = load(checkpoint), load_package(checkpoint)
-    generator = random.Random(6)  # noqa: S311 - not for secrets
-    modes = list(product(references, TRANSCRIPTS[:2]))
+) -> FewCodes:
+    checkpoint = quick_greedy_checkpoint
+    engine, package = load(checkpoint), load_package(checkpoint)
+    voices = list(product(references, TRANSCRIPTS[:2]))
     items = [
-        package.create_voice_clone_prompt((clip, 24_000), *mode(words)) for clip, words in modes
+        package.create_voice_clone_prompt((clip, 24_000), words, words is None)[0]
+        for clip, words in voices
     ]
-    prompts = [greedy_engine.make_prompt(clip, words, consent) for clip, words in modes]
+    prompts = [engine.make_prompt(clip, words, consent) for clip, words in voices]
+    return FewCodes(checkpoint, package, items, prompts)
+
+
+@pytest.mark.slow
+def test_sixty_requests_get_the_codes_that_the_package_gives_them(
+    few_codes: FewCodes, layout: TextLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, package = load(few_codes.checkpoint, text_layout=layout), few_codes.package
+    generator = random.Random(6)  # noqa: S311 - not for secrets
     expected: list[torch.Tensor] = []
     generate = package.model.generate
 
@@ -192,34 +236,34 @@ def test_sixty_requests_get_the_codes_that_the_package_gives_them(
         expected.extend(result[0])
         return result
 
+    def decode_nothing(codes: list[Any]) -> Any:
+        return [np.zeros(1, np.float32) for _ in codes], 24_000
+
     monkeypatch.setattr(package.model, "generate", see_codes)
+    monkeypatch.setattr(package.model.speech_tokenizer, "decode", decode_nothing)
     said: list[torch.Tensor] = []
     for size in (*range(1, 9), 8, 8, 8):
         texts = [
             " ".join(generator.choices(WORDS, k=generator.randint(1, 12))) for _ in range(size)
         ]
         languages = generator.choices(LANGUAGES, k=size)
-        voices = generator.choices(range(len(modes)), k=size)
+        voices = generator.choices(range(len(few_codes.items)), k=size)
         package.generate_voice_clone(
             texts,
             languages,
-            voice_clone_prompt=[items[voice][0] for voice in voices],
-            max_new_tokens=FRAMES + 1,
+            voice_clone_prompt=[few_codes.items[voice] for voice in voices],
+            max_new_tokens=FEW_FRAMES + 1,
+            non_streaming_mode=layout == "before",
         )
         requests = [
-            SpeechRequest(text, prompts[voice], language)
+            SpeechRequest(text, few_codes.prompts[voice], language)
             for text, voice, language in zip(texts, voices, languages, strict=True)
         ]
-        said += codes_until_the_end(greedy_engine, requests, FRAMES)
+        said += codes_until_the_end(engine, requests, FEW_FRAMES)
     assert len(said) == len(expected) == 60
     assert len({len(codes) for codes in expected}) > 5
     for number, (ours, theirs) in enumerate(zip(said, expected, strict=True)):
         assert torch.equal(ours, theirs), number
-
-
-def mode(words: str | None) -> tuple[str | None, bool]:
-    """The transcript, and whether the voice alone is taken, as the package has it."""
-    return words, words is None
 
 
 def test_prompts_are_what_the_package_makes(

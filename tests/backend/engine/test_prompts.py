@@ -35,7 +35,7 @@ def test_a_transcript_makes_an_in_context_prompt(
 ) -> None:
     voice = held(engine, prompt)
     assert voice.codes is not None
-    assert voice.codes.shape == (57, 16)  # 4 s and 0.5 s of silence, at 12.5 frames a second
+    assert voice.codes.shape == (57, 4)  # 4 s and 0.5 s of silence, at 12.5 frames a second
     assert voice.transcript == TRANSCRIPT
     assert voice.consent == consent
 

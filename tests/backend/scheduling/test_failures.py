@@ -18,13 +18,23 @@ from backend.scheduling.scheduler import Scheduler, SchedulerLimits
 from tests.backend.scheduling.serving import REFERENCE, serving, speaking, spoken, until
 from tests.backend.scripted_engine import CHUNK_SAMPLES, CRASH_MESSAGE, ScriptedEngine, request
 
+LOST = RuntimeError("CUDA error: device-side assert triggered")
+FAILED = GenerationFailedError("the model failed")
 
-@pytest.mark.parametrize("kind", [RuntimeError, MemoryError, KeyError])
+
+@pytest.mark.parametrize(
+    ("crash", "told"),
+    [
+        (RuntimeError(CRASH_MESSAGE), FAILED),
+        (KeyError(CRASH_MESSAGE), FAILED),
+        (MemoryError(CRASH_MESSAGE), BackendBusyError(None)),
+    ],
+)
 async def test_a_crash_costs_what_is_being_spoken_and_no_more(
-    kind: type[Exception], caplog: pytest.LogCaptureFixture
+    crash: Exception, told: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = ScriptedEngine(is_held=True)
-    engine.crash_at["3 boom"] = kind(CRASH_MESSAGE)
+    engine.crash_at["3 boom"] = crash
     async with serving(engine, rows=2) as scheduler:
         fine = speaking(scheduler, request(9, name="fine"), caller="a")
         await until(lambda: engine.steps == 1)
@@ -34,13 +44,59 @@ async def test_a_crash_costs_what_is_being_spoken_and_no_more(
         engine.release()
         answers = await asyncio.gather(fine, boom, later, return_exceptions=True)
 
-        assert [repr(answer) for answer in answers[:2]] == [
-            "GenerationFailedError('the model failed')"
-        ] * 2
+        assert [type(answer) for answer in answers[:2]] == [type(told)] * 2
         assert answers[0] is not answers[1]
         assert answers[2] == [100] * 3
     assert "scripted_engine.py" in caplog.text
     assert CRASH_MESSAGE not in caplog.text
+
+
+async def test_whoever_found_no_memory_may_try_again_when_the_others_are_done() -> None:
+    engine = ScriptedEngine(step_seconds=0.01)
+    async with serving(engine) as scheduler:
+        await spoken(scheduler, request(3))
+        engine.crash_at["3 boom"] = MemoryError(CRASH_MESSAGE)
+        with pytest.raises(BackendBusyError) as busy:
+            await spoken(scheduler, request(3, name="boom"))
+        assert busy.value.retry_after is not None
+        del engine.crash_at["3 boom"]
+        assert await spoken(scheduler, request(3, name="boom")) == [100] * 3
+
+
+@pytest.mark.parametrize("where", ["step", "add", "open", "prompt"])
+async def test_with_a_lost_gpu_all_requests_end_at_once_and_nothing_more_is_tried(
+    where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine, rows=2) as scheduler:
+        if where != "open":
+            first = speaking(scheduler, request(9, name="first"), caller="a")
+            await until(lambda: engine.steps == 1)
+        engine.crash_at["1 boom"] = engine.crash_at["boom"] = LOST
+        if where == "add":
+            engine.crash_at_add["1 boom"] = LOST
+        if where == "open":
+            engine.crash_at_open = LOST
+            first = speaking(scheduler, request(9, name="first"), caller="a")
+        boom = (
+            asyncio.ensure_future(scheduler.make_prompt(REFERENCE, "boom", None, caller="b"))
+            if where == "prompt"
+            else speaking(scheduler, request(1, name="boom"), caller="b")
+        )
+        later = speaking(scheduler, request(3, name="later"), caller="c")
+        await asyncio.sleep(0)
+        engine.release()
+        for task in (first, boom, later):
+            with pytest.raises(BackendUnavailableError, match="another process takes over"):
+                await asyncio.wait_for(task, 5)
+        assert scheduler.is_beyond_repair
+        steps = engine.steps
+        with pytest.raises(BackendUnavailableError, match="another process takes over"):
+            await spoken(scheduler, request(1))
+        with pytest.raises(BackendUnavailableError, match="another process takes over"):
+            scheduler.check_room()
+        assert engine.steps == steps
+    assert "RuntimeError" in caplog.text
 
 
 async def test_crashes_are_counted_until_something_goes_well() -> None:
@@ -52,13 +108,15 @@ async def test_crashes_are_counted_until_something_goes_well() -> None:
             with pytest.raises(GenerationFailedError):
                 await spoken(scheduler, request(1, name=name))
             assert scheduler.crashes_in_a_row == count
+            assert scheduler.is_beyond_repair == (count == 3)
         assert await spoken(scheduler, request(1)) == [100]
         assert scheduler.crashes_in_a_row == 0
+        assert not scheduler.is_beyond_repair
 
 
 async def test_while_no_loop_can_be_opened_requests_fail() -> None:
     engine = ScriptedEngine()
-    engine.crash_at_open = MemoryError(CRASH_MESSAGE)
+    engine.crash_at_open = ValueError(CRASH_MESSAGE)
     async with serving(engine) as scheduler:
         for count in (1, 2):
             with pytest.raises(GenerationFailedError, match="the model failed"):

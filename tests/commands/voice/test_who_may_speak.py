@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.marked_speech import item_text
 from tests.support.voice_guild import SPOKEN, eventually, last_word
-from tests.support.voice_words import told, waits_for
+from tests.support.voice_words import one_speaks_and_two_wait, told
 
 if TYPE_CHECKING:
     from simcord.builders import ChannelHandle
@@ -58,12 +58,7 @@ async def test_a_muted_member_may_still_have_a_file(guild: VoiceGuild, ada: Spea
 async def test_a_mute_ends_what_is_said_and_what_waits_but_not_what_others_say(
     guild: VoiceGuild, ada: Speaker, grace: Speaker
 ) -> None:
-    said = await ada.says(1, 9.0)
-    await guild.call.begins()
-    waits = await ada.says(2, 1.0)
-    others = await grace.says(3, 0.5)
-    await waits_for(waits, "in the queue")
-    await waits_for(others, "in the queue")
+    said, waits, others = await one_speaks_and_two_wait(guild, ada, grace)
     ada.is_moderated(mute=True)
     assert await last_word(said, within=3) == MUTED
     assert await last_word(waits, within=3) == MUTED

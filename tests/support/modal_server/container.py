@@ -35,6 +35,7 @@ class Container:
 
     Attributes:
         definition: What it runs, as it was when it started.
+        takes: How many inputs it takes at once, as it says itself when it asks for one.
         running: The calls it works on, by input id.
         ready: It has asked for its first input.
         retiring: It gets no more inputs.
@@ -48,6 +49,7 @@ class Container:
         self.task_id = task_id
         self.function = function
         self.definition = function.definition
+        self.takes = max(1, self.definition.max_concurrent_inputs)
         self.running: dict[str, Call] = {}
         self.ready = False
         self.retiring = False

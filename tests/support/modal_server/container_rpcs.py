@@ -46,8 +46,9 @@ class ContainerRpcs:
         )
 
     async def function_get_inputs(
-        self, _request: api_pb2.FunctionGetInputsRequest
+        self, request: api_pb2.FunctionGetInputsRequest
     ) -> api_pb2.FunctionGetInputsResponse:
+        self._container.takes = max(1, request.input_concurrency)
         return await self._pool.next_input(self._container)
 
     async def function_get_dynamic_concurrency(

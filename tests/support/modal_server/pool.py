@@ -134,7 +134,7 @@ class Pool:
         most = 0 if self.function.app.stopped else settings.max_containers or MAX_CONTAINERS
         least = 0 if self._failed_starts else min(settings.min_containers, most)
         slots = max(1, self.function.definition.max_concurrent_inputs)
-        free = sum(slots - len(container.running) for container in live)
+        free = sum(container.takes - len(container.running) for container in live)
         needed = ceil(max(0, len(self.waiting) - free) / slots)
         for _ in range(min(max(needed, least - len(live)), most - len(live))):
             self.containers.append(self._launch(self))

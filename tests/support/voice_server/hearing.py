@@ -160,7 +160,9 @@ class Ear:
             self.unintelligible += 1
             return
         encrypted = is_encrypted(payload)
-        if encrypted and packet.listeners:
+        if encrypted and not packet.listeners:
+            return  # for nobody
+        if encrypted:
             try:
                 payload, *_ = [listener.decrypt(payload) for listener in packet.listeners]
             except ValueError:

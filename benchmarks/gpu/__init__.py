@@ -1,0 +1,1 @@
+"""Measures the engine on a GPU: `python -m benchmarks.gpu`."""

@@ -1,0 +1,125 @@
+"""If memory runs out in the middle of a step, the older requests hear what they would have."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from backend.contract import BackendBusyError, ConsentRecord, SpeechRequest
+from backend.engine.code_predictor import CodePredictor
+from backend.engine.codec import CodecDecoder
+from backend.engine.talker import CodecHead, Talker
+from backend.watermark.watermark import MarkingStream, Watermarker
+from tests.backend.conftest import TRANSCRIPT, buzz, spoken
+from tests.backend.engine.speaking import Ahead, speak
+
+if TYPE_CHECKING:
+    from backend.engine.engine import Engine
+
+ROWS = 5
+
+FIRST_SEED = 26
+"""With these, all sentences last for longer than the frames in which memory runs out."""
+
+
+@pytest.fixture(scope="module")
+def requests(engine: Engine, consent: ConsentRecord) -> list[SpeechRequest]:
+    prompts = [
+        engine.make_prompt(buzz(100 + 30 * row), TRANSCRIPT if row % 2 else None, consent)
+        for row in range(ROWS)
+    ]
+    return [
+        replace(
+            SpeechRequest(f"Sentence {row}.", prompt, seed=FIRST_SEED + row), max_new_tokens=400
+        )
+        for row, prompt in enumerate(prompts)
+    ]
+
+
+@pytest.fixture(scope="module")
+def expected(engine: Engine, requests: list[SpeechRequest]) -> list[Any]:
+    speech = [spoken(each) for each in speak(engine, requests)]
+    assert min(map(len, speech)) >= 12 * 1_920
+    return speech
+
+
+@pytest.mark.parametrize("is_ahead", [False, True])
+@pytest.mark.parametrize(
+    ("owner", "method", "call"),
+    [
+        (Talker, "prefill", 3),
+        (CodePredictor, "predict", 5),
+        (Talker, "decode_step", 5),
+        (CodecHead, "sample", 2),  # at the end of a prefill
+        (CodecHead, "sample", 12),  # at the end of a step
+        (CodecDecoder, "open", 2),
+        (CodecDecoder, "decode", 1),
+        (CodecDecoder, "decode", 3),
+    ],
+)
+def test_the_newer_half_ends_and_the_others_hear_all(
+    engine: Engine,
+    requests: list[SpeechRequest],
+    expected: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    method: str,
+    call: int,
+    is_ahead: bool,
+) -> None:
+    speaker = Ahead(engine) if is_ahead else engine
+    original, calls = getattr(owner, method), []
+
+    def failing(*args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == call:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return original(*args)
+
+    monkeypatch.setattr(owner, method, failing)
+    *older, last_but_one, last = speak(speaker, requests)
+    assert isinstance(last_but_one, BackendBusyError)
+    assert isinstance(last, BackendBusyError)
+    for row, speech in enumerate(older):
+        np.testing.assert_allclose(spoken(speech), expected[row], atol=1e-3)
+
+
+@pytest.mark.parametrize(("method", "rows"), [("push", 2), ("finish", 1)])
+def test_speech_that_finds_no_memory_for_its_mark_ends_alone(
+    marking_engine: Engine,
+    requests: list[SpeechRequest],
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    rows: int,
+) -> None:
+    expected = speak(marking_engine, requests)
+    original = getattr(Watermarker, method)
+    victims: list[MarkingStream] = []
+
+    def failing(watermarker: Watermarker, streams: Any, *pieces: Any) -> Any:
+        if not victims and len(streams) >= rows:
+            victims.append(streams[-1])
+        if {*victims} & {*streams}:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return original(watermarker, streams, *pieces)
+
+    monkeypatch.setattr(Watermarker, method, failing)
+    results = speak(marking_engine, requests)
+    (failed,) = [row for row, each in enumerate(results) if isinstance(each, BackendBusyError)]
+    for row in {*range(ROWS)} - {failed}:
+        np.testing.assert_allclose(spoken(results[row]), spoken(expected[row]), atol=1e-3)
+
+
+def test_a_single_request_that_finds_no_memory_is_a_crash(
+    engine: Engine, requests: list[SpeechRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr(CodecDecoder, "decode", fail)
+    with pytest.raises(torch.OutOfMemoryError):
+        speak(engine, requests[:1])

@@ -1,0 +1,30 @@
+"""The simulated server of the demo."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.demo.world import open_world
+from bot.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MILLISECOND = timedelta(milliseconds=1)
+"""What a message's id tells about its time is that exact."""
+
+
+@pytest.mark.slow
+async def test_a_message_is_dated_when_it_is_sent(tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, database_url=f"sqlite:///{tmp_path / 'demo.db'}")
+    async with open_world(settings) as world:
+        for _ in range(2):
+            await asyncio.sleep(0.1)
+            earliest = datetime.now(UTC) - MILLISECOND
+            answer = await world.you.slash(world.channel, "help")
+            assert answer.response is not None
+            assert earliest <= answer.response.message.created_at <= datetime.now(UTC)
