@@ -175,7 +175,12 @@ class GuildPlayers:
         await asyncio.gather(_close_all(leaving), *checks)
 
     def _is_not_needed(self, player: GuildPlayer) -> bool:
-        """Whether the channel has had no people, or the player no entries, for too long."""
+        """Whether the channel has had no people, or the player no entries, for too long.
+
+        A player that is joining for a member is needed, however long nobody has used it before.
+        """
+        if player.joining.locked():
+            return False
         now = time.monotonic()
         channel = player.connection.channel
         if channel is None or people_in(channel):
