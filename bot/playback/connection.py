@@ -230,9 +230,12 @@ class Connection:
         )
 
     def _follow(self) -> None:
-        """If a moderator has moved the bot, make the new channel the wanted one."""
+        """If a moderator has moved the bot, make the new channel the wanted one.
+
+        A bot that should leave is wanted in none, although Discord may still show it in one.
+        """
         shown = self._shown
-        if shown is not None and shown.channel is not None:
+        if self._wanted is not None and shown is not None and shown.channel is not None:
             self._wanted = shown.channel.id
 
     async def _settle(self) -> LinkState:
@@ -273,7 +276,7 @@ class Connection:
                 anew, self._is_removed, state = False, False, LinkState.LOST
             else:
                 state = await self._settle()
-            if state is LinkState.REMOVED:
+            if state is LinkState.REMOVED or self._wanted is None:  # or told to leave meanwhile
                 raise await self._give_up(Reason.DISCONNECTED)
             if state is LinkState.BARRED:
                 raise await self._give_up(Reason.VOICE_RATE_LIMITED)
@@ -282,7 +285,11 @@ class Connection:
                 if link.is_understood:
                     return link
                 if await _until(
-                    lambda: link.is_understood or not self.is_well,  # noqa: B023 - awaited here
+                    lambda: (
+                        link.is_understood  # noqa: B023 - awaited here
+                        or not self.is_well
+                        or self._wanted is None
+                    ),
                     within=KEY_WITHIN_SECONDS,
                 ):
                     continue

@@ -65,8 +65,17 @@ class GuildPlayers:
         player = self._players.get(guild_id) if guild_id is not None else None
         return player if player is not None and _is_in_use(player) else None
 
+    def last_closing(self, guild_id: int | None) -> Exception | None:
+        """Why a guild's player was last closed; None if it never was, or there is none."""
+        player = self._players.get(guild_id) if guild_id is not None else None
+        return player.last_closing if player is not None else None
+
     async def join(
-        self, channel: VocalChannel, *, check: Callable[[], object] = lambda: None
+        self,
+        channel: VocalChannel,
+        *,
+        last_closing: Exception | None,
+        check: Callable[[], object] = lambda: None,
     ) -> Note | None:
         """Join a voice channel, or move to it from another one of that guild.
 
@@ -74,6 +83,8 @@ class GuildPlayers:
 
         Args:
             channel: The channel.
+            last_closing: What `last_closing` was when the member called the bot. If the player has
+                been closed since, it stays closed for this member.
             check: Raises `Refusal` if the member who calls the bot may not have it there. Members
                 who call it at the same time are served one after another, so this is called when
                 it is this member's turn.
@@ -82,17 +93,26 @@ class GuildPlayers:
         """
         player = self.of(channel.guild.id)
         async with player.joining:
-            if self._closed:
-                raise Refusal(Reason.PLAYER_RESTARTING)
+            self._check_open(player, last_closing)
             check()
             check_can_speak_in(channel)
             player.keep_only(channel.id)
-            note = await player.connection.join(channel)
-            if self._closed:
-                raise Refusal(Reason.PLAYER_RESTARTING)
-        player.quiet_since = time.monotonic()
-        player.alone_since = None
+            try:
+                note = await player.connection.join(channel)
+            except Refusal:
+                self._check_open(player, last_closing)
+                raise
+            self._check_open(player, last_closing)
+            player.quiet_since = time.monotonic()
+            player.alone_since = None
         return note
+
+    def _check_open(self, player: GuildPlayer, last_closing: Exception | None) -> None:
+        """Raise `Refusal` if the bot stops, or what a player was closed for since that closing."""
+        if self._closed:
+            raise Refusal(Reason.PLAYER_RESTARTING)
+        if player.last_closing is not None and player.last_closing is not last_closing:
+            raise player.last_closing
 
     def end_voice(self, owner_id: int, voice_id: int | None = None) -> int:
         """End what a deleted voice says and would say, in every guild; return how much that was.
