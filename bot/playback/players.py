@@ -132,10 +132,16 @@ class GuildPlayers:
         )
 
     def own_voice_state_changed(self, guild_id: int, *, channel_id: int | None) -> None:
-        """Record which channel of a guild Discord shows the bot in; None if it is in none."""
-        player = self.find(guild_id)
-        if player is not None:
-            player.connection.own_voice_state_changed(left=channel_id is None)
+        """Record which channel of a guild Discord shows the bot in; None if it is in none.
+
+        A player that is not in use is told too. The news that the bot has left, as it was asked to,
+        comes when the player is no longer in use.
+        """
+        player = self._players.get(guild_id)
+        if player is None:
+            return
+        player.connection.own_voice_state_changed(left=channel_id is None)
+        if _is_in_use(player):
             if channel_id is not None:
                 player.keep_only(channel_id)
             player.wake()
