@@ -273,8 +273,8 @@ async def connect(
     except BaseException as error:
         for client in created:
             client.abandon()
-        task = asyncio.current_task()
-        if isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling():
+        _check_not_cancelled()
+        if isinstance(error, asyncio.CancelledError):
             raise discord.ClientException("the call was moved during the handshake") from None
         raise
     return connected
@@ -290,3 +290,15 @@ async def disconnect(client: Any) -> None:
     except VOICE_ERRORS as error:
         log.debug("voice connection not ended in order", reason=repr(error))
         client.cleanup()
+    _check_not_cancelled()
+
+
+def _check_not_cancelled() -> None:
+    """Raise `CancelledError` if this task was cancelled.
+
+    While discord.py disconnects, it goes on as if nobody had cancelled it (2.7.1,
+    `VoiceConnectionState.disconnect`).
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
