@@ -337,6 +337,7 @@ class Connection:
         else:
             if client.is_connected():  # discord.py may give up without raising
                 self._link = VoiceLink(client)
+                self._departures.complete()
         finally:
             self._is_connecting = False
 
