@@ -180,16 +180,19 @@ class VoiceLink:
         self._player = None
         self.client.stop()
 
-    async def until_answered(self, *, unless: Callable[[], bool]) -> None:
+    async def until_answered(self, *, unless: Callable[[], bool]) -> bool:
         """At the end of speech, wait while answers to pings or heartbeats are overdue.
 
-        Returns when an answer comes, when the server counts as out of reach, or when `unless` is
-        true.
+        It ends when an answer comes, when the server counts as out of reach, or when `unless` is
+        true. Returns whether there were no doubts meanwhile: see `is_doubtful`.
         """
+        was_sure = True
         while self.proven_until is not None:
+            was_sure &= not self.is_doubtful
             if self.is_out_of_reach or unless():
                 break
             await asyncio.sleep(POLL_SECONDS)
+        return was_sure
 
     def close(self) -> None:
         """Stop the player and the pings. The owner disconnects the voice client."""

@@ -43,8 +43,8 @@ class FakeLink:
         self.played: list[SpeechSource] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def until_answered(self, **_options: Any) -> None:
-        return
+    async def until_answered(self, **_options: Any) -> bool:
+        return True
 
     def play(self, source: SpeechSource) -> asyncio.Event:
         ended = asyncio.Event()
