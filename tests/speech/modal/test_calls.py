@@ -83,8 +83,7 @@ class TestAnswers:
 
     async def test_go_on_if_another_container_took_the_call_over(self) -> None:
         first, second, third = (
-            replace(chunk, first_sample=number)
-            for number, chunk in enumerate((ONE, TWO, THREE))
+            replace(chunk, first_sample=number) for number, chunk in enumerate((ONE, TWO, THREE))
         )
         modal = FakeModal(answers(first, second, StreamBegins("fc-1"), third))
         assert await spoken(calls_of(modal)) == [first, second, third]
