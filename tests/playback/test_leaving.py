@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from tests.support.discord_server import Answer
     from tests.support.voice_guild import Speaker, VoiceGuild
+    from tests.support.voice_modes import Check
 
 pytestmark = [pytest.mark.realtime, pytest.mark.slow]
 
@@ -134,16 +135,34 @@ async def is_kicked(guild: VoiceGuild, ada: Speaker) -> None:
     await stays_out(guild, connections)
 
 
-@pytest.mark.lasts(20)
+async def is_kicked_in_a_handshake(guild: VoiceGuild, ada: Speaker) -> None:
+    connections = len(guild.call.sessions)
+    guild.call.faults = Faults(loses_session_description=True)
+    answer = await ada.says(1, 1.0)
+    await eventually(lambda: len(guild.call.sessions) > connections)
+    await asyncio.sleep(0.3)
+    guild.call.faults = Faults()
+    await guild.kick_bot()
+    told = await last_word(answer)
+    assert "disconnected" in (told or ""), told
+    await stays_out(guild, connections + 1)
+
+
+@pytest.mark.lasts(25)
 async def test_a_kick_counts_after_the_bot_left_and_came_again(tmp_path: Path) -> None:
-    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+    async def check(guild: VoiceGuild, ada: Speaker, *, kicked: Check) -> None:
         assert SPOKEN in (await last_word(await ada.says(3, 0.6)) or "")
         await leave(guild, ada)
         await eventually(lambda: guild.bot_is_in is None)
-        await is_kicked(guild, ada)
+        await kicked(guild, ada)
         await all_is_well_again(guild, ada)
 
-    await in_modes(tmp_path, [*MODES, "pong"], check)
+    cases = {mode: Case(mode, partial(check, kicked=is_kicked)) for mode in [*MODES, "pong"]}
+    cases |= {
+        f"in a handshake, {mode}": Case(mode, partial(check, kicked=is_kicked_in_a_handshake))
+        for mode in MODES
+    }
+    await side_by_side(tmp_path, cases)
 
 
 @pytest.mark.lasts(45)
