@@ -84,6 +84,7 @@ class Connection:
         self._speaks_in: tuple[VoiceLink | None, int | None] = (None, None)  # asked to, on a stage
         self._departures = Departures()
         self._is_removed = False
+        self._stays_out = False  # `stay_out` was called since the last `join`
         self._has_arrived = False  # in a channel, by the main gateway's last news
         self._is_connecting = False
         self._lock = asyncio.Lock()
@@ -123,8 +124,11 @@ class Connection:
 
         Returns a note for the member who called the bot, if there is one. Raises `Refusal`.
         """
+        self._stays_out = False
         async with self._lock:
             state = await self._settle()
+            if self._stays_out:  # told to leave meanwhile
+                raise await self._give_up(Reason.DISCONNECTED)
             known = self._client.get_channel(channel.id)  # as the main gateway has last sent it
             channel = known if isinstance(known, VocalChannel) else channel
             check_can_speak_in(channel)
@@ -185,11 +189,15 @@ class Connection:
         if self._link is not None:
             self._link.note_listeners()
 
+    def stay_out(self) -> None:
+        """Join no channel any more, until `join` is called again; `leave` does the rest."""
+        self._wanted, self._stays_out = None, True
+
     async def leave(self) -> None:
-        """Leave the channel, if there is one, and do not join again."""
-        self._wanted = None
+        """Leave the channel, if there is one, unless `join` was called since `stay_out`."""
         async with self._lock:
-            await self._disconnect(within=LEAVE_WITHIN_SECONDS)
+            if self._stays_out:
+                await self._disconnect(within=LEAVE_WITHIN_SECONDS)
 
     @property
     def _shown(self) -> discord.VoiceState | None:

@@ -182,6 +182,7 @@ class GuildPlayer:
         """
         self.last_closing = reason
         self.clear(reason)
+        self.connection.stay_out()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

@@ -16,7 +16,7 @@ from bot.playback.player import OWNER_KNOWN_SECONDS, GuildPlayer
 from bot.playback.voice_client import VoiceClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine
 
     import discord
 
@@ -175,30 +175,34 @@ class GuildPlayers:
         self._look_after.cancel()
         if task is not None:
             await asyncio.wait([task])
-        await _close_all((player, Reason.PLAYER_RESTARTING) for player in self._players.values())
+        players = self._players.values()
+        await asyncio.gather(*(_close(player, Reason.PLAYER_RESTARTING) for player in players))
         self._players.clear()
 
     @tasks.loop(seconds=CHECK_SECONDS)
     async def _look_after(self) -> None:
         """Leave channels where the bot is not needed, and reconnect idle players."""
-        leaving: list[tuple[GuildPlayer, Reason]] = []
-        checks: list[Coroutine[Any, Any, None]] = []
+        work: list[Coroutine[Any, Any, None]] = []
         for guild_id, player in list(self._players.items()):
             if self._client.get_guild(guild_id) is None:
                 del self._players[guild_id]
-                leaving.append((player, Reason.REMOVED_FROM_GUILD))
+                work.append(_close(player, Reason.REMOVED_FROM_GUILD))
                 continue
             if not _is_in_use(player):
                 continue
             player.check_speakers()
             if player.current is not None:
                 owner = player.current.owner_id
-                checks.append(player.check_owner(owner, known_seconds=OWNER_KNOWN_SECONDS))
-            if self._is_not_needed(player):
-                leaving.append((player, Reason.EVERYBODY_LEFT))
-            elif not player.is_busy and not player.connection.is_well:
-                player.wake()
-        await asyncio.gather(_close_all(leaving), *checks)
+                work.append(player.check_owner(owner, known_seconds=OWNER_KNOWN_SECONDS))
+            work.append(self._leave_if_not_needed(player))
+        await asyncio.gather(*work)
+
+    async def _leave_if_not_needed(self, player: GuildPlayer) -> None:
+        # Asked at once before it is closed: a member may call the bot at any moment.
+        if self._is_not_needed(player):
+            await _close(player, Reason.EVERYBODY_LEFT)
+        elif not player.is_busy and not player.connection.is_well:
+            player.wake()
 
     def _is_not_needed(self, player: GuildPlayer) -> bool:
         """Whether the channel has had no people, or the player no entries, for too long.
@@ -219,14 +223,12 @@ class GuildPlayers:
         return is_alone or (not player.is_busy and now - player.quiet_since >= self._idle_seconds)
 
 
-async def _close_all(players: Iterable[tuple[GuildPlayer, Reason]]) -> None:
-    """Close players. The entries of each end with a `Refusal` for the given reason."""
-    results = await asyncio.gather(
-        *(player.close(Refusal(reason)) for player, reason in players), return_exceptions=True
-    )
-    for result in results:
-        if isinstance(result, Exception):
-            log.error("a voice channel was not left in order", exc_info=result)
+async def _close(player: GuildPlayer, reason: Reason) -> None:
+    """Close a player. Its entries end with a `Refusal` for the given reason."""
+    try:
+        await player.close(Refusal(reason))
+    except Exception:
+        log.exception("a voice channel was not left in order")
 
 
 def _is_in_use(player: GuildPlayer) -> bool:

@@ -6,6 +6,7 @@ What comes afterwards, as a kick does, is judged as if it had never been there b
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -46,13 +47,13 @@ async def leave(guild: VoiceGuild, ada: Speaker, *, within: float = 30.0) -> Non
     assert told.startswith("I left"), told
 
 
-async def nothing_is_heard(guild: VoiceGuild, *answers: Answer) -> None:
+async def nothing_is_heard(guild: VoiceGuild, *answers: Answer, since: float = 0.0) -> None:
     """Their owners are told why, and the bot stays out."""
     for answer in answers:
         told = await last_word(answer, within=20.0)
         assert told == SENT_AWAY, told
     await stays_out(guild, len(guild.call.sessions))
-    heard = await guild.call.heard()
+    heard = await guild.call.heard(since=since)
     assert not heard.audible().frames
 
 
@@ -72,6 +73,21 @@ async def leaves_while_it_joins(guild: VoiceGuild, ada: Speaker, *, faults: Faul
     await all_is_well_again(guild, ada)
 
 
+async def leaves_while_the_call_moves(guild: VoiceGuild, ada: Speaker) -> None:
+    """Whoever calls the bot then waits until it has moved."""
+    assert SPOKEN in (await last_word(await ada.says(3, 0.6)) or "")
+    before = time.time()
+    guild.call.mode = Mode(new_server_after=(4.0, 4.0))
+    moving = asyncio.create_task(guild.change_region())
+    await asyncio.sleep(1.0)
+    answer = await ada.says(1, 1.0)
+    await asyncio.sleep(1.0)
+    await leave(guild, ada)
+    await moving
+    await nothing_is_heard(guild, answer, since=before)
+    await all_is_well_again(guild, ada)
+
+
 @pytest.mark.lasts(30)
 async def test_a_bot_that_is_sent_away_while_it_joins_stays_out(tmp_path: Path) -> None:
     faulty = {
@@ -84,6 +100,7 @@ async def test_a_bot_that_is_sent_away_while_it_joins_stays_out(tmp_path: Path) 
         for name, faults in faulty.items()
         for mode in (["slow", "everything"] if name == "in a handshake" else MODES)
     }
+    cases["in a move"] = Case("no udp", leaves_while_the_call_moves)
     await side_by_side(tmp_path, cases)
 
 
