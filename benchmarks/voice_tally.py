@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from benchmarks.measuring import table
+from tests.support.explanations import explains
 from tests.support.voice_guild import SPOKEN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
+    from tests.support.explanations import Cause
     from tests.support.marked_speech import Account
 
 LOST_SECONDS = 0.3
@@ -49,7 +51,7 @@ class Tally:
         permitted: How often it did so where a server had stopped to answer pings: once for an item.
         faulty: How many items were said while something went wrong.
         heard: How many of those were heard.
-        told: Of how many of those the owner was told that they were not heard.
+        told: Of how many of those the owner was told why they were not heard, as it happened.
         lost: How many were neither heard nor explained, on a healthy line too.
         twice: The most seconds of an item that were heard twice after a fault.
         elsewhere: How many items were heard in another channel, and how often the bot came back
@@ -95,10 +97,26 @@ class Tally:
             self.lost += 1
             self.stories.append(f"{story}: {known.missing:.2f} s are missing; told: {told}")
 
-    def judge_faulty(
-        self, story: str, known: Account, told: str | None, *, is_hidden: bool, faults: int = 1
+    def judge_faulty(  # noqa: PLR0913 - what was heard, what was told, and what had happened
+        self,
+        story: str,
+        known: Account,
+        told: str | None,
+        *,
+        is_hidden: bool,
+        causes: Collection[Cause] = (),
+        faults: int = 1,
     ) -> None:
-        """Count an item during which something went wrong; hidden faults cannot be noticed."""
+        """Count an item during which something went wrong.
+
+        Args:
+            story: What it was, for what is wrong.
+            known: What was heard of the item.
+            told: What its owner was told.
+            is_hidden: Whether what went wrong cannot be noticed.
+            causes: What may be told instead of the item being heard.
+            faults: How often something went wrong.
+        """
         self.faulty += 1
         if known.repeated > BLURRED_SECONDS:
             self.twice = max(self.twice, known.repeated)
@@ -106,9 +124,9 @@ class Tally:
             self.stories.append(f"{story}: {known.repeated:.2f} s are heard twice")
         if known.missing <= LOST_SECONDS:
             self.heard += 1
-        elif told is not None and SPOKEN not in told:
+        elif told is not None and explains(told, causes):
             self.told += 1
-        elif told is not None and is_hidden:
+        elif told is not None and SPOKEN in told and is_hidden:
             self.unnoticed += 1
         else:
             self.lost += 1

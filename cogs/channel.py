@@ -64,7 +64,9 @@ class Channel(commands.Cog):
             assert isinstance(member, discord.Member)  # noqa: S101 - others are in no channel
             players = self.bot.players
             note = await players.join(
-                channel, check=lambda: voice_channels.check_may_call(member, channel, players)
+                channel,
+                last_closing=players.last_closing(interaction.guild_id),
+                check=lambda: voice_channels.check_may_call(member, channel, players),
             )
             await reply.show(
                 wording.note(note)

@@ -134,15 +134,16 @@ class Say(commands.Cog):
         make_entry: Callable[..., QueueEntry],
     ) -> tuple[GuildPlayer, QueueEntry]:
         """Join the person's voice channel, and add to its queue. Raises `Refusal`."""
-        await command.wait_for_earlier()
         person, players = interaction.user, self.bot.players
+        last_closing = players.last_closing(interaction.guild_id)
+        await command.wait_for_earlier()
         channel = voice_channels.channel_to_speak_in(person, players)
 
         def check() -> None:
             if isinstance(person, discord.Member):
                 voice_channels.check_may_speak(person, channel, players)
 
-        await players.join(channel, check=check)
+        await players.join(channel, last_closing=last_closing, check=check)
         check()  # joining takes a while, in which somebody may have muted the person
         player = players.of(channel.guild.id)
         entry = make_entry(channel_id=channel.id)

@@ -84,6 +84,7 @@ class Connection:
         self._speaks_in: tuple[VoiceLink | None, int | None] = (None, None)  # asked to, on a stage
         self._departures = Departures()
         self._is_removed = False
+        self._stays_out = False  # `stay_out` was called since the last `join`
         self._has_arrived = False  # in a channel, by the main gateway's last news
         self._is_connecting = False
         self._lock = asyncio.Lock()
@@ -123,8 +124,11 @@ class Connection:
 
         Returns a note for the member who called the bot, if there is one. Raises `Refusal`.
         """
+        self._stays_out = False
         async with self._lock:
             state = await self._settle()
+            if self._stays_out:  # told to leave meanwhile
+                raise await self._give_up(Reason.DISCONNECTED)
             known = self._client.get_channel(channel.id)  # as the main gateway has last sent it
             channel = known if isinstance(known, VocalChannel) else channel
             check_can_speak_in(channel)
@@ -185,11 +189,15 @@ class Connection:
         if self._link is not None:
             self._link.note_listeners()
 
+    def stay_out(self) -> None:
+        """Join no channel any more, until `join` is called again; `leave` does the rest."""
+        self._wanted, self._stays_out = None, True
+
     async def leave(self) -> None:
-        """Leave the channel, if there is one, and do not join again."""
-        self._wanted = None
+        """Leave the channel, if there is one, unless `join` was called since `stay_out`."""
         async with self._lock:
-            await self._disconnect(within=LEAVE_WITHIN_SECONDS)
+            if self._stays_out:
+                await self._disconnect(within=LEAVE_WITHIN_SECONDS)
 
     @property
     def _shown(self) -> discord.VoiceState | None:
@@ -230,9 +238,12 @@ class Connection:
         )
 
     def _follow(self) -> None:
-        """If a moderator has moved the bot, make the new channel the wanted one."""
+        """If a moderator has moved the bot, make the new channel the wanted one.
+
+        A bot that should leave is wanted in none, although Discord may still show it in one.
+        """
         shown = self._shown
-        if shown is not None and shown.channel is not None:
+        if self._wanted is not None and shown is not None and shown.channel is not None:
             self._wanted = shown.channel.id
 
     async def _settle(self) -> LinkState:
@@ -273,7 +284,7 @@ class Connection:
                 anew, self._is_removed, state = False, False, LinkState.LOST
             else:
                 state = await self._settle()
-            if state is LinkState.REMOVED:
+            if state is LinkState.REMOVED or self._wanted is None:  # or told to leave meanwhile
                 raise await self._give_up(Reason.DISCONNECTED)
             if state is LinkState.BARRED:
                 raise await self._give_up(Reason.VOICE_RATE_LIMITED)
@@ -282,7 +293,11 @@ class Connection:
                 if link.is_understood:
                     return link
                 if await _until(
-                    lambda: link.is_understood or not self.is_well,  # noqa: B023 - awaited here
+                    lambda: (
+                        link.is_understood  # noqa: B023 - awaited here
+                        or not self.is_well
+                        or self._wanted is None
+                    ),
                     within=KEY_WITHIN_SECONDS,
                 ):
                     continue
@@ -330,6 +345,7 @@ class Connection:
         else:
             if client.is_connected():  # discord.py may give up without raising
                 self._link = VoiceLink(client)
+                self._departures.complete()
         finally:
             self._is_connecting = False
 

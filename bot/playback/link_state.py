@@ -178,6 +178,15 @@ class Departures:
         """Record that Discord shows the bot in a channel."""
         self._has_arrived = True
 
+    def complete(self) -> None:
+        """Record that the handshake after the last request to join is complete.
+
+        So Discord has answered that request, and all before it, in order. A request to leave that
+        is not confirmed by now never will be: Discord had dropped the bot before, without a word.
+        """
+        if not self._is_leaving:
+            self._asked.clear()
+
     def confirm(self, now: float) -> bool:
         """Return whether a departure that Discord reports had been asked for. It counts once."""
         self._forget_unanswered(now)

@@ -44,6 +44,7 @@ class GuildPlayer:
         alone_since: When the last person left the channel, set by `GuildPlayers`; None while
             somebody is there.
         joining: Held by the command that has the bot join a channel, until it has joined.
+        last_closing: The reason that the last `close` was given; None if there was none.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -52,6 +53,7 @@ class GuildPlayer:
         self.quiet_since = time.monotonic()
         self.alone_since: float | None = None
         self.joining = asyncio.Lock()
+        self.last_closing: Exception | None = None
         self._current: QueueEntry | None = None
         self._queue: FairQueue[int, QueueEntry] = FairQueue(
             limit=MAX_WAITING, limit_per_caller=MAX_WAITING_PER_MEMBER
@@ -174,8 +176,13 @@ class GuildPlayer:
             self._task = asyncio.create_task(self._play_all(), name="voice channel player")
 
     async def close(self, reason: Exception) -> None:
-        """Remove all entries and leave the channel; return when no task is left running."""
+        """Remove all entries and leave the channel; return when no task is left running.
+
+        Commands that are having the bot join, or wait for their turn, fail with that reason too.
+        """
+        self.last_closing = reason
         self.clear(reason)
+        self.connection.stay_out()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

@@ -16,7 +16,7 @@ from bot.playback.player import OWNER_KNOWN_SECONDS, GuildPlayer
 from bot.playback.voice_client import VoiceClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine
 
     import discord
 
@@ -65,8 +65,17 @@ class GuildPlayers:
         player = self._players.get(guild_id) if guild_id is not None else None
         return player if player is not None and _is_in_use(player) else None
 
+    def last_closing(self, guild_id: int | None) -> Exception | None:
+        """Why a guild's player was last closed; None if it never was, or there is none."""
+        player = self._players.get(guild_id) if guild_id is not None else None
+        return player.last_closing if player is not None else None
+
     async def join(
-        self, channel: VocalChannel, *, check: Callable[[], object] = lambda: None
+        self,
+        channel: VocalChannel,
+        *,
+        last_closing: Exception | None,
+        check: Callable[[], object] = lambda: None,
     ) -> Note | None:
         """Join a voice channel, or move to it from another one of that guild.
 
@@ -74,6 +83,8 @@ class GuildPlayers:
 
         Args:
             channel: The channel.
+            last_closing: What `last_closing` was when the member called the bot. If the player has
+                been closed since, it stays closed for this member.
             check: Raises `Refusal` if the member who calls the bot may not have it there. Members
                 who call it at the same time are served one after another, so this is called when
                 it is this member's turn.
@@ -82,17 +93,26 @@ class GuildPlayers:
         """
         player = self.of(channel.guild.id)
         async with player.joining:
-            if self._closed:
-                raise Refusal(Reason.PLAYER_RESTARTING)
+            self._check_open(player, last_closing)
             check()
             check_can_speak_in(channel)
             player.keep_only(channel.id)
-            note = await player.connection.join(channel)
-            if self._closed:
-                raise Refusal(Reason.PLAYER_RESTARTING)
-        player.quiet_since = time.monotonic()
-        player.alone_since = None
+            try:
+                note = await player.connection.join(channel)
+            except Refusal:
+                self._check_open(player, last_closing)
+                raise
+            self._check_open(player, last_closing)
+            player.quiet_since = time.monotonic()
+            player.alone_since = None
         return note
+
+    def _check_open(self, player: GuildPlayer, last_closing: Exception | None) -> None:
+        """Raise `Refusal` if the bot stops, or what a player was closed for since that closing."""
+        if self._closed:
+            raise Refusal(Reason.PLAYER_RESTARTING)
+        if player.last_closing is not None and player.last_closing is not last_closing:
+            raise player.last_closing
 
     def end_voice(self, owner_id: int, voice_id: int | None = None) -> int:
         """End what a deleted voice says and would say, in every guild; return how much that was.
@@ -112,10 +132,16 @@ class GuildPlayers:
         )
 
     def own_voice_state_changed(self, guild_id: int, *, channel_id: int | None) -> None:
-        """Record which channel of a guild Discord shows the bot in; None if it is in none."""
-        player = self.find(guild_id)
-        if player is not None:
-            player.connection.own_voice_state_changed(left=channel_id is None)
+        """Record which channel of a guild Discord shows the bot in; None if it is in none.
+
+        A player that is not in use is told too. The news that the bot has left, as it was asked to,
+        comes when the player is no longer in use.
+        """
+        player = self._players.get(guild_id)
+        if player is None:
+            return
+        player.connection.own_voice_state_changed(left=channel_id is None)
+        if _is_in_use(player):
             if channel_id is not None:
                 player.keep_only(channel_id)
             player.wake()
@@ -149,33 +175,42 @@ class GuildPlayers:
         self._look_after.cancel()
         if task is not None:
             await asyncio.wait([task])
-        await _close_all((player, Reason.PLAYER_RESTARTING) for player in self._players.values())
+        players = self._players.values()
+        await asyncio.gather(*(_close(player, Reason.PLAYER_RESTARTING) for player in players))
         self._players.clear()
 
     @tasks.loop(seconds=CHECK_SECONDS)
     async def _look_after(self) -> None:
         """Leave channels where the bot is not needed, and reconnect idle players."""
-        leaving: list[tuple[GuildPlayer, Reason]] = []
-        checks: list[Coroutine[Any, Any, None]] = []
+        work: list[Coroutine[Any, Any, None]] = []
         for guild_id, player in list(self._players.items()):
             if self._client.get_guild(guild_id) is None:
                 del self._players[guild_id]
-                leaving.append((player, Reason.REMOVED_FROM_GUILD))
+                work.append(_close(player, Reason.REMOVED_FROM_GUILD))
                 continue
             if not _is_in_use(player):
                 continue
             player.check_speakers()
             if player.current is not None:
                 owner = player.current.owner_id
-                checks.append(player.check_owner(owner, known_seconds=OWNER_KNOWN_SECONDS))
-            if self._is_not_needed(player):
-                leaving.append((player, Reason.EVERYBODY_LEFT))
-            elif not player.is_busy and not player.connection.is_well:
-                player.wake()
-        await asyncio.gather(_close_all(leaving), *checks)
+                work.append(player.check_owner(owner, known_seconds=OWNER_KNOWN_SECONDS))
+            work.append(self._leave_if_not_needed(player))
+        await asyncio.gather(*work)
+
+    async def _leave_if_not_needed(self, player: GuildPlayer) -> None:
+        # Asked at once before it is closed: a member may call the bot at any moment.
+        if self._is_not_needed(player):
+            await _close(player, Reason.EVERYBODY_LEFT)
+        elif not player.is_busy and not player.connection.is_well:
+            player.wake()
 
     def _is_not_needed(self, player: GuildPlayer) -> bool:
-        """Whether the channel has had no people, or the player no entries, for too long."""
+        """Whether the channel has had no people, or the player no entries, for too long.
+
+        A player that is joining for a member is needed, however long nobody has used it before.
+        """
+        if player.joining.locked():
+            return False
         now = time.monotonic()
         channel = player.connection.channel
         if channel is None or people_in(channel):
@@ -188,14 +223,12 @@ class GuildPlayers:
         return is_alone or (not player.is_busy and now - player.quiet_since >= self._idle_seconds)
 
 
-async def _close_all(players: Iterable[tuple[GuildPlayer, Reason]]) -> None:
-    """Close players. The entries of each end with a `Refusal` for the given reason."""
-    results = await asyncio.gather(
-        *(player.close(Refusal(reason)) for player, reason in players), return_exceptions=True
-    )
-    for result in results:
-        if isinstance(result, Exception):
-            log.error("a voice channel was not left in order", exc_info=result)
+async def _close(player: GuildPlayer, reason: Reason) -> None:
+    """Close a player. Its entries end with a `Refusal` for the given reason."""
+    try:
+        await player.close(Refusal(reason))
+    except Exception:
+        log.exception("a voice channel was not left in order")
 
 
 def _is_in_use(player: GuildPlayer) -> bool:

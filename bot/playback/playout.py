@@ -113,7 +113,9 @@ class _Playout:
                 self.is_complete &= not link.is_doubtful
                 record.note(time.perf_counter(), self._source.position)
             if self._source.drained:
-                await link.until_answered(unless=lambda: not self._is_heard_over(link))
+                self.is_complete &= await link.until_answered(
+                    unless=lambda: not self._is_heard_over(link)
+                )
             if (
                 not self._source.drained
                 or not self._is_heard_over(link)

@@ -180,16 +180,19 @@ class VoiceLink:
         self._player = None
         self.client.stop()
 
-    async def until_answered(self, *, unless: Callable[[], bool]) -> None:
+    async def until_answered(self, *, unless: Callable[[], bool]) -> bool:
         """At the end of speech, wait while answers to pings or heartbeats are overdue.
 
-        Returns when an answer comes, when the server counts as out of reach, or when `unless` is
-        true.
+        It ends when an answer comes, when the server counts as out of reach, or when `unless` is
+        true. Returns whether there were no doubts meanwhile: see `is_doubtful`.
         """
+        was_sure = True
         while self.proven_until is not None:
+            was_sure &= not self.is_doubtful
             if self.is_out_of_reach or unless():
                 break
             await asyncio.sleep(POLL_SECONDS)
+        return was_sure
 
     def close(self) -> None:
         """Stop the player and the pings. The owner disconnects the voice client."""
@@ -273,8 +276,8 @@ async def connect(
     except BaseException as error:
         for client in created:
             client.abandon()
-        task = asyncio.current_task()
-        if isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling():
+        _check_not_cancelled()
+        if isinstance(error, asyncio.CancelledError):
             raise discord.ClientException("the call was moved during the handshake") from None
         raise
     return connected
@@ -290,3 +293,15 @@ async def disconnect(client: Any) -> None:
     except VOICE_ERRORS as error:
         log.debug("voice connection not ended in order", reason=repr(error))
         client.cleanup()
+    _check_not_cancelled()
+
+
+def _check_not_cancelled() -> None:
+    """Raise `CancelledError` if this task was cancelled.
+
+    While discord.py disconnects, it goes on as if nobody had cancelled it (2.7.1,
+    `VoiceConnectionState.disconnect`).
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

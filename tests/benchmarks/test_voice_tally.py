@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from benchmarks.voice_tally import Tally, summary
+from tests.support.explanations import Cause
 from tests.support.marked_speech import Account
 from tests.support.voice_guild import SPOKEN
 
 TOLD = f"**ada** {SPOKEN} <#1>."
+DISCONNECTED = "I was disconnected from the voice channel. Use `/say` again to bring me back."
 
 
 def known(*, missing: float = 0.0, repeated: float = 0.0) -> Account:
@@ -39,15 +41,21 @@ def test_a_permitted_reconnection_may_repeat_a_little_and_be_told_of() -> None:
 def test_after_a_fault_speech_is_heard_or_explained() -> None:
     tally = Tally()
     tally.judge_faulty("heard", known(repeated=1.5), TOLD, is_hidden=False)
-    tally.judge_faulty("told", known(missing=2.0), "I was disconnected.", is_hidden=False)
+    tally.judge_faulty(
+        "told", known(missing=2.0), DISCONNECTED, is_hidden=False, causes={Cause.KICK}
+    )
     tally.judge_faulty("hidden", known(missing=2.0), TOLD, is_hidden=True)
     assert tally.is_good
     assert (tally.heard, tally.told, tally.unnoticed, tally.twice) == (1, 1, 1, 1.5)
     tally.judge_faulty("unsaid", known(missing=2.0), TOLD, is_hidden=False)
     tally.judge_faulty("nothing told", known(missing=2.0), None, is_hidden=True)
     tally.judge_faulty("twice", known(repeated=2.5), TOLD, is_hidden=False)
-    assert [story.split(":")[0] for story in tally.stories] == ["unsaid", "nothing told", "twice"]
-    assert tally.lost == 2
+    tally.judge_faulty(
+        "not kicked", known(missing=2.0), DISCONNECTED, is_hidden=True, causes={Cause.DRAG}
+    )
+    wrong = ["unsaid", "nothing told", "twice", "not kicked"]
+    assert [story.split(":")[0] for story in tally.stories] == wrong
+    assert tally.lost == 3
 
 
 def test_the_table_has_a_total_and_names_what_is_wrong() -> None:

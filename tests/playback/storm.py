@@ -3,14 +3,16 @@
     python -m tests.playback.storm --minutes 10
 
 Each `/say` must be heard once, in the channel for which it was meant, or its member must be told
-that it was not. What was heard is judged from the packets, what was told from the message that the
-member sees. Each guild's voice server is in another mode.
+why it was not, with a sentence that fits what has happened. What was heard is judged from the
+packets, what was told from the message that the member sees. Each guild's voice server is in
+another mode.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import random
 import sys
 import tempfile
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.support.discord_server import open_server
+from tests.support.explanations import Cause, causes_of, explains
 from tests.support.marked_speech import ITEMS, MarkedBackend, account
 from tests.support.voice_guild import SPOKEN, last_word, open_voice
 from tests.support.voice_server.faults import Faults
@@ -53,6 +56,20 @@ NOTICED_SECONDS = 10.0
 
 CODES = (1006, 4006, 4009, 4014, 4015, 4022)
 
+CAUSES = {
+    "kicks": {Cause.KICK},
+    "moves to another channel": {Cause.DRAG},
+    "UDP silences that end": {Cause.SILENCE},
+    "UDP silences": {Cause.SILENCE},
+    "drops without an event": {Cause.SILENCE},
+    "new main sessions": {Cause.NEW_SESSION},
+    "lost networks": {Cause.LOSS, Cause.SILENCE},
+    "refusals": {Cause.LOSS},
+    "refused sessions": {Cause.LOSS},
+    "lost discoveries": {Cause.LOSS},
+}
+"""What may be told after each fault. After all others, the speech has to go on."""
+
 
 @dataclass
 class Report:
@@ -61,7 +78,7 @@ class Report:
     Attributes:
         faults: How often each fault happened.
         heard: How many items were heard.
-        told: How often each sentence was told instead.
+        told: How often each sentence was told instead, where it fits what has happened.
         lost: The items that were neither heard nor explained: there must be none.
         repeated: The items of which too much was heard twice: there must be none.
         misplaced: The items that were heard in another channel: there must be none.
@@ -179,9 +196,9 @@ class _Person:
             self._report.repeated.append(story)
         if known.missing <= LOST_SECONDS:
             self._report.heard += 1
-        elif told is not None and SPOKEN not in told:
+        elif told is not None and explains(told, self._faults.causes(asked)):
             self._report.told[told] += 1
-        elif told is not None and self._faults.were_hidden(asked):
+        elif told is not None and SPOKEN in told and self._faults.were_hidden(asked):
             self._report.unnoticed += 1
         else:
             self._report.lost.append(story)
@@ -192,6 +209,28 @@ class _Person:
         return guild.studio if guild.bot_is_in == guild.studio.id else guild.lounge
 
 
+@dataclass
+class _Silence:
+    """UDP packets of a connection that don't arrive, from a moment on, perhaps to another one."""
+
+    session: Session
+    began: float
+    ended: float = math.inf
+
+    def hides(self, since: float, *, answers: bool) -> bool:
+        """Whether speech may have been lost to it since then, without anything that shows it.
+
+        Args:
+            since: The moment, as `time.time()`.
+            answers: Whether the voice server answers pings.
+        """
+        closed_at = self.session.closed_at or math.inf
+        if min(self.ended, closed_at) < since:
+            return False
+        seconds = min(self.ended, time.time()) - self.began
+        return not answers or seconds < NOTICED_SECONDS or not self.session.is_open
+
+
 class _FaultMaker:
     """Causes one fault after another in one guild."""
 
@@ -200,7 +239,7 @@ class _FaultMaker:
         self._rng = rng
         self._report = report
         self._log: list[tuple[float, str]] = []
-        self._dead: list[tuple[Session, float]] = []
+        self._dead: list[_Silence] = []
         kinds: dict[str, tuple[int, Callable[[], Awaitable[None]]]] = {
             "dropped connections": (6, self._drop),
             "kicks": (1, guild.kick_bot),
@@ -235,14 +274,16 @@ class _FaultMaker:
         """The faults since then, and of the ten seconds before, with their times."""
         return [f"{kind} at {when:.1f}" for when, kind in self._log if when > moment - 10.0]
 
+    def causes(self, moment: float) -> set[Cause]:
+        """What may keep speech from being heard, since then and in the ten seconds before."""
+        kinds = {kind for when, kind in self._log if when > moment - 10.0}
+        found = set(causes_of(self._guild.call.mode))
+        return found.union(*(CAUSES.get(kind, set()) for kind in kinds))
+
     def were_hidden(self, moment: float) -> bool:
         """Whether UDP has been dead since then in a way that nothing showed."""
         answers = self._guild.call.mode.answers_regularly
-        return any(
-            not answers or time.time() - since < NOTICED_SECONDS or not session.is_open
-            for session, since in self._dead
-            if session.closed_at is None or session.closed_at > moment
-        )
+        return any(silence.hides(moment, answers=answers) for silence in self._dead)
 
     async def _drop(self) -> None:
         await self._guild.call.close(self._rng.choice(CODES))
@@ -258,18 +299,25 @@ class _FaultMaker:
         call = self._guild.call
         await (call.listener_leaves() if call.listeners > 1 else call.listener_joins())
 
+    def _dies(self) -> _Silence:
+        """Note that what is sent over the present connection no longer arrives."""
+        silence = _Silence(self._guild.call.sessions[-1], time.time())
+        self._dead.append(silence)
+        return silence
+
     async def _silence(self) -> None:
-        self._dead.append((self._guild.call.sessions[-1], time.time()))
+        self._dies()
         self._guild.call.udp_dies()
 
     async def _silence_for_a_while(self) -> None:
-        await self._silence()
-        session = self._guild.call.sessions[-1]
+        silence = self._dies()
+        self._guild.call.udp_dies()
         await asyncio.sleep(self._rng.uniform(1.5, 5.0))
-        session.deaf = session.mute = False
+        silence.session.deaf = silence.session.mute = False
+        silence.ended = time.time()
 
     async def _forget_bot(self) -> None:
-        self._dead.append((self._guild.call.sessions[-1], time.time()))
+        self._dies()
         self._guild.forget_bot()
 
     async def _reidentify(self) -> None:
@@ -277,9 +325,10 @@ class _FaultMaker:
 
     async def _lose_network(self) -> None:
         breaks = self._rng.random() < 0.5
-        if not breaks:
-            self._dead.append((self._guild.call.sessions[-1], time.time()))
+        silence = None if breaks else self._dies()
         await self._guild.loses_network(self._rng.uniform(1.0, 6.0), breaks=breaks)
+        if silence is not None:
+            silence.ended = time.time()
 
     async def _for_a_while(self, faults: Faults) -> None:
         self._guild.call.faults = faults

@@ -96,6 +96,7 @@ class Discord:
         self.requests: list[str] = []
         self.is_in = False
         self.is_shown = False  # to the bot
+        self.has_forgotten = False  # the bot, since its last complete handshake
         self.verdicts: list[tuple[str, bool]] = []  # who caused it, and whether the bot asked
 
     def bot_joins(self) -> None:
@@ -118,9 +119,23 @@ class Discord:
         elif self.is_in:
             self._departs("bot")
 
+    def completes(self) -> None:
+        """The bot's handshake is complete, which comes after the answer to its request to join."""
+        if self.is_in and not self.requests:
+            self.departures.complete()
+            self.has_forgotten = False
+
+    def forgets(self) -> None:
+        """Discord drops the bot, and sends no event. Requests to leave have no answer then."""
+        if self.is_in and not self.requests:
+            self.is_in, self.has_forgotten = False, True
+
     def kicks(self) -> None:
-        """A moderator disconnects a bot that isn't about to leave by itself."""
-        if self.is_in and "leave" not in self.requests:
+        """A moderator disconnects a bot that isn't about to leave by itself.
+
+        What happens between a departure without an event and the next connection is left open.
+        """
+        if self.is_in and "leave" not in self.requests and not self.has_forgotten:
             self._departs("moderator")
 
     def _departs(self, cause: str) -> None:
@@ -128,7 +143,10 @@ class Discord:
         self.verdicts.append((cause, self.departures.confirm(1.0)))
 
 
-@given(st.lists(st.sampled_from(["bot_joins", "bot_leaves", "answers", "answers", "kicks"])))
+STEPS = ["bot_joins", "bot_leaves", "answers", "answers", "completes", "forgets", "kicks"]
+
+
+@given(st.lists(st.sampled_from(STEPS), max_size=30))
 def test_departures_that_the_bot_asked_for_are_told_from_others(steps: list[str]) -> None:
     """However requests, answers and moderators alternate."""
     discord = Discord()
@@ -144,6 +162,25 @@ def test_a_confirmation_that_never_came_is_not_expected_for_ever() -> None:
     departures.join()
     departures.arrive()
     assert not departures.confirm(SECONDS_TO_CONFIRM)
+
+
+def test_a_kick_right_after_a_departure_that_was_never_confirmed_is_a_kick() -> None:
+    """Requests are answered in order, so who has joined since has left before."""
+    departures = Departures()
+    assert departures.ask(0.0, is_shown=True)
+    departures.join()
+    departures.arrive()
+    departures.complete()
+    assert not departures.confirm(1.0)
+
+
+def test_a_departure_that_is_asked_for_during_a_handshake_is_expected() -> None:
+    departures = Departures()
+    departures.join()
+    departures.arrive()
+    assert departures.ask(0.0, is_shown=True)
+    departures.complete()
+    assert departures.confirm(1.0)
 
 
 def test_a_kick_long_after_a_joining_that_was_never_answered_is_a_kick() -> None:

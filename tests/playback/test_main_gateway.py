@@ -11,7 +11,7 @@ import pytest
 from tests.support.interrupted_speech import all_is_well_again, is_heard, says_and_is_interrupted
 from tests.support.voice_guild import eventually, last_word
 from tests.support.voice_modes import Case, in_modes, side_by_side
-from tests.support.voice_words import told
+from tests.support.voice_words import told as told_at_once
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,19 +29,44 @@ MODES = ["no udp", "pong", "slow"]
 async def test_speech_goes_on_after_the_bot_has_identified_anew(tmp_path: Path) -> None:
     """The bot rejoins once the guild is there again, and keeps the queue."""
 
-    async def check(guild: VoiceGuild, ada: Speaker, *, stub_seconds: float) -> None:
+    async def check(
+        guild: VoiceGuild, ada: Speaker, *, stub_seconds: float, closes_after: float = 0.0
+    ) -> None:
         grace = await guild.speaker("grace")
         answer = await says_and_is_interrupted(guild, ada, 3.0)
         waiting = await grace.says(3, 1.0)
         await eventually(lambda: "in the queue" in waiting.told)
-        await guild.reidentifies(stub_seconds=stub_seconds)
+        await guild.reidentifies(stub_seconds=stub_seconds, closes_after=closes_after)
         await is_heard(guild, answer, 3.0)
         await is_heard(guild, waiting, 1.0, item=3)
         await all_is_well_again(guild, ada)
 
     cases = {mode: Case(mode, partial(check, stub_seconds=0.2)) for mode in MODES[:1]}
     cases |= {f"stub, {mode}": Case(mode, partial(check, stub_seconds=5.0)) for mode in MODES}
+    cases |= {
+        f"voice ends later, {mode}": Case(mode, partial(check, stub_seconds=4.0, closes_after=3.0))
+        for mode in MODES
+    }
     await side_by_side(tmp_path, cases)
+
+
+@pytest.mark.lasts(50)
+async def test_a_guild_that_discord_does_not_send_again_is_given_up(tmp_path: Path) -> None:
+    """Whoever waits is told after half a minute; once the guild is there, the bot comes back."""
+
+    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+        grace = await guild.speaker("grace")
+        answer = await says_and_is_interrupted(guild, ada, 5.0)
+        waiting = await grace.says(3, 1.0)
+        await eventually(lambda: "in the queue" in waiting.told)
+        reidentifies = asyncio.create_task(guild.reidentifies(stub_seconds=34.0))
+        for each in (answer, waiting):
+            told = await last_word(each, within=33.0)
+            assert (told or "").startswith("I lost the connection to the voice channel"), told
+        await reidentifies
+        await all_is_well_again(guild, ada)
+
+    await in_modes(tmp_path, MODES[:1], check)
 
 
 async def test_members_are_told_that_the_bot_reconnects(tmp_path: Path) -> None:
@@ -58,7 +83,7 @@ async def test_members_are_told_that_the_bot_reconnects(tmp_path: Path) -> None:
         for command in COMMANDS:
             options = {"text": "Hello.", "where": "voice"} if command == "say" else {}
             for member in (ada, grace):
-                words = await told(member, command, **options)
+                words = await told_at_once(member, command, **options)
                 assert words.startswith("I'm reconnecting to Discord"), f"/{command}: {words}"
         await reidentifies
         if not is_idle:

@@ -18,6 +18,7 @@ from tests.support.marked_speech import MAX_SECONDS, passages
 from tests.support.voice_guild import SPOKEN, eventually, last_word
 from tests.support.voice_modes import Case, in_modes, side_by_side
 from tests.support.voice_server.faults import Faults
+from tests.support.voice_server.modes import Mode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +42,41 @@ async def test_speech_resumes_when_the_call_moves(tmp_path: Path) -> None:
 
     cases = {mode: Case(mode, partial(check, region=True)) for mode in MODES}
     cases |= {f"server, {mode}": Case(mode, partial(check, region=False)) for mode in MODES[:2]}
+    await side_by_side(tmp_path, cases)
+
+
+STEPS = {
+    "nothing for 5 s": Mode(new_server_after=(5.0, 5.0)),
+    "news after 4 s, and again": Mode(new_server_after=(8.0, 8.0), null_endpoint_first=True),
+}
+"""Moves that take long. discord.py gets on all the same, so the bot waits."""
+
+
+@pytest.mark.lasts(30)
+async def test_a_move_may_take_its_time(tmp_path: Path) -> None:
+    async def check(guild: VoiceGuild, ada: Speaker, *, mode: Mode, dragged: bool) -> None:
+        guild.call.mode = Mode()
+        answer = await says_and_is_interrupted(guild, ada, 3.0)
+        guild.call.mode = mode
+        if dragged:
+            await guild.move_bot(guild.studio)
+            await nothing_is_heard_elsewhere(guild, answer)
+            guild.call.mode = Mode()
+            await speaks_in_the_studio(guild, ada)
+        else:
+            await guild.change_region()
+            guild.call.mode = Mode()
+            await is_heard(guild, answer, 3.0)
+            await all_is_well_again(guild, ada)
+        assert len(guild.call.sessions) == 2, "it left, or connected more often than it had to"
+
+    cases = {
+        f"{'dragged' if dragged else 'region'}, {name}": Case(
+            "no udp", partial(check, mode=mode, dragged=dragged)
+        )
+        for name, mode in STEPS.items()
+        for dragged in (False, True)
+    }
     await side_by_side(tmp_path, cases)
 
 

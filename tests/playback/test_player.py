@@ -43,8 +43,8 @@ class FakeLink:
         self.played: list[SpeechSource] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def until_answered(self, **_options: Any) -> None:
-        return
+    async def until_answered(self, **_options: Any) -> bool:
+        return True
 
     def play(self, source: SpeechSource) -> asyncio.Event:
         ended = asyncio.Event()
@@ -73,7 +73,7 @@ class FakeConnection:
     def __init__(self) -> None:
         self.link = FakeLink()
         self.lost: Refusal | None = None
-        self.left = False
+        self.left = self.may_leave = False
         self.is_well = True
         self.joined_again = 0
 
@@ -91,8 +91,11 @@ class FakeConnection:
     async def give_up(self) -> Refusal:
         return Refusal(Reason.VOICE_CONNECTION_LOST)
 
+    def stay_out(self) -> None:
+        self.may_leave = True
+
     async def leave(self) -> None:
-        self.left = True
+        self.left = self.may_leave
 
 
 class Speech:

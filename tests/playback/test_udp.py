@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,6 +37,9 @@ PARTLY_UNHEARD = (
     "Discord's voice server didn't answer for a while as I spoke, so part of it may not have been "
     "heard. If something was missed, please use `/say` again."
 )
+
+SILENT_SECONDS = 4.0
+"""Within this time, at least three pings of a bot that speaks go without an answer."""
 
 UNACKNOWLEDGED_SECONDS = 14.0
 """By then three heartbeats have gone without an answer, one each five seconds."""
@@ -83,16 +87,28 @@ async def goes_on_after_doubts(guild: VoiceGuild, ada: Speaker) -> None:
     assert len(guild.call.sessions) == 2, "one reconnection for the long one"
 
 
-async def is_silent_for_a_while(guild: VoiceGuild, ada: Speaker) -> None:
-    """For three seconds nothing gets through; then it does again."""
-    answer = await says_and_is_interrupted(guild, ada, 6.0, after=1.5)
+async def is_silent_for_a_while(guild: VoiceGuild, ada: Speaker, *, rest: float) -> None:
+    """For some seconds nothing gets through; then it does again.
+
+    Where pings are answered, that is noticed, also if the speech ends meanwhile.
+
+    Args:
+        guild: The guild.
+        ada: Who is heard.
+        rest: How much of the speech is left when the silence begins, in seconds.
+    """
+    answer = await says_and_is_interrupted(guild, ada, 3.0 + rest, after=3.0)
     guild.call.udp_dies()
-    await asyncio.sleep(3.0)
+    await asyncio.sleep(SILENT_SECONDS)
     guild.call.udp_revives()
-    told, heard = await end_of(guild, answer, 1, 6.0)
-    assert heard.repeated <= UDP_REPEATED_SECONDS, f"{heard.repeated:.2f} s are heard twice"
+    told, heard = await end_of(guild, answer, 1, 3.0 + rest)
+    assert heard.missing > 1.0, "the silence was heard"
+    assert heard.repeated <= LOST_SECONDS, f"{heard.repeated:.2f} s are heard twice"
     assert len(guild.call.sessions) == 1, "it reconnects"
-    assert told, "nobody is told anything"
+    if guild.call.mode.answers_regularly:
+        assert told == PARTLY_UNHEARD, told
+    else:
+        assert SPOKEN in told, told
     await all_is_well_again(guild, ada)
 
 
@@ -116,8 +132,11 @@ async def test_who_is_heard_by_a_server_that_answers_no_longer_is_told_of_doubts
 async def test_silence_that_may_mean_nothing_costs_two_seconds_at_most(tmp_path: Path) -> None:
     cases = {f"answers no longer, {mode}": Case(mode, answers_no_longer) for mode in ANSWERED}
     cases |= {
-        f"for a while, {mode}": Case(mode, is_silent_for_a_while)
+        f"for a while, {rest:g} s before the end, {mode}": Case(
+            mode, partial(is_silent_for_a_while, rest=rest)
+        )
         for mode in ("no udp", "pong", "far and pong")
+        for rest in (5.0, 2.4)
     }
     cases |= {f"for good, {mode}": Case(mode, is_silent) for mode in UNANSWERED}
     await side_by_side(tmp_path, cases)

@@ -13,10 +13,11 @@ import structlog
 from discord.gateway import DiscordVoiceWebSocket
 from discord.voice_state import ConnectionFlowState, VoiceConnectionState
 
+from bot.playback import voice_link
 from bot.playback.source import SpeechSource
 from bot.playback.voice_client import WRITTEN_FOR, VoiceClient
 from tests.support.voice_guild import eventually, keep_reading
-from tests.support.voice_server.modes import MODES
+from tests.support.voice_server.modes import MODES, Mode
 
 if TYPE_CHECKING:
     from tests.support.voice_guild import Speaker, VoiceGuild
@@ -106,6 +107,17 @@ async def test_a_connection_that_was_given_up_begins_no_other_handshake(
     await client.connect(reconnect=False, timeout=5.0)
     assert client.handshakes == 1
     assert len(guild.call.sessions) == 1
+
+
+@pytest.mark.realtime
+async def test_leaving_can_be_cancelled(guild: VoiceGuild, client: VoiceClient) -> None:
+    """discord.py goes on as if it had not been, and so would whatever wanted the bot to leave."""
+    guild.call.mode = Mode(round_trip=(1.0, 1.0))
+    leaving = asyncio.create_task(voice_link.disconnect(client))
+    await eventually(lambda: not guild.call.is_connected)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
 
 
 @pytest.mark.realtime

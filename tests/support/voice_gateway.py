@@ -115,7 +115,9 @@ class VoiceGateway:
         self.call.faults = before
         session.deaf = session.mute = session.dumb = False
 
-    async def reidentifies(self, *, gap: float = 0.5, stub_seconds: float = 3.0) -> None:
+    async def reidentifies(
+        self, *, gap: float = 0.5, stub_seconds: float = 3.0, closes_after: float = 0.0
+    ) -> None:
         """The main gateway's session ends and cannot be resumed, so the bot identifies anew.
 
         Discord ends what belonged to the session: the bot is no longer in the voice channel, and
@@ -125,13 +127,20 @@ class VoiceGateway:
         Args:
             gap: Seconds without a main gateway, in which the bot's requests raise an error.
             stub_seconds: Seconds from READY to GUILD_CREATE.
+            closes_after: Seconds from READY until the voice server closes the connection, if it is
+                not the first to do something. Meanwhile it takes in no speech, and answers all the
+                same.
         """
         self.is_open = False
         self._voice_states.pop(self.call.bot_id, None)
         self.call.admission = None
-        if self.call.is_connected:
+        if self.call.is_connected and not closes_after:
             await self.call.close(4014)
         await asyncio.sleep(gap)
+        if closes_after:
+            old = self.call.sessions[-1]
+            self.call.udp_dies(to_bot=False)
+            closing = asyncio.create_task(self._close_late(old, closes_after))
         self._feed(
             "READY",
             {
@@ -149,6 +158,13 @@ class VoiceGateway:
         backend = self.server.env.backend
         guild = backend.get_guild(self.handle.id)
         self._feed("GUILD_CREATE", dict(serializers.guild_create_payload(backend, guild)))
+        if closes_after:
+            await closing
+
+    async def _close_late(self, session: Session, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        if session.is_open:
+            await self.call.close(4014, session=session)
 
     def moderate_bot(self, **flags: bool) -> None:
         """A moderator mutes the bot, or sends it into a stage's audience, or lets it speak."""

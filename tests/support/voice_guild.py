@@ -87,6 +87,15 @@ class VoiceGuild(VoiceGateway):
         """Add a member to the guild."""
         return Member(self.server, self.handle.add_member(self.server.env.create_user(name)))
 
+    async def send_bot_away(self) -> None:
+        """Somebody who may move members uses `/leave`, and the bot leaves."""
+        async with self.turns:
+            moderator = self.member("moderator")
+            await moderator.may(self.lounge, move_members=True)
+            answer = await moderator.types("leave")
+        told = await last_word(answer)
+        assert (told or "").startswith("I left"), told
+
     async def speaker(self, name: str) -> Speaker:
         """Add a member with a saved voice to the guild and its lounge."""
         async with self.turns:

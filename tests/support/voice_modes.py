@@ -13,6 +13,7 @@ from tests.support.voice_server.modes import MODES
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
     from pathlib import Path
+    from typing import Any
 
     from tests.support.voice_guild import Speaker, VoiceGuild
 
@@ -36,13 +37,15 @@ async def in_modes(folder: Path, modes: Iterable[str], check: Check) -> None:
     await side_by_side(folder, {mode: Case(mode, check) for mode in modes})
 
 
-async def side_by_side(folder: Path, cases: Mapping[str, Case]) -> None:
+async def side_by_side(folder: Path, cases: Mapping[str, Case], **settings: Any) -> None:
     """Run checks at once, each in a guild of its own; most of the time they wait.
+
+    The settings are the bot's.
 
     Raises `AssertionError` with what fails, one by one under their names.
     """
     async with (
-        open_server(folder, MarkedBackend()) as server,
+        open_server(folder, MarkedBackend(), **settings) as server,
         open_voice(server, guilds=len(cases)) as world,
     ):
         pairs = list(zip(world.guilds, cases.values(), strict=True))

@@ -183,7 +183,8 @@ class RunMerger:
     If a container is lost, Modal runs the call again in another one. Its client skips as many
     chunks of the second run as it had received from the first. The seed makes both runs the same
     speech. But the lengths of chunks depend on the other requests in the batch. So the chunks of
-    the second run may overlap those of the first, or leave a gap.
+    the second run may overlap those of the first, or leave a gap. A backend that does not say where
+    its chunks belong, as an old deployment doesn't, leaves open which of it is so.
     """
 
     def __init__(self) -> None:
@@ -197,10 +198,10 @@ class RunMerger:
     def merge(self, chunk: PcmChunk) -> PcmChunk:
         """Return the part of a chunk that earlier chunks do not contain; it may be empty.
 
-        Raises `SpeechInterruptedError` if samples before the chunk are missing.
+        Raises `SpeechInterruptedError` if samples before the chunk are missing, or may be.
         """
-        if self._is_new_run and chunk.first_sample is None:
-            chunk = replace(chunk, restarts=True)
+        if self._is_new_run and self._samples and chunk.first_sample is None:
+            raise SpeechInterruptedError("the second run does not say where its chunks belong")
         self._is_new_run = False
         if chunk.restarts:
             self._samples = 0
