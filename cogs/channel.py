@@ -58,14 +58,15 @@ class Channel(commands.Cog):
     @in_servers_only
     async def join(self, interaction: Interaction) -> None:
         """Go where the member is, unless that takes the bot away from others."""
+        players = self.bot.players
+        last_dismissal = players.last_dismissal(interaction.guild_id)
         async with self.bot.reply(interaction) as reply:
             member = interaction.user
             channel = voice_channels.channel_to_join(member)
             assert isinstance(member, discord.Member)  # noqa: S101 - others are in no channel
-            players = self.bot.players
             note = await players.join(
                 channel,
-                last_closing=players.last_closing(interaction.guild_id),
+                last_dismissal=last_dismissal,
                 check=lambda: voice_channels.check_may_call(member, channel, players),
             )
             await reply.show(
@@ -86,7 +87,7 @@ class Channel(commands.Cog):
                 people = people_in(channel)
                 if people and member.id not in people:
                     raise Refusal(Reason.OTHERS_LISTEN)
-            await player.close(Refusal(Reason.SENT_AWAY_BY, name=member.display_name))
+            await player.dismiss(Refusal(Reason.SENT_AWAY_BY, name=member.display_name))
             await reply.show(f"I left {voice_channels.name_for(member, channel)}.")
 
     @app_commands.command(description="Show what I'm saying and what comes next")

@@ -64,6 +64,7 @@ class Say(commands.Cog):
     ) -> None:
         """Speak sentence by sentence, and post one file, or be heard in the voice channel."""
         studio, owner = self.bot.studio, interaction.user
+        last_dismissal = self.bot.players.last_dismissal(interaction.guild_id)
         with self._order.command(owner.id) as command:
             async with self.bot.reply(interaction) as reply:
                 target = voice_channels.where_to_speak(
@@ -99,7 +100,9 @@ class Say(commands.Cog):
                     speech=shared.follow if shared is not None else speak,
                     owner=owner if isinstance(owner, discord.Member) else None,
                 )
-                player, entry = await self._enqueue(interaction, command, make_entry)
+                player, entry = await self._enqueue(
+                    interaction, command, make_entry, last_dismissal=last_dismissal
+                )
                 try:
                     # Whoever deletes the voice from now on finds the entry in the queue.
                     await self._touch(saved)
@@ -132,10 +135,19 @@ class Say(commands.Cog):
         interaction: Interaction,
         command: OrderedCommand,
         make_entry: Callable[..., QueueEntry],
+        *,
+        last_dismissal: Exception | None,
     ) -> tuple[GuildPlayer, QueueEntry]:
-        """Join the person's voice channel, and add to its queue. Raises `Refusal`."""
+        """Join the person's voice channel, and add to its queue. Raises `Refusal`.
+
+        Args:
+            interaction: The command.
+            command: Its place among those of that person.
+            make_entry: Makes the entry for a `channel_id`.
+            last_dismissal: The player's when the command began. Whoever sends the bot away while
+                the command waits, for Discord or for others, ends it too.
+        """
         person, players = interaction.user, self.bot.players
-        last_closing = players.last_closing(interaction.guild_id)
         await command.wait_for_earlier()
         channel = voice_channels.channel_to_speak_in(person, players)
 
@@ -143,7 +155,7 @@ class Say(commands.Cog):
             if isinstance(person, discord.Member):
                 voice_channels.check_may_speak(person, channel, players)
 
-        await players.join(channel, last_closing=last_closing, check=check)
+        await players.join(channel, last_dismissal=last_dismissal, check=check)
         check()  # joining takes a while, in which somebody may have muted the person
         player = players.of(channel.guild.id)
         entry = make_entry(channel_id=channel.id)

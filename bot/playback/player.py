@@ -44,7 +44,7 @@ class GuildPlayer:
         alone_since: When the last person left the channel, set by `GuildPlayers`; None while
             somebody is there.
         joining: Held by the command that has the bot join a channel, until it has joined.
-        last_closing: The reason that the last `close` was given; None if there was none.
+        last_dismissal: The reason that the last `dismiss` was given; None if there was none.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -53,7 +53,7 @@ class GuildPlayer:
         self.quiet_since = time.monotonic()
         self.alone_since: float | None = None
         self.joining = asyncio.Lock()
-        self.last_closing: Exception | None = None
+        self.last_dismissal: Exception | None = None
         self._current: QueueEntry | None = None
         self._queue: FairQueue[int, QueueEntry] = FairQueue(
             limit=MAX_WAITING, limit_per_caller=MAX_WAITING_PER_MEMBER
@@ -175,12 +175,16 @@ class GuildPlayer:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._play_all(), name="voice channel player")
 
-    async def close(self, reason: Exception) -> None:
-        """Remove all entries and leave the channel; return when no task is left running.
+    async def dismiss(self, reason: Exception) -> None:
+        """Close the player because a member wants that.
 
-        Commands that are having the bot join, or wait for their turn, fail with that reason too.
+        Commands that are having the bot join, or are about to, fail with that reason too.
         """
-        self.last_closing = reason
+        self.last_dismissal = reason
+        await self.close(reason)
+
+    async def close(self, reason: Exception) -> None:
+        """Remove all entries and leave the channel; return when no task is left running."""
         self.clear(reason)
         self.connection.stay_out()
         if self._task is not None:

@@ -65,16 +65,16 @@ class GuildPlayers:
         player = self._players.get(guild_id) if guild_id is not None else None
         return player if player is not None and _is_in_use(player) else None
 
-    def last_closing(self, guild_id: int | None) -> Exception | None:
-        """Why a guild's player was last closed; None if it never was, or there is none."""
+    def last_dismissal(self, guild_id: int | None) -> Exception | None:
+        """Why a guild's player was last dismissed; None if it never was, or there is none."""
         player = self._players.get(guild_id) if guild_id is not None else None
-        return player.last_closing if player is not None else None
+        return player.last_dismissal if player is not None else None
 
     async def join(
         self,
         channel: VocalChannel,
         *,
-        last_closing: Exception | None,
+        last_dismissal: Exception | None,
         check: Callable[[], object] = lambda: None,
     ) -> Note | None:
         """Join a voice channel, or move to it from another one of that guild.
@@ -83,8 +83,8 @@ class GuildPlayers:
 
         Args:
             channel: The channel.
-            last_closing: What `last_closing` was when the member called the bot. If the player has
-                been closed since, it stays closed for this member.
+            last_dismissal: What `last_dismissal` was when the member called the bot. If somebody
+                has dismissed it since, it doesn't come for this member any more.
             check: Raises `Refusal` if the member who calls the bot may not have it there. Members
                 who call it at the same time are served one after another, so this is called when
                 it is this member's turn.
@@ -93,26 +93,26 @@ class GuildPlayers:
         """
         player = self.of(channel.guild.id)
         async with player.joining:
-            self._check_open(player, last_closing)
+            self._check_open(player, last_dismissal)
             check()
             check_can_speak_in(channel)
             player.keep_only(channel.id)
             try:
                 note = await player.connection.join(channel)
             except Refusal:
-                self._check_open(player, last_closing)
+                self._check_open(player, last_dismissal)
                 raise
-            self._check_open(player, last_closing)
+            self._check_open(player, last_dismissal)
             player.quiet_since = time.monotonic()
             player.alone_since = None
         return note
 
-    def _check_open(self, player: GuildPlayer, last_closing: Exception | None) -> None:
-        """Raise `Refusal` if the bot stops, or what a player was closed for since that closing."""
+    def _check_open(self, player: GuildPlayer, last_dismissal: Exception | None) -> None:
+        """Raise `Refusal` if the bot stops, or if a player was dismissed since that dismissal."""
         if self._closed:
             raise Refusal(Reason.PLAYER_RESTARTING)
-        if player.last_closing is not None and player.last_closing is not last_closing:
-            raise player.last_closing
+        if player.last_dismissal is not None and player.last_dismissal is not last_dismissal:
+            raise player.last_dismissal
 
     def end_voice(self, owner_id: int, voice_id: int | None = None) -> int:
         """End what a deleted voice says and would say, in every guild; return how much that was.

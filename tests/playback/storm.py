@@ -278,6 +278,8 @@ class _FaultMaker:
         """What may keep speech from being heard, since then and in the ten seconds before."""
         kinds = {kind for when, kind in self._log if when > moment - 10.0}
         found = set(causes_of(self._guild.call.mode))
+        if self._report.faults["moves to another channel"]:  # from then on, members are in both
+            found.add(Cause.ELSEWHERE)
         return found.union(*(CAUSES.get(kind, set()) for kind in kinds))
 
     def were_hidden(self, moment: float) -> bool:

@@ -20,6 +20,8 @@ class Cause(Enum):
     """A moderator has disconnected the bot, or Discord has ended the call."""
     DRAG = auto()
     """A moderator has moved the bot to another channel."""
+    ELSEWHERE = auto()
+    """The bot is in another channel, or is about to go back there after a lost connection."""
     SENT_AWAY = auto()
     """Somebody has used `/leave`."""
     RATE_LIMIT = auto()
@@ -35,7 +37,7 @@ class Cause(Enum):
 _FITTING = {
     "I was disconnected from the voice channel": Cause.KICK,
     "I was moved to another voice channel": Cause.DRAG,
-    "I'm with people in": Cause.DRAG,
+    "I'm with people in": Cause.ELSEWHERE,
     "sent me away with": Cause.SENT_AWAY,
     "Discord asked me to stay out": Cause.RATE_LIMIT,
     "I lost the connection to the voice channel": Cause.LOSS,
