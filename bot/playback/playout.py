@@ -112,17 +112,16 @@ class _Playout:
                     break
                 self.is_complete &= not link.is_doubtful
                 record.note(time.perf_counter(), self._source.position)
-            if self._source.drained:
-                self.is_complete &= await link.until_answered(
-                    unless=lambda: not self._is_heard_over(link)
-                )
+            is_sure = not self._source.drained or await link.until_answered(
+                unless=lambda: not self._is_heard_over(link)
+            )
             if (
                 not self._source.drained
                 or not self._is_heard_over(link)
                 or self._should_join_again(link)
             ):
                 self._go_back(record, link.proven_until)
-            elif link.is_out_of_reach:
+            elif link.is_out_of_reach or not is_sure:
                 self.is_complete = False
         finally:
             link.stop()
