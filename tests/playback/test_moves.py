@@ -108,7 +108,8 @@ async def nothing_is_heard_elsewhere(guild: VoiceGuild, *answers: Answer) -> Non
 
 
 async def speaks_in_the_studio(guild: VoiceGuild, ada: Speaker) -> None:
-    assert guild.bot_is_in == guild.studio.id, "the bot left the channel that it was moved to"
+    # discord.py may have left while it gave up a handshake: then the bot comes back by itself.
+    await eventually(lambda: guild.bot_is_in == guild.studio.id)
     await ada.goes_to(guild.studio)
     await all_is_well_again(guild, ada)
 
