@@ -34,6 +34,9 @@ SENT_AWAY = "ada sent me away with `/leave`."
 LEAVING_SECONDS = 8.0
 """A bot that is in a handshake leaves within this time, though messages take 1.5 s."""
 
+GIVING_UP_SECONDS = 15.0
+"""In a handshake that gets no answer, the bot leaves once it gives that up, after 10 s."""
+
 IDLE_SECONDS = 6.0
 IDLE_MINUTES = IDLE_SECONDS / 60
 
@@ -124,7 +127,7 @@ async def leaves_while_it_reconnects(guild: VoiceGuild, ada: Speaker) -> None:
     await guild.call.close(4006)
     await eventually(lambda: len(guild.call.sessions) > 1)
     connections = len(guild.call.sessions)
-    leaving = asyncio.create_task(leave(guild, ada, within=LEAVING_SECONDS))
+    leaving = asyncio.create_task(leave(guild, ada, within=GIVING_UP_SECONDS))
     await asyncio.sleep(0.1)
     guild.call.faults = Faults()
     await leaving
