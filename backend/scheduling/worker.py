@@ -63,9 +63,9 @@ class EngineWorker:
     def _run(self) -> None:
         try:
             while self._queue.wait_for_work():
-                self._make_prompt()
-                self._add_waiting()
-                self._step()
+                for work in (self._make_prompt, self._add_waiting, self._step):
+                    if not self.has_lost_gpu:
+                        work()
         finally:
             self._queue.close()  # however this thread ends, no request is left waiting
 
