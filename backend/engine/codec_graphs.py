@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from backend.engine.cuda_graphs import Graphs
+from backend.engine.cuda_graphs import Graphs, usual_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -69,13 +69,12 @@ def usual_calls(plan: ChunkPlan, rows: int) -> list[CodecSize]:
         plan: The plan of chunks.
         rows: The most rows.
     """
-    powers = [1 << exponent for exponent in range(rows.bit_length())]
-    usual_rows = [*(each for each in powers if each < rows), rows]
+    counts = usual_rows(rows)
     sizes = []
     for frames in plan.captured:
         most = min(rows, plan.rows_at_once(frames, rows)) if frames in plan.chunks else 1
-        enough = next(each for each in usual_rows if each >= most)
-        sizes += [CodecSize(count, frames) for count in usual_rows if count <= enough]
+        enough = next(each for each in counts if each >= most)
+        sizes += [CodecSize(count, frames) for count in counts if count <= enough]
     return sizes
 
 

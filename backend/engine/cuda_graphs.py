@@ -50,6 +50,12 @@ class Size(Protocol):
 SizeT = TypeVar("SizeT", bound=Size)
 
 
+def usual_rows(rows: int) -> list[int]:
+    """List the numbers of rows to capture: powers of two, and the most rows, which are given."""
+    powers = [1 << exponent for exponent in range(rows.bit_length())]
+    return [*(each for each in powers if each < rows), rows]
+
+
 @dataclass
 class Graphs(Generic[SizeT]):
     """The captured sizes of a step.

@@ -94,7 +94,6 @@ class Engine:
         reserved_bytes: int = 0,
     ) -> None:
         self.package_model = package_model
-        self.package_model.model = package_model.model
         self._require_consent = require_consent
         config = self.package_model.model.config.talker_config
         self.prompt_model = PromptModel(

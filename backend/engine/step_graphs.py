@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from backend.engine.cuda_graphs import Graphs
+from backend.engine.cuda_graphs import Graphs, usual_rows
 from backend.engine.prompt_embeds import PreparedRequest
 
 if TYPE_CHECKING:
@@ -49,10 +49,9 @@ def usual_sizes(rows: int, positions: int) -> list[StepSize]:
         rows: The most rows, which are among the sizes.
         positions: The most positions, likewise.
     """
-    powers = [1 << exponent for exponent in range(rows.bit_length())]
     return [
         StepSize(few, length)
-        for few in [*(each for each in powers if each < rows), rows]
+        for few in usual_rows(rows)
         for length in [*(each for each in USUAL_POSITIONS if each < positions), positions]
     ]
 

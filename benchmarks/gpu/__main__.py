@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from backend.contract import REFERENCE_SAMPLE_RATE
 from benchmarks.gpu import codes, latency, sound, speed
 from benchmarks.gpu.faster_qwen3_tts import measure_other
 from benchmarks.gpu.machine import environment
-from benchmarks.gpu.models import RATE, Models, buzz
+from benchmarks.gpu.models import Models, reference
 from benchmarks.gpu.report import Report
 from benchmarks.gpu.setup import Setup
 from benchmarks.gpu.targets import TARGETS
@@ -135,8 +136,8 @@ def _measure_model(
 def _measure_other(options: argparse.Namespace, setup: Setup, name: str) -> dict[str, Any]:
     place, report = setup.models.folder / name, setup.report
     with wave.open(str(place / "reference.wav"), "wb") as file:
-        file.setparams((1, 2, RATE, 0, "NONE", ""))
-        file.writeframes((buzz() * 32_767).astype("<i2").tobytes())
+        file.setparams((1, 2, REFERENCE_SAMPLE_RATE, 0, "NONE", ""))
+        file.writeframes((reference() * 32_767).astype("<i2").tobytes())
     found = measure_other(
         place,
         str(setup.clock.device),

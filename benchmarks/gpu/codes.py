@@ -8,7 +8,8 @@ import torch
 
 from backend.engine.step_graphs import StepSize
 from benchmarks.decoding.timed_package import TimedPackage
-from benchmarks.gpu.models import TEXTS, TRANSCRIPT, batch_of, buzz, capture
+from benchmarks.gpu.models import batch_of, capture, reference
+from benchmarks.gpu.texts import TEXTS, TRANSCRIPT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,7 @@ def greedy_codes(setup: Setup, name: str, dtype: str) -> dict[str, Any]:
         device=engine.info().device,
         dtype=dtype,
         attention=engine.info().attention,
-        reference=buzz(),
+        reference=reference(),
         transcript=TRANSCRIPT,
     )
     requests = [

@@ -13,9 +13,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-TRANSCRIPT = "The words of the reference."
-TEXT = "The birch canoe slid on the smooth planks, and nobody on the shore looked up."
-SAMPLES_A_FRAME = 1_920
+from benchmarks.gpu.texts import TEXTS, TRANSCRIPT
+
+_LANGUAGE, _TEXT = TEXTS[0]
 _TRACE = 600
 
 
@@ -71,7 +71,7 @@ def _measure(checkpoint: str, device: str, frames: int) -> dict[str, Any]:
 
         model = Qwen3TTSModel.from_pretrained(checkpoint, device_map="cpu")
         waves, _ = model.generate_voice_clone(
-            TEXT, "English", ref_audio=clip, ref_text=TRANSCRIPT, max_new_tokens=4
+            _TEXT, _LANGUAGE, ref_audio=clip, ref_text=TRANSCRIPT, max_new_tokens=4
         )
         return {"samples_of_package": len(waves[0])}
     import faster_qwen3_tts.generate as loop  # type: ignore[import-not-found] # noqa: PLC0415
@@ -92,8 +92,8 @@ def _measure(checkpoint: str, device: str, frames: int) -> dict[str, Any]:
         model.warmup()
     found: dict[str, Any] = {"start_s": time.perf_counter() - began}
     ask = {
-        "text": TEXT,
-        "language": "English",
+        "text": _TEXT,
+        "language": _LANGUAGE,
         "ref_audio": clip,
         "ref_text": TRANSCRIPT,
         "max_new_tokens": frames,

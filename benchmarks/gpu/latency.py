@@ -9,7 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from backend.scheduling.scheduler import Scheduler, SchedulerLimits
-from benchmarks.gpu.models import TEXTS
+from benchmarks.gpu.texts import TEXTS
 
 if TYPE_CHECKING:
     from backend.contract import SpeechRequest

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from backend.contract import MAX_NEW_TOKENS, SpeechRequest
+from backend.contract import MAX_NEW_TOKENS, REFERENCE_SAMPLE_RATE, SpeechRequest
 from backend.engine.batch import Batch, Row
 from backend.engine.cuda_graphs import CudaGraphRecorder
 from backend.engine.engine import Engine
@@ -20,7 +20,9 @@ from backend.engine.prefill_step import USUAL_PROMPTS, PrefillSize
 from backend.engine.step_graphs import StepGraphs, StepSize, capture_steps
 from benchmarks.decoding.checkpoints import PLANS
 from benchmarks.decoding.memory_limit import PUBLISHED
+from benchmarks.gpu.texts import TEXTS, TRANSCRIPT
 from benchmarks.our_service import CONSENT
+from tests.support.buzz import buzz
 from tests.support.miniature import build_miniature
 
 if TYPE_CHECKING:
@@ -32,25 +34,13 @@ if TYPE_CHECKING:
     from backend.contract import VoicePrompt
     from backend.watermark.watermark import Watermarker
 
-RATE = 24_000
-SAMPLES_A_FRAME = 1_920
-FRAME_MILLISECONDS = 80.0
-TRANSCRIPT = "The words of the reference."
-TEXTS = (
-    ("English", "The birch canoe slid on the smooth planks, and nobody on the shore looked up."),
-    ("Auto", "Glue the sheet to the dark blue background."),
-    ("French", "Oui, demain."),
-    ("German", "Guten Tag! Dies ist ein etwas längerer Satz, der eine ganze Weile weitergeht."),
-)
 _RESERVED_BYTES = 24e9  # for the plain package, and for another engine beside it
 
 
-def buzz(pitch: float = 110.0, seconds: float = 3.0) -> NDArray[np.float32]:
+def reference(pitch: float = 110.0, seconds: float = 3.0) -> NDArray[np.float32]:
     """Return a voice of sorts, with the half second of silence behind it that cloning adds."""
-    times = np.arange(round(seconds * RATE)) / RATE
-    loudness = 0.2 + 0.1 * np.sin(2 * np.pi * 3 * times)
-    sound = loudness * np.sign(np.sin(2 * np.pi * pitch * times))
-    return np.concatenate([sound, np.zeros(RATE // 2)]).astype(np.float32)
+    silence = np.zeros(REFERENCE_SAMPLE_RATE // 2, np.float32)
+    return np.concatenate([buzz(pitch, seconds), silence])
 
 
 class Models:
@@ -134,7 +124,7 @@ class Models:
         key = f"{info.model_id} {info.dtype}", pitch, is_x_vector
         if key not in self._prompts:
             words = None if is_x_vector else TRANSCRIPT
-            self._prompts[key] = engine.make_prompt(buzz(pitch), words, CONSENT)
+            self._prompts[key] = engine.make_prompt(reference(pitch), words, CONSENT)
         language, text = TEXTS[number % len(TEXTS)]
         return SpeechRequest(text, self._prompts[key], language=language, seed=number)
 

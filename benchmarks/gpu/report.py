@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import sys
 import time
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -131,7 +130,6 @@ def _gpu_works() -> bool:
 
 
 def _free_memory() -> None:
-    sys.last_value = None
     gc.collect()
     if torch.cuda.is_available():
         try:

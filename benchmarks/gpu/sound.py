@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from backend.engine.chunk_plan import GPU_PLAN
-from benchmarks.gpu.models import FRAME_MILLISECONDS, SAMPLES_A_FRAME, buzz
+from benchmarks.decoding.engine_parts import SAMPLES_A_FRAME
+from benchmarks.decoding.memory_limit import FRAME_MILLISECONDS
+from benchmarks.gpu.models import reference
 
 if TYPE_CHECKING:
     from backend.watermark.watermark import Watermarker
@@ -66,7 +68,7 @@ def watermark(setup: Setup, marker: Watermarker) -> dict[str, Any]:
     """Measure how long chunks of so many rows and frames take to be marked together."""
     found = {}
     for rows, frames in _SIZES:
-        chunks = [buzz(seconds=2.0)[: frames * SAMPLES_A_FRAME]] * rows
+        chunks = [reference(seconds=2.0)[: frames * SAMPLES_A_FRAME]] * rows
         streams = [marker.stream() for _ in chunks]
         found[f"{rows} x {frames}"] = setup.clock.milliseconds(
             partial(marker.push, streams, chunks)

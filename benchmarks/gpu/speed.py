@@ -12,17 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from backend.engine.cuda_graphs import CudaGraphRecorder
-from benchmarks.decoding.memory_limit import parts_of
+from benchmarks.decoding.engine_parts import SAMPLES_A_FRAME
+from benchmarks.decoding.memory_limit import FRAME_MILLISECONDS, parts_of
 from benchmarks.decoding.timed_package import TimedPackage
-from benchmarks.gpu.models import (
-    FRAME_MILLISECONDS,
-    SAMPLES_A_FRAME,
-    TEXTS,
-    TRANSCRIPT,
-    batch_of,
-    buzz,
-    decode_until_all_speak,
-)
+from benchmarks.gpu.models import batch_of, decode_until_all_speak, reference
+from benchmarks.gpu.texts import TEXTS, TRANSCRIPT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +79,7 @@ def one_row(setup: Setup, name: str) -> dict[str, Any]:
         device=info.device,
         dtype=info.dtype,
         attention=info.attention,
-        reference=buzz(),
+        reference=reference(),
         transcript=TRANSCRIPT,
     )
     runs = [package.run(TEXTS[0][1], frames) for _ in range(2)][1:]

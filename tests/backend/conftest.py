@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from backend.contract import REFERENCE_SAMPLE_RATE, ConsentRecord, SpeechError, VoicePrompt
+from backend.contract import ConsentRecord, SpeechError, VoicePrompt
+from tests.support.buzz import buzz
 from tests.support.shared_files import made_once, shared_folder
 
 if TYPE_CHECKING:
@@ -31,13 +32,6 @@ SIZES: dict[str, Any] = {"code_groups": 4, "seed": 3}
 A frame of 4 codes is made four times as fast as one of 16, which the published models have. With
 this seed, speech comes to its end within some tens of frames.
 """
-
-
-def buzz(pitch: float, seconds: float = 4.0) -> NDArray[np.float32]:
-    """A voice of sorts: a buzz at `pitch` Hz that swells and fades three times a second."""
-    times = np.arange(round(seconds * REFERENCE_SAMPLE_RATE)) / REFERENCE_SAMPLE_RATE
-    loudness = 0.2 + 0.1 * np.sin(2 * np.pi * 3 * times)
-    return (loudness * np.sign(np.sin(2 * np.pi * pitch * times))).astype(np.float32)
 
 
 def spoken(result: NDArray[np.float32] | SpeechError) -> NDArray[np.float32]:

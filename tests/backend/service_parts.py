@@ -14,7 +14,7 @@ from backend.reference.transcriber import Transcriber, Transcription
 from backend.reference.transcript import LazyTranscriber
 from backend.service import SpeechService
 from backend.voice_prompt import read_voice_prompt
-from tests.backend.conftest import buzz
+from tests.support.buzz import buzz
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,9 +18,10 @@ from backend.contract import BackendUnavailableError, SpeechRequest
 from backend.loading import ServiceOptions, open_service
 from backend.weights.checkpoints import DEFAULT_MODEL_ID, SMALL_MODEL_ID, find_checkpoint
 from backend.weights.store import folder_of
-from tests.backend.conftest import buzz, load
+from tests.backend.conftest import load
 from tests.backend.service_parts import STATEMENT, Outside, clip
 from tests.backend.weights.fake_hub import files_in
+from tests.support.buzz import buzz
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -28,7 +28,6 @@ from backend.contract import (
     VoicePromptInvalidError,
     VoicePromptModelMismatchError,
 )
-from tests.backend.conftest import buzz
 from tests.backend.service_parts import (
     HIGH,
     LOW,
@@ -42,6 +41,7 @@ from tests.backend.service_parts import (
     samples_of,
     speak,
 )
+from tests.support.buzz import buzz
 
 if TYPE_CHECKING:
     from backend.contract import PcmChunk

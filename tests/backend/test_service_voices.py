@@ -17,7 +17,7 @@ from backend.contract import (
 )
 from backend.reference.transcriber import Transcriber
 from backend.reference.transcript import LazyTranscriber
-from tests.backend.conftest import buzz, load
+from tests.backend.conftest import load
 from tests.backend.service_parts import (
     LOW,
     SENTENCE,
@@ -31,6 +31,7 @@ from tests.backend.service_parts import (
     samples_of,
     speak,
 )
+from tests.support.buzz import buzz
 
 if TYPE_CHECKING:
     from pathlib import Path

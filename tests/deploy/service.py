@@ -9,7 +9,7 @@ import modal
 import numpy as np
 import soundfile as sf
 
-from tests.backend.conftest import buzz
+from tests.support.buzz import buzz
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,7 +19,6 @@ from backend.contract import (
     ReferenceUnusableError,
     VoicePromptInvalidError,
 )
-from tests.backend.conftest import buzz
 from tests.deploy.conftest import until
 from tests.deploy.service import (
     CONSENT,
@@ -29,6 +28,7 @@ from tests.deploy.service import (
     seed_of_long_speech,
     service,
 )
+from tests.support.buzz import buzz
 from tests.support.recordings import as_file, speech
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ import torch
 from backend.contract import ConsentRecord, SpeechRequest
 from backend.engine.batch import Batch, Row
 from backend.engine.decode_step import DecodeStep
-from tests.backend.conftest import TRANSCRIPT, buzz
+from tests.backend.conftest import TRANSCRIPT
+from tests.support.buzz import buzz
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backend.contract import MAX_NEW_TOKENS, SpeechError
+from backend.contract import MAX_NEW_TOKENS, SpeechError, SpeechRequest
 from backend.engine.batch import Batch
 from backend.engine.chunk_plan import CPU_PLAN
 from backend.engine.decode_step import DecodeStep
@@ -15,13 +15,15 @@ from backend.engine.generation import GenerationLoop
 from backend.engine.interface import SpeechChunk
 from backend.engine.kv_cache import ROW_POSITIONS
 from backend.engine.speech_row import SpeechRow
+from tests.backend.conftest import TRANSCRIPT
+from tests.support.buzz import buzz
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from numpy.typing import NDArray
 
-    from backend.contract import SpeechRequest
+    from backend.contract import ConsentRecord
     from backend.engine.chunk_plan import ChunkPlan
     from backend.engine.codec import CodecDecoder
     from backend.engine.engine import Engine
@@ -86,3 +88,17 @@ def speak(
         if chunk.error is not None:
             errors[chunk.row] = chunk.error
     return [errors.get(row) or np.concatenate(said) for row, said in enumerate(pieces)]
+
+
+def sentences(
+    engine: Engine, consent: ConsentRecord, count: int, *, first_seed: int
+) -> list[SpeechRequest]:
+    """Short sentences, each in a voice and with a seed of its own, every other one by x-vector."""
+    prompts = [
+        engine.make_prompt(buzz(100 + 30 * row), TRANSCRIPT if row % 2 else None, consent)
+        for row in range(count)
+    ]
+    return [
+        SpeechRequest(f"Sentence {row}.", prompt, seed=first_seed + row, max_new_tokens=400)
+        for row, prompt in enumerate(prompts)
+    ]

@@ -9,8 +9,9 @@ import torch
 
 from backend.contract import SpeechRequest
 from backend.engine.codec import CodecDecoder
-from tests.backend.conftest import TRANSCRIPT, buzz, spoken
+from tests.backend.conftest import TRANSCRIPT, spoken
 from tests.backend.engine.speaking import speak
+from tests.support.buzz import buzz
 
 if TYPE_CHECKING:
     from backend.contract import ConsentRecord

@@ -27,8 +27,9 @@ from backend.contract import (
 from backend.engine.codec import CodecDecoder
 from backend.engine.row_output import SpeechOutput
 from backend.voice_prompt import read_voice_prompt, write_voice_prompt
-from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
+from tests.backend.conftest import TRANSCRIPT, load, spoken
 from tests.backend.engine.speaking import speak, stream
+from tests.support.buzz import buzz
 from tests.support.miniature import CONTROL_TOKENS
 
 if TYPE_CHECKING:

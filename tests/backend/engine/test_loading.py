@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save_file
 from backend.contract import LANGUAGES, BackendUnavailableError, SpeechRequest
 from backend.engine import loading
 from backend.weights.checkpoints import NumberFormat, UnknownModelError, find_checkpoint
-from tests.backend.conftest import TRANSCRIPT, buzz, load, make_checkpoint, spoken
+from tests.backend.conftest import TRANSCRIPT, load, make_checkpoint, spoken
 from tests.backend.engine.speaking import speak
+from tests.support.buzz import buzz
 
 if TYPE_CHECKING:
     from pathlib import Path

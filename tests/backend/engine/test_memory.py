@@ -25,7 +25,8 @@ from backend.engine.generation import GenerationLoop
 from backend.engine.kv_cache import ROW_POSITIONS, CacheShape, KVCache
 from backend.engine.prompt_embeds import PreparedRequest, PromptEmbedder
 from backend.engine.room import MOST_ROWS, fitted, rows_on_gpu, rows_with_room
-from tests.backend.conftest import TRANSCRIPT, buzz
+from tests.backend.conftest import TRANSCRIPT
+from tests.support.buzz import buzz
 
 if TYPE_CHECKING:
     from backend.contract import ConsentRecord

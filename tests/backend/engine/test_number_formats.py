@@ -20,8 +20,9 @@ from backend.contract import SpeechRequest
 from backend.engine.batch import Row
 from backend.engine.code_predictor import CodePredictor
 from backend.engine.codec import CodecDecoder
-from tests.backend.conftest import TRANSCRIPT, buzz, load
+from tests.backend.conftest import TRANSCRIPT, load
 from tests.backend.engine.decoding import CONSENT, batch_of
+from tests.support.buzz import buzz
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +13,8 @@ from backend.engine.code_predictor import CodePredictor
 from backend.engine.codec import CodecDecoder
 from backend.engine.talker import CodecHead, Talker
 from backend.watermark.watermark import MarkingStream, Watermarker
-from tests.backend.conftest import TRANSCRIPT, buzz, spoken
-from tests.backend.engine.speaking import Ahead, speak
+from tests.backend.conftest import spoken
+from tests.backend.engine.speaking import Ahead, sentences, speak
 
 if TYPE_CHECKING:
     from backend.engine.engine import Engine
@@ -28,16 +27,7 @@ FIRST_SEED = 26
 
 @pytest.fixture(scope="module")
 def requests(engine: Engine, consent: ConsentRecord) -> list[SpeechRequest]:
-    prompts = [
-        engine.make_prompt(buzz(100 + 30 * row), TRANSCRIPT if row % 2 else None, consent)
-        for row in range(ROWS)
-    ]
-    return [
-        replace(
-            SpeechRequest(f"Sentence {row}.", prompt, seed=FIRST_SEED + row), max_new_tokens=400
-        )
-        for row, prompt in enumerate(prompts)
-    ]
+    return sentences(engine, consent, ROWS, first_seed=FIRST_SEED)
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,9 @@ from backend.contract import (
     SpeechRunsOnError,
 )
 from backend.engine.interface import TextLayout
-from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
+from tests.backend.conftest import TRANSCRIPT, load, spoken
 from tests.backend.engine.speaking import speak
+from tests.support.buzz import buzz
 
 if TYPE_CHECKING:
     from pathlib import Path

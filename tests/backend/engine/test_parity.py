@@ -17,14 +17,10 @@ from backend.engine import layers
 from backend.engine.clone import clone_voice
 from backend.engine.codec import CodecDecoder
 from backend.engine.interface import TextLayout
-from tests.backend.conftest import (
-    TRANSCRIPT,
-    buzz,
-    load,
-    spoken,
-)
+from tests.backend.conftest import TRANSCRIPT, load, spoken
 from tests.backend.engine.decoding import codes_until_the_end
 from tests.backend.engine.speaking import speak
+from tests.support.buzz import buzz
 
 if TYPE_CHECKING:
     from pathlib import Path

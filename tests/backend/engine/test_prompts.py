@@ -15,7 +15,8 @@ from backend.contract import (
     ReferenceUnusableError,
 )
 from backend.voice_prompt import ClonedVoice, read_voice_prompt
-from tests.backend.conftest import TRANSCRIPT, buzz, load
+from tests.backend.conftest import TRANSCRIPT, load
+from tests.support.buzz import buzz
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ import torch
 from backend.contract import BackendBusyError, GenerationFailedError
 from backend.engine.row_output import SpeechOutput
 from backend.watermark.watermark import Watermarker
-from tests.backend.conftest import buzz
+from tests.support.buzz import buzz
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

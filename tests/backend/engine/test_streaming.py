@@ -16,9 +16,10 @@ from backend.contract import SpeechRequest
 from backend.engine.code_predictor import CodePredictor
 from backend.engine.codec import CodecDecoder
 from backend.watermark.watermark import Watermarker
-from tests.backend.conftest import buzz, load, spoken
+from tests.backend.conftest import load, spoken
 from tests.backend.engine.speaking import speak, stream
 from tests.backend.watermark.marking import mark
+from tests.support.buzz import buzz
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,8 +18,9 @@ from backend.contract import (
 )
 from backend.engine.talker import Talker
 from backend.engine.transfers import HostCopy, HostSamples
-from tests.backend.conftest import TRANSCRIPT, buzz, load, spoken
-from tests.backend.engine.speaking import Ahead, speak
+from tests.backend.conftest import TRANSCRIPT, load, spoken
+from tests.backend.engine.speaking import Ahead, sentences, speak
+from tests.support.buzz import buzz
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,14 +33,7 @@ ROWS = 5
 
 @pytest.fixture(scope="module")
 def requests(engine: Engine, consent: ConsentRecord) -> list[SpeechRequest]:
-    prompts = [
-        engine.make_prompt(buzz(100 + 30 * row), TRANSCRIPT if row % 2 else None, consent)
-        for row in range(ROWS)
-    ]
-    return [
-        SpeechRequest(f"Sentence {row}.", prompt, seed=row, max_new_tokens=400)
-        for row, prompt in enumerate(prompts)
-    ]
+    return sentences(engine, consent, ROWS, first_seed=0)
 
 
 def test_steps_that_are_launched_ahead_say_the_same(

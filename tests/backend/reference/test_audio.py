@@ -30,7 +30,7 @@ from backend.reference.audio import (
     read_clip,
     write_wav,
 )
-from tests.backend.conftest import buzz
+from tests.support.buzz import buzz
 from tests.support.recordings import as_file
 
 if TYPE_CHECKING:
