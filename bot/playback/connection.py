@@ -185,7 +185,7 @@ class Connection:
             self._is_removed = True
 
     def note_listeners(self) -> None:
-        """Take in that somebody has entered a voice channel or left one."""
+        """Look again who listens: somebody has entered a voice channel or left one."""
         if self._link is not None:
             self._link.note_listeners()
 

@@ -147,7 +147,7 @@ class GuildPlayers:
             player.wake()
 
     def voice_state_changed(self, guild_id: int) -> None:
-        """Take in that a member of a guild has entered a voice channel, left one, or was muted."""
+        """Look again who listens and who may speak: a member's voice state has changed."""
         player = self.find(guild_id)
         if player is not None:
             player.connection.note_listeners()

@@ -10,12 +10,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.support.operations import work_of
 from tests.support.recordings import speech
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -82,25 +82,6 @@ def test_a_recording_that_is_not_numbers_harms_no_other(watermarker: Watermarker
     same(rest, alone.finish())
 
 
-class Operations(TorchDispatchMode):
-    """Counts what torch is asked for in a block."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.count: int = 0
-
-    def __torch_dispatch__(self, operation: Any, _types: Any, args: Any = (), kwargs: Any = None):  # type: ignore[no-untyped-def] # noqa: ANN204
-        self.count += 1
-        return operation(*args, **(kwargs or {}))
-
-
-def operations(work: Callable[[], object]) -> int:
-    counted = Operations()
-    with counted:
-        work()
-    return counted.count
-
-
 @pytest.mark.parametrize("frames", [[3, 2, 4, 8], [4, 4, 8, 12]])
 def test_many_recordings_take_as_many_operations_as_one(
     watermarker: Watermarker, frames: Sequence[int]
@@ -110,8 +91,8 @@ def test_many_recordings_take_as_many_operations_as_one(
         taken = []
         for count in frames:
             pieces = [voice(row)[: count * FRAME] for row in range(rows)]
-            taken.append(operations(partial(watermarker.push, streams, pieces)))
-        return [*taken, operations(partial(watermarker.finish, streams))]
+            taken.append(work_of(partial(watermarker.push, streams, pieces)).operations)
+        return [*taken, work_of(partial(watermarker.finish, streams)).operations]
 
     assert counts(rows=1) == counts(rows=16)
     assert max(counts(rows=1)) < 150
@@ -123,8 +104,9 @@ def test_rows_that_began_at_different_times_are_marked_together(watermarker: Wat
         for frames in (3, 2, 4, 8)[: row + 1]:
             stream.push(voice(row)[: frames * FRAME])
     pieces = [voice(row)[: 4 * FRAME] for row in range(3)]
-    together = operations(lambda: watermarker.push(streams, pieces))
-    assert together == operations(lambda: watermarker.push(streams[:1], pieces[:1]))
+    together = work_of(lambda: watermarker.push(streams, pieces))
+    alone = work_of(lambda: watermarker.push(streams[:1], pieces[:1]))
+    assert together.operations == alone.operations
 
 
 def test_a_group_is_copied_to_the_device_once_and_back_once(
