@@ -50,7 +50,10 @@ class Demo:
     def stop(self) -> None:
         """Press Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
-        rest, _ = self.process.communicate(timeout=20)
+        try:
+            rest, _ = self.process.communicate(timeout=20)
+        finally:
+            self.process.kill()
         self.printed += rest
 
     def _read_welcome(self) -> str:
