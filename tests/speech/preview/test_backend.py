@@ -140,7 +140,7 @@ async def test_speaking_leaves_the_bots_process_alone(
     chunks = await spoken(preview, SpeechRequest(SENTENCE * 3, low))
 
     assert len(samples(chunks)) > 8 * chunks[0].sample_rate
-    assert time.process_time() - before < 0.15  # WORLD alone computes for a second
+    assert time.process_time() - before < 0.5  # WORLD alone computes for a second
 
 
 @pytest.mark.parametrize(
