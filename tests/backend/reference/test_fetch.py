@@ -279,7 +279,7 @@ async def test_a_slow_answer_is_given_up(site: Site) -> None:
     began = time.monotonic()
     with pytest.raises(ReferenceUnusableError, match="too long to answer"):
         await site.fetch(site.url("/slow"), max_seconds=0.3)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4  # all of it takes 5 s
 
 
 async def test_a_missing_file_and_a_missing_server_are_said_without_the_address(
