@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 from collections import Counter
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,13 +55,26 @@ if find_spec("torch") is None:  # `make test-bot`
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Import only files whose tests are asked for: not PyTorch for the fast ones, for example."""
     asked = config.getoption("markexpr")
-    if not collection_path.name.startswith("test_"):
-        return None
     if asked.startswith("realtime"):
-        return "mark.realtime" not in collection_path.read_text("utf-8") or None
-    if "not slow" in asked:
-        return _needs_torch(collection_path) or None
+        is_asked_for = _is_realtime
+    elif "not slow" in asked:
+        is_asked_for = _needs_no_torch
+    else:
+        return None
+    if collection_path.is_dir():  # its conftest.py may import a lot
+        return not any(map(is_asked_for, collection_path.rglob("test_*.py"))) or None
+    if collection_path.name.startswith("test_"):
+        return not is_asked_for(collection_path) or None
     return None
+
+
+@cache
+def _is_realtime(path: Path) -> bool:
+    return "mark.realtime" in path.read_text("utf-8")
+
+
+def _needs_no_torch(path: Path) -> bool:
+    return not path.relative_to(TESTS).as_posix().startswith(NEEDS_TORCH)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -75,7 +89,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(
         key=lambda item: (
             -seconds[together(item.nodeid)],
-            item.path not in slow and not _needs_torch(item.path),
+            item.path not in slow and _needs_no_torch(item.path),
         )
     )
 
@@ -84,10 +98,6 @@ def pytest_collection_finish() -> None:
     """Collect garbage from now on, but not among what was imported."""
     gc.freeze()
     gc.enable()
-
-
-def _needs_torch(path: Path) -> bool:
-    return path.relative_to(TESTS).as_posix().startswith(NEEDS_TORCH)
 
 
 @pytest.hookimpl(tryfirst=True)
