@@ -35,6 +35,8 @@ from benchmarks.gpu.timing import Clock
 from benchmarks.measuring import table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from backend.watermark.watermark import Watermarker
 
 MODELS = ("0.6B", "1.7B")
@@ -42,9 +44,15 @@ _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of this name is memor
 _CHECKPOINT_BYTES = 12e9
 
 
-def main() -> None:
-    """Measure, and print the table, the targets and a line of JSON."""
-    options = _options()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and print the table, the targets and a line of JSON.
+
+    Args:
+        arguments: Those of the command line; None for the ones that the program was started with.
+    """
+    options = _options(arguments)
+    if not (options.rehearse or torch.cuda.is_available()):
+        raise SystemExit("there is no GPU; `--rehearse` does all steps in miniature on a CPU")
     logging.basicConfig(level=logging.ERROR, format="[%(relativeCreated)d ms] %(message)s")
     logging.getLogger("backend").setLevel(logging.INFO)
     faulthandler.dump_traceback_later(options.seconds + 60, exit=True)
@@ -60,12 +68,13 @@ def main() -> None:
         _measure(options, report, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        faulthandler.cancel_dump_traceback_later()
         _print(report)
     if report.is_lost and not options.skip:
         _go_on(options, report)
 
 
-def _options() -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--rehearse", action="store_true", help="in miniature, on a CPU")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
@@ -74,14 +83,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=330.0, help="no step begins after that")
     parser.add_argument("--out", type=Path, default=Path(), help="a folder for gpu.json")
     parser.add_argument("--other-path", help="where faster-qwen3-tts and its packages are")
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 def _measure(options: argparse.Namespace, report: Report, folder: Path) -> None:
     if options.rehearse:
         torch.set_num_threads(1)
-    elif not torch.cuda.is_available():
-        raise SystemExit("there is no GPU; `--rehearse` does all steps in miniature on a CPU")
     device = torch.device("cpu" if options.rehearse else "cuda:0")
     setup = Setup(Models(folder, device, is_miniature=options.rehearse), Clock(device), report)
     report.step("environment", partial(environment, setup), is_needed=True)

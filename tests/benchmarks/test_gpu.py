@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
+from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.report import Report
 from benchmarks.gpu.targets import TARGETS, Target
 
@@ -16,35 +17,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_all_of_it_can_be_rehearsed_without_a_gpu(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.gpu", "--rehearse", "--models", "0.6B"]
-    done = subprocess.run(  # noqa: S603 - our own program
-        [*command, "--out", str(tmp_path)], capture_output=True, text=True, check=False, timeout=240
-    )
-    assert done.returncode == 0, done.stderr
-    assert "failed: nothing" in done.stdout
+def test_all_of_it_can_be_rehearsed_without_a_gpu(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "backend")  # the program sets it, and afterwards it is as before
+    main(["--rehearse", "--models", "0.6B", "--out", str(tmp_path)])
+    lines = capfd.readouterr().out.splitlines()
+    assert "failed: nothing" in lines
     for way in ("run alone", "run together", "replayed alone", "replayed together"):
-        row = next(
-            line
-            for line in done.stdout.splitlines()
-            if line.startswith(f"| 0.6B float32 greedy codes, {way} / the package ")
-        )
+        codes = f"| 0.6B float32 greedy codes, {way} / the package "
+        row = next(line for line in lines if line.startswith(codes))
         assert row.split("|")[2].strip() == "equal"
     report = json.loads((tmp_path / "gpu.json").read_text())
-    assert report["figures"] == json.loads(done.stdout.splitlines()[-1])
+    assert report["figures"] == json.loads(lines[-1])
     steps = {name.removeprefix("0.6B ") for name in report["steps"]}
     wanted = {"one row", "codec", "rows", "long row", "profile", "first sound", "state errors"}
     assert wanted <= steps
-    assert "met" in next(line for line in done.stdout.splitlines() if "0.6B codec, percent" in line)
+    assert "met" in next(line for line in lines if "0.6B codec, percent" in line)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_without_a_gpu_it_says_what_can_be_done_instead(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.gpu", "--out", str(tmp_path), "--only", "nothing"]
-    done = subprocess.run(  # noqa: S603 - our own program
-        command, capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode != 0
-    assert "there is no GPU; `--rehearse`" in done.stderr
+    with pytest.raises(SystemExit, match="there is no GPU; `--rehearse`"):
+        main(["--out", str(tmp_path)])
 
 
 def test_a_step_that_fails_is_told_and_the_next_one_is_done(tmp_path: Path) -> None:
