@@ -46,6 +46,6 @@ def speaking(scheduler: Scheduler, asked: SpeechRequest, *, caller: str = "a") -
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - it is another thread that makes it true
             await asyncio.sleep(0.001)
