@@ -1,21 +1,18 @@
-"""A recorder of steps without a GPU: it traces every operation, and replays the trace."""
+"""A recorder of steps without a GPU: it notes every operation, and does them again."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from torch._ops import OpOverload
-from torch.fx.experimental.proxy_tensor import make_fx
-
 from backend.engine.codec_step import CodecStep
 from backend.engine.cuda_graphs import Size
 from backend.engine.prefill_step import PrefillStep
+from tests.backend.engine.tape import Tape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     import torch
-    from torch.fx import GraphModule
 
     from backend.engine.decode_step import DecodeStep
 
@@ -23,7 +20,7 @@ SizeT = TypeVar("SizeT", bound=Size)
 
 
 class Recorder(Generic[SizeT]):
-    """Traces steps, and refuses what would not work on a GPU.
+    """Records steps, and refuses what would not work on a GPU.
 
     Args:
         step: The step whose sizes are captured.
@@ -69,16 +66,19 @@ class Recorder(Generic[SizeT]):
         if size in self._fails_at:
             raise self._error
         kept = [each.clone() for each in self._memory]
-        program = make_fx(lambda: self._run(*step.args))()
+        tape = Tape()
+        with tape:
+            self._run(*step.args)
+        tape.close()
         for each, value in zip(self._memory, kept, strict=True):  # it is captured, not run
             each.copy_(value)
         self.captured.append(size)
-        self.operations[size] = _operations_of(program)
+        self.operations[size] = tape.kernels
 
         def replay() -> None:
             self._check_places()
             self.replayed.append(size)
-            program()
+            tape.replay()
             if size in self._distorts:
                 for each in _kept_by(self._step):
                     each.zero_()
@@ -116,12 +116,3 @@ def _kept_by(step: DecodeStep | PrefillStep | CodecStep) -> list[torch.Tensor]:
         return [each for view in slots for each in (view.keys, view.values)]
     views = step.cache.decode_views(step.state.lengths, end=1)
     return [each for view in views for each in (view.keys, view.values)]
-
-
-def _operations_of(program: GraphModule) -> int:
-    calls = [node.target for node in program.graph.nodes if node.op == "call_function"]
-    return sum(isinstance(each, OpOverload) and _has_kernel(each) for each in calls)
-
-
-def _has_kernel(operation: OpOverload) -> bool:
-    return not operation.is_view and "empty" not in str(operation)

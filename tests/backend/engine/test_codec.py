@@ -1,6 +1,6 @@
 """The codec in memory that never moves: captured calls, slots, and the package's own decode.
 
-No GPU is needed: torch can trace every operation of a call on a CPU too (see `recording`).
+No GPU is needed: what a call does can be noted and done again on a CPU too (see `recording`).
 """
 
 from __future__ import annotations
