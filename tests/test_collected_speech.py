@@ -216,7 +216,7 @@ async def test_who_follows_is_not_left_waiting_when_collecting_is_cancelled() ->
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(GenerationFailedError):
-        await asyncio.wait_for(following, 1)
+        await asyncio.wait_for(following, 10)
     assert closed.is_set(), "the stream's source is stopped as well"
 
 

@@ -32,7 +32,7 @@ async def test_a_command_that_fails_lets_the_next_one_go() -> None:
     with pytest.raises(ZeroDivisionError), order.command(ADA):
         raise ZeroDivisionError
     with order.command(ADA) as command:
-        await asyncio.wait_for(command.wait_for_earlier(), 1)
+        await asyncio.wait_for(command.wait_for_earlier(), 10)
         with pytest.raises(ZeroDivisionError), order.command(ADA):
             raise ZeroDivisionError
         with order.command(ADA) as third:
@@ -40,5 +40,5 @@ async def test_a_command_that_fails_lets_the_next_one_go() -> None:
             await asyncio.sleep(0)
             assert not waiting.done(), "the first has not taken effect yet"
             command.release()
-            await asyncio.wait_for(waiting, 1)
+            await asyncio.wait_for(waiting, 10)
     assert not order._open, "nobody is remembered"

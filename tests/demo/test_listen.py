@@ -137,5 +137,5 @@ async def test_the_page_ends_with_listeners_on_it() -> None:
         async with listen_page(Broadcast(), port=0) as address:
             response = await http.get(address + "live.pcm")
         with pytest.raises(aiohttp.ClientError):
-            await asyncio.wait_for(response.content.read(), 2)
+            await asyncio.wait_for(response.content.read(), 10)
         response.close()

@@ -226,7 +226,7 @@ async def test_cancelled_batches_stop_the_work(deployed: Any, server: ModalServe
 
 async def at_rest(deployed: Any) -> None:
     """The engine does nothing any more, long before it would have been through."""
-    async with asyncio.timeout(1.5):
+    async with asyncio.timeout(5):
         while True:
             health = await deployed.health.remote.aio()
             if (health["speaking"], health["waiting"]) == (0, 0):
