@@ -18,7 +18,7 @@ from tests.support.distribution import Distribution, together
 from tests.support.free_processor import wait_for_processor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 TESTS = Path(__file__).parent
 
@@ -55,6 +55,7 @@ if find_spec("torch") is None:  # `make test-bot`
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Import only files whose tests are asked for: not PyTorch for the fast ones, for example."""
     asked = config.getoption("markexpr")
+    is_asked_for: Callable[[Path], bool]
     if asked.startswith("realtime"):
         is_asked_for = _is_realtime
     elif "not slow" in asked:
