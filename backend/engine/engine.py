@@ -29,7 +29,7 @@ from backend.engine.generation import GenerationLoop
 from backend.engine.kv_cache import ROW_POSITIONS
 from backend.engine.loading import ModelParts
 from backend.engine.package_loop import PackageLoop
-from backend.engine.prefill_step import USUAL_PROMPTS, PrefillSize
+from backend.engine.prefill_step import usual_prompts
 from backend.engine.prompt_embeds import PreparedRequest, PromptEmbedder
 from backend.engine.room import fitted, rows_with_room
 from backend.engine.speech_length import token_limit
@@ -227,7 +227,7 @@ def _capture_steps(step: DecodeStep) -> tuple[StepGraphs | None, str]:
     try:
         recorder = CudaGraphRecorder(is_urgent=True)
         graphs = capture_steps(step, recorder, usual_sizes(step.rows, step.positions))
-        prompts = step.prefill.capture(recorder, map(PrefillSize, USUAL_PROMPTS))
+        prompts = step.prefill.capture(recorder, usual_prompts(step.rows))
     except Exception as error:  # without graphs, speech is slower but works
         if is_context_lost(error):
             raise
