@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from backend.engine.prompt_embeds import PreparedRequest
     from backend.engine.step_graphs import StepGraphs
 
+
 @dataclass(eq=False, slots=True)
 class Row:
     """A sequence of a batch.
@@ -219,11 +220,11 @@ class Batch(Generic[RowT]):
 
         None is overtaken: after the first one that has too many, nothing is prefilled.
         """
-        lengths = [len(row.request.inputs) for row in self._waiting]
-        fitting = [row for row, end in zip(self._waiting, accumulate(lengths)) if end <= most]
-        passes = self._prefill_plan.passes(lengths[: len(fitting)], self._step.prefill.size_for)
-        for each in passes:
-            rows = [fitting[index] for index in each]
+        waiting = list(self._waiting)
+        lengths = [len(row.request.inputs) for row in waiting]
+        fitting = sum(end <= most for end in accumulate(lengths))
+        for each in self._prefill_plan.passes(lengths[:fitting], self._step.prefill.size_for):
+            rows = [waiting[index] for index in each]
             prompts = [row.request.inputs for row in rows]
             self._start(rows, self._step.prefill(prompts, len(self._decoding)))
 
