@@ -156,7 +156,7 @@ class PrefillStep:
         """Put prompts where a pass reads them. Takes as many kernels for one as for many."""
         count = len(prompts)
         pieces = []
-        for prompt in [*prompts, *prompts[-1:] * (size.rows - count)]:
+        for prompt in [*prompts, *[prompts[-1]] * (size.rows - count)]:
             pieces += [prompt, self._padding[: size.positions - len(prompt)]]
         torch.cat(pieces, out=self.inputs[: size.computed])
         torch.clamp(self._order[: size.rows], max=count - 1, out=self.slots[: size.rows]).add_(slot)
