@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from backend.engine.talker import Talker
 
 MOST_POSITIONS = 2_048
-"""The most positions in a pass of several prompts, padding included. Every size that is captured
-has room in the memory that the largest one needs, some 0.2 GB."""
+"""The most positions in a pass of several prompts, padding included. All sizes that are captured
+share the memory that the largest one needs, by calculation less than 0.2 GB."""
 
 _USUAL_POSITIONS = (64, 128, 192, 256, 384, 512)
 """A clip of 3 to 15 s, its transcript and a sentence have some 70 to 350 positions."""
