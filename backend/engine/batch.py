@@ -203,7 +203,14 @@ class Batch(Generic[RowT]):
             self._prefill_whole(most - self._prefill_part(most))
 
     def _prefill_part(self, most: int) -> int:
-        """Prefill a part of the first prompt, if it is longer; return how many positions."""
+        """Prefill a part of the first prompt, unless the whole of it fits.
+
+        Args:
+            most: The most positions.
+
+        Returns:
+            How many positions the part has; 0 if there was none.
+        """
         row = self._waiting[0]
         part = row.request.inputs[row.length : row.length + most]
         end = row.length + len(part)
@@ -216,9 +223,12 @@ class Batch(Generic[RowT]):
         return len(part)
 
     def _prefill_whole(self, most: int) -> None:
-        """Prefill the next prompts, as many as have at most so many positions, several at once.
+        """Prefill whole prompts, several at once.
 
-        None is overtaken: after the first one that has too many, nothing is prefilled.
+        None is overtaken: after the first one that does not fit, nothing is prefilled.
+
+        Args:
+            most: The most positions of all of them together.
         """
         waiting = list(self._waiting)
         lengths = [len(row.request.inputs) for row in waiting]

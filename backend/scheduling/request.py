@@ -100,7 +100,10 @@ class ScheduledSpeech(ScheduledRequest[PcmChunk]):
         self._samples = 0
 
     def read(self, engine: SpeechEngine) -> None:
-        """Read it, and complete `reading` in any case."""
+        """Read it, and complete `reading` in any case. A request that is over is not read."""
+        if self.is_over:
+            self.reading.cancel()
+            return
         try:
             self.reading.set_result(engine.read(self.request))
         except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
