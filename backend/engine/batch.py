@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import torch
+
+from backend.engine.prefill_plan import CPU_PREFILL, GPU_PREFILL
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -21,15 +24,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.engine.decode_step import DecodeStep
+    from backend.engine.prefill_plan import PrefillPlan
     from backend.engine.prompt_embeds import PreparedRequest
     from backend.engine.step_graphs import StepGraphs
-
-PREFILL_POSITIONS = 256
-"""The most prompt positions that are prefilled before each frame. A prompt has some 30 to 600.
-Prefilling more of them at once would delay the next frame of the other rows."""
-
-IDLE_PREFILL_POSITIONS = 512
-"""The same while no row decodes, so that nobody's frame is delayed."""
 
 
 @dataclass(eq=False, slots=True)
@@ -50,6 +47,11 @@ class Row:
     slot: int | None = field(default=None, init=False)
     uniforms: Future[Tensor] | None = field(default=None, init=False, repr=False)
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether somebody may be waiting for its next frame, once it decodes."""
+        return True
+
 
 RowT = TypeVar("RowT", bound=Row)
 
@@ -66,6 +68,7 @@ class Batch(Generic[RowT]):
         is_ahead: Whether a step is launched before the codes of the last one are read, so that a
             GPU always has something to do. It is then computed for rows that have ended, too. None
             is so on a GPU.
+        prefill: Which prompts are prefilled when; None is what suits the device.
 
     Attributes:
         capacity: The most rows at once.
@@ -80,12 +83,14 @@ class Batch(Generic[RowT]):
         rows: int | None = None,
         graphs: StepGraphs | None = None,
         is_ahead: bool | None = None,
+        prefill: PrefillPlan | None = None,
     ) -> None:
         self.capacity = step.rows if rows is None else rows
         self.end_of_speech = step.end_of_speech
         self._step = step
         self._graphs = graphs
         self.is_ahead = step.is_on_gpu if is_ahead is None else is_ahead
+        self._prefill_plan = prefill or (GPU_PREFILL if step.is_on_gpu else CPU_PREFILL)
         self._codes: list[tuple[RowT, int]] | None = None  # of the frame that comes next
         self._frames: list[tuple[RowT, Tensor]] | None = None  # that was launched already
         self._waiting: deque[RowT] = deque()  # the first may be partly prefilled
@@ -191,20 +196,59 @@ class Batch(Generic[RowT]):
         self._graphs.replay(size)
 
     def _prefill(self) -> None:
-        """Prefill the prompts of waiting rows, at most `PREFILL_POSITIONS` positions in all."""
-        budget = PREFILL_POSITIONS if self._decoding else IDLE_PREFILL_POSITIONS
-        while self._waiting and budget:
-            row = self._waiting[0]
-            part = row.request.inputs[row.length : row.length + budget]
-            slot = len(self._decoding)
-            hidden = self._step.prefill(part, slot, row.length)
-            if row.length + len(part) == len(row.request.inputs):
-                drawn = row.uniforms or self._step.draw(row.request, row.attempt)
-                self._step.start(slot, row.request, drawn.result(), hidden)
-                row.slot = slot
-                self._decoding.append(self._waiting.popleft())
-            row.length += len(part)
-            budget -= len(part)
+        """Prefill the prompts of waiting rows, as many positions as the plan allows."""
+        if self._waiting:
+            is_heard = any(row.is_heard for row in self._decoding)
+            most = self._prefill_plan.most_positions(is_heard=is_heard)
+            self._prefill_whole(most - self._prefill_part(most))
+
+    def _prefill_part(self, most: int) -> int:
+        """Prefill a part of the first prompt, unless the whole of it fits.
+
+        Args:
+            most: The most positions.
+
+        Returns:
+            How many positions the part has; 0 if there was none.
+        """
+        row = self._waiting[0]
+        part = row.request.inputs[row.length : row.length + most]
+        end = row.length + len(part)
+        if len(part) == len(row.request.inputs):
+            return 0
+        hidden = self._step.prefill([part], len(self._decoding), row.length)
+        if end == len(row.request.inputs):
+            self._start([row], hidden)
+        row.length = end
+        return len(part)
+
+    def _prefill_whole(self, most: int) -> None:
+        """Prefill whole prompts, several at once.
+
+        None is overtaken: after the first one that does not fit, nothing is prefilled.
+
+        Args:
+            most: The most positions of all of them together.
+        """
+        waiting = list(self._waiting)
+        lengths = [len(row.request.inputs) for row in waiting]
+        fitting = sum(end <= most for end in accumulate(lengths))
+        for each in self._prefill_plan.passes(lengths[:fitting], self._step.prefill.size_for):
+            rows = [waiting[index] for index in each]
+            prompts = [row.request.inputs for row in rows]
+            self._start(rows, self._step.prefill(prompts, len(self._decoding)))
+
+    def _start(self, rows: list[RowT], hidden: Tensor) -> None:
+        """Let rows decode whose prefill is complete, with the last state of each."""
+        drawn = [row.uniforms or self._step.draw(row.request, row.attempt) for row in rows]
+        uniforms = [each.result() for each in drawn]
+        slot = len(self._decoding)
+        self._step.start(slot, [row.request for row in rows], uniforms, hidden)
+        for row in rows:
+            row.slot = len(self._decoding)
+            row.length = len(row.request.inputs)
+            self._waiting.remove(row)
+            self._decoding.append(row)
 
     def _check_memory(self) -> None:
         if self._step.users != self._user:

@@ -90,7 +90,7 @@ class CodecDecoder:
         return str(graphs)
 
     @torch.inference_mode()
-    def open(self, reference: Tensor) -> CodecRow:
+    def open(self, reference: Tensor, name: bytes | None = None) -> CodecRow:
         """Give a slot to a row, whose speech follows its reference clip.
 
         The states after recent references are cached. So a text of several sentences decodes its
@@ -99,12 +99,13 @@ class CodecDecoder:
         Args:
             reference: The clip's frames, int64 `(frames, code_groups)`, in the program's memory;
                 possibly no frames.
+            name: The same frames as int16 bytes, if they are at hand.
 
         Raises RuntimeError if all slots are in use.
         """
         if not self._free:
             raise RuntimeError(f"the codec's {self.step.rows} slots are in use")
-        key = reference.cpu().numpy().tobytes()
+        key = reference.to(torch.int16).cpu().numpy().tobytes() if name is None else name
         with self._stream.launching():
             state = self._after_reference.pop(key, None)
             if state is None:

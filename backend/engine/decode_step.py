@@ -11,6 +11,7 @@ from backend.engine.prefill_step import PrefillStep
 from backend.engine.transfers import HostCopy, UniformSource
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from concurrent.futures import Future
 
     from torch import Tensor
@@ -32,7 +33,7 @@ class DecodeStep:
         rows: As given.
         positions: As given.
         cache: The keys and values of all rows.
-        prefill: Runs the talker over a part of a prompt.
+        prefill: Runs the talker over prompts.
         state: What each row has besides.
         code_groups: The codes of a frame.
         end_of_speech: The code of codebook 0 that ends a row.
@@ -71,16 +72,26 @@ class DecodeStep:
         """
         return self._uniforms.draw(request.seed, attempt, (request.max_tokens, self.code_groups))
 
-    def start(self, slot: int, request: PreparedRequest, uniforms: Tensor, hidden: Tensor) -> None:
-        """Fill a slot with a row whose prefill is complete, and sample its first code.
+    def start(
+        self,
+        slot: int,
+        requests: Sequence[PreparedRequest],
+        uniforms: Sequence[Tensor],
+        hidden: Tensor,
+    ) -> None:
+        """Fill slots with rows whose prefill is complete, and sample their first codes.
 
-        The arguments are those of `BatchState.fill`.
+        Args:
+            slot: The slot of the first row; the others' follow it.
+            requests: What the rows say.
+            uniforms: The random numbers of each, as in `BatchState.fill`.
+            hidden: `(rows, hidden)`, the talker's states after the last positions.
         """
-        self.state.fill(slot, request, uniforms, hidden)
-        one = slice(slot, slot + 1)
-        state = self.state
-        self.state.codebook0[one] = self._parts.codec_head.sample(
-            state.hidden[one], state.seen[one], state.frames[one], state.uniforms[one, 0, 0]
+        state, new = self.state, slice(slot, slot + len(requests))
+        for number, filled in enumerate(zip(requests, uniforms, hidden, strict=True), start=slot):
+            state.fill(number, *filled)
+        state.codebook0[new] = self._parts.codec_head.sample(
+            state.hidden[new], state.seen[new], state.frames[new], state.uniforms[new, 0, 0]
         )
 
     def begin_reading(self, rows: int) -> None:

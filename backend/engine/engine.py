@@ -26,10 +26,11 @@ from backend.engine.cuda_graphs import CudaGraphRecorder
 from backend.engine.decode_step import DecodeStep
 from backend.engine.failures import is_context_lost
 from backend.engine.generation import GenerationLoop
+from backend.engine.interface import ReadRequest
 from backend.engine.kv_cache import ROW_POSITIONS
 from backend.engine.loading import ModelParts
 from backend.engine.package_loop import PackageLoop
-from backend.engine.prefill_step import USUAL_PROMPTS, PrefillSize
+from backend.engine.prefill_step import usual_prompts
 from backend.engine.prompt_embeds import PreparedRequest, PromptEmbedder
 from backend.engine.room import fitted, rows_with_room
 from backend.engine.speech_length import token_limit
@@ -52,7 +53,7 @@ log = logging.getLogger(__name__)
 
 
 class Engine:
-    """A loaded model. For one thread at a time, and with one loop at a time.
+    """A loaded model. For one thread at a time, except `read`, and with one loop at a time.
 
     The memory for all rows is allocated here, and the decode step's graphs are captured, so that
     nothing of that is left to do while somebody listens.
@@ -203,23 +204,34 @@ class Engine:
             raise ReferenceUnusableError("its transcript holds no words") from None
         return words.encode("utf-8", "ignore").decode("utf-8")
 
-    def prepare(self, request: SpeechRequest) -> PreparedRequest:
-        """Check a request and make its prompt embeddings. Raises `SpeechError` if it is refused."""
-        prepared = self.embedder.embed(request, self._checked_voice(request))
-        return fitted(prepared, ROW_POSITIONS)
+    def read(self, request: SpeechRequest) -> ReadRequest:
+        """Check a request, and read its voice prompt and its texts.
 
-    def _prepare_for_package(self, request: SpeechRequest) -> tuple[SpeechRequest, ClonedVoice]:
-        """Check a request for the package, which makes the prompt embeddings itself."""
-        voice = self._checked_voice(request)
-        tokens = self.embedder.tokenize(request.text)
-        limit = token_limit(len(tokens), request.max_new_tokens)
-        text = self.embedder.text_of(tokens)  # which has no control tokens
-        return replace(request, text=text, max_new_tokens=limit), voice
+        May be called in any thread, while the model is in use: it takes nothing but the tokenizer.
 
-    def _checked_voice(self, request: SpeechRequest) -> ClonedVoice:
-        """Check a request, and read its voice prompt."""
+        Raises `SpeechError` if the request is refused, and ValueError if a number in it is out of
+        range.
+        """
         check_request(request, self._info.languages)
-        return read_voice_prompt(request.prompt.data, self.prompt_model)
+        voice = read_voice_prompt(request.prompt.data, self.prompt_model)
+        if self._is_plain:  # the package's loop changes the tokenizer's padding while it speaks
+            return ReadRequest(request, voice)
+        return self.embedder.read(request, voice)
+
+    def prepare(self, request: SpeechRequest | ReadRequest) -> PreparedRequest:
+        """Make the prompt embeddings of a request. Raises what `read` raises."""
+        read = request if isinstance(request, ReadRequest) else self.read(request)
+        return fitted(self.embedder.embed(read), ROW_POSITIONS)
+
+    def _prepare_for_package(
+        self, request: SpeechRequest | ReadRequest
+    ) -> tuple[SpeechRequest, ClonedVoice]:
+        """Prepare a request for the package, which makes the prompt embeddings itself."""
+        read = request if isinstance(request, ReadRequest) else self.read(request)
+        tokens = self.embedder.tokenize(read.request.text)
+        limit = token_limit(len(tokens), read.request.max_new_tokens)
+        text = self.embedder.text_of(tokens)  # which has no control tokens
+        return replace(read.request, text=text, max_new_tokens=limit), read.voice
 
 
 def _capture_steps(step: DecodeStep) -> tuple[StepGraphs | None, str]:
@@ -227,7 +239,7 @@ def _capture_steps(step: DecodeStep) -> tuple[StepGraphs | None, str]:
     try:
         recorder = CudaGraphRecorder(is_urgent=True)
         graphs = capture_steps(step, recorder, usual_sizes(step.rows, step.positions))
-        prompts = step.prefill.capture(recorder, map(PrefillSize, USUAL_PROMPTS))
+        prompts = step.prefill.capture(recorder, usual_prompts(step.rows))
     except Exception as error:  # without graphs, speech is slower but works
         if is_context_lost(error):
             raise

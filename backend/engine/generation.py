@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from backend.engine.batch import Batch
     from backend.engine.chunk_plan import ChunkPlan
     from backend.engine.codec import CodecDecoder, CodecRow
-    from backend.engine.interface import SpeechChunk
+    from backend.engine.interface import ReadRequest, SpeechChunk
     from backend.engine.prompt_embeds import PreparedRequest
     from backend.watermark.watermark import Watermarker
 
@@ -46,7 +46,8 @@ class GenerationLoop:
     If `step` raises, all rows are lost, and the loop must not be used again.
 
     Args:
-        prepare: Validates a request and builds its prompt embeddings, or raises `SpeechError`.
+        prepare: Builds the prompt embeddings of a request, which it reads first if nobody has read
+            it; or raises `SpeechError`.
         batch: An empty batch, which generates the frames.
         codec: Decodes frames into samples.
         watermark: Marks the speech; with None it stays unmarked.
@@ -55,7 +56,7 @@ class GenerationLoop:
 
     def __init__(
         self,
-        prepare: Callable[[SpeechRequest], PreparedRequest],
+        prepare: Callable[[SpeechRequest | ReadRequest], PreparedRequest],
         batch: Batch[SpeechRow],
         codec: CodecDecoder,
         watermark: Watermarker | None,
@@ -77,7 +78,7 @@ class GenerationLoop:
         """How many requests were added and have not ended yet."""
         return len(self._rows)
 
-    def add(self, request: SpeechRequest) -> int:
+    def add(self, request: SpeechRequest | ReadRequest) -> int:
         """Add a request. Its prefill begins with the next `step`.
 
         Returns:
@@ -256,7 +257,7 @@ class GenerationLoop:
 
     def _slot_of(self, row: SpeechRow) -> CodecRow:
         if row.codec is None:
-            row.codec = self._codec.open(row.request.reference_codes)
+            row.codec = self._codec.open(row.request.reference_codes, row.request.reference)
         return row.codec
 
     def _take_at_once(self) -> Iterator[SpeechChunk]:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from backend.contract import ConsentRecord, SpeechError, SpeechRequest, VoicePrompt
+    from backend.voice_prompt import ClonedVoice
 
 TextLayout = Literal["before", "along"]
 """Where a prompt has its text: all of it before the speech, or a token of it along with each frame
@@ -77,6 +78,25 @@ class EngineInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """A request that was checked, and what was read of it without the model.
+
+    Attributes:
+        request: The request.
+        voice: The content of its voice prompt.
+        tokens: Its text. Empty for the package's loop, which reads the text itself.
+        transcript: The tokens of what is said in the reference clip; empty in x-vector mode.
+        reference: Names the reference clip, the same for the same frames; empty in x-vector mode.
+    """
+
+    request: SpeechRequest
+    voice: ClonedVoice = field(repr=False)
+    tokens: Sequence[int] = field(default=(), repr=False)
+    transcript: Sequence[int] = field(default=(), repr=False)
+    reference: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechChunk:
     """Some speech of one request, or its end.
 
@@ -99,7 +119,7 @@ class SpeechChunk:
 class SpeechLoop(Protocol):
     """Speaks the requests that are added to it, all of them a step at a time. For one thread."""
 
-    def add(self, request: SpeechRequest) -> int:
+    def add(self, request: ReadRequest) -> int:
         """Take a request; return the number that its chunks carry. Raises `SpeechError`."""
 
     def remove(self, number: int) -> None:
@@ -112,7 +132,7 @@ class SpeechLoop(Protocol):
 class SpeechEngine(Protocol):
     """A loaded model that makes voice prompts and speaks, such as `backend.engine.engine.Engine`.
 
-    For one thread. `Engine` describes arguments and errors.
+    For one thread, except `read`. `Engine` describes arguments and errors.
 
     Attributes:
         sample_rate: Of all audio, in Hz.
@@ -129,6 +149,9 @@ class SpeechEngine(Protocol):
         self, samples: NDArray[np.float32], transcript: str | None, consent: ConsentRecord | None
     ) -> VoicePrompt:
         """Make a voice prompt from a reference clip."""
+
+    def read(self, request: SpeechRequest) -> ReadRequest:
+        """Check a request and read it, in any thread. Raises `SpeechError`."""
 
     def open(self, rows: int) -> SpeechLoop:
         """Return a loop that speaks so many requests at once. The one before is of no use then."""

@@ -50,22 +50,22 @@ class PrefillView:
 
 @dataclass(frozen=True, slots=True)
 class SlotView:
-    """One layer's cache, with the first positions of a row that is chosen on the device.
+    """One layer's cache, with the first positions of some rows that are chosen on the device.
 
     Attributes:
         keys: As in `PrefillView`, of all rows, and as many positions as are new.
         values: The same.
-        slot: int64 `(1,)`, the row.
+        slots: int64 `(new rows,)`, the rows. A row may be among them twice, with the same content.
     """
 
     keys: Tensor
     values: Tensor
-    slot: Tensor
+    slots: Tensor
 
     def update(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store new keys and values; return them, since there are none before them."""
-        self.keys.index_copy_(0, self.slot, keys)
-        self.values.index_copy_(0, self.slot, values)
+        self.keys.index_copy_(0, self.slots, keys)
+        self.values.index_copy_(0, self.slots, values)
         return keys, values
 
 
@@ -163,14 +163,14 @@ class KVCache:
             for keys, values in self._memory[:, :, row : row + 1]
         ]
 
-    def slot_views(self, slot: Tensor, end: int) -> list[SlotView]:
-        """Return one view for each layer, for the first positions of one row.
+    def slot_views(self, slots: Tensor, end: int) -> list[SlotView]:
+        """Return one view for each layer, for the first positions of some rows.
 
         Args:
-            slot: int64 `(1,)`, the row.
+            slots: int64 `(new rows,)`, the rows.
             end: How many positions.
         """
-        return [SlotView(keys, values, slot) for keys, values in self._memory[:, :, :, :, :end]]
+        return [SlotView(keys, values, slots) for keys, values in self._memory[:, :, :, :, :end]]
 
     def decode_views(self, lengths: Tensor, end: int) -> list[DecodeView]:
         """Return one view for each layer, for one new position in each of the first rows.

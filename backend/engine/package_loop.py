@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.contract import SpeechRequest
-    from backend.engine.interface import TextLayout
+    from backend.engine.interface import ReadRequest, TextLayout
     from backend.voice_prompt import ClonedVoice
     from backend.watermark.watermark import Watermarker
 
@@ -37,8 +37,9 @@ class PackageLoop:
     """Speaks the requests that are added to it one after the other. For one thread.
 
     Args:
-        check: Checks a request, or raises `SpeechError`. Returns it with what the model may read as
-            its text and with the limit that its speech has to end within, and its voice.
+        check: Checks a request if nobody has read it, or raises `SpeechError`. Returns it with what
+            the model may read as its text and with the limit that its speech has to end within, and
+            its voice.
         package_model: The package's `Qwen3TTSModel`.
         text_layout: Where prompts have their text.
         capacity: The most requests at once.
@@ -47,7 +48,7 @@ class PackageLoop:
 
     def __init__(
         self,
-        check: Callable[[SpeechRequest], tuple[SpeechRequest, ClonedVoice]],
+        check: Callable[[SpeechRequest | ReadRequest], tuple[SpeechRequest, ClonedVoice]],
         package_model: Any,
         text_layout: TextLayout,
         capacity: int,
@@ -66,7 +67,7 @@ class PackageLoop:
         """How many requests were added and have not ended."""
         return len(self._waiting)
 
-    def add(self, request: SpeechRequest) -> int:
+    def add(self, request: SpeechRequest | ReadRequest) -> int:
         """As `GenerationLoop.add`."""
         if self.rows >= self._capacity:
             raise ValueError(f"all {self.rows} rows are in use")

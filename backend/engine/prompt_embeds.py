@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from backend.contract import AUTO_LANGUAGE, TextNotSpeakableError
 from backend.engine.codec_embeddings import CodecEmbeddings
+from backend.engine.interface import ReadRequest
 from backend.engine.speech_length import token_limit
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class PreparedRequest:
             none.
         reference_codes: int64 `(frames, code_groups)`, which the codec decodes before the speech;
             no frames in x-vector mode. They are in the program's memory.
+        reference: Names them, as in `ReadRequest`.
         text_tokens: How many tokens the text has.
         max_tokens: The most tokens of codebook 0, the end of speech included.
         seed: For the random numbers; None takes them from the system.
@@ -60,6 +62,7 @@ class PreparedRequest:
     text_tokens: int
     max_tokens: int
     seed: int | None = None
+    reference: bytes | None = None
 
 
 class PromptEmbedder:
@@ -96,7 +99,7 @@ class PromptEmbedder:
             self._codec_pad, self._codec_begin = self._embed_codec(begin).unsqueeze(1)
 
     def tokenize(self, text: str) -> list[int]:
-        """Turn text into tokens, without those that control the model.
+        """Turn text into tokens, without those that control the model, in any thread.
 
         Raises `TextNotSpeakableError` if no text is left.
         """
@@ -112,9 +115,8 @@ class PromptEmbedder:
         text: str = self._tokenizer.decode(tokens)
         return text
 
-    @torch.inference_mode()
-    def embed(self, request: SpeechRequest, voice: ClonedVoice) -> PreparedRequest:
-        """Embed a validated request.
+    def read(self, request: SpeechRequest, voice: ClonedVoice) -> ReadRequest:
+        """Tokenise the texts of a checked request, in any thread.
 
         Args:
             request: The request.
@@ -122,12 +124,22 @@ class PromptEmbedder:
 
         Raises `TextNotSpeakableError` if its text has no words.
         """
-        tokens = spoken = self.tokenize(request.text)
+        tokens = self.tokenize(request.text)
+        if voice.codes is None or voice.transcript is None:  # x-vector mode
+            return ReadRequest(request, voice, tokens)
+        name = voice.codes.tobytes()
+        hash(name)  # which Python keeps, so that nobody waits for it later
+        return ReadRequest(request, voice, tokens, self.tokenize(voice.transcript), name)
+
+    @torch.inference_mode()
+    def embed(self, read: ReadRequest) -> PreparedRequest:
+        """Embed a request that was read."""
+        request, voice, tokens = read.request, read.voice, read.tokens
         speaker = self._to_device(torch.tensor(voice.speaker_embedding)).to(self._role.dtype)
         tags = self._language_tags(request.language)
         codec_head = torch.cat([tags, speaker.unsqueeze(0), self._codec_pad])
         text_head = torch.cat([self.text_pad.expand(len(codec_head) - 1, -1), self._text_begin])
-        if voice.codes is None or voice.transcript is None:  # x-vector mode
+        if voice.codes is None:  # x-vector mode
             codes = torch.zeros(0, self._codec_config.num_code_groups, dtype=torch.long)
             frames = self._codec_begin
         else:
@@ -135,8 +147,7 @@ class PromptEmbedder:
             frames = torch.cat(
                 [self._codec_begin, self.codec_embeddings.embed(self._to_device(codes))]
             )
-            spoken = [*self.tokenize(voice.transcript), *tokens]
-        text = torch.cat([self._embed_text(spoken), self._text_end])
+        text = torch.cat([self._embed_text([*read.transcript, *tokens]), self._text_end])
         if self._layout == "before":
             content, trailing_text = (
                 torch.cat([text + self._codec_pad, frames + self.text_pad]),
@@ -153,6 +164,7 @@ class PromptEmbedder:
             text_tokens=len(tokens),
             max_tokens=token_limit(len(tokens), request.max_new_tokens),
             seed=request.seed,
+            reference=read.reference,
         )
 
     def _language_tags(self, language: str) -> Tensor:

@@ -60,6 +60,11 @@ class SpeechRow(Row):
     error: SpeechError | None = None
 
     @property
+    def is_heard(self) -> bool:
+        """Whether it has sounded, so that its listener waits for what follows."""
+        return self.chunks > self.in_flight
+
+    @property
     def is_over(self) -> bool:
         """Whether only its last chunk is missing."""
         is_complete = self.has_left and not self.in_flight

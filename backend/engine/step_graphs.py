@@ -99,8 +99,8 @@ class _Trial:
             noise = torch.randn(_TRIAL_POSITIONS, like.shape[1], generator=random).to(like)
             codes = torch.zeros(0, step.code_groups, dtype=torch.long, device=like.device)
             request = PreparedRequest(noise, noise[:0], codes, 1, _TRIAL_FRAMES + 1, seed=slot)
-            hidden = step.prefill(noise, slot, start=0)
-            step.start(slot, request, step.draw(request, attempt=0).result(), hidden)
+            hidden = step.prefill([noise], slot)
+            step.start(slot, [request], [step.draw(request, attempt=0).result()], hidden)
             step.cache.use(slot, _TRIAL_POSITIONS + _TRIAL_FRAMES)
         self._start = step.state.saved()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backend.engine.kv_cache import ROW_POSITIONS, CacheShape, KVCache
+from backend.engine.kv_cache import ROW_POSITIONS, CacheShape, KVCache, unused_zeros
 from backend.engine.layers import Projection, RmsNorm, TransformerLayer, causal_mask, signed_sines
 from backend.engine.sampling import FAILED
 
@@ -60,7 +60,8 @@ class Talker:
 
     def new_states(self, positions: int) -> Tensor:
         """Allocate hidden states of zeros, `(positions, hidden)`."""
-        return self._like.new_zeros(positions, self._hidden_size)
+        shape = positions, self._hidden_size
+        return unused_zeros(shape, self._like.dtype, self._like.device)
 
     def prefill(self, inputs: Tensor, cache: KVCache, row: int, start: int) -> Tensor:
         """Run the layers over several new positions of one row.
@@ -80,21 +81,22 @@ class Talker:
         views = cache.prefill_views(row, start, end)
         return self._forward(inputs, 1, rotary, views, mask)[-1]
 
-    def prefill_whole(self, inputs: Tensor, cache: KVCache, slot: Tensor) -> Tensor:
-        """Run the layers over the first positions of one row, which is chosen on the device.
+    def prefill_whole(self, inputs: Tensor, cache: KVCache, slots: Tensor) -> Tensor:
+        """Run the layers over the first positions of some rows, which are chosen on the device.
 
         Args:
-            inputs: `(positions, hidden)`.
+            inputs: `(rows, positions, hidden)`.
             cache: Has room for them.
-            slot: int64 `(1,)`, the row in the cache.
+            slots: int64 `(rows,)`, the rows in the cache.
 
         Returns:
-            Their hidden states, `(positions, hidden)`.
+            Their hidden states, `(rows, positions, hidden)`.
         """
-        end = len(inputs)
+        rows, end, _ = inputs.shape
         mask = causal_mask(end, 0, self._layers[0], self._like)
         rotary = self._cosines[:end], self._sines[:end]
-        return self._forward(inputs, 1, rotary, cache.slot_views(slot, end), mask)
+        views = cache.slot_views(slots, end)
+        return self._forward(inputs.flatten(0, 1), rows, rotary, views, mask).view_as(inputs)
 
     def decode_step(self, inputs: Tensor, cache: KVCache, lengths: Tensor, end: int) -> Tensor:
         """Run the layers over the next position of each of the first rows.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.contract import ConsentRecord, SpeechRequest
-    from backend.engine.interface import SpeechChunk
+    from backend.engine.interface import ReadRequest, SpeechChunk, SpeechEngine
 
 Result = TypeVar("Result")
 
@@ -86,12 +87,27 @@ class ScheduledSpeech(ScheduledRequest[PcmChunk]):
 
     Args:
         request: The text, the voice prompt and the options.
+
+    Attributes:
+        request: As given.
+        reading: What is read of it, in another thread than the engine's; or why it is refused.
     """
 
     def __init__(self, request: SpeechRequest) -> None:
         super().__init__(request.caller)
         self.request = request
+        self.reading: Future[ReadRequest] = Future()
         self._samples = 0
+
+    def read(self, engine: SpeechEngine) -> None:
+        """Read it, and complete `reading` in any case. A request that is over is not read."""
+        if self.is_over:
+            self.reading.cancel()
+            return
+        try:
+            self.reading.set_result(engine.read(self.request))
+        except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
+            self.reading.set_exception(error)
 
     def deliver_chunk(self, chunk: SpeechChunk, sample_rate: int) -> None:
         """Pass a chunk from the engine to the reader, as PCM at `sample_rate` Hz."""

@@ -3,12 +3,14 @@
 A loaded model can be used by one thread only, and a batch takes little longer than one sentence. So
 one worker thread owns the engine, and generates all running sentences together, one codec frame at
 a time. Between two frames it adds waiting requests to the batch, and removes finished and cancelled
-ones. If no row is free, a request waits in a queue that is bounded and fair between callers.
+ones. Another thread reads the requests, so that no frame waits for that. If no row is free, a
+request waits in a queue that is bounded and fair between callers.
 """
 
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +21,6 @@ from backend.scheduling.worker import EngineWorker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
 
     import numpy as np
     from numpy.typing import NDArray
@@ -51,6 +52,8 @@ class Scheduler:
     def __init__(self, engine: SpeechEngine, limits: SchedulerLimits | None = None) -> None:
         limits = limits or SchedulerLimits()
         self._queue = RequestQueue(limits)
+        self._engine = engine
+        self._reader = ThreadPoolExecutor(1, "requests")
         self._worker = EngineWorker(engine, self._queue, rows=limits.rows)
 
     async def close(self) -> None:
@@ -102,19 +105,22 @@ class Scheduler:
         with self._scheduled(request, deadline) as prompts:
             return await anext(prompts)
 
+    @contextmanager
     def submit(
         self, request: SpeechRequest, *, deadline: float | None = None
-    ) -> AbstractContextManager[ScheduledSpeech]:
+    ) -> Iterator[ScheduledSpeech]:
         """Return a context manager whose value is the stream of a sentence's chunks.
 
-        Entering the context puts the request into the queue. Leaving it cancels the request, unless
-        it is done.
+        Entering the context puts the request into the queue, and has it read while it waits.
+        Leaving it cancels the request, unless it is done.
 
         Args:
             request: The text, the voice prompt and the options.
             deadline: The seconds after which it fails; None for no such limit.
         """
-        return self._scheduled(ScheduledSpeech(request), deadline)
+        with self._scheduled(ScheduledSpeech(request), deadline) as speech:
+            self._reader.submit(speech.read, self._engine)
+            yield speech
 
     @contextmanager
     def _scheduled(self, request: Request, deadline: float | None) -> Iterator[Request]:

@@ -48,6 +48,7 @@ class EngineWorker:
         self._rows = rows
         self._loop: SpeechLoop | None = None
         self._running: dict[int, ScheduledSpeech] = {}  # by the number that the loop gave them
+        self._unread: list[ScheduledSpeech] = []  # which have a row, but are still being read
         self._frame_seconds_due = 0.0
         self.crashes_in_a_row = 0
         self.has_lost_gpu = False
@@ -95,8 +96,12 @@ class EngineWorker:
             request.finish()
 
     def _add_waiting(self) -> None:
-        """Add the sentences that get a row now to the batch."""
-        requests = self._queue.take_speech()
+        """Add the sentences that get a row now to the batch, once they are read.
+
+        While others speak, those that are not read yet are added before a later frame.
+        """
+        requests = self._unread + self._queue.take_speech()
+        self._unread = []
         if not requests:
             return
         try:
@@ -105,9 +110,16 @@ class EngineWorker:
         except Exception as error:  # noqa: BLE001 - the worker must survive any error of the model
             self._fail_all(requests, error)
             return
+        is_idle = not self._running
         for request in requests:
+            if request.is_over:
+                self._queue.end(request)
+                continue
+            if not is_idle and not request.reading.done():
+                self._unread.append(request)
+                continue
             try:
-                self._running[self._loop.add(request.request)] = request
+                self._running[self._loop.add(request.reading.result())] = request
             except Exception as error:  # noqa: BLE001 - the worker must survive any error
                 self._end(request, self._explain(error))
 

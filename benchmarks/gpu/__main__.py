@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from backend.contract import REFERENCE_SAMPLE_RATE
-from benchmarks.gpu import codes, latency, sound, speed
+from benchmarks.gpu import codes, latency, prompts, sound, speed
 from benchmarks.gpu.faster_qwen3_tts import measure_other
 from benchmarks.gpu.machine import environment
 from benchmarks.gpu.models import Models, reference
@@ -120,6 +120,7 @@ def _measure_model(
     rate = float(setup.report.steps["environment"].get("read_rate", 1.0))
     if step(f"{name} load", partial(speed.load, setup, name, rate), needs=20, is_needed=True):
         step(f"{name} one row", partial(speed.one_row, setup, name), needs=15)
+        step(f"{name} prompts", partial(prompts.prompts, setup, name), needs=8)
         step(f"{name} codec", partial(sound.codec, setup, name), needs=8)
         step(f"{name} rows", partial(speed.many_rows, setup, name, rows), needs=15)
         step(f"{name} long row", partial(speed.long_row, setup, name))

@@ -16,7 +16,7 @@ from backend.engine.batch import Batch, Row
 from backend.engine.cuda_graphs import CudaGraphRecorder
 from backend.engine.engine import Engine
 from backend.engine.loading import load_model
-from backend.engine.prefill_step import USUAL_PROMPTS, PrefillSize
+from backend.engine.prefill_step import usual_prompts
 from backend.engine.step_graphs import StepGraphs, StepSize, capture_steps
 from benchmarks.decoding.checkpoints import PLANS
 from benchmarks.decoding.memory_limit import PUBLISHED
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from backend.contract import VoicePrompt
     from backend.watermark.watermark import Watermarker
 
+_REHEARSED_POSITIONS = 384
 _RESERVED_BYTES = 24e9  # for the plain package, and for another engine beside it
 
 
@@ -135,7 +136,10 @@ def capture(engine: Engine, sizes: Sequence[StepSize]) -> StepGraphs:
         raise ValueError("the package's own loop has no step")
     is_gpu = engine.step.is_on_gpu
     recorder = CudaGraphRecorder(is_urgent=True) if is_gpu else lambda step: step
-    engine.step.prefill.capture(recorder, map(PrefillSize, USUAL_PROMPTS))
+    prompts = usual_prompts(max(size.rows for size in sizes))
+    if not is_gpu:
+        prompts = [each for each in prompts if each.computed <= _REHEARSED_POSITIONS]
+    engine.step.prefill.capture(recorder, prompts)
     return capture_steps(engine.step, recorder, sizes)
 
 

@@ -93,7 +93,6 @@ def one_row(setup: Setup, name: str) -> dict[str, Any]:
     setup.report.figures[f"{name} package ms"] = 1_000 / of_package
     setup.report.figures[f"{name} frame ms"] = replayed
     setup.report.figures[f"{name} run frame ms"] = run
-    prompt = _prompt_laps(setup, engine)
     whole = _whole_request(setup.models, engine)
     setup.report.line(
         f"{name} one row",
@@ -101,11 +100,6 @@ def one_row(setup: Setup, name: str) -> dict[str, Any]:
         f"{1_000 / replayed:.1f} ({replayed:.2f} ms, at most {max(laps):.2f}; "
         f"{FRAME_MILLISECONDS / replayed:.1f} times real time, "
         f"{limit / replayed:.0%} of the limit)",
-    )
-    setup.report.line(
-        f"{name} a prompt",
-        f"{prompt['positions']:.0f} positions: {prompt['prepare_ms']:.1f} ms to prepare, then "
-        f"{prompt['prefill_ms']:.1f} until the first code",
     )
     setup.report.line(
         f"{name} one whole request, prompt and codec included",
@@ -118,7 +112,6 @@ def one_row(setup: Setup, name: str) -> dict[str, Any]:
         "replayed_ms": replayed,
         "largest_ms": max(laps),
         "whole": whole,
-        **prompt,
     }
 
 
@@ -225,25 +218,6 @@ def _frame_laps(
         batch.decode_step()
         batch.next_codes()
     return _laps(setup.clock, batch, max(4, frames))
-
-
-def _prompt_laps(setup: Setup, engine: Engine) -> dict[str, float]:
-    """The milliseconds to prepare a request, and from then until its first code is read."""
-    request = setup.models.request(engine)
-    prepare_ms = setup.clock.milliseconds(lambda: engine.prepare(request))
-    laps = []
-    for _ in range(5):
-        batch, (row,) = batch_of(engine, [request], engine.graphs)
-        setup.clock.wait()
-        began = time.perf_counter()
-        decode_until_all_speak(batch, 1)
-        laps.append((time.perf_counter() - began) * 1_000)
-        batch.remove(row)
-    return {
-        "positions": float(len(row.request.inputs)),
-        "prepare_ms": prepare_ms,
-        "prefill_ms": median(laps),
-    }
 
 
 def _laps(clock: Clock, batch: Any, frames: int) -> list[float]:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from backend.contract import SpeechRequest, VoicePrompt
-from backend.engine.interface import EngineInfo, SpeechChunk
+from backend.engine.interface import EngineInfo, ReadRequest, SpeechChunk
 from backend.reference.transcript import LazyTranscriber
 from backend.service import SpeechService
+from backend.voice_prompt import ClonedVoice
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -46,6 +47,8 @@ class ScriptedEngine:
         crash_at_open: What opening a loop raises, if anything.
         errors: The texts that the engine gives up in their first frame, with what it says.
         errors_at_add: The texts that the engine refuses, with what it says.
+        errors_at_reading: The same, but when they are read.
+        reading: The texts that take until an event to read.
         restarts: The texts that begin anew after one chunk.
         prompts: The transcripts of every voice prompt that was made.
         steps: How many voice prompts and frames were begun.
@@ -69,6 +72,8 @@ class ScriptedEngine:
         self.crash_at_open: BaseException | None = None
         self.errors: dict[str, SpeechError] = {}
         self.errors_at_add: dict[str, SpeechError] = {}
+        self.errors_at_reading: dict[str, SpeechError] = {}
+        self.reading: dict[str, threading.Event] = {}
         self.restarts: set[str] = set()
         self.prompts: list[str | None] = []
         self.steps = 0
@@ -113,6 +118,15 @@ class ScriptedEngine:
             raise self.errors[transcript]
         self.prompts.append(transcript)
         return VoicePrompt(b"%d" % len(samples), MODEL_ID)
+
+    def read(self, request: SpeechRequest) -> ReadRequest:
+        if threading.get_ident() in self.threads:
+            self.misuses.append("a request was read in the thread that speaks")
+        if request.text in self.reading:
+            self.reading[request.text].wait()
+        if request.text in self.errors_at_reading:
+            raise self.errors_at_reading[request.text]
+        return ReadRequest(request, ClonedVoice(np.zeros(1, np.float32)))
 
     def info(self) -> EngineInfo:
         return EngineInfo(
@@ -182,8 +196,9 @@ class ScriptedLoop:
     def rows(self) -> int:
         return len(self._requests)
 
-    def add(self, request: SpeechRequest) -> int:
+    def add(self, read: ReadRequest) -> int:
         self._called()
+        request = read.request
         if self.rows >= self.capacity:
             self._engine.misuses.append("more rows than there is room for")
         self._engine.added.append(request.text)

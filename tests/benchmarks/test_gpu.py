@@ -32,6 +32,9 @@ def test_all_of_it_can_be_rehearsed_without_a_gpu(
     assert report["figures"] == json.loads(lines[-1])
     steps = {name.removeprefix("0.6B ") for name in report["steps"]}
     wanted = {"one row", "codec", "rows", "long row", "profile", "first sound", "state errors"}
+    prompts = report["steps"]["0.6B prompts"]
+    assert prompts["3 together"]["waits"] == 1
+    assert prompts["3 together"]["kernels"] < prompts["3 one by one"]["kernels"]
     assert wanted <= steps
     assert "met" in next(line for line in lines if "0.6B codec, percent" in line)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from backend.engine.engine import Engine
+    from backend.engine.prefill_plan import PrefillPlan
     from backend.engine.prompt_embeds import PreparedRequest
 
 CONSENT = ConsentRecord(1, datetime(2026, 1, 1, tzinfo=UTC), "2026-01")
@@ -29,9 +30,11 @@ def step_of(engine: Engine, *, rows: int = 4, positions: int = 1_024) -> DecodeS
     return DecodeStep(engine.parts, rows=rows, positions=positions, max_tokens=64)
 
 
-def batch_of(engine: Engine, *, rows: int = 4, is_ahead: bool = False) -> Batch[Row]:
+def batch_of(
+    engine: Engine, *, rows: int = 4, is_ahead: bool = False, prefill: PrefillPlan | None = None
+) -> Batch[Row]:
     """An empty batch of an engine, in memory of its own."""
-    return Batch(step_of(engine, rows=rows), is_ahead=is_ahead)
+    return Batch(step_of(engine, rows=rows), is_ahead=is_ahead, prefill=prefill)
 
 
 def different_requests(engine: Engine, names: Iterable[str]) -> dict[str, PreparedRequest]:

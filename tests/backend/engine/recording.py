@@ -100,7 +100,7 @@ def _memory_of(step: DecodeStep | PrefillStep | CodecStep) -> list[torch.Tensor]
         samples = step.samples(step.rows, 1)
         return [*_kept_by(step), step.frames, step.slots, step.codes, samples]
     if isinstance(step, PrefillStep):
-        return [*_kept_by(step), step.inputs, step.slot, step.length, step.hidden]
+        return [*_kept_by(step), step.inputs, step.slots, step.states]
     state = step.state
     counts = [state.lengths, state.frames, state.text_lengths, state.codebook0]
     others = [state.codes, state.hidden, state.seen, state.uniforms, state.text]
@@ -112,7 +112,7 @@ def _kept_by(step: DecodeStep | PrefillStep | CodecStep) -> list[torch.Tensor]:
     if isinstance(step, CodecStep):
         return [step.states]
     if isinstance(step, PrefillStep):
-        slots = step.cache.slot_views(step.slot, step.cache.positions)
+        slots = step.cache.slot_views(step.slots, step.cache.positions)
         return [each for view in slots for each in (view.keys, view.values)]
     views = step.cache.decode_views(step.state.lengths, end=1)
     return [each for view in views for each in (view.keys, view.values)]

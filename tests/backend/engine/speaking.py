@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from backend.engine.chunk_plan import ChunkPlan
     from backend.engine.codec import CodecDecoder
     from backend.engine.engine import Engine
+    from backend.engine.prefill_plan import PrefillPlan
 
 
 class Ahead:
@@ -36,20 +37,27 @@ class Ahead:
         engine: What it speaks with.
         codec: Decodes its frames; None is the engine's.
         plan: How many frames are decoded to samples at a time.
+        prefill: Which prompts are prefilled when; None is as on a CPU.
     """
 
     def __init__(
-        self, engine: Engine, *, codec: CodecDecoder | None = None, plan: ChunkPlan = CPU_PLAN
+        self,
+        engine: Engine,
+        *,
+        codec: CodecDecoder | None = None,
+        plan: ChunkPlan = CPU_PLAN,
+        prefill: PrefillPlan | None = None,
     ) -> None:
         self._engine = engine
         self._codec = codec or engine.codec
         self._plan = plan
+        self._prefill = prefill
         self._step = DecodeStep(
             engine.parts, rows=8, positions=ROW_POSITIONS, max_tokens=MAX_NEW_TOKENS
         )
 
     def open(self, rows: int) -> GenerationLoop:
-        batch = Batch[SpeechRow](self._step, rows=rows, is_ahead=True)
+        batch = Batch[SpeechRow](self._step, rows=rows, is_ahead=True, prefill=self._prefill)
         return GenerationLoop(self._engine.prepare, batch, self._codec, None, self._plan)
 
 

@@ -11,7 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.engine.batch import PREFILL_POSITIONS, Row
+from backend.engine.batch import Row
+from backend.engine.prefill_plan import CPU_PREFILL, GPU_PREFILL, PrefillPlan
 from tests.backend.conftest import load, make_checkpoint
 from tests.backend.engine.decoding import batch_of, decode, different_requests
 
@@ -39,17 +40,22 @@ class Rows:
         self.alone = {name: self.decode({name: range(4 * FRAMES)})[name] for name in NAMES}
 
     def decode(
-        self, when: Mapping[str, range], *, is_ahead: bool = False, **more: PreparedRequest
+        self,
+        when: Mapping[str, range],
+        *,
+        is_ahead: bool = False,
+        prefill: PrefillPlan | None = None,
+        **more: PreparedRequest,
     ) -> dict[str, torch.Tensor]:
         """Add and remove rows as `decode` has it."""
-        batch = batch_of(self._engine, is_ahead=is_ahead)
+        batch = batch_of(self._engine, is_ahead=is_ahead, prefill=prefill)
         return decode(batch, {**self._requests, **more}, when)
 
     def long_request(self) -> PreparedRequest:
         """One whose prefill takes several frames."""
         request = self._requests[NAMES[0]]
         long = replace(request, inputs=request.inputs.repeat(16, 1))
-        assert 3 * PREFILL_POSITIONS < len(long.inputs) <= 4 * PREFILL_POSITIONS
+        assert 3 * CPU_PREFILL.positions < len(long.inputs) <= 4 * CPU_PREFILL.positions
         return long
 
     def long_request_without_numbers(self) -> PreparedRequest:
@@ -88,13 +94,24 @@ def schedules() -> st.SearchStrategy[dict[str, range]]:
 
 
 @settings(max_examples=25, deadline=None)
-@given(when=schedules(), is_ahead=st.booleans())
+@given(
+    when=schedules(), is_ahead=st.booleans(), prefill=st.sampled_from([CPU_PREFILL, GPU_PREFILL])
+)
 def test_whatever_is_added_and_removed_each_row_says_what_it_says_alone(
-    rows: Rows, when: dict[str, range], is_ahead: bool
+    rows: Rows, when: dict[str, range], is_ahead: bool, prefill: PrefillPlan
 ) -> None:
-    said = rows.decode(when, is_ahead=is_ahead)
+    said = rows.decode(when, is_ahead=is_ahead, prefill=prefill)
     assert lengths(said) == lengths(when)
     rows.assert_as_alone(said)
+
+
+@settings(max_examples=25, deadline=None)
+@given(when=schedules(), positions=st.integers(20, 200), rows_at_once=st.integers(1, 4))
+def test_however_prompts_are_divided_each_row_says_what_it_says_alone(
+    rows: Rows, when: dict[str, range], positions: int, rows_at_once: int
+) -> None:
+    prefill = PrefillPlan(positions, 2 * positions, rows_at_once, least_share=0.3)
+    rows.assert_as_alone(rows.decode(when, prefill=prefill))
 
 
 def test_in_single_precision_other_rows_change_a_state_by_rounding_only(engine: Engine) -> None:

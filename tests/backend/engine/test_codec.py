@@ -21,6 +21,7 @@ from backend.watermark.watermark import MarkingStream
 from tests.backend.conftest import spoken
 from tests.backend.engine.recording import Recorder
 from tests.backend.engine.speaking import Ahead, speak, stream
+from tests.support.operations import work_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -186,6 +187,23 @@ def test_a_lost_gpu_is_no_size_that_failed(decoder: Any) -> None:
     lost = RuntimeError("CUDA error: device-side assert triggered")
     with pytest.raises(RuntimeError, match="device-side assert"):
         Captured(decoder, SIZES[:1], fails_at=SIZES, error=lost)
+
+
+def test_a_reference_is_decoded_once_whoever_names_it(
+    decoder: Any, engine: Engine, prompt: VoicePrompt
+) -> None:
+    prepared = engine.prepare(SpeechRequest("Hello.", prompt))
+    assert prepared.reference is not None
+    assert len(prepared.reference) == 2 * prepared.reference_codes.numel()
+    reference = torch.zeros(20, decoder.config.num_quantizers, dtype=torch.long)
+    name = reference.to(torch.int16).numpy().tobytes()
+    codec = CodecDecoder(decoder, rows=4)
+    decoding = work_of(lambda: codec.open(reference, name)).operations
+    assert work_of(lambda: codec.open(reference, name)).operations < decoding / 4
+    assert work_of(lambda: codec.open(reference)).operations < decoding / 4
+    assert work_of(lambda: codec.open(reference[:10], name[: len(name) // 2])).operations > (
+        decoding / 4
+    )
 
 
 def test_a_slot_that_was_freed_says_nothing_of_the_row_before(

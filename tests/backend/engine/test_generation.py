@@ -93,7 +93,7 @@ class ScriptedCodec:
         self._is_late = is_late
         self._begun: list[LateSamples] = []
 
-    def open(self, _reference: object) -> object:
+    def open(self, _reference: object, _name: object) -> object:
         return object()
 
     def decode(self, states: list[object], codes: torch.Tensor) -> torch.Tensor:

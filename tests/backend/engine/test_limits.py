@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -262,3 +263,17 @@ def test_a_model_without_valid_numbers_gives_an_error_and_no_speech(
     assert chunks[-1].is_last
     assert all(np.isfinite(chunk.samples).all() for chunk in chunks)
     assert isinstance(only(speak(engine, [SpeechRequest(TEXT, prompt)])), SpeechError)
+
+
+def test_requests_can_be_read_in_any_thread_while_others_speak(
+    engine: Engine, prompt: VoicePrompt
+) -> None:
+    requests = [SpeechRequest(f"Sentence {'word ' * row}", prompt, seed=row) for row in range(40)]
+    expected = [engine.read(request).tokens for request in requests]
+    loop = engine.open(1)
+    loop.add(requests[3])
+    with ThreadPoolExecutor(4) as threads:
+        reading = [threads.submit(engine.read, request) for request in requests * 20]
+        while not all(each.done() for each in reading):
+            list(loop.step())
+    assert [each.result().tokens for each in reading] == expected * 20

@@ -11,6 +11,7 @@ import torch
 from backend.contract import BackendBusyError, ConsentRecord, SpeechRequest
 from backend.engine.code_predictor import CodePredictor
 from backend.engine.codec import CodecDecoder
+from backend.engine.prefill_plan import PrefillPlan
 from backend.engine.talker import CodecHead, Talker
 from backend.watermark.watermark import MarkingStream, Watermarker
 from tests.backend.conftest import spoken
@@ -41,7 +42,8 @@ def expected(engine: Engine, requests: list[SpeechRequest]) -> list[Any]:
 @pytest.mark.parametrize(
     ("owner", "method", "call"),
     [
-        (Talker, "prefill", 3),
+        (Talker, "prefill_whole", 1),
+        (Talker, "prefill_whole", 2),  # when some of the newer half speak already
         (CodePredictor, "predict", 5),
         (Talker, "decode_step", 5),
         (CodecHead, "sample", 2),  # at the end of a prefill
@@ -61,7 +63,25 @@ def test_the_newer_half_ends_and_the_others_hear_all(
     call: int,
     is_ahead: bool,
 ) -> None:
-    speaker = Ahead(engine) if is_ahead else engine
+    fail_once(monkeypatch, owner, method, call)
+    assert_the_newer_half_ends(speak(Ahead(engine) if is_ahead else engine, requests), expected)
+
+
+@pytest.mark.parametrize("call", [1, 2, 4])
+def test_so_it_is_in_the_middle_of_prompts_that_are_read_in_parts(
+    engine: Engine,
+    requests: list[SpeechRequest],
+    expected: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    call: int,
+) -> None:
+    fail_once(monkeypatch, Talker, "prefill", call)
+    plan = PrefillPlan(positions=16, idle_positions=16, rows=8, least_share=0.5)
+    assert_the_newer_half_ends(speak(Ahead(engine, prefill=plan), requests), expected)
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, owner: Any, method: str, call: int) -> None:
+    """Let memory run out in a call of a method."""
     original, calls = getattr(owner, method), []
 
     def failing(*args: Any) -> Any:
@@ -71,7 +91,11 @@ def test_the_newer_half_ends_and_the_others_hear_all(
         return original(*args)
 
     monkeypatch.setattr(owner, method, failing)
-    *older, last_but_one, last = speak(speaker, requests)
+
+
+def assert_the_newer_half_ends(results: list[Any], expected: list[Any]) -> None:
+    """The others must hear all."""
+    *older, last_but_one, last = results
     assert isinstance(last_but_one, BackendBusyError)
     assert isinstance(last, BackendBusyError)
     for row, speech in enumerate(older):

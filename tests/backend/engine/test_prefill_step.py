@@ -16,7 +16,7 @@ from tests.backend.engine.recording import Recorder
 if TYPE_CHECKING:
     from backend.engine.engine import Engine
 
-SIZES = [PrefillSize(positions) for positions in (64, 128, 256)]
+SIZES = [PrefillSize(1, positions) for positions in (64, 128, 256)]
 WHEN = {"first": range(20), "early": range(2, 9), "short": range(4, 12), "late": range(7, 20)}
 
 

@@ -16,8 +16,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.engine.batch import PREFILL_POSITIONS, Batch, Row
+from backend.engine.batch import Batch, Row
 from backend.engine.kv_cache import ROW_POSITIONS
+from backend.engine.prefill_plan import CPU_PREFILL
 from backend.engine.step_graphs import StepGraphs, StepSize, capture_steps, usual_sizes
 from tests.backend.conftest import load
 from tests.backend.engine.decoding import batch_of, decode, different_requests, step_of
@@ -52,7 +53,7 @@ def test_replayed_steps_give_the_same_codes_as_steps_that_are_run(other_engine: 
 def test_a_long_prompt_is_read_in_parts_while_others_are_replayed(other_engine: Engine) -> None:
     requests = different_requests(other_engine, ["first", "second", "third"])
     long = replace(requests["first"], inputs=requests["first"].inputs.repeat(16, 1))
-    assert len(long.inputs) > 2 * PREFILL_POSITIONS
+    assert len(long.inputs) > 2 * CPU_PREFILL.positions
     requests["long"] = long
     when = {"first": range(16), "second": range(12), "third": range(5), "long": range(2, 16)}
     step = step_of(other_engine)

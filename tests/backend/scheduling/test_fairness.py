@@ -26,9 +26,12 @@ ENDLESS = 100_000
 
 
 def ask(scheduler: Scheduler, stack: ExitStack, chunks: int, name: str) -> Submitted:
-    """Submit a sentence whose name begins with its caller's. Exiting the result cancels it."""
+    """Submit a sentence whose name begins with its caller's. Exiting the result cancels it.
+
+    It has been read, so it can be spoken from the next frame on.
+    """
     submitted = scheduler.submit(request(chunks, name=name, caller=name[0]))
-    stack.enter_context(submitted)
+    stack.enter_context(submitted).reading.result(timeout=5)
     return submitted
 
 
@@ -41,12 +44,14 @@ async def test_new_callers_start_at_the_next_frame_though_others_speak_for_ever(
         with ExitStack() as stack:
             for number in range(rows):
                 ask(scheduler, stack, ENDLESS, f"a{number}")
-            await until(lambda: scheduler.load().running == of_one_caller)
+            engine.allow(1)
+            await until(lambda: engine.steps == 2)
+            assert scheduler.load().running == of_one_caller
 
             new_callers = "bcde"[: rows - of_one_caller]
             for name in new_callers:
                 ask(scheduler, stack, ENDLESS, name)
-            engine.allow(2)
+            engine.allow(1)
             await until(lambda: scheduler.load().running == rows)
             assert engine.added[of_one_caller:] == [f"{ENDLESS} {name}" for name in new_callers]
             assert engine.steps <= 3
@@ -73,7 +78,9 @@ async def test_a_free_row_goes_to_the_caller_with_the_fewest() -> None:
     async with serving(engine, rows=8) as scheduler:
         with ExitStack() as stack:
             of_a = [ask(scheduler, stack, ENDLESS, f"a{number}") for number in range(4)]
-            await until(lambda: scheduler.load().running == 4)
+            engine.allow(1)
+            await until(lambda: engine.steps == 2)
+            assert scheduler.load().running == 4
             for name in ("a4", "a5", "b1", "b2", "b3"):
                 ask(scheduler, stack, ENDLESS, name)
             engine.allow(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -129,6 +130,35 @@ async def test_cancelling_takes_nothing_from_the_others(
 
     for speech, meant in zip(heard, expected[:4], strict=True):
         check(speech, meant)
+
+
+async def test_a_tokenizer_that_takes_long_holds_up_nobody_who_speaks(
+    engine: Engine,
+    requests: list[SpeechRequest],
+    expected: list[NDArray[np.float32]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, may_go_on = threading.Event(), threading.Event()
+    tokenize = engine.embedder.tokenize
+
+    def slow(text: str) -> list[int]:
+        if text == requests[1].text:
+            begun.set()
+            may_go_on.wait()
+        return tokenize(text)
+
+    monkeypatch.setattr(engine.embedder, "tokenize", slow)
+    async with serving(engine, rows=4) as scheduler, asyncio.timeout(60):
+        with scheduler.submit(requests[0]) as chunks:
+            pcm = (await anext(chunks)).pcm
+            other = asyncio.ensure_future(spoken(scheduler, requests[1], caller="b"))
+            await asyncio.to_thread(begun.wait)
+            async for chunk in chunks:
+                pcm += chunk.pcm
+        check(np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32_767), expected[0])
+        assert not other.done()
+        may_go_on.set()
+        check(await other, expected[1])
 
 
 async def test_without_memory_requests_are_told_to_come_again_and_then_hear_all(
