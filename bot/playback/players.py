@@ -84,7 +84,8 @@ class GuildPlayers:
         Args:
             channel: The channel.
             last_dismissal: What `last_dismissal` was when the member called the bot. If somebody
-                has dismissed it since, it doesn't come for this member any more.
+                has dismissed it since, by `/leave` or as a moderator who disconnects it, it doesn't
+                come for this member any more.
             check: Raises `Refusal` if the member who calls the bot may not have it there. Members
                 who call it at the same time are served one after another, so this is called when
                 it is this member's turn.
@@ -140,7 +141,8 @@ class GuildPlayers:
         player = self._players.get(guild_id)
         if player is None:
             return
-        player.connection.own_voice_state_changed(left=channel_id is None)
+        if player.connection.own_voice_state_changed(left=channel_id is None):
+            player.last_dismissal = Refusal(Reason.DISCONNECTED)
         if _is_in_use(player):
             if channel_id is not None:
                 player.keep_only(channel_id)
