@@ -46,7 +46,12 @@ class MainGateway:
 
     @property
     def shown(self) -> discord.VoiceState | None:
-        """Where it shows the bot; None if in no channel, or if it does not know."""
+        """Where it shows the bot; None if in no channel, or if it does not know.
+
+        discord.py keeps a state without a channel of somebody who left unseen (2.7.1,
+        `Guild._update_voice_state`).
+        """
         guild = self._client.get_guild(self._guild_id)
         me: discord.Member | None = guild.me if guild is not None else None
-        return me.voice if me is not None else None
+        state = me.voice if me is not None else None
+        return state if state is not None and state.channel is not None else None

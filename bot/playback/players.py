@@ -132,8 +132,13 @@ class GuildPlayers:
             for player in self._players.values()
         )
 
-    def own_voice_state_changed(self, guild_id: int, *, channel_id: int | None) -> None:
-        """Record which channel of a guild Discord shows the bot in; None if it is in none.
+    def own_voice_state_changed(self, guild_id: int, *, channel_id: int | None, left: bool) -> None:
+        """Record that Discord has shown the bot in a channel of a guild, or that it has left.
+
+        Args:
+            guild_id: The guild.
+            channel_id: The channel that it is shown in now; None if in none.
+            left: It has left. Otherwise it has arrived or moved, or was muted.
 
         A player that is not in use is told too. The news that the bot has left, as it was asked to,
         comes when the player is no longer in use.
@@ -141,7 +146,7 @@ class GuildPlayers:
         player = self._players.get(guild_id)
         if player is None:
             return
-        if player.connection.own_voice_state_changed(left=channel_id is None):
+        if player.connection.own_voice_state_changed(left=left):
             player.last_dismissal = Refusal(Reason.DISCONNECTED)
         if _is_in_use(player):
             if channel_id is not None:

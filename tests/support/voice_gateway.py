@@ -216,11 +216,13 @@ class VoiceGateway:
     def answer_voice_request(self, channel_id: int | None, **flags: bool) -> None:
         """Do what Discord does when the bot asks to be in a voice channel, or in none.
 
-        A bot that is in that channel already is told no new server. A bot that joins a stage is in
-        its audience.
+        A bot that is in that channel already is told no new server, and one that is in none is told
+        nothing if it asks to leave. A bot that joins a stage is in its audience.
         """
         before = self.bot_is_in
         self._hurry()
+        if channel_id is None and before is None:
+            return
         if channel_id is not None and channel_id != before:
             flags["suppress"] = self._is_stage(channel_id)
             self.call.has_dave = not self._is_stage(channel_id)
