@@ -177,6 +177,22 @@ def test_a_kick_right_after_a_departure_that_was_never_confirmed_is_a_kick() -> 
     assert not departures.confirm(1.0)
 
 
+def test_answers_that_come_late_all_at_once_are_all_expected() -> None:
+    """The network has hung for so long that the bot has joined and left again and again."""
+    departures = Departures()
+    assert departures.ask(0.0, is_shown=True)
+    departures.join(5.0)
+    assert departures.ask(15.0, is_shown=True)
+    departures.join(20.0)
+    assert departures.confirm(30.0)
+    departures.arrive()
+    departures.complete(30.1)
+    assert departures.confirm(30.2)
+    departures.arrive()
+    departures.complete(30.3)
+    assert not departures.confirm(31.0), "a kick"
+
+
 def test_a_departure_that_is_asked_for_during_a_handshake_is_expected() -> None:
     departures = Departures()
     departures.join(0.0)

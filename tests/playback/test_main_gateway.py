@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import pytest
 
@@ -64,6 +65,23 @@ async def test_a_guild_that_discord_does_not_send_again_is_given_up(tmp_path: Pa
             told = await last_word(each, within=33.0)
             assert (told or "").startswith("I lost the connection to the voice channel"), told
         await reidentifies
+        await all_is_well_again(guild, ada)
+
+    await in_modes(tmp_path, MODES[:1], check)
+
+
+@pytest.mark.lasts(50)
+async def test_a_guild_may_take_its_time_after_the_main_gateway_was_away(tmp_path: Path) -> None:
+    """Both together take longer than the bot waits for a guild."""
+
+    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+        answer = await says_and_is_interrupted(guild, ada, 3.0)
+        (shard,) = guild.server.bot.shards.values()
+        with patch.object(shard._parent.ws, "open", new=False):
+            reidentifies = asyncio.create_task(guild.reidentifies(gap=10.0, stub_seconds=24.0))
+            await asyncio.sleep(9.9)
+        await reidentifies
+        await is_heard(guild, answer, 3.0)
         await all_is_well_again(guild, ada)
 
     await in_modes(tmp_path, MODES[:1], check)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import discord
 import pytest
 import structlog
-from discord.gateway import DiscordVoiceWebSocket
+from discord.gateway import DiscordVoiceWebSocket, VoiceKeepAliveHandler
 from discord.voice_state import ConnectionFlowState, VoiceConnectionState
 
 from bot.playback import voice_link
@@ -50,6 +50,8 @@ def test_discord_py_is_the_version_that_was_read() -> None:
             ["self", "reconnect", "timeout", "self_deaf", "self_mute", "resume", "wait"],
         ),
         (VoiceConnectionState, "send_packet", ["self", "packet"]),
+        (VoiceKeepAliveHandler, "get_payload", ["self"]),
+        (DiscordVoiceWebSocket, "send_heartbeat", ["self", "data"]),
         (VoiceConnectionState, "add_socket_listener", ["self", "callback"]),
     ],
 )
@@ -85,6 +87,18 @@ async def test_a_connection_shows_its_private_parts(client: VoiceClient) -> None
     assert client.handshakes == 1
     assert client.close_code is None
     assert not client.is_moving
+
+
+@pytest.mark.realtime
+async def test_a_server_answers_when_it_is_asked(guild: VoiceGuild, client: VoiceClient) -> None:
+    for _ in range(3):
+        await client.ask_for_answer()
+        async with asyncio.timeout(1):
+            await client.answered.wait()
+    guild.call.stalls()
+    await client.ask_for_answer()
+    await asyncio.sleep(1)
+    assert not client.answered.is_set()
 
 
 @pytest.mark.realtime

@@ -19,7 +19,7 @@ from tests.support.voice_server.call import Admission
 from tests.support.voice_server.faults import Faults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from simcord.builders import ChannelHandle, GuildHandle
 
@@ -39,12 +39,15 @@ class VoiceGateway:
         server: The guild's text channel, in which members type.
         call: The voice server's side of the guild: what is heard, and what goes wrong.
         is_open: Whether the bot's main gateway takes requests about this guild.
+        held: The requests about this guild that are on their way while the whole network hangs;
+            None while it doesn't.
     """
 
     handle: GuildHandle
     server: Server
     call: Call
     is_open: bool = field(default=True, init=False)
+    held: list[Callable[[], Awaitable[None]]] | None = field(default=None, init=False)
     _news: asyncio.TimerHandle | None = field(default=None, init=False)
 
     @property
@@ -98,14 +101,20 @@ class VoiceGateway:
         await asyncio.sleep(GATEWAY_SECONDS)
         await self.call.old_addresses_vanish()
 
-    async def loses_network(self, seconds: float, *, breaks: bool = True) -> None:
+    async def loses_network(
+        self, seconds: float, *, breaks: bool = True, whole: bool = False
+    ) -> None:
         """No voice server can be reached for a while.
 
         Args:
             seconds: How long.
             breaks: The connection breaks at once. Otherwise nothing comes by it meanwhile, and it
                 goes on afterwards if the bot has kept it.
+            whole: Nothing else can be reached either. The main gateway's connection only hangs:
+                what the bot sends by it arrives afterwards, all at once and in order.
         """
+        if whole:
+            self.held = []
         before, session = self.call.faults, self.call.sessions[-1]
         self.call.faults = Faults(swallows_connections=True)
         self.call.stalls()
@@ -114,6 +123,9 @@ class VoiceGateway:
         await asyncio.sleep(seconds)
         self.call.faults = before
         session.deaf = session.mute = session.dumb = False
+        held, self.held = self.held or [], None
+        for request in held:
+            await request()
 
     async def reidentifies(
         self, *, gap: float = 0.5, stub_seconds: float = 3.0, closes_after: float = 0.0
