@@ -128,7 +128,12 @@ class VoiceGateway:
             await request()
 
     async def reidentifies(
-        self, *, gap: float = 0.5, stub_seconds: float = 3.0, closes_after: float = 0.0
+        self,
+        *,
+        gap: float = 0.5,
+        is_gap_seen: bool = False,
+        stub_seconds: float = 3.0,
+        closes_after: float = 0.0,
     ) -> None:
         """The main gateway's session ends and cannot be resumed, so the bot identifies anew.
 
@@ -138,6 +143,7 @@ class VoiceGateway:
 
         Args:
             gap: Seconds without a main gateway, in which the bot's requests raise an error.
+            is_gap_seen: discord.py knows meanwhile that it is away: for all guilds of this bot.
             stub_seconds: Seconds from READY to GUILD_CREATE.
             closes_after: Seconds from READY until the voice server closes the connection, if it is
                 not the first to do something. Meanwhile it takes in no speech, and answers all the
@@ -148,7 +154,10 @@ class VoiceGateway:
         self.call.admission = None
         if self.call.is_connected and not closes_after:
             await self.call.close(4014)
+        (shard,) = self.server.bot.shards.values()
+        shard._parent.ws.open = not is_gap_seen  # type: ignore[misc]
         await asyncio.sleep(gap)
+        shard._parent.ws.open = True  # type: ignore[misc]
         if closes_after:
             old = self.call.sessions[-1]
             self.call.udp_dies(to_bot=False)
