@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 from unittest.mock import patch
@@ -12,7 +13,7 @@ import pytest
 from tests.support.interrupted_speech import all_is_well_again, says_and_is_interrupted
 from tests.support.marked_speech import MAX_SECONDS
 from tests.support.voice_guild import eventually, last_word
-from tests.support.voice_modes import Case, side_by_side
+from tests.support.voice_modes import Case, in_modes, side_by_side
 from tests.support.voice_server.faults import Faults
 from tests.support.voice_server.modes import Mode
 
@@ -176,6 +177,23 @@ async def test_a_bot_that_is_disconnected_while_it_does_not_speak_stays_out(
     cases["moves, others wait"] = Case("no udp", is_kicked_while_it_moves_and_others_wait)
     cases["as it arrives"] = Case("no udp", is_kicked_as_it_arrives)
     await side_by_side(tmp_path, cases)
+
+
+async def test_a_kick_that_is_told_twice_delays_nothing(tmp_path: Path) -> None:
+    """discord.py keeps a state of the bot after the second time, in no channel."""
+
+    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+        await last_word(await ada.says(1, 0.6))
+        await guild.kick_bot()
+        await eventually(lambda: guild.channel.guild.me.voice is None)
+        guild.tell_that_bot_left()
+        await asyncio.sleep(0.5)
+        now = time.time()
+        answer = await ada.says(2, 0.6)
+        await guild.call.begins(within=4.0, since=now)
+        await last_word(answer)
+
+    await in_modes(tmp_path, ["no udp"], check)
 
 
 async def test_a_rate_limited_bot_stays_away_and_says_so(tmp_path: Path) -> None:

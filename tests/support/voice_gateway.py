@@ -68,7 +68,7 @@ class VoiceGateway:
         self.call.admission = None
         if self.call.mode.kick_news_after:
             if self._voice_states.pop(self.call.bot_id, None) is not None:
-                self._news = soon(self.call.mode.kick_news_after, self._tell_that_bot_left)
+                self._news = soon(self.call.mode.kick_news_after, self.tell_that_bot_left)
         else:
             self._move_bot(None)
         if self.call.sessions:  # otherwise the bot hasn't reached the voice server yet
@@ -261,7 +261,7 @@ class VoiceGateway:
     def _is_stage(self, channel_id: int) -> bool:
         return self.server.env.backend.get_channel(channel_id).type == ChannelType.STAGE_VOICE
 
-    def _tell_that_bot_left(self) -> None:
+    def tell_that_bot_left(self) -> None:
         """The news that a moderator has disconnected the bot, which is out already."""
         state = {
             "guild_id": str(self.handle.id),
@@ -287,7 +287,7 @@ class VoiceGateway:
             and news.when() > asyncio.get_running_loop().time()
         ):
             news.cancel()
-            self._tell_that_bot_left()
+            self.tell_that_bot_left()
 
     def _feed(self, event: str, payload: dict[str, Any]) -> None:
         (shard,) = self.server.bot.shards.values()
