@@ -178,7 +178,7 @@ class Departures:
     def join(self, now: float) -> None:
         """Record a request to join a channel."""
         self._unanswered.append(_Request(joins=True, until=now + SECONDS_TO_CONFIRM))
-        self._is_leaving = False
+        self._is_leaving = self._may_have_joined = False
 
     def arrive(self) -> None:
         """Record that Discord shows the bot in a channel."""

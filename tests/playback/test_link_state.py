@@ -109,6 +109,11 @@ class Discord:
         self.departures.ask(0.0, is_shown=self.is_shown)
         self.requests.append("leave")
 
+    def is_muted(self) -> None:
+        """Or let onto a stage, or moved; while nothing is on its way to Discord."""
+        if self.is_in and not self.requests:
+            self.departures.arrive()
+
     def answers(self) -> None:
         if not self.requests:
             return
@@ -146,7 +151,16 @@ class Discord:
         self.verdicts.append((cause, self.departures.confirm(1.0)))
 
 
-STEPS = ["bot_joins", "bot_leaves", "answers", "answers", "completes", "forgets", "kicks"]
+STEPS = [
+    "bot_joins",
+    "bot_leaves",
+    "answers",
+    "answers",
+    "completes",
+    "forgets",
+    "kicks",
+    "is_muted",
+]
 
 
 @given(st.lists(st.sampled_from(STEPS), max_size=30))
