@@ -208,6 +208,15 @@ class _ConnectionState(VoiceConnectionState):
         if not self.voice_client.is_abandoned:
             await super().connect(**options)
 
+    async def _inner_connect(self, *arguments: Any, **options: Any) -> None:
+        """Make a handshake, within the timeout even if a cancellation gets lost.
+
+        Before Python 3.12, `asyncio.wait_for` loses it if what it waits for comes at that moment.
+        discord.py's own `wait_for` around this, once it is cancelled, waits without a limit.
+        """
+        async with asyncio.timeout(self.timeout):
+            await super()._inner_connect(*arguments, **options)
+
     def _create_socket(self) -> None:
         """Make the UDP socket for a handshake, which there is none of once it was given up."""
         if not self.voice_client.is_abandoned:
