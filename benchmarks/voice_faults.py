@@ -202,6 +202,12 @@ FAULTS = {
         LOSSES,
         noticed_within=lambda _mode: math.inf,
     ),
+    "whole network hangs for 12 s": Fault(
+        lambda guild: guild.loses_network(12.0, breaks=False, whole=True), LOSSES
+    ),
+    "whole network hangs for 30 s": Fault(
+        lambda guild: guild.loses_network(30.0, breaks=False, whole=True), LOSSES
+    ),
     "UDP dead for 3 s": _udp_dies(to_server=True, to_bot=True, seconds=3.0),
     "UDP dead": _udp_dies(to_server=True, to_bot=True),
     "UDP dead to the server": _udp_dies(to_server=True, to_bot=False),

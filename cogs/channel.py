@@ -28,8 +28,12 @@ class Channel(commands.Cog):
         """Called by discord.py whenever somebody joins, leaves, or is moved or muted."""
         guild_id = member.guild.id
         if self.bot.user is not None and member.id == self.bot.user.id:
-            channel_id = after.channel.id if after.channel is not None else None
-            self.bot.players.own_voice_state_changed(guild_id, channel_id=channel_id)
+            # `after` is not a copy. Both are None if the bot has arrived, and left a moment later.
+            self.bot.players.own_voice_state_changed(
+                guild_id,
+                channel_id=after.channel.id if after.channel is not None else None,
+                left=after.channel is None and before.channel is not None,
+            )
         self.bot.players.voice_state_changed(guild_id)
         player = self.bot.players.find(guild_id)
         if player is not None and player.votes:

@@ -46,6 +46,10 @@ SAFE_TOTAL_LIMIT = 24 * 1024 * 1024
 
 MAX_FILES_PER_MESSAGE = 10
 
+SECONDS_TO_NEXT_TRY = (1.0, 3.0, 10.0, 20.0, 30.0, 60.0)
+"""How long to wait before somebody is told again, if Discord couldn't be reached. A connection to a
+voice channel is given up after about a minute without a network, and the network may come later."""
+
 
 class ReplyFormat(StrEnum):
     """How speech can be attached. The value is the slash command's."""
@@ -125,7 +129,7 @@ async def show_privately(
     """Replace the private message; if the interaction's token has ended, tell the person anyhow.
 
     That is by a direct message. If they take none, a message in the channel says that there is
-    something to tell, and nothing of what it is.
+    something to tell, and nothing of what it is. While Discord can't be reached, it is tried again.
     """
     content = content and with_links(interaction, content)
     if embed is not None:
@@ -133,13 +137,18 @@ async def show_privately(
         for index, field in enumerate(embed.fields):
             value = with_links(interaction, field.value or "")
             embed.set_field_at(index, name=field.name, value=value, inline=field.inline)
-    if has_token(interaction):
+    for pause in (*SECONDS_TO_NEXT_TRY, None):
+        if not has_token(interaction):
+            break
         try:
             await interaction.edit_original_response(content=content, embed=embed, view=None)
         except DISCORD_FAILURES as error:
             log.warning("private answer refused", reason=repr(error))
-            if not says_token_ended(interaction, error):
+            if says_token_ended(interaction, error):
+                break
+            if isinstance(error, discord.HTTPException) or pause is None:
                 return
+            await asyncio.sleep(pause)
         else:
             return
     try:

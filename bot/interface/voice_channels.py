@@ -16,6 +16,7 @@ from bot.interface.wording import as_text, excerpt, voice_name
 from bot.playback.permissions import (
     VocalChannel,
     check_can_speak_in,
+    is_afk,
     may_move,
     may_see,
     people_in,
@@ -126,7 +127,7 @@ def _check_not_elsewhere(
     """Raise `Refusal` if people listen to the bot in another channel."""
     player = players.find(channel.guild.id)
     elsewhere = player.connection.channel if player is not None else None
-    if elsewhere is None or elsewhere == channel or not people_in(elsewhere):
+    if elsewhere is None or elsewhere == channel or not people_in(elsewhere) or is_afk(elsewhere):
         return
     if not may_see(person, elsewhere):
         raise Refusal(Reason.IN_HIDDEN_CHANNEL)

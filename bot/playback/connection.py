@@ -23,10 +23,12 @@ from bot.playback.link_state import (
     LinkState,
     judge,
 )
+from bot.playback.main_gateway import MainGateway
 from bot.playback.opus import load_opus
 from bot.playback.permissions import VOICE_ERRORS, VocalChannel, become_speaker, check_can_speak_in
 from bot.playback.voice_client import VoiceClient
 from bot.playback.voice_link import VoiceLink
+from bot.playback.waiting import POLL_SECONDS, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,8 +41,12 @@ JOIN_WITHIN_SECONDS = 20.0
 REPAIR_WITHIN_SECONDS = 45.0
 """How long connecting is retried: when a member calls the bot, and after a lost connection."""
 
-GATEWAY_WITHIN_SECONDS = 30.0
-"""How long to wait for the main gateway to come back, and to send the guild."""
+GUILD_WITHIN_SECONDS = 30.0
+"""How long to wait until the main gateway sends the guild."""
+
+GATEWAY_WITHIN_SECONDS = 60.0
+"""If the main gateway was away for longer than this, what waits is out of date. It ends when the
+gateway is back. Before that, nobody could be told."""
 
 KEY_WITHIN_SECONDS = 15.0
 """How long to wait until the others in the channel can decrypt speech. Then the bot joins again."""
@@ -53,7 +59,6 @@ NEWS_WITHIN_SECONDS = 3.0
 """How long to wait for the news that a moderator has disconnected the bot, if its handshake is
 closed with a code that may mean so."""
 
-POLL_SECONDS = 0.02
 AUDIBLE_WITHIN_SECONDS = 120.0
 FIRST_SECONDS_BETWEEN_TRIES = 0.5
 MAX_SECONDS_BETWEEN_TRIES = 8.0
@@ -77,6 +82,7 @@ class Connection:
     ) -> None:
         self._client = client
         self._guild_id = guild_id
+        self._gateway = MainGateway(client, guild_id)
         self._voice_class = voice_class
         self._wanted: int | None = None  # the id of the channel that the bot should be in
         self._link: VoiceLink | None = None
@@ -84,7 +90,7 @@ class Connection:
         self._speaks_in: tuple[VoiceLink | None, int | None] = (None, None)  # asked to, on a stage
         self._departures = Departures()
         self._is_removed = False
-        self._stays_out = False  # `stay_out` was called since the last `join`
+        self._stays_out = False  # told so since the last `join`, by a call or by a moderator
         self._has_arrived = False  # in a channel, by the main gateway's last news
         self._is_connecting = False
         self._lock = asyncio.Lock()
@@ -92,10 +98,7 @@ class Connection:
     @property
     def guild(self) -> discord.Guild:
         """The guild. Raises `Refusal` if the bot is no longer in it."""
-        guild = self._client.get_guild(self._guild_id)
-        if guild is None:
-            raise Refusal(Reason.NO_LONGER_IN_GUILD)
-        return guild
+        return self._gateway.guild
 
     @property
     def channel(self) -> VocalChannel | None:
@@ -129,6 +132,7 @@ class Connection:
             state = await self._settle()
             if self._stays_out:  # told to leave meanwhile
                 raise await self._give_up(Reason.DISCONNECTED)
+            self._is_removed = False  # that was before
             known = self._client.get_channel(channel.id)  # as the main gateway has last sent it
             channel = known if isinstance(known, VocalChannel) else channel
             check_can_speak_in(channel)
@@ -162,7 +166,7 @@ class Connection:
 
         Raises `Refusal` if that takes too long.
         """
-        if not await _until(lambda: self.is_audible or unless(), within=AUDIBLE_WITHIN_SECONDS):
+        if not await until(lambda: self.is_audible or unless(), within=AUDIBLE_WITHIN_SECONDS):
             raise Refusal(Reason.CANNOT_BE_HEARD)
 
     async def give_up(self) -> Refusal:
@@ -170,19 +174,25 @@ class Connection:
         async with self._lock:
             return await self._give_up(Reason.VOICE_CONNECTION_LOST)
 
-    def own_voice_state_changed(self, *, left: bool) -> None:
-        """Take in that Discord shows the bot in a channel, or in none if it has left."""
+    def own_voice_state_changed(self, *, left: bool) -> bool:
+        """Take in that Discord shows the bot in a channel, or in none if it has left.
+
+        Returns whether a moderator has disconnected it. Then it also joins no channel for those
+        who called it before.
+        """
         if not left:
             self._has_arrived = True
             self._departures.arrive()
             if self._link is not None:
                 self._follow()
-            return
+            return False
         was_there, self._has_arrived = self._has_arrived, False
         if self._departures.confirm(time.monotonic()) or not was_there:
-            return
+            return False
         if self._is_connecting or (self._link is not None and not self._facts().has_failed):
-            self._is_removed = True
+            self._is_removed = self._stays_out = True
+            return True
+        return False
 
     def note_listeners(self) -> None:
         """Look again who listens: somebody has entered a voice channel or left one."""
@@ -201,32 +211,16 @@ class Connection:
 
     @property
     def _shown(self) -> discord.VoiceState | None:
-        """Where the main gateway shows the bot; None if in no channel, or if it does not know."""
-        guild = self._client.get_guild(self._guild_id)
-        me: discord.Member | None = guild.me if guild is not None else None  # None in a stub
-        return me.voice if me is not None else None
-
-    @property
-    def _knows_guild(self) -> bool:
-        """Whether the main gateway is open and has sent the guild. Raises as `guild` does."""
-        guild = self.guild
-        me: discord.Member | None = guild.me
-        if me is None or guild.unavailable:
-            return False
-        shards: Any = getattr(self._client, "shards", {})
-        shard = shards.get(guild.shard_id)
-        return shard is None or not shard.is_closed()
+        return self._gateway.shown
 
     def _facts(self) -> Facts:
-        link, guild = self._link, self.guild
+        link, guild, knows_guild = self._link, self.guild, self._gateway.knows_guild
         if link is None:
-            return Facts(
-                is_removed=self._is_removed, knows_guild=self._knows_guild, is_current=False
-            )
+            return Facts(is_removed=self._is_removed, knows_guild=knows_guild, is_current=False)
         current: object = link.client
         return Facts(
             is_removed=self._is_removed,
-            knows_guild=self._knows_guild,
+            knows_guild=knows_guild,
             same_session=guild is self._session,
             is_shown=self._shown is not None,
             is_current=guild.voice_client is current,
@@ -249,15 +243,19 @@ class Connection:
     async def _settle(self) -> LinkState:
         """Wait until the connection is neither CHANGING nor WAITING; return its state then.
 
-        Raises `Refusal` if the main gateway stays away.
+        Raises `Refusal` if the main gateway was away for too long, or doesn't send the guild.
         """
-        waits_until: float | None = None
+        began = time.monotonic()
+        stub_since: float | None = None  # the gateway is open, and has yet to send the guild
         is_sure = self._link is None
         while True:
-            state = self.state
-            if state is LinkState.WAITING:
-                waits_until = waits_until or time.monotonic() + GATEWAY_WITHIN_SECONDS
-                if time.monotonic() > waits_until:
+            state, now = self.state, time.monotonic()
+            if state is LinkState.WAITING and not self._gateway.is_open:
+                stub_since = None
+            elif state is LinkState.WAITING:
+                stub_since = stub_since or now
+                was_away_for_long = stub_since - began > GATEWAY_WITHIN_SECONDS
+                if was_away_for_long or now - stub_since > GUILD_WITHIN_SECONDS:
                     raise await self._give_up(Reason.VOICE_CONNECTION_LOST)
             elif state is LinkState.LOST and not is_sure:
                 is_sure = True  # next time: the news of a moderator may be on its way here
@@ -280,10 +278,8 @@ class Connection:
         deadline = time.monotonic() + seconds
         pause = 0.0
         while True:
-            if anew:
-                anew, self._is_removed, state = False, False, LinkState.LOST
-            else:
-                state = await self._settle()
+            state = LinkState.LOST if anew and not self._is_removed else await self._settle()
+            anew = False
             if state is LinkState.REMOVED or self._wanted is None:  # or told to leave meanwhile
                 raise await self._give_up(Reason.DISCONNECTED)
             if state is LinkState.BARRED:
@@ -292,7 +288,7 @@ class Connection:
             if state is LinkState.CONNECTED and link is not None:
                 if link.is_understood:
                     return link
-                if await _until(
+                if await until(
                     lambda: (
                         link.is_understood  # noqa: B023 - awaited here
                         or not self.is_well
@@ -322,7 +318,7 @@ class Connection:
             self._departures.forget()
             self._has_arrived = False
         self._session = self.guild
-        self._departures.join()
+        self._departures.join(time.monotonic())
         self._is_removed = False
         self._is_connecting = True
         try:
@@ -339,13 +335,13 @@ class Connection:
                 raise await self._give_up(Reason.VOICE_RATE_LIMITED) from error
             if code in UNEXPLAINED_CODES:
                 # Not `_shown`, which changes a moment before the event tells why.
-                await _until(lambda: not self._has_arrived, within=NEWS_WITHIN_SECONDS)
+                await until(lambda: not self._has_arrived, within=NEWS_WITHIN_SECONDS)
             if not self._is_removed:
                 self._follow()
         else:
             if client.is_connected():  # discord.py may give up without raising
                 self._link = VoiceLink(client)
-                self._departures.complete()
+                self._departures.complete(time.monotonic())
         finally:
             self._is_connecting = False
 
@@ -377,7 +373,7 @@ class Connection:
             await voice_link.disconnect(client)
         elif self._departures.ask(time.monotonic(), is_shown=self._shown is not None):
             await self._ask_to_leave(guild)
-        if not await _until(lambda: self._shown is None, within=within):
+        if not await until(lambda: self._shown is None, within=within):
             self._departures.ask(time.monotonic(), is_shown=True)
             await self._ask_to_leave(guild)
 
@@ -388,13 +384,3 @@ class Connection:
         except VOICE_ERRORS as error:
             log.debug("could not ask to leave", reason=repr(error))
             self._departures.take_back()
-
-
-async def _until(condition: Callable[[], bool], *, within: float) -> bool:
-    """Wait until a condition is true, for at most `within` seconds; return whether it is."""
-    deadline = time.perf_counter() + within
-    while not condition():
-        if time.perf_counter() > deadline:
-            return False
-        await asyncio.sleep(POLL_SECONDS)
-    return True

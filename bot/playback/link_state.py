@@ -41,8 +41,12 @@ connection only after 30 s without any message (2.7.1, `DiscordVoiceWebSocket.po
 SECONDS_TO_BEAT = 7.0
 """When a heartbeat's acknowledgement is overdue: they are 5 s apart, and it takes a round trip."""
 
-SECONDS_TO_CONFIRM = 30.0
-"""How long Discord's confirmation of a departure is expected."""
+SECONDS_TO_CONFIRM = 90.0
+"""How long Discord's confirmation of a departure is expected. Where the whole network hangs,
+requests reach Discord only afterwards, all at once. The bot tries for a minute to join again."""
+
+SECONDS_TO_FOLLOW = 3.0
+"""Once Discord answers again, how long the answers to all that was asked for before may take."""
 
 # https://discord.com/developers/docs/topics/opcodes-and-status-codes#voice
 RATE_LIMITED = 4021
@@ -138,69 +142,95 @@ class Departures:
     """Tells departures that the bot or discord.py has asked for from those that somebody caused.
 
     Discord shows the bot in no channel in both cases. discord.py asks to leave on its own whenever
-    a connection fails. Discord answers requests in order, and leaving twice is answered once.
+    a connection fails. Discord answers requests in order, however late. Leaving twice is answered
+    once; and not at all, if Discord has dropped the bot before, without a word.
+
+    All times are those of one clock, in seconds.
     """
 
     def __init__(self) -> None:
-        self._asked: list[float] = []  # when, for each that is not confirmed
+        self._unanswered: list[_Request] = []
         self._is_leaving = False  # the last request was to leave
-        self._is_joining = False  # the last request was to join; its answer may be yet to come
-        self._has_arrived = False  # since the last request to join, or the last departure
+        self._is_there = False  # by Discord's last news
+        self._may_have_joined = False  # news came that may be the answer to a request to join
 
     def ask(self, now: float, *, is_shown: bool) -> bool:
         """Record a request to leave; return whether there is anything to ask for.
 
         Args:
-            now: The time, in seconds.
+            now: The time.
             is_shown: Discord shows the bot in a channel.
         """
-        self._forget_unanswered(now)
-        if self._has_arrived and not self._asked:  # else it answers a request before the last
-            self._is_joining = False
-        if self._is_leaving or not (is_shown or self._is_joining):
+        self._forget_late(now)
+        is_joining = any(request.joins for request in self._unanswered)
+        if self._is_leaving or not (is_shown or is_joining):
             return False
-        self._asked.append(now)
-        self._is_leaving, self._is_joining = True, False
+        self._unanswered.append(_Request(joins=False, until=now + SECONDS_TO_CONFIRM))
+        self._is_leaving = True
         return True
 
     def take_back(self) -> None:
         """Record that the last request to leave could not be sent."""
-        if self._asked:
-            self._asked.pop()
+        if self._is_leaving and self._unanswered:
+            self._unanswered.pop()
         self._is_leaving = False
 
-    def join(self) -> None:
+    def join(self, now: float) -> None:
         """Record a request to join a channel."""
-        self._is_leaving, self._is_joining = False, True
-        self._has_arrived = False
+        self._unanswered.append(_Request(joins=True, until=now + SECONDS_TO_CONFIRM))
+        self._is_leaving = self._may_have_joined = False
 
     def arrive(self) -> None:
         """Record that Discord shows the bot in a channel."""
-        self._has_arrived = True
+        if self._unanswered and (self._unanswered[0].joins or not self._is_there):
+            self._has_joined()
+        else:  # or it is there still, and was muted
+            self._may_have_joined = True
+        self._is_there = True
 
-    def complete(self) -> None:
-        """Record that the handshake after the last request to join is complete.
+    def complete(self, now: float) -> None:
+        """Record that a handshake is complete, so that Discord has answered a request to join.
 
-        So Discord has answered that request, and all before it, in order. A request to leave that
-        is not confirmed by now never will be: Discord had dropped the bot before, without a word.
+        What was asked for before that, and is not confirmed by now, never will be. Answers to what
+        was asked for later follow at once: where the network hangs, a handshake may be of an
+        earlier request than the last.
         """
-        if not self._is_leaving:
-            self._asked.clear()
+        if self._may_have_joined:
+            self._has_joined()
+        for request in self._unanswered:
+            request.until = min(request.until, now + SECONDS_TO_FOLLOW)
 
     def confirm(self, now: float) -> bool:
         """Return whether a departure that Discord reports had been asked for. It counts once."""
-        self._forget_unanswered(now)
-        if not self._asked:
-            return False
-        self._asked.pop(0)
-        self._has_arrived = False
-        return True
+        self._forget_late(now)
+        self._is_there = self._may_have_joined = False
+        for index, request in enumerate(self._unanswered):
+            if not request.joins:
+                del self._unanswered[: index + 1]
+                return True
+        return False
 
     def forget(self) -> None:
-        """Expect no confirmations any more: the main gateway has identified anew."""
-        self._asked.clear()
-        self._is_leaving = self._is_joining = self._has_arrived = False
+        """Expect no answers any more: the main gateway has identified anew."""
+        self._unanswered.clear()
+        self._is_leaving = self._is_there = self._may_have_joined = False
 
-    def _forget_unanswered(self, now: float) -> None:
-        """Expect no confirmation of what Discord has not answered by now, so never will."""
-        self._asked = [each for each in self._asked if now - each < SECONDS_TO_CONFIRM]
+    def _has_joined(self) -> None:
+        """Forget the first request to join, and what was asked for before it."""
+        self._may_have_joined = False
+        for index, request in enumerate(self._unanswered):
+            if request.joins:
+                del self._unanswered[: index + 1]
+                return
+
+    def _forget_late(self, now: float) -> None:
+        """Forget what Discord has not answered by now, so never will."""
+        self._unanswered = [request for request in self._unanswered if now < request.until]
+
+
+@dataclass(slots=True)
+class _Request:
+    """A request to Discord about voice, and until when its answer is expected."""
+
+    joins: bool
+    until: float

@@ -31,7 +31,7 @@ def why_silent(
 
     Returns None if they may speak.
     """
-    if _is_afk(channel):
+    if is_afk(channel):
         return Reason.AFK_CHANNEL
     known = channel.guild.get_member(member_id)
     state = known.voice if known is not None else channel.voice_states.get(member_id)
@@ -63,7 +63,7 @@ def check_can_speak_in(channel: VocalChannel) -> None:
     me: discord.Member | None = channel.guild.me
     if me is None:  # the main gateway has yet to send the guild; this is asked again then
         return
-    if _is_afk(channel):
+    if is_afk(channel):
         raise Refusal(Reason.AFK_CHANNEL)
     allowed = channel.permissions_for(channel.guild.me)
     if not (allowed.view_channel and allowed.connect):
@@ -118,6 +118,11 @@ def may_move(member: discord.Member, channel: VocalChannel) -> bool:
     return channel.permissions_for(member).move_members
 
 
+def is_afk(channel: VocalChannel) -> bool:
+    """Whether it is the channel for members who are away, in which nobody can speak."""
+    return channel.guild.afk_channel == channel
+
+
 def is_in_voice(guild: discord.Guild, member_id: int) -> bool:
     """Whether a member is in any voice channel of a guild."""
     channels = (*guild.voice_channels, *guild.stage_channels)
@@ -137,11 +142,6 @@ def listeners_in(channel: VocalChannel) -> list[int]:
         for person in people_in(channel)
         if not (states[person].deaf or states[person].self_deaf)
     ]
-
-
-def _is_afk(channel: VocalChannel) -> bool:
-    """Whether it is the channel for members who are away, in which nobody can speak."""
-    return channel.guild.afk_channel == channel
 
 
 def _is_bot(guild: discord.Guild, member_id: int) -> bool:

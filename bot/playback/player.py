@@ -44,7 +44,8 @@ class GuildPlayer:
         alone_since: When the last person left the channel, set by `GuildPlayers`; None while
             somebody is there.
         joining: Held by the command that has the bot join a channel, until it has joined.
-        last_dismissal: The reason that the last `dismiss` was given; None if there was none.
+        last_dismissal: Why it had to leave when that was last wanted: the reason that `dismiss` was
+            given, or that a moderator has disconnected the bot. None if it never was.
     """
 
     def __init__(self, connection: Connection) -> None:

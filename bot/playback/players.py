@@ -84,7 +84,8 @@ class GuildPlayers:
         Args:
             channel: The channel.
             last_dismissal: What `last_dismissal` was when the member called the bot. If somebody
-                has dismissed it since, it doesn't come for this member any more.
+                has dismissed it since, by `/leave` or as a moderator who disconnects it, it doesn't
+                come for this member any more.
             check: Raises `Refusal` if the member who calls the bot may not have it there. Members
                 who call it at the same time are served one after another, so this is called when
                 it is this member's turn.
@@ -131,8 +132,13 @@ class GuildPlayers:
             for player in self._players.values()
         )
 
-    def own_voice_state_changed(self, guild_id: int, *, channel_id: int | None) -> None:
-        """Record which channel of a guild Discord shows the bot in; None if it is in none.
+    def own_voice_state_changed(self, guild_id: int, *, channel_id: int | None, left: bool) -> None:
+        """Record that Discord has shown the bot in a channel of a guild, or that it has left.
+
+        Args:
+            guild_id: The guild.
+            channel_id: The channel that it is shown in now; None if in none.
+            left: It has left. Otherwise it has arrived or moved, or was muted.
 
         A player that is not in use is told too. The news that the bot has left, as it was asked to,
         comes when the player is no longer in use.
@@ -140,7 +146,8 @@ class GuildPlayers:
         player = self._players.get(guild_id)
         if player is None:
             return
-        player.connection.own_voice_state_changed(left=channel_id is None)
+        if player.connection.own_voice_state_changed(left=left):
+            player.last_dismissal = Refusal(Reason.DISCONNECTED)
         if _is_in_use(player):
             if channel_id is not None:
                 player.keep_only(channel_id)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import discord
@@ -12,6 +10,7 @@ import structlog
 
 from bot.playback.heard import HeardRecord
 from bot.playback.source import BYTES_PER_SECOND
+from bot.playback.waiting import is_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +106,7 @@ class _Playout:
             log.debug("could not begin to play", reason=repr(error))
             return
         try:
-            while not await _is_set(ended, within=CHECK_SECONDS):
+            while not await is_set(ended, within=CHECK_SECONDS):
                 if not self._is_heard_over(link) or self._should_join_again(link):
                     break
                 self.is_complete &= not link.is_doubtful
@@ -149,10 +148,3 @@ class _Playout:
         log.info("speech was interrupted", seconds_to_repeat=round(seconds, 2))
         self._source.pause()
         self._source.rewind(restart.position)
-
-
-async def _is_set(event: asyncio.Event, *, within: float) -> bool:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(within):
-            await event.wait()
-    return event.is_set()

@@ -9,10 +9,12 @@ discord.py has changed any of it.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import discord
 import structlog
 from discord.gateway import DiscordVoiceWebSocket
@@ -22,7 +24,6 @@ from bot.playback.link_state import UNEXPLAINED_CODES, Departures
 from bot.playback.pings import Kind, PingTracker, kind_of
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from discord.types.voice import GuildVoiceState, VoiceServerUpdate
@@ -53,6 +54,7 @@ class VoiceClient(discord.VoiceClient):
             gateway's news of this connection.
         connected_at: When the latest handshake was completed.
         acknowledged_at: When a heartbeat was last acknowledged, if that was later.
+        answered: Set by each of these.
         departures: The requests to leave the channel, also of earlier connections.
         is_shown: Returns whether the main gateway shows the bot in a channel.
         may_be_plain: Frames may be sent without end-to-end encryption, because nobody listens.
@@ -67,6 +69,7 @@ class VoiceClient(discord.VoiceClient):
         self.pings = PingTracker()
         self.proven_before: float | None = None
         self.changed_at = self.acknowledged_at = self.connected_at = time.perf_counter()
+        self.answered = asyncio.Event()
         self.departures = Departures()
         self.is_shown: Callable[[], bool] = lambda: True
         self.may_be_plain = False
@@ -111,7 +114,17 @@ class VoiceClient(discord.VoiceClient):
         self.proven_before = self.pings.proven_until(now)
         self.pings = PingTracker()
         self.acknowledged_at = self.connected_at = now
+        self.answered.set()
         self.handshakes += 1
+
+    async def ask_for_answer(self) -> None:
+        """Send a heartbeat besides discord.py's own; `answered` is set when one is acknowledged."""
+        self.answered.clear()
+        websocket: Any = self.ws
+        if websocket and websocket._keep_alive is not None:  # noqa: SLF001 - no public way
+            heartbeat = websocket._keep_alive.get_payload()  # noqa: SLF001 - no public way
+            with suppress(OSError, aiohttp.ClientError):  # it is closed
+                await websocket.send_heartbeat(heartbeat)
 
     def send_ping(self) -> None:
         """Send a ping by UDP."""
@@ -195,6 +208,15 @@ class _ConnectionState(VoiceConnectionState):
         if not self.voice_client.is_abandoned:
             await super().connect(**options)
 
+    async def _inner_connect(self, *arguments: Any, **options: Any) -> None:
+        """Make a handshake, within the timeout even if a cancellation gets lost.
+
+        Before Python 3.12, `asyncio.wait_for` loses it if what it waits for comes at that moment.
+        discord.py's own `wait_for` around this, once it is cancelled, waits without a limit.
+        """
+        async with asyncio.timeout(self.timeout):
+            await super()._inner_connect(*arguments, **options)
+
     def _create_socket(self) -> None:
         """Make the UDP socket for a handshake, which there is none of once it was given up."""
         if not self.voice_client.is_abandoned:
@@ -205,6 +227,7 @@ class _ConnectionState(VoiceConnectionState):
         now = time.perf_counter()
         if message["op"] == DiscordVoiceWebSocket.HEARTBEAT_ACK:
             self.voice_client.acknowledged_at = now
+            self.voice_client.answered.set()
         else:
             self.voice_client.changed_at = now
 

@@ -14,6 +14,7 @@ from bot.playback.link_state import SECONDS_TO_BEAT
 from bot.playback.permissions import VOICE_ERRORS
 from bot.playback.pings import IDLE_SECONDS_BETWEEN_PINGS, SECONDS_BETWEEN_PINGS, SECONDS_TO_DOUBT
 from bot.playback.voice_client import VoiceClient
+from bot.playback.waiting import is_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,18 +182,30 @@ class VoiceLink:
         self.client.stop()
 
     async def until_answered(self, *, unless: Callable[[], bool]) -> bool:
-        """At the end of speech, wait while answers to pings or heartbeats are overdue.
+        """At the end of speech, wait until the server has answered since.
 
-        It ends when an answer comes, when the server counts as out of reach, or when `unless` is
-        true. Returns whether there were no doubts meanwhile: see `is_doubtful`.
+        It is sent a heartbeat for that, which costs a round trip. Speech that ends soon after the
+        network is lost would count as heard otherwise. If answers to pings are late, the wait goes
+        on until a ping since then is answered. It ends early when the server counts as out of
+        reach, or when `unless` is true.
+
+        Returns whether there were no doubts meanwhile: see `is_doubtful`.
         """
-        was_sure = True
-        while self.proven_until is not None:
+        if self._inside is None:
+            return True
+        ended_at, was_sure = time.perf_counter(), True
+        await self._inside.ask_for_answer()
+        while not await is_set(self._inside.answered, within=POLL_SECONDS) or self._lacks(ended_at):
             was_sure &= not self.is_doubtful
             if self.is_out_of_reach or unless():
                 break
             await asyncio.sleep(POLL_SECONDS)
         return was_sure
+
+    def _lacks(self, moment: float) -> bool:
+        """Whether answers are late that would show that what was sent until then has arrived."""
+        proven_until = self.proven_until
+        return proven_until is not None and proven_until < moment
 
     def close(self) -> None:
         """Stop the player and the pings. The owner disconnects the voice client."""

@@ -8,14 +8,14 @@ from unittest.mock import Mock
 
 import aiohttp
 import discord
+import pytest
 from structlog.testing import capture_logs
 
 from backend.contract import GenerationFailedError
 from bot.errors import Reason
+from tests.support.voice_guild import eventually
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.support.discord_server import Member, Server
     from tests.support.scripted_backend import ScriptedBackend
 
@@ -186,6 +186,30 @@ async def test_a_connection_that_breaks_during_progress_costs_nothing(
     backend.on_speak = take_a_while
     assert len(await (await ada.types("say", text="Hello there.")).files()) == 1
     assert edits >= 2, "the broken one was the progress, not the last words"
+
+
+@pytest.mark.realtime
+async def test_who_waits_is_told_as_soon_as_discord_can_be_reached_again(
+    server: Server, ada: Member, backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ada.saves_voice(name="Ada")
+    server.in_real_time()
+    tries = asyncio.Semaphore(0)
+
+    async def cannot_be_reached(*_arguments: object, **_changes: object) -> None:
+        tries.release()
+        raise aiohttp.ServerDisconnectedError
+
+    async def fails(_request: object) -> None:
+        monkeypatch.setattr(discord.Interaction, "edit_original_response", cannot_be_reached)
+        raise GenerationFailedError("noise")
+
+    backend.on_speak = fails
+    answer = await ada.types("say", text="Hello there.")
+    async with asyncio.timeout(10):
+        await tries.acquire()
+    monkeypatch.undo()
+    await eventually(lambda: "no usable speech" in answer.told, within=10)
 
 
 async def test_speech_finds_its_person_when_the_channel_is_gone(

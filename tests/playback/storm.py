@@ -326,9 +326,10 @@ class _FaultMaker:
         await self._guild.reidentifies(stub_seconds=self._rng.uniform(0.2, 5.0))
 
     async def _lose_network(self) -> None:
-        breaks = self._rng.random() < 0.5
+        breaks, whole = self._rng.random() < 0.5, self._rng.random() < 0.5
+        seconds = self._rng.uniform(1.0, 12.0)
         silence = None if breaks else self._dies()
-        await self._guild.loses_network(self._rng.uniform(1.0, 6.0), breaks=breaks)
+        await self._guild.loses_network(seconds, breaks=breaks, whole=whole)
         if silence is not None:
             silence.ended = time.time()
 

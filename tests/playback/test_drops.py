@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.playback.test_kicks import stays_out
 from tests.support.interrupted_speech import (
     LOST_SECONDS,
+    UDP_REPEATED_SECONDS,
     all_is_well_again,
     end_of,
     is_heard,
@@ -138,6 +140,39 @@ async def loses_network(guild: VoiceGuild, ada: Speaker, *, seconds: float) -> N
         assert "disconnected" not in told, told
         assert heard.missing <= LOST_SECONDS or SPOKEN not in told, told
     await all_is_well_again(guild, ada)
+
+
+async def is_cut_off(guild: VoiceGuild, ada: Speaker, *, seconds: float, breaks: bool) -> None:
+    """The whole network hangs, and what the bot asked for meanwhile reaches Discord afterwards.
+
+    What is told of speech that began just before is true, and the bot stays until it's kicked.
+    """
+    grace = await guild.speaker("grace")
+    answer = await says_and_is_interrupted(guild, ada, 5.0)
+    waiting = await grace.says(3, 1.0)
+    await guild.loses_network(seconds, breaks=breaks, whole=True)
+    for each, item, length in ((answer, 1, 5.0), (waiting, 3, 1.0)):
+        told, heard = await end_of(guild, each, item, length)
+        assert "disconnected" not in told, told
+        assert heard.missing <= LOST_SECONDS or SPOKEN not in told, f"{heard.missing:.2f} s; {told}"
+        assert heard.repeated <= UDP_REPEATED_SECONDS, f"{heard.repeated:.2f} s are heard twice"
+    await all_is_well_again(guild, ada)
+    await guild.kick_bot()
+    await stays_out(guild, len(guild.call.sessions))
+
+
+@pytest.mark.lasts(70)
+async def test_a_network_that_hangs_is_noticed_and_not_taken_for_a_kick(tmp_path: Path) -> None:
+    cases = {
+        f"{seconds:g} s, {mode}": Case(mode, partial(is_cut_off, seconds=seconds, breaks=False))
+        for seconds in (10.0, 22.0)
+        for mode in ("no udp", "far", "pong")
+    }
+    cases |= {
+        f"{seconds:g} s, breaks": Case("no udp", partial(is_cut_off, seconds=seconds, breaks=True))
+        for seconds in (30.0, 36.0, 45.0)
+    }
+    await side_by_side(tmp_path, cases)
 
 
 @pytest.mark.lasts(45)

@@ -102,12 +102,17 @@ class Discord:
     def bot_joins(self) -> None:
         """It asks again only once it has given up the last time, and asked to leave."""
         if self.requests[-1:] != ["join"]:
-            self.departures.join()
+            self.departures.join(0.0)
             self.requests.append("join")
 
     def bot_leaves(self) -> None:
         self.departures.ask(0.0, is_shown=self.is_shown)
         self.requests.append("leave")
+
+    def is_muted(self) -> None:
+        """Or let onto a stage, or moved; while nothing is on its way to Discord."""
+        if self.is_in and not self.requests:
+            self.departures.arrive()
 
     def answers(self) -> None:
         if not self.requests:
@@ -120,9 +125,12 @@ class Discord:
             self._departs("bot")
 
     def completes(self) -> None:
-        """The bot's handshake is complete, which comes after the answer to its request to join."""
-        if self.is_in and not self.requests:
-            self.departures.complete()
+        """The bot's handshake is complete, which comes after the answer to a request to join.
+
+        If the network has hung, it may be an earlier one than the last.
+        """
+        if self.is_in:
+            self.departures.complete(0.0)
             self.has_forgotten = False
 
     def forgets(self) -> None:
@@ -143,7 +151,16 @@ class Discord:
         self.verdicts.append((cause, self.departures.confirm(1.0)))
 
 
-STEPS = ["bot_joins", "bot_leaves", "answers", "answers", "completes", "forgets", "kicks"]
+STEPS = [
+    "bot_joins",
+    "bot_leaves",
+    "answers",
+    "answers",
+    "completes",
+    "forgets",
+    "kicks",
+    "is_muted",
+]
 
 
 @given(st.lists(st.sampled_from(STEPS), max_size=30))
@@ -159,7 +176,7 @@ def test_departures_that_the_bot_asked_for_are_told_from_others(steps: list[str]
 def test_a_confirmation_that_never_came_is_not_expected_for_ever() -> None:
     departures = Departures()
     departures.ask(0.0, is_shown=True)
-    departures.join()
+    departures.join(0.0)
     departures.arrive()
     assert not departures.confirm(SECONDS_TO_CONFIRM)
 
@@ -168,27 +185,43 @@ def test_a_kick_right_after_a_departure_that_was_never_confirmed_is_a_kick() -> 
     """Requests are answered in order, so who has joined since has left before."""
     departures = Departures()
     assert departures.ask(0.0, is_shown=True)
-    departures.join()
+    departures.join(0.0)
     departures.arrive()
-    departures.complete()
+    departures.complete(0.0)
     assert not departures.confirm(1.0)
+
+
+def test_answers_that_come_late_all_at_once_are_all_expected() -> None:
+    """The network has hung for so long that the bot has joined and left again and again."""
+    departures = Departures()
+    assert departures.ask(0.0, is_shown=True)
+    departures.join(5.0)
+    assert departures.ask(15.0, is_shown=True)
+    departures.join(20.0)
+    assert departures.confirm(30.0)
+    departures.arrive()
+    departures.complete(30.1)
+    assert departures.confirm(30.2)
+    departures.arrive()
+    departures.complete(30.3)
+    assert not departures.confirm(31.0), "a kick"
 
 
 def test_a_departure_that_is_asked_for_during_a_handshake_is_expected() -> None:
     departures = Departures()
-    departures.join()
+    departures.join(0.0)
     departures.arrive()
     assert departures.ask(0.0, is_shown=True)
-    departures.complete()
+    departures.complete(0.0)
     assert departures.confirm(1.0)
 
 
 def test_a_kick_long_after_a_joining_that_was_never_answered_is_a_kick() -> None:
     """discord.py asks to leave when it hears of the kick, just before the bot judges it."""
     departures = Departures()
-    departures.join()
+    departures.join(0.0)
     assert departures.ask(0.0, is_shown=False)
-    departures.join()
+    departures.join(0.0)
     departures.arrive()
     kicked_at = 2 * SECONDS_TO_CONFIRM
     assert not departures.ask(kicked_at, is_shown=False), "the bot is out"
@@ -214,5 +247,5 @@ def test_there_is_nothing_to_ask_for_twice_or_when_the_bot_is_out() -> None:
     assert not departures.ask(0.0, is_shown=False)
     assert departures.ask(1.0, is_shown=True)
     assert not departures.ask(2.0, is_shown=True)
-    departures.join()
+    departures.join(0.0)
     assert departures.ask(3.0, is_shown=False), "Discord may have let it in meanwhile"

@@ -69,6 +69,19 @@ async def test_a_guild_that_discord_does_not_send_again_is_given_up(tmp_path: Pa
     await in_modes(tmp_path, MODES[:1], check)
 
 
+@pytest.mark.lasts(50)
+async def test_a_guild_may_take_its_time_after_the_main_gateway_was_away(tmp_path: Path) -> None:
+    """Both together take longer than the bot waits for a guild."""
+
+    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+        answer = await says_and_is_interrupted(guild, ada, 3.0)
+        await guild.reidentifies(gap=10.0, is_gap_seen=True, stub_seconds=24.0)
+        await is_heard(guild, answer, 3.0)
+        await all_is_well_again(guild, ada)
+
+    await in_modes(tmp_path, MODES[:1], check)
+
+
 async def test_members_are_told_that_the_bot_reconnects(tmp_path: Path) -> None:
     """While the guild is a stub, the bot knows nobody in voice: that is not the members' fault."""
 

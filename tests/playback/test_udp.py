@@ -18,6 +18,7 @@ from tests.support.interrupted_speech import (
 )
 from tests.support.voice_guild import SPOKEN
 from tests.support.voice_modes import Case, in_modes, side_by_side
+from tests.support.voice_server.modes import Mode, Pings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,6 +141,22 @@ async def test_silence_that_may_mean_nothing_costs_two_seconds_at_most(tmp_path:
     }
     cases |= {f"for good, {mode}": Case(mode, is_silent) for mode in UNANSWERED}
     await side_by_side(tmp_path, cases)
+
+
+@pytest.mark.lasts(30)
+async def test_answers_that_take_long_keep_nobody_waiting_for_ever(tmp_path: Path) -> None:
+    """Each ping is answered, but later than the next one is sent."""
+
+    async def check(guild: VoiceGuild, ada: Speaker) -> None:
+        guild.call.mode = Mode(pings=Pings.PONG, answers_after=(2.6, 3.4))
+        answers = [await ada.says(item, 4.0) for item in (1, 2)]
+        for item, answer in enumerate(answers, start=1):
+            told, heard = await end_of(guild, answer, item, 4.0)
+            assert heard.missing <= LOST_SECONDS, f"{heard.missing:.2f} s are missing; {told}"
+            assert heard.repeated <= LOST_SECONDS, f"{heard.repeated:.2f} s are heard twice"
+        assert len(guild.call.sessions) == 1, "it reconnects"
+
+    await in_modes(tmp_path, ["pong"], check)
 
 
 @pytest.mark.lasts(35)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import discord
 import pytest
 import structlog
-from discord.gateway import DiscordVoiceWebSocket
+from discord.gateway import DiscordVoiceWebSocket, VoiceKeepAliveHandler
 from discord.voice_state import ConnectionFlowState, VoiceConnectionState
 
 from bot.playback import voice_link
@@ -43,6 +44,11 @@ def test_discord_py_is_the_version_that_was_read() -> None:
         (VoiceConnectionState, "voice_server_update", ["self", "data"]),
         (VoiceConnectionState, "_create_socket", ["self"]),
         (VoiceConnectionState, "_potential_reconnect", ["self"]),
+        (
+            VoiceConnectionState,
+            "_inner_connect",
+            ["self", "reconnect", "self_deaf", "self_mute", "resume"],
+        ),
         (VoiceConnectionState, "_voice_disconnect", ["self"]),
         (
             VoiceConnectionState,
@@ -50,6 +56,8 @@ def test_discord_py_is_the_version_that_was_read() -> None:
             ["self", "reconnect", "timeout", "self_deaf", "self_mute", "resume", "wait"],
         ),
         (VoiceConnectionState, "send_packet", ["self", "packet"]),
+        (VoiceKeepAliveHandler, "get_payload", ["self"]),
+        (DiscordVoiceWebSocket, "send_heartbeat", ["self", "data"]),
         (VoiceConnectionState, "add_socket_listener", ["self", "callback"]),
     ],
 )
@@ -88,6 +96,18 @@ async def test_a_connection_shows_its_private_parts(client: VoiceClient) -> None
 
 
 @pytest.mark.realtime
+async def test_a_server_answers_when_it_is_asked(guild: VoiceGuild, client: VoiceClient) -> None:
+    for _ in range(3):
+        await client.ask_for_answer()
+        async with asyncio.timeout(1):
+            await client.answered.wait()
+    guild.call.stalls()
+    await client.ask_for_answer()
+    await asyncio.sleep(1)
+    assert not client.answered.is_set()
+
+
+@pytest.mark.realtime
 async def test_a_move_is_seen(guild: VoiceGuild, client: VoiceClient) -> None:
     guild.call.mode = MODES["slow"]
     moving = asyncio.create_task(guild.change_region())
@@ -107,6 +127,25 @@ async def test_a_connection_that_was_given_up_begins_no_other_handshake(
     await client.connect(reconnect=False, timeout=5.0)
     assert client.handshakes == 1
     assert len(guild.call.sessions) == 1
+
+
+@pytest.mark.realtime
+async def test_a_handshake_whose_cancellation_gets_lost_ends_all_the_same(
+    guild: VoiceGuild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gets_no_answer(*_arguments: object, **_options: object) -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(VoiceConnectionState, "_inner_connect", gets_no_answer)
+    connecting = asyncio.create_task(
+        guild.channel.connect(cls=VoiceClient, timeout=1.0, reconnect=False)
+    )
+    await asyncio.sleep(0.2)
+    connecting.cancel()
+    done, _ = await asyncio.wait({connecting}, timeout=5.0)
+    assert done, "it goes on without a limit"
 
 
 @pytest.mark.realtime

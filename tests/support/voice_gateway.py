@@ -19,7 +19,7 @@ from tests.support.voice_server.call import Admission
 from tests.support.voice_server.faults import Faults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from simcord.builders import ChannelHandle, GuildHandle
 
@@ -39,12 +39,15 @@ class VoiceGateway:
         server: The guild's text channel, in which members type.
         call: The voice server's side of the guild: what is heard, and what goes wrong.
         is_open: Whether the bot's main gateway takes requests about this guild.
+        held: The requests about this guild that are on their way while the whole network hangs;
+            None while it doesn't.
     """
 
     handle: GuildHandle
     server: Server
     call: Call
     is_open: bool = field(default=True, init=False)
+    held: list[Callable[[], Awaitable[None]]] | None = field(default=None, init=False)
     _news: asyncio.TimerHandle | None = field(default=None, init=False)
 
     @property
@@ -65,7 +68,7 @@ class VoiceGateway:
         self.call.admission = None
         if self.call.mode.kick_news_after:
             if self._voice_states.pop(self.call.bot_id, None) is not None:
-                self._news = soon(self.call.mode.kick_news_after, self._tell_that_bot_left)
+                self._news = soon(self.call.mode.kick_news_after, self.tell_that_bot_left)
         else:
             self._move_bot(None)
         if self.call.sessions:  # otherwise the bot hasn't reached the voice server yet
@@ -98,14 +101,20 @@ class VoiceGateway:
         await asyncio.sleep(GATEWAY_SECONDS)
         await self.call.old_addresses_vanish()
 
-    async def loses_network(self, seconds: float, *, breaks: bool = True) -> None:
+    async def loses_network(
+        self, seconds: float, *, breaks: bool = True, whole: bool = False
+    ) -> None:
         """No voice server can be reached for a while.
 
         Args:
             seconds: How long.
             breaks: The connection breaks at once. Otherwise nothing comes by it meanwhile, and it
                 goes on afterwards if the bot has kept it.
+            whole: Nothing else can be reached either. The main gateway's connection only hangs:
+                what the bot sends by it arrives afterwards, all at once and in order.
         """
+        if whole:
+            self.held = []
         before, session = self.call.faults, self.call.sessions[-1]
         self.call.faults = Faults(swallows_connections=True)
         self.call.stalls()
@@ -114,9 +123,17 @@ class VoiceGateway:
         await asyncio.sleep(seconds)
         self.call.faults = before
         session.deaf = session.mute = session.dumb = False
+        held, self.held = self.held or [], None
+        for request in held:
+            await request()
 
     async def reidentifies(
-        self, *, gap: float = 0.5, stub_seconds: float = 3.0, closes_after: float = 0.0
+        self,
+        *,
+        gap: float = 0.5,
+        is_gap_seen: bool = False,
+        stub_seconds: float = 3.0,
+        closes_after: float = 0.0,
     ) -> None:
         """The main gateway's session ends and cannot be resumed, so the bot identifies anew.
 
@@ -126,6 +143,7 @@ class VoiceGateway:
 
         Args:
             gap: Seconds without a main gateway, in which the bot's requests raise an error.
+            is_gap_seen: discord.py knows meanwhile that it is away: for all guilds of this bot.
             stub_seconds: Seconds from READY to GUILD_CREATE.
             closes_after: Seconds from READY until the voice server closes the connection, if it is
                 not the first to do something. Meanwhile it takes in no speech, and answers all the
@@ -136,7 +154,10 @@ class VoiceGateway:
         self.call.admission = None
         if self.call.is_connected and not closes_after:
             await self.call.close(4014)
+        (shard,) = self.server.bot.shards.values()
+        shard._parent.ws.open = not is_gap_seen  # type: ignore[misc]
         await asyncio.sleep(gap)
+        shard._parent.ws.open = True  # type: ignore[misc]
         if closes_after:
             old = self.call.sessions[-1]
             self.call.udp_dies(to_bot=False)
@@ -216,11 +237,13 @@ class VoiceGateway:
     def answer_voice_request(self, channel_id: int | None, **flags: bool) -> None:
         """Do what Discord does when the bot asks to be in a voice channel, or in none.
 
-        A bot that is in that channel already is told no new server. A bot that joins a stage is in
-        its audience.
+        A bot that is in that channel already is told no new server, and one that is in none is told
+        nothing if it asks to leave. A bot that joins a stage is in its audience.
         """
         before = self.bot_is_in
         self._hurry()
+        if channel_id is None and before is None:
+            return
         if channel_id is not None and channel_id != before:
             flags["suppress"] = self._is_stage(channel_id)
             self.call.has_dave = not self._is_stage(channel_id)
@@ -238,7 +261,7 @@ class VoiceGateway:
     def _is_stage(self, channel_id: int) -> bool:
         return self.server.env.backend.get_channel(channel_id).type == ChannelType.STAGE_VOICE
 
-    def _tell_that_bot_left(self) -> None:
+    def tell_that_bot_left(self) -> None:
         """The news that a moderator has disconnected the bot, which is out already."""
         state = {
             "guild_id": str(self.handle.id),
@@ -264,7 +287,7 @@ class VoiceGateway:
             and news.when() > asyncio.get_running_loop().time()
         ):
             news.cancel()
-            self._tell_that_bot_left()
+            self.tell_that_bot_left()
 
     def _feed(self, event: str, payload: dict[str, Any]) -> None:
         (shard,) = self.server.bot.shards.values()

@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -217,6 +218,11 @@ def _answer_voice_requests(bot: discord.AutoShardedClient, made: list[VoiceGuild
         guild_id: int, channel_id: int | None, self_mute: bool = False, self_deaf: bool = False
     ) -> None:
         guild = guilds[guild_id]
+        if guild.held is not None:
+            guild.held.append(
+                partial(voice_state, guild_id, channel_id, self_mute=self_mute, self_deaf=self_deaf)
+            )
+            return
         if not guild.is_open:
             raise ConnectionResetError("Cannot write to closing transport")  # as aiohttp does
         flags = {"self_mute": self_mute, "self_deaf": self_deaf}

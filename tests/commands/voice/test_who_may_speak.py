@@ -159,6 +159,20 @@ async def test_the_afk_channel_is_refused(guild: VoiceGuild, ada: Speaker) -> No
     assert guild.bot_is_in is None
 
 
+async def test_who_is_in_the_afk_channel_does_not_keep_the_bot_there(
+    guild: VoiceGuild, ada: Speaker, grace: Speaker
+) -> None:
+    assert SPOKEN in (await last_word(await ada.says(1, 0.5)) or "")
+    await grace.goes_to(guild.studio)
+    server = guild.channel.guild
+    studio = server.get_channel(guild.studio.id)
+    assert isinstance(studio, discord.VoiceChannel)
+    await server.edit(afk_channel=studio)
+    await guild.move_bot(guild.studio)
+    await eventually(lambda: guild.bot_is_in == guild.studio.id)
+    assert SPOKEN in (await last_word(await ada.says(2, 0.5)) or "")
+
+
 async def test_a_member_who_is_muted_while_the_bot_joins_is_not_heard(
     guild: VoiceGuild, ada: Speaker
 ) -> None:

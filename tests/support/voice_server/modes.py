@@ -39,6 +39,7 @@ class Mode:
     Attributes:
         pings: What answers a native client's ping.
         answered_share: The share of pings that are answered: 0.2 is every fifth.
+        answers_after: How long answers to pings take, besides the time that messages travel.
         stops_answering_after: So many seconds after a connection's first ping, nothing answers its
             pings any more; None for never.
         answering_servers: How many of the call's addresses answer pings, the oldest first; None for
@@ -63,6 +64,7 @@ class Mode:
 
     pings: Pings = Pings.IGNORED
     answered_share: float = 1.0
+    answers_after: Span = (0.0, 0.0)
     stops_answering_after: float | None = None
     answering_servers: int | None = None
     reports: Span | None = None

@@ -167,7 +167,8 @@ class Session:
         answers &= int(count * mode.answered_share) > int((count - 1) * mode.answered_share)
         if answers:
             answer = data if mode.pings is Pings.ECHO else rtp.pong(data)
-            self.send_udp(answer, after=self._call.round_trip())
+            after = self._call.round_trip() + self._call.draw(mode.answers_after)
+            self.send_udp(answer, after=after)
 
     async def update_group(self) -> None:
         """Make the DAVE group match the listeners in the call.
