@@ -40,9 +40,22 @@ async def spoken(
         return heard([chunk async for chunk in chunks])
 
 
-def speaking(scheduler: Scheduler, asked: SpeechRequest, *, caller: str = "a") -> Future[list[int]]:
-    """Have it spoken while the test goes on."""
-    return asyncio.ensure_future(spoken(scheduler, asked, caller=caller))
+async def speaking(
+    scheduler: Scheduler, asked: SpeechRequest, *, caller: str = "a"
+) -> Future[list[int]]:
+    """Have it spoken while the test goes on. It has been read, so the next frame can have it."""
+    submitted = asyncio.get_running_loop().create_future()
+
+    async def speak() -> list[int]:
+        with scheduler.submit(replace(asked, caller=caller)) as chunks:
+            submitted.set_result(chunks)
+            return heard([chunk async for chunk in chunks])
+
+    task = asyncio.ensure_future(speak())
+    await asyncio.wait([task, submitted], return_when=asyncio.FIRST_COMPLETED)
+    if submitted.done():
+        await asyncio.wait([asyncio.wrap_future(submitted.result().reading)])
+    return task
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -36,10 +36,10 @@ async def test_a_crash_costs_what_is_being_spoken_and_no_more(
     engine = ScriptedEngine(is_held=True)
     engine.crash_at["3 boom"] = crash
     async with serving(engine, rows=2) as scheduler:
-        fine = speaking(scheduler, request(9, name="fine"), caller="a")
+        fine = await speaking(scheduler, request(9, name="fine"), caller="a")
         await until(lambda: engine.steps == 1)
-        boom = speaking(scheduler, request(3, name="boom"), caller="b")
-        later = speaking(scheduler, request(3, name="later"), caller="c")
+        boom = await speaking(scheduler, request(3, name="boom"), caller="b")
+        later = await speaking(scheduler, request(3, name="later"), caller="c")
         await asyncio.sleep(0)
         engine.release()
         answers = await asyncio.gather(fine, boom, later, return_exceptions=True)
@@ -70,20 +70,20 @@ async def test_with_a_lost_gpu_all_requests_end_at_once_and_nothing_more_is_trie
     engine = ScriptedEngine(is_held=True)
     async with serving(engine, rows=2) as scheduler:
         if where != "open":
-            first = speaking(scheduler, request(9, name="first"), caller="a")
+            first = await speaking(scheduler, request(9, name="first"), caller="a")
             await until(lambda: engine.steps == 1)
         engine.crash_at["1 boom"] = engine.crash_at["boom"] = LOST
         if where == "add":
             engine.crash_at_add["1 boom"] = LOST
         if where == "open":
             engine.crash_at_open = LOST
-            first = speaking(scheduler, request(9, name="first"), caller="a")
+            first = await speaking(scheduler, request(9, name="first"), caller="a")
         boom = (
             asyncio.ensure_future(scheduler.make_prompt(REFERENCE, "boom", None, caller="b"))
             if where == "prompt"
-            else speaking(scheduler, request(1, name="boom"), caller="b")
+            else await speaking(scheduler, request(1, name="boom"), caller="b")
         )
-        later = speaking(scheduler, request(3, name="later"), caller="c")
+        later = await speaking(scheduler, request(3, name="later"), caller="c")
         await asyncio.sleep(0)
         engine.release()
         for task in (first, boom, later):
@@ -137,9 +137,9 @@ async def test_a_request_that_cannot_be_added_takes_nothing_from_running_ones(
     else:
         engine.errors_at_add["1 mute"] = TextNotSpeakableError("nothing to say")
     async with serving(engine) as scheduler:
-        fine = speaking(scheduler, request(9))
+        fine = await speaking(scheduler, request(9))
         await until(lambda: engine.steps == 1)
-        mute = speaking(scheduler, request(1, name="mute"))
+        mute = await speaking(scheduler, request(1, name="mute"))
         await asyncio.sleep(0)
         engine.release()
 
@@ -176,7 +176,7 @@ async def test_speech_that_begins_anew_says_so() -> None:
 async def test_a_request_that_still_waits_at_its_deadline_is_busy() -> None:
     engine = ScriptedEngine(is_held=True)
     async with serving(engine, rows=1) as scheduler:
-        under_way = speaking(scheduler, request(1))
+        under_way = await speaking(scheduler, request(1))
         await until(lambda: engine.steps == 1)
 
         with pytest.raises(BackendBusyError):
@@ -190,7 +190,7 @@ async def test_a_request_that_still_waits_at_its_deadline_is_busy() -> None:
 async def test_a_deadline_holds_though_nobody_reads_the_results() -> None:
     engine = ScriptedEngine(is_held=True)
     async with serving(engine, rows=1) as scheduler:
-        under_way = speaking(scheduler, request(1))
+        under_way = await speaking(scheduler, request(1))
         await until(lambda: engine.steps == 1)
         with scheduler.submit(request(1), deadline=0.01) as speech:
             await until(lambda: scheduler.load().waiting == 0)
@@ -217,9 +217,9 @@ async def test_closing_fails_what_waits_and_what_runs() -> None:
     scheduler = Scheduler(engine, SchedulerLimits(rows=1))
     own = {thread for thread in threading.enumerate() if thread.name == "engine"} - before
     assert own
-    running = speaking(scheduler, request(5))
+    running = await speaking(scheduler, request(5))
     await until(lambda: engine.steps == 1)
-    waiting = speaking(scheduler, request(5))
+    waiting = await speaking(scheduler, request(5))
     prompt = asyncio.ensure_future(scheduler.make_prompt(REFERENCE, None, None, caller="a"))
     await asyncio.sleep(0)
     closing = asyncio.ensure_future(scheduler.close())

@@ -60,10 +60,10 @@ async def test_new_callers_start_at_the_next_frame_though_others_speak_for_ever(
 async def test_a_single_row_is_shared_round_robin() -> None:
     engine = ScriptedEngine(is_held=True)
     async with serving(engine, rows=1) as scheduler:
-        first = speaking(scheduler, request(1, name="a0"), caller="a")
+        first = await speaking(scheduler, request(1, name="a0"), caller="a")
         await until(lambda: engine.steps == 1)
         others = [
-            speaking(scheduler, request(1, name=name), caller=name[0])
+            await speaking(scheduler, request(1, name=name), caller=name[0])
             for name in ("a1", "a2", "b1", "b2", "c1")
         ]
         await asyncio.sleep(0)

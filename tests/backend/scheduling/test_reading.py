@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from backend.contract import BackendBusyError, BackendUnavailableError, TextNotSpeakableError
-from tests.backend.scheduling.serving import serving, speaking, spoken, until
+from tests.backend.scheduling.serving import serving, spoken, until
 from tests.backend.scripted_engine import ScriptedEngine, request
 
 
@@ -22,9 +22,9 @@ def engine() -> ScriptedEngine:
 
 async def test_a_request_that_takes_long_to_read_holds_up_no_frame(engine: ScriptedEngine) -> None:
     async with serving(engine) as scheduler, asyncio.timeout(10):
-        fluent = speaking(scheduler, request(40, name="fluent"))
+        fluent = asyncio.ensure_future(spoken(scheduler, request(40, name="fluent")))
         await until(lambda: engine.steps > 0)
-        slow = speaking(scheduler, request(3, name="slow"), caller="b")
+        slow = asyncio.ensure_future(spoken(scheduler, request(3, name="slow"), caller="b"))
         assert await fluent == [100] * 40
         assert "3 slow" not in engine.added
         engine.reading["3 slow"].set()
@@ -35,9 +35,9 @@ async def test_a_request_that_is_read_meanwhile_joins_those_that_speak(
     engine: ScriptedEngine,
 ) -> None:
     async with serving(engine) as scheduler, asyncio.timeout(10):
-        fluent = speaking(scheduler, request(400, name="fluent"))
+        fluent = asyncio.ensure_future(spoken(scheduler, request(400, name="fluent")))
         await until(lambda: engine.steps > 0)
-        slow = speaking(scheduler, request(3, name="slow"), caller="b")
+        slow = asyncio.ensure_future(spoken(scheduler, request(3, name="slow"), caller="b"))
         await until(lambda: scheduler.load().running == 2)
         engine.reading["3 slow"].set()
         assert await slow == [100] * 3
@@ -49,9 +49,9 @@ async def test_a_request_that_is_cancelled_while_it_is_read_gives_its_row_back(
     engine: ScriptedEngine,
 ) -> None:
     async with serving(engine, rows=2) as scheduler, asyncio.timeout(10):
-        fluent = speaking(scheduler, request(400, name="fluent"))
+        fluent = asyncio.ensure_future(spoken(scheduler, request(400, name="fluent")))
         await until(lambda: engine.steps > 0)
-        slow = speaking(scheduler, request(3, name="slow"), caller="b")
+        slow = asyncio.ensure_future(spoken(scheduler, request(3, name="slow"), caller="b"))
         await until(lambda: scheduler.load().running == 2)
         slow.cancel()
         await until(lambda: scheduler.load().running == 1)
@@ -78,9 +78,9 @@ async def test_a_request_that_turns_out_wrong_when_it_is_read_fails_alone(
 
 async def test_closing_ends_a_request_that_is_being_read(engine: ScriptedEngine) -> None:
     async with serving(engine) as scheduler:
-        fluent = speaking(scheduler, request(400, name="fluent"))
+        fluent = asyncio.ensure_future(spoken(scheduler, request(400, name="fluent")))
         await until(lambda: engine.steps > 0)
-        slow = speaking(scheduler, request(3, name="slow"), caller="b")
+        slow = asyncio.ensure_future(spoken(scheduler, request(3, name="slow"), caller="b"))
         await until(lambda: scheduler.load().running == 2)
         async with asyncio.timeout(10):
             await scheduler.close()
@@ -93,9 +93,9 @@ async def test_closing_ends_a_request_that_is_being_read(engine: ScriptedEngine)
 async def test_a_request_that_is_refused_is_not_read(engine: ScriptedEngine) -> None:
     engine.reading["9 refused"] = threading.Event()
     async with serving(engine, rows=1, waiting=1) as scheduler, asyncio.timeout(10):
-        fluent = speaking(scheduler, request(40, name="fluent"))
+        fluent = asyncio.ensure_future(spoken(scheduler, request(40, name="fluent")))
         await until(lambda: engine.steps > 0)
-        waiting = speaking(scheduler, request(1, name="waiting"))
+        waiting = asyncio.ensure_future(spoken(scheduler, request(1, name="waiting")))
         await until(lambda: scheduler.load().waiting == 1)
         with pytest.raises(BackendBusyError):
             await spoken(scheduler, request(9, name="refused"))

@@ -41,11 +41,11 @@ async def test_thirty_two_callers_each_hear_their_own_voice() -> None:
 async def test_a_request_is_added_to_the_batch_at_the_next_frame() -> None:
     engine = ScriptedEngine(is_held=True)
     async with serving(engine) as scheduler:
-        long = speaking(scheduler, request(60))
+        long = await speaking(scheduler, request(60))
         await until(lambda: engine.steps == 1)
         engine.allow(9)
         await until(lambda: engine.steps == 10)
-        short = speaking(scheduler, request(2))
+        short = await speaking(scheduler, request(2))
         await asyncio.sleep(0)
         engine.allow(3)
 
@@ -68,9 +68,9 @@ async def test_a_chunk_is_delivered_before_the_rest_of_its_frame_is_made() -> No
 
     engine = Halting(is_held=True)
     async with serving(engine) as scheduler:
-        first = speaking(scheduler, request(2, name="first"))
+        first = await speaking(scheduler, request(2, name="first"))
         await until(lambda: engine.steps == 1)
-        second = speaking(scheduler, request(2, name="second"))
+        second = await speaking(scheduler, request(2, name="second"))
         await asyncio.sleep(0)
         engine.release()
 
@@ -83,8 +83,8 @@ async def test_a_chunk_is_delivered_before_the_rest_of_its_frame_is_made() -> No
 async def test_a_cancelled_request_costs_nothing_more_and_takes_nothing_from_the_others() -> None:
     engine = ScriptedEngine(is_held=True)
     async with serving(engine) as scheduler:
-        left = speaking(scheduler, request(40, name="left"))
-        kept = speaking(scheduler, request(20, name="kept"))
+        left = await speaking(scheduler, request(40, name="left"))
+        kept = await speaking(scheduler, request(20, name="kept"))
         await until(lambda: engine.steps == 1)
         engine.allow(3)
         await until(lambda: engine.steps == 4)
@@ -99,9 +99,9 @@ async def test_a_cancelled_request_costs_nothing_more_and_takes_nothing_from_the
 async def test_the_row_of_a_cancelled_request_is_free_at_the_next_frame() -> None:
     engine = ScriptedEngine(is_held=True)
     async with serving(engine, rows=1) as scheduler:
-        left = speaking(scheduler, request(99))
+        left = await speaking(scheduler, request(99))
         await until(lambda: engine.steps == 1)
-        next_one = speaking(scheduler, request(1, name="next"))
+        next_one = await speaking(scheduler, request(1, name="next"))
         left.cancel()
         await asyncio.sleep(0)
         engine.allow(2)
@@ -115,9 +115,9 @@ async def test_a_full_queue_refuses_and_a_cancelled_request_makes_room() -> None
     async with serving(engine, rows=1, waiting=3, waiting_per_caller=2) as scheduler:
         engine.allow(1)
         await spoken(scheduler, request(1))  # something to estimate from
-        under_way = speaking(scheduler, request(1))
+        under_way = await speaking(scheduler, request(1))
         await until(lambda: engine.steps == 2)
-        waiting = [speaking(scheduler, request(1), caller=caller) for caller in "aab"]
+        waiting = [await speaking(scheduler, request(1), caller=caller) for caller in "aab"]
         await asyncio.sleep(0)
         assert scheduler.load().waiting == 3
         with pytest.raises(BackendBusyError) as refusal:
@@ -129,7 +129,7 @@ async def test_a_full_queue_refuses_and_a_cancelled_request_makes_room() -> None
         await asyncio.sleep(0)
         with pytest.raises(BackendBusyError):  # its own part is full
             await spoken(scheduler, request(1), caller="a")
-        waiting.append(speaking(scheduler, request(1), caller="c"))
+        waiting.append(await speaking(scheduler, request(1), caller="c"))
         engine.allow(4)
         assert await asyncio.gather(under_way, *waiting) == [[100]] * 4
 
@@ -137,9 +137,9 @@ async def test_a_full_queue_refuses_and_a_cancelled_request_makes_room() -> None
 async def test_before_any_request_was_done_busy_gives_no_time() -> None:
     engine = ScriptedEngine(is_held=True)
     async with serving(engine, rows=1, waiting=1) as scheduler:
-        under_way = speaking(scheduler, request(1))
+        under_way = await speaking(scheduler, request(1))
         await until(lambda: engine.steps == 1)
-        waiting = speaking(scheduler, request(1))
+        waiting = await speaking(scheduler, request(1))
         await asyncio.sleep(0)
         with pytest.raises(BackendBusyError) as refusal:
             await spoken(scheduler, request(1), caller="b")
@@ -182,7 +182,7 @@ async def test_voice_prompts_are_made_while_others_speak() -> None:
     engine.errors["refused"] = ConsentMissingError("a voice needs consent")
     engine.crash_at["broken"] = RuntimeError(CRASH_MESSAGE)
     async with serving(engine) as scheduler:
-        speech = speaking(scheduler, request(5_000))
+        speech = await speaking(scheduler, request(5_000))
         await until(lambda: engine.steps == 1)
         prompts = asyncio.gather(
             *(
@@ -207,7 +207,7 @@ async def test_voice_prompts_are_made_while_others_speak() -> None:
 async def test_however_many_voice_prompts_wait_speech_has_half_of_the_time() -> None:
     engine = ScriptedEngine(step_seconds=0.002, prompt_seconds=0.02)
     async with serving(engine) as scheduler:
-        speech = speaking(scheduler, request(10_000))
+        speech = await speaking(scheduler, request(10_000))
         await until(lambda: engine.spoken["10000"] > 0)
         await asyncio.gather(
             *(scheduler.make_prompt(REFERENCE, None, None, caller=caller) for caller in "abcd")
@@ -234,7 +234,7 @@ async def test_when_nobody_speaks_voice_prompts_wait_for_nothing() -> None:
 async def test_the_event_loop_never_waits_for_the_model() -> None:
     engine = ScriptedEngine(is_held=True)
     async with serving(engine, rows=1) as scheduler:
-        speech = speaking(scheduler, request(1))
+        speech = await speaking(scheduler, request(1))
         await until(lambda: engine.steps == 1)
         # The model is in a step that ends only below, so whatever waited for it would not return.
         for _ in range(10):
