@@ -42,7 +42,8 @@ demo: $(VENV)/demo.stamp ## Try it in a browser: the real bot on a simulated Dis
 .PHONY: test
 test: $(VENV)/dev.stamp ## Run every check and every test
 	@echo "Linters, types and tests run side by side; each shows its lines when it is done."
-	@$(SIDE_BY_SIDE) lint types wait compute
+	@$(SIDE_BY_SIDE) lint types wait
+	@$(MAKE) --no-print-directory compute
 
 .PHONY: check
 check: $(VENV)/dev.stamp ## Run every check and the fast tests
@@ -59,16 +60,16 @@ $(BOT_VENV)/dev-bot.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@$(INSTALL) -e '.[dev-bot]'
 	@touch $@
 
-# Tests that wait in real time leave the processors time for all the rest, which gets only what they
-# leave. None of them needs Hypothesis, whose import takes each process half a second.
-IDLY := nice -n 19 $(shell chrt --idle 0 true 2>/dev/null && echo chrt --idle 0)
+# Tests that wait in real time leave the processors enough time for linters and types, but the other
+# tests would keep the processors from them. None of them needs Hypothesis, whose import takes each
+# process half a second.
 SIDE_BY_SIDE := $(MAKE) --no-print-directory --keep-going --jobs 4 \
 	$(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 PYTEST = $(BIN)/python -m pytest --no-loadscope-reorder
 
 .PHONY: compute
 compute:
-	$(IDLY) $(PYTEST) -n $(COMPUTING) -m "not realtime$(if $(FAST), and not slow)"
+	nice -n 10 $(PYTEST) -n $(COMPUTING) -m "not realtime$(if $(FAST), and not slow)"
 
 .PHONY: wait
 wait:
@@ -76,13 +77,13 @@ wait:
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## Run the linters
-	@$(IDLY) $(BIN)/ruff check .
-	@$(IDLY) $(BIN)/ruff format --check .
-	@$(IDLY) $(BIN)/lint-imports
+	@nice -n 10 $(BIN)/ruff check .
+	@nice -n 10 $(BIN)/ruff format --check .
+	@nice -n 10 $(BIN)/lint-imports
 
 .PHONY: types
 types: $(VENV)/dev.stamp ## Run the type checker
-	@$(IDLY) $(BIN)/mypy
+	@nice -n 10 $(BIN)/mypy
 
 .PHONY: format
 format: $(VENV)/dev.stamp ## Format the code and mend what can be mended
