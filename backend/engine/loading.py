@@ -40,7 +40,8 @@ are rounded. float32's is 75 dB below. On a GPU, convolutions compute in TF32 un
 otherwise, and a noise of TF32 is 41 dB below. The published codec is configured for float32, and in
 bfloat16 it was silent in another engine (https://github.com/vllm-project/vllm-omni/pull/1664).
 float32 costs 0.23 GB more memory for the decoder, and time: a frame takes 5 GFLOP, and a call reads
-0.46 GB of weights. No GPU has measured that yet."""
+0.46 GB of weights. On an H100 the codec takes 5 % of a single row's time in float32. What it would
+take in bfloat16 was not measured."""
 
 _OUR_ATTENTION = "sdpa"  # of `backend.engine.layers` and `codec_layers`
 

@@ -28,7 +28,7 @@ quarter of its own duration. The others are estimates."""
 _WORKING_BYTES = 4e9
 """What stays free of a GPU's memory: for the codec's states and activations, for cloning a voice
 from the longest clip, for CUDA graphs, and for the libraries' own memory. On an H100 with 64 rows,
-3.1 GB of it were in use after loading."""
+3.1 GB of it were in use after loading, when 6 sizes of prompts were captured instead of 22."""
 
 _CPU_ROWS = 16
 _CPU_BYTES = 8e9
