@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 import traceback
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 
 from backend.contract import (
@@ -98,7 +99,7 @@ class EngineWorker:
     def _add_waiting(self) -> None:
         """Add the sentences that get a row now to the batch, once they are read.
 
-        While others speak, those that are not read yet are added before a later frame.
+        Those that are not read yet are added before a later frame, unless nobody speaks meanwhile.
         """
         requests = self._unread + self._queue.take_speech()
         self._unread = []
@@ -110,16 +111,17 @@ class EngineWorker:
         except Exception as error:  # noqa: BLE001 - the worker must survive any error of the model
             self._fail_all(requests, error)
             return
-        is_idle = not self._running
         for request in requests:
             if request.is_over:
                 self._queue.end(request)
                 continue
-            if not is_idle and not request.reading.done():
+            if self._running and not request.reading.done():
                 self._unread.append(request)
                 continue
             try:
                 self._running[self._loop.add(request.reading.result())] = request
+            except CancelledError:  # it was over before it was read
+                self._queue.end(request)
             except Exception as error:  # noqa: BLE001 - the worker must survive any error
                 self._end(request, self._explain(error))
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from backend.contract import BackendBusyError, BackendUnavailableError, TextNotSpeakableError
-from tests.backend.scheduling.serving import serving, spoken, until
+from tests.backend.scheduling.serving import REFERENCE, serving, spoken, until
 from tests.backend.scripted_engine import ScriptedEngine, request
 
 
@@ -59,6 +59,40 @@ async def test_a_request_that_is_cancelled_while_it_is_read_gives_its_row_back(
         engine.reading["3 slow"].set()
         assert await spoken(scheduler, request(3, name="next"), caller="c") == [100] * 3
     assert "3 slow" not in engine.added
+
+
+async def test_a_request_that_is_cancelled_before_it_is_read_is_no_crash(
+    engine: ScriptedEngine,
+) -> None:
+    async with serving(engine, rows=1) as scheduler, asyncio.timeout(10):
+        fluent = asyncio.ensure_future(spoken(scheduler, request(40, name="fluent")))
+        await until(lambda: engine.steps > 0)
+        slow = asyncio.ensure_future(spoken(scheduler, request(3, name="slow"), caller="b"))
+        behind = asyncio.ensure_future(spoken(scheduler, request(3, name="behind"), caller="b"))
+        await until(lambda: scheduler.load().waiting == 2)
+        slow.cancel()
+        await fluent
+        await until(lambda: scheduler.load().running == 1)  # its turn, but it is not read yet
+        behind.cancel()
+        engine.reading["3 slow"].set()
+        await until(lambda: scheduler.load().running == 0)
+        assert scheduler.crashes_in_a_row == 0
+
+
+async def test_a_request_that_is_read_speaks_while_one_that_came_with_it_is_still_read() -> None:
+    engine = ScriptedEngine(is_held=True)
+    engine.reading["3 slow"] = threading.Event()
+    async with serving(engine, rows=2) as scheduler, asyncio.timeout(10):
+        prompt = asyncio.ensure_future(scheduler.make_prompt(REFERENCE, None, None, caller="c"))
+        await until(lambda: engine.steps == 1)
+        first = asyncio.ensure_future(spoken(scheduler, request(3, name="first")))
+        slow = asyncio.ensure_future(spoken(scheduler, request(3, name="slow"), caller="b"))
+        await until(lambda: scheduler.load().waiting == 2)
+        engine.release()  # both get their rows at once
+        await prompt
+        assert await first == [100] * 3
+        engine.reading["3 slow"].set()
+        assert await slow == [100] * 3
 
 
 async def test_a_request_that_turns_out_wrong_when_it_is_read_fails_alone(
