@@ -83,10 +83,18 @@ class _Call(NamedTuple):
 
 def _must_be_waited_for(operation: OpOverload, given: list[Any]) -> bool:
     """Return whether the program needs the result itself, or how many numbers it has."""
-    if operation is torch.ops.aten.index.Tensor:  # that depends on the kind of index
+    if operation in _INDEXED:  # that depends on the kind of index
         return any(each.dtype == torch.bool for each in given if _is_tensor(each))
     tags = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
     return bool(tags & set(operation.tags))
+
+
+_INDEXED = {
+    torch.ops.aten.index.Tensor,
+    torch.ops.aten.index_put.default,
+    torch.ops.aten.index_put_.default,
+    torch.ops.aten._index_put_impl_.default,
+}
 
 
 def _is_tensor(value: object) -> bool:

@@ -24,8 +24,14 @@ def test_a_replay_works_on_what_is_in_the_memory_then() -> None:
 
 @pytest.mark.parametrize(
     "work",
-    [torch.Tensor.item, torch.nonzero, torch.unique, lambda numbers: numbers[numbers > 0]],
-    ids=["item", "nonzero", "unique", "mask"],
+    [
+        torch.Tensor.item,
+        torch.nonzero,
+        torch.unique,
+        lambda numbers: numbers[numbers > 0],
+        lambda numbers: numbers.__setitem__(numbers > 0, torch.zeros(1)),
+    ],
+    ids=["item", "nonzero", "unique", "mask", "masked"],
 )
 def test_what_the_program_would_have_to_wait_for_is_refused(work: object) -> None:
     assert callable(work)
