@@ -14,7 +14,7 @@ from backend.engine.codec_graphs import capture_calls
 from backend.engine.codec_network import CodecNetwork
 from backend.engine.codec_step import CodecStep
 from backend.engine.failures import is_context_lost
-from backend.engine.transfers import HostSamples, SideStream
+from backend.engine.transfers import HostSamples, SideStream, copied_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -109,7 +109,7 @@ class CodecDecoder:
         with self._stream.launching():
             state = self._after_reference.pop(key, None)
             if state is None:
-                codes = reference.to(self._network.like.device)
+                codes = copied_to(self._network.like.device, reference)
                 state = self._network.after_reference(codes)[0]
             self._after_reference[key] = state
             if len(self._after_reference) > _CACHED_REFERENCES:

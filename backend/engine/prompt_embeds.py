@@ -27,6 +27,7 @@ from backend.contract import AUTO_LANGUAGE, TextNotSpeakableError
 from backend.engine.codec_embeddings import CodecEmbeddings
 from backend.engine.interface import ReadRequest
 from backend.engine.speech_length import token_limit
+from backend.engine.transfers import copied_to
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -191,8 +192,4 @@ class PromptEmbedder:
         return functional.embedding(codes, self.codec_embeddings.weight)
 
     def _to_device(self, tensor: Tensor) -> Tensor:
-        """Copy to the model's device, without waiting for what that does."""
-        device = self.codec_embeddings.weight.device
-        if device.type != "cuda":
-            return tensor
-        return tensor.pin_memory().to(device, non_blocking=True)
+        return copied_to(self.codec_embeddings.weight.device, tensor)

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def copied_to(device: torch.device, tensor: Tensor) -> Tensor:
+    """Copy a tensor from the program's memory, without waiting for what the device does.
+
+    The device may be the processor. Then nothing is copied.
+    """
+    # A GPU copies by itself from pinned memory only.
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
 class HostCopy:
     """Copies a tensor to memory that the program reads later.
 

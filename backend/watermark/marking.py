@@ -162,7 +162,10 @@ class Marker:
         spectra, samples, overlap, past = self._parts(
             torch.cat([each.kept for each in recordings]), shape
         )
-        pushed = torch.from_numpy(pieces).to(self._device, non_blocking=True)
+        pushed = torch.from_numpy(pieces)
+        if self._device.type == "cuda":  # which copies by itself from pinned memory only
+            pushed = pushed.pin_memory()
+        pushed = pushed.to(self._device, non_blocking=True)
         samples = torch.cat([samples, pushed], dim=1)
         new = self._frames.spectra(samples)[..., : self._encoder.bins]
         samples = samples[:, new.shape[1] * self._frames.hop :]
