@@ -39,7 +39,7 @@ Timbre demo: the real bot on a simulated Discord. Nothing leaves this machine.
   3. Open the listen page, press Listen there, and type /say to hear the voice again.
      For a file instead, choose "where: File". /help shows the rest.
 
-  The page does one thing at a time. While a long text is spoken, other commands wait.
+  The page does one thing at a time: until an answer is finished, no other command can be sent.
 
 Your voices stay in {database} for next time. Ctrl-C ends the demo.
 """
@@ -48,14 +48,14 @@ IN_THE_CHANNEL = """\
 Welcome! This is a simulated Discord with the real bot in it. To try it:
 1. Type `/clone`, choose 3 to 30 seconds of someone speaking, and write what the voice should \
 say. To keep the voice, give it a `name` under *+3 more*.
-2. Confirm the consent question, wait a moment, and press *Play*.
-3. Type `/say` to hear the voice again. You're in the voice channel Lounge, so it speaks there: \
-open {listen} and press *Listen* first. To get a file here instead, set `where` to File under \
-*+4 more*. `/help` shows the rest.
+2. Read the consent statement, press *I confirm*, wait a moment, and press *Play*.
+3. Open {listen} and press *Listen*: you're in the voice channel Lounge, and that page lets you \
+hear it. Then type `/say` here to hear the voice again. To get a file instead, set `where` to \
+File under *+4 more*. `/help` shows the rest.
 
-This page does one thing at a time and shows only finished answers. While a long text is spoken, \
-`/queue`, `/skip` and `/stop` wait. On Discord itself you see the progress, with a Stop button, \
-and can use commands at any time.
+New answers may be below: scroll down, or press *jump to latest*. This page does one thing at a \
+time and shows only finished answers, so nothing ever waits in its `/queue`. On Discord itself you \
+see the progress, with a Stop button, and can use commands at any time.
 """
 
 

@@ -117,7 +117,7 @@ def voice_card(voice: SavedVoice) -> discord.Embed:
         title=as_text(voice.name),
         description=f"**Transcript:** {as_text(voice.transcript)}"
         if voice.transcript
-        else "No transcript yet. `/voice transcript` adds one, and a cloned voice gets better.",
+        else "No transcript yet. `/voice transcript` adds one, which makes a clone sound closer.",
         colour=ACCENT,
     )
     card.add_field(name="Recording", value=_length(voice.clip_seconds))
