@@ -182,10 +182,10 @@ class VoiceLink:
         self.client.stop()
 
     async def until_answered(self, *, unless: Callable[[], bool]) -> bool:
-        """At the end of speech, wait until the server has answered since.
+        """At the end of speech, send the server a heartbeat, and wait for its answer.
 
-        It is sent a heartbeat for that, which costs a round trip. Speech that ends soon after the
-        network is lost would count as heard otherwise. If answers to pings are late, the wait goes
+        That costs a round trip. Without it, speech whose end is lost with the network would count
+        as heard. If answers to pings are late, the wait goes
         on until a ping since then is answered. It ends early when the server counts as out of
         reach, or when `unless` is true.
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
 from backend.contract import BackendBusyError, BackendUnavailableError, TextNotSpeakableError
 from tests.backend.scheduling.serving import REFERENCE, serving, spoken, until
 from tests.backend.scripted_engine import ScriptedEngine, request
+
+if TYPE_CHECKING:
+    from asyncio import Future
+
+    from backend.scheduling.scheduler import Scheduler
 
 
 @pytest.fixture
@@ -20,11 +26,19 @@ def engine() -> ScriptedEngine:
     return engine
 
 
+async def fluent_and_slow(
+    scheduler: Scheduler, engine: ScriptedEngine, *, chunks: int
+) -> tuple[Future[list[int]], Future[list[int]]]:
+    """Have a request spoken, and ask for another one, which takes long to read."""
+    fluent = asyncio.ensure_future(spoken(scheduler, request(chunks, name="fluent")))
+    await until(lambda: engine.steps > 0)
+    slow = asyncio.ensure_future(spoken(scheduler, request(3, name="slow"), caller="b"))
+    return fluent, slow
+
+
 async def test_a_request_that_takes_long_to_read_holds_up_no_frame(engine: ScriptedEngine) -> None:
     async with serving(engine) as scheduler, asyncio.timeout(10):
-        fluent = asyncio.ensure_future(spoken(scheduler, request(40, name="fluent")))
-        await until(lambda: engine.steps > 0)
-        slow = asyncio.ensure_future(spoken(scheduler, request(3, name="slow"), caller="b"))
+        fluent, slow = await fluent_and_slow(scheduler, engine, chunks=40)
         assert await fluent == [100] * 40
         assert "3 slow" not in engine.added
         engine.reading["3 slow"].set()
@@ -35,9 +49,7 @@ async def test_a_request_that_is_read_meanwhile_joins_those_that_speak(
     engine: ScriptedEngine,
 ) -> None:
     async with serving(engine) as scheduler, asyncio.timeout(10):
-        fluent = asyncio.ensure_future(spoken(scheduler, request(400, name="fluent")))
-        await until(lambda: engine.steps > 0)
-        slow = asyncio.ensure_future(spoken(scheduler, request(3, name="slow"), caller="b"))
+        fluent, slow = await fluent_and_slow(scheduler, engine, chunks=400)
         await until(lambda: scheduler.load().running == 2)
         engine.reading["3 slow"].set()
         assert await slow == [100] * 3
@@ -49,9 +61,7 @@ async def test_a_request_that_is_cancelled_while_it_is_read_gives_its_row_back(
     engine: ScriptedEngine,
 ) -> None:
     async with serving(engine, rows=2) as scheduler, asyncio.timeout(10):
-        fluent = asyncio.ensure_future(spoken(scheduler, request(400, name="fluent")))
-        await until(lambda: engine.steps > 0)
-        slow = asyncio.ensure_future(spoken(scheduler, request(3, name="slow"), caller="b"))
+        fluent, slow = await fluent_and_slow(scheduler, engine, chunks=400)
         await until(lambda: scheduler.load().running == 2)
         slow.cancel()
         await until(lambda: scheduler.load().running == 1)
@@ -65,9 +75,7 @@ async def test_a_request_that_is_cancelled_before_it_is_read_is_no_crash(
     engine: ScriptedEngine,
 ) -> None:
     async with serving(engine, rows=1) as scheduler, asyncio.timeout(10):
-        fluent = asyncio.ensure_future(spoken(scheduler, request(40, name="fluent")))
-        await until(lambda: engine.steps > 0)
-        slow = asyncio.ensure_future(spoken(scheduler, request(3, name="slow"), caller="b"))
+        fluent, slow = await fluent_and_slow(scheduler, engine, chunks=40)
         behind = asyncio.ensure_future(spoken(scheduler, request(3, name="behind"), caller="b"))
         await until(lambda: scheduler.load().waiting == 2)
         slow.cancel()
@@ -112,9 +120,7 @@ async def test_a_request_that_turns_out_wrong_when_it_is_read_fails_alone(
 
 async def test_closing_ends_a_request_that_is_being_read(engine: ScriptedEngine) -> None:
     async with serving(engine) as scheduler:
-        fluent = asyncio.ensure_future(spoken(scheduler, request(400, name="fluent")))
-        await until(lambda: engine.steps > 0)
-        slow = asyncio.ensure_future(spoken(scheduler, request(3, name="slow"), caller="b"))
+        fluent, slow = await fluent_and_slow(scheduler, engine, chunks=400)
         await until(lambda: scheduler.load().running == 2)
         async with asyncio.timeout(10):
             await scheduler.close()
