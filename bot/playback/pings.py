@@ -82,7 +82,8 @@ class PingTracker:
         self._counter = 0
         self._outcomes: deque[bool] = deque(maxlen=_REMEMBERED)  # up to the last answered ping
         self._unanswered: deque[tuple[int, float]] = deque(maxlen=_MAX_UNANSWERED)  # since then
-        self._proven = 0.0  # when the last answered ping was sent, or the last report came
+        self._proven = 0.0  # when the last answered ping was sent
+        self._reported = 0.0  # when the last receiver report came
 
     @property
     def is_answered_regularly(self) -> bool:
@@ -100,7 +101,7 @@ class PingTracker:
         """Take in a packet; all but answers to these pings and receiver reports are ignored."""
         kind = kind_of(packet)
         if kind is Kind.RECEIVER_REPORT:
-            self._proven = now
+            self._reported = now
         elif kind in {Kind.ECHO, Kind.PONG}:
             self._answered(_COUNTER.unpack_from(packet, len(PING))[0])
 
@@ -125,10 +126,18 @@ class PingTracker:
         """Whether an answer should have come by now."""
         return self.missed_seconds(now) > LATE_SECONDS
 
-    def is_missing(self, now: float) -> bool:
-        """Whether the server counts as out of reach."""
+    def have_stopped(self, now: float) -> bool:
+        """Whether the answers have stopped: no more are waited for."""
         enough = SECONDS_TO_MISS / SECONDS_BETWEEN_PINGS - 1
         return self.missed_seconds(now) >= SECONDS_TO_MISS and len(self._unanswered) >= enough
+
+    def is_missing(self, now: float) -> bool:
+        """Whether the server counts as out of reach: the answers have stopped, and the reports too.
+
+        A report doesn't show that anything arrives: the way to the server may be dead while the
+        way back isn't. But a server that reports may also just have stopped answering.
+        """
+        return self.have_stopped(now) and now - self._reported >= SECONDS_TO_MISS
 
     def proven_until(self, now: float) -> float | None:
         """Until when speech is known to have arrived, if answers are late; None if they aren't."""

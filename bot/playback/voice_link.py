@@ -186,10 +186,10 @@ class VoiceLink:
 
         That costs a round trip. Without it, speech whose end is lost with the network would count
         as heard. If answers to pings are late, the wait goes
-        on until a ping since then is answered. It ends early when the server counts as out of
-        reach, or when `unless` is true.
+        on until a ping since then is answered. It ends early when the answers have stopped, or when
+        `unless` is true.
 
-        Returns whether there were no doubts meanwhile: see `is_doubtful`.
+        Returns whether there were no doubts meanwhile (see `is_doubtful`) and the answers go on.
         """
         if self._inside is None:
             return True
@@ -197,7 +197,9 @@ class VoiceLink:
         await self._inside.ask_for_answer()
         while not await is_set(self._inside.answered, within=POLL_SECONDS) or self._lacks(ended_at):
             was_sure &= not self.is_doubtful
-            if self.is_out_of_reach or unless():
+            if self._inside.pings.have_stopped(time.perf_counter()):
+                return False
+            if unless():
                 break
             await asyncio.sleep(POLL_SECONDS)
         return was_sure

@@ -13,6 +13,7 @@ from bot.playback.link_state import (
     SECONDS_TO_ANSWER,
     SECONDS_TO_CHANGE,
     SECONDS_TO_CONFIRM,
+    SECONDS_TO_FOLLOW,
     Departures,
     Facts,
     LinkState,
@@ -98,15 +99,16 @@ class Discord:
         self.is_shown = False  # to the bot
         self.has_forgotten = False  # the bot, since its last complete handshake
         self.verdicts: list[tuple[str, bool]] = []  # who caused it, and whether the bot asked
+        self.now = 0.0
 
     def bot_joins(self) -> None:
         """It asks again only once it has given up the last time, and asked to leave."""
         if self.requests[-1:] != ["join"]:
-            self.departures.join(0.0)
+            self.departures.join(self.now)
             self.requests.append("join")
 
     def bot_leaves(self) -> None:
-        self.departures.ask(0.0, is_shown=self.is_shown)
+        self.departures.ask(self.now, is_shown=self.is_shown)
         self.requests.append("leave")
 
     def is_muted(self) -> None:
@@ -127,11 +129,15 @@ class Discord:
     def completes(self) -> None:
         """The bot's handshake is complete, which comes after the answer to a request to join.
 
-        If the network has hung, it may be an earlier one than the last.
+        If the network has hung, it may be an earlier one than the last. So after a departure
+        without an event, the bot may take the next one for an answer that is still missing: until
+        seconds after a handshake when none is on its way.
         """
         if self.is_in:
-            self.departures.complete(0.0)
-            self.has_forgotten = False
+            self.departures.complete(self.now)
+            if self.has_forgotten and not self.requests:
+                self.now += SECONDS_TO_FOLLOW
+                self.has_forgotten = False
 
     def forgets(self) -> None:
         """Discord drops the bot, and sends no event. Requests to leave have no answer then."""
@@ -148,7 +154,7 @@ class Discord:
 
     def _departs(self, cause: str) -> None:
         self.is_in = self.is_shown = False
-        self.verdicts.append((cause, self.departures.confirm(1.0)))
+        self.verdicts.append((cause, self.departures.confirm(self.now)))
 
 
 STEPS = [

@@ -69,14 +69,20 @@ def test_an_answer_ends_the_silence() -> None:
     assert tracker.proven_until(12.5) is None
 
 
-def test_a_report_counts_as_an_answer_but_is_never_missed() -> None:
+def test_a_report_keeps_the_connection_but_proves_nothing() -> None:
     tracker = pinged([True] * 5 + [False] * 7)
     tracker.receive(RECEIVER_REPORT, 10.0)
     assert not tracker.is_missing(12.0)
-    assert tracker.proven_until(12.0) == 10.0
-    only_reports = pinged([False] * 20)
-    only_reports.receive(RECEIVER_REPORT, 5.0)
-    assert not only_reports.is_missing(60.0)
+    assert tracker.have_stopped(12.0)
+    assert tracker.proven_until(12.0) == 4.0
+    assert tracker.is_missing(10.0 + SECONDS_TO_MISS)
+
+
+def test_reports_that_no_longer_come_are_not_missed() -> None:
+    tracker = pinged([False] * 20)
+    tracker.receive(RECEIVER_REPORT, 5.0)
+    assert not tracker.is_missing(60.0)
+    assert tracker.proven_until(60.0) is None
 
 
 @given(st.lists(st.booleans(), max_size=40), st.floats(0, 100))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -113,6 +114,14 @@ async def is_silent_for_a_while(guild: VoiceGuild, ada: Speaker, *, rest: float)
     await all_is_well_again(guild, ada)
 
 
+async def is_silent_while_reports_come(guild: VoiceGuild, ada: Speaker) -> None:
+    """Only the way to the server dies, 3 s before the end; a last report comes after that."""
+    guild.call.mode = dataclasses.replace(guild.call.mode, reports=(1.2, 1.2))
+    answer = await says_and_is_interrupted(guild, ada, 7.0, after=4.0)
+    guild.call.udp_dies(to_bot=False)
+    await is_heard_or_explained(guild, answer, 7.0, repeated=UDP_REPEATED_SECONDS)
+
+
 async def is_silent(guild: VoiceGuild, ada: Speaker) -> None:
     """A server that answers nothing anyway: suspicion would repeat healthy speech."""
     answer = await says_and_is_interrupted(guild, ada, 7.0)
@@ -140,6 +149,7 @@ async def test_silence_that_may_mean_nothing_costs_two_seconds_at_most(tmp_path:
         for rest in (5.0, 2.4)
     }
     cases |= {f"for good, {mode}": Case(mode, is_silent) for mode in UNANSWERED}
+    cases["to the server, everything"] = Case("everything", is_silent_while_reports_come)
     await side_by_side(tmp_path, cases)
 
 
