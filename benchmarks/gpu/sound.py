@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from benchmarks.gpu.setup import Setup
 
 _FIRST, _LATER = GPU_PLAN.first_chunks[0], GPU_PLAN.later_chunks
-_SIZES = tuple((rows, frames) for rows in (1, 4, 16) for frames in (_FIRST, _LATER))
+
+
+def _sizes(setup: Setup) -> list[tuple[int, int]]:
+    """Return how many rows and frames are measured together."""
+    rows = (1, 2) if setup.models.is_miniature else (1, 4, 16)
+    return [(count, frames) for count in rows for frames in (_FIRST, _LATER)]
 
 
 def codec(setup: Setup, name: str) -> dict[str, Any]:
@@ -27,8 +32,9 @@ def codec(setup: Setup, name: str) -> dict[str, Any]:
     groups = engine.parts.code_groups
     nothing = torch.zeros(0, groups, dtype=torch.long)
     found: dict[str, Any] = {}
+    sizes = _sizes(setup)
     engine.codec.clear()
-    rows = [engine.codec.open(nothing) for _ in range(max(count for count, _ in _SIZES))]
+    rows = [engine.codec.open(nothing) for _ in range(max(count for count, _ in sizes))]
     codes = torch.randint(
         config.codebook_size, (len(rows), _LATER, groups), device=setup.models.device
     )
@@ -40,7 +46,7 @@ def codec(setup: Setup, name: str) -> dict[str, Any]:
         reading.read()
 
     repeats = 3 if setup.models.is_miniature else 20
-    for count, frames in _SIZES:
+    for count, frames in sizes:
         found[f"{count} x {frames}"] = setup.clock.milliseconds(
             partial(decode, count, frames), repeats
         )
@@ -67,11 +73,12 @@ def codec(setup: Setup, name: str) -> dict[str, Any]:
 def watermark(setup: Setup, marker: Watermarker) -> dict[str, Any]:
     """Measure how long chunks of so many rows and frames take to be marked together."""
     found = {}
-    for rows, frames in _SIZES:
+    repeats = 2 if setup.models.is_miniature else 10
+    for rows, frames in _sizes(setup):
         chunks = [reference(seconds=2.0)[: frames * SAMPLES_A_FRAME]] * rows
         streams = [marker.stream() for _ in chunks]
         found[f"{rows} x {frames}"] = setup.clock.milliseconds(
-            partial(marker.push, streams, chunks)
+            partial(marker.push, streams, chunks), repeats
         )
     share = found[f"1 x {_LATER}"] / _LATER / FRAME_MILLISECONDS
     setup.report.line(

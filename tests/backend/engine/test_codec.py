@@ -105,7 +105,7 @@ CALLS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(calls=CALLS, order=st.permutations(range(len(REFERENCES))), is_replayed=st.booleans())
 def test_rows_that_are_decoded_in_any_pieces_equal_one_decode(
     captured: Captured,
