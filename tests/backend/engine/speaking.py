@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from backend.engine.codec import CodecDecoder
     from backend.engine.engine import Engine
     from backend.engine.prefill_plan import PrefillPlan
+    from backend.watermark.watermark import Watermarker
 
 
 class Ahead:
@@ -38,6 +39,7 @@ class Ahead:
         codec: Decodes its frames; None is the engine's.
         plan: How many frames are decoded to samples at a time.
         prefill: Which prompts are prefilled when; None is as on a CPU.
+        watermark: Marks the speech; with None it stays unmarked.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class Ahead:
         codec: CodecDecoder | None = None,
         plan: ChunkPlan = CPU_PLAN,
         prefill: PrefillPlan | None = None,
+        watermark: Watermarker | None = None,
     ) -> None:
         self._engine = engine
+        self._watermark = watermark
         self._codec = codec or engine.codec
         self._plan = plan
         self._prefill = prefill
@@ -58,7 +62,7 @@ class Ahead:
 
     def open(self, rows: int) -> GenerationLoop:
         batch = Batch[SpeechRow](self._step, rows=rows, is_ahead=True, prefill=self._prefill)
-        return GenerationLoop(self._engine.prepare, batch, self._codec, None, self._plan)
+        return GenerationLoop(self._engine.prepare, batch, self._codec, self._watermark, self._plan)
 
 
 def stream(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from backend.engine.engine import Engine
     from backend.engine.generation import GenerationLoop
+    from backend.watermark.watermark import Watermarker
 
 ROWS = 5
 
@@ -100,10 +101,12 @@ class BusyGpu:
             monkeypatch.setattr(owner, name, _counted(self.told, name, getattr(owner, name)))
 
 
-def speakers(engine: Engine, consent: ConsentRecord, rows: int) -> GenerationLoop:
+def speakers(
+    engine: Engine, consent: ConsentRecord, rows: int, watermark: Watermarker | None = None
+) -> GenerationLoop:
     """A loop in which so many speak for as long as they like."""
     prompt = engine.make_prompt(buzz(110), TRANSCRIPT, consent)
-    loop = Ahead(engine).open(rows)
+    loop = Ahead(engine, watermark=watermark).open(rows)
     for seed in range(rows):
         loop.add(SpeechRequest("word " * 20, prompt, seed=seed))
     begun: set[int] = set()
@@ -127,6 +130,27 @@ def test_the_program_waits_once_in_a_frame_and_once_more_for_samples(
         gpu.told.clear()
         had_chunks = bool(list(loop.step()))
         assert gpu.told == (["wait", "wait for samples"] if had_chunks else ["wait"])
+
+
+@pytest.mark.parametrize("rows", [1, 8])
+def test_all_marks_of_a_frame_are_waited_for_together(
+    endless_engine: Engine,
+    consent: ConsentRecord,
+    watermarker: Watermarker,
+    monkeypatch: pytest.MonkeyPatch,
+    rows: int,
+) -> None:
+    gpu = BusyGpu(monkeypatch)
+    loop = speakers(endless_engine, consent, rows, watermarker)
+    marked = 0
+    for _ in range(24):
+        gpu.told.clear()
+        if list(loop.step()):
+            marked += 1
+            assert gpu.told == ["wait", "wait for samples", "cpu"]
+        else:
+            assert gpu.told in (["wait"], ["wait", "wait for samples", "cpu"])
+    assert marked > 1
 
 
 def test_samples_that_arrive_by_themselves_are_not_waited_for(
