@@ -2,6 +2,7 @@
 
 from bot.text.characters import has_words
 from bot.text.cleaning import MAX_TEXT_CHARACTERS, clean
+from bot.text.languages import guess_language
 from bot.text.markup import MentionKind, NameOf
 from bot.text.sentences import MAX_SENTENCE_CHARACTERS, Sentence, split
 
@@ -12,6 +13,7 @@ __all__ = [
     "NameOf",
     "Sentence",
     "clean",
+    "guess_language",
     "has_words",
     "split",
 ]
