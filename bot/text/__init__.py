@@ -4,7 +4,7 @@ from bot.text.characters import has_words
 from bot.text.cleaning import MAX_TEXT_CHARACTERS, clean
 from bot.text.languages import guess_language
 from bot.text.markup import MentionKind, NameOf
-from bot.text.sentences import MAX_SENTENCE_CHARACTERS, Sentence, split
+from bot.text.sentences import MAX_SENTENCE_CHARACTERS, Sentence, split, typed_silence
 
 __all__ = [
     "MAX_SENTENCE_CHARACTERS",
@@ -16,4 +16,5 @@ __all__ = [
     "guess_language",
     "has_words",
     "split",
+    "typed_silence",
 ]
