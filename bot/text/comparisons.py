@@ -81,9 +81,10 @@ def _judged(found: re.Match[str], removed: str) -> str:
     after = text[found.end() : found.end() + _REACH]
     if sign == ">" and after[:1] == " " and _LINE_START.search(before):
         return removed  # a quote
+    if sign == ">" and _TAG_BEFORE.search(before):
+        return removed
     if _NUMBER_AFTER.match(after):
         return sign
     if _NUMBER_BEFORE.search(before) and _WORD_AFTER.match(after):
-        is_tag = sign == ">" and _TAG_BEFORE.search(before)
-        return removed if is_tag else sign if after[0] == " " else f"{sign} "
+        return sign if after[0] == " " else f"{sign} "
     return _without_angles(sign, removed)

@@ -25,7 +25,7 @@ _CAPITALS = {  # those without a decomposition: in black circles and in black sq
 }
 _ORDINARY = {  # where NFKC gives the plain letters of a character, or one letter in brackets
     "<font>": (range(0x2102, 0x214A), range(0x1D400, 0x1D800)),
-    "<wide>": (range(0xFF10, 0xFF5B),),
+    "<wide>": (range(0xFF10, 0xFF1A), range(0xFF21, 0xFF3B), range(0xFF41, 0xFF5B)),
     "<narrow>": (range(0xFF66, 0xFFDD),),
     "<circle>": (range(0x2460, 0x24EB), range(0x3251, 0x3300), range(0x1F12B, 0x1F12D)),
     "<compat>": (
