@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 MAX_TEXT_CHARACTERS = 5_000
 """The longest text for one command."""
 
+_MOST_ROUNDS = 4
+"""Markup may show up only once other markup was removed. Nearly always one round is enough, and the
+next one finds nothing."""
+
 _LINE_MARKER = re.compile(r"(?:(?:-#|#{1,3}|[-•]) )+")
 _AT = re.compile(r"(?<!\S)@+(?=\w)")
 
@@ -37,6 +41,15 @@ def clean(text: str, *, name_of: NameOf) -> str:
         Paragraphs separated by blank lines, or "" if there is nothing to speak. A typed pause is
         one character, see `bot.text.silences`.
     """
+    for _ in range(_MOST_ROUNDS):
+        cleaned = _cleaned(text, name_of)
+        if cleaned == text:
+            break
+        text = cleaned
+    return text
+
+
+def _cleaned(text: str, name_of: NameOf) -> str:
     text = composed(as_heard(readable(text), name_of=name_of))
     text = limited_silences(text, otherwise=" ")
     paragraphs: list[list[str]] = [[]]

@@ -12,7 +12,7 @@ _TAG_BEFORE = re.compile(r"</?[A-Za-z][^<>\s]{0,20}\Z")
 _LINE_START = re.compile(r"(?:\A|\n)[^\w\n]*\Z")
 _REACH = 24
 
-_HEART = re.compile(r"(?<![0-9])(?<![0-9] )<3+(?![0-9])")
+_HEART = re.compile(r"(?<![0-9])(?<![0-9] )<3+(?: ?<3+)*(?![0-9])")
 _UNIT = r"""
     [%°€$£]
     | ms|s|secs?|seconds?|min|mins|minutes?|h|hrs?|hours?|days?|nights?|weeks?|months?|years?|yrs?

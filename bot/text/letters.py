@@ -74,8 +74,8 @@ def plain_letters(text: str, *, around_number: str) -> str:
     """
     text = _REGIONAL_GROUPS.sub(_regional_letters, text)
     text = _SMALL_CAPITAL_WORD.sub(lambda word: word[0].translate(_SMALL_CAPITALS), text)
-    text = _RAISED_LETTERS.sub(lambda raised: unicodedata.normalize("NFKC", raised[0]), text)
-    return text.translate(_plain_characters(around_number))
+    text = text.translate(_plain_characters(around_number))
+    return _RAISED_LETTERS.sub(lambda raised: unicodedata.normalize("NFKC", raised[0]), text)
 
 
 def _regional_letters(groups: re.Match[str]) -> str:
