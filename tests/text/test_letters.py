@@ -53,6 +53,8 @@ def test_a_decorated_text_is_read_like_a_plain_one(
         ("ℋ𝒶𝓇𝓇𝓎 ℙ𝕠𝕥𝕥𝕖𝕣", "Harry Potter"),
         ("ғᴏx ǫᴜᴇᴇɴ", "fox queen"),
         ("h̶e̶l̶l̶o̶ w̲o̲r̲l̲d̲", "hello world"),
+        ("h̴̢e̵l̶l̷o̸ H͓̽e͓̽l͓̽l͓̽o͓̽ h҉e҉l҉l҉o҉ h⃝e⃝l⃝l⃝o⃝", "hello Hello hello hello"),
+        ("ẹ́ ë́ naïve", "ẹ́ ë́ naïve"),
         ("ﬁne ﬂow ＡＢＣ Ⅷ", "fine flow ABC VIII"),
         # regional letters are letters, unless they are shown as flags
         ("🇭🇪🇱🇱🇴", "HELLO"),
