@@ -79,6 +79,7 @@ def test_sentences_as_people_would_read_them(language: str, text: str, spoken: l
         # after an abbreviation
         "5 av. Victor Hugo",
         "J'habite au 5 av. Victor Hugo à Paris.",
+        "J'ai vu le Dr. House hier soir à la télé.",
         "Dr. Smith met Prof. Jones in St. Louis.",
     ],
 )
@@ -174,6 +175,13 @@ def test_a_long_sentence_is_cut_between_clauses() -> None:
     parts = sentences((clause * 20).strip())
 
     assert all(part.endswith("on.") for part in parts)
+    assert all(100 < len(part) <= MAX_SENTENCE_CHARACTERS for part in parts)
+
+
+def test_long_small_letters_are_cut_between_sentences() -> None:
+    parts = sentences("hello there, my dear friend. how are you today? " * 20)
+
+    assert all(part.endswith(("friend.", "today?")) for part in parts)
     assert all(100 < len(part) <= MAX_SENTENCE_CHARACTERS for part in parts)
 
 
