@@ -213,11 +213,7 @@ class Studio:
 def _script(typed: str, language: str, name_of: NameOf) -> list[Sentence]:
     cleaned = texts.clean(typed, name_of=name_of)
     _check_length(cleaned)  # names can be longer than the mentions that they replace
-    sentences = [
-        sentence
-        for sentence in texts.split(cleaned, language=language)
-        if texts.has_words(sentence.text)
-    ]
+    sentences = texts.split(cleaned, language=language)
     if not sentences:
         raise Refusal(Reason.NOTHING_TO_SAY)
     return sentences

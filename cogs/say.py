@@ -31,7 +31,7 @@ from bot.interface.wording import voice_name
 from bot.playback.player import GuildPlayer
 from bot.playback.queue import QueueEntry
 from bot.streaming import SharedStream, Speech, collect
-from bot.text import MAX_TEXT_CHARACTERS
+from bot.text import MAX_TEXT_CHARACTERS, typed_silence
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import SavedVoice
 
@@ -98,6 +98,7 @@ class Say(commands.Cog):
                     text=text,
                     sentences=count,
                     speech=shared.follow if shared is not None else speak,
+                    silence=typed_silence(sentences),
                     owner=owner if isinstance(owner, discord.Member) else None,
                 )
                 player, entry = await self._enqueue(

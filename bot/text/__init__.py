@@ -2,8 +2,9 @@
 
 from bot.text.characters import has_words
 from bot.text.cleaning import MAX_TEXT_CHARACTERS, clean
+from bot.text.languages import guess_language
 from bot.text.markup import MentionKind, NameOf
-from bot.text.sentences import MAX_SENTENCE_CHARACTERS, Sentence, split
+from bot.text.sentences import MAX_SENTENCE_CHARACTERS, Sentence, split, typed_silence
 
 __all__ = [
     "MAX_SENTENCE_CHARACTERS",
@@ -12,6 +13,8 @@ __all__ = [
     "NameOf",
     "Sentence",
     "clean",
+    "guess_language",
     "has_words",
     "split",
+    "typed_silence",
 ]
