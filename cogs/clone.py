@@ -14,12 +14,13 @@ from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.interface import cards, wording
 from bot.interface.delivery import DISCORD_FAILURES, ReplyFormat
-from bot.interface.options import LANGUAGE_CHOICES, caller_of, name_resolver
+from bot.interface.mentions import resolve_names
+from bot.interface.options import LANGUAGE_CHOICES, caller_of
 from bot.interface.reply import Reply
 from bot.interface.views import ask_for_consent
 from bot.streaming import collect
 from bot.studio import NewVoice
-from bot.text import MAX_TEXT_CHARACTERS
+from bot.text import MAX_TEXT_CHARACTERS, with_names
 from bot.voices.names import MAX_NAME_CHARACTERS
 
 
@@ -51,9 +52,8 @@ class Clone(commands.Cog):
         studio, owner = self.bot.studio, interaction.user
         async with self.bot.reply(interaction) as reply:
             reply.acquire_slot()
-            sentences = await studio.script(
-                text, language=language, name_of=name_resolver(interaction)
-            )
+            name_of = await resolve_names(interaction, text)
+            sentences = await studio.script(text, language=language, name_of=name_of)
             if name is not None:
                 name = await self.bot.library.check_can_save(owner.id, name)
             upload = await _download(audio)
@@ -95,7 +95,9 @@ class Clone(commands.Cog):
             who = wording.voice_name(name or owner.display_name)
             heading = f"{who} says" if name else f"New voice, made by {who}"
             await reply.post(
-                cards.spoken_message(heading, text, studio.backend, voice.notes),
+                cards.spoken_message(
+                    heading, with_names(text, name_of=name_of), studio.backend, voice.notes
+                ),
                 speech,
                 ReplyFormat.OGG,
             )

@@ -72,7 +72,8 @@ def spoken_message(
 
     Args:
         heading: Who is heard, already escaped.
-        typed: What the person asked to be said; shown so that it can be read without sound.
+        typed: What the person asked to be said, with names for mentions. It is shown so that it
+            can be read without sound.
         backend: What made the speech.
         notes: What was done to the recording.
     """

@@ -2,7 +2,7 @@
 
 from bot.text.characters import has_words
 from bot.text.cleaning import MAX_TEXT_CHARACTERS, clean
-from bot.text.markup import MentionKind, NameOf
+from bot.text.markup import MentionKind, NameOf, mentions, with_names
 from bot.text.sentences import MAX_SENTENCE_CHARACTERS, Sentence, split
 
 __all__ = [
@@ -13,5 +13,7 @@ __all__ = [
     "Sentence",
     "clean",
     "has_words",
+    "mentions",
     "split",
+    "with_names",
 ]

@@ -123,11 +123,12 @@ async def test_queue_shows_who_and_what_and_when(
     await guild.call.begins()
     for item in (2, 3):
         await ada.says(item, 1.0)
-    waiting = await grace.says(4, 1.0)
+    waiting = await grace.types("say", text=f"{item_text(4, 1.0)} <@{ada.actor.id}> <:pepe:12>")
     await waits_for(waiting, "Number")
     lines = (await told(grace, "queue")).splitlines()
     assert lines[0].startswith("**Now**: **ada** for ada, “Item 1, 90 tenths of a second” · ")
-    assert lines[1].startswith("1. **grace** for grace, “Item 4, 10 tenths of a second” · <t:")
+    item = "1. **grace** for grace, “Item 4, 10 tenths of a second @ada :pepe:” · <t:"
+    assert lines[1].startswith(item)
     assert lines[2].startswith("2. **ada** for ada, “Item 2,")
     assert lines[3].startswith("3. **ada** for ada, “Item 3,")
 
