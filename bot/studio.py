@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from backend.contract import (
 )
 from bot import text as texts
 from bot.audio import clip as clips
+from bot.audio.loudness import LoudnessMeter, slices, to_float
 from bot.errors import Reason, Refusal
 from bot.speech.backend import SleepingBackend
 from bot.streaming import stream_speech
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from bot.voices.records import SavedVoice
 
 HEALTH_WITHIN_SECONDS = 2.0
+
+SAME_LOUDNESS = 0.5
+"""In LU. A smaller change of a voice's loudness is not stored."""
 
 log = structlog.get_logger(__name__)
 
@@ -169,7 +173,7 @@ class Studio:
         """Yield the speech of some sentences, in order, each chunk as soon as it is generated.
 
         A saved voice's prompt is rebuilt from its clip if there is none for the current model, or
-        if the model refuses it.
+        if the model refuses it. Its loudness is measured, and stored for the next time.
 
         Args:
             sentences: The sentences to speak.
@@ -187,10 +191,30 @@ class Studio:
             log.warning("voice prompt rebuilt", voice=voice.id, reason=type(error).__name__)
             speech = begin(await self._rebuild_prompt(voice))
             first = await anext(speech)
+        known = None if isinstance(voice, VoicePrompt) else await self._loudness(voice)
+        meter = LoudnessMeter(first.sample_rate)
         async with aclosing(speech):
-            yield first
+            yield await _measured(first, meter, known)
             async for chunk in speech:
-                yield chunk
+                yield await _measured(chunk, meter, known)
+        if not isinstance(voice, VoicePrompt):
+            await self.note_loudness(voice, meter.loudness if meter.is_sure else None)
+
+    async def note_loudness(self, voice: SavedVoice, loudness: float | None) -> None:
+        """Store how loud a saved voice is with the current model, unless that is hardly news.
+
+        Args:
+            voice: The voice.
+            loudness: In LUFS; None if it is not known, then nothing is stored.
+        """
+        if loudness is None:
+            return
+        known = await self._loudness(voice)
+        if known is None or abs(loudness - known) > SAME_LOUDNESS:
+            await self._library.note_loudness(voice, self.backend.model_id, loudness)
+
+    async def _loudness(self, voice: SavedVoice) -> float | None:
+        return await self._library.loudness(voice, self.backend.model_id)
 
     async def _prompt(self, voice: SavedVoice) -> VoicePrompt:
         """Return a saved voice's prompt for the current model. If there is none, make it."""
@@ -208,6 +232,14 @@ class Studio:
         stored = await self._library.clip(voice)
         pcm = await asyncio.to_thread(clips.from_flac, stored.flac)
         return ReferenceClip(pcm=pcm, transcript=transcript or stored.transcript)
+
+
+async def _measured(chunk: SpeechChunk, meter: LoudnessMeter, known: float | None) -> SpeechChunk:
+    """Measure a chunk, and add how loud the voice is by now, or was earlier."""
+    for piece in slices(to_float(chunk.pcm), chunk.sample_rate):
+        meter.push(piece)
+        await asyncio.sleep(0)  # a chunk can be a whole sentence, and others wait
+    return replace(chunk, loudness=meter.estimate(known))
 
 
 def _script(typed: str, language: str, name_of: NameOf) -> list[Sentence]:

@@ -22,6 +22,7 @@ from bot.streaming import collect
 from bot.studio import NewVoice
 from bot.text import MAX_TEXT_CHARACTERS, with_names
 from bot.voices.names import MAX_NAME_CHARACTERS
+from bot.voices.records import SavedVoice
 
 
 class Clone(commands.Cog):
@@ -69,8 +70,9 @@ class Clone(commands.Cog):
                     upload, transcript=transcript, consent=consent, on_step=progress.step
                 )
             )
+            saved: SavedVoice | None = None
             if name is not None:
-                await self._keep(owner.id, name, voice, language)
+                saved = await self._keep(owner.id, name, voice, language)
                 shown = wording.voice_name(name)
                 reply.remarks.append(
                     f"Your voice is saved as {shown}. Use it any time with `/say`."
@@ -92,6 +94,8 @@ class Clone(commands.Cog):
                     on_sentence=partial(progress.sentence, total=len(sentences)),
                 )
             )
+            if saved is not None:
+                await studio.note_loudness(saved, speech.loudness)
             who = wording.voice_name(name or owner.display_name)
             heading = f"{who} says" if name else f"New voice, made by {who}"
             await reply.post(
@@ -111,7 +115,7 @@ class Clone(commands.Cog):
             interaction.user.id, guild_id=interaction.guild_id
         )
 
-    async def _keep(self, owner_id: int, name: str, voice: NewVoice, language: str) -> None:
+    async def _keep(self, owner_id: int, name: str, voice: NewVoice, language: str) -> SavedVoice:
         """Save a voice, as the one that `/say` speaks with next."""
         saved = await self.bot.library.save(
             owner_id,
@@ -123,6 +127,7 @@ class Clone(commands.Cog):
             prompt=voice.prompt,
         )
         await self.bot.library.touch(saved)
+        return saved
 
 
 async def _download(audio: discord.Attachment) -> bytes:

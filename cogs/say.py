@@ -30,7 +30,7 @@ from bot.interface.reply import Reply
 from bot.interface.wording import voice_name
 from bot.playback.player import GuildPlayer
 from bot.playback.queue import QueueEntry
-from bot.streaming import SharedStream, Speech, collect
+from bot.streaming import SharedStream, Speech, collect, leveled
 from bot.text import MAX_TEXT_CHARACTERS, with_names
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import SavedVoice
@@ -97,7 +97,7 @@ class Say(commands.Cog):
                     speaker=saved.name,
                     text=shown,
                     sentences=count,
-                    speech=shared.follow if shared is not None else speak,
+                    speech=lambda: leveled(shared.follow() if shared is not None else speak()),
                     owner=owner if isinstance(owner, discord.Member) else None,
                 )
                 player, entry = await self._enqueue(

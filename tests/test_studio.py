@@ -21,7 +21,7 @@ from bot import studio as studio_module
 from bot.audio import clip as clips
 from bot.audio.reference import ReferenceAudio, ReferenceReader
 from bot.errors import Note, Reason, Remark
-from bot.streaming import Speech, collect
+from bot.streaming import Speech, SpeechChunk, collect
 from bot.studio import Step, Studio
 from bot.text import Sentence
 from bot.voices.database import open_database
@@ -200,3 +200,37 @@ async def test_a_backend_that_never_sleeps_cannot_be_kept_awake(studio: Studio) 
     assert studio.cold_start() is None
     with refused(Reason.NEVER_SLEEPS):
         await studio.keep_awake(10)
+
+
+async def test_how_loud_a_voice_is_is_known_the_next_time(
+    studio: Studio, backend: ScriptedBackend, library: VoiceLibrary
+) -> None:
+    saved = await save(library, ANA, "Ana", CLIP)
+    [first, *_] = await chunks_of(studio, saved, "Hi.")
+    unknown = first.loudness
+    [*_, last] = await chunks_of(studio, saved, "This takes more than two seconds to say.")
+    assert last.loudness != unknown, "a word is too short to measure"
+
+    restarted = Studio(speech=backend, reader=Reader(), library=library)
+    [first, *_] = await chunks_of(restarted, saved, "Hi.")
+    assert first.loudness == last.loudness
+
+    backend.model_id = "scripted/2"
+    await chunks_of(restarted, saved, "Hi.")
+    assert await library.loudness(saved, "scripted/2") is None, "another model may speak louder"
+
+
+async def test_what_is_known_of_a_voice_is_forgotten_with_it(
+    studio: Studio, library: VoiceLibrary
+) -> None:
+    saved = await save(library, ANA, "Ana", CLIP)
+    await chunks_of(studio, saved, "This takes more than two seconds to say.")
+    await library.delete(saved)
+    assert await library.loudness(saved, studio.backend.model_id) is None
+    await studio.note_loudness(saved, -20.0)
+    assert await library.loudness(saved, studio.backend.model_id) is None
+
+
+async def chunks_of(studio: Studio, voice: SavedVoice, text: str) -> list[SpeechChunk]:
+    sentences = [Sentence(text, ends_paragraph=True)]
+    return [chunk async for chunk in studio.stream(sentences, voice, language="English")]

@@ -195,6 +195,26 @@ class VoiceLibrary:
         return None if data is None else VoicePrompt(data=data, model_id=model_id)
 
     @_carried_out
+    async def loudness(self, voice: SavedVoice, model_id: str) -> float | None:
+        """Return how loud the voice last was with that model, in LUFS, if that was measured."""
+        query = select(PromptRow.loudness).where(
+            PromptRow.voice_id == voice.id, PromptRow.model_id == model_id
+        )
+        async with self._database.read() as session:
+            return await session.scalar(query)
+
+    @_carried_out
+    async def note_loudness(self, voice: SavedVoice, model_id: str, loudness: float) -> None:
+        """Store how loud the voice is with that model, in LUFS, for as long as it has a prompt."""
+        noted = (
+            update(PromptRow)
+            .where(PromptRow.voice_id == voice.id, PromptRow.model_id == model_id)
+            .values(loudness=loudness)
+        )
+        async with self._database.write() as session:
+            await session.execute(noted)
+
+    @_carried_out
     async def clip(self, voice: SavedVoice) -> SavedClip:
         """Return the voice's reference clip."""
         query = select(VoiceRow.clip_flac, VoiceRow.transcript).where(_is_voice(voice))

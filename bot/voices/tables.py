@@ -95,6 +95,8 @@ class PromptRow(Base):
     model_id: Mapped[str] = mapped_column(String(200), primary_key=True)
     created_at: Mapped[datetime]
     data: Mapped[bytes] = mapped_column(deferred=True, deferred_raiseload=True)
+    loudness: Mapped[float | None] = mapped_column(Double)
+    """Of speech with this prompt as the model gives it, in LUFS; None if it was not measured."""
 
 
 class VoiceRow(Base):

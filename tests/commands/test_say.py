@@ -6,6 +6,7 @@ import asyncio
 import io
 from typing import TYPE_CHECKING
 
+import pyloudnorm
 import pytest
 import soundfile
 
@@ -92,6 +93,15 @@ async def test_gives_the_kind_of_file_that_is_asked_for(
     [file] = answer.posted[0].attachments
     assert file.filename == f"speech.{option}"
     assert soundfile.info(io.BytesIO(await file.read())).format == container
+
+
+@pytest.mark.parametrize("option", ["ogg", "mp3", "wav", "flac"])
+async def test_files_have_the_same_loudness(ada: Member, recording: bytes, option: str) -> None:
+    await ada.clones(recording, name="Ada")
+    answer = await ada.types("say", text="Hello there, all of you. Good morning.", format=option)
+    samples, sample_rate = soundfile.read(io.BytesIO((await answer.files())[0]))
+    loudness = pyloudnorm.Meter(sample_rate).integrated_loudness(samples)
+    assert loudness == pytest.approx(-18, abs=1.5)
 
 
 @pytest.mark.slow
