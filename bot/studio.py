@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import structlog
@@ -26,7 +27,7 @@ from bot.speech.backend import SleepingBackend
 from bot.streaming import stream_speech
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from backend.contract import BackendInfo, ConsentRecord, Heard, PreparedVoice
     from bot.audio.reference import ReferenceReader
@@ -41,6 +42,8 @@ HEALTH_WITHIN_SECONDS = 2.0
 
 SAME_LOUDNESS = 0.5
 """In LU. A smaller change of a voice's loudness is not stored."""
+
+NO_WORDS: Mapping[str, str] = MappingProxyType({})
 
 log = structlog.get_logger(__name__)
 
@@ -111,8 +114,21 @@ class Studio:
             raise Refusal(Reason.NEVER_SLEEPS)
         await self._speech.keep_awake(60.0 * minutes)
 
-    async def script(self, typed: str, *, language: str, name_of: NameOf) -> list[Sentence]:
+    async def script(
+        self,
+        typed: str,
+        *,
+        language: str,
+        name_of: NameOf,
+        spoken_for: Mapping[str, str] = NO_WORDS,
+    ) -> list[Sentence]:
         """Turn what someone typed into the sentences to speak.
+
+        Args:
+            typed: The text.
+            language: What it should be spoken in.
+            name_of: Returns the names for mentions.
+            spoken_for: What to say for words, by their `word_key`.
 
         Raises `Refusal` if the text is too long or nothing of it can be spoken, and
         `LanguageNotSupportedError`.
@@ -121,7 +137,7 @@ class Studio:
         if language not in languages:
             raise LanguageNotSupportedError(language, languages)
         _check_length(typed)
-        return await asyncio.to_thread(_script, typed, language, name_of)
+        return await asyncio.to_thread(_script, typed, language, name_of, spoken_for)
 
     async def check_recording(self, upload: bytes) -> None:
         """Raise `Refusal` if an upload holds no sound that can be read, before more is asked."""
@@ -242,12 +258,19 @@ async def _measured(chunk: SpeechChunk, meter: LoudnessMeter, known: float | Non
     return replace(chunk, loudness=meter.estimate(known))
 
 
-def _script(typed: str, language: str, name_of: NameOf) -> list[Sentence]:
+def _script(
+    typed: str, language: str, name_of: NameOf, spoken_for: Mapping[str, str]
+) -> list[Sentence]:
     cleaned = texts.clean(typed, name_of=name_of)
     _check_length(cleaned)  # names can be longer than the mentions that they replace
+    spoken = texts.replace_words(cleaned, spoken_for)
+    if len(spoken) > texts.MAX_TEXT_CHARACTERS:
+        raise Refusal(
+            Reason.TEXT_TOO_LONG_SPOKEN, characters=len(spoken), limit=texts.MAX_TEXT_CHARACTERS
+        )
     sentences = [
         sentence
-        for sentence in texts.split(cleaned, language=language)
+        for sentence in texts.split(spoken, language=language)
         if texts.has_words(sentence.text)
     ]
     if not sentences:

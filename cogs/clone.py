@@ -54,7 +54,10 @@ class Clone(commands.Cog):
         async with self.bot.reply(interaction) as reply:
             reply.acquire_slot()
             name_of = await resolve_names(interaction, text)
-            sentences = await studio.script(text, language=language, name_of=name_of)
+            spoken_for = await self.bot.dictionaries.spoken_for(owner.id, interaction.guild_id)
+            sentences = await studio.script(
+                text, language=language, name_of=name_of, spoken_for=spoken_for
+            )
             if name is not None:
                 name = await self.bot.library.check_can_save(owner.id, name)
             upload = await _download(audio)

@@ -77,7 +77,10 @@ class Say(commands.Cog):
                 saved = await self._voice(owner.id, voice)
                 language = language or saved.language or AUTO_LANGUAGE
                 name_of = await resolve_names(interaction, text)
-                sentences = await studio.script(text, language=language, name_of=name_of)
+                spoken_for = await self.bot.dictionaries.spoken_for(owner.id, interaction.guild_id)
+                sentences = await studio.script(
+                    text, language=language, name_of=name_of, spoken_for=spoken_for
+                )
                 shown = with_names(text, name_of=name_of)
                 count, caller = len(sentences), caller_of(interaction)
                 speak = partial(studio.stream, sentences, saved, language=language, caller=caller)

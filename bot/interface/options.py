@@ -13,6 +13,7 @@ from discord import app_commands
 
 from backend.contract import LANGUAGES
 from bot.interface.delivery import ReplyFormat
+from bot.voices.records import Whose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -47,6 +48,12 @@ WHERE_CHOICES = [
     app_commands.Choice(name="Voice channel", value=Where.VOICE.value),
     app_commands.Choice(name="File", value=Where.FILE.value),
     app_commands.Choice(name="Both", value=Where.BOTH.value),
+]
+
+
+WHOSE_CHOICES = [
+    app_commands.Choice(name="Mine", value=Whose.PERSON.value),
+    app_commands.Choice(name="This server's (needs Manage Server)", value=Whose.SERVER.value),
 ]
 
 

@@ -3,6 +3,7 @@
 from bot.text.characters import has_words
 from bot.text.cleaning import MAX_TEXT_CHARACTERS, clean
 from bot.text.markup import MentionKind, NameOf, mentions, with_names
+from bot.text.pronunciation import replace_words, word_key
 from bot.text.sentences import MAX_SENTENCE_CHARACTERS, Sentence, split
 
 __all__ = [
@@ -14,6 +15,8 @@ __all__ = [
     "clean",
     "has_words",
     "mentions",
+    "replace_words",
     "split",
     "with_names",
+    "word_key",
 ]
