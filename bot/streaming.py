@@ -97,7 +97,9 @@ async def stream_speech(
             sample_rate = 0
             async for chunk in chunks:
                 sample_rate = chunk.sample_rate
-                joiner = joiner or PauseJoiner(sample_rate)
+                joiner = joiner or PauseJoiner(
+                    sample_rate, silence_before=sentences[0].silence_before
+                )
                 if chunk.restarts:
                     joiner.restart_sentence()
                     restarts = begun
@@ -106,7 +108,11 @@ async def stream_speech(
                     begun, restarts = True, False
             if joiner is None or not sample_rate:
                 raise GenerationFailedError("the backend sent no audio")
-            pcm = joiner.end_sentence(pause=follows, ends_paragraph=sentence.ends_paragraph)
+            pcm = joiner.end_sentence(
+                pause=follows,
+                ends_paragraph=sentence.ends_paragraph,
+                silence=sentence.silence_after,
+            )
             if joiner.had_sound:
                 last_sounding = number
             if pcm:  # for a silent sentence, a longer pause that belongs to the sentence before

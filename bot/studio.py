@@ -268,11 +268,7 @@ def _script(
         raise Refusal(
             Reason.TEXT_TOO_LONG_SPOKEN, characters=len(spoken), limit=texts.MAX_TEXT_CHARACTERS
         )
-    sentences = [
-        sentence
-        for sentence in texts.split(spoken, language=language)
-        if texts.has_words(sentence.text)
-    ]
+    sentences = texts.split(spoken, language=language)
     if not sentences:
         raise Refusal(Reason.NOTHING_TO_SAY)
     return sentences

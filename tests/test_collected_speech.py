@@ -49,6 +49,14 @@ async def collected(spoken: Spoken, sample_rate: int = RATE) -> Speech:
     return await collect(speech, on_sentence=lambda _number: None)
 
 
+async def spoken_with_silences(spoken: list[tuple[bytes, Sentence]]) -> Speech:
+    """What is heard of sentences, whose texts are their numbers."""
+    reader = Reader([(pcm, False) for pcm, _ in spoken], RATE)
+    sentences = [sentence for _, sentence in spoken]
+    speech = stream_speech(reader, sentences, PROMPT, language="English")
+    return await collect(speech, on_sentence=ignore)
+
+
 def samples(speech: Speech) -> NDArray[np.int16]:
     return np.frombuffer(speech.pcm, "<i2")
 
@@ -97,6 +105,41 @@ async def test_pauses_within_a_sentence_stay() -> None:
     pcm = np.concatenate([voice(1), quiet(0.8), voice(1)]).tobytes()
     speech = await collected([(pcm, False)])
     assert pauses(speech.pcm) == pytest.approx([0.8], abs=0.02)
+
+
+async def test_silence_that_was_asked_for_is_heard() -> None:
+    said, nothing = sentence(0.2, 1, 0.2), quiet(1).tobytes()
+    speech = await spoken_with_silences(
+        [
+            (nothing, Sentence("0", ends_paragraph=False, silence_before=0.5, silence_after=0.5)),
+            (said, Sentence("1", ends_paragraph=True, silence_after=2)),
+            (said, Sentence("2", ends_paragraph=False, silence_after=0.1)),
+            (said, Sentence("3", ends_paragraph=False, silence_after=1)),
+            (nothing, Sentence("4", ends_paragraph=False, silence_after=0.5)),
+            (said, Sentence("5", ends_paragraph=True, silence_after=4)),
+        ]
+    )
+    loud = np.flatnonzero(np.abs(samples(speech)) > LOUD) / RATE
+    assert loud[0] == pytest.approx(1, abs=0.03)
+    assert pauses(speech.pcm) == pytest.approx([2, SENTENCE_PAUSE_SECONDS, 1.5], abs=0.03)
+    assert speech.seconds - loud[-1] == pytest.approx(4, abs=0.03)
+    assert len(speech.breaks) == 3
+
+
+async def test_silence_before_a_sentence_that_restarts_is_heard_once() -> None:
+    said = np.frombuffer(sentence(0.2, 1, 0.2), "<i2")
+
+    class Restarting(ScriptedBackend):
+        async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
+            del request
+            yield PcmChunk(said[: len(said) // 2].tobytes(), RATE)
+            yield PcmChunk(said.tobytes(), RATE, restarts=True)
+
+    begins = [Sentence("0", ends_paragraph=True, silence_before=2)]
+    stream = stream_speech(Restarting(), begins, PROMPT, language="English")
+    speech = await collect(stream, on_sentence=ignore)
+    loud = np.flatnonzero(np.abs(samples(speech)) > LOUD) / RATE
+    assert (loud[0], loud[-1] - loud[0]) == pytest.approx((2, 1), abs=0.03)
 
 
 @pytest.mark.parametrize("pcm", [b"", bytes(2), quiet(1).tobytes()])

@@ -42,12 +42,14 @@ class PauseJoiner:
 
     Args:
         sample_rate: The sample rate of all sentences, in Hz.
+        silence_before: Seconds of silence before the first sound.
 
     Attributes:
         had_sound: Whether the sentence that ended last had any sound.
     """
 
-    def __init__(self, sample_rate: int) -> None:
+    def __init__(self, sample_rate: int, *, silence_before: float = 0.0) -> None:
+        self._sample_rate = sample_rate
         self._fade = _count(_FADE_SECONDS, sample_rate)
         self._frame = _count(_FRAME_SECONDS, sample_rate)
         self._margin = _count(MARGIN_SECONDS, sample_rate)
@@ -59,6 +61,8 @@ class PauseJoiner:
         self._loudest = 0.0
         self._anything_sounded = False
         self._last_pause = 0  # after the last sentence with sound, without margins
+        self._silence = 0  # that was asked for since the last sentence with sound
+        self._silence_before = round(silence_before * sample_rate)
         self._begin_sentence()
 
     def push(self, pcm: bytes) -> bytes:
@@ -68,23 +72,33 @@ class PauseJoiner:
         self._part = samples[whole:]
         return self._advance(samples[:whole])
 
-    def end_sentence(self, *, pause: bool, ends_paragraph: bool = False) -> bytes:
+    def end_sentence(
+        self, *, pause: bool, ends_paragraph: bool = False, silence: float = 0.0
+    ) -> bytes:
         """Finish the current sentence; return its last samples and the pause after it.
 
-        A sentence without sound adds nothing. But if it ends its paragraph, it makes the pause
-        before it longer.
+        A sentence without sound adds nothing. But if it ends its paragraph, or silence is to follow
+        it, it makes the pause before it longer.
 
         Args:
             pause: Whether another sentence follows.
             ends_paragraph: Whether the pause is a longer one.
+            silence: The least length of the pause in seconds, even if nothing follows.
         """
-        wanted = self._paragraph_pause if ends_paragraph else self._sentence_pause
-        wanted = wanted if pause else 0
+        asked_for = round(silence * self._sample_rate)
         last = self._advance(np.pad(self._part, (0, -len(self._part) % self._frame)))
+        if not self._sounds and not self._anything_sounded:
+            self._silence_before += asked_for
+            asked_for = 0
+        self._silence = asked_for if self._sounds else self._silence + asked_for
+        usual = self._paragraph_pause if ends_paragraph else self._sentence_pause
+        margins = 2 * self._margin if pause else self._margin
+        wanted = max(usual if pause else 0, self._silence - margins)
         if self._sounds:
             # Near-silence that was already returned is a part of the pause.
             missing = self._margin + wanted - self._passed
             self._last_pause = wanted
+            self._anything_sounded = True
         elif self._last_pause:
             missing = wanted - self._last_pause
             self._last_pause = max(self._last_pause, wanted)
@@ -137,16 +151,14 @@ class PauseJoiner:
         """The first sound of a sentence with a margin before it, faded in.
 
         If there is too little near-silence for the margin, zeros are added. The very first sentence
-        gets no zeros, because they would delay its start.
+        gets no zeros, because they would delay its start, unless silence was asked for.
         """
         before = np.concatenate([self._quiet, samples[:start]])[-self._margin :]
         sound = np.concatenate([before, samples[start:end]])
         fade = min(self._fade, len(sound))
         sound[:fade] = sound[:fade] * np.linspace(0.0, 1.0, fade)
-        if self._anything_sounded:
-            sound = np.pad(sound, (self._margin - len(before), 0))
-        self._anything_sounded = True
-        return sound
+        least = self._margin if self._anything_sounded else self._silence_before
+        return np.pad(sound, (max(0, least - len(before)), 0))
 
     def _release(self, samples: Samples) -> bytes:
         """Return samples, but hold back the last few, which are faded if nothing follows."""

@@ -37,6 +37,7 @@ class QueueEntry:
         text: What the member typed, with names for mentions.
         sentences: How many sentences the text has.
         speech: Opens the stream of speech; called once, shortly before it is needed.
+        silence: The seconds of silence that the member typed into the text.
         owner: The member as they used the command, or as Discord has shown them since: with the
             roles and the timeout that they had then.
         owner_known_at: When that was, or when Discord was last asked, by `time.monotonic`.
@@ -52,6 +53,7 @@ class QueueEntry:
     text: str = field(repr=False)
     sentences: int
     speech: Callable[[], AsyncGenerator[SpeechChunk, None]] = field(repr=False)
+    silence: float = 0.0
     owner: discord.Member | None = field(default=None, repr=False)
     owner_known_at: float = field(default_factory=time.monotonic, init=False, repr=False)
     source: SpeechSource = field(default_factory=SpeechSource, init=False, repr=False)
@@ -74,7 +76,7 @@ class QueueEntry:
         produced = self.source.length / BYTES_PER_SECOND
         if self.source.finished:
             return produced
-        return max(produced, len(self.text) * SECONDS_PER_CHARACTER)
+        return max(produced, len(self.text) * SECONDS_PER_CHARACTER + self.silence)
 
     @property
     def seconds_left(self) -> float:

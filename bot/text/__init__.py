@@ -2,9 +2,10 @@
 
 from bot.text.characters import has_words
 from bot.text.cleaning import MAX_TEXT_CHARACTERS, clean
+from bot.text.languages import guess_language
 from bot.text.markup import MentionKind, NameOf, mentions, with_names
-from bot.text.pronunciation import replace_words, word_key
-from bot.text.sentences import MAX_SENTENCE_CHARACTERS, Sentence, split
+from bot.text.pronunciation import plain_words, replace_words, word_key
+from bot.text.sentences import MAX_SENTENCE_CHARACTERS, Sentence, split, typed_silence
 
 __all__ = [
     "MAX_SENTENCE_CHARACTERS",
@@ -13,10 +14,13 @@ __all__ = [
     "NameOf",
     "Sentence",
     "clean",
+    "guess_language",
     "has_words",
     "mentions",
+    "plain_words",
     "replace_words",
     "split",
+    "typed_silence",
     "with_names",
     "word_key",
 ]

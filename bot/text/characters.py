@@ -1,36 +1,59 @@
-"""Which characters can be spoken, and which properties they have."""
+"""Which characters can be spoken, which properties they have, and what is left of those removed."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
+from bot.text.letters import plain_letters
+from bot.text.silences import is_silence
+
+REMOVED = "\N{OBJECT REPLACEMENT CHARACTER}"
+"""Stands where something was removed until `settled` decides whether a space is left there."""
+
 _LINE_BREAK = re.compile("\r\n?|[\v\f\x85\u2028\u2029]")
+_KEYCAP = re.compile("([0-9#*])\ufe0f?\u20e3")
 _VARIATION = re.compile("[\u20dd-\u20e4\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 """Variation selectors and enclosing marks, which change how the character before them looks."""
 
-_STYLED = re.compile("[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uff9f\U0001d400-\U0001d7ff]+")
-"""Fullwidth Latin, halfwidth kana and mathematical letters, which are spoken like plain letters."""
+_STRUCK_OUT = re.compile("[\u0305\u0332-\u0338\u033f\u20d2\u20d3\u20d8-\u20da\u20e5-\u20eb]")
+"""Lines under, over and through letters."""
 
-_PILED_ACCENTS = re.compile(
-    "([\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\ufe20-\ufe2f]{2})"
-    "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\ufe20-\ufe2f]+"
-)
+_ACCENTS = "\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\ufe20-\ufe2f"
+_PILED_ACCENTS = re.compile(f"([{_ACCENTS}]{{2}})[{_ACCENTS}]+")
+
+_GAP = re.compile(f" *{REMOVED}[ {REMOVED}]*")
+_GAP_REACH = 20
+_NUMBER_BEFORE = re.compile(r"[0-9][^\w\s]*\Z")
+_NUMBER_AFTER = re.compile(r"[^\w\s]*[0-9]")
+_SEPARATORS = ",.;:!?)"
+_NO_SPACE_BEFORE = ",.;:!?)]}'\N{RIGHT SINGLE QUOTATION MARK}\N{HORIZONTAL ELLIPSIS}"
 
 
 def readable(text: str) -> str:
-    """Remove invisible characters and emoji, and replace styled letters with plain ones.
+    """Remove invisible characters, and replace decorated letters with plain ones.
 
-    NFKC is applied to some letters only, because it would also change how punctuation and units are
-    spoken.
+    Emoji and other pictures are replaced with `REMOVED`.
     """
-    text = _VARIATION.sub("", _LINE_BREAK.sub("\n", text))
-    text = "".join(map(_readable_character, text))
-    return composed(_STYLED.sub(lambda styled: unicodedata.normalize("NFKC", styled[0]), text))
+    text = _LINE_BREAK.sub("\n", text)
+    text = plain_letters(_KEYCAP.sub(_in_keycap, text), around_number=REMOVED)
+    return composed("".join(map(_readable_character, _VARIATION.sub("", text))))
+
+
+def settled(text: str) -> str:
+    """Resolve each `REMOVED`: a space is left between letters or digits, so that they never merge.
+
+    Numbers are also kept apart if there is punctuation between them. Elsewhere nothing is left.
+    """
+    return _GAP.sub(_gap, text)
 
 
 def composed(text: str) -> str:
-    """Compose letters with their accents (NFC), and keep at most two accents on one letter."""
+    """Compose letters with their accents (NFC), and keep at most two accents on one letter.
+
+    Lines under, over and through letters are removed.
+    """
+    text = _STRUCK_OUT.sub("", unicodedata.normalize("NFC", text))
     return _PILED_ACCENTS.sub(r"\1", unicodedata.normalize("NFC", text))
 
 
@@ -49,11 +72,37 @@ def continues_letter(character: str) -> bool:
     return unicodedata.category(character).startswith("M")
 
 
+def _in_keycap(keycap: re.Match[str]) -> str:
+    return f"{REMOVED}{keycap[1]}{REMOVED}" if keycap[1].isdigit() else REMOVED
+
+
 def _readable_character(character: str) -> str:
     if character.isspace():
         return "\n" if character == "\n" else " "
+    if is_silence(character):
+        return character
+    category = unicodedata.category(character)
     if not character.isprintable():
-        return ""
+        return "" if category in {"Cc", "Cf"} else REMOVED  # unassigned, as the newest emoji
     # Emoji are symbols ("So") or skin tones ("Sk"). Symbols outside of these ranges are spoken.
     pictorial = "\u2190" <= character <= "\u2bff" or character >= "\U0001f000"
-    return "" if pictorial and unicodedata.category(character) in {"So", "Sk"} else character
+    pictorial = pictorial and category in {"So", "Sk"}
+    return REMOVED if pictorial or character == "\N{INFORMATION SOURCE}" else character
+
+
+def _gap(found: re.Match[str]) -> str:
+    """What is left between two characters of what was removed between them."""
+    text = found.string
+    before = text[max(0, found.start() - _GAP_REACH) : found.start()]
+    after = text[found.end() : found.end() + _GAP_REACH]
+    if not before or not after or before[-1].isspace() or after[0].isspace():
+        return ""
+    if _NUMBER_BEFORE.search(before) and _NUMBER_AFTER.match(after):
+        return " "
+    if after[0] in _NO_SPACE_BEFORE:
+        return " " if found[0].endswith(" ") else ""
+    if " " in found[0]:
+        return " "
+    has_word_before = before[-1].isalnum() or continues_letter(before[-1])
+    is_apart = has_word_before or before[-1] in _SEPARATORS
+    return " " if is_apart and after[0].isalnum() else ""

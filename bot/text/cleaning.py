@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bot.text.characters import composed, has_words, is_wide, readable
+from bot.text.characters import composed, has_words, readable
+from bot.text.endings import ended_line
 from bot.text.markup import as_heard
+from bot.text.silences import is_silence, limited_silences, only_silences
 
 if TYPE_CHECKING:
     from bot.text.markup import NameOf
@@ -35,22 +37,24 @@ def clean(text: str, *, name_of: NameOf) -> str:
         Paragraphs separated by blank lines, or "" if there is nothing to speak.
     """
     text = composed(as_heard(readable(text), name_of=name_of))
+    text = limited_silences(text, otherwise=" ")
     paragraphs: list[list[str]] = [[]]
     for line in map(_spoken_line, text.split("\n")):
         if line:
             paragraphs[-1].append(line)
         else:
             paragraphs.append([])
-    return "\n\n".join(_joined(lines) for lines in paragraphs if lines)
+    cleaned = "\n\n".join(_joined(lines) for lines in paragraphs if lines)
+    return cleaned if has_words(cleaned) else ""
 
 
 def _spoken_line(line: str) -> str:
-    """A line without its heading or list marker, or "" if it has no words."""
+    """A line without its heading or list marker. Without words, only its pauses are left."""
     line = " ".join(line.split())
     if marker := _LINE_MARKER.match(line):
         line = line[marker.end() :]
     line = _LONG_RUN.sub(lambda run: run[1] * _LONGEST_RUN, _AT.sub("", line))
-    return line if has_words(line) else ""
+    return line if has_words(line) else only_silences(line)
 
 
 def _joined(lines: list[str]) -> str:
@@ -59,6 +63,4 @@ def _joined(lines: list[str]) -> str:
 
 
 def _ended(line: str) -> str:
-    if not line[-1].isalnum():
-        return line
-    return line + ("\N{IDEOGRAPHIC FULL STOP}" if is_wide(line[-1]) else ".")
+    return line if is_silence(line[-1]) else ended_line(line)

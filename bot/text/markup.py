@@ -10,27 +10,24 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from urllib.parse import urlsplit
 
-from bot.text.characters import has_words, readable
+from bot.text.characters import REMOVED, has_words, readable, settled
+from bot.text.comparisons import without_angles, without_hearts
+from bot.text.links import ADDRESS, MARKDOWN_TARGET, spoken_address
+from bot.text.silences import mark_silences
 
-_ADDRESS = r"""
-    <?(?: https?:// | (?<![a-z0-9.])www\.(?=[a-z0-9]) )
-    (?: [!-;=?-_a-{}~]* [a-z0-9/=&%+-] )?  # ASCII but for < > ` |, and no punctuation at the end
-    >?
-"""
+_NESTED = r"\[ (?: [^\[\]\n] | \[ [^\[\]\n]* \] )* \]"
 _SHOWN_OTHERWISE = re.compile(  # as in Discord, the one that begins first wins
     rf"""
       (?P<block> ```.+?``` )
     | ` (?P<code> [^`]+ ) `
     | (?P<spoiler> \|\|.+?\|\| )
-    | \[ (?P<label> [^\[\]\n]+ ) \] \( <?https?:// (?: [^\s()] | \([^\s()]*\) )*+ \)
-    | (?P<address> {_ADDRESS} )
+    | !? \[ (?P<label> (?: [^\[\]\n] | {_NESTED} )++ ) \] {MARKDOWN_TARGET}
+    | (?P<address> {ADDRESS} )
     """,
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
-_BARE_ADDRESS = re.compile(_ADDRESS, re.VERBOSE | re.IGNORECASE)
-_HOST = re.compile(r"(?:www\.)*([a-z0-9][a-z0-9.-]*)")
+_ADDRESS = re.compile(ADDRESS, re.VERBOSE | re.IGNORECASE)
 
 _MENTION = re.compile(r"<(@[!&]?|#)([0-9]{1,20})>")
 _COMMAND = re.compile(r"</([^<>:\n]{1,100}):[0-9]{1,20}>")
@@ -39,11 +36,11 @@ _TIMESTAMP = re.compile(r"<t:(-?[0-9]{1,13})(?::([A-Za-z]))?>")
 _GUILD_PAGE = re.compile(r"<id:(customize|browse|guide|linked-roles)(?::[0-9]{1,20})?>")
 _CONTROL_TOKEN = re.compile(r"<\|[^<>|\n]{0,60}\|>|</?(?:tts|think|tool)\w{0,60}>")
 
-_HEART = re.compile(r"(?<![0-9])(?<![0-9] )<3+(?![0-9])")
 _TIMES = re.compile(r"(?<=[0-9])( ?)\*( ?)(?=[0-9])")
-_MARK = re.compile(r"([0-9] ?[<>] ?(?=[0-9]))|[<>|*`\\]")
+_ESCAPE = re.compile(r"\\(?=[!-/:-@\[-`{-~])")
+_MARK = re.compile(r"[|*`\\]")
 _UNDERSCORE_IN_WORD = re.compile(r"(?<=[^\W_])_+(?=[^\W_])")
-_STRIKE_OR_UNDERSCORE = re.compile(r"~{2,}|_")
+_STRIKE_OR_UNDERSCORE = re.compile(f"~(?:{REMOVED}*~)+|_")
 _NAME_MARK = re.compile(r"[<>|*`\\~_#@\[\]()/:\n]+")
 _SPOILER_MARK = re.compile(r"\|+")
 
@@ -84,22 +81,22 @@ _GUILD_PAGES = {
 def as_heard(text: str, *, name_of: NameOf) -> str:
     """Replace markup with words, and remove markup that only formats.
 
-    The result has no `|`, no backtick, and `<` and `>` only between numbers. So it cannot contain a
-    control token of a model, even if tokens were nested.
+    The result has no `|` and no backtick, and a `<` only before a space or a number. So it cannot
+    contain a control token of a model, even if tokens were nested.
 
     Args:
         text: A result of `readable`.
         name_of: Returns the names for mentions.
     """
-    text = _as_shown(text)
-    text = _MENTION.sub(lambda mention: _spoken(mention, _name(mention, name_of)), text)
-    text = _COMMAND.sub(lambda command: _spoken(command, f"slash {command[1]}"), text)
-    text = _CUSTOM_EMOJI.sub(lambda emoji: _spoken(emoji, emoji[1]), text)
-    text = _TIMESTAMP.sub(lambda time: _spoken(time, _moment(int(time[1]), time[2])), text)
-    text = _GUILD_PAGE.sub(lambda page: _spoken(page, _GUILD_PAGES[page[1]]), text)
-    text = _without_marks(text)
-    # URLs may only show up once the formatting marks in them are removed, as in "http**s://".
-    return _BARE_ADDRESS.sub(lambda address: _spoken(address, _link(address[0])), text)
+    text = mark_silences(_as_shown(text), otherwise=REMOVED)
+    text = _MENTION.sub(lambda mention: _apart(_name(mention, name_of)), text)
+    text = _COMMAND.sub(lambda command: _apart(f"slash {command[1]}"), text)
+    text = _CUSTOM_EMOJI.sub(lambda emoji: _apart(emoji[1]), text)
+    text = _TIMESTAMP.sub(lambda time: _apart(_moment(int(time[1]), time[2])), text)
+    text = _GUILD_PAGE.sub(lambda page: _apart(_GUILD_PAGES[page[1]]), text)
+    text = settled(_without_marks(text))
+    # Addresses may only show up once the formatting marks in them are removed, as in "www**.x.y".
+    return settled(_ADDRESS.sub(lambda address: _link(address[0]), text))
 
 
 def with_names(text: str, *, name_of: NameOf) -> str:
@@ -130,44 +127,35 @@ def _as_shown(text: str) -> str:
 
 def _show(source: re.Match[str]) -> str:
     if source["block"]:
-        return _spoken(source, "code")
+        return _apart("code")
     if source["spoiler"]:
-        return _spoken(source, "spoiler")
+        return _apart("spoiler")
     if source["address"]:
-        return _spoken(source, _link(source["address"]))
-    return source["code"] or _as_shown(source["label"])
+        return _link(source["address"])
+    return _apart(source["code"] or _as_shown(source["label"]))
 
 
 def _without_marks(text: str) -> str:
-    text = _HEART.sub("", _CONTROL_TOKEN.sub("", text))
-    text = _TIMES.sub("\\1\N{MULTIPLICATION SIGN}\\2", text)
-    text = _MARK.sub(lambda mark: mark[1] or "", text)
-    return _STRIKE_OR_UNDERSCORE.sub("", _UNDERSCORE_IN_WORD.sub(" ", text))
+    text = without_hearts(_CONTROL_TOKEN.sub(REMOVED, text), removed=REMOVED)
+    text = _TIMES.sub("\\1\N{MULTIPLICATION SIGN}\\2", _ESCAPE.sub("", text))
+    text = without_angles(_MARK.sub(REMOVED, text), removed=REMOVED)
+    return _STRIKE_OR_UNDERSCORE.sub(REMOVED, _UNDERSCORE_IN_WORD.sub(" ", text))
 
 
-def _spoken(source: re.Match[str], words: str) -> str:
-    """Add the spaces that separate the words for some markup from the text around it."""
-    after = source.string[source.end() : source.end() + 1]
-    return f" {words} " if after.isalnum() or after == "<" else f" {words}"
+def _apart(words: str) -> str:
+    """Words that do not merge with the text around them."""
+    return f"{REMOVED}{words}{REMOVED}"
 
 
 def _link(address: str) -> str:
-    """The words for a URL: they name the host that it leads to."""
-    address = address.strip("<>").lower()
-    try:
-        host = urlsplit(address if "://" in address else f"https://{address}").hostname
-    except ValueError:
-        return "link"
-    if not host:
-        return ""
-    plain = _HOST.fullmatch(host)
-    return f"link to {plain[1]}" if plain else "link"
+    words, rest = spoken_address(address)
+    return _apart(words) + rest
 
 
 def _name(mention: re.Match[str], name_of: NameOf) -> str:
     kind = _MENTION_KINDS[mention[1]]
     found = name_of(kind, int(mention[2])) or ""
-    name = _NAME_MARK.sub(" ", readable(found[:_LONGEST_NAME])).strip()
+    name = settled(_NAME_MARK.sub(" ", readable(found[:_LONGEST_NAME]))).strip()
     return name if has_words(name) else _UNKNOWN_NAMES[kind]
 
 

@@ -10,6 +10,8 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from bot.text.characters import continues_letter, is_wide
+from bot.text.cleaning import clean
+from bot.text.silences import is_silence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +29,15 @@ def word_key(word: str) -> str:
     It has as many characters as the word in its composed form (NFC).
     """
     return "".join(map(_folded, unicodedata.normalize("NFC", word)))
+
+
+def plain_words(typed: str) -> str:
+    """Clean a word, or what is said for it, as texts are: on one line, and without pauses.
+
+    Mentions have no names here. The result is "" if it has nothing to speak.
+    """
+    cleaned = clean(typed, name_of=lambda _kind, _snowflake: None)
+    return " ".join("".join(" " if is_silence(each) else each for each in cleaned).split())
 
 
 def replace_words(text: str, spoken: Mapping[str, str]) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from math import ceil
 from typing import TYPE_CHECKING
 
-import sentencex
-
-from bot.text.characters import continues_letter, is_wide
+from bot.text.boundaries import Boundaries
+from bot.text.characters import continues_letter, has_words, is_wide
+from bot.text.endings import ended, room_for_end_mark
+from bot.text.silences import between_silences
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 MAX_SENTENCE_CHARACTERS = 300
 """The longest sentence for one request. Wide characters count as three, because a Chinese character
@@ -23,29 +24,13 @@ takes about as long to speak as three Latin letters."""
 _WIDE_CHARACTER = 3
 _SHORT_SENTENCE = 12
 
+_SENTENCE_END = re.compile(r"(?:(?<=[^\W\d_]{4})\.|[!?…])[\"'”’»)\]]*(?=\s)")  # noqa: RUF001
+"""An end that `Boundaries` may not cut at, because a small letter follows."""
+
 _CLAUSE_END = re.compile(
     r"[,;:…)\]–—][\"'”’»]?(?=\s)|[、，；：…）」』】]"  # noqa: RUF001 - other scripts' punctuation
 )
 _SPACE = re.compile(r"\s+")
-
-_LANGUAGE_CODES = {
-    "Chinese": "zh",
-    "English": "en",
-    "Japanese": "ja",
-    "Korean": "ko",
-    "German": "de",
-    "French": "fr",
-    "Russian": "ru",
-    "Portuguese": "pt",
-    "Spanish": "es",
-    "Italian": "it",
-}
-_SCRIPTS = {  # in this order: Japanese has kana among its Chinese characters
-    "ja": re.compile("[\u3041-\u30ff]"),
-    "ko": re.compile("[\u1100-\u11ff\uac00-\ud7a3]"),
-    "zh": re.compile("[\u3400-\u4dbf\u4e00-\u9fff]"),
-    "ru": re.compile("[\u0400-\u04ff]"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,49 +38,71 @@ class Sentence:
     """The text of one request.
 
     Attributes:
-        text: Never blank, and without spaces around it.
+        text: With at least one letter or digit, an end mark, and no spaces around it.
         ends_paragraph: Whether a longer pause follows.
+        silence_before: The seconds of silence that were typed before it. Only the first sentence of
+            a text has some.
+        silence_after: The seconds of silence that were typed after it.
     """
 
     text: str = field(repr=False)
     ends_paragraph: bool
+    silence_before: float = 0.0
+    silence_after: float = 0.0
 
 
 def split(
     text: str, *, language: str, max_characters: int = MAX_SENTENCE_CHARACTERS
 ) -> list[Sentence]:
-    """Split a cleaned text into sentences, in order. Only spaces are dropped.
+    """Split a cleaned text into sentences, in order, with all of its letters and digits.
 
     Very short sentences are merged with a neighbour. Sentences that are too long are cut between
-    clauses, else between words, else between characters.
+    clauses, else between words, else between characters. Nothing is merged across a typed pause.
+    Every sentence gets an end mark.
 
     Args:
         text: A result of `clean`.
         language: One of `backend.contract.LANGUAGES`.
         max_characters: The longest sentence, at least 20; wide characters count as three.
     """
-    code = _LANGUAGE_CODES.get(language) or _guessed_language(text)
+    boundaries = Boundaries(language, text)
     sentences: list[Sentence] = []
+    silence_before = 0.0
     for paragraph in text.split("\n\n"):
-        pieces = [
-            piece
-            for sentence in sentencex.segment(code, paragraph)
-            for piece in _pieces(sentence, max_characters)
-        ]
-        spoken = _without_fragments(pieces, max_characters)
-        sentences += [
-            Sentence(piece.strip(), ends_paragraph=number == len(spoken))
-            for number, piece in enumerate(spoken, start=1)
-        ]
+        begun = len(sentences)
+        for stretch, silence in between_silences(paragraph):
+            pieces = [
+                piece
+                for sentence in boundaries.sentences(stretch)
+                for piece in _pieces(sentence, max_characters)
+            ]
+            sentences += [
+                Sentence(ended(piece.strip()), ends_paragraph=False)
+                for piece in _without_fragments(pieces, max_characters)
+            ]
+            if sentences:
+                after = sentences[-1].silence_after + silence
+                sentences[-1] = replace(sentences[-1], silence_after=after)
+            else:
+                silence_before += silence
+        if len(sentences) > begun:
+            sentences[-1] = replace(sentences[-1], ends_paragraph=True)
+    if sentences:
+        sentences[0] = replace(sentences[0], silence_before=silence_before)
     return sentences
 
 
-def _guessed_language(text: str) -> str:
-    return next((code for code, script in _SCRIPTS.items() if script.search(text)), "en")
+def typed_silence(sentences: Iterable[Sentence]) -> float:
+    """Return the seconds of silence that were typed before, between and after sentences."""
+    return sum(sentence.silence_before + sentence.silence_after for sentence in sentences)
 
 
 def _pieces(sentence: str, limit: int) -> Iterator[str]:
-    """Cut a sentence into pieces of similar length, none over `limit`."""
+    """Cut a sentence into pieces of similar length, none over `limit` with its end mark."""
+    if not has_words(sentence) or _length(ended(sentence.strip())) <= limit:
+        yield sentence
+        return
+    limit -= room_for_end_mark(sentence)
     lengths = list(accumulate(map(_length_of, sentence), initial=0))
     start = 0
     while (rest := lengths[-1] - lengths[start]) > limit:
@@ -110,8 +117,8 @@ def _pieces(sentence: str, limit: int) -> Iterator[str]:
 
 
 def _cut(text: str, earliest: int, wanted: int, latest: int) -> int:
-    """Return the best index to cut at: after a clause, else after a word, else before a letter."""
-    for pattern in (_CLAUSE_END, _SPACE):
+    """Return the best index to cut at: after a sentence, a clause, a word, else before a letter."""
+    for pattern in (_SENTENCE_END, _CLAUSE_END, _SPACE):
         ends = [found.end() for found in pattern.finditer(text, earliest, latest)]
         if ends:
             return min(ends, key=lambda end: abs(end - wanted))
@@ -120,16 +127,23 @@ def _cut(text: str, earliest: int, wanted: int, latest: int) -> int:
 
 
 def _without_fragments(pieces: list[str], limit: int) -> list[str]:
-    """Merge pieces that are too short to sound natural with a neighbour, mostly the next one."""
+    """Merge pieces that are too short to sound natural with a neighbour, mostly the next one.
+
+    Pieces without a letter or digit are dropped where they fit no neighbour.
+    """
     joined: list[str] = []
     for piece in filter(str.strip, pieces):
-        if joined and _is_short(joined[-1]) and _length(joined[-1] + piece) <= limit:
+        if joined and _is_short(joined[-1]) and _fits(joined[-1] + piece, limit):
             joined[-1] += piece
         else:
             joined.append(piece)
-    if len(joined) > 1 and _is_short(joined[-1]) and _length("".join(joined[-2:])) <= limit:
+    if len(joined) > 1 and _is_short(joined[-1]) and _fits("".join(joined[-2:]), limit):
         joined[-2:] = ["".join(joined[-2:])]
-    return joined
+    return list(filter(has_words, joined))
+
+
+def _fits(text: str, limit: int) -> bool:
+    return not has_words(text) or _length(ended(text.strip())) <= limit
 
 
 def _is_short(text: str) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Select, delete, func, select
 
 from bot.errors import Reason, Refusal
-from bot.text import clean, word_key
+from bot.text import plain_words, word_key
 from bot.voices.database import DatabaseUser, carried_out
 from bot.voices.records import DictionaryPage, Pronunciation, Whose
 from bot.voices.tables import PronunciationRow
@@ -51,7 +51,7 @@ class Dictionaries(DatabaseUser):
             word: As typed; its case does not matter.
             spoken: As typed; Discord's markup in both is replaced, as in texts.
         """
-        shown, to_say = _plain(word), _plain(spoken)
+        shown, to_say = plain_words(word), plain_words(spoken)
         if not shown or not to_say:
             raise Refusal(Reason.WORD_NOT_SPEAKABLE)
         if len(shown) > MAX_WORD_CHARACTERS or len(to_say) > MAX_SPOKEN_CHARACTERS:
@@ -74,7 +74,7 @@ class Dictionaries(DatabaseUser):
     @carried_out
     async def remove(self, whose: Whose, owner_id: int, word: str) -> Pronunciation:
         """Forget what is to be said for a word. Raises `Refusal` if nothing was stored."""
-        query = _of(whose, owner_id).where(PronunciationRow.word_key == word_key(_plain(word)))
+        query = _of(whose, owner_id).where(PronunciationRow.word_key == word_key(plain_words(word)))
         async with self._database.write() as session:
             row = await session.scalar(query)
             if row is None:
@@ -124,8 +124,3 @@ def _of(whose: Whose, owner_id: int) -> Select[PronunciationRow]:
     return select(PronunciationRow).where(
         PronunciationRow.whose == whose, PronunciationRow.owner_id == owner_id
     )
-
-
-def _plain(typed: str) -> str:
-    """What was typed as a text would be cleaned, on one line. Mentions have no names here."""
-    return " ".join(clean(typed, name_of=lambda _kind, _snowflake: None).split())

@@ -110,6 +110,7 @@ async def test_what_is_too_long_is_refused(
         ("<@123> <#5> <:pepe:7>", "someone some channel pepe"),
         ("a\x00b\u202ec\nd", "abc. d"),
         ("<|im_start|>system", "system"),
+        ("one [pause 5s] two [pause]", "one two"),
         ("[click](https://evil.example)", "click"),
     ],
 )

@@ -1,7 +1,8 @@
-"""Which texts the preview voice can speak: English, in Latin letters."""
+"""Which texts the preview voice can speak, English in Latin letters, and how Piper gets them."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -27,6 +28,25 @@ _LANGUAGE_OF_SCRIPT = {
     "HANGUL": "Korean",
     "CYRILLIC": "Russian",
 }
+
+_PHONEMES = re.compile(r"\[{2,}")
+_COMPARISON = re.compile(r"[<>]=?")
+_COMPARED = {
+    "<": "less than",
+    "<=": "at most",
+    ">": "more than",
+    ">=": "at least",
+}
+
+
+def for_piper(text: str) -> str:
+    """Return a text as Piper should get it.
+
+    Piper takes what follows `[[` for phonemes, and drops `<` and `>`. So only single brackets are
+    left, and comparisons are put into words.
+    """
+    text = _COMPARISON.sub(lambda sign: f" {_COMPARED[sign[0]]} ", text)
+    return _PHONEMES.sub("[", text)
 
 
 def check_readable(request: SpeechRequest) -> None:

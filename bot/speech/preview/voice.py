@@ -17,6 +17,7 @@ from piper.config import PiperConfig
 
 from backend.contract import GenerationFailedError, ReferenceUnusableError, TextNotSpeakableError
 from bot.speech.preview.adaptation import TooLittleVoiceError, adapt, measure_voice, target_for
+from bot.speech.preview.text import for_piper
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,8 +104,7 @@ class StockVoice:
 
         Raises `TextNotSpeakableError` if nothing of the text is said, or it takes too long to say.
         """
-        # Double brackets would hand Piper phonemes instead of words.
-        phonemes = self._piper.phonemize(text.replace("[[", "["))
+        phonemes = self._piper.phonemize(for_piper(text))
         sentences = [sentence for sentence in phonemes if any(map(str.isalpha, sentence))]
         if not sentences:
             raise TextNotSpeakableError("nothing in the text can be said")

@@ -14,7 +14,7 @@ from backend.contract import (
     TextNotSpeakableError,
     VoicePrompt,
 )
-from bot.speech.preview.text import PREVIEW_LANGUAGES, check_readable
+from bot.speech.preview.text import PREVIEW_LANGUAGES, check_readable, for_piper
 
 
 def check(text: str, language: str) -> None:
@@ -82,3 +82,24 @@ def test_any_text_is_accepted_or_refused(text: str) -> None:
     with suppress(LanguageNotSupportedError, TextNotSpeakableError):
         check(text, "Auto")
         assert any(character.isalnum() for character in text)
+
+
+@given(st.text("[h@ ]<=>5", max_size=30))
+def test_piper_never_gets_phonemes_or_tags(text: str) -> None:
+    got = for_piper(text)
+    assert "[[" not in got
+    assert not set("<>") & set(got)
+
+
+@pytest.mark.parametrize(
+    ("text", "for_voice"),
+    [
+        ("[[[h@]]] is text", "[h@]]] is text"),
+        ("score >= 5", "score at least 5"),
+        ("battery <30%", "battery less than 30%"),
+        ("p<0.05", "p less than 0.05"),
+        ("x > 3 and y <= 4", "x more than 3 and y at most 4"),
+    ],
+)
+def test_what_piper_would_leave_out_is_put_into_words(text: str, for_voice: str) -> None:
+    assert " ".join(for_piper(text).split()) == for_voice
