@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from backend.contract import (
+    AUTO_LANGUAGE,
     LanguageNotSupportedError,
     ReferenceClip,
     VoicePrompt,
@@ -24,6 +25,7 @@ from bot.audio import clip as clips
 from bot.audio.loudness import LoudnessMeter, slices, to_float
 from bot.errors import Reason, Refusal
 from bot.speech.backend import SleepingBackend
+from bot.speech.errors import TextInOtherLanguageError
 from bot.streaming import stream_speech
 
 if TYPE_CHECKING:
@@ -131,13 +133,14 @@ class Studio:
             spoken_for: What to say for words, by their `word_key`.
 
         Raises `Refusal` if the text is too long or nothing of it can be spoken, and
-        `LanguageNotSupportedError`.
+        `LanguageNotSupportedError` if the backend does not speak its language. Without a language,
+        that is guessed, and only counts where it is sure.
         """
         languages = self.backend.languages
         if language not in languages:
             raise LanguageNotSupportedError(language, languages)
         _check_length(typed)
-        return await asyncio.to_thread(_script, typed, language, name_of, spoken_for)
+        return await asyncio.to_thread(_script, typed, language, languages, name_of, spoken_for)
 
     async def check_recording(self, upload: bytes) -> None:
         """Raise `Refusal` if an upload holds no sound that can be read, before more is asked."""
@@ -259,10 +262,18 @@ async def _measured(chunk: SpeechChunk, meter: LoudnessMeter, known: float | Non
 
 
 def _script(
-    typed: str, language: str, name_of: NameOf, spoken_for: Mapping[str, str]
+    typed: str,
+    language: str,
+    languages: tuple[str, ...],
+    name_of: NameOf,
+    spoken_for: Mapping[str, str],
 ) -> list[Sentence]:
     cleaned = texts.clean(typed, name_of=name_of)
     _check_length(cleaned)  # names can be longer than the mentions that they replace
+    if language == AUTO_LANGUAGE:
+        guessed = texts.guess_language(cleaned)
+        if guessed is not None and guessed not in languages:
+            raise TextInOtherLanguageError(guessed, languages)
     spoken = texts.replace_words(cleaned, spoken_for)
     if len(spoken) > texts.MAX_TEXT_CHARACTERS:
         raise Refusal(
