@@ -47,8 +47,8 @@ _WORD_ALLOWANCE = 9.0
 _SENTENCE_ALLOWANCE = 4.0
 """How far the gain of a sentence may be from that of the whole speech, in dB."""
 
-_CLOSE_ENOUGH = 0.3
-_PASSES = 3
+_CLOSE_ENOUGH = 0.2
+_PASSES = 4
 _STEP_SECONDS = 0.1
 _STEPS_IN_BLOCK = 4
 _ABSOLUTE_GATE = -70.0
@@ -146,7 +146,12 @@ class LoudnessMeter:
         """The powers of the blocks that count."""
         if not self.has_measured:
             return np.zeros(0)
-        windows = np.lib.stride_tricks.sliding_window_view(self._powers, _STEPS_IN_BLOCK)
+        # Like pyloudnorm, the last block may lack up to half a step. That matters to a word.
+        rest = (
+            [np.square(self._rest).sum() / self._step] if 2 * len(self._rest) >= self._step else []
+        )
+        steps = np.array([*self._powers, *rest])
+        windows = np.lib.stride_tricks.sliding_window_view(steps, _STEPS_IN_BLOCK)
         blocks: NDArray[np.float64] = windows.mean(axis=1)
         heard = blocks[blocks > _power(_ABSOLUTE_GATE)]
         return heard[heard > _power(_lufs(heard.mean()) + _RELATIVE_GATE)] if len(heard) else heard
