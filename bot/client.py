@@ -20,6 +20,7 @@ from bot.playback.voice_client import VoiceClient
 from bot.speech import open_backend
 from bot.studio import Studio
 from bot.voices.database import open_database
+from bot.voices.dictionary import Dictionaries
 from bot.voices.library import VoiceLibrary
 
 if TYPE_CHECKING:
@@ -31,7 +32,15 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-COGS = ("cogs.clone", "cogs.say", "cogs.channel", "cogs.voice", "cogs.warm", "cogs.about")
+COGS = (
+    "cogs.clone",
+    "cogs.say",
+    "cogs.channel",
+    "cogs.voice",
+    "cogs.dictionary",
+    "cogs.warm",
+    "cogs.about",
+)
 
 SECONDS_TO_END_COMMANDS = 2.5
 SECONDS_TO_TELL_AND_LEAVE = 4.0
@@ -51,6 +60,7 @@ class VoiceBot(commands.AutoShardedBot):
     Attributes:
         settings: What the operator decided.
         library: The saved voices; there once the bot has logged in.
+        dictionaries: How words are pronounced; there once the bot has logged in.
         studio: The voice pipeline; there once the bot has logged in.
         replies: The commands that are being answered now.
         players: What speaks in voice channels.
@@ -59,6 +69,7 @@ class VoiceBot(commands.AutoShardedBot):
     """
 
     library: VoiceLibrary
+    dictionaries: Dictionaries
     studio: Studio
 
     def __init__(
@@ -135,10 +146,9 @@ class VoiceBot(commands.AutoShardedBot):
             return
         if self._speech is None:
             self._speech = open_backend(self.settings)
-        self.library = VoiceLibrary(
-            await open_database(self.settings.database_url),
-            max_voices_per_user=self.settings.max_voices_per_user,
-        )
+        database = await open_database(self.settings.database_url)
+        self.library = VoiceLibrary(database, max_voices_per_user=self.settings.max_voices_per_user)
+        self.dictionaries = Dictionaries(database)
         await self._speech.start()
         reader = ReferenceReader(max_parallel=self.settings.max_parallel_uploads)
         self.studio = Studio(speech=self._speech, reader=reader, library=self.library)

@@ -17,7 +17,14 @@ class Reason(StrEnum):
 
     # Texts
     TEXT_TOO_LONG = "text too long"  # characters, limit
+    TEXT_TOO_LONG_SPOKEN = "text too long with the words of dictionaries"  # characters, limit
     NOTHING_TO_SAY = "nothing to say"
+
+    # Dictionaries
+    WORD_NOT_SPEAKABLE = "word not speakable"
+    WORD_TOO_LONG = "word too long"  # word, spoken: the limits
+    NO_SUCH_WORD = "no such word"
+    DICTIONARY_FULL = "dictionary full"  # limit
 
     # Recordings
     UPLOAD_EMPTY = "upload empty"

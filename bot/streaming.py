@@ -1,14 +1,21 @@
-"""Streams the speech of several sentences, with pauses, and collects a stream for a file."""
+"""Streams the speech of several sentences, with pauses, and collects a stream for a file.
+
+A stream has the loudness that the model gave it. `collect` and `leveled` bring it to that of all
+speech that goes out.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from backend.contract import GenerationFailedError, SpeechRequest
+from bot.audio import loudness
 from bot.audio.pauses import CUT_SECONDS, PauseJoiner
 
 if TYPE_CHECKING:
@@ -17,6 +24,11 @@ if TYPE_CHECKING:
     from backend.contract import PcmChunk, VoicePrompt
     from bot.speech.backend import SpeechBackend
     from bot.text import Sentence
+
+
+UP_DECIBELS_PER_SECOND = 6.0
+DOWN_DECIBELS_PER_SECOND = 24.0
+"""How fast the gain of live speech follows what is measured in the first sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +42,7 @@ class SpeechChunk:
         restarts: Whether the sentence begins again with this chunk. Its earlier chunks must then be
             dropped.
         ends_sentence: Whether this is the sentence's last chunk and another sentence follows.
+        loudness: What loudness the voice seems to have, in LUFS; None if unknown.
     """
 
     pcm: bytes = field(repr=False)
@@ -37,6 +50,7 @@ class SpeechChunk:
     sentence: int = 1
     restarts: bool = False
     ends_sentence: bool = False
+    loudness: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +61,13 @@ class Speech:
         pcm: Mono s16le samples.
         sample_rate: In Hz.
         breaks: Where a file may be cut, as sample indices, one in each pause between sentences.
+        loudness: What loudness the voice seems to have before levelling, in LUFS; None if unknown.
     """
 
     pcm: bytes = field(repr=False)
     sample_rate: int
     breaks: tuple[int, ...]
+    loudness: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -175,7 +191,7 @@ class _Answer:
 async def collect(
     chunks: AsyncGenerator[SpeechChunk, None], *, on_sentence: Callable[[int], None]
 ) -> Speech:
-    """Read a stream to its end as fast as it is generated, for a file.
+    """Read a stream to its end as fast as it is generated, and level it, for a file.
 
     `on_sentence` is called with the number, from 1, of each sentence as it begins.
     """
@@ -183,6 +199,7 @@ async def collect(
     on_sentence(sentence)
     kept: dict[int, list[bytes]] = {}
     sample_rate = 0
+    expected: float | None = None
     async with aclosing(chunks):
         async for chunk in chunks:
             current = chunk.sentence + 1 if chunk.ends_sentence else chunk.sentence
@@ -192,15 +209,85 @@ async def collect(
             if chunk.restarts:
                 kept[chunk.sentence] = []
             kept.setdefault(chunk.sentence, []).append(chunk.pcm)
-            sample_rate = chunk.sample_rate
-    return await asyncio.to_thread(_speech, list(kept.values()), sample_rate)
+            sample_rate, expected = chunk.sample_rate, chunk.loudness
+    return await asyncio.to_thread(_speech, list(kept.values()), sample_rate, expected)
 
 
-def _speech(sentences: list[list[bytes]], sample_rate: int) -> Speech:
-    spoken = [b"".join(parts) for parts in sentences]
+def _speech(sentences: list[list[bytes]], sample_rate: int, expected: float | None) -> Speech:
+    joined = [b"".join(parts) for parts in sentences]
+    spoken = loudness.level(joined, sample_rate, expected=expected)
     ends = accumulate(len(pcm) // 2 for pcm in spoken[:-1])
     before_end = round(CUT_SECONDS * sample_rate)
-    return Speech(b"".join(spoken), sample_rate, tuple(end - before_end for end in ends))
+    breaks = tuple(end - before_end for end in ends)
+    return Speech(b"".join(spoken), sample_rate, breaks, expected)
+
+
+async def leveled(chunks: AsyncGenerator[SpeechChunk, None]) -> AsyncGenerator[SpeechChunk, None]:
+    """Level a stream while it is generated. That adds `loudness.LIMITER_SECONDS`.
+
+    A sentence has the gain that its first chunk's `loudness` asks for. In the first sentence, the
+    gain follows the later chunks' `loudness`, slowly enough not to be noticed.
+    """
+    leveler: _Leveler | None = None
+    restarts = False
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            if (
+                leveler is not None
+                and chunk.sentence > leveler.last.sentence
+                and not chunk.restarts
+            ):
+                if rest := leveler.finish():
+                    yield replace(leveler.last, pcm=rest, restarts=False)
+                leveler = None
+            if leveler is None or chunk.restarts:
+                leveler = _Leveler(chunk)
+            restarts = restarts or chunk.restarts
+            for pcm in leveler.push(chunk):
+                yield replace(chunk, pcm=pcm, restarts=restarts, ends_sentence=False)
+                restarts = False
+                await asyncio.sleep(0)  # a chunk can be a whole sentence, and others wait
+            if chunk.ends_sentence:
+                yield replace(chunk, pcm=leveler.finish(), restarts=restarts)
+                leveler, restarts = None, False
+    if leveler is not None and (rest := leveler.finish()):
+        yield replace(leveler.last, pcm=rest, restarts=restarts)
+
+
+class _Leveler:
+    """Levels one sentence.
+
+    Args:
+        first: Its first chunk.
+
+    Attributes:
+        last: The last chunk that was pushed.
+    """
+
+    def __init__(self, first: SpeechChunk) -> None:
+        self.last = first
+        self._limiter = loudness.Limiter(first.sample_rate)
+        self._gain = loudness.gain_for(first.loudness)
+
+    def push(self, chunk: SpeechChunk) -> Iterator[bytes]:
+        """Yield samples as they get certain, in short pieces."""
+        self.last = chunk
+        wanted = loudness.gain_for(chunk.loudness) if chunk.sentence == 1 else self._gain
+        for piece in loudness.slices(loudness.to_float(chunk.pcm), chunk.sample_rate):
+            seconds = len(piece) / chunk.sample_rate
+            highest = self._gain + UP_DECIBELS_PER_SECOND * seconds
+            lowest = self._gain - DOWN_DECIBELS_PER_SECOND * seconds
+            gain = min(max(wanted, lowest), highest)
+            slope = np.linspace(
+                loudness.factor(self._gain), loudness.factor(gain), len(piece), dtype=np.float32
+            )
+            self._gain = gain
+            if len(certain := self._limiter.push(piece * slope)):
+                yield loudness.to_pcm(certain)
+
+    def finish(self) -> bytes:
+        """Return the last samples."""
+        return loudness.to_pcm(self._limiter.finish())
 
 
 class SharedStream:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import structlog
 
 from backend.contract import (
+    AUTO_LANGUAGE,
     LanguageNotSupportedError,
     ReferenceClip,
     VoicePrompt,
@@ -20,12 +22,14 @@ from backend.contract import (
 )
 from bot import text as texts
 from bot.audio import clip as clips
+from bot.audio.loudness import LoudnessMeter, slices, to_float
 from bot.errors import Reason, Refusal
 from bot.speech.backend import SleepingBackend
+from bot.speech.errors import TextInOtherLanguageError
 from bot.streaming import stream_speech
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from backend.contract import BackendInfo, ConsentRecord, Heard, PreparedVoice
     from bot.audio.reference import ReferenceReader
@@ -37,6 +41,11 @@ if TYPE_CHECKING:
     from bot.voices.records import SavedVoice
 
 HEALTH_WITHIN_SECONDS = 2.0
+
+SAME_LOUDNESS = 0.5
+"""In LU. A smaller change of a voice's loudness is not stored."""
+
+NO_WORDS: Mapping[str, str] = MappingProxyType({})
 
 log = structlog.get_logger(__name__)
 
@@ -107,17 +116,31 @@ class Studio:
             raise Refusal(Reason.NEVER_SLEEPS)
         await self._speech.keep_awake(60.0 * minutes)
 
-    async def script(self, typed: str, *, language: str, name_of: NameOf) -> list[Sentence]:
+    async def script(
+        self,
+        typed: str,
+        *,
+        language: str,
+        name_of: NameOf,
+        spoken_for: Mapping[str, str] = NO_WORDS,
+    ) -> list[Sentence]:
         """Turn what someone typed into the sentences to speak.
 
+        Args:
+            typed: The text.
+            language: What it should be spoken in.
+            name_of: Returns the names for mentions.
+            spoken_for: What to say for words, by their `word_key`.
+
         Raises `Refusal` if the text is too long or nothing of it can be spoken, and
-        `LanguageNotSupportedError`.
+        `LanguageNotSupportedError` if the backend does not speak its language. Without a language,
+        that is guessed, and only counts where it is sure.
         """
         languages = self.backend.languages
         if language not in languages:
             raise LanguageNotSupportedError(language, languages)
         _check_length(typed)
-        return await asyncio.to_thread(_script, typed, language, name_of)
+        return await asyncio.to_thread(_script, typed, language, languages, name_of, spoken_for)
 
     async def check_recording(self, upload: bytes) -> None:
         """Raise `Refusal` if an upload holds no sound that can be read, before more is asked."""
@@ -169,7 +192,7 @@ class Studio:
         """Yield the speech of some sentences, in order, each chunk as soon as it is generated.
 
         A saved voice's prompt is rebuilt from its clip if there is none for the current model, or
-        if the model refuses it.
+        if the model refuses it. Its loudness is measured, and stored for the next time.
 
         Args:
             sentences: The sentences to speak.
@@ -187,10 +210,30 @@ class Studio:
             log.warning("voice prompt rebuilt", voice=voice.id, reason=type(error).__name__)
             speech = begin(await self._rebuild_prompt(voice))
             first = await anext(speech)
+        known = None if isinstance(voice, VoicePrompt) else await self._loudness(voice)
+        meter = LoudnessMeter(first.sample_rate)
         async with aclosing(speech):
-            yield first
+            yield await _measured(first, meter, known)
             async for chunk in speech:
-                yield chunk
+                yield await _measured(chunk, meter, known)
+        if not isinstance(voice, VoicePrompt):
+            await self.note_loudness(voice, meter.loudness if meter.is_sure else None)
+
+    async def note_loudness(self, voice: SavedVoice, loudness: float | None) -> None:
+        """Store how loud a saved voice is with the current model, unless that is hardly news.
+
+        Args:
+            voice: The voice.
+            loudness: In LUFS; None if it is not known, then nothing is stored.
+        """
+        if loudness is None:
+            return
+        known = await self._loudness(voice)
+        if known is None or abs(loudness - known) > SAME_LOUDNESS:
+            await self._library.note_loudness(voice, self.backend.model_id, loudness)
+
+    async def _loudness(self, voice: SavedVoice) -> float | None:
+        return await self._library.loudness(voice, self.backend.model_id)
 
     async def _prompt(self, voice: SavedVoice) -> VoicePrompt:
         """Return a saved voice's prompt for the current model. If there is none, make it."""
@@ -210,10 +253,33 @@ class Studio:
         return ReferenceClip(pcm=pcm, transcript=transcript or stored.transcript)
 
 
-def _script(typed: str, language: str, name_of: NameOf) -> list[Sentence]:
+async def _measured(chunk: SpeechChunk, meter: LoudnessMeter, known: float | None) -> SpeechChunk:
+    """Measure a chunk, and add how loud the voice is by now, or was earlier."""
+    for piece in slices(to_float(chunk.pcm), chunk.sample_rate):
+        meter.push(piece)
+        await asyncio.sleep(0)  # a chunk can be a whole sentence, and others wait
+    return replace(chunk, loudness=meter.estimate(known))
+
+
+def _script(
+    typed: str,
+    language: str,
+    languages: tuple[str, ...],
+    name_of: NameOf,
+    spoken_for: Mapping[str, str],
+) -> list[Sentence]:
     cleaned = texts.clean(typed, name_of=name_of)
     _check_length(cleaned)  # names can be longer than the mentions that they replace
-    sentences = texts.split(cleaned, language=language)
+    if language == AUTO_LANGUAGE:
+        guessed = texts.guess_language(cleaned)
+        if guessed is not None and guessed not in languages:
+            raise TextInOtherLanguageError(guessed, languages)
+    spoken = texts.replace_words(cleaned, spoken_for)
+    if len(spoken) > texts.MAX_TEXT_CHARACTERS:
+        raise Refusal(
+            Reason.TEXT_TOO_LONG_SPOKEN, characters=len(spoken), limit=texts.MAX_TEXT_CHARACTERS
+        )
+    sentences = texts.split(spoken, language=language)
     if not sentences:
         raise Refusal(Reason.NOTHING_TO_SAY)
     return sentences

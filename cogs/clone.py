@@ -14,13 +14,15 @@ from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.interface import cards, wording
 from bot.interface.delivery import DISCORD_FAILURES, ReplyFormat
-from bot.interface.options import LANGUAGE_CHOICES, caller_of, name_resolver
+from bot.interface.mentions import resolve_names
+from bot.interface.options import LANGUAGE_CHOICES, caller_of
 from bot.interface.reply import Reply
 from bot.interface.views import ask_for_consent
 from bot.streaming import collect
 from bot.studio import NewVoice
-from bot.text import MAX_TEXT_CHARACTERS
+from bot.text import MAX_TEXT_CHARACTERS, with_names
 from bot.voices.names import MAX_NAME_CHARACTERS
+from bot.voices.records import SavedVoice
 
 
 class Clone(commands.Cog):
@@ -51,8 +53,10 @@ class Clone(commands.Cog):
         studio, owner = self.bot.studio, interaction.user
         async with self.bot.reply(interaction) as reply:
             reply.acquire_slot()
+            name_of = await resolve_names(interaction, text)
+            spoken_for = await self.bot.dictionaries.spoken_for(owner.id, interaction.guild_id)
             sentences = await studio.script(
-                text, language=language, name_of=name_resolver(interaction)
+                text, language=language, name_of=name_of, spoken_for=spoken_for
             )
             if name is not None:
                 name = await self.bot.library.check_can_save(owner.id, name)
@@ -69,8 +73,9 @@ class Clone(commands.Cog):
                     upload, transcript=transcript, consent=consent, on_step=progress.step
                 )
             )
+            saved: SavedVoice | None = None
             if name is not None:
-                await self._keep(owner.id, name, voice, language)
+                saved = await self._keep(owner.id, name, voice, language)
                 shown = wording.voice_name(name)
                 reply.remarks.append(
                     f"Your voice is saved as {shown}. Use it any time with `/say`."
@@ -92,10 +97,14 @@ class Clone(commands.Cog):
                     on_sentence=partial(progress.sentence, total=len(sentences)),
                 )
             )
+            if saved is not None:
+                await studio.note_loudness(saved, speech.loudness)
             who = wording.voice_name(name or owner.display_name)
             heading = f"{who} says" if name else f"New voice, made by {who}"
             await reply.post(
-                cards.spoken_message(heading, text, studio.backend, voice.notes),
+                cards.spoken_message(
+                    heading, with_names(text, name_of=name_of), studio.backend, voice.notes
+                ),
                 speech,
                 ReplyFormat.OGG,
             )
@@ -109,7 +118,7 @@ class Clone(commands.Cog):
             interaction.user.id, guild_id=interaction.guild_id
         )
 
-    async def _keep(self, owner_id: int, name: str, voice: NewVoice, language: str) -> None:
+    async def _keep(self, owner_id: int, name: str, voice: NewVoice, language: str) -> SavedVoice:
         """Save a voice, as the one that `/say` speaks with next."""
         saved = await self.bot.library.save(
             owner_id,
@@ -121,6 +130,7 @@ class Clone(commands.Cog):
             prompt=voice.prompt,
         )
         await self.bot.library.touch(saved)
+        return saved
 
 
 async def _download(audio: discord.Attachment) -> bytes:

@@ -15,6 +15,7 @@ from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.interface import cards, voice_channels
 from bot.interface.delivery import ReplyFormat
+from bot.interface.mentions import resolve_names
 from bot.interface.options import (
     FORMAT_CHOICES,
     LANGUAGE_CHOICES,
@@ -23,15 +24,14 @@ from bot.interface.options import (
     OrderedCommand,
     Where,
     caller_of,
-    name_resolver,
     suggest_voices,
 )
 from bot.interface.reply import Reply
 from bot.interface.wording import voice_name
 from bot.playback.player import GuildPlayer
 from bot.playback.queue import QueueEntry
-from bot.streaming import SharedStream, Speech, collect
-from bot.text import MAX_TEXT_CHARACTERS, typed_silence
+from bot.streaming import SharedStream, Speech, collect, leveled
+from bot.text import MAX_TEXT_CHARACTERS, typed_silence, with_names
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import SavedVoice
 
@@ -76,13 +76,16 @@ class Say(commands.Cog):
                     command.release()
                 saved = await self._voice(owner.id, voice)
                 language = language or saved.language or AUTO_LANGUAGE
+                name_of = await resolve_names(interaction, text)
+                spoken_for = await self.bot.dictionaries.spoken_for(owner.id, interaction.guild_id)
                 sentences = await studio.script(
-                    text, language=language, name_of=name_resolver(interaction)
+                    text, language=language, name_of=name_of, spoken_for=spoken_for
                 )
+                shown = with_names(text, name_of=name_of)
                 count, caller = len(sentences), caller_of(interaction)
                 speak = partial(studio.stream, sentences, saved, language=language, caller=caller)
                 reply_format = ReplyFormat(format) if format else ReplyFormat.OGG
-                post = partial(self._post, reply, saved, text, count, reply_format)
+                post = partial(self._post, reply, saved, shown, count, reply_format)
                 if target is Where.FILE:
                     await post(partial(collect, speak()))
                     await reply.finish()
@@ -95,9 +98,9 @@ class Say(commands.Cog):
                     voice_id=saved.id,
                     owner_name=owner.display_name,
                     speaker=saved.name,
-                    text=text,
+                    text=shown,
                     sentences=count,
-                    speech=shared.follow if shared is not None else speak,
+                    speech=lambda: leveled(shared.follow() if shared is not None else speak()),
                     silence=typed_silence(sentences),
                     owner=owner if isinstance(owner, discord.Member) else None,
                 )

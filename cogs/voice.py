@@ -108,11 +108,14 @@ class Forget(commands.Cog):
 
     @app_commands.command(description="Delete everything I keep about you")
     async def forget(self, interaction: Interaction) -> None:
-        """Ask, then delete all voices and consent records of the person."""
+        """Ask, then delete the person's voices, dictionary and consent records."""
         async with self.bot.reply(interaction) as reply:
             if not await self.bot.library.keeps_anything_about(interaction.user.id):
                 raise Refusal(Reason.NOTHING_KEPT)
-            everything = ask_to_delete("all your voices, their recordings and your consent record")
+            everything = ask_to_delete(
+                "all your voices, their recordings, the words of your dictionary "
+                "and your consent record"
+            )
             if not await reply.ask(everything):
                 raise Refusal(Reason.EVERYTHING_KEPT)
             forgotten = await self.bot.library.forget(interaction.user.id)

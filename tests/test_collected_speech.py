@@ -88,9 +88,10 @@ async def test_breaks_lie_within_the_pauses(ends_paragraph: bool) -> None:
 
 async def test_nothing_clicks() -> None:
     speech = await collected([(sentence(0, 0.5, 0), False)] * 3)  # loud to the very edge
-    steepest_in_the_voice = np.abs(np.diff(voice(0.5).astype(int))).max()
+    gain = np.abs(samples(speech)).max() / np.abs(voice(0.5)).max()
+    steepest_in_the_voice = np.abs(np.diff(voice(0.5).astype(int))).max() * gain
     steps = np.diff(samples(speech).astype(int), prepend=0, append=0)
-    assert np.abs(steps).max() <= steepest_in_the_voice
+    assert np.abs(steps).max() <= steepest_in_the_voice + 1
 
 
 async def test_soft_endings_stay() -> None:
@@ -179,12 +180,12 @@ def chunk(of: bytes, number: int, *, restarts: bool = False) -> SpeechChunk:
 
 
 CHUNKS = [
-    chunk(b"aa", 1),
-    chunk(b"bb", 1),
-    chunk(b"xx", 2),
-    chunk(b"cc", 2, restarts=True),
-    chunk(b"dd", 2),
-    chunk(b"ee", 3),
+    chunk(b"a\0", 1),
+    chunk(b"b\0", 1),
+    chunk(b"x\0", 2),
+    chunk(b"c\0", 2, restarts=True),
+    chunk(b"d\0", 2),
+    chunk(b"e\0", 3),
 ]
 
 
@@ -202,7 +203,9 @@ def ignore(_number: int) -> None: ...
 async def test_what_came_before_a_restart_is_dropped() -> None:
     numbers: list[int] = []
     speech = await SharedStream(stream()).collect(on_sentence=numbers.append)
-    assert speech.pcm == b"".join(letter * 5_000 for letter in (b"aa", b"bb", b"cc", b"dd", b"ee"))
+    assert speech.pcm == b"".join(  # so faint that it is not levelled
+        letter * 5_000 for letter in (b"a\0", b"b\0", b"c\0", b"d\0", b"e\0")
+    )
     before_end = round(0.09 * RATE)
     assert speech.breaks == (10_000 - before_end, 20_000 - before_end)
     assert numbers == [1, 2, 3]

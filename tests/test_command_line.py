@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 EVERY_COMMAND = [
     "/clone",
+    "/dictionary",
     "/forget",
     "/help",
     "/join",

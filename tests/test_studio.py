@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from backend.contract import (
+    AUTO_LANGUAGE,
+    LANGUAGES,
     BackendUnavailableError,
     LanguageNotSupportedError,
     SpeechError,
@@ -21,7 +23,7 @@ from bot import studio as studio_module
 from bot.audio import clip as clips
 from bot.audio.reference import ReferenceAudio, ReferenceReader
 from bot.errors import Note, Reason, Remark
-from bot.streaming import Speech, collect
+from bot.streaming import Speech, SpeechChunk, collect
 from bot.studio import Step, Studio
 from bot.text import Sentence
 from bot.voices.database import open_database
@@ -63,6 +65,9 @@ async def library(tmp_path: Path) -> AsyncIterator[VoiceLibrary]:
 @pytest.fixture
 def studio(backend: ScriptedBackend, library: VoiceLibrary) -> Studio:
     return Studio(speech=backend, reader=Reader(), library=library)
+
+
+def nameless(*_mention: object) -> None: ...
 
 
 async def spoken(studio: Studio, voice: SavedVoice | VoicePrompt) -> Speech:
@@ -165,8 +170,6 @@ async def test_a_corrected_transcript_replaces_transcript_and_prompts(
 
 
 async def test_texts_that_cannot_be_spoken_are_refused(studio: Studio) -> None:
-    def nameless(*_mention: object) -> None: ...
-
     async def script(typed: str, language: str = "English") -> list[Sentence]:
         return await studio.script(typed, language=language, name_of=nameless)
 
@@ -177,6 +180,46 @@ async def test_texts_that_cannot_be_spoken_are_refused(studio: Studio) -> None:
         await script("x" * 5_001)
     with pytest.raises(LanguageNotSupportedError):
         await script("Hallo.", language="German")
+
+
+@pytest.mark.parametrize(
+    ("language", "typed"),
+    [
+        ("Arabic", "مرحبا بالجميع"),
+        ("Hindi", "आप कैसे हैं?"),
+        ("Thai", "สวัสดีครับ"),
+        ("Hebrew", "שלום לכולם"),
+        ("Greek", "Καλημέρα σε όλους"),
+        ("Georgian", "დილა მშვიდობისა"),
+        ("Tamil", "வணக்கம் நண்பர்களே"),
+        ("Polish", "przyjdziesz dziś wieczorem pograć z nami?"),
+    ],
+)
+async def test_a_text_in_no_language_of_the_model_is_told_at_once(
+    studio: Studio, backend: ScriptedBackend, language: str, typed: str
+) -> None:
+    backend.languages = LANGUAGES
+    with pytest.raises(LanguageNotSupportedError) as error:
+        await studio.script(typed, language=AUTO_LANGUAGE, name_of=nameless)
+    assert (error.value.language, error.value.supported) == (language, LANGUAGES)
+    assert await studio.script(typed, language="English", name_of=nameless), "who chooses knows"
+
+
+@pytest.mark.parametrize("typed", ["Am 24. Dezember feiern wir Weihnachten.", "ты придёшь сюда?"])
+async def test_a_voice_that_speaks_english_only_reads_nothing_else(
+    studio: Studio, backend: ScriptedBackend, typed: str
+) -> None:
+    with pytest.raises(LanguageNotSupportedError):
+        await studio.script(typed, language=AUTO_LANGUAGE, name_of=nameless)
+    backend.languages = LANGUAGES
+    assert await studio.script(typed, language=AUTO_LANGUAGE, name_of=nameless)
+
+
+@pytest.mark.parametrize("typed", ["gg", "haha lol xD", "Cristiano Ronaldo", "hello мир", "12:30"])
+async def test_a_language_that_is_not_sure_is_no_reason_to_refuse(
+    studio: Studio, typed: str
+) -> None:
+    assert await studio.script(typed, language=AUTO_LANGUAGE, name_of=nameless)
 
 
 async def test_health_is_answered_in_time(
@@ -200,3 +243,37 @@ async def test_a_backend_that_never_sleeps_cannot_be_kept_awake(studio: Studio) 
     assert studio.cold_start() is None
     with refused(Reason.NEVER_SLEEPS):
         await studio.keep_awake(10)
+
+
+async def test_how_loud_a_voice_is_is_known_the_next_time(
+    studio: Studio, backend: ScriptedBackend, library: VoiceLibrary
+) -> None:
+    saved = await save(library, ANA, "Ana", CLIP)
+    [first, *_] = await chunks_of(studio, saved, "Hi.")
+    unknown = first.loudness
+    [*_, last] = await chunks_of(studio, saved, "This takes more than two seconds to say.")
+    assert last.loudness != unknown, "a word is too short to measure"
+
+    restarted = Studio(speech=backend, reader=Reader(), library=library)
+    [first, *_] = await chunks_of(restarted, saved, "Hi.")
+    assert first.loudness == last.loudness
+
+    backend.model_id = "scripted/2"
+    await chunks_of(restarted, saved, "Hi.")
+    assert await library.loudness(saved, "scripted/2") is None, "another model may speak louder"
+
+
+async def test_what_is_known_of_a_voice_is_forgotten_with_it(
+    studio: Studio, library: VoiceLibrary
+) -> None:
+    saved = await save(library, ANA, "Ana", CLIP)
+    await chunks_of(studio, saved, "This takes more than two seconds to say.")
+    await library.delete(saved)
+    assert await library.loudness(saved, studio.backend.model_id) is None
+    await studio.note_loudness(saved, -20.0)
+    assert await library.loudness(saved, studio.backend.model_id) is None
+
+
+async def chunks_of(studio: Studio, voice: SavedVoice, text: str) -> list[SpeechChunk]:
+    sentences = [Sentence(text, ends_paragraph=True)]
+    return [chunk async for chunk in studio.stream(sentences, voice, language="English")]

@@ -24,7 +24,7 @@ from bot.interface.wording import (
     link_commands,
     note,
 )
-from bot.speech.errors import BackendUnreachableError
+from bot.speech.errors import BackendUnreachableError, TextInOtherLanguageError
 from bot.speech.preview import prompt as preview
 from bot.studio import Step
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 CODES = [*Reason, *Remark]
 
-COMMANDS = "clone|say|voice|forget|help|join|leave|queue|skip|stop|warm"
+COMMANDS = "clone|say|voice|dictionary|forget|help|join|leave|queue|skip|stop|warm"
 SLASH_COMMAND = re.compile(rf"(?<![\w/.])/(?:{COMMANDS})\b")
 
 
@@ -173,6 +173,14 @@ def test_remarks_name_their_values() -> None:
         (
             LanguageNotSupportedError("Thai", ("Auto", "German")),
             "speaks only German. Write a German text, or",
+        ),
+        (
+            TextInOtherLanguageError("Thai", ("Auto", "English")),
+            "That looks like Thai. I can't speak Thai here yet. This voice engine speaks only",
+        ),
+        (
+            TextInOtherLanguageError("Thai", ("Auto", "German", "French")),
+            "Write in one of these, choose a `language` if I'm wrong, or ask whoever runs this bot",
         ),
         (SpeechRunsOnError(20.0), "The voice engine gave no usable speech this time."),
     ],

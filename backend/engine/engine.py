@@ -231,7 +231,10 @@ class Engine:
         tokens = self.embedder.tokenize(read.request.text)
         limit = token_limit(len(tokens), read.request.max_new_tokens)
         text = self.embedder.text_of(tokens)  # which has no control tokens
-        return replace(read.request, text=text, max_new_tokens=limit), read.voice
+        voice = read.voice
+        if read.transcript:
+            voice = replace(voice, transcript=self.embedder.text_of(list(read.transcript)))
+        return replace(read.request, text=text, max_new_tokens=limit), voice
 
 
 def _capture_steps(step: DecodeStep) -> tuple[StepGraphs | None, str]:

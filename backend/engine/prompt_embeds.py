@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from backend.contract import AUTO_LANGUAGE, TextNotSpeakableError
 from backend.engine.codec_embeddings import CodecEmbeddings
+from backend.engine.end_marks import ended
 from backend.engine.interface import ReadRequest
 from backend.engine.speech_length import token_limit
 from backend.engine.transfers import copied_to
@@ -111,6 +112,16 @@ class PromptEmbedder:
             raise TextNotSpeakableError("there is nothing to say")
         return spoken
 
+    def tokenize_transcript(self, transcript: str) -> list[int]:
+        """Turn a reference clip's transcript into tokens that end with an end mark.
+
+        Raises `TextNotSpeakableError` if no text is left.
+        """
+        tokens = self.tokenize(transcript)
+        spoken = self.text_of(tokens)
+        whole = ended(spoken)
+        return tokens if whole == spoken else self.tokenize(whole)
+
     def text_of(self, tokens: list[int]) -> str:
         """Turn tokens back into text."""
         text: str = self._tokenizer.decode(tokens)
@@ -130,7 +141,8 @@ class PromptEmbedder:
             return ReadRequest(request, voice, tokens)
         name = voice.codes.tobytes()
         hash(name)  # which Python keeps, so that nobody waits for it later
-        return ReadRequest(request, voice, tokens, self.tokenize(voice.transcript), name)
+        transcript = self.tokenize_transcript(voice.transcript)
+        return ReadRequest(request, voice, tokens, transcript, name)
 
     @torch.inference_mode()
     def embed(self, read: ReadRequest) -> PreparedRequest:

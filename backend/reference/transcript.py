@@ -2,8 +2,10 @@
 
 A given transcript stands even where the transcriber disagrees, because transcribers make errors.
 The two are compared only to tell the person. The comparison is lenient, because people spell,
-punctuate and write numbers in different ways. It compares characters, not words, because some
-languages are written without spaces.
+punctuate and write numbers in different ways. It is stricter about length: misheard words are about
+as long as the spoken ones, so a transcript that is much shorter or longer leaves something out, or
+has something twice. It compares characters, not words, because some languages are written without
+spaces.
 """
 
 from __future__ import annotations
@@ -36,14 +38,24 @@ _DIFFERENT_IN_CHINESE_SCRIPT = 0.75
 """The same for Chinese and Japanese, where one sound has several spellings: another text has about
 0.85."""
 
-_DIFFERENT_LENGTH = 0.4
+_DIFFERENT_LENGTH = 0.7
 """Texts differ if one has less than this share of the other's length: something is left out."""
+
+_FEW_LETTERS = 2
+"""So many more letters may be missing, which is a large share of a very short text."""
+
+_KANA_OF_A_KANJI = 2
+"""About how many kana one Chinese character is read as, in Japanese."""
 
 _LETTERS_OF_A_DIGIT = 8
 """The most letters of a digit in words: "fourteen", "siebzehn"."""
 
+_SIGNS = "%&@#°"
+_SYMBOLS = {"Sc", "Sm"}
+
 _CHINESE = "CJK"
-_SAME_AS = {"HIRAGANA": _CHINESE, "KATAKANA": _CHINESE}  # Japanese mixes all three
+_KANA = {"HIRAGANA", "KATAKANA"}
+_SAME_AS = dict.fromkeys(_KANA, _CHINESE)  # Japanese mixes all three
 
 _FEWEST_LETTERS = 4
 _SURE_OF_LANGUAGE = 0.8
@@ -132,12 +144,39 @@ def is_other_text(given: str, heard: Transcription) -> bool:
         # Many people write Japanese or Russian in Latin letters; nobody writes English in theirs.
         is_transliteration = other == "LATIN"
         return not is_transliteration and heard.language_confidence >= _SURE_OF_LANGUAGE
-    shorter, longer = sorted([spoken, written], key=len)
+    longest = max(len(spoken), len(written))
     spelled_out = _LETTERS_OF_A_DIGIT * sum(map(str.isdecimal, spoken + written))
-    left_out = _DIFFERENT_LENGTH * len(longer) - len(shorter)
     edits = Levenshtein.distance(spoken, written) - spelled_out
     tolerated = _DIFFERENT_IN_CHINESE_SCRIPT if script == _CHINESE else _DIFFERENT
-    return edits > tolerated * len(longer) or left_out > spelled_out
+    return edits > tolerated * longest or _differ_in_length(heard.text, given)
+
+
+def _differ_in_length(one: str, other: str) -> bool:
+    """Whether one text is so much shorter than the other that something is left out of it.
+
+    Digits and signs that only the shorter one has may be words in the longer one.
+    """
+    is_japanese = any(_script_of(letter) in _KANA for letter in _letters(one + other))
+    lengths = {text: _spoken_length(text, is_japanese=is_japanese) for text in (one, other)}
+    shorter, longer = sorted((one, other), key=lengths.__getitem__)
+    short_forms = Counter(filter(_is_short_form, shorter)) - Counter(longer)
+    allowed = _FEW_LETTERS + _LETTERS_OF_A_DIGIT * short_forms.total()
+    return _DIFFERENT_LENGTH * lengths[longer] - lengths[shorter] > allowed
+
+
+def _spoken_length(text: str, *, is_japanese: bool) -> int:
+    """How many letters a text has. In Japanese, as if it were written in kana."""
+    letters = _letters(text)
+    if not is_japanese:
+        return len(letters)
+    return sum(_KANA_OF_A_KANJI if _script_of(each) == _CHINESE else 1 for each in letters)
+
+
+def _is_short_form(character: str) -> bool:
+    """Whether a character is spoken as a word: a digit, or a sign such as %, € or +."""
+    return (
+        character.isdecimal() or character in _SIGNS or unicodedata.category(character) in _SYMBOLS
+    )
 
 
 def _letters(text: str) -> str:
@@ -148,7 +187,11 @@ def _letters(text: str) -> str:
 
 def _script(letters: str) -> str:
     """The script of most letters, by their Unicode names; empty if there are only digits."""
-    names = (unicodedata.name(letter, "") for letter in letters if not letter.isdecimal())
-    first_words = (name.split(" ")[0] for name in names)
-    scripts = Counter(_SAME_AS.get(word, word) for word in first_words)
+    words = (_script_of(letter) for letter in letters if not letter.isdecimal())
+    scripts = Counter(_SAME_AS.get(word, word) for word in words)
     return max(scripts, key=scripts.__getitem__, default="")
+
+
+def _script_of(letter: str) -> str:
+    """The first word of a character's Unicode name; empty if it has none."""
+    return unicodedata.name(letter, "").partition(" ")[0]

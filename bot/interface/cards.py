@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
     from backend.contract import BackendInfo, Heard, SpeechError
     from bot.errors import Note
-    from bot.voices.records import Forgotten, SavedVoice
+    from bot.voices.records import DictionaryPage, Forgotten, Pronunciation, SavedVoice
 
 ACCENT = discord.Colour.from_str("#7c5cff")
 BAR_CELLS = 12
+_WORDS_CHARACTERS = 50
 
 _HELP = {
     "Make a voice": (
@@ -46,6 +47,11 @@ _HELP = {
     "Look after your voices": (
         "`/voice list`, `/voice info`, `/voice rename`, `/voice transcript`, `/voice delete`."
     ),
+    "Words I say wrong": (
+        "`/dictionary add` tells me what to say for a word, such as “good game” for “GG”. "
+        "`/dictionary list` and `/dictionary remove` look after them. "
+        "Members with Manage Server can do that for the whole server."
+    ),
     "In a voice channel": (
         "`/say` or `/join` brings me, `/leave` sends me away. "
         "`/skip` skips one item, `/stop` clears yours. "
@@ -55,6 +61,7 @@ _HELP = {
         "For each voice you name: its cleaned recording, the transcript, what the voice engine "
         "learned from it, its name and language, and when it was made and last used. For your "
         "consent: your Discord ID, the time, the server and the statement's version. "
+        "From `/dictionary`: your words, and what I say for them. "
         "I keep nothing of a `/clone` without a name, and never the texts I say."
     ),
     "Delete it": (
@@ -72,7 +79,8 @@ def spoken_message(
 
     Args:
         heading: Who is heard, already escaped.
-        typed: What the person asked to be said; shown so that it can be read without sound.
+        typed: What the person asked to be said, with names for mentions. It is shown so that it
+            can be read without sound.
         backend: What made the speech.
         notes: What was done to the recording.
     """
@@ -164,12 +172,47 @@ def heard_in(heard: Heard | None, *, given: str | None, how_to_correct: str) -> 
 
 def forgotten(what: Forgotten) -> str:
     """What `/forget` did."""
-    if what.voices == 0:
-        if not what.consents:
-            return explain(Refusal(Reason.NOTHING_KEPT))
-        return "Deleted your consent record. You had no saved voice."
-    voices = "voice with its recording" if what.voices == 1 else "voices with their recordings"
-    return f"Deleted {what.voices} {voices}, and your consent record."
+    deleted = []
+    if what.voices:
+        voices = "voice with its recording" if what.voices == 1 else "voices with their recordings"
+        deleted.append(f"{what.voices} {voices}")
+    if what.words:
+        words = "word" if what.words == 1 else "words"
+        deleted.append(f"{what.words} {words} of your dictionary")
+    if what.consents:
+        deleted.append("your consent record")
+    if not deleted:
+        return explain(Refusal(Reason.NOTHING_KEPT))
+    all_of_it = ", and ".join([", ".join(deleted[:-1]), deleted[-1]] if deleted[1:] else deleted)
+    return f"Deleted {all_of_it}." + ("" if what.voices else " You had no saved voice.")
+
+
+def dictionary_page(
+    mine: DictionaryPage, servers: DictionaryPage | None, page: int, per_page: int
+) -> tuple[str, int]:
+    """One page of a person's own dictionary and of the server's, and how many pages there are.
+
+    Args:
+        mine: This page's words of the person's dictionary.
+        servers: This page's words of the server's dictionary; None outside of servers.
+        page: Its number, from 0.
+        per_page: The most words of each dictionary on it.
+    """
+    dictionaries = {"Your words": mine, **({"This server's words": servers} if servers else {})}
+    if not any(each.total for each in dictionaries.values()):
+        return "There are no words yet. Use `/dictionary add`, and I'll say them your way.", 1
+    pages = max(-(-each.total // per_page) for each in dictionaries.values()) or 1
+    lines = []
+    for heading, each in dictionaries.items():
+        if each.words:
+            lines += [f"**{heading}** ({each.total})", *map(_pronunciation, each.words)]
+    if pages > 1:
+        lines.append(f"Page {page + 1} of {pages}.")
+    return "\n".join(lines), pages
+
+
+def _pronunciation(entry: Pronunciation) -> str:
+    return f"{as_text(entry.word)} → {excerpt(entry.spoken, max_characters=_WORDS_CHARACTERS)}"
 
 
 def help_page(backend: BackendInfo, problem: SpeechError | TimeoutError | None) -> discord.Embed:

@@ -72,7 +72,10 @@ def explain_speech_error(error: SpeechError) -> str:
     """Put an error of the voice engine into a sentence for the person who met it."""
     match error:
         case contract.LanguageNotSupportedError():
-            return _language_not_supported(error.language, languages(error.supported))
+            guessed = isinstance(error, errors.TextInOtherLanguageError)
+            return _language_not_supported(
+                error.language, languages(error.supported), guessed=guessed
+            )
         case contract.BackendBusyError():
             when = "in a moment" if error.retry_after is None else _soon(error.retry_after)
             return f"Many people are speaking right now. Please try again {when}."
@@ -92,14 +95,18 @@ def languages(names: Iterable[str]) -> list[str]:
     return [name for name in names if name != AUTO_LANGUAGE]
 
 
-def _language_not_supported(wanted: str, spoken: list[str]) -> str:
+def _language_not_supported(wanted: str, spoken: list[str], *, guessed: bool) -> str:
     if len(spoken) == 1:
         article = "an" if spoken[0][0] in "AEIOU" else "a"
         remedy = f"only {spoken[0]}. Write {article} {spoken[0]} text"
     else:
         remedy = f"{', '.join(spoken)}. Write in one of these"
+    problem = f"I can't speak {wanted} here yet."
+    if guessed:
+        problem = f"That looks like {wanted}. {problem}"
+        remedy += ", choose a `language` if I'm wrong"
     return (
-        f"I can't speak {wanted} here yet. This voice engine speaks {remedy}, "
+        f"{problem} This voice engine speaks {remedy}, "
         "or ask whoever runs this bot for another engine."
     )
 

@@ -1,4 +1,4 @@
-"""What slash commands share: the choices of their options, names behind mentions, their order."""
+"""What slash commands share: the choices of their options, and their order."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from discord import app_commands
 
 from backend.contract import LANGUAGES
 from bot.interface.delivery import ReplyFormat
-from bot.text import MentionKind
+from bot.voices.records import Whose
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    from bot.text import NameOf
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +51,12 @@ WHERE_CHOICES = [
 ]
 
 
+WHOSE_CHOICES = [
+    app_commands.Choice(name="Mine", value=Whose.PERSON.value),
+    app_commands.Choice(name="This server's (needs Manage Server)", value=Whose.SERVER.value),
+]
+
+
 def in_servers_only(command: CommandT) -> CommandT:
     """Declare that a slash command works in servers only. Put it below the command's decorator."""
     declare = app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
@@ -77,39 +81,6 @@ def caller_of(interaction: discord.Interaction[Any]) -> str:
     """Who a command's requests are counted for, as `SpeechRequest.caller` says."""
     person = str(interaction.user.id)
     return person if interaction.guild_id is None else f"{interaction.guild_id}/{person}"
-
-
-def name_resolver(interaction: discord.Interaction[Any]) -> NameOf:
-    """Find the names behind mentions, from what the bot knows of the server anyway."""
-    guild = interaction.guild
-
-    def name_of(kind: MentionKind, snowflake: int) -> str | None:
-        if kind is MentionKind.USER and snowflake == interaction.user.id:
-            return interaction.user.display_name
-        if guild is None:
-            return None
-        if kind is MentionKind.USER:
-            member = guild.get_member(snowflake)
-            return member.display_name if member else None
-        if kind is MentionKind.ROLE:
-            role = guild.get_role(snowflake)
-            return role.name if role else None
-        channel = guild.get_channel_or_thread(snowflake)
-        return channel.name if channel and _sees(interaction.user, channel) else None
-
-    return name_of
-
-
-def _sees(
-    person: discord.User | discord.Member, channel: discord.abc.GuildChannel | discord.Thread
-) -> bool:
-    """Whether a person may know a channel's name. Who is in a private thread is not known."""
-    if not isinstance(person, discord.Member):
-        return False
-    if isinstance(channel, discord.Thread):
-        has_parent = channel.parent is not None and not channel.is_private()
-        return has_parent and channel.permissions_for(person).view_channel
-    return channel.permissions_for(person).view_channel
 
 
 class OrderedCommand:

@@ -53,6 +53,23 @@ REFUSALS: dict[Reason, str] = {
         "That text has {characters:,} characters. I can say up to {limit:,} at once, "
         "so please split it."
     ),
+    Reason.TEXT_TOO_LONG_SPOKEN: (
+        "With what the dictionaries say for its words, that text has {characters:,} characters. "
+        "I can say up to {limit:,} at once, so please split it."
+    ),
+    Reason.WORD_NOT_SPEAKABLE: (
+        "I can say only what has letters or digits in it. Try again with some in both fields."
+    ),
+    Reason.WORD_TOO_LONG: (
+        "That's too long. A word can have {word} characters, and what I say for it {spoken}."
+    ),
+    Reason.NO_SUCH_WORD: (
+        "That word isn't in that dictionary. See all words with `/dictionary list`."
+    ),
+    Reason.DICTIONARY_FULL: (
+        "That dictionary has {limit} words, the most I keep. "
+        "Make room with `/dictionary remove` first."
+    ),
     Reason.NOTHING_TO_SAY: "There's nothing in that text I can say aloud. Try some words.",
     Reason.UPLOAD_EMPTY: "That file is empty. Please save the recording again and send that.",
     Reason.UPLOAD_TOO_LARGE: (

@@ -34,7 +34,7 @@ class QueueEntry:
         voice_id: The saved voice that speaks, as `SavedVoice.id`.
         owner_name: The member's display name, not escaped.
         speaker: The voice's name, not escaped.
-        text: What the member typed.
+        text: What the member typed, with names for mentions.
         sentences: How many sentences the text has.
         speech: Opens the stream of speech; called once, shortly before it is needed.
         silence: The seconds of silence that the member typed into the text.

@@ -1,11 +1,15 @@
-"""Errors between the bot and a speech backend that it reaches over a network.
+"""Errors between the bot and a speech backend, mostly one that it reaches over a network.
 
 The messages here are for the log. `bot.interface.wording` has a sentence for users on each error.
 """
 
 from __future__ import annotations
 
-from backend.contract import BackendUnavailableError, SpeechError
+from backend.contract import BackendUnavailableError, LanguageNotSupportedError, SpeechError
+
+
+class TextInOtherLanguageError(LanguageNotSupportedError):
+    """No language was chosen, and the text is surely in one that the backend does not speak."""
 
 
 class BackendUnreachableError(BackendUnavailableError):

@@ -3,7 +3,8 @@
 from bot.text.characters import has_words
 from bot.text.cleaning import MAX_TEXT_CHARACTERS, clean
 from bot.text.languages import guess_language
-from bot.text.markup import MentionKind, NameOf
+from bot.text.markup import MentionKind, NameOf, mentions, with_names
+from bot.text.pronunciation import plain_words, replace_words, word_key
 from bot.text.sentences import MAX_SENTENCE_CHARACTERS, Sentence, split, typed_silence
 
 __all__ = [
@@ -15,6 +16,11 @@ __all__ = [
     "clean",
     "guess_language",
     "has_words",
+    "mentions",
+    "plain_words",
+    "replace_words",
     "split",
     "typed_silence",
+    "with_names",
+    "word_key",
 ]

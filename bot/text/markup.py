@@ -1,4 +1,4 @@
-"""Replaces Discord's markup with words that can be spoken.
+"""Replaces Discord's markup with words that can be spoken, or with names that can be shown.
 
 Every pattern here runs in linear time on any text: each repetition is bounded, or cannot match what
 follows it.
@@ -7,7 +7,7 @@ follows it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -44,6 +44,7 @@ _MARK = re.compile(r"[|*`\\]")
 _UNDERSCORE_IN_WORD = re.compile(r"(?<=[^\W_])_+(?=[^\W_])")
 _STRIKE_OR_UNDERSCORE = re.compile(f"~(?:{REMOVED}*~)+|_")
 _NAME_MARK = re.compile(r"[<>|*`\\~_#@\[\]()/:\n]+")
+_SPOILER_MARK = re.compile(r"\|+")
 
 _LONGEST_NAME = 40
 
@@ -70,6 +71,7 @@ _UNKNOWN_NAMES = {
     MentionKind.ROLE: "some role",
     MentionKind.CHANNEL: "some channel",
 }
+_SHOWN_BEFORE_NAME = {MentionKind.USER: "@", MentionKind.ROLE: "@", MentionKind.CHANNEL: "#"}
 _GUILD_PAGES = {
     "customize": "Channels and Roles",
     "browse": "Browse Channels",
@@ -98,6 +100,28 @@ def as_heard(text: str, *, name_of: NameOf) -> str:
     text = settled(_without_marks(text))
     # Addresses may only show up once the formatting marks in them are removed, as in "www**.x.y".
     return settled(_ADDRESS.sub(lambda address: _link(address[0]), text))
+
+
+def with_names(text: str, *, name_of: NameOf) -> str:
+    """Replace mentions, custom emoji and times with what Discord would show for them.
+
+    Everything else stays as typed, so the result still has to be escaped where it is shown.
+
+    Args:
+        text: As typed.
+        name_of: Returns the names for mentions.
+    """
+    text = _MENTION.sub(lambda mention: _shown_name(mention, name_of), text)
+    text = _COMMAND.sub(lambda command: f"/{command[1]}", text)
+    text = _CUSTOM_EMOJI.sub(lambda emoji: f":{emoji[1]}:", text)
+    text = _TIMESTAMP.sub(lambda time: _moment(int(time[1]), time[2]), text)
+    return _GUILD_PAGE.sub(lambda page: _GUILD_PAGES[page[1]], text)
+
+
+def mentions(text: str) -> Iterator[tuple[MentionKind, int]]:
+    """Yield the mentions in a text as typed, with their Discord ids."""
+    for mention in _MENTION.finditer(text):
+        yield _MENTION_KINDS[mention[1]], int(mention[2])
 
 
 def _as_shown(text: str) -> str:
@@ -136,6 +160,13 @@ def _name(mention: re.Match[str], name_of: NameOf) -> str:
     found = name_of(kind, int(mention[2])) or ""
     name = settled(_NAME_MARK.sub(" ", readable(found[:_LONGEST_NAME]))).strip()
     return name if has_words(name) else _UNKNOWN_NAMES[kind]
+
+
+def _shown_name(mention: re.Match[str], name_of: NameOf) -> str:
+    kind = _MENTION_KINDS[mention[1]]
+    found = (name_of(kind, int(mention[2])) or "")[:_LONGEST_NAME]
+    plain = "".join(filter(str.isprintable, _SPOILER_MARK.sub("", found))).strip()
+    return f"{_SHOWN_BEFORE_NAME[kind]}{plain}" if plain else _UNKNOWN_NAMES[kind]
 
 
 def _moment(seconds: int, style: str | None) -> str:

@@ -7,8 +7,10 @@ import sqlite3
 import threading
 import time
 from contextlib import asynccontextmanager, closing
+from functools import wraps
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -24,10 +26,11 @@ from sqlalchemy.ext.asyncio import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from sqlalchemy.engine.interfaces import DBAPIConnection
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _DRIVERS = {
@@ -96,6 +99,15 @@ class Database:
         async with self._writes.begin() as session:
             yield session
 
+    async def lock(self, session: AsyncSession, what: str) -> None:
+        """Let other transactions that lock the same wait until this one, which writes, has ended.
+
+        On SQLite, they wait anyway.
+        """
+        if self._engine.dialect.name == "postgresql":
+            key = int.from_bytes(sha256(what.encode()).digest()[:8], "big", signed=True)
+            await session.execute(select(func.pg_advisory_xact_lock(key)))
+
     async def erase_remains(self) -> None:
         """Remove deleted data from SQLite's write-ahead log too. PostgreSQL vacuums itself."""
         if self._engine.dialect.name != "sqlite":
@@ -110,6 +122,29 @@ class Database:
         """Close every connection, after the calls that are still running have ended."""
         await asyncio.gather(*self._under_way, return_exceptions=True)
         await self._engine.dispose()
+
+
+class DatabaseUser:
+    """Something whose methods are transactions of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+
+UserT = TypeVar("UserT", bound=DatabaseUser)
+
+
+def carried_out(
+    method: Callable[Concatenate[UserT, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[UserT, P], Coroutine[Any, Any, T]]:
+    """Let each call run to its end even if its caller is cancelled, see `Database.carry_out`."""
+
+    @wraps(method)
+    async def call(user: UserT, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        calling = method(user, *args, **kwargs)
+        return await user._database.carry_out(calling)  # noqa: SLF001 - its own decorator
+
+    return call
 
 
 async def open_database(url: str) -> Database:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Select, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -12,21 +11,19 @@ from sqlalchemy.orm import joinedload, selectinload
 
 from backend.contract import VoicePrompt
 from bot.errors import Reason, Refusal
+from bot.voices.database import DatabaseUser, carried_out
 from bot.voices.names import clean_voice_name, lookup_key, name_key
-from bot.voices.records import CONSENT_VERSION, Forgotten, SavedClip, VoicePage
-from bot.voices.tables import ConsentRow, PromptRow, VoiceRow
+from bot.voices.records import CONSENT_VERSION, Forgotten, SavedClip, VoicePage, Whose
+from bot.voices.tables import ConsentRow, PromptRow, PronunciationRow, VoiceRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from backend.contract import ConsentRecord
     from bot.voices.database import Database
     from bot.voices.records import SavedVoice
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 MAX_SUGGESTIONS = 25
 """Discord shows at most this many choices while someone types."""
@@ -39,20 +36,7 @@ _RECENT_FIRST = (
 """The most recently used voices first; then the voices that were never used, the newest first."""
 
 
-def _carried_out(
-    method: Callable[Concatenate[VoiceLibrary, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[VoiceLibrary, P], Coroutine[Any, Any, T]]:
-    """Let each call run to its end even if its caller is cancelled, see `Database.carry_out`."""
-
-    @wraps(method)
-    async def call(library: VoiceLibrary, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        calling = method(library, *args, **kwargs)
-        return await library._database.carry_out(calling)  # noqa: SLF001 - its own decorator
-
-    return call
-
-
-class VoiceLibrary:
+class VoiceLibrary(DatabaseUser):
     """Saves, finds and deletes voices.
 
     Each call is one short transaction, which runs to its end even if the caller is cancelled.
@@ -67,18 +51,18 @@ class VoiceLibrary:
         max_voices_per_user: int = 50,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._database = database
+        super().__init__(database)
         self._max_voices_per_user = max_voices_per_user
         self._clock = clock
 
-    @_carried_out
+    @carried_out
     async def consent_of(self, user_id: int) -> ConsentRecord | None:
         """Return the person's latest agreement to the current statement, if there is one."""
         async with self._database.read() as session:
             consent = await session.scalar(_current_consent(user_id))
             return None if consent is None else consent.to_record()
 
-    @_carried_out
+    @carried_out
     async def record_consent(self, user_id: int, *, guild_id: int | None) -> ConsentRecord:
         """Record that the person agrees to the current statement, and in which server if any."""
         consent = ConsentRow(
@@ -92,7 +76,7 @@ class VoiceLibrary:
             session.add(consent)
         return record
 
-    @_carried_out
+    @carried_out
     async def check_can_save(self, owner_id: int, name: str) -> str:
         """Return the name as it would be stored. Raises `Refusal` if `save` would raise it now."""
         cleaned = clean_voice_name(name)
@@ -100,7 +84,7 @@ class VoiceLibrary:
             await self._check_room(session, owner_id, cleaned)
         return cleaned
 
-    @_carried_out
+    @carried_out
     async def save(  # noqa: PLR0913 - a voice is all of these, and each has a name
         self,
         owner_id: int,
@@ -141,21 +125,21 @@ class VoiceLibrary:
         except IntegrityError as error:
             raise await self._refusal_for(error, owner_id, cleaned) from error
 
-    @_carried_out
+    @carried_out
     async def find(self, owner_id: int, name: str) -> SavedVoice:
         """Return the owner's voice of that name, ignoring case. Raises `Refusal`."""
         async with self._database.read() as session:
             voice = await _find_row(session, owner_id, name)
             return voice.to_saved_voice()
 
-    @_carried_out
+    @carried_out
     async def default_for(self, owner_id: int) -> SavedVoice | None:
         """Return the voice to use if none is named: the last used, else the newest."""
         async with self._database.read() as session:
             voice = await session.scalar(_voices_of(owner_id).order_by(*_RECENT_FIRST).limit(1))
             return None if voice is None else voice.to_saved_voice()
 
-    @_carried_out
+    @carried_out
     async def page(self, owner_id: int, *, offset: int = 0, limit: int = 10) -> VoicePage:
         """Return some of the owner's voices, the most recently used first."""
         query = _voices_of(owner_id).order_by(*_RECENT_FIRST).offset(offset).limit(limit)
@@ -164,7 +148,7 @@ class VoiceLibrary:
             voices = await session.scalars(query)
             return VoicePage(tuple(voice.to_saved_voice() for voice in voices), total)
 
-    @_carried_out
+    @carried_out
     async def suggest(self, owner_id: int, typed: str, limit: int = MAX_SUGGESTIONS) -> list[str]:
         """Return names that begin with what was typed so far, then names that contain it.
 
@@ -182,7 +166,7 @@ class VoiceLibrary:
         containing = [name for name, key in named if part in key and not key.startswith(part)]
         return (beginning + containing)[: min(limit, MAX_SUGGESTIONS)]
 
-    @_carried_out
+    @carried_out
     async def prompt(self, voice: SavedVoice, model_id: str) -> VoicePrompt | None:
         """Return the voice's prompt for that model, or None if it must be made from the clip."""
         query = (
@@ -194,7 +178,27 @@ class VoiceLibrary:
             data = await session.scalar(query)
         return None if data is None else VoicePrompt(data=data, model_id=model_id)
 
-    @_carried_out
+    @carried_out
+    async def loudness(self, voice: SavedVoice, model_id: str) -> float | None:
+        """Return how loud the voice last was with that model, in LUFS, if that was measured."""
+        query = select(PromptRow.loudness).where(
+            PromptRow.voice_id == voice.id, PromptRow.model_id == model_id
+        )
+        async with self._database.read() as session:
+            return await session.scalar(query)
+
+    @carried_out
+    async def note_loudness(self, voice: SavedVoice, model_id: str, loudness: float) -> None:
+        """Store how loud the voice is with that model, in LUFS, for as long as it has a prompt."""
+        noted = (
+            update(PromptRow)
+            .where(PromptRow.voice_id == voice.id, PromptRow.model_id == model_id)
+            .values(loudness=loudness)
+        )
+        async with self._database.write() as session:
+            await session.execute(noted)
+
+    @carried_out
     async def clip(self, voice: SavedVoice) -> SavedClip:
         """Return the voice's reference clip."""
         query = select(VoiceRow.clip_flac, VoiceRow.transcript).where(_is_voice(voice))
@@ -204,7 +208,7 @@ class VoiceLibrary:
             raise Refusal(Reason.NO_SUCH_VOICE)
         return SavedClip(*row)
 
-    @_carried_out
+    @carried_out
     async def store_prompt(
         self, voice: SavedVoice, prompt: VoicePrompt, transcript: str | None = None
     ) -> None:
@@ -220,7 +224,7 @@ class VoiceLibrary:
             row.transcript = row.transcript or transcript
             await session.merge(self._prompt_row(voice, prompt))
 
-    @_carried_out
+    @carried_out
     async def correct_transcript(
         self, voice: SavedVoice, transcript: str, prompt: VoicePrompt
     ) -> None:
@@ -232,7 +236,7 @@ class VoiceLibrary:
             session.add(self._prompt_row(voice, prompt))
         await self._database.erase_remains()
 
-    @_carried_out
+    @carried_out
     async def touch(self, voice: SavedVoice) -> bool:
         """Record that the voice is used now; return False if it no longer exists."""
         used_now = (
@@ -244,7 +248,7 @@ class VoiceLibrary:
         async with self._database.write() as session:
             return await session.scalar(used_now) is not None
 
-    @_carried_out
+    @carried_out
     async def rename(self, owner_id: int, name: str, new_name: str) -> SavedVoice:
         """Give the owner's voice another name."""
         cleaned = clean_voice_name(new_name)
@@ -257,7 +261,7 @@ class VoiceLibrary:
         except IntegrityError as error:
             raise await self._refusal_for(error, owner_id, cleaned) from error
 
-    @_carried_out
+    @carried_out
     async def delete(self, voice: SavedVoice) -> None:
         """Erase this voice, whatever its name is now: clip, transcript and prompts."""
         erased = delete(VoiceRow).where(_is_voice(voice)).returning(VoiceRow.id)
@@ -266,16 +270,18 @@ class VoiceLibrary:
                 raise Refusal(Reason.NO_SUCH_VOICE)
         await self._database.erase_remains()
 
-    @_carried_out
+    @carried_out
     async def keeps_anything_about(self, user_id: int) -> bool:
         """Return whether `forget` would erase anything."""
         async with self._database.read() as session:
-            of_person = ConsentRow.user_id == user_id
-            if await session.scalar(select(ConsentRow.id).where(of_person).limit(1)) is not None:
-                return True
-            return bool(await session.scalar(_voice_count(user_id)))
+            kept = [
+                select(ConsentRow.id).where(ConsentRow.user_id == user_id).limit(1),
+                select(VoiceRow.id).where(VoiceRow.owner_id == user_id).limit(1),
+                select(PronunciationRow.id).where(_is_word_of(user_id)).limit(1),
+            ]
+            return any([await session.scalar(query) is not None for query in kept])
 
-    @_carried_out
+    @carried_out
     async def forget(self, user_id: int) -> Forgotten:
         """Erase everything about a person."""
         async with self._database.write() as session:
@@ -285,8 +291,10 @@ class VoiceLibrary:
             voices = await session.scalar(_voice_count(user_id)) or 0
             await session.execute(delete(VoiceRow).where(VoiceRow.owner_id == user_id))
             await session.execute(delete(ConsentRow).where(ConsentRow.user_id == user_id))
+            words = delete(PronunciationRow).where(_is_word_of(user_id))
+            forgotten = len((await session.scalars(words.returning(PronunciationRow.id))).all())
         await self._database.erase_remains()
-        return Forgotten(voices=voices, consents=consents)
+        return Forgotten(voices=voices, consents=consents, words=forgotten)
 
     async def close(self) -> None:
         """Close the database, after the calls that are still running have ended."""
@@ -335,6 +343,11 @@ async def _find_row(
     if voice is None:
         raise Refusal(Reason.NO_SUCH_VOICE)
     return voice
+
+
+def _is_word_of(user_id: int) -> ColumnElement[bool]:
+    """A condition for the words of a person's own dictionary."""
+    return (PronunciationRow.whose == Whose.PERSON) & (PronunciationRow.owner_id == user_id)
 
 
 def _current_consent(user_id: int) -> Select[ConsentRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -82,7 +83,42 @@ class Forgotten:
     Attributes:
         voices: How many saved voices.
         consents: How many records of consent.
+        words: How many words of their own dictionary.
     """
 
     voices: int
     consents: int
+    words: int
+
+
+class Whose(StrEnum):
+    """Whose dictionary it is. The values are stored."""
+
+    PERSON = "person"
+    SERVER = "server"
+
+
+@dataclass(frozen=True, slots=True)
+class Pronunciation:
+    """What is to be said for a word.
+
+    Attributes:
+        word: Cleaned of Discord's markup; has to be escaped where it is shown.
+        spoken: What to say instead, in the same form.
+    """
+
+    word: str = field(repr=False)
+    spoken: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DictionaryPage:
+    """Some words of a dictionary, in alphabetical order.
+
+    Attributes:
+        words: Those of this page.
+        total: How many there are on all pages.
+    """
+
+    words: tuple[Pronunciation, ...]
+    total: int

@@ -22,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from backend.contract import ConsentRecord
 from bot.voices.names import MAX_NAME_CHARACTERS
-from bot.voices.records import SavedVoice
+from bot.voices.records import Pronunciation, SavedVoice
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -95,6 +95,8 @@ class PromptRow(Base):
     model_id: Mapped[str] = mapped_column(String(200), primary_key=True)
     created_at: Mapped[datetime]
     data: Mapped[bytes] = mapped_column(deferred=True, deferred_raiseload=True)
+    loudness: Mapped[float | None] = mapped_column(Double)
+    """Of speech with this prompt as the model gives it, in LUFS; None if it was not measured."""
 
 
 class VoiceRow(Base):
@@ -134,3 +136,23 @@ class VoiceRow(Base):
             last_used_at=self.last_used_at,
             prompt_models=tuple(prompt.model_id for prompt in self.prompts),
         )
+
+
+class PronunciationRow(Base):
+    """What is to be said for a word, in one dictionary."""
+
+    __tablename__ = "pronunciations"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    whose: Mapped[str] = mapped_column(String(8))
+    owner_id: Mapped[int] = mapped_column(BigInteger)
+    word: Mapped[str] = mapped_column(String(40))
+    word_key: Mapped[str] = mapped_column(String(40))
+    spoken: Mapped[str] = mapped_column(String(100))
+    created_at: Mapped[datetime]
+
+    __table_args__ = (UniqueConstraint("whose", "owner_id", "word_key"),)
+
+    def to_pronunciation(self) -> Pronunciation:
+        """Return the entry as the rest of the bot uses it."""
+        return Pronunciation(word=self.word, spoken=self.spoken)

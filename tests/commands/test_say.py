@@ -6,6 +6,7 @@ import asyncio
 import io
 from typing import TYPE_CHECKING
 
+import pyloudnorm
 import pytest
 import soundfile
 
@@ -92,6 +93,15 @@ async def test_gives_the_kind_of_file_that_is_asked_for(
     [file] = answer.posted[0].attachments
     assert file.filename == f"speech.{option}"
     assert soundfile.info(io.BytesIO(await file.read())).format == container
+
+
+@pytest.mark.parametrize("option", ["ogg", "mp3", "wav", "flac"])
+async def test_files_have_the_same_loudness(ada: Member, recording: bytes, option: str) -> None:
+    await ada.clones(recording, name="Ada")
+    answer = await ada.types("say", text="Hello there, all of you. Good morning.", format=option)
+    samples, sample_rate = soundfile.read(io.BytesIO((await answer.files())[0]))
+    loudness = pyloudnorm.Meter(sample_rate).integrated_loudness(samples)
+    assert loudness == pytest.approx(-18, abs=1.5)
 
 
 @pytest.mark.slow
@@ -213,7 +223,7 @@ async def test_a_voice_speaks_the_language_it_was_made_with(
     [
         ("||the butler did it|| they say", "▮▮▮ they say"),
         ("[x](y) [Nitro](https://evil.example)", r"\[x\]\(y\) \[Nitro\]\(https://evil.example\)"),
-        ("see <t:0:R> and <#1> **now**", r"see \<t:0:R\> and \<\#1\> \*\*now\*\*"),
+        ("see <#1> and <@&2> **now**", r"see some channel and some role \*\*now\*\*"),
     ],
 )
 async def test_what_was_typed_is_shown_to_the_letter(
@@ -222,15 +232,3 @@ async def test_what_was_typed_is_shown_to_the_letter(
     await ada.clones(recording, name="Ada")
     answer = await ada.types("say", text=typed)
     assert answer.posted[0].content.splitlines()[0] == f"**Ada** says: “{shown}”"
-
-
-async def test_names_of_channels_are_spoken_only_to_those_who_see_them(
-    server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
-) -> None:
-    await ada.clones(recording, name="Ada")
-    hidden = server.env.guild.create_text_channel("conspiracy")
-    await ada.may(hidden, view_channel=False)
-    backend.spoken.clear()
-    await ada.types("say", text=f"See <#{hidden.id}> and <#{server.channel.id}>.")
-    assert "voices" in backend.spoken[0]
-    assert "conspiracy" not in backend.spoken[0]

@@ -30,6 +30,7 @@ class ScriptedBackend:
 
     Attributes:
         model_id: Changing it is what a change of the model looks like.
+        languages: What it speaks.
         on_speak: Awaited before each sentence; it may wait, or raise.
         on_prepare: Awaited before each voice is prepared; it may wait, or raise.
         heard: What it says that it heard in every clip.
@@ -40,6 +41,7 @@ class ScriptedBackend:
 
     def __init__(self) -> None:
         self.model_id = "scripted/1"
+        self.languages: tuple[str, ...] = (AUTO_LANGUAGE, "English")
         self.on_speak: Callable[[SpeechRequest], Awaitable[None]] | None = None
         self.on_prepare: Callable[[ReferenceClip], Awaitable[None]] | None = None
         self.heard: Heard | None = None
@@ -58,7 +60,7 @@ class ScriptedBackend:
         return BackendInfo(
             name="Scripted voices",
             model_id=self.model_id,
-            languages=(AUTO_LANGUAGE, "English"),
+            languages=self.languages,
             clones=False,
         )
 

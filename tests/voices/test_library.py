@@ -301,3 +301,14 @@ async def test_a_saved_voice_is_found_in_any_case(library: VoiceLibrary, name: s
     for typed in (name, name.upper(), name.lower(), name.title(), name.swapcase(), f" {name} "):
         assert await library.find(owner, typed) == saved
         assert await library.suggest(owner, typed) == [cleaned]
+
+
+async def test_how_loud_a_voice_is_belongs_to_a_model(library: VoiceLibrary) -> None:
+    voice = await save(library, ANA, "Ana")
+    await library.store_prompt(voice, VoicePrompt(b"other codes", OTHER_MODEL))
+    assert await library.loudness(voice, MODEL) is None
+    await library.note_loudness(voice, MODEL, -24.5)
+    assert await library.loudness(voice, MODEL) == -24.5
+    assert await library.loudness(voice, OTHER_MODEL) is None
+    await library.correct_transcript(voice, "Hello.", VoicePrompt(b"again", MODEL))
+    assert await library.loudness(voice, MODEL) is None, "that prompt is another one"

@@ -63,9 +63,9 @@ async def test_forgetting_one_person_leaves_the_others(library: VoiceLibrary) ->
     await save(library, ANA, "two")
     bens = await save(library, BEN, "one")
 
-    assert await library.forget(ANA) == Forgotten(voices=2, consents=1)
+    assert await library.forget(ANA) == Forgotten(voices=2, consents=1, words=0)
 
     assert (await library.page(ANA)).total == 0
     assert await library.consent_of(ANA) is None
     assert await library.find(BEN, "one") == bens
-    assert await library.forget(ANA) == Forgotten(voices=0, consents=0)
+    assert await library.forget(ANA) == Forgotten(voices=0, consents=0, words=0)

@@ -61,6 +61,8 @@ def test_the_same_words_match_and_other_words_differ(language: str) -> None:
             "The birch can use lid on the smooth planks.",
         ),
         ("I'm 21 and it's 1999!", "I am twenty-one, and it is nineteen ninety-nine."),
+        ("It's 50% of €20 + 7.", "It is fifty percent of twenty euros plus seven."),
+        ("わたしはとうきょうにすんでいます", "私は東京に住んでいます"),
         ("1 2 3 4 5", "One, two, three, four, five."),
         ("HOLA MUNDO, QUE TAL", "Hola mundo. ¿Qué tal?"),
         ("Über Größe", "uber grosse"),
@@ -75,9 +77,37 @@ def test_spelling_is_no_difference(given_text: str, heard_text: str) -> None:
 
 
 @pytest.mark.parametrize("language", SPOKEN)
-def test_half_of_what_was_said_is_missing(language: str) -> None:
+@pytest.mark.parametrize("share", [0.2, 0.35, 0.45, 0.5, 0.55, 0.6])
+def test_a_transcript_of_a_part_differs(language: str, share: float) -> None:
     said = " ".join(SPOKEN[language])
-    assert is_other_text(said[: len(said) // 3], heard(said, language))
+    kept = round(share * len(said))
+    for part in (said[:kept], said[len(said) - kept :]):
+        assert is_other_text(part, heard(said, language))
+        assert is_other_text(said, heard(part, language)), "the recording ends early"
+
+
+@pytest.mark.parametrize("language", SPOKEN)
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_transcript_that_was_written_twice_differs(language: str, times: int) -> None:
+    for said in SPOKEN[language]:
+        assert is_other_text(" ".join([said] * times), heard(said, language))
+
+
+@pytest.mark.parametrize("language", SPOKEN)
+@pytest.mark.parametrize("share", [0.85, 0.95])
+def test_a_word_that_is_missing_is_no_difference(language: str, share: float) -> None:
+    said = " ".join(SPOKEN[language])
+    assert not is_other_text(said[: round(share * len(said))], heard(said, language))
+    assert not is_other_text(said, heard(said[: round(share * len(said))], language))
+
+
+@pytest.mark.parametrize(
+    "said", ["In 1999 I was 21, and she was 20 years old. That's 25 years ago."]
+)
+def test_numbers_in_both_do_not_excuse_what_is_missing(said: str) -> None:
+    assert not is_other_text(said, heard(said))
+    assert is_other_text(said[: len(said) // 2], heard(said))
+    assert is_other_text(said * 2, heard(said))
 
 
 def test_a_transcript_of_nothing_differs_from_words() -> None:
@@ -114,6 +144,14 @@ def test_case_and_punctuation_never_matter(words: list[str], data: st.DataObject
 def test_any_two_texts_can_be_compared(one: str, other: str) -> None:
     assert is_other_text(one, heard(other)) in {True, False}
     assert not is_other_text(one, heard(one))
+
+
+@given(st.sampled_from(list(SPOKEN)), st.floats(0.25, 0.6), st.booleans())
+def test_much_that_is_missing_is_noticed(language: str, share: float, is_given: bool) -> None:
+    said = " ".join(SPOKEN[language])
+    part = said[: int(share * len(said))]
+    given_text, heard_text = (part, said) if is_given else (said, part)
+    assert is_other_text(given_text, heard(heard_text, language))
 
 
 @given(st.sampled_from(ALPHABETIC), st.data())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pyloudnorm
 import pytest
 
 from bot.interface.wording import PREVIEW_NOTICE
@@ -46,6 +47,12 @@ async def test_say_joins_and_speaks_where_the_member_is(guild: VoiceGuild, ada: 
     assert words.startswith(f"**ada** {SPOKEN} <#{guild.lounge.id}>.")
     assert PREVIEW_NOTICE in words
     assert answer.posted == [], "the others hear it; a message would be noise"
+
+
+async def test_live_speech_is_as_loud_as_files(guild: VoiceGuild, ada: Speaker) -> None:
+    await ada.types("say", text=item_text(1, 2.0))
+    heard = await guild.call.heard_until_quiet()
+    assert pyloudnorm.Meter(48_000).integrated_loudness(heard.samples) == pytest.approx(-18, abs=3)
 
 
 async def test_a_member_outside_of_voice_gets_a_file(guild: VoiceGuild) -> None:
@@ -123,11 +130,12 @@ async def test_queue_shows_who_and_what_and_when(
     await guild.call.begins()
     for item in (2, 3):
         await ada.says(item, 1.0)
-    waiting = await grace.says(4, 1.0)
+    waiting = await grace.types("say", text=f"{item_text(4, 1.0)} <@{ada.actor.id}> <:pepe:12>")
     await waits_for(waiting, "Number")
     lines = (await told(grace, "queue")).splitlines()
     assert lines[0].startswith("**Now**: **ada** for ada, “Item 1, 90 tenths of a second” · ")
-    assert lines[1].startswith("1. **grace** for grace, “Item 4, 10 tenths of a second” · <t:")
+    waits = "1. **grace** for grace, “Item 4, 10 tenths of a second @ada :pepe:” · <t:"
+    assert lines[1].startswith(waits)
     assert lines[2].startswith("2. **ada** for ada, “Item 2,")
     assert lines[3].startswith("3. **ada** for ada, “Item 3,")
 
