@@ -29,6 +29,7 @@ class Reason(StrEnum):
     RECORDING_SILENT = "recording silent"
     NO_SPEECH = "no speech"
     TOO_LITTLE_SPEECH = "too little speech"  # seconds, minimum
+    MOSTLY_PAUSES = "mostly pauses"  # seconds, minimum
     TOO_LITTLE_SPEECH_IN_LONG_RECORDING = "too little speech in a long recording"  # minutes
     SPEECH_TOO_SCATTERED = "speech too scattered"  # minimum
     TOO_LONG_FOR_TRANSCRIPT = "recording too long for its transcript"  # seconds, maximum

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backend.contract import REFERENCE_SAMPLE_RATE
 from bot.audio.speech_activity import WINDOW_SECONDS, in_windows, runs
 from bot.errors import Note, Reason, Refusal, Remark
 
@@ -29,10 +28,12 @@ _CLIPPED = 0.95
 """From this magnitude on, samples count as clipped. Resampling and lossy codecs move clipped
 samples a little away from 1."""
 
-_FADE = round(0.005 * REFERENCE_SAMPLE_RATE)
 _DISTORTED_SHARE = 0.005
 _NOISY = 10.0
 """A recording is noisy if speech is less than this many decibels above the pauses."""
+
+_USUAL_VARIATION = 6.0
+"""How many decibels speech may be fainter than usual before that counts against it."""
 
 _LONGEST_STRETCH = round(19.5 / WINDOW_SECONDS)
 """The longest stretch, in windows. With its margins it stays under 20 s."""
@@ -65,9 +66,10 @@ def is_too_quiet(samples: NDArray[np.float32]) -> bool:
 def best_stretch(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tuple[int, int]:
     """Find a stretch of at most 20 s that has much speech at a good level, between two pauses.
 
-    The score of a stretch is its seconds of speech. It is reduced by one for each decibel by which
-    its speech is fainter than usual in the recording, and by one for each percent of clipped
-    samples. Speech of more than 20 s without a pause is cut where it is faintest.
+    The score of a stretch is its seconds of speech. It is reduced by one for each percent of
+    clipped samples, and by one for each decibel by which its speech is fainter than usual in the
+    recording. The first 6 dB don't count: all clips are brought to one level anyway. Speech of more
+    than 20 s without a pause is cut where it is faintest.
 
     Args:
         samples: `(n,)`, not scaled yet.
@@ -92,7 +94,7 @@ def best_stretch(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tup
 
     def worth(stretch: tuple[int, int]) -> float:
         seconds, level, clipped_percent = spoken(*stretch)
-        return seconds - max(0.0, usual_level - level) - clipped_percent
+        return seconds - max(0.0, usual_level - level - _USUAL_VARIATION) - clipped_percent
 
     stretches = (
         (start, end)
@@ -104,7 +106,7 @@ def best_stretch(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tup
 
 
 def bring_to_level(clip: NDArray[np.float32], spoken: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale a clip to `SPEECH_LEVEL` and fade its edges.
+    """Scale a clip to `SPEECH_LEVEL`.
 
     Args:
         clip: `(n,)`.
@@ -112,11 +114,7 @@ def bring_to_level(clip: NDArray[np.float32], spoken: NDArray[np.float32]) -> ND
     """
     wanted = SPEECH_LEVEL - _decibels(float(np.square(spoken).mean(dtype=np.float64)))
     allowed = PEAK_CEILING - _decibels(float(np.abs(clip).max()) ** 2)
-    leveled = clip * np.float32(10 ** (min(wanted, allowed) / 20))
-    ramp = np.linspace(0, 1, _FADE, dtype=np.float32)
-    leveled[:_FADE] *= ramp
-    leveled[-_FADE:] *= ramp[::-1]
-    return leveled
+    return clip * np.float32(10 ** (min(wanted, allowed) / 20))
 
 
 def find_flaws(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tuple[Note, ...]:

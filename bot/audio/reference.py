@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from backend.contract import MAX_REFERENCE_SECONDS, MIN_REFERENCE_SECONDS, REFERENCE_SAMPLE_RATE
+from bot.audio import trimming
 from bot.audio.cleaning import best_stretch, bring_to_level, condition, find_flaws, is_too_quiet
 from bot.audio.decode import decode
-from bot.audio.speech_activity import WINDOW, WINDOW_SECONDS, SpeechDetector, in_windows
+from bot.audio.speech_activity import WINDOW_SECONDS, SpeechDetector, in_windows
 from bot.errors import Note, Reason, Refusal, Remark
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    import numpy as np
     from numpy.typing import NDArray
 
 MAX_UPLOAD_MEGABYTES = 25
@@ -32,8 +31,6 @@ DECODE_WITHIN_SECONDS = 6
 """The time limit for decoding. A recording of an hour takes a second or two."""
 
 _LISTEN_SECONDS = LISTEN_MINUTES * 60
-_MARGIN = round(0.15 * REFERENCE_SAMPLE_RATE)
-_MAX_WINDOWS = int((MAX_REFERENCE_SECONDS * REFERENCE_SAMPLE_RATE - 2 * _MARGIN) / WINDOW)
 _MAX_PENDING = 10
 
 
@@ -79,9 +76,10 @@ class ReferenceReader:
     async def read(self, data: bytes, *, transcript_given: bool) -> ReferenceAudio:
         """Decode an upload, cut out the speech, and scale it to the level that all clips have.
 
-        Silence around the speech is removed. If the recording is longer than
-        `MAX_REFERENCE_SECONDS`, its best stretch is used. With a transcript, such a recording is
-        refused, because the transcript would not match the stretch.
+        Silence around the speech is removed, and long pauses in it are shortened. If the rest is
+        longer than `MAX_REFERENCE_SECONDS`, its best stretch is used. With a transcript, pauses
+        stay as they are, and a recording that is too long is refused: the transcript would not
+        match a stretch of it.
 
         Args:
             data: The file's bytes. Its name and declared type are not used.
@@ -116,26 +114,27 @@ class ReferenceReader:
         try:
             samples = condition(analysed)
             speech = self._detector.find_speech(samples)
-            _check_speech(speech)
+            span = trimming.speech_span(speech)
+            trimming.check_length(speech, span, seconds=len(samples) / REFERENCE_SAMPLE_RATE)
         except Refusal as refusal:
             if not goes_on:
                 raise
             raise Refusal(
                 Reason.TOO_LITTLE_SPEECH_IN_LONG_RECORDING, minutes=LISTEN_MINUTES
             ) from refusal
-        spoken = np.flatnonzero(speech)
-        start, end = int(spoken[0]), int(spoken[-1]) + 1
-        notes: tuple[Note, ...] = ()
-        if goes_on or end - start > _MAX_WINDOWS:
-            seconds = len(samples) / REFERENCE_SAMPLE_RATE
+        shortened = goes_on or trimming.is_too_long(span)
+        seconds = len(samples) / REFERENCE_SAMPLE_RATE
+        if shortened:
             if transcript_given:
                 raise _too_long_for_transcript(seconds, goes_on=goes_on)
-            start, end = best_stretch(samples, speech)
-            if _seconds_of(speech[start:end]) < MIN_REFERENCE_SECONDS:
+            span = best_stretch(samples, speech)
+            if trimming.is_too_short(speech, span):
                 raise Refusal(Reason.SPEECH_TOO_SCATTERED, minimum=MIN_REFERENCE_SECONDS)
-            notes = (_shortened(seconds, (end - start) * WINDOW_SECONDS, goes_on=goes_on),)
-        clip = samples[_with_margins(start, end, speech)]
+        start, end = span
+        clip = trimming.cut_out(samples, speech, span, keep_pauses=transcript_given)
         spoken_windows = in_windows(samples)[start:end][speech[start:end]]
+        used = len(clip) / REFERENCE_SAMPLE_RATE
+        notes = (_shortened(seconds, used, goes_on=goes_on),) if shortened else ()
         return ReferenceAudio(
             samples=bring_to_level(clip, spoken_windows),
             speech_seconds=len(spoken_windows) * WINDOW_SECONDS,
@@ -163,36 +162,16 @@ async def _decode(data: bytes) -> NDArray[np.float32]:
     return await read(within_seconds=left, channel=0)
 
 
-def _check_speech(speech: NDArray[np.bool_]) -> None:
-    seconds = _seconds_of(speech)
-    if seconds == 0:
-        raise Refusal(Reason.NO_SPEECH)
-    if seconds < MIN_REFERENCE_SECONDS:
-        # Rounded down, so that 2.98 s is not shown as 3.0 s, which would be enough.
-        tenths = math.floor(seconds * 10) / 10
-        raise Refusal(Reason.TOO_LITTLE_SPEECH, seconds=tenths, minimum=MIN_REFERENCE_SECONDS)
-
-
-def _seconds_of(speech: NDArray[np.bool_]) -> float:
-    return float(speech.sum()) * WINDOW_SECONDS
-
-
 def _too_long_for_transcript(seconds: float, *, goes_on: bool) -> Refusal:
     maximum = MAX_REFERENCE_SECONDS
     if goes_on:
         reason = Reason.MUCH_TOO_LONG_FOR_TRANSCRIPT
         return Refusal(reason, minutes=LISTEN_MINUTES, maximum=maximum)
-    return Refusal(Reason.TOO_LONG_FOR_TRANSCRIPT, seconds=seconds, maximum=maximum)
+    shown = round(seconds, 1 if seconds < maximum + 1 else None)  # not "30 s, send at most 30 s"
+    return Refusal(Reason.TOO_LONG_FOR_TRANSCRIPT, seconds=shown, maximum=maximum)
 
 
 def _shortened(seconds: float, used: float, *, goes_on: bool) -> Note:
     if goes_on:
         return Note(Remark.LONG_RECORDING_SHORTENED, {"minutes": LISTEN_MINUTES, "used": used})
     return Note(Remark.RECORDING_SHORTENED, {"seconds": seconds, "used": used})
-
-
-def _with_margins(start: int, end: int, speech: NDArray[np.bool_]) -> slice:
-    """The samples from window `start` to `end`, with a part of the pause on either side."""
-    before = _MARGIN if start > 0 and not speech[start - 1] else 0
-    after = _MARGIN if end < len(speech) and not speech[end] else 0
-    return slice(max(0, start * WINDOW - before), end * WINDOW + after)
