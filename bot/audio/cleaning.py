@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
+from backend.contract import REFERENCE_SAMPLE_RATE
+from bot.audio.repair import repair
 from bot.audio.speech_activity import WINDOW_SECONDS, in_windows, runs
 from bot.errors import Note, Reason, Refusal, Remark
 
@@ -16,13 +19,17 @@ SPEECH_LEVEL = -23.0
 """The level that clips are scaled to: RMS of the windows with speech, in dBFS."""
 
 PEAK_CEILING = -1.0
-"""The highest peak of a clip, in dBFS. It has precedence over `SPEECH_LEVEL`."""
+"""The highest peak of a clip, in dBFS. What would exceed it is limited."""
+
+_LOUD_PERCENTILE = 90
+"""Windows with more than twice the power of this percentile don't count more for the level."""
+
+_BLOCK = REFERENCE_SAMPLE_RATE // 1_000
+_REACH = 3
+"""A limiter's gain changes over so many blocks of a millisecond, before a peak and after it."""
 
 _FAINTEST_PEAK = -50.0
 """In dBFS. Below it, speech is masked by the microphone's own noise and cannot be detected."""
-
-_LARGEST_SAMPLE = 4.0
-"""Normal float samples stay below this. Some programs write floats on an integer scale instead."""
 
 _CLIPPED = 0.95
 """From this magnitude on, samples count as clipped. Resampling and lossy codecs move clipped
@@ -43,15 +50,11 @@ _SHORTEST_PART = round(10.0 / WINDOW_SECONDS)
 
 
 def condition(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Remove the DC offset and integer scales.
+    """Repair single bad samples, and remove integer scales and the DC offset.
 
     Raises `Refusal` if the recording is damaged or silent.
     """
-    if not np.isfinite(samples).all():
-        raise Refusal(Reason.RECORDING_DAMAGED)
-    largest = np.abs(samples).max()
-    if largest > _LARGEST_SAMPLE:
-        samples = samples / largest
+    samples = repair(samples)
     samples = samples - samples.mean(dtype=np.float64).astype(np.float32)
     if is_too_quiet(samples):
         raise Refusal(Reason.RECORDING_SILENT)
@@ -106,15 +109,19 @@ def best_stretch(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tup
 
 
 def bring_to_level(clip: NDArray[np.float32], spoken: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale a clip to `SPEECH_LEVEL`.
+    """Scale a clip to `SPEECH_LEVEL`, and limit what exceeds `PEAK_CEILING` then.
+
+    A click or a bump on the table is limited for its own few milliseconds; the speech is as loud as
+    it would be without it.
 
     Args:
         clip: `(n,)`.
         spoken: The windows of it that contain speech, `(windows, WINDOW)`.
     """
-    wanted = SPEECH_LEVEL - _decibels(float(np.square(spoken).mean(dtype=np.float64)))
-    allowed = PEAK_CEILING - _decibels(float(np.abs(clip).max()) ** 2)
-    return clip * np.float32(10 ** (min(wanted, allowed) / 20))
+    power = np.square(spoken, dtype=np.float64).mean(axis=1)
+    usual = np.minimum(power, 2 * np.percentile(power, _LOUD_PERCENTILE))
+    gain = 10 ** ((SPEECH_LEVEL - _decibels(float(usual.mean()))) / 20)
+    return _limited(clip * np.float32(gain), 10 ** (PEAK_CEILING / 20))
 
 
 def find_flaws(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tuple[Note, ...]:
@@ -150,6 +157,23 @@ def _parts(speech: NDArray[np.bool_], power: NDArray[np.float64]) -> list[tuple[
             start = cut
         parts.append((start, end))
     return parts
+
+
+def _limited(samples: NDArray[np.float32], ceiling: float) -> NDArray[np.float32]:
+    """Lower the gain around each sample over a ceiling, some milliseconds before and after it."""
+    if np.abs(samples).max() <= ceiling:
+        return samples
+    blocks = np.zeros(-(-len(samples) // _BLOCK) * _BLOCK, np.float32)
+    blocks[: len(samples)] = np.abs(samples)
+    peaks = blocks.reshape(-1, _BLOCK).max(axis=1)
+    gains = np.minimum(1.0, ceiling / np.maximum(peaks, ceiling))
+    # The lowest gain of the blocks around, then their mean: no higher than any block may have.
+    around = np.pad(gains, 2 * _REACH, mode="edge")
+    lowest = sliding_window_view(around, 2 * _REACH + 1).min(axis=1)
+    smooth = sliding_window_view(lowest, 2 * _REACH + 1).mean(axis=1)
+    centres = (np.arange(len(gains)) + 0.5) * _BLOCK
+    gain = np.interp(np.arange(len(samples)), centres, smooth).astype(np.float32)
+    return np.clip(samples * gain, -ceiling, ceiling)
 
 
 def _is_clipped(samples: NDArray[np.float32]) -> NDArray[np.bool_]:
