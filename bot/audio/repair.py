@@ -30,6 +30,8 @@ _INTEGER_SCALES = (2.0**15, 2.0**23, 2.0**31)
 _LARGEST_FLOAT = 4.0
 """Below this, loud sound is a float mix that is too hot; beyond, it has an integer's scale."""
 
+_LARGEST_FINITE = float(np.finfo(np.float32).max)
+
 _WINDOW = REFERENCE_SAMPLE_RATE // 20
 _LOUD_WINDOWS = 10
 _LOUD_PERCENTILE = 95
@@ -50,10 +52,11 @@ def repair(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     finite = np.where(bad, np.float32(0), samples) if bad.any() else samples
     magnitude = np.abs(finite)
     loud = _loud_level(magnitude)
-    bad |= magnitude > max(1.0, _SPIKE * loud)
+    bad |= magnitude > min(max(1.0, _SPIKE * loud), _LARGEST_FINITE)
     if bad.any():
         finite = _interpolated(finite, _widened(bad))
-    return finite / np.float32(_scale_of(loud))
+    scale = min(_scale_of(loud), _LARGEST_FINITE)
+    return finite if scale == 1.0 else finite / np.float32(scale)
 
 
 def _loud_level(magnitude: NDArray[np.float32]) -> float:

@@ -110,7 +110,7 @@ def bump(seconds: float, level: float) -> NDArray[np.float32]:
     ("voice_level", "bang", "times"),
     [
         (-45, bump(0.002, 1.0), 1),
-        (-45, bump(0.2, 0.7), 2),
+        (-45, bump(0.2, 0.7), 1),
         (-40, bump(0.05, 0.9), 3),
         (-20, bump(0.2, 0.7), 3),
     ],
@@ -123,7 +123,7 @@ async def test_a_bang_does_not_pin_the_level(
     for start in np.linspace(1.3, 6.9, times):
         voice[round(start * RATE) :][: len(bang)] += bang
     audio = await reader.read(floats(voice), transcript_given=True)
-    assert speech_level(audio) == pytest.approx(speech_level(clean), abs=1.0)
+    assert speech_level(audio) == pytest.approx(speech_level(clean), abs=1.5)
     assert np.abs(audio.samples).max() <= 10 ** (-1 / 20) + 1e-6
 
 
