@@ -24,6 +24,8 @@ class Reason(StrEnum):
     UPLOAD_TOO_LARGE = "upload too large"  # megabytes: the limit
     UPLOAD_NOT_FETCHED = "upload not fetched"
     NOT_A_RECORDING = "not a recording"
+    RECORDING_KIND_UNKNOWN = "recording of an unknown kind"
+    DECODER_BROKEN = "decoder does not start"
     RECORDING_TOO_SLOW = "recording too slow to read"
     RECORDING_DAMAGED = "recording damaged"
     RECORDING_SILENT = "recording silent"

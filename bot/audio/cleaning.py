@@ -36,6 +36,7 @@ _CLIPPED = 0.95
 samples a little away from 1."""
 
 _DISTORTED_SHARE = 0.005
+_HIGHEST_CONTRAST = 60.0
 _NOISY = 10.0
 """A recording is noisy if speech is less than this many decibels above the pauses."""
 
@@ -124,6 +125,22 @@ def bring_to_level(clip: NDArray[np.float32], spoken: NDArray[np.float32]) -> ND
     return _limited(clip * np.float32(gain), 10 ** (PEAK_CEILING / 20))
 
 
+def contrast(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> float:
+    """How many decibels speech is above the pauses, at most 60; that if there are no pauses.
+
+    Args:
+        samples: `(n,)`.
+        speech: What `SpeechDetector.find_speech` found in `samples`; some of it is True.
+    """
+    power = np.square(in_windows(samples)).mean(axis=1, dtype=np.float64)
+    pauses = power[~speech]
+    if not len(pauses):
+        return _HIGHEST_CONTRAST
+    # Only the quietest quarter of the pauses counts, because words fade into the rest of them.
+    quiet = _decibels(np.quantile(pauses, 0.25))
+    return min(_HIGHEST_CONTRAST, _decibels(power[speech].mean()) - quiet)
+
+
 def find_flaws(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tuple[Note, ...]:
     """Return notes on flaws of a recording that make the cloned voice worse.
 
@@ -131,16 +148,10 @@ def find_flaws(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tuple
         samples: `(n,)`, not scaled yet.
         speech: What `SpeechDetector.find_speech` found in `samples`.
     """
-    windows = in_windows(samples)
     flaws = []
-    if _is_clipped(windows[speech]).mean() > _DISTORTED_SHARE:
+    if _is_clipped(in_windows(samples)[speech]).mean() > _DISTORTED_SHARE:
         flaws.append(Note(Remark.RECORDING_CLIPS))
-    power = np.square(windows).mean(axis=1, dtype=np.float64)
-    pauses = power[~speech]
-    # Only the quietest quarter of the pauses counts, because words fade into the rest of them.
-    if len(pauses) and (
-        _decibels(power[speech].mean()) - _decibels(np.quantile(pauses, 0.25)) < _NOISY
-    ):
+    if contrast(samples, speech) < _NOISY:
         flaws.append(Note(Remark.RECORDING_NOISY))
     return tuple(flaws)
 
@@ -173,7 +184,8 @@ def _limited(samples: NDArray[np.float32], ceiling: float) -> NDArray[np.float32
     smooth = sliding_window_view(lowest, 2 * _REACH + 1).mean(axis=1)
     centres = (np.arange(len(gains)) + 0.5) * _BLOCK
     gain = np.interp(np.arange(len(samples)), centres, smooth).astype(np.float32)
-    return np.clip(samples * gain, -ceiling, ceiling)
+    limited: NDArray[np.float32] = np.clip(samples * gain, -ceiling, ceiling)
+    return limited
 
 
 def _is_clipped(samples: NDArray[np.float32]) -> NDArray[np.bool_]:

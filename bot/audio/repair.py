@@ -56,7 +56,7 @@ def repair(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     if bad.any():
         finite = _interpolated(finite, _widened(bad))
     scale = min(_scale_of(loud), _LARGEST_FINITE)
-    return finite if scale == 1.0 else finite / np.float32(scale)
+    return finite if scale == 1.0 else np.asarray(finite / np.float32(scale), np.float32)
 
 
 def _loud_level(magnitude: NDArray[np.float32]) -> float:

@@ -15,6 +15,14 @@ REFUSALS: dict[Reason, str] = {
         "I can't find a recording in that file. It may be damaged, or a video without sound. "
         "Send wav, mp3, m4a, ogg, flac, webm or mp4."
     ),
+    Reason.RECORDING_KIND_UNKNOWN: (
+        "That's a kind of recording I can't read. "
+        "Save it as wav, mp3, m4a, ogg, flac, webm or mp4 and send that."
+    ),
+    Reason.DECODER_BROKEN: (
+        "I can't read any recording at the moment. That's my fault, not your file's. "
+        "Please tell whoever runs this bot, and try again later."
+    ),
     Reason.RECORDING_TOO_SLOW: (
         "That file takes too long to read. Save it again as wav or mp3 and send that."
     ),
