@@ -36,6 +36,10 @@ REFERENCE_SAMPLE_RATE = 24_000
 
 MIN_REFERENCE_SECONDS = 3.0
 MAX_REFERENCE_SECONDS = 30.0
+
+REFERENCE_TOLERANCE_SECONDS = 0.05
+"""How much shorter or longer a reference clip may be: a frame, which lossy codecs drop or add."""
+
 MAX_TRANSCRIPT_CHARACTERS = 1_000
 MAX_SPOKEN_CHARACTERS = 600
 """The longest text of one request: a long sentence. Callers split longer texts."""
@@ -45,6 +49,12 @@ MAX_NEW_TOKENS = 2_048
 
 _HIGHEST_SEED = 2**63 - 1
 _LONGEST_LANGUAGE_NAME = 20  # that an error quotes: the caller may have sent anything
+
+
+def is_reference_length(seconds: float) -> bool:
+    """Whether a reference clip may last this long. Every check of that length calls this."""
+    shortest = MIN_REFERENCE_SECONDS - REFERENCE_TOLERANCE_SECONDS
+    return shortest <= seconds <= MAX_REFERENCE_SECONDS + REFERENCE_TOLERANCE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

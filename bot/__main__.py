@@ -18,6 +18,7 @@ import discord
 import structlog
 
 from backend.contract import BackendUnavailableError
+from bot.audio.decode import check_decoder
 from bot.client import VoiceBot
 from bot.log import configure_logging
 from bot.settings import Settings, SettingsError, load_settings
@@ -111,6 +112,7 @@ async def _run(settings: Settings, _options: argparse.Namespace) -> int:
     token = settings.require_token()
     async with VoiceBot(settings) as bot:
         await bot.open_studio()  # before the login: what fails here is the operator's to mend
+        await check_decoder()  # only logs: speaking works without it
         await bot.start(token)
     return 0
 
@@ -141,6 +143,7 @@ async def _demo(settings: Settings, options: argparse.Namespace) -> int:
             "Install them with: pip install -e '.[demo]'"
         ) from None
     configure_logging(settings.model_copy(update={"log_level": "WARNING"}))
+    await check_decoder()
     if options.once:
         recording, text = options.once
         return await once.clone_once(settings, Path(recording), text, options.out)

@@ -11,6 +11,7 @@ import structlog
 from discord.ext import commands
 
 from bot.audio.reference import ReferenceReader
+from bot.audio.temporary import delete_leftovers
 from bot.errors import Reason
 from bot.interface.delivery import DISCORD_FAILURES
 from bot.interface.errors import TimbreCommandTree
@@ -150,6 +151,8 @@ class VoiceBot(commands.AutoShardedBot):
         self.library = VoiceLibrary(database, max_voices_per_user=self.settings.max_voices_per_user)
         self.dictionaries = Dictionaries(database)
         await self._speech.start()
+        if leftovers := await asyncio.to_thread(delete_leftovers):
+            log.info("deleted temporary files of a run that was killed", folders=leftovers)
         reader = ReferenceReader(max_parallel=self.settings.max_parallel_uploads)
         self.studio = Studio(speech=self._speech, reader=reader, library=self.library)
         log.info("ready to speak", backend=self.studio.backend.name)

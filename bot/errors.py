@@ -31,11 +31,14 @@ class Reason(StrEnum):
     UPLOAD_TOO_LARGE = "upload too large"  # megabytes: the limit
     UPLOAD_NOT_FETCHED = "upload not fetched"
     NOT_A_RECORDING = "not a recording"
+    RECORDING_KIND_UNKNOWN = "recording of an unknown kind"
+    DECODER_BROKEN = "decoder does not start"
     RECORDING_TOO_SLOW = "recording too slow to read"
     RECORDING_DAMAGED = "recording damaged"
     RECORDING_SILENT = "recording silent"
     NO_SPEECH = "no speech"
     TOO_LITTLE_SPEECH = "too little speech"  # seconds, minimum
+    MOSTLY_PAUSES = "mostly pauses"  # seconds, minimum
     TOO_LITTLE_SPEECH_IN_LONG_RECORDING = "too little speech in a long recording"  # minutes
     SPEECH_TOO_SCATTERED = "speech too scattered"  # minimum
     TOO_LONG_FOR_TRANSCRIPT = "recording too long for its transcript"  # seconds, maximum

@@ -74,6 +74,12 @@ class Speech:
         """Length of the speech."""
         return len(self.pcm) / 2 / self.sample_rate
 
+    def after(self, seconds: float) -> Speech:
+        """Return the rest of the speech, without the first `seconds` of it."""
+        start = round(seconds * self.sample_rate)
+        breaks = tuple(position - start for position in self.breaks if position > start)
+        return Speech(self.pcm[2 * start :], self.sample_rate, breaks)
+
 
 async def stream_speech(
     backend: SpeechBackend,

@@ -12,6 +12,7 @@ from backend.contract import (
     MIN_REFERENCE_SECONDS,
     REFERENCE_SAMPLE_RATE,
     ReferenceUnusableError,
+    is_reference_length,
 )
 from backend.voice_prompt import ClonedVoice
 
@@ -61,7 +62,7 @@ def _check_samples(samples: NDArray[np.float32]) -> None:
     if not np.isfinite(samples).all():
         raise ReferenceUnusableError("it holds samples that are not numbers")
     seconds = len(samples) / REFERENCE_SAMPLE_RATE
-    if not MIN_REFERENCE_SECONDS <= seconds <= MAX_REFERENCE_SECONDS:
+    if not is_reference_length(seconds):
         raise ReferenceUnusableError(
             f"it lasts {seconds:.1f} s, "
             f"not {MIN_REFERENCE_SECONDS:.0f} to {MAX_REFERENCE_SECONDS:.0f} s"

@@ -16,7 +16,9 @@ from backend.contract import (
     MAX_REFERENCE_SECONDS,
     MIN_REFERENCE_SECONDS,
     REFERENCE_SAMPLE_RATE,
+    REFERENCE_TOLERANCE_SECONDS,
     ReferenceUnusableError,
+    is_reference_length,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ MAX_ADDRESS_CHARACTERS = 2_048
 _MAX_BASE64_CHARACTERS = 4 * -(-MAX_AUDIO_BYTES // 3)
 _FORMATS = ("AIFF", "CAF", "FLAC", "MP3", "OGG", "RF64", "WAV", "WAVEX")
 _CHANNELS = (1, 2)
+_SHORTEST_AND_LONGEST = tuple(
+    round(seconds * REFERENCE_SAMPLE_RATE)
+    for seconds in (MIN_REFERENCE_SECONDS, MAX_REFERENCE_SECONDS)
+)
 _SAMPLE_RATES = range(8_000, 192_001)
 
 
@@ -54,19 +60,20 @@ async def load_reference(ref_audio: bytes | str, fetch: FetchAudio) -> NDArray[n
     Raises `ReferenceUnusableError`, with a reason that quotes nothing of the clip.
     """
     file = await read_audio_file(ref_audio, fetch)
-    return _long_enough(await asyncio.to_thread(decode_audio, file, MAX_REFERENCE_SECONDS))
+    longest = MAX_REFERENCE_SECONDS + REFERENCE_TOLERANCE_SECONDS
+    return _fitted(await asyncio.to_thread(decode_audio, file, longest))
 
 
 def read_clip(clip: ReferenceClip) -> NDArray[np.float32]:
     """Read a reference clip that is decoded already, as `load_reference` returns one.
 
-    Raises `ReferenceUnusableError` unless it is PCM at `REFERENCE_SAMPLE_RATE` that lasts long
-    enough.
+    Raises `ReferenceUnusableError` unless it is PCM at `REFERENCE_SAMPLE_RATE` that is neither too
+    short nor too long.
     """
     if clip.sample_rate != REFERENCE_SAMPLE_RATE or len(clip.pcm) % 2:
         raise ReferenceUnusableError("it is not mono 16-bit PCM at 24 kHz")
     samples = np.frombuffer(clip.pcm, "<i2").astype(np.float32) / np.float32(32_768)
-    return _long_enough(samples)
+    return _fitted(samples)
 
 
 async def read_audio_file(audio: bytes | str, fetch: FetchAudio) -> bytes:
@@ -133,13 +140,17 @@ class _FileInMemory(io.BytesIO):
         return super().seek(max(0, offset) if whence == io.SEEK_SET else offset, whence)
 
 
-def _long_enough(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def _fitted(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bring a clip that is a little too short or too long to a length that serves."""
     seconds = len(samples) / REFERENCE_SAMPLE_RATE
-    if seconds < MIN_REFERENCE_SECONDS:
+    if not is_reference_length(seconds):
         raise ReferenceUnusableError(
             f"it lasts {seconds:.1f} s, but {MIN_REFERENCE_SECONDS:.0f} s are needed"
+            if seconds < MIN_REFERENCE_SECONDS
+            else f"it lasts longer than {MAX_REFERENCE_SECONDS:.0f} s"
         )
-    return samples
+    shortest, longest = _SHORTEST_AND_LONGEST
+    return np.pad(samples[:longest], (0, max(0, shortest - len(samples))))
 
 
 def _from_base64(text: str) -> bytes:

@@ -76,13 +76,13 @@ async def raw_clip(recording: Recording) -> NDArray[np.float32]:
 
     Returns samples `(n,)` at `REFERENCE_SAMPLE_RATE`. Raises `Refusal` if it cannot be decoded.
     """
-    samples = await decode(
+    sound = await decode(
         recording.data,
         sample_rate=REFERENCE_SAMPLE_RATE,
         max_seconds=MAX_REFERENCE_SECONDS,
         within_seconds=DECODE_WITHIN_SECONDS,
     )
-    return np.clip(np.nan_to_num(samples), -1, 1)
+    return np.clip(np.nan_to_num(sound.samples), -1, 1)
 
 
 def as_pcm(samples: NDArray[np.float32]) -> bytes:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from backend.contract import REFERENCE_SAMPLE_RATE
+from bot.audio.repair import repair
 from bot.audio.speech_activity import WINDOW_SECONDS, in_windows, runs
 from bot.errors import Note, Reason, Refusal, Remark
 
@@ -17,22 +19,29 @@ SPEECH_LEVEL = -23.0
 """The level that clips are scaled to: RMS of the windows with speech, in dBFS."""
 
 PEAK_CEILING = -1.0
-"""The highest peak of a clip, in dBFS. It has precedence over `SPEECH_LEVEL`."""
+"""The highest peak of a clip, in dBFS. What would exceed it is limited."""
+
+_LOUD_PERCENTILE = 90
+"""Windows with more than twice the power of this percentile don't count more for the level."""
+
+_BLOCK = REFERENCE_SAMPLE_RATE // 1_000
+_REACH = 3
+"""A limiter's gain changes over so many blocks of a millisecond, before a peak and after it."""
 
 _FAINTEST_PEAK = -50.0
 """In dBFS. Below it, speech is masked by the microphone's own noise and cannot be detected."""
-
-_LARGEST_SAMPLE = 4.0
-"""Normal float samples stay below this. Some programs write floats on an integer scale instead."""
 
 _CLIPPED = 0.95
 """From this magnitude on, samples count as clipped. Resampling and lossy codecs move clipped
 samples a little away from 1."""
 
-_FADE = round(0.005 * REFERENCE_SAMPLE_RATE)
 _DISTORTED_SHARE = 0.005
+_HIGHEST_CONTRAST = 60.0
 _NOISY = 10.0
 """A recording is noisy if speech is less than this many decibels above the pauses."""
+
+_USUAL_VARIATION = 6.0
+"""How many decibels speech may be fainter than usual before that counts against it."""
 
 _LONGEST_STRETCH = round(19.5 / WINDOW_SECONDS)
 """The longest stretch, in windows. With its margins it stays under 20 s."""
@@ -42,15 +51,11 @@ _SHORTEST_PART = round(10.0 / WINDOW_SECONDS)
 
 
 def condition(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Remove the DC offset and integer scales.
+    """Repair single bad samples, and remove integer scales and the DC offset.
 
     Raises `Refusal` if the recording is damaged or silent.
     """
-    if not np.isfinite(samples).all():
-        raise Refusal(Reason.RECORDING_DAMAGED)
-    largest = np.abs(samples).max()
-    if largest > _LARGEST_SAMPLE:
-        samples = samples / largest
+    samples = repair(samples)
     samples = samples - samples.mean(dtype=np.float64).astype(np.float32)
     if is_too_quiet(samples):
         raise Refusal(Reason.RECORDING_SILENT)
@@ -65,9 +70,10 @@ def is_too_quiet(samples: NDArray[np.float32]) -> bool:
 def best_stretch(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tuple[int, int]:
     """Find a stretch of at most 20 s that has much speech at a good level, between two pauses.
 
-    The score of a stretch is its seconds of speech. It is reduced by one for each decibel by which
-    its speech is fainter than usual in the recording, and by one for each percent of clipped
-    samples. Speech of more than 20 s without a pause is cut where it is faintest.
+    The score of a stretch is its seconds of speech. It is reduced by one for each percent of
+    clipped samples, and by one for each decibel by which its speech is fainter than usual in the
+    recording. The first 6 dB don't count: all clips are brought to one level anyway. Speech of more
+    than 20 s without a pause is cut where it is faintest.
 
     Args:
         samples: `(n,)`, not scaled yet.
@@ -92,7 +98,7 @@ def best_stretch(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tup
 
     def worth(stretch: tuple[int, int]) -> float:
         seconds, level, clipped_percent = spoken(*stretch)
-        return seconds - max(0.0, usual_level - level) - clipped_percent
+        return seconds - max(0.0, usual_level - level - _USUAL_VARIATION) - clipped_percent
 
     stretches = (
         (start, end)
@@ -104,19 +110,35 @@ def best_stretch(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tup
 
 
 def bring_to_level(clip: NDArray[np.float32], spoken: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale a clip to `SPEECH_LEVEL` and fade its edges.
+    """Scale a clip to `SPEECH_LEVEL`, and limit what exceeds `PEAK_CEILING` then.
+
+    A click or a bump on the table is limited for its own few milliseconds; the speech is as loud as
+    it would be without it.
 
     Args:
         clip: `(n,)`.
         spoken: The windows of it that contain speech, `(windows, WINDOW)`.
     """
-    wanted = SPEECH_LEVEL - _decibels(float(np.square(spoken).mean(dtype=np.float64)))
-    allowed = PEAK_CEILING - _decibels(float(np.abs(clip).max()) ** 2)
-    leveled = clip * np.float32(10 ** (min(wanted, allowed) / 20))
-    ramp = np.linspace(0, 1, _FADE, dtype=np.float32)
-    leveled[:_FADE] *= ramp
-    leveled[-_FADE:] *= ramp[::-1]
-    return leveled
+    power = np.square(spoken, dtype=np.float64).mean(axis=1)
+    usual = np.minimum(power, 2 * np.percentile(power, _LOUD_PERCENTILE))
+    gain = 10 ** ((SPEECH_LEVEL - _decibels(float(usual.mean()))) / 20)
+    return _limited(clip * np.float32(gain), 10 ** (PEAK_CEILING / 20))
+
+
+def contrast(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> float:
+    """How many decibels speech is above the pauses, at most 60; that if there are no pauses.
+
+    Args:
+        samples: `(n,)`.
+        speech: What `SpeechDetector.find_speech` found in `samples`; some of it is True.
+    """
+    power = np.square(in_windows(samples)).mean(axis=1, dtype=np.float64)
+    pauses = power[~speech]
+    if not len(pauses):
+        return _HIGHEST_CONTRAST
+    # Only the quietest quarter of the pauses counts, because words fade into the rest of them.
+    quiet = _decibels(np.quantile(pauses, 0.25))
+    return min(_HIGHEST_CONTRAST, _decibels(power[speech].mean()) - quiet)
 
 
 def find_flaws(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tuple[Note, ...]:
@@ -126,16 +148,10 @@ def find_flaws(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tuple
         samples: `(n,)`, not scaled yet.
         speech: What `SpeechDetector.find_speech` found in `samples`.
     """
-    windows = in_windows(samples)
     flaws = []
-    if _is_clipped(windows[speech]).mean() > _DISTORTED_SHARE:
+    if _is_clipped(in_windows(samples)[speech]).mean() > _DISTORTED_SHARE:
         flaws.append(Note(Remark.RECORDING_CLIPS))
-    power = np.square(windows).mean(axis=1, dtype=np.float64)
-    pauses = power[~speech]
-    # Only the quietest quarter of the pauses counts, because words fade into the rest of them.
-    if len(pauses) and (
-        _decibels(power[speech].mean()) - _decibels(np.quantile(pauses, 0.25)) < _NOISY
-    ):
+    if contrast(samples, speech) < _NOISY:
         flaws.append(Note(Remark.RECORDING_NOISY))
     return tuple(flaws)
 
@@ -152,6 +168,24 @@ def _parts(speech: NDArray[np.bool_], power: NDArray[np.float64]) -> list[tuple[
             start = cut
         parts.append((start, end))
     return parts
+
+
+def _limited(samples: NDArray[np.float32], ceiling: float) -> NDArray[np.float32]:
+    """Lower the gain around each sample over a ceiling, some milliseconds before and after it."""
+    if np.abs(samples).max() <= ceiling:
+        return samples
+    blocks = np.zeros(-(-len(samples) // _BLOCK) * _BLOCK, np.float32)
+    blocks[: len(samples)] = np.abs(samples)
+    peaks = blocks.reshape(-1, _BLOCK).max(axis=1)
+    gains = np.minimum(1.0, ceiling / np.maximum(peaks, ceiling))
+    # The lowest gain of the blocks around, then their mean: no higher than any block may have.
+    around = np.pad(gains, 2 * _REACH, mode="edge")
+    lowest = sliding_window_view(around, 2 * _REACH + 1).min(axis=1)
+    smooth = sliding_window_view(lowest, 2 * _REACH + 1).mean(axis=1)
+    centres = (np.arange(len(gains)) + 0.5) * _BLOCK
+    gain = np.interp(np.arange(len(samples)), centres, smooth).astype(np.float32)
+    limited: NDArray[np.float32] = np.clip(samples * gain, -ceiling, ceiling)
+    return limited
 
 
 def _is_clipped(samples: NDArray[np.float32]) -> NDArray[np.bool_]:

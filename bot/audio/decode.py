@@ -9,21 +9,30 @@ only if the kind is on a short list, which has no playlists. Only audio decoders
 from __future__ import annotations
 
 import asyncio
+import struct
 import sys
 import tempfile
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import imageio_ffmpeg
 import numpy as np
+import structlog
 
+from bot.audio.ffmpeg_report import read_report
 from bot.errors import Reason, Refusal
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from bot.audio.ffmpeg_report import FfmpegReport
+
+log = structlog.get_logger(__name__)
 
 _LAUNCHER = (sys.executable, "-I", "-S", str(Path(__file__).with_name("_limits.py")))
 
@@ -34,16 +43,45 @@ process enforces the deadline and the length."""
 _ENDED_BY_LIMIT = {-9, -14, -24}
 """The exit statuses after SIGKILL, SIGALRM and SIGXCPU, on Linux and macOS."""
 
+_CRASHED = {-6, -11}
+"""The exit statuses after SIGABRT and SIGSEGV: a damaged file may crash ffmpeg."""
+
 _DECODERS = (
-    *("aac", "alac", "amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb"),
-    *("flac", "mp2", "mp2float", "mp3", "mp3float", "opus", "vorbis"),
-    *("adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "g722", "pcm_alaw", "pcm_mulaw"),
+    *("aac", "aac_latm", "ac3", "eac3", "alac", "ape", "flac", "mp1float", "mp2", "mp2float"),
+    *("amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb", "mp3", "mp3float"),
+    *("nellymoser", "opus", "tta", "vorbis", "wavpack"),
+    *("wmalossless", "wmapro", "wmav1", "wmav2", "wmavoice"),
+    *("adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "adpcm_swf", "adpcm_yamaha", "g722"),
+    *("pcm_alaw", "pcm_bluray", "pcm_dvd", "pcm_mulaw"),
     *("pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le", "pcm_s16be", "pcm_s16le"),
     *("pcm_s24be", "pcm_s24le", "pcm_s32be", "pcm_s32le", "pcm_s8", "pcm_u8"),
 )
 
-_DEMUXERS = ("aac", "aiff", "amr", "caf", "flac", "matroska", "mov", "mp3", "ogg", "wav")
-"""Names of ffmpeg's: matroska also reads webm, and mov also mp4, m4a and 3gp."""
+_DEMUXERS = (
+    *("aac", "ac3", "eac3", "aiff", "amr", "ape", "asf", "au", "avi", "caf", "flac", "flv"),
+    *("matroska", "mov", "mp3", "mpeg", "mpegts", "ogg", "tta", "w64", "wav", "wv"),
+)
+"""Names of ffmpeg's: matroska also reads webm, mov also mp4, m4a and 3gp, asf wma and wmv, and
+mpegts the mts of cameras."""
+
+_OTHER_RECORDINGS = {
+    *("aax", "aea", "aptx", "dsf", "dss", "dts", "dtshd", "g722", "gsm", "gxf", "iff", "ircam"),
+    *("latm", "lc3", "loas", "mlp", "mmf", "mpc", "mpc8", "mxf", "nistsphere", "nut", "oma", "qcp"),
+    *("qoa", "rm", "shn", "sln", "sol", "sox", "tak", "truehd", "voc", "vqf", "wtv", "wve", "xwma"),
+}
+"""Kinds of recordings that are not read, by ffmpeg's names."""
+
+_MAX_STREAMS = 64
+_MESSAGE_BYTES = 64 * 1024
+
+_KNOWN_GOOD = b"".join(
+    [
+        *(b"RIFF", struct.pack("<I", 36 + 1_600), b"WAVEfmt "),
+        *(struct.pack("<IHHIIHH", 16, 1, 1, 8_000, 16_000, 2, 16), b"data"),
+        *(struct.pack("<I", 1_600), bytes(1_600)),
+    ]
+)
+"""A tenth of a second of silence, as a WAV file."""
 
 _PROBED_BYTES = 1024 * 1024
 """How much of a file ffmpeg may read to recognise it, behind the tags that are left out."""
@@ -66,59 +104,122 @@ def ffmpeg_path() -> str:
     return path
 
 
-async def decode(
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """The decoded sound of one track.
+
+    Attributes:
+        samples: Mono `(n,)`. Usually within -1 and 1, but a float file can contain any value, also
+            NaN.
+        tracks: How many channels each sound track of the file has.
+    """
+
+    samples: NDArray[np.float32] = field(repr=False)
+    tracks: tuple[int, ...] = (1,)
+
+
+class UnreadableTrack(Refusal):
+    """A file's sound track could not be decoded; `tracks` says which there are, as in `Sound`."""
+
+    tracks: tuple[int, ...] = ()
+
+
+async def decode(  # noqa: PLR0913 - one names the file, two the part of it, three the result
     data: bytes,
     *,
     sample_rate: int,
     max_seconds: float,
     within_seconds: int,
+    track: int = 0,
     channel: int | None = None,
-) -> NDArray[np.float32]:
-    """Decode the first `max_seconds` of the first audio track to mono samples.
+) -> Sound:
+    """Decode the first `max_seconds` of a sound track to mono samples.
 
-    All channels are mixed, unless `channel` selects one, counted from 0. `within_seconds` limits
-    both the wall-clock time and the CPU time.
+    All its channels are mixed, unless `channel` selects one, counted from 0. `within_seconds`
+    limits both the wall-clock time and the CPU time.
 
-    If a file is truncated, its readable part is decoded. Samples are usually within -1 and 1, but a
-    float file can contain any value, also NaN.
+    If a file is truncated, its readable part is decoded.
 
-    Raises `Refusal` if no audio can be decoded, or if it takes too long. The process ends with the
-    call, also when the call is cancelled.
+    Raises `Refusal` if no sound can be decoded, if that takes too long, or if ffmpeg cannot start.
+    The process ends with the call, also when the call is cancelled.
     """
+    run = partial(_run, memoryview(data)[_end_of_tags(data) :], within_seconds)
     max_bytes = round(max_seconds * sample_rate) * _BYTES_PER_SAMPLE
-    program = await asyncio.to_thread(ffmpeg_path)
-    with tempfile.TemporaryFile(buffering=0) as upload:
-        await asyncio.to_thread(_fill, upload, memoryview(data)[_end_of_tags(data) :])
-        process = await asyncio.create_subprocess_exec(
-            *((*_LAUNCHER, str(within_seconds)) if _HAS_LIMITS else ()),
-            program,
-            *_arguments(sample_rate, max_seconds, channel),
-            stdin=upload,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,  # ffmpeg would quote the upload's tags
-            env={"MALLOC_ARENA_MAX": "1"},
-        )
+    decoded, report = await run(_arguments(sample_rate, max_seconds, track, channel), max_bytes)
+    if decoded:
+        return Sound(np.frombuffer(decoded, "<f4"), report.tracks or (1,))
+    if report.format_unknown:  # its name is among the messages that ffmpeg usually leaves out
+        _, report = await run(["-loglevel", "debug", *_input_arguments(), "-f", "null", "-"], 0)
+    unreadable = UnreadableTrack(_reason(report))
+    unreadable.tracks = report.tracks
+    raise unreadable
+
+
+async def check_decoder() -> bool:
+    """Whether this machine can decode a recording that is known to be good; if not, log that."""
+    try:
+        await decode(_KNOWN_GOOD, sample_rate=8_000, max_seconds=1, within_seconds=10)
+    except Refusal as refusal:
+        log.error("no recording can be read on this machine", reason=str(refusal))  # noqa: TRY400 - it has no more to tell
+        return False
+    return True
+
+
+async def _run(
+    data: memoryview, within_seconds: int, arguments: Sequence[str], max_bytes: int
+) -> tuple[bytes, FfmpegReport]:
+    """Run ffmpeg on a file; return the first bytes of its output, and what it has said."""
+    try:
+        program = await asyncio.to_thread(ffmpeg_path)
+        with tempfile.TemporaryFile(buffering=0) as upload:
+            await asyncio.to_thread(_fill, upload, data)
+            process = await asyncio.create_subprocess_exec(
+                *((*_LAUNCHER, str(within_seconds)) if _HAS_LIMITS else ()),
+                *(program, "-nostdin", "-hide_banner", "-nostats", *arguments),
+                stdin=upload,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env={"MALLOC_ARENA_MAX": "1"},
+            )
+    except (OSError, RuntimeError) as error:
+        log.error("recordings can't be read: ffmpeg doesn't start", reason=repr(error))  # noqa: TRY400 - the trace tells no more
+        raise Refusal(Reason.DECODER_BROKEN) from error
     try:
         async with asyncio.timeout(within_seconds + 0.5):
-            decoded = await _read(process, max_bytes)
+            decoded, messages = await _read(process, max_bytes)
     except TimeoutError:
         raise Refusal(Reason.RECORDING_TOO_SLOW) from None
     finally:
         await _end(process)
     if process.returncode in _ENDED_BY_LIMIT:
         raise Refusal(Reason.RECORDING_TOO_SLOW)
-    if not decoded:
-        raise Refusal(Reason.NOT_A_RECORDING)
-    return np.frombuffer(decoded, "<f4")
+    report = read_report(messages)
+    if not decoded and not report.looked_at_input and process.returncode not in _CRASHED:
+        log.error("recordings can't be read: ffmpeg doesn't start", status=process.returncode)
+        raise Refusal(Reason.DECODER_BROKEN)
+    return decoded, report
 
 
-def _arguments(sample_rate: int, max_seconds: float, channel: int | None) -> list[str]:
+def _reason(report: FfmpegReport) -> Reason:
+    """Why nothing was decoded."""
+    if report.codec_unknown or report.probed in _OTHER_RECORDINGS:
+        return Reason.RECORDING_KIND_UNKNOWN
+    return Reason.NOT_A_RECORDING
+
+
+def _input_arguments() -> list[str]:
     return [
-        *("-nostdin", "-hide_banner", "-loglevel", "quiet", "-filter_threads", "1"),
-        *("-protocol_whitelist", "fd", "-codec_whitelist", ",".join(_DECODERS)),
-        *("-format_whitelist", ",".join(_DEMUXERS), "-formatprobesize", str(_PROBED_BYTES)),
+        *("-filter_threads", "1", "-protocol_whitelist", "fd"),
+        *("-codec_whitelist", ",".join(_DECODERS), "-format_whitelist", ",".join(_DEMUXERS)),
+        *("-formatprobesize", str(_PROBED_BYTES), "-max_streams", str(_MAX_STREAMS)),
         *("-threads", "1", "-vn", "-sn", "-dn", "-i", "fd:"),
-        *("-map", "0:a:0", "-map_metadata", "-1", "-t", str(max_seconds)),
+    ]
+
+
+def _arguments(sample_rate: int, max_seconds: float, track: int, channel: int | None) -> list[str]:
+    return [
+        *_input_arguments(),
+        *("-map", f"0:a:{track}", "-map_metadata", "-1", "-t", str(max_seconds)),
         *(() if channel is None else ("-af", f"pan=mono|c0=c{channel}")),
         *("-ac", "1", "-ar", str(sample_rate), "-f", "f32le", "pipe:1"),
     ]
@@ -147,14 +248,24 @@ def _fill(file: IO[bytes], data: memoryview) -> None:
     file.seek(0)
 
 
-async def _read(process: Process, max_bytes: int) -> bytes:
-    """Read the process's output until it ends, up to `max_bytes`, in whole samples."""
-    assert process.stdout is not None  # noqa: S101 - it was started with a pipe
-    decoded = bytearray()
-    while part := await process.stdout.read(_READ_BYTES):
-        decoded += part[: max_bytes - len(decoded)]
+async def _read(process: Process, max_bytes: int) -> tuple[bytes, bytes]:
+    """Read the process's output until it ends: up to `max_bytes` in whole samples, and messages."""
+    assert process.stdout is not None  # noqa: S101 - it was started with pipes
+    assert process.stderr is not None  # noqa: S101 - as above
+    decoded, messages = await asyncio.gather(
+        _read_start(process.stdout, max_bytes), _read_start(process.stderr, _MESSAGE_BYTES)
+    )
     await process.wait()
-    return bytes(memoryview(decoded)[: len(decoded) // _BYTES_PER_SAMPLE * _BYTES_PER_SAMPLE])
+    whole = len(decoded) // _BYTES_PER_SAMPLE * _BYTES_PER_SAMPLE
+    return bytes(memoryview(decoded)[:whole]), bytes(messages)
+
+
+async def _read_start(stream: asyncio.StreamReader, max_bytes: int) -> bytearray:
+    """Read a stream to its end, and keep its first bytes."""
+    kept = bytearray()
+    while part := await stream.read(_READ_BYTES):
+        kept += part[: max_bytes - len(kept)]
+    return kept
 
 
 async def _end(process: Process) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import warnings
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from io import BytesIO
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from bot.audio.decode import ffmpeg_path
+from bot.audio.temporary import private_folder
 
 with warnings.catch_warnings():
     # pydub warns if there is no ffmpeg on PATH, but every export here names its own ffmpeg. Python
@@ -20,19 +24,20 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "Couldn't find ffmpeg or avconv", RuntimeWarning)
     warnings.filterwarnings("ignore", "invalid escape sequence", DeprecationWarning)
     warnings.filterwarnings("ignore", "invalid escape sequence", SyntaxWarning)
-    from pydub import AudioSegment
+    from pydub import AudioSegment, audio_segment
     from pydub.exceptions import CouldntEncodeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
 MIN_LIMIT_BYTES = 8 * 1024
 """The smallest limit that is accepted. Below it, a part would be shorter than a word."""
 
-MAX_SPEECH_SECONDS = 1_800
-"""The longest speech for one call: some five times as long as the speech of the longest text."""
+MAX_FILE_SECONDS = 1_800
+"""The longest speech in one file. Longer speech becomes several, whatever their size."""
 
 _WAVEFORM_MAX_POINTS = 256
 _WAVEFORM_SECONDS_PER_POINT = 0.1
@@ -113,14 +118,16 @@ async def encode_speech(  # noqa: PLR0913 - two describe the speech, four its fi
     limit_bytes: int,
     stem: str,
     breaks: Sequence[int] = (),
+    parts_before: int = 0,
 ) -> list[SpeechFile]:
     """Encode speech to one or more files, each within `limit_bytes`.
 
     Speech that does not fit is encoded at a lower bit rate. If that is not enough, it is split at
-    pauses into several files. The work is done in a thread; the caller limits how many run at once.
+    pauses into several files, as is speech of more than `MAX_FILE_SECONDS`. The work is done in a
+    thread; the caller limits how many run at once.
 
     Args:
-        pcm: Mono s16le, at most `MAX_SPEECH_SECONDS` long.
+        pcm: Mono s16le.
         sample_rate: The sample rate of `pcm`, in Hz.
         audio_format: The format of the files.
         limit_bytes: The size that Discord accepts (`interaction.filesize_limit`).
@@ -128,23 +135,24 @@ async def encode_speech(  # noqa: PLR0913 - two describe the speech, four its fi
             "speech-1-of-3.ogg" and so on.
         breaks: Where to cut if that is necessary, as sample indices in the pauses between
             sentences. If none is near enough, the quietest moment is used.
+        parts_before: How many parts of the same speech were made earlier. The names count on from
+            there: "speech-3-of-5.ogg".
 
-    Raises `ValueError` for no audio, half a sample, too much audio, or a limit under
-    `MIN_LIMIT_BYTES`, and `SpeechEncodingError` if the encoder fails.
+    Raises `ValueError` for no audio, half a sample, or a limit under `MIN_LIMIT_BYTES`, and
+    `SpeechEncodingError` if the encoder fails.
     """
     if not pcm or len(pcm) % 2:
         raise ValueError("pcm must hold whole 16-bit samples, and at least one")
-    if len(pcm) // 2 > MAX_SPEECH_SECONDS * sample_rate:
-        raise ValueError(f"speech must not be longer than {MAX_SPEECH_SECONDS} s")
     if limit_bytes < MIN_LIMIT_BYTES:
         raise ValueError(f"no sensible file fits {limit_bytes} bytes")
     # Encoders drop or reject audio that is shorter than one of their frames.
     samples = np.frombuffer(pcm.ljust(2 * ceil(sample_rate * _SHORTEST_SECONDS), b"\0"), "<i2")
     speech = _Speech(samples, sample_rate, audio_format, limit_bytes, breaks)
     parts = await asyncio.to_thread(lambda: list(speech.parts(0, len(samples))))
+    count = parts_before + len(parts)
     return [
-        SpeechFile(_name(stem, audio_format, number, len(parts)), data, length / sample_rate)
-        for number, (length, data) in enumerate(parts, start=1)
+        SpeechFile(_name(stem, audio_format, number, count), data, length / sample_rate)
+        for number, (length, data) in enumerate(parts, start=parts_before + 1)
     ]
 
 
@@ -190,12 +198,15 @@ class _Speech:
 
         Yields the number of samples in each file, and the file's bytes.
         """
-        data = self._encode(start, end)
-        if len(data) <= self.limit_bytes:
-            yield end - start, data
-            return
-        fitting = (end - start) * self.limit_bytes / len(data)
-        for part_start, part_end in self._spans(start, end, int(fitting * _DENSITY_MARGIN)):
+        longest = MAX_FILE_SECONDS * self.sample_rate
+        if end - start <= longest:
+            data = self._encode(start, end)
+            if len(data) <= self.limit_bytes:
+                yield end - start, data
+                return
+            fitting = (end - start) * self.limit_bytes / len(data)
+            longest = int(fitting * _DENSITY_MARGIN)
+        for part_start, part_end in self._spans(start, end, longest):
             yield from self.parts(part_start, part_end)
 
     def _encode(self, start: int, end: int) -> bytes:
@@ -219,20 +230,24 @@ class _Speech:
             frame_rate=self.sample_rate,
             channels=1,
         )
-        segment.converter = ffmpeg_path()
         encoder = _ENCODERS[self.audio_format]
+        file = BytesIO()
+        if encoder.codec is None:
+            segment.export(file, format=self.audio_format.value)
+            return file.getvalue()
         # pydub waits for ffmpeg without a timeout, so ffmpeg itself gets a limit.
         limits = ("-threads", "1", "-timelimit", str(_ENCODER_CPU_SECONDS))
-        file = BytesIO()
         try:
-            segment.export(
-                file,
-                format=self.audio_format.value,
-                codec=encoder.codec,
-                bitrate=None if bit_rate is None else f"{bit_rate}k",
-                parameters=None if encoder.codec is None else [*encoder.options, *limits],
-            )
-        except (CouldntEncodeError, OSError) as error:
+            segment.converter = ffmpeg_path()
+            with private_folder() as folder, _files_of_pydub_in(folder):
+                segment.export(
+                    file,
+                    format=self.audio_format.value,
+                    codec=encoder.codec,
+                    bitrate=None if bit_rate is None else f"{bit_rate}k",
+                    parameters=[*encoder.options, *limits],
+                )
+        except (CouldntEncodeError, OSError, RuntimeError) as error:
             raise SpeechEncodingError(f"no {self.audio_format} could be made") from error
         return file.getvalue()
 
@@ -270,3 +285,40 @@ def _predicted_bytes(bit_rate: int, seconds: float) -> float:
     bytes a second and less than a kilobyte of headers.
     """
     return bit_rate * 1_000 / 8 * seconds * 1.05 + 100 * seconds + 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _FilesOfPydub:
+    """The temporary files of one export: where they are made, and those that were made."""
+
+    folder: Path
+    opened: list[IO[bytes]] = field(default_factory=list)
+
+
+_files_of_pydub: ContextVar[_FilesOfPydub | None] = ContextVar("_files_of_pydub", default=None)
+
+
+def _open_in_folder(mode: str, *, delete: bool) -> IO[bytes]:
+    """Stand in for `NamedTemporaryFile` in pydub, which never deletes the files of a failure."""
+    files = _files_of_pydub.get()
+    if files is None:
+        raise RuntimeError("pydub makes temporary files only for an export of this module")
+    file: Any = tempfile.NamedTemporaryFile(mode, dir=files.folder, delete=delete)  # noqa: SIM115 - closed by `_files_of_pydub_in`
+    files.opened.append(file)
+    return cast("IO[bytes]", file)
+
+
+audio_segment.NamedTemporaryFile = _open_in_folder
+
+
+@contextmanager
+def _files_of_pydub_in(folder: Path) -> Iterator[None]:
+    """Have pydub make its temporary files in a folder, and close them all at the end."""
+    files = _FilesOfPydub(folder)
+    token = _files_of_pydub.set(files)
+    try:
+        yield
+    finally:
+        _files_of_pydub.reset(token)
+        for file in files.opened:
+            file.close()

@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import math
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from backend.contract import MAX_REFERENCE_SECONDS, MIN_REFERENCE_SECONDS, REFERENCE_SAMPLE_RATE
-from bot.audio.cleaning import best_stretch, bring_to_level, condition, find_flaws, is_too_quiet
+from bot.audio import trimming
+from bot.audio.candidates import LISTEN_MINUTES, LISTEN_SECONDS, Candidate, analyse, other_ways
+from bot.audio.cleaning import best_stretch, bring_to_level, find_flaws
 from bot.audio.decode import decode
-from bot.audio.speech_activity import WINDOW, WINDOW_SECONDS, SpeechDetector, in_windows
+from bot.audio.speech_activity import WINDOW_SECONDS, SpeechDetector, in_windows
 from bot.errors import Note, Reason, Refusal, Remark
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator
 
+    import numpy as np
     from numpy.typing import NDArray
 
 MAX_UPLOAD_MEGABYTES = 25
 
-LISTEN_MINUTES = 3
-"""How much of a long recording is analysed."""
-
 DECODE_WITHIN_SECONDS = 6
 """The time limit for decoding. A recording of an hour takes a second or two."""
 
-_LISTEN_SECONDS = LISTEN_MINUTES * 60
-_MARGIN = round(0.15 * REFERENCE_SAMPLE_RATE)
-_MAX_WINDOWS = int((MAX_REFERENCE_SECONDS * REFERENCE_SAMPLE_RATE - 2 * _MARGIN) / WINDOW)
 _MAX_PENDING = 10
 
 
@@ -79,9 +72,10 @@ class ReferenceReader:
     async def read(self, data: bytes, *, transcript_given: bool) -> ReferenceAudio:
         """Decode an upload, cut out the speech, and scale it to the level that all clips have.
 
-        Silence around the speech is removed. If the recording is longer than
-        `MAX_REFERENCE_SECONDS`, its best stretch is used. With a transcript, such a recording is
-        refused, because the transcript would not match the stretch.
+        Silence around the speech is removed, and long pauses in it are shortened. If the rest is
+        longer than `MAX_REFERENCE_SECONDS`, its best stretch is used. With a transcript, pauses
+        stay as they are, and a recording that is too long is refused: the transcript would not
+        match a stretch of it.
 
         Args:
             data: The file's bytes. Its name and declared type are not used.
@@ -91,13 +85,15 @@ class ReferenceReader:
         """
         check_upload(len(data))
         async with self._slot():
-            decoded = await _decode(data)
-            return await asyncio.to_thread(self._select, decoded, transcript_given=transcript_given)
+            best = await self._best(data)
+            if best.problem is not None:
+                raise best.problem
+            return await asyncio.to_thread(_select, best, transcript_given=transcript_given)
 
     async def check(self, data: bytes) -> None:
         """Raise `Refusal` if no sound can be read from a file, exactly as `read` would."""
-        async with self._slot():
-            await _decode(data)
+        async with self._slot(), aclosing(_sounds(data)) as sounds:
+            await anext(sounds)
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
@@ -110,71 +106,83 @@ class ReferenceReader:
         finally:
             self._pending -= 1
 
-    def _select(self, decoded: NDArray[np.float32], *, transcript_given: bool) -> ReferenceAudio:
-        analysed = decoded[: _LISTEN_SECONDS * REFERENCE_SAMPLE_RATE]
-        goes_on = len(decoded) > len(analysed)
-        try:
-            samples = condition(analysed)
-            speech = self._detector.find_speech(samples)
-            _check_speech(speech)
-        except Refusal as refusal:
-            if not goes_on:
-                raise
-            raise Refusal(
-                Reason.TOO_LITTLE_SPEECH_IN_LONG_RECORDING, minutes=LISTEN_MINUTES
-            ) from refusal
-        spoken = np.flatnonzero(speech)
-        start, end = int(spoken[0]), int(spoken[-1]) + 1
-        notes: tuple[Note, ...] = ()
-        if goes_on or end - start > _MAX_WINDOWS:
-            seconds = len(samples) / REFERENCE_SAMPLE_RATE
-            if transcript_given:
-                raise _too_long_for_transcript(seconds, goes_on=goes_on)
-            start, end = best_stretch(samples, speech)
-            if _seconds_of(speech[start:end]) < MIN_REFERENCE_SECONDS:
-                raise Refusal(Reason.SPEECH_TOO_SCATTERED, minimum=MIN_REFERENCE_SECONDS)
-            notes = (_shortened(seconds, (end - start) * WINDOW_SECONDS, goes_on=goes_on),)
-        clip = samples[_with_margins(start, end, speech)]
-        spoken_windows = in_windows(samples)[start:end][speech[start:end]]
-        return ReferenceAudio(
-            samples=bring_to_level(clip, spoken_windows),
-            speech_seconds=len(spoken_windows) * WINDOW_SECONDS,
-            notes=notes + find_flaws(samples, speech),
-        )
+    async def _best(self, data: bytes) -> Candidate:
+        """Find the sound in a file that serves best as a reference.
+
+        Files with several tracks have a game or a desktop in the first one and a microphone in
+        another. Channels that are mixed may cancel each other out, or one of them may only hum.
+        The other tracks and channels are looked at if the first track, mixed, isn't good.
+        """
+        best: Candidate | None = None
+        async with aclosing(_sounds(data)) as sounds:
+            async for samples in sounds:
+                candidate = await asyncio.to_thread(analyse, samples, self._detector)
+                if best is None or candidate.merit > best.merit:
+                    best = candidate
+                if best.is_good:
+                    break
+        assert best is not None  # noqa: S101 - `_sounds` yields one at least, or raises
+        return best
 
 
-async def _decode(data: bytes) -> NDArray[np.float32]:
-    """Decode all channels mixed; if they cancel each other out, the first channel alone.
-
-    Channels cancel each other out if a balanced microphone was connected to a stereo input. Both
-    attempts share one deadline.
-    """
-    read = partial(
-        decode,
-        data,
-        sample_rate=REFERENCE_SAMPLE_RATE,
-        max_seconds=_LISTEN_SECONDS + 1,  # one more, to detect longer recordings
+def _select(chosen: Candidate, *, transcript_given: bool) -> ReferenceAudio:
+    """Cut the clip out of a recording, and bring it to the level that all clips have."""
+    samples, speech, span = chosen.samples, chosen.speech, chosen.span
+    seconds = len(samples) / REFERENCE_SAMPLE_RATE
+    shortened = chosen.goes_on or trimming.is_too_long(span)
+    if shortened:
+        if transcript_given:
+            raise _too_long_for_transcript(seconds, goes_on=chosen.goes_on)
+        span = best_stretch(samples, speech)
+        if trimming.is_too_short(speech, span):
+            raise Refusal(Reason.SPEECH_TOO_SCATTERED, minimum=MIN_REFERENCE_SECONDS)
+    start, end = span
+    clip = trimming.cut_out(samples, speech, span, keep_pauses=transcript_given)
+    spoken_windows = in_windows(samples)[start:end][speech[start:end]]
+    used = len(clip) / REFERENCE_SAMPLE_RATE
+    notes = (_shortened(seconds, used, goes_on=chosen.goes_on),) if shortened else ()
+    return ReferenceAudio(
+        samples=bring_to_level(clip, spoken_windows),
+        speech_seconds=len(spoken_windows) * WINDOW_SECONDS,
+        notes=notes + find_flaws(samples, speech),
     )
+
+
+async def _sounds(data: bytes) -> AsyncGenerator[NDArray[np.float32], None]:
+    """Decode the sound of a file in every way that it can be understood, the likeliest first.
+
+    That is each track with its channels mixed, then each channel alone. All attempts share one
+    deadline. When it has passed after the first sound, no more are tried.
+
+    Yields one sound at least. Raises `Refusal` if none can be decoded.
+    """
     started = perf_counter()
-    mixed = await read(within_seconds=DECODE_WITHIN_SECONDS)
-    left = DECODE_WITHIN_SECONDS - round(perf_counter() - started)
-    if left < 1 or not is_too_quiet(mixed):
-        return mixed
-    return await read(within_seconds=left, channel=0)
-
-
-def _check_speech(speech: NDArray[np.bool_]) -> None:
-    seconds = _seconds_of(speech)
-    if seconds == 0:
-        raise Refusal(Reason.NO_SPEECH)
-    if seconds < MIN_REFERENCE_SECONDS:
-        # Rounded down, so that 2.98 s is not shown as 3.0 s, which would be enough.
-        tenths = math.floor(seconds * 10) / 10
-        raise Refusal(Reason.TOO_LITTLE_SPEECH, seconds=tenths, minimum=MIN_REFERENCE_SECONDS)
-
-
-def _seconds_of(speech: NDArray[np.bool_]) -> float:
-    return float(speech.sum()) * WINDOW_SECONDS
+    ways: list[tuple[int, int | None]] = [(0, None)]
+    refusal: Refusal | None = None
+    found = False
+    for number, (track, channel) in enumerate(ways):
+        left = DECODE_WITHIN_SECONDS - round(perf_counter() - started)
+        if left < 1:
+            break
+        try:
+            sound = await decode(
+                data,
+                sample_rate=REFERENCE_SAMPLE_RATE,
+                max_seconds=LISTEN_SECONDS + 1,  # one more, to detect longer recordings
+                within_seconds=left,
+                track=track,
+                channel=channel,
+            )
+        except Refusal as error:
+            refusal = refusal or error
+            tracks = getattr(error, "tracks", ())
+        else:
+            found, tracks = True, sound.tracks
+            yield sound.samples
+        if number == 0:  # appended while the loop goes on
+            ways += other_ways(tracks)
+    if not found:
+        raise refusal or Refusal(Reason.RECORDING_TOO_SLOW)
 
 
 def _too_long_for_transcript(seconds: float, *, goes_on: bool) -> Refusal:
@@ -182,17 +190,11 @@ def _too_long_for_transcript(seconds: float, *, goes_on: bool) -> Refusal:
     if goes_on:
         reason = Reason.MUCH_TOO_LONG_FOR_TRANSCRIPT
         return Refusal(reason, minutes=LISTEN_MINUTES, maximum=maximum)
-    return Refusal(Reason.TOO_LONG_FOR_TRANSCRIPT, seconds=seconds, maximum=maximum)
+    shown = round(seconds, 1 if seconds < maximum + 1 else None)  # not "30 s, send at most 30 s"
+    return Refusal(Reason.TOO_LONG_FOR_TRANSCRIPT, seconds=shown, maximum=maximum)
 
 
 def _shortened(seconds: float, used: float, *, goes_on: bool) -> Note:
     if goes_on:
         return Note(Remark.LONG_RECORDING_SHORTENED, {"minutes": LISTEN_MINUTES, "used": used})
     return Note(Remark.RECORDING_SHORTENED, {"seconds": seconds, "used": used})
-
-
-def _with_margins(start: int, end: int, speech: NDArray[np.bool_]) -> slice:
-    """The samples from window `start` to `end`, with a part of the pause on either side."""
-    before = _MARGIN if start > 0 and not speech[start - 1] else 0
-    after = _MARGIN if end < len(speech) and not speech[end] else 0
-    return slice(max(0, start * WINDOW - before), end * WINDOW + after)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from http import HTTPStatus
@@ -15,7 +15,7 @@ import aiohttp
 import discord
 import structlog
 
-from bot.audio.encode import AudioFormat, encode_speech, waveform
+from bot.audio.encode import AudioFormat, SpeechEncodingError, encode_speech, waveform
 from bot.errors import Reason, Refusal
 from bot.interface import voice_message
 from bot.interface.tokens import has_token, says_token_ended
@@ -74,27 +74,48 @@ class SpeechAttachment:
         speech: What to encode.
         reply_format: How it is attached.
         encoders: Bounds how many encoders run at once.
+        parts_before: How many parts of the same speech were posted earlier.
     """
 
     speech: Speech
     reply_format: ReplyFormat
     encoders: asyncio.Semaphore
+    parts_before: int = 0
 
     async def files(self, limit_bytes: int) -> list[SpeechFile]:
-        """Make files of the speech, none larger than the limit."""
+        """Make files of the speech, none larger than the limit.
+
+        If the encoder fails, they are WAV files, which need none: the speech is not thrown away.
+        """
         async with self.encoders:
-            return await encode_speech(
-                self.speech.pcm,
-                self.speech.sample_rate,
-                self.reply_format.audio_format,
-                limit_bytes=limit_bytes,
-                stem="speech",
-                breaks=self.speech.breaks,
-            )
+            try:
+                return await self._encode(self.reply_format.audio_format, limit_bytes)
+            except SpeechEncodingError as error:
+                log.error("speech not encoded; posted as WAV", exc_info=error)  # noqa: TRY400 - as the other logs
+                return await self._encode(AudioFormat.WAV, limit_bytes)
+
+    def rest(self, posted: Sequence[SpeechFile]) -> SpeechAttachment:
+        """What is left of the speech when some of its files have been posted."""
+        return replace(
+            self,
+            speech=self.speech.after(sum(file.seconds for file in posted)),
+            parts_before=self.parts_before + len(posted),
+        )
 
     async def waveform(self) -> bytes:
         """Draw the speech as Discord shows it in a voice message."""
         return await asyncio.to_thread(waveform, self.speech.pcm, self.speech.sample_rate)
+
+    async def _encode(self, audio_format: AudioFormat, limit_bytes: int) -> list[SpeechFile]:
+        return await encode_speech(
+            self.speech.pcm,
+            self.speech.sample_rate,
+            audio_format,
+            limit_bytes=limit_bytes,
+            stem="speech",
+            breaks=self.speech.breaks,
+            parts_before=self.parts_before,
+        )
 
 
 async def post_speech(interaction: Interaction, content: str, speech: SpeechAttachment) -> None:
@@ -103,24 +124,35 @@ async def post_speech(interaction: Interaction, content: str, speech: SpeechAtta
     A voice message holds no words, so they follow in a second message. Where Discord takes no voice
     message, the speech goes out as an ordinary file.
 
+    If Discord finds a message too large, though it is within the limit, smaller files are made of
+    what has not been posted yet.
+
     Raises `Refusal` if Discord takes it nowhere.
     """
     can_follow_up = await _may_follow_up(interaction)
     limit = interaction.filesize_limit
     files = await speech.files(limit)
-    if speech.reply_format is ReplyFormat.VOICE_MESSAGE and len(files) == 1:
+    if speech.reply_format is ReplyFormat.VOICE_MESSAGE and _is_voice_message(files):
         drawing = await speech.waveform()
         if await _send_voice_message(interaction, files[0], drawing, can_follow_up=can_follow_up):
             files = []
     senders = _senders(interaction, follow_up_first=can_follow_up)
-    try:
-        await _post_groups(senders, content, files, limit)
-    except discord.HTTPException as error:
-        if not _is_too_large(error):
-            raise
-        log.warning("upload limit was lower than announced", limit=limit)
-        files = await speech.files(SAFE_UPLOAD_LIMIT)
-        await _post_groups(senders, content, files, SAFE_UPLOAD_LIMIT)
+    lower_limits = [lower for lower in _lower_limits() if lower < limit]
+    while True:
+        posted: list[SpeechFile] = []
+        try:
+            async for group in _post_groups(senders, content, files, limit):
+                posted += group
+                content = ""
+        except discord.HTTPException as error:
+            if not _is_too_large(error) or not lower_limits:
+                raise
+            log.warning("upload limit was lower than announced", limit=limit)
+            limit = lower_limits.pop(0)
+            speech = speech.rest(posted)
+            files = await speech.files(limit)
+        else:
+            return
 
 
 async def show_privately(
@@ -259,9 +291,21 @@ def _mention_of(person: discord.User | discord.Member) -> discord.AllowedMention
 
 async def _post_groups(
     senders: Sequence[Sender], content: str, files: Sequence[SpeechFile], limit: int
-) -> None:
+) -> AsyncIterator[list[SpeechFile]]:
+    """Post files, the words with the first; yield the files of each message that was accepted."""
     for number, group in enumerate(_groups(files, min(limit, SAFE_TOTAL_LIMIT))):
         await _post(senders, content if number == 0 else "", group)
+        yield group
+
+
+def _lower_limits() -> tuple[int, ...]:
+    """What is tried, one after the other, where Discord takes less than it announced."""
+    return SAFE_UPLOAD_LIMIT, SAFE_UPLOAD_LIMIT // 2, SAFE_UPLOAD_LIMIT // 8
+
+
+def _is_voice_message(files: Sequence[SpeechFile]) -> bool:
+    """Whether speech can be a voice message: it is one file, and the encoder has not failed."""
+    return len(files) == 1 and files[0].name.endswith(f".{AudioFormat.OGG}")
 
 
 async def _post(senders: Sequence[Sender], content: str, files: Sequence[SpeechFile]) -> None:

@@ -6,22 +6,25 @@ import asyncio
 import struct
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from bot.audio import decode as decoding
-from bot.audio.decode import decode
+from bot.audio.decode import check_decoder, decode
 from bot.audio.reference import ReferenceReader
-from bot.errors import Reason
-from tests.support.recordings import CODECS, as_file, resample, speech
+from bot.errors import Reason, Refusal
+from tests.support.recordings import CODECS, as_file, as_video, resample, speech
 from tests.support.refusals import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -32,12 +35,13 @@ SECONDS = 4.0
 async def decoded(
     upload: bytes, max_seconds: float = 30.0, within_seconds: int = 6
 ) -> NDArray[np.float32]:
-    return await decode(
+    sound = await decode(
         upload,
         sample_rate=RATE,
         max_seconds=max_seconds,
         within_seconds=within_seconds,
     )
+    return sound.samples
 
 
 def likeness(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
@@ -87,6 +91,96 @@ async def test_each_variant_of_a_kind_is_read(suffix: str, options: tuple[str, .
     samples = await decoded(as_file(voice, RATE, suffix, *options))
     assert abs(len(samples) / RATE - SECONDS) < 0.15
     assert likeness(samples, voice) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        ("mkv", ("-c:a", "ac3")),
+        ("avi", ("-c:a", "libmp3lame")),
+        ("avi", ("-c:a", "pcm_s16le")),
+        ("wmv", ("-c:a", "wmav2")),
+        ("mts", ("-f", "mpegts", "-c:a", "ac3")),
+        ("m2ts", ("-f", "mpegts", "-mpegts_m2ts_mode", "1", "-c:a", "ac3")),
+        ("mpg", ("-c:v", "mpeg2video", "-r", "25", "-c:a", "mp2")),
+        ("flv", ("-c:v", "flv", "-c:a", "aac")),
+        ("mov", ("-c:a", "pcm_s24le")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+async def test_the_sound_of_each_kind_of_video_is_read(
+    suffix: str, options: tuple[str, ...]
+) -> None:
+    voice = speech(SECONDS)
+    samples = await decoded(as_video([voice], suffix, *options))
+    assert likeness(samples, voice) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [
+        ("wma", "wmav2"),
+        ("wv", "wavpack"),
+        ("tta", "tta"),
+        ("au", "pcm_mulaw"),
+        ("w64", "pcm_s16le"),
+    ],
+)
+async def test_rarer_kinds_of_recordings_are_read(suffix: str, codec: str) -> None:
+    voice = speech(SECONDS)
+    samples = await decoded(made_by_ffmpeg(voice, suffix, "-c:a", codec))
+    assert likeness(samples, voice) > 0.9
+
+
+def made_by_ffmpeg(voice: NDArray[np.float32], suffix: str, *options: str) -> bytes:
+    command = [decoding.ffmpeg_path(), "-v", "error", "-f", "f32le", "-ar", str(RATE), "-ac", "1"]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"recording.{suffix}")
+        command += ["-i", "pipe:0", *options, str(path)]
+        subprocess.run(command, input=voice.tobytes(), check=True)  # noqa: S603 - our own arguments
+        return path.read_bytes()
+
+
+def gsm_wav() -> bytes:
+    """Five seconds of GSM 6.10, as answering machines write it: blocks of 65 bytes."""
+    blocks = bytes(65 * 125)
+    layout = struct.pack("<IHHIIHHHH", 20, 0x31, 1, 8_000, 1_625, 65, 0, 2, 320)
+    chunks = b"WAVEfmt " + layout + b"data" + struct.pack("<I", len(blocks)) + blocks
+    return b"RIFF" + struct.pack("<I", len(chunks)) + chunks
+
+
+@pytest.mark.parametrize(
+    "upload",
+    [
+        gsm_wav,
+        lambda: made_by_ffmpeg(speech(1.0), "wav", "-c:a", "g723_1", "-ar", "8000"),
+        lambda: made_by_ffmpeg(speech(1.0), "dts", "-c:a", "dca", "-strict", "-2", "-ar", "48000"),
+        lambda: made_by_ffmpeg(speech(1.0), "rm", "-c:a", "real_144", "-ar", "8000"),
+        lambda: made_by_ffmpeg(speech(1.0), "voc"),
+        lambda: made_by_ffmpeg(speech(1.0), "nut", "-c:a", "pcm_s16le"),
+    ],
+    ids=["gsm", "g723", "dts", "realaudio", "voc", "nut"],
+)
+async def test_a_recording_of_another_kind_is_not_called_damaged(
+    upload: Callable[[], bytes],
+) -> None:
+    with refused(Reason.RECORDING_KIND_UNKNOWN):
+        await ReferenceReader().check(upload())
+
+
+@pytest.mark.parametrize("zeros", [500, 20_000, 100_000])
+async def test_an_mp3_may_begin_behind_zeros(zeros: int) -> None:
+    voice = speech(SECONDS)
+    assert likeness(await decoded(bytes(zeros) + as_file(voice, RATE, "mp3")), voice) > 0.95
+
+
+async def test_a_chain_of_thousands_of_streams_takes_bounded_time() -> None:
+    link = as_file(speech(0.06), RATE, "ogg")
+    upload = link * 4_000
+    before = time.monotonic()
+    with suppress(Refusal):
+        assert len(await decoded(upload, max_seconds=181.0)) <= 181 * RATE
+    assert time.monotonic() - before < 8
 
 
 async def test_a_phones_m4a_has_its_index_behind_the_sound() -> None:
@@ -177,8 +271,8 @@ async def test_no_more_is_decoded_than_asked_for() -> None:
 
 async def test_another_sample_rate_can_be_had() -> None:
     upload = as_file(speech(SECONDS), RATE, "flac")
-    samples = await decode(upload, sample_rate=16_000, max_seconds=9, within_seconds=6)
-    assert likeness(resample(samples, 16_000, RATE), speech(SECONDS)) > 0.98
+    sound = await decode(upload, sample_rate=16_000, max_seconds=9, within_seconds=6)
+    assert likeness(resample(sound.samples, 16_000, RATE), speech(SECONDS)) > 0.98
 
 
 @pytest.fixture
@@ -187,6 +281,48 @@ def stuck_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program.write_text("#!/bin/sh\nexec sleep 60\n")
     program.chmod(0o700)
     monkeypatch.setattr(decoding, "ffmpeg_path", lambda: str(program))
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        None,
+        "",
+        "#!/bin/sh\nexit 1\n",
+        "#!/nowhere/interpreter\n",
+        "#!/bin/sh\necho 'error while loading shared libraries' >&2\nexit 127\n",
+        "#!/bin/sh\nkill -4 $$\n",
+    ],
+    ids=["missing", "empty", "fails", "no interpreter", "no libraries", "another processor"],
+)
+async def test_a_decoder_that_does_not_start_is_our_fault(
+    program: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ffmpeg"
+    if program is not None:
+        path.write_text(program)
+        path.chmod(0o700)
+    monkeypatch.setattr(decoding, "ffmpeg_path", lambda: str(path))
+    with capture_logs() as logs:
+        with refused(Reason.DECODER_BROKEN):
+            await ReferenceReader().check(as_file(speech(1.0), RATE, "wav"))
+        assert not await check_decoder()
+    assert {entry["log_level"] for entry in logs} == {"error"}
+
+
+async def test_no_ffmpeg_at_all_is_our_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_none() -> str:
+        raise RuntimeError("no ffmpeg exe could be found")
+
+    monkeypatch.setattr(decoding, "ffmpeg_path", find_none)
+    with refused(Reason.DECODER_BROKEN):
+        await ReferenceReader().check(b"RIFF")
+
+
+async def test_the_decoder_of_this_machine_works() -> None:
+    with capture_logs() as logs:
+        assert await check_decoder()
+    assert logs == []
 
 
 @pytest.mark.usefixtures("stuck_decoder")

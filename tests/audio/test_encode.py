@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from bot.audio.decode import ffmpeg_path
 from bot.audio.encode import (
-    MAX_SPEECH_SECONDS,
+    MAX_FILE_SECONDS,
     MIN_LIMIT_BYTES,
     AudioFormat,
     SpeechEncodingError,
@@ -19,6 +21,7 @@ from bot.audio.encode import (
     encode_speech,
     waveform,
 )
+from bot.audio.temporary import delete_leftovers
 from tests.support.recordings import speech
 
 if TYPE_CHECKING:
@@ -195,28 +198,107 @@ async def test_next_to_nothing_is_still_a_file(audio_format: AudioFormat, pcm: b
     [
         (b"", DISCORD_LIMIT),
         (b"\x00\x00\x00", DISCORD_LIMIT),
-        (bytes(2 * (MAX_SPEECH_SECONDS * 8_000 + 1)), DISCORD_LIMIT),
         (bytes(16_000), MIN_LIMIT_BYTES - 1),
     ],
-    ids=["nothing", "half a sample", "too long", "no room"],
+    ids=["nothing", "half a sample", "no room"],
 )
 async def test_what_cannot_be_encoded_is_refused(pcm: bytes, limit_bytes: int) -> None:
     with pytest.raises(ValueError, match=r"."):
         await encode_speech(pcm, 8_000, AudioFormat.OGG, limit_bytes=limit_bytes, stem="speech")
 
 
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # pydub's, when ffmpeg fails
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_a_failing_encoder_is_reported(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+async def test_speech_of_more_than_half_an_hour_becomes_parts() -> None:
+    minutes = 33
+    steps = np.arange(minutes * 60 * 1_000) // 1_000 % 60  # the second, as the sample's value
+    pcm = (steps * 500).astype("<i2").tobytes()
+    end = (minutes * 60 - 14 * 60) * 1_000
+
+    files = await encode_speech(
+        pcm, 1_000, AudioFormat.FLAC, limit_bytes=DISCORD_LIMIT, stem="speech", breaks=[end]
+    )
+
+    assert [file.name for file in files] == ["speech-1-of-2.flac", "speech-2-of-2.flac"]
+    assert [file.seconds for file in files] == [19 * 60, 14 * 60]
+    assert max(file.seconds for file in files) <= MAX_FILE_SECONDS
+    heard = np.concatenate([played(file, 1_000) for file in files])
+    assert (heard * 32_768).round().astype("<i2").tobytes() == pcm
+
+
+async def test_the_names_of_parts_count_on() -> None:
+    files = await encode_speech(
+        pcm_of(speech(6)),
+        RATE,
+        AudioFormat.WAV,
+        limit_bytes=200_000,
+        stem="speech",
+        parts_before=3,
+    )
+    assert [file.name for file in files] == ["speech-4-of-5.wav", "speech-5-of-5.wav"]
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("script", ["", "#!/bin/sh\nexit 1\n", "#!/bin/sh\nkill -9 $$\n"])
+@pytest.mark.parametrize("audio_format", [AudioFormat.OGG, AudioFormat.MP3, AudioFormat.FLAC])
+async def test_a_failing_encoder_is_reported_and_leaves_nothing(
+    script: str,
+    audio_format: AudioFormat,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    temporary: Path,
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # where pydub leaves its files
-    monkeypatch.setattr("bot.audio.encode.ffmpeg_path", lambda: str(tmp_path / "missing"))
+    program = tmp_path / "ffmpeg"
+    if script:
+        program.write_text(script)
+        program.chmod(0o700)
+    monkeypatch.setattr("bot.audio.encode.ffmpeg_path", lambda: str(program))
 
     with pytest.raises(SpeechEncodingError):
         await encode_speech(
-            b"\x01\x00", RATE, AudioFormat.OGG, limit_bytes=DISCORD_LIMIT, stem="speech"
+            pcm_of(speech(1)), RATE, audio_format, limit_bytes=DISCORD_LIMIT, stem="speech"
         )
+    assert os.listdir(temporary) == []  # noqa: PTH208 - nothing waits for it
+
+
+@every_format
+async def test_encoding_leaves_nothing(audio_format: AudioFormat, temporary: Path) -> None:
+    await encode_speech(
+        pcm_of(speech(2)), RATE, audio_format, limit_bytes=MIN_LIMIT_BYTES, stem="speech"
+    )
+    assert os.listdir(temporary) == []  # noqa: PTH208 - nothing waits for it
+
+
+def test_what_a_killed_encoding_left_is_deleted_at_the_next_start(temporary: Path) -> None:
+    script = (
+        "from bot.audio.temporary import private_folder\n"
+        "with private_folder() as folder:\n"
+        "    (folder / 'speech.wav').write_bytes(bytes(1000))\n"
+        "    print(flush=True)\n"
+        "    input()\n"
+    )
+    with subprocess.Popen(  # noqa: S603 - our own script
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    ) as encoding:
+        assert encoding.stdout is not None
+        encoding.stdout.readline()
+        (temporary / "somebody-elses").mkdir()
+        assert len(list(temporary.glob("*/speech.wav"))) == 1
+
+        assert delete_leftovers() == 0, "it is still in use"
+        assert len(list(temporary.glob("*/speech.wav"))) == 1
+        encoding.kill()
+        encoding.wait()
+    assert delete_leftovers() == 1
+    assert [left.name for left in temporary.iterdir()] == ["somebody-elses"]
 
 
 async def test_the_event_loop_runs_on_meanwhile() -> None:

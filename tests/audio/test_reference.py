@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bot.audio import reference
+from bot.audio.decode import Sound
 from bot.audio.reference import ReferenceReader, check_upload
 from bot.errors import Note, Reason, Refusal, Remark
 from tests.support.recordings import as_file, speech
@@ -205,18 +206,18 @@ async def test_of_many_uploads_at_once_some_wait_and_the_surplus_is_refused() ->
 async def test_a_slow_silent_recording_is_not_given_the_deadline_twice(
     reader: ReferenceReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Silence is looked at a second time, in case opposite channels cancelled each other out."""
+    """Silence is looked at again, in other tracks and in each channel, but only for so long."""
     allowed: list[int] = []
 
     async def slow_silence(*_upload: object, within_seconds: int, **_how: object) -> object:
         allowed.append(within_seconds)
         await asyncio.sleep(1.6)
-        return silence(5.0)
+        return Sound(silence(5.0), tracks=(2, 2))
 
     monkeypatch.setattr(reference, "decode", slow_silence)
     with refused(Reason.RECORDING_SILENT):
         await reader.read(sound(silence(5.0)), transcript_given=False)
-    assert allowed == [6, 4]
+    assert allowed == [6, 4, 3, 1]
 
 
 async def test_opposite_channels_do_not_cancel_each_other_out(reader: ReferenceReader) -> None:

@@ -147,6 +147,60 @@ async def test_an_upload_that_discord_finds_too_large_is_sent_again_smaller(
     assert all(len(file) <= 100_000 for file in await answer.files())
 
 
+def pcm_in(files: list[bytes]) -> bytes:
+    return b"".join(soundfile.read(io.BytesIO(file), dtype="int16")[0].tobytes() for file in files)
+
+
+@pytest.mark.parametrize("accepted", [1, 2])
+async def test_what_was_posted_before_the_limit_showed_is_not_posted_again(
+    accepted: int,
+    server: Server,
+    ada: Member,
+    recording: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await ada.clones(recording, name="Ada")
+    text = LONG_TEXT[:1_500]
+    whole = await ada.types("say", text=text, format="wav")
+    [said] = await whole.files()
+    monkeypatch.setattr(delivery, "SAFE_UPLOAD_LIMIT", 300_000)
+    monkeypatch.setattr(delivery, "MAX_FILES_PER_MESSAGE", 1)
+    too_large = server.breaks_after(accepted, "POST", "/webhooks/*", status=413, code=40005)
+    with server.upload_limit(600_000), too_large:
+        answer = await ada.types("say", text=text, format="wav")
+
+    sizes = [len(file) for file in await answer.files()]
+    assert all(300_000 < size <= 600_000 for size in sizes[:accepted])
+    assert all(size <= 300_000 for size in sizes[accepted:])
+    assert pcm_in(await answer.files()) == pcm_in([said]), "nothing twice, and nothing is missing"
+    names = [file.filename for message in answer.posted for file in message.attachments]
+    numbers = [int(name.split("-")[1]) for name in names]
+    assert numbers == list(range(1, len(names) + 1))
+    assert [message.content for message in answer.posted[1:]] == [""] * (len(answer.posted) - 1)
+
+
+async def test_a_limit_that_is_lower_still_is_found(
+    server: Server, ada: Member, recording: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ada.clones(recording, name="Ada")
+    monkeypatch.setattr(delivery, "SAFE_UPLOAD_LIMIT", 200_000)
+    server.breaks("POST", "/webhooks/*", status=413, code=40005, times=2)
+    answer = await ada.types("say", text="Hello there, all of you, near and far.", format="wav")
+    assert all(len(file) <= 100_000 for file in await answer.files())
+
+
+async def test_speech_is_posted_even_if_the_encoder_fails(
+    ada: Member, recording: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ada.clones(recording, name="Ada")
+    monkeypatch.setattr("bot.audio.encode.ffmpeg_path", lambda: "/nowhere/ffmpeg")
+    for audio_format in ("ogg", "mp3", "voice-message"):
+        answer = await ada.types("say", text="Hello there.", format=audio_format)
+        [message] = answer.posted
+        assert message.attachments[0].filename == "speech.wav"
+        assert soundfile.info(io.BytesIO(await message.attachments[0].read())).duration > 0.5
+
+
 async def test_a_voice_is_learned_again_when_the_model_changes(
     server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
 ) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import discord
 from simcord import _dpy_internals, _runtime, interactions
 from simcord.env import Env
+from simcord.http import router
 
 from backend.contract import VoicePrompt
 from bot.client import VoiceBot
@@ -236,6 +238,25 @@ class Server:
         """Discord answers the next requests of that kind with an error, even while work goes on."""
         fault = {"method": method, "path": path, "status": status, "code": code, "times": times}
         self.env.backend.faults.append({**fault, "message": "broken by a test"})
+
+    @contextmanager
+    def breaks_after(
+        self, accepted: int, method: str, path: str, *, status: int, code: int = 0
+    ) -> Iterator[None]:
+        """Discord answers so many requests of that kind, and the next one with an error."""
+        check = router._check_faults
+        seen = 0
+
+        def count(backend: Any, called: str, where: str) -> None:
+            nonlocal seen
+            if called == method and fnmatch(where, path):
+                if seen == accepted:
+                    self.breaks(method, path, status=status, code=code)
+                seen += 1
+            check(backend, called, where)
+
+        with patch.object(router, "_check_faults", count):
+            yield
 
     def requests(self, method: str, path_part: str) -> list[Any]:
         """The bodies of the requests that the bot sent to Discord."""

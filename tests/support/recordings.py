@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import soundfile
 
 from bot.audio.decode import ffmpeg_path
 from tests.support.shared_files import made_once
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
     from piper import PiperVoice
 
@@ -145,3 +148,27 @@ def as_file(samples: NDArray[np.float32], sample_rate: int, suffix: str, *option
         command += [*CODECS[suffix], *options, str(path)]
         subprocess.run(command, input=samples.tobytes(), capture_output=True, check=True)  # noqa: S603 - our own arguments
         return path.read_bytes()
+
+
+def as_video(tracks: Sequence[NDArray[np.float32]], suffix: str, *options: str) -> bytes:
+    """A video with several sound tracks, as screen recorders make them.
+
+    Args:
+        tracks: Mono `(n,)`, or `(n, channels)`, at 24 kHz.
+        suffix: "mkv", "mov", "mp4", "avi" or another that ffmpeg knows, without a dot.
+        options: More ffmpeg output options, such as the codec.
+    """
+    seconds = len(tracks[0]) / 24_000
+    command = [ffmpeg_path(), "-nostdin", "-loglevel", "error"]
+    command += ["-f", "lavfi", "-i", f"testsrc2=size=64x64:rate=10:duration={seconds}"]
+    with tempfile.TemporaryDirectory() as folder:
+        for number, samples in enumerate(tracks):
+            path = Path(folder, f"{number}.wav")
+            soundfile.write(path, samples, 24_000, subtype="FLOAT")
+            command += ["-i", str(path)]
+        for number in range(len(tracks) + 1):
+            command += ["-map", str(number)]
+        video = Path(folder, f"video.{suffix}")
+        command += ["-c:v", "mpeg4", "-c:a", "aac", *options, str(video)]
+        subprocess.run(command, capture_output=True, check=True)  # noqa: S603 - our own arguments
+        return video.read_bytes()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-MIN_VOICED_SECONDS = 1.0
+MIN_VOICED_SECONDS = 0.5
 """Less voiced speech than this says too little about a voice."""
 
 TARGET_LEVEL = 10 ** (-21.5 / 20)

@@ -18,6 +18,7 @@ from backend.contract import (
     PcmChunk,
     PreparedVoice,
     ReferenceUnusableError,
+    is_reference_length,
 )
 from bot.speech.preview.prompt import MODEL_ID, consent_entry, read_prompt, write_prompt
 from bot.speech.preview.text import PREVIEW_LANGUAGES, check_readable
@@ -88,7 +89,7 @@ class PreviewBackend:
         consent_entry(consent)
         if clip.sample_rate not in _SAMPLE_RATES or len(clip.pcm) % 2:
             raise ReferenceUnusableError("the reference clip is not mono 16-bit PCM")
-        if not MIN_REFERENCE_SECONDS <= clip.seconds <= MAX_REFERENCE_SECONDS:
+        if not is_reference_length(clip.seconds):
             raise ReferenceUnusableError(
                 f"a reference clip lasts {MIN_REFERENCE_SECONDS:g} to {MAX_REFERENCE_SECONDS:g} s"
             )

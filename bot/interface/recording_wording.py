@@ -1,0 +1,79 @@
+"""The sentences about recordings: why one can't be used, and what was noticed in it."""
+
+from __future__ import annotations
+
+from bot.errors import Reason, Remark
+
+REFUSALS: dict[Reason, str] = {
+    Reason.UPLOAD_EMPTY: "That file is empty. Please save the recording again and send that.",
+    Reason.UPLOAD_TOO_LARGE: (
+        "That file is larger than {megabytes} MB, the most I can take. "
+        "Ten seconds of speech are enough: send a shorter recording, or save it as mp3."
+    ),
+    Reason.UPLOAD_NOT_FETCHED: "I couldn't fetch that file from Discord. Please send it again.",
+    Reason.NOT_A_RECORDING: (
+        "I can't find a recording in that file. It may be damaged, or a video without sound. "
+        "Send wav, mp3, m4a, ogg, flac, webm or mp4."
+    ),
+    Reason.RECORDING_KIND_UNKNOWN: (
+        "That's a kind of recording I can't read. "
+        "Save it as wav, mp3, m4a, ogg, flac, webm or mp4 and send that."
+    ),
+    Reason.DECODER_BROKEN: (
+        "I can't read any recording at the moment. That's my fault, not your file's. "
+        "Please tell whoever runs this bot, and try again later."
+    ),
+    Reason.RECORDING_TOO_SLOW: (
+        "That file takes too long to read. Save it again as wav or mp3 and send that."
+    ),
+    Reason.RECORDING_DAMAGED: (
+        "That recording is damaged. Save it again as wav or mp3 and send that."
+    ),
+    Reason.RECORDING_SILENT: (
+        "That recording is silent, or too quiet to use. "
+        "Record closer to the microphone and try again."
+    ),
+    Reason.NO_SPEECH: (
+        "I can't hear any speech in that file. "
+        "Record one person talking, without music, and send that."
+    ),
+    Reason.TOO_LITTLE_SPEECH: (
+        "I need at least {minimum:.0f} seconds. Without its silence, this has {seconds}. "
+        "Ten seconds work best."
+    ),
+    Reason.MOSTLY_PAUSES: (
+        "I hear only {seconds} seconds of speech in that recording. "
+        "Record one person who speaks for at least {minimum:.0f} seconds, without long pauses."
+    ),
+    Reason.TOO_LITTLE_SPEECH_IN_LONG_RECORDING: (
+        "I hear hardly any speech in the first {minutes} minutes, which is all I listen to. "
+        "Send just the part where one person speaks."
+    ),
+    Reason.SPEECH_TOO_SCATTERED: (
+        "The pauses in that recording are too long: I need at least {minimum:.0f} seconds "
+        "of speech within 20. Record it again with shorter pauses."
+    ),
+    Reason.TOO_LONG_FOR_TRANSCRIPT: (
+        "Your recording is {seconds:g} seconds long. Shortened, it wouldn't match your "
+        "transcript. Send at most {maximum:.0f} seconds, or leave the transcript out."
+    ),
+    Reason.MUCH_TOO_LONG_FOR_TRANSCRIPT: (
+        "Your recording is more than {minutes} minutes long. Shortened, it wouldn't match your "
+        "transcript. Send at most {maximum:.0f} seconds, or leave the transcript out."
+    ),
+    Reason.TOO_MANY_UPLOADS: "I'm busy with other recordings. Please try again in a minute.",
+}
+
+REMARKS: dict[Remark, str] = {
+    Remark.RECORDING_SHORTENED: (
+        "Your recording is {seconds:.0f} seconds long, so I used its clearest {used:.0f}."
+    ),
+    Remark.LONG_RECORDING_SHORTENED: (
+        "Your recording is more than {minutes} minutes long, "
+        "so I used the clearest {used:.0f} seconds of the first {minutes} minutes."
+    ),
+    Remark.RECORDING_CLIPS: "The recording clips. Record it quieter for a better voice.",
+    Remark.RECORDING_NOISY: (
+        "There's a lot of noise in the recording. Record it somewhere quieter for a better voice."
+    ),
+}
