@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         default=Path("speech.ogg"),
-        help="where --once writes the speech, as Ogg/Opus",
+        help="where --once writes the speech, as Ogg/Opus (default: %(default)s)",
     )
     demo.set_defaults(command=_demo)
     return parser
@@ -142,7 +142,6 @@ async def _sync(settings: Settings, options: argparse.Namespace) -> int:
 
 
 async def _demo(settings: Settings, options: argparse.Namespace) -> int:
-    configure_logging(settings.model_copy(update={"log_level": "WARNING"}))
     check_platform()
     try:
         from bot.demo import once, page  # noqa: PLC0415 - the demo is an optional extra
@@ -151,6 +150,7 @@ async def _demo(settings: Settings, options: argparse.Namespace) -> int:
             f"The demo needs more packages ({error.name} is missing). "
             f"Install them: {install_command('demo')}"
         ) from None
+    configure_logging(settings.model_copy(update={"log_level": "WARNING"}))
     if options.once:
         recording, text = options.once
         return await once.clone_once(settings, Path(recording), text, options.out)
