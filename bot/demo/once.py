@@ -56,15 +56,20 @@ async def clone_once(settings: Settings, recording: Path, text: str, out: Path) 
 
 def _check_can_write(out: Path) -> None:
     """Raise `SettingsError` if speech can't be written there. Leaves everything as it was."""
-    if out.is_dir():
-        raise SettingsError(f"{out} is a folder. Name a file in it, such as {out / 'speech.ogg'}.")
-    if out.suffix.lower() not in SUFFIXES:
-        known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
-        raise SettingsError(f"--once writes Ogg/Opus. Name a file that ends in {known}, not {out}.")
-    if not out.parent.is_dir():
-        raise SettingsError(f"The folder of {out} doesn't exist. Make it, or name another file.")
-    is_new = not out.exists()
     try:
+        if out.is_dir():
+            example = out / "speech.ogg"
+            raise SettingsError(f"{out} is a folder. Name a file in it, such as {example}.")
+        if out.suffix.lower() not in SUFFIXES:
+            known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+            raise SettingsError(
+                f"--once writes Ogg/Opus. Name a file that ends in {known}, not {out}."
+            )
+        if not out.parent.is_dir():
+            raise SettingsError(
+                f"The folder of {out} doesn't exist. Make it, or name another file."
+            )
+        is_new = not out.exists()
         out.open("ab").close()
         if is_new:
             out.unlink()

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 
 _TOKENS = re.compile(
-    r"\\(?P<literal>[^\w\s])"  # any punctuation behind a backslash is meant literally
+    r"\\(?P<literal>[^\w\s]|_)"  # any punctuation behind a backslash is meant literally
     r"|</(?P<command>[^:>\n]+):\d+>"
     r"|<t:(?P<moment>-?\d{1,12})(?::[tTdDfFR])?>"
     r"|^-# "  # small print
