@@ -25,15 +25,22 @@ $(BIN)/python:
 		|| { echo "Timbre needs Python 3.11 or newer. Name one with: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv is missing here. On Debian: apt install python3-venv"; rm -rf $(VENV); exit 1; }
 
-$(VENV)/demo.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing into $(VENV); the first time takes a few minutes."
-	@$(INSTALL) -e '.[demo]'
+# What is installed: a stamp for the bot alone, and one for each extra, or several with commas.
+INSTALLING = echo "Installing into $(VENV); the first time takes a few minutes."
+
+$(VENV)/bot.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@$(INSTALLING)
+	@$(INSTALL) -e .
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing into $(VENV); the first time takes a few minutes."
-	@$(INSTALL) -e '.[dev]'
-	@touch $@ $(VENV)/demo.stamp
+$(VENV)/%.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	@$(INSTALLING)
+	@$(INSTALL) -e '.[$*]'
+	@touch $@ $(addprefix $(VENV)/,$(addsuffix .stamp,bot $(CONTAINED_IN_$*)))
+
+# What an extra contains is installed with it.
+CONTAINED_IN_demo := preview
+CONTAINED_IN_dev := preview demo local
 
 .PHONY: demo
 demo: $(VENV)/demo.stamp ## Try it in a browser: the real bot on a simulated Discord
@@ -54,11 +61,6 @@ test-bot: ## Run the tests that need no PyTorch, in an environment without it
 	@$(MAKE) --no-print-directory VENV=$(BOT_VENV) $(BOT_VENV)/dev-bot.stamp
 	@$(MAKE) --no-print-directory VENV=$(BOT_VENV) compute
 	@$(MAKE) --no-print-directory VENV=$(BOT_VENV) wait
-
-$(BOT_VENV)/dev-bot.stamp: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing into $(VENV); the first time takes a few minutes."
-	@$(INSTALL) -e '.[dev-bot]'
-	@touch $@
 
 # Tests that wait in real time leave the processors enough time for linters and types, but the other
 # tests would keep the processors from them. None of them needs Hypothesis, whose import takes each
@@ -91,7 +93,9 @@ format: $(VENV)/dev.stamp ## Format the code and mend what can be mended
 	$(BIN)/ruff format .
 
 .PHONY: run
-run: $(VENV)/demo.stamp ## Run the bot on a real server (see README)
+run: $(VENV)/bot.stamp ## Run the bot on a real server (see README)
+	@extras=$$($(BIN)/python -m bot.extras) \
+		&& $(MAKE) --no-print-directory --silent $(VENV)/$${extras:-bot}.stamp
 	@$(BIN)/python -m bot run
 
 .PHONY: constraints

@@ -30,6 +30,7 @@ from benchmarks.speech_quality.report import (
 from benchmarks.speech_quality.saved_runs import Run, read_run, write_run
 from benchmarks.speech_quality.sentences import SENTENCES, read_sentences
 from benchmarks.speech_quality.settings import Setting, read_setting
+from bot.extras import install_command
 from bot.log import configure_logging
 from bot.settings import SettingsError, load_settings
 
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
 _ENGLISH = "English"
 _QUICK_RECORDINGS = 3
 _QUICK_SENTENCES = slice(0, None, 4)
-INSTALL_HINT = "The quality benchmark needs more packages: pip install -e '.[quality]'"
+INSTALL_HINT = (
+    f"The quality benchmark needs more packages. Install them: {install_command('quality')}"
+)
 
 
 def main() -> None:

@@ -20,7 +20,9 @@ import structlog
 from backend.contract import BackendUnavailableError
 from bot.audio.decode import check_decoder
 from bot.client import VoiceBot
+from bot.extras import install_command
 from bot.log import configure_logging
+from bot.platforms import PlatformError, check_platform
 from bot.settings import Settings, SettingsError, load_settings
 from bot.voices.database import DatabaseUnusableError
 
@@ -52,7 +54,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         work = command(load_settings(), options)
         return asyncio.run(_until_terminated(work, on_signal=cut_off.start))
-    except (SettingsError, DatabaseUnusableError, BackendUnavailableError) as error:
+    except (
+        PlatformError,
+        SettingsError,
+        DatabaseUnusableError,
+        BackendUnavailableError,
+    ) as error:
         return _fail(str(error))
     except discord.LoginFailure:
         return _fail(
@@ -101,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         default=Path("speech.ogg"),
-        help="where --once writes the speech, as Ogg/Opus",
+        help="where --once writes the speech, as Ogg/Opus (default: %(default)s)",
     )
     demo.set_defaults(command=_demo)
     return parser
@@ -109,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
 
 async def _run(settings: Settings, _options: argparse.Namespace) -> int:
     configure_logging(settings)
+    check_platform()
     token = settings.require_token()
     async with VoiceBot(settings) as bot:
         await bot.open_studio()  # before the login: what fails here is the operator's to mend
@@ -119,6 +127,7 @@ async def _run(settings: Settings, _options: argparse.Namespace) -> int:
 
 async def _sync(settings: Settings, options: argparse.Namespace) -> int:
     configure_logging(settings)
+    check_platform()
     token = settings.require_token()
     try:
         async with VoiceBot(settings) as bot:
@@ -135,12 +144,13 @@ async def _sync(settings: Settings, options: argparse.Namespace) -> int:
 
 
 async def _demo(settings: Settings, options: argparse.Namespace) -> int:
+    check_platform()
     try:
         from bot.demo import once, page  # noqa: PLC0415 - the demo is an optional extra
     except ModuleNotFoundError as error:
         raise SettingsError(
             f"The demo needs more packages ({error.name} is missing). "
-            "Install them with: pip install -e '.[demo]'"
+            f"Install them: {install_command('demo')}"
         ) from None
     configure_logging(settings.model_copy(update={"log_level": "WARNING"}))
     await check_decoder()

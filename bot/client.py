@@ -15,6 +15,7 @@ from bot.audio.temporary import delete_leftovers
 from bot.errors import Reason
 from bot.interface.delivery import DISCORD_FAILURES
 from bot.interface.errors import TimbreCommandTree
+from bot.interface.options import Where
 from bot.interface.reply import Replies, Reply
 from bot.playback.players import GuildPlayers
 from bot.playback.voice_client import VoiceClient
@@ -57,9 +58,12 @@ class VoiceBot(commands.AutoShardedBot):
         settings: What the operator decided.
         speech: Where speech comes from; by default what the settings name.
         voice_class: What connects to voice channels; by default discord.py's client, extended.
+        speaks_by_default: Where `/say` speaks for a member who is in a voice channel and doesn't
+            choose.
 
     Attributes:
         settings: What the operator decided.
+        speaks_by_default: Where `/say` speaks for a member in a voice channel who doesn't choose.
         library: The saved voices; there once the bot has logged in.
         dictionaries: How words are pronounced; there once the bot has logged in.
         studio: The voice pipeline; there once the bot has logged in.
@@ -79,6 +83,7 @@ class VoiceBot(commands.AutoShardedBot):
         *,
         speech: SpeechBackend | None = None,
         voice_class: Callable[..., Any] | None = None,
+        speaks_by_default: Where = Where.VOICE,
     ) -> None:
         intents = discord.Intents.none()
         intents.guilds = True
@@ -95,6 +100,7 @@ class VoiceBot(commands.AutoShardedBot):
             max_messages=None,
         )
         self.settings = settings
+        self.speaks_by_default = speaks_by_default
         self.replies = Replies(
             max_encoders=settings.max_parallel_uploads,
             cold_start=lambda: self.studio.cold_start(),  # noqa: PLW0108 - there is no studio yet

@@ -70,6 +70,7 @@ class Reason(StrEnum):
     RESTARTING = "restarting"
     NEVER_SLEEPS = "backend never sleeps"
     MAY_NOT_POST = "may not post"
+    NOT_POSTED = "not posted"
     ONLY_IN_SERVERS = "only in servers"
     ONLY_MANAGERS = "only for members with Manage Server"
 

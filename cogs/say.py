@@ -49,7 +49,7 @@ class Say(commands.Cog):
         voice="One of your voices; leave it out for the one you used last",
         where="Leave it out: I speak in your voice channel if you're in one, otherwise as a file",
         language="The language of the text; leave it out for the one the voice was made with",
-        format="Post a file of this kind",
+        format="Post a file of this kind; with a voice channel as well, I do both",
     )
     @app_commands.choices(language=LANGUAGE_CHOICES, format=FORMAT_CHOICES, where=WHERE_CHOICES)
     @app_commands.autocomplete(voice=suggest_voices)
@@ -68,7 +68,11 @@ class Say(commands.Cog):
         with self._order.command(owner.id) as command:
             async with self.bot.reply(interaction) as reply:
                 target = voice_channels.where_to_speak(
-                    owner, self.bot.players, where, file_wanted=format is not None
+                    owner,
+                    self.bot.players,
+                    where,
+                    file_wanted=format is not None,
+                    by_default=self.bot.speaks_by_default,
                 )
                 if target is not Where.VOICE:
                     reply.acquire_slot()
@@ -169,12 +173,13 @@ class Say(commands.Cog):
 
     async def _follow(self, reply: Reply, player: GuildPlayer, entry: QueueEntry) -> None:
         """Keep the private message up to date until the entry was heard."""
-        await reply.work(
+        was_heard = await reply.work(
             lambda progress: voice_channels.follow(entry, player, progress),
             stopped=Reason.SPEECH_STOPPED,
         )
         where = voice_channels.place_for(reply.owner, entry.channel_id)
-        await reply.show(cards.heard_message(entry.speaker, where, self.bot.studio.backend))
+        backend = self.bot.studio.backend
+        await reply.show(cards.spoken_in(entry.speaker, where, backend, was_heard=was_heard))
 
     async def _voice(self, owner_id: int, name: str | None) -> SavedVoice:
         """The voice of that name, or the one used last. Raises `Refusal`."""

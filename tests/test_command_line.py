@@ -133,7 +133,50 @@ def test_a_missing_recording_is_a_sentence(run: Run) -> None:
     assert done.stderr == "missing.wav can't be read: No such file or directory.\n"
 
 
-@pytest.mark.parametrize("text", ["", "word " * 1_001])
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("out.mp3", "Name a file that ends in .ogg, .oga or .opus, not out.mp3."),
+        ("out.wav", "Name a file that ends in .ogg, .oga or .opus, not out.wav."),
+        ("out", "Name a file that ends in .ogg, .oga or .opus, not out."),
+        (".", ". is a folder. Name a file in it, such as speech.ogg."),
+        ("folder", "folder is a folder. Name a file in it, such as folder/speech.ogg."),
+        ("folder.ogg", "folder.ogg is a folder. Name a file in it, such as folder.ogg/speech.ogg."),
+        ("a.wav/speech.ogg", "The folder of a.wav/speech.ogg doesn't exist."),
+        (f"{'x' * 300}.ogg", "can't be written: File name too long. Name another file."),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_told_before_the_work(
+    run: Run, tmp_path: Path, out: str, said: str
+) -> None:
+    for folder in ("folder", "folder.ogg"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "a.wav").write_bytes(b"a recording")
+    before = sorted(tmp_path.iterdir())
+    done = run("demo", "--once", "a.wav", "Hello.", "--out", out)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_what_was_in_the_file_stays_if_nothing_is_said(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "speech.OGG").write_bytes(b"what I said before")
+    done = run("demo", "--once", "missing.wav", "Hello.", "--out", "speech.OGG")
+    assert done.returncode == 2
+    assert done.stderr.startswith("missing.wav can't be read")
+    assert (tmp_path / "speech.OGG").read_bytes() == b"what I said before"
+
+
+@pytest.mark.parametrize("recording", [".", "folder"])
+def test_a_folder_is_no_recording(run: Run, tmp_path: Path, recording: str) -> None:
+    (tmp_path / "folder").mkdir()
+    done = run("demo", "--once", recording, "Hello.")
+    assert done.returncode == 2
+    assert done.stderr == f"{recording} can't be read: Is a directory.\n"
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t", "word " * 1_001, "x" * 5_001])
 def test_a_text_that_is_empty_or_too_long_is_a_sentence(run: Run, text: str) -> None:
     done = run("demo", "--once", "a.wav", text)
     assert done.returncode == 2

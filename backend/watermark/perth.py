@@ -46,8 +46,8 @@ def load_perth(device: str) -> Any:
             from perth.perth_net.perth_net_implicit.model.perth_net import PerthNet  # noqa: PLC0415
     except ImportError as error:
         raise BackendUnavailableError(
-            f"the watermark can't be loaded without {error.name}: "
-            "install resemble-perth and setuptools<81"
+            f"the watermark can't be loaded without {error.name}. On this machine, install it: "
+            ".venv/bin/pip install -c constraints.txt -e '.[local]'. On Modal, deploy again."
         ) from error
     # Not `PerthNet.load`, which prints to the standard output.
     net = PerthNet(default_hp)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 INSTALL_HINT = (
-    "The speaker encoder's weights aren't installed: pip install --no-deps Resemblyzer==0.1.4"
+    "The speaker encoder's weights aren't installed. Install them: "
+    ".venv/bin/pip install --no-deps Resemblyzer==0.1.4"
 )
 
 _RATE = 16_000

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from aiohttp.typedefs import Handler
 
@@ -25,9 +25,14 @@ SHUTDOWN_SECONDS = 0.1
 
 
 class Broadcast:
-    """Passes what is spoken on to listeners: frames of 20 ms, 48 kHz stereo s16le."""
+    """Passes what is spoken on to listeners: frames of 20 ms, 48 kHz stereo s16le.
+
+    Attributes:
+        on_listeners: Called with the number of listeners when it changes.
+    """
 
     def __init__(self) -> None:
+        self.on_listeners: Callable[[int], None] = lambda _listeners: None
         self._loop = asyncio.get_running_loop()
         self._listeners: set[asyncio.Queue[bytes]] = set()
 
@@ -40,10 +45,12 @@ class Broadcast:
         """A queue of all frames from now on. Nothing is sent while nobody speaks."""
         waiting: asyncio.Queue[bytes] = asyncio.Queue(MAX_WAITING)
         self._listeners.add(waiting)
+        self.on_listeners(len(self._listeners))
         try:
             yield waiting
         finally:
             self._listeners.discard(waiting)
+            self.on_listeners(len(self._listeners))
 
     def _pass_on(self, frame: bytes) -> None:
         for waiting in self._listeners:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import sys
 import tempfile
 from typing import TYPE_CHECKING
 
+from bot.audio.reference import MAX_UPLOAD_MEGABYTES
+from bot.demo.terminal import plain
 from bot.demo.world import open_world
 from bot.settings import SettingsError
 from bot.text import MAX_TEXT_CHARACTERS
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from bot.settings import Settings
 
 CONSENT_BUTTON = "I confirm"
-SUFFIXES = {".ogg", ".oga", ".opus"}
+SUFFIXES = (".ogg", ".oga", ".opus")
 """How the name of an Ogg/Opus file may end."""
 
 
@@ -28,29 +31,66 @@ async def clone_once(settings: Settings, recording: Path, text: str, out: Path) 
     """Run `/clone` as a member would, confirm the consent, and write the Ogg/Opus to `out`.
 
     Prints every message that the member sees. The voice is not kept. Returns 0 only if speech was
-    posted.
+    posted. Raises `SettingsError` before the work if the arguments can't be used.
     """
-    if out.suffix not in SUFFIXES:
-        raise SettingsError(f"{out} would hold Ogg/Opus. Name a file that ends in .ogg.")
-    if not await asyncio.to_thread(out.parent.is_dir):
-        raise SettingsError(f"The folder of {out} doesn't exist. Make it, or name another file.")
-    if not 1 <= len(text) <= MAX_TEXT_CHARACTERS:
+    text = text.encode(errors="replace").decode()  # what isn't UTF-8 comes as half characters
+    if not text.strip() or len(text) > MAX_TEXT_CHARACTERS:
         raise SettingsError(
             f"Write what the voice should say, in at most {MAX_TEXT_CHARACTERS:,} characters."
         )
-    try:
-        upload = await asyncio.to_thread(recording.read_bytes)
-    except OSError as error:
-        raise SettingsError(f"{recording} can't be read: {error.strerror}.") from None
+    await asyncio.to_thread(_check_can_write, out)
+    upload = await asyncio.to_thread(_read, recording)
     with tempfile.TemporaryDirectory(prefix="timbre-") as folder:
         database = f"sqlite:///{folder}/once.db"
         async with open_world(settings.model_copy(update={"database_url": database})) as world:
             speech = await _clone(world, recording.name, upload, text)
     if not speech:
         return 1
-    await asyncio.to_thread(out.write_bytes, speech)
+    try:
+        await asyncio.to_thread(out.write_bytes, speech)
+    except OSError as error:
+        raise _unwritable(out, error) from None
     _say(f"Wrote {out} ({len(speech):,} bytes).")
     return 0
+
+
+def _check_can_write(out: Path) -> None:
+    """Raise `SettingsError` if speech can't be written there. Leaves everything as it was."""
+    try:
+        if out.is_dir():
+            example = out / "speech.ogg"
+            raise SettingsError(f"{out} is a folder. Name a file in it, such as {example}.")
+        if out.suffix.lower() not in SUFFIXES:
+            known = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+            raise SettingsError(
+                f"--once writes Ogg/Opus. Name a file that ends in {known}, not {out}."
+            )
+        if not out.parent.is_dir():
+            raise SettingsError(
+                f"The folder of {out} doesn't exist. Make it, or name another file."
+            )
+        is_new = not out.exists()
+        out.open("ab").close()
+        if is_new:
+            out.unlink()
+    except OSError as error:
+        raise _unwritable(out, error) from None
+
+
+def _unwritable(out: Path, error: OSError) -> SettingsError:
+    return SettingsError(f"{out} can't be written: {error.strerror}. Name another file.")
+
+
+def _read(recording: Path) -> bytes:
+    """Read a recording, or of one that is too large as much as shows that.
+
+    The bot then refuses it as on Discord. Raises `SettingsError` if it can't be read.
+    """
+    try:
+        with recording.open("rb") as file:
+            return file.read(MAX_UPLOAD_MEGABYTES * 1024 * 1024 + 1)
+    except OSError as error:
+        raise SettingsError(f"{recording} can't be read: {error.strerror}.") from None
 
 
 async def _clone(world: World, name: str, upload: bytes, text: str) -> bytes:
@@ -74,5 +114,7 @@ def _messages(result: InteractionResult) -> list[ResponseMessage]:
     return [message for message in (*result.followups, result.response) if message is not None]
 
 
-def _say(words: str) -> None:
-    print(words, file=sys.stdout, flush=True)  # noqa: T201 - the terminal is the interface here
+def _say(message: str) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may lack the characters
+    print(plain(message), flush=True)  # noqa: T201 - the terminal is the interface here

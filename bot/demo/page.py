@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bot.demo.listen import listen_page
-from bot.demo.world import open_world
+from bot.demo.media import play_all_formats
+from bot.demo.world import FRIENDS_ID, YOUR_ID, open_world
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from simcord.preview import Preview
 
+    from bot.demo.world import World
     from bot.settings import Settings
 
 DATABASE = "data/demo.db"
@@ -36,8 +38,9 @@ Timbre demo: the real bot on a simulated Discord. Nothing leaves this machine.
   1. Type /clone, attach 3 to 30 seconds of someone speaking, write what the voice should say,
      and give the voice a name.
   2. Play the answer. It's a preview: a stock English voice adjusted toward the recording.
-  3. Open the listen page, press Listen there, and type /say to hear the voice again.
-     For a file instead, choose "where: File". /help shows the rest.
+  3. Type /say to hear the voice again: here as a file, and live on the listen page, if you
+     press Listen there first. Its "voice" offers your voices after the first letter.
+     /help shows the rest.
 
   The page does one thing at a time: until an answer is finished, no other command can be sent.
 
@@ -49,9 +52,12 @@ Welcome! This is a simulated Discord with the real bot in it. To try it:
 1. Type `/clone`, choose 3 to 30 seconds of someone speaking, and write what the voice should \
 say. To keep the voice, give it a `name` under *+3 more*.
 2. Read the consent statement, press *I confirm*, wait a moment, and press *Play*.
-3. Open {listen} and press *Listen*: you're in the voice channel Lounge, and that page lets you \
-hear it. Then type `/say` here to hear the voice again. To get a file instead, set `where` to \
-File under *+4 more*. `/help` shows the rest.
+3. Type `/say` to hear the voice again. Its `voice` (under *+4 more*) offers your voices after \
+you type the first letter; without it, I use your latest one. `/help` shows the rest.
+
+You're in the voice channel Lounge, so `/say` also speaks there. To hear that live, open {listen} \
+and press *Listen*; until then you're deafened. In this demo `/say` posts a file as well, unless \
+you set `where`.
 
 New answers may be below: scroll down, or press *jump to latest*. This page does one thing at a \
 time and shows only finished answers, so nothing ever waits in its `/queue`. On Discord itself you \
@@ -74,6 +80,7 @@ async def serve(settings: Settings, *, port: int) -> int:
             layout="channel",
             port=_free_port(port),
         )
+        play_all_formats(preview)
         async with preview, _true_time(preview):
             pages = {port: preview.url, listen_port: listen}
             welcome = IN_THE_TERMINAL.format(
@@ -82,8 +89,16 @@ async def serve(settings: Settings, *, port: int) -> int:
             print(welcome, flush=True)  # noqa: T201 - the terminal is the interface here
             with suppress(asyncio.CancelledError):  # Ctrl-C
                 await preview.wait_closed()
-    print("The demo has ended. Your voices are kept.")  # noqa: T201 - the terminal's last word
+        kept = await _is_any_voice_kept(world)
+    last_words = "The demo has ended." + (" Your voices are kept." if kept else "")
+    print(last_words)  # noqa: T201 - the terminal's last word
     return 0
+
+
+async def _is_any_voice_kept(world: World) -> bool:
+    """Whether anybody in the page has a saved voice."""
+    pages = [await world.bot.library.page(person, limit=1) for person in (YOUR_ID, FRIENDS_ID)]
+    return any(page.total for page in pages)
 
 
 @asynccontextmanager

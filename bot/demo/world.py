@@ -22,6 +22,7 @@ from simcord.builders import UserHandle
 from bot.client import VoiceBot
 from bot.demo.listen import Broadcast
 from bot.demo.voice import BroadcastVoice, answer_voice_requests, detach_playback
+from bot.interface.options import Where
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,7 +48,8 @@ class World:
         env: simcord.
         bot: The bot.
         channel: The server's text channel.
-        you: Who tries the bot; is in the voice channel, and may use every command.
+        you: Who tries the bot; is in the voice channel, and may use every command. While nobody has
+            the listen page open, you're deafened there.
         friend: Somebody else.
         broadcast: What is said in the voice channel.
     """
@@ -67,6 +69,7 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
     bot = VoiceBot(
         settings.model_copy(update={"speech_backend": "preview"}),
         voice_class=partial(BroadcastVoice, broadcast=broadcast),
+        speaks_by_default=Where.BOTH,  # so that a first try is heard in the page too
     )
     options = {"shard_count": 1, "settle_timeout": SETTLE_WITHIN_SECONDS, "check_errors": False}
     async with simcord.run(bot, **options) as env:
@@ -82,13 +85,23 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
         friend = guild.add_member(_person(env, FRIENDS_ID, "friend"))
         answer_voice_requests(env, bot)
         detach_playback(asyncio.get_running_loop())
-        await you.join_voice(lounge)
+        await you.join_voice(lounge, self_deaf=True)
+        broadcast.on_listeners = partial(_deafen_unless_listening, env, you)
         # Only now: the bot asked for ids at its start, and simcord shows no links in embeds.
         await bot.tree.sync()
         try:
             yield World(env, bot, channel, you, friend, broadcast)
         finally:
             await bot.close()
+
+
+def _deafen_unless_listening(env: Env, person: MemberActor, listeners: int) -> None:
+    """Show the bot whether a person hears it, as Discord does, while they're in a voice channel."""
+    state = env.backend.get_guild(person.guild.id).voice_states.get(person.id)
+    if state is not None:
+        env.backend.set_voice_state(
+            person.guild.id, person.id, state.channel_id, self_deaf=listeners == 0
+        )
 
 
 def _person(env: Env, user_id: int, name: str) -> UserHandle:

@@ -10,6 +10,7 @@ from backend.contract import AUTO_LANGUAGE
 from bot.errors import Reason, Refusal
 from bot.interface.engine_wording import languages
 from bot.interface.wording import (
+    NOBODY_LISTENED,
     PREVIEW_NOTICE,
     as_text,
     engine_name,
@@ -88,10 +89,11 @@ def spoken_message(
     return "\n".join([f"{heading}: “{excerpt(typed)}”", *(f"-# {line}" for line in small)])
 
 
-def heard_message(name: str, where: str, backend: BackendInfo) -> str:
-    """The private words after a voice was heard in a voice channel, named by `where`."""
-    small = [f"-# {line}" for line in _preview_notice(backend)]
-    return "\n".join([f"{voice_name(name)} has spoken in {where}.", *small])
+def spoken_in(name: str, where: str, backend: BackendInfo, *, was_heard: bool) -> str:
+    """The private words after a voice has spoken in a voice channel, named by `where`."""
+    spoken = f"{voice_name(name)} has spoken in {where}"
+    words = f"{spoken}." if was_heard else f"{spoken}, but {NOBODY_LISTENED}"
+    return "\n".join([words, *(f"-# {line}" for line in _preview_notice(backend))])
 
 
 def speaking(number: int, total: int) -> str:

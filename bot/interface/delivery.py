@@ -309,7 +309,11 @@ def _is_voice_message(files: Sequence[SpeechFile]) -> bool:
 
 
 async def _post(senders: Sequence[Sender], content: str, files: Sequence[SpeechFile]) -> None:
-    """Send one message in the first way that works. Raises `Refusal` if none does."""
+    """Send one message in the first way that works.
+
+    Raises `Refusal` if none does: that the bot may not post only if Discord said so each time.
+    """
+    may_not_post = True
     for mention, send in senders:
         # discord.py closes files after a request, so each try needs its own.
         uploads = [discord.File(io.BytesIO(file.data), filename=file.name) for file in files]
@@ -319,9 +323,10 @@ async def _post(senders: Sequence[Sender], content: str, files: Sequence[SpeechF
             if _is_too_large(error):
                 raise
             log.warning("speech refused here", reason=repr(error))
+            may_not_post &= _is_refusal(error)
         else:
             return
-    raise Refusal(Reason.MAY_NOT_POST)
+    raise Refusal(Reason.MAY_NOT_POST if may_not_post else Reason.NOT_POSTED)
 
 
 def _groups(files: Sequence[SpeechFile], total_bytes: int) -> Iterator[list[SpeechFile]]:
@@ -339,6 +344,14 @@ def _groups(files: Sequence[SpeechFile], total_bytes: int) -> Iterator[list[Spee
 def has_code(error: BaseException, *codes: int) -> bool:
     """Whether Discord refused a request with one of these codes."""
     return isinstance(error, discord.HTTPException) and error.code in codes
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether Discord answered that it won't, rather than that it can't now, or not at all."""
+    return isinstance(error, discord.HTTPException) and (
+        HTTPStatus.BAD_REQUEST <= error.status < HTTPStatus.INTERNAL_SERVER_ERROR
+        and error.status != HTTPStatus.TOO_MANY_REQUESTS
+    )
 
 
 def _is_too_large(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ from bot.playback.permissions import (
     VocalChannel,
     check_can_speak_in,
     is_afk,
+    listeners_in,
     may_move,
     may_see,
     people_in,
@@ -140,15 +141,18 @@ def where_to_speak(
     wanted: str | None,
     *,
     file_wanted: bool,
+    by_default: Where,
 ) -> Where:
     """Where speech goes. Raises `Refusal` if the bot cannot be heard where that is wanted.
 
     Args:
         person: Who wants to be heard.
         players: The bot's.
-        wanted: What the person chose. By default it is the voice channel, if the bot can be heard
-            there. A person who may not speak in their voice channel has to choose.
-        file_wanted: The person chose a kind of file, so that a file is the default.
+        wanted: What the person chose. A person who may not speak in their voice channel has to
+            choose.
+        file_wanted: The person chose a kind of file. They get one, and by default that alone.
+        by_default: Where it goes if the person chose nothing and the bot can be heard in their
+            voice channel. If it can't be heard there, a file is the default.
     """
     if wanted == Where.FILE or (wanted is None and file_wanted):
         return Where.FILE
@@ -158,14 +162,17 @@ def where_to_speak(
         if wanted is None and refusal.reason not in _SILENCED:
             return Where.FILE
         raise
-    return Where(wanted or Where.VOICE)
+    where = Where(wanted or by_default)
+    return Where.BOTH if where is Where.VOICE and file_wanted else where
 
 
-async def follow(entry: QueueEntry, player: GuildPlayer, progress: Progress) -> None:
-    """Show how far an entry is until it was heard; if this is cancelled, remove it.
+async def follow(entry: QueueEntry, player: GuildPlayer, progress: Progress) -> bool:
+    """Show how far an entry is until it was played; if this is cancelled, remove it.
 
-    Raises what kept it from being heard.
+    Returns whether anybody could hear it: False if everybody in the channel was deafened, or had
+    left, whenever that was looked at. Raises what kept it from being played.
     """
+    audience: set[bool] = set()
     heard = asyncio.ensure_future(entry.heard())
     countdown = _Countdown()
     shown = ""
@@ -176,7 +183,11 @@ async def follow(entry: QueueEntry, player: GuildPlayer, progress: Progress) -> 
                 shown = words
                 progress.say(words)
             await asyncio.wait([heard], timeout=_POLL_SECONDS)
+            channel = player.connection.channel
+            if entry.source.position > 0 and channel is not None and not channel.guild.unavailable:
+                audience.add(bool(listeners_in(channel)))
         await heard
+        return audience != {False}
     finally:
         heard.cancel()
         player.remove(entry, Refusal(Reason.SPEECH_STOPPED))

@@ -25,6 +25,8 @@ PREVIEW_NOTICE = (
     "This is a preview: a stock English voice adjusted toward the recording, not a clone."
 )
 
+NOBODY_LISTENED = "nobody heard it: everyone there is deafened, or has left."
+
 UNTOLD = (
     "Your command is done, but I couldn't send you a direct message about it. "
     "If something is missing, please run it again."
@@ -124,6 +126,7 @@ REFUSALS: dict[Reason, str] = {
         "I'm not allowed to post here. "
         "Ask an admin for Send Messages and Attach Files, then run it again."
     ),
+    Reason.NOT_POSTED: ("I couldn't reach Discord to post that. Please run it again in a minute."),
     Reason.RECONNECTING: (
         "I'm reconnecting to Discord, so I can't see who's in a voice channel yet. "
         "Please try again in a minute."

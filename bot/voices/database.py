@@ -25,6 +25,8 @@ from sqlalchemy.ext.asyncio import (
     create_async_engine,
 )
 
+from bot.extras import install_command
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
@@ -167,7 +169,8 @@ async def open_database(url: str) -> Database:
         ) from error
     except ModuleNotFoundError as error:
         raise DatabaseUnusableError(
-            f"The database {shown} needs a package that is missing: pip install {error.name}",
+            f"The database {shown} needs a package that is missing ({error.name}). "
+            f"Install it: {install_command('postgres')}",
         ) from error
     except (DBAPIError, sqlite3.Error, OSError) as error:
         raise DatabaseUnusableError(

@@ -85,6 +85,33 @@ async def test_a_failure_after_the_token_has_ended_comes_as_a_direct_message(
     assert message.content.startswith("The voice engine gave no usable speech this time.")
 
 
+POSTS = ("/webhooks/*", "/channels/*", "/users/@me/channels")
+"""The requests by which speech could be posted."""
+
+
+async def test_who_gets_no_speech_since_the_bot_may_not_post_is_told_what_to_ask_for(
+    server: Server, ada: Member, recording: bytes
+) -> None:
+    await ada.clones(recording, name="Ada")
+    for path in POSTS:
+        server.breaks("POST", path, status=403, code=50013, times=9)
+    answer = await ada.types("say", text="A story.")
+    assert answer.told.startswith("I'm not allowed to post here. Ask an admin for Send Messages")
+
+
+@pytest.mark.parametrize("unreachable", [*POSTS, None])
+async def test_where_discord_cannot_be_reached_nobody_is_sent_to_an_admin(
+    server: Server, ada: Member, recording: bytes, unreachable: str | None
+) -> None:
+    """One way fails, or all do."""
+    await ada.clones(recording, name="Ada")
+    for path in POSTS:
+        fails = {"status": 503} if unreachable in {path, None} else {"status": 403, "code": 50013}
+        server.breaks("POST", path, times=9, **fails)
+    answer = await ada.types("say", text="A story.")
+    assert answer.told == "I couldn't reach Discord to post that. Please run it again in a minute."
+
+
 async def test_an_interaction_that_is_too_old_is_dropped_without_noise(
     server: Server, ada: Member, backend: ScriptedBackend
 ) -> None:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from backend.contract import BackendInfo, BackendUnavailableError
+from bot.extras import install_command
 from bot.speech.worker.host import WorkerBackend
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from backend.service import SpeechService
     from bot.settings import Settings
 
-INSTALL_HINT = "Speaking on this machine needs more packages: pip install 'timbre[local]'"
+INSTALL_HINT = (
+    f"Speaking on this machine needs more packages. Install them: {install_command('local')}"
+)
 
 SENTENCES_AT_ONCE = 4
 """How many sentences of one text to request at once. The engine batches them."""

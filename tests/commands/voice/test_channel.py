@@ -70,6 +70,31 @@ async def test_who_asks_for_a_kind_of_file_gets_one(guild: VoiceGuild, ada: Spea
     assert guild.bot_is_in is None
 
 
+async def test_who_asks_for_voice_and_a_kind_of_file_gets_both(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    answer = await ada.types("say", text=item_text(1, 0.6), where="voice", format="flac")
+    assert await is_heard(guild) == [1]
+    await eventually(lambda: answer.posted)
+    [file] = answer.posted[0].attachments
+    assert file.filename == "speech.flac"
+
+
+async def test_whom_nobody_could_hear_is_told(
+    guild: VoiceGuild, ada: Speaker, grace: Speaker
+) -> None:
+    ada.is_moderated(self_deaf=True)
+    grace.is_moderated(deaf=True)
+    unheard = await last_word(await ada.says(1, 0.6))
+    assert unheard is not None
+    assert unheard.startswith(f"**ada** {SPOKEN} <#{guild.lounge.id}>, but nobody heard it:")
+
+    grace.is_moderated(deaf=False)
+    heard = await last_word(await ada.says(2, 0.6))
+    assert heard is not None
+    assert heard.startswith(f"**ada** {SPOKEN} <#{guild.lounge.id}>.")
+
+
 async def test_voice_without_a_voice_channel_is_refused(guild: VoiceGuild) -> None:
     linus = await guild.speaker("linus")
     await linus.actor.leave_voice()

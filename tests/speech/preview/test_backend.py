@@ -255,12 +255,12 @@ async def test_before_start_it_is_unavailable() -> None:
         await PreviewBackend().prepare_voice(clip(low_voice()), CONSENT)
 
 
-async def test_without_the_demo_extra_start_says_what_to_install(
+async def test_without_the_preview_extra_start_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
 
-    with pytest.raises(BackendUnavailableError, match=r"pip install -e '\.\[demo\]'"):
+    with pytest.raises(BackendUnavailableError, match=r"-e '\.\[preview\]'"):
         await PreviewBackend().start()
 
 

@@ -1,0 +1,38 @@
+"""Messages of the bot as a terminal shows them: without Discord's markup."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+_TOKENS = re.compile(
+    r"\\(?P<literal>[^\w\s]|_)"  # any punctuation behind a backslash is meant literally
+    r"|</(?P<command>[^:>\n]+):\d+>"
+    r"|<t:(?P<moment>-?\d{1,12})(?::[tTdDfFR])?>"
+    r"|^-# "  # small print
+    r"|\*\*|`"
+    r"|\u200b",  # behind an "@", so that nobody is mentioned
+    re.MULTILINE,
+)
+
+
+def plain(message: str) -> str:
+    """The words of a message: links as the commands they lead to, moments in this zone's time."""
+    return _TOKENS.sub(_plain_token, message)
+
+
+def _plain_token(token: re.Match[str]) -> str:
+    if token["literal"] is not None:
+        return token["literal"]
+    if token["command"] is not None:
+        return f"/{token['command']}"
+    if token["moment"] is not None:
+        return _moment(int(token["moment"]))
+    return ""
+
+
+def _moment(timestamp: int) -> str:
+    try:
+        return f"{datetime.fromtimestamp(timestamp, UTC).astimezone():%Y-%m-%d %H:%M}"
+    except (OverflowError, ValueError, OSError):
+        return "?"

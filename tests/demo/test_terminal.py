@@ -1,0 +1,57 @@
+"""What the terminal shows of the bot's messages: words, and no Discord markup."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.demo.terminal import plain
+from bot.interface.wording import as_text, link_commands, voice_name
+
+IDS = {"say": 1, "clone": 22, "voice": 333}
+
+
+@given(st.text())
+def test_what_somebody_typed_is_shown_to_the_letter(typed: str) -> None:
+    assert plain(as_text(typed)).replace("\u200b", "") == typed.replace("\u200b", "")
+
+
+@given(st.text(min_size=1))
+def test_a_voice_is_shown_by_its_name(name: str) -> None:
+    sentence = f"Your voice is saved as {voice_name(name)}."
+    shown = f"Your voice is saved as {name}."
+    assert plain(sentence).replace("\u200b", "") == shown.replace("\u200b", "")
+
+
+@given(st.integers(min_value=-(10**12) + 1, max_value=10**12 - 1))
+def test_a_moment_is_shown_as_one(seconds: int) -> None:
+    assert "<t:" not in plain(f"starts <t:{seconds}:R>")
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("-# This is a preview.", "This is a preview."),
+        ("**Me** says: “Hi.”\n-# Small.", "Me says: “Hi.”\nSmall."),
+        (
+            link_commands("Use `/say` or `/voice transcript`.", IDS),
+            "Use /say or /voice transcript.",
+        ),
+        ("Use `/say` with `where: file`.", "Use /say with where: file."),
+        (r"“2 \* 3 \~ 6, \`x\`, a\_b”", "“2 * 3 ~ 6, `x`, a_b”"),
+        ("Number 1 in the queue: 2 * 3 - 1", "Number 1 in the queue: 2 * 3 - 1"),
+    ],
+)
+def test_markup_is_not_shown(message: str, shown: str) -> None:
+    assert plain(message) == shown
+
+
+def test_a_moment_is_in_this_zones_time() -> None:
+    local = datetime(2026, 11, 27, 16, 30, tzinfo=UTC).astimezone()
+    words = plain(f"Number 2, starts <t:{round(local.timestamp())}:R>.")
+    assert words == f"Number 2, starts {local:%Y-%m-%d %H:%M}."
+    assert not re.search(r"[<>]", words)
