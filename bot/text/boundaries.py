@@ -21,22 +21,8 @@ _OPENING_MARKS = "\"'“‘„«‹([{¿¡*-–—… "
 _ORDINAL = re.compile(r"(?<!\w)(?:[0-9]{1,3}|[IVXLC]{1,7})\.\s*\Z")
 _LONGEST_ORDINAL = 12
 _WITH_ORDINALS = {
-    "bg",
-    "cs",
-    "da",
-    "de",
-    "et",
-    "fi",
-    "hr",
-    "hu",
-    "lv",
-    "no",
-    "pl",
-    "sk",
-    "sl",
-    "sr",
-    "tr",
-}
+    "bg", "cs", "da", "de", "et", "fi", "hr", "hu", "lv", "no", "pl", "sk", "sl", "sr", "tr",
+}  # fmt: skip
 """Languages that write ordinals as numbers with a full stop, as in "24. Dezember"."""
 
 _IF_UNSURE = ("en", "de", "fr", "es", "it", "pt", "ru")
@@ -46,8 +32,9 @@ class Boundaries:
     """Finds the sentences of texts in a language.
 
     Where the language is neither given nor certain, a sentence ends only where it would in each of
-    the languages that the model speaks. So abbreviations of all of them are known. A sentence goes
-    on where no space follows its mark, before a small letter, and after an ordinal.
+    the languages that the model speaks. So abbreviations of all of them are known. Where it was
+    guessed, a sentence ends where it would in English, too. A sentence goes on where no space
+    follows its mark, before a small letter, and after an ordinal.
 
     Args:
         language: One of `backend.contract.LANGUAGES`.
@@ -55,12 +42,8 @@ class Boundaries:
     """
 
     def __init__(self, language: str, text: str) -> None:
-        code = language_code(language)
-        if code is None:
-            guessed = guess_language(text)
-            code = language_code(guessed) if guessed is not None else None
-        self._codes = _IF_UNSURE if code is None else (code,)
-        self._has_ordinals = code is None or code in _WITH_ORDINALS
+        self._codes = _codes(language, text)
+        self._has_ordinals = any(code in _WITH_ORDINALS for code in self._codes)
 
     def sentences(self, text: str) -> list[str]:
         """Split a text into sentences, each with the spaces that follow it."""
@@ -77,6 +60,15 @@ class Boundaries:
             return False
         before = text[max(0, end - _LONGEST_ORDINAL) : end]
         return not (self._has_ordinals and _ORDINAL.search(before))
+
+
+def _codes(language: str, text: str) -> tuple[str, ...]:
+    """The codes of the languages whose rules have to agree."""
+    if (code := language_code(language)) is not None:
+        return (code,)
+    guessed = guess_language(text)
+    code = language_code(guessed) if guessed is not None else None
+    return _IF_UNSURE if code is None else (code, "en")
 
 
 def _ends(text: str, code: str) -> list[int]:

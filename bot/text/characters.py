@@ -16,17 +16,21 @@ _KEYCAP = re.compile("([0-9#*])\ufe0f?\u20e3")
 _VARIATION = re.compile("[\u20dd-\u20e4\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 """Variation selectors and enclosing marks, which change how the character before them looks."""
 
-_STRUCK_OUT = re.compile("[\u0305\u0332-\u0338\u033f\u20d2\u20d3\u20d8-\u20da\u20e5-\u20eb]")
-"""Lines under, over and through letters."""
+_DECORATION = re.compile(
+    "[\u0305\u030d\u030e\u0310\u0312-\u031a\u031c-\u0322\u0329-\u032c\u032f\u0332-\u0357\u0359-\u036f"
+    "\u0488\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20f0\ufe20-\ufe2f]"
+)
+"""Marks under, over and through letters that no language of today puts there, as far as they do not
+compose with a letter."""
 
-_ACCENTS = "\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\ufe20-\ufe2f"
+_ACCENTS = "\u0300-\u036f"
 _PILED_ACCENTS = re.compile(f"([{_ACCENTS}]{{2}})[{_ACCENTS}]+")
 
 _GAP = re.compile(f" *{REMOVED}[ {REMOVED}]*")
 _GAP_REACH = 20
 _NUMBER_BEFORE = re.compile(r"[0-9][^\w\s]*\Z")
 _NUMBER_AFTER = re.compile(r"[^\w\s]*[0-9]")
-_SEPARATORS = ",.;:!?)"
+_OPENING = "\"'([{#@$€£/-–—“„‘«¿¡"  # noqa: RUF001
 _NO_SPACE_BEFORE = ",.;:!?)]}'\N{RIGHT SINGLE QUOTATION MARK}\N{HORIZONTAL ELLIPSIS}"
 
 
@@ -51,9 +55,9 @@ def settled(text: str) -> str:
 def composed(text: str) -> str:
     """Compose letters with their accents (NFC), and keep at most two accents on one letter.
 
-    Lines under, over and through letters are removed.
+    Marks that only decorate letters are removed.
     """
-    text = _STRUCK_OUT.sub("", unicodedata.normalize("NFC", text))
+    text = _DECORATION.sub("", unicodedata.normalize("NFC", text))
     return _PILED_ACCENTS.sub(r"\1", unicodedata.normalize("NFC", text))
 
 
@@ -103,6 +107,10 @@ def _gap(found: re.Match[str]) -> str:
         return " " if found[0].endswith(" ") else ""
     if " " in found[0]:
         return " "
-    has_word_before = before[-1].isalnum() or continues_letter(before[-1])
-    is_apart = has_word_before or before[-1] in _SEPARATORS
-    return " " if is_apart and after[0].isalnum() else ""
+    belongs_together = before[-1] in _OPENING or _is_wide_mark(before[-1])
+    return " " if after[0].isalnum() and not belongs_together else ""
+
+
+def _is_wide_mark(character: str) -> bool:
+    """Whether a character is punctuation with a space of its own, as in Chinese."""
+    return is_wide(character) and not character.isalnum()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bot.text.characters import composed, has_words, readable
 from bot.text.endings import ended_line
 from bot.text.markup import as_heard
+from bot.text.repeats import without_long_refrains, without_long_runs
 from bot.text.silences import is_silence, limited_silences, only_silences
 
 if TYPE_CHECKING:
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 MAX_TEXT_CHARACTERS = 5_000
 """The longest text for one command."""
 
-_LONGEST_RUN = 5
-_LONG_RUN = re.compile(rf"([^0-9\s])\1{{{_LONGEST_RUN},}}")
+_MOST_ROUNDS = 4
+"""Markup may show up only once other markup was removed. Nearly always one round is enough, and the
+next one finds nothing."""
+
 _LINE_MARKER = re.compile(r"(?:(?:-#|#{1,3}|[-•]) )+")
 _AT = re.compile(r"(?<!\S)@+(?=\w)")
 
@@ -26,16 +29,27 @@ def clean(text: str, *, name_of: NameOf) -> str:
     """Turn a text with Discord's markup into plain text to speak.
 
     Mentions, times, links, code and spoilers are replaced by a few words. What a spoiler hides is
-    not spoken. Custom emoji are replaced by their names, other emoji are removed. The result
-    contains no control tokens of a model. Cleaning a cleaned text changes nothing.
+    not spoken. Custom emoji are replaced by their names, other emoji are removed. What is repeated
+    too often is shortened. Whatever is removed, letters and digits around it never merge. The
+    result contains no control tokens of a model. Cleaning a cleaned text changes nothing.
 
     Args:
         text: As typed. The result can be longer, because names replace mentions.
         name_of: Returns the names for mentions.
 
     Returns:
-        Paragraphs separated by blank lines, or "" if there is nothing to speak.
+        Paragraphs separated by blank lines, or "" if there is nothing to speak. A typed pause is
+        one character, see `bot.text.silences`.
     """
+    for _ in range(_MOST_ROUNDS):
+        cleaned = _cleaned(text, name_of)
+        if cleaned == text:
+            break
+        text = cleaned
+    return text
+
+
+def _cleaned(text: str, name_of: NameOf) -> str:
     text = composed(as_heard(readable(text), name_of=name_of))
     text = limited_silences(text, otherwise=" ")
     paragraphs: list[list[str]] = [[]]
@@ -44,7 +58,8 @@ def clean(text: str, *, name_of: NameOf) -> str:
             paragraphs[-1].append(line)
         else:
             paragraphs.append([])
-    cleaned = "\n\n".join(_joined(lines) for lines in paragraphs if lines)
+    joined = "\n\n".join(_joined(lines) for lines in paragraphs if lines)
+    cleaned = without_long_refrains(joined)
     return cleaned if has_words(cleaned) else ""
 
 
@@ -53,7 +68,7 @@ def _spoken_line(line: str) -> str:
     line = " ".join(line.split())
     if marker := _LINE_MARKER.match(line):
         line = line[marker.end() :]
-    line = _LONG_RUN.sub(lambda run: run[1] * _LONGEST_RUN, _AT.sub("", line))
+    line = without_long_runs(_AT.sub("", line))
     return line if has_words(line) else only_silences(line)
 
 

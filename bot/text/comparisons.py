@@ -7,12 +7,14 @@ import re
 _COMPARISON = re.compile(r"(?<![<>=-])(?:[<>]=?)(?![<>=|])")
 _NUMBER_BEFORE = re.compile(r"[0-9][%°]? ?\Z")
 _NUMBER_AFTER = re.compile(r"[ ]?[-+~±]?[ ]?[$€£]?[.,]?[0-9]")
+_WORD_BEFORE = re.compile(r"[^\W_] ?\Z")
 _WORD_AFTER = re.compile(r"[ ]?[^\W\d_]")
+_CLOSING_TAG = re.compile("</(?=[A-Za-z])")
 _TAG_BEFORE = re.compile(r"</?[A-Za-z][^<>\s]{0,20}\Z")
 _LINE_START = re.compile(r"(?:\A|\n)[^\w\n]*\Z")
 _REACH = 24
 
-_HEART = re.compile(r"(?<![0-9])(?<![0-9] )<3+(?![0-9])")
+_HEART = re.compile(r"(?<![0-9])(?<![0-9] )<3+(?: ?<3+)*(?![0-9])")
 _UNIT = r"""
     [%°€$£]
     | ms|s|secs?|seconds?|min|mins|minutes?|h|hrs?|hours?|days?|nights?|weeks?|months?|years?|yrs?
@@ -59,10 +61,11 @@ def without_hearts(text: str, *, removed: str) -> str:
 
 
 def without_angles(text: str, *, removed: str) -> str:
-    """Replace `<` and `>`, except where they compare with a number.
+    """Replace `<` and `>`, except where they compare something, mostly with a number.
 
     A kept `<` is followed by a space or a number, so it begins no tag and no control token.
     """
+    text = _CLOSING_TAG.sub(removed, text)
     parts: list[str] = []
     end = 0
     for found in _COMPARISON.finditer(text):
@@ -81,9 +84,12 @@ def _judged(found: re.Match[str], removed: str) -> str:
     after = text[found.end() : found.end() + _REACH]
     if sign == ">" and after[:1] == " " and _LINE_START.search(before):
         return removed  # a quote
+    if sign == ">" and _TAG_BEFORE.search(before):
+        return removed
     if _NUMBER_AFTER.match(after):
         return sign
+    if len(sign) > 1 and _WORD_BEFORE.search(before) and _WORD_AFTER.match(after):
+        return sign
     if _NUMBER_BEFORE.search(before) and _WORD_AFTER.match(after):
-        is_tag = sign == ">" and _TAG_BEFORE.search(before)
-        return removed if is_tag else sign if after[0] == " " else f"{sign} "
+        return sign if after[0] == " " else f"{sign} "
     return _without_angles(sign, removed)

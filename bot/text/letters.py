@@ -25,7 +25,7 @@ _CAPITALS = {  # those without a decomposition: in black circles and in black sq
 }
 _ORDINARY = {  # where NFKC gives the plain letters of a character, or one letter in brackets
     "<font>": (range(0x2102, 0x214A), range(0x1D400, 0x1D800)),
-    "<wide>": (range(0xFF10, 0xFF5B),),
+    "<wide>": (range(0xFF10, 0xFF1A), range(0xFF21, 0xFF3B), range(0xFF41, 0xFF5B)),
     "<narrow>": (range(0xFF66, 0xFFDD),),
     "<circle>": (range(0x2460, 0x24EB), range(0x3251, 0x3300), range(0x1F12B, 0x1F12D)),
     "<compat>": (
@@ -74,8 +74,8 @@ def plain_letters(text: str, *, around_number: str) -> str:
     """
     text = _REGIONAL_GROUPS.sub(_regional_letters, text)
     text = _SMALL_CAPITAL_WORD.sub(lambda word: word[0].translate(_SMALL_CAPITALS), text)
-    text = _RAISED_LETTERS.sub(lambda raised: unicodedata.normalize("NFKC", raised[0]), text)
-    return text.translate(_plain_characters(around_number))
+    text = text.translate(_plain_characters(around_number))
+    return _RAISED_LETTERS.sub(lambda raised: unicodedata.normalize("NFKC", raised[0]), text)
 
 
 def _regional_letters(groups: re.Match[str]) -> str:

@@ -21,9 +21,11 @@ _ENDING = f"(?-i:{_COUNTRY_ENDINGS}|{_OTHER_ENDINGS})"
 
 # Where words are written without spaces, an address without a scheme has ASCII letters only.
 _LETTER = r"[^\W_\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]"
+_WORDS = "link[ ]to"
 _BARE_HOST = (
+    rf"(?:(?<!{_LETTER}){_WORDS}[ ])?"  # a host that is said already
     rf"(?<!{_LETTER})(?<![_.@/-])(?:{_LETTER}(?:{_LETTER}|-){{0,62}}\.){{1,8}}{_ENDING}"
-    r"(?=[/?\#]|:[0-9]{1,5}[/?\#])"
+    r"(?=/|[?\#][^\W_]|:[0-9]{1,5}/)"
 )
 _WEB = "(?:https?|ftp)://"
 _SCHEME = r"[a-z][a-z0-9+.-]{1,20}"
@@ -66,6 +68,7 @@ def spoken_address(address: str) -> tuple[str, str]:
 
 
 def _words(address: str) -> str:
+    address = address.removeprefix("link to ")
     scheme, separator, rest = address.partition("://")
     if not separator:
         if address.startswith("magnet:"):

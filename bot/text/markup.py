@@ -14,6 +14,7 @@ from enum import StrEnum
 from bot.text.characters import REMOVED, has_words, readable, settled
 from bot.text.comparisons import without_angles, without_hearts
 from bot.text.links import ADDRESS, MARKDOWN_TARGET, spoken_address
+from bot.text.repeats import MOST_REPEATS
 from bot.text.silences import mark_silences
 
 _NESTED = r"\[ (?: [^\[\]\n] | \[ [^\[\]\n]* \] )* \]"
@@ -32,6 +33,7 @@ _ADDRESS = re.compile(ADDRESS, re.VERBOSE | re.IGNORECASE)
 _MENTION = re.compile(r"<(@[!&]?|#)([0-9]{1,20})>")
 _COMMAND = re.compile(r"</([^<>:\n]{1,100}):[0-9]{1,20}>")
 _CUSTOM_EMOJI = re.compile(r"<a?:([A-Za-z0-9_]{1,32}):[0-9]{1,20}>")
+_EMOJI_RUN = re.compile(rf"({_CUSTOM_EMOJI.pattern})(?:\s*\1){{{MOST_REPEATS},}}")
 _TIMESTAMP = re.compile(r"<t:(-?[0-9]{1,13})(?::([A-Za-z]))?>")
 _GUILD_PAGE = re.compile(r"<id:(customize|browse|guide|linked-roles)(?::[0-9]{1,20})?>")
 _CONTROL_TOKEN = re.compile(r"<\|[^<>|\n]{0,60}\|>|</?(?:tts|think|tool)\w{0,60}>")
@@ -91,6 +93,7 @@ def as_heard(text: str, *, name_of: NameOf) -> str:
     text = mark_silences(_as_shown(text), otherwise=REMOVED)
     text = _MENTION.sub(lambda mention: _apart(_name(mention, name_of)), text)
     text = _COMMAND.sub(lambda command: _apart(f"slash {command[1]}"), text)
+    text = _EMOJI_RUN.sub(lambda run: run[1] * MOST_REPEATS, text)
     text = _CUSTOM_EMOJI.sub(lambda emoji: _apart(emoji[1]), text)
     text = _TIMESTAMP.sub(lambda time: _apart(_moment(int(time[1]), time[2])), text)
     text = _GUILD_PAGE.sub(lambda page: _apart(_GUILD_PAGES[page[1]]), text)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import unicodedata
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -57,6 +58,108 @@ def test_sentences_as_people_would_read_them(language: str, text: str, spoken: l
     assert sentences(text, language) == spoken
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        # after an ordinal
+        "Wir feiern am 24. Dezember bei Oma.",
+        "am 24. Dezember",
+        "Das war im 3. Reich und am 1. September.",
+        "Unter Heinrich VIII. England wurde das anders.",
+        # before a small letter
+        "Heinrich VIII. war König von England.",
+        "Äpfel, Birnen usw. und noch viel mehr.",
+        "he said no! and then he left.",
+        "I use ver. two of it... but not today.",
+        # without a space
+        "I like ASP.NET Core for that.",
+        "The class is called Main.Java here.",
+        "Write to a.Person@Example.Com please.",
+        "Wait...What did you say?Nothing at all.",
+        # after an abbreviation
+        "5 av. Victor Hugo",
+        "J'habite au 5 av. Victor Hugo à Paris.",
+        "J'ai vu le Dr. House hier soir à la télé.",
+        "Dr. Smith met Prof. Jones in St. Louis.",
+    ],
+)
+def test_with_auto_there_is_no_pause_in_the_middle(text: str) -> None:
+    (sentence,) = sentences(text)
+    assert sentence.startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("I was born in 1990. It was cold.", ["I was born in 1990.", "It was cold."]),
+        (
+            "Guten Morgen zusammen! Heute ist der 24. Dezember. Das Fest beginnt.",
+            ["Guten Morgen zusammen!", "Heute ist der 24. Dezember.", "Das Fest beginnt."],
+        ),
+        ('He said "no way!" Then he left.', ['He said "no way!"', "Then he left."]),
+        ("你好，我很好。你呢？我也很好！", ["你好，我很好。", "你呢？我也很好！"]),
+        ("मैं ठीक हूँ।आप कैसे हैं?", ["मैं ठीक हूँ।", "आप कैसे हैं?"]),
+    ],
+)
+def test_with_auto_sentences_still_end(text: str, spoken: list[str]) -> None:
+    assert sentences(text) == spoken
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["Main", "24", "XIV", "usw", "ver", "Hugo", "Then", "gut", "Ja"]),
+            st.sampled_from([". ", ".", "! ", "!", "?", " ", "... ", ".) "]),
+        ),
+        min_size=1,
+        max_size=25,
+    )
+)
+def test_no_sentence_begins_where_none_can(parts: list[tuple[str, str]]) -> None:
+    text = heard("".join(word + mark for word, mark in parts))
+    spoken = sentences(text)
+    for before, after in pairwise(spoken):
+        assert f"{before} {after}" in f"{text}.", "sentences end at a space"
+        assert not after[0].islower()
+        assert not before.endswith(("24.", "XIV."))
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("hello world", "hello world."),
+        ("50%", "50%."),
+        ("(tomorrow)", "(tomorrow)."),
+        ("wait,", "wait."),
+        ("so -", "so."),
+        ("as follows:", "as follows."),
+        ('he said "hello"', 'he said "hello".'),
+        ("I like C++", "I like C++."),
+        ("5 €", "5 €."),
+        # an end mark is enough, also before quotes and brackets
+        ("Really?", "Really?"),
+        ("Well...", "Well..."),
+        ("Well\N{HORIZONTAL ELLIPSIS}", "Well\N{HORIZONTAL ELLIPSIS}"),
+        ('"Come here!"', '"Come here!"'),
+        ("(It was late.)", "(It was late.)"),
+        # in other scripts
+        ("今天天气很好", "今天天气很好。"),
+        ("今天天气很好，", "今天天气很好。"),
+        ("「こんにちは」", "「こんにちは」。"),
+        ("こんにちは！」", "こんにちは！」"),
+        ("안녕하세요", "안녕하세요."),
+        ("नमस्ते दोस्तों", "नमस्ते दोस्तों।"),
+        ("क्या हाल है?", "क्या हाल है?"),
+        ("مرحبا بكم", "مرحبا بكم."),
+        ("كيف حالكم؟", "كيف حالكم؟"),
+        ("Πού είσαι;", "Πού είσαι;"),
+        ("Где ты", "Где ты."),
+    ],
+)
+def test_a_sentence_ends_with_an_end_mark(text: str, spoken: str) -> None:
+    assert sentences(text) == [spoken]
+
+
 def test_paragraphs_end_where_they_were_typed() -> None:
     text = "This is the first. It has two sentences.\n\nThis is the second."
 
@@ -72,6 +175,13 @@ def test_a_long_sentence_is_cut_between_clauses() -> None:
     parts = sentences((clause * 20).strip())
 
     assert all(part.endswith("on.") for part in parts)
+    assert all(100 < len(part) <= MAX_SENTENCE_CHARACTERS for part in parts)
+
+
+def test_long_small_letters_are_cut_between_sentences() -> None:
+    parts = sentences("hello there, my dear friend. how are you today? " * 20)
+
+    assert all(part.endswith(("friend.", "today?")) for part in parts)
     assert all(100 < len(part) <= MAX_SENTENCE_CHARACTERS for part in parts)
 
 
@@ -153,3 +263,5 @@ def test_splitting_loses_nothing_and_keeps_the_limit(
     assert all(length(part.text) <= max_characters for part in parts)
     assert sum(part.ends_paragraph for part in parts) == len(text.split("\n\n")) * bool(text)
     assert not parts or parts[-1].ends_paragraph
+    marks = "".join(part.text.rstrip("\"'”’»)]}」』】） ")[-1] for part in parts)
+    assert all(mark in ".!?…。！？।;" for mark in marks)

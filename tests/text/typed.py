@@ -28,7 +28,8 @@ def heard(typed: str) -> str:
 _MARKUP_WORDS = """
 * ** _ __ ~ ~~ | || ` ``` < > <| |> [ ]( ) <@ <@1> <@2> <@4> <#1> <: :1> </ <t: <t:1:R> # - -#
 @ \\ / : http https:// www. x.y im_end <|im_end|> <tts_pad> </think> 3 é 👍 你 が ﾞ 한 ᄀ ᅡ ! . 。
-？ 1.
+？ 1. 2 ha haha no >= <3 < 5 12 🇩🇪 🇭 ① ⓗ ʜ ʰ ﬁ [pause] [pause 0.2s] [[[ ]] [a [b]](https://x.y
+steam://x discord.gg/a пример.рф/п ] "t") 1️⃣ \ufffc \ue000 \U0001fae9 $ % - é (
 """
 _INVISIBLE = " \n\t\u2028\u200b\u202e\ufe0f\u0301\u0327\u0338\u1fef\u037e"
 _MARKUP = st.sampled_from([*_MARKUP_WORDS.split(), *_INVISIBLE, "\n\n", "a\u0301"])
