@@ -279,6 +279,8 @@ def _script(
         raise Refusal(
             Reason.TEXT_TOO_LONG_SPOKEN, characters=len(spoken), limit=texts.MAX_TEXT_CHARACTERS
         )
+    if spoken != cleaned:  # what is repeated too often may have come from a dictionary
+        spoken = texts.clean(spoken, name_of=name_of)
     sentences = texts.split(spoken, language=language)
     if not sentences:
         raise Refusal(Reason.NOTHING_TO_SAY)

@@ -201,7 +201,7 @@ def level(
 
     Each sentence has one gain. Longer ones are brought to the same loudness. A single word is
     amplified little more than its voice usually is. Silence stays as it is. A minute of speech
-    takes some 0.2 s.
+    takes some 0.4 s.
 
     Args:
         sentences: Mono s16le samples of each, with the pause after it.

@@ -60,7 +60,8 @@ _HELP = {
     ),
     "What I keep about you": (
         "For each voice you name: its cleaned recording, the transcript, what the voice engine "
-        "learned from it, its name and language, and when it was made and last used. For your "
+        "learned from it, how loud it speaks, its name and language, and when it was made and last "
+        "used. For your "
         "consent: your Discord ID, the time, the server and the statement's version. "
         "From `/dictionary`: your words, and what I say for them. "
         "I keep nothing of a `/clone` without a name, and never the texts I say."

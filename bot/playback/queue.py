@@ -37,9 +37,9 @@ class QueueEntry:
         text: What the member typed, with names for mentions.
         sentences: How many sentences the text has.
         speech: Opens the stream of speech; called once, shortly before it is needed.
-        silence: The seconds of silence that the member typed into the text.
         owner: The member as they used the command, or as Discord has shown them since: with the
             roles and the timeout that they had then.
+        silence: The seconds of silence that the member typed into the text.
         owner_known_at: When that was, or when Discord was last asked, by `time.monotonic`.
         source: The buffer that the speech is played from.
         producer: Fills the source.
@@ -53,8 +53,8 @@ class QueueEntry:
     text: str = field(repr=False)
     sentences: int
     speech: Callable[[], AsyncGenerator[SpeechChunk, None]] = field(repr=False)
-    silence: float = 0.0
     owner: discord.Member | None = field(default=None, repr=False)
+    silence: float = 0.0
     owner_known_at: float = field(default_factory=time.monotonic, init=False, repr=False)
     source: SpeechSource = field(default_factory=SpeechSource, init=False, repr=False)
     producer: Producer = field(init=False, repr=False)

@@ -97,10 +97,20 @@ async def test_the_list_shows_both_and_always_fits(ada: Member, manager: Member)
 async def test_replaced_words_count_against_the_limit(
     ada: Member, backend: ScriptedBackend
 ) -> None:
-    await ada.types("dictionary add", word="x", spoken="ninety " * 14)
-    answer = await ada.types("say", text="x y " * 900)
+    spoken = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+    await ada.types("dictionary add", word="x", spoken=spoken)
+    answer = await ada.types("say", text=" ".join(f"x {number}" for number in range(200)))
     assert answer.told.startswith("With what the dictionaries say for its words, that text has")
     assert backend.spoken == []
+
+
+async def test_what_a_dictionary_repeats_is_shortened_as_in_texts(
+    ada: Member, backend: ScriptedBackend
+) -> None:
+    for word in ("one", "two", "three"):
+        await ada.types("dictionary add", word=word, spoken="no no no no")
+    await ada.types("say", text="one two three")
+    assert backend.spoken == ["no no no no no."]
 
 
 async def test_what_is_stored_cannot_mark_up_a_message(ada: Member) -> None:

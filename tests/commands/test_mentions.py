@@ -73,6 +73,14 @@ async def test_a_member_is_said_and_shown_by_name(
     assert caption_of(answer) == "“Hello @grace and @ada.”"
 
 
+async def test_clone_shows_names_as_well(
+    ada: Member, grace: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    answer = await ada.clones(recording, text=f"Hello <@{grace.actor.id}> <:pepe:12>.", name="New")
+    assert backend.spoken == ["Hello grace pepe."]
+    assert caption_of(answer) == "“Hello @grace :pepe:.”"
+
+
 async def test_discord_knows_whom_a_command_mentions(
     server: Server, ada: Member, backend: ScriptedBackend
 ) -> None:

@@ -11,9 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend.contract import VoicePrompt
 from bot.playback.producer import Producer, Upsampler
 from bot.playback.source import BYTES_PER_SECOND, SpeechSource
-from bot.streaming import SpeechChunk
+from bot.streaming import SpeechChunk, stream_speech
+from bot.text import Sentence
+from tests.support.scripted_backend import ScriptedBackend
+from tests.support.sounds import pauses
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -99,3 +103,22 @@ async def test_a_sentence_that_was_heard_is_not_said_again(
     before_the_restart: float, heard: list[int]
 ) -> None:
     assert await Speaks().heard(before_the_restart=before_the_restart) == heard
+
+
+async def test_silence_that_was_typed_is_heard_live() -> None:
+    sentences = [
+        Sentence("One.", ends_paragraph=False, silence_before=1.0, silence_after=2.0),
+        Sentence("Two.", ends_paragraph=True, silence_after=1.5),
+    ]
+    prompt = VoicePrompt(b"300", "scripted/1")
+    source = SpeechSource()
+    ended = asyncio.Event()
+    Producer(
+        lambda: stream_speech(ScriptedBackend(), sentences, prompt, language="English"), source
+    ).start(on_end=ended.set)
+    await ended.wait()
+    mono = np.frombuffer(b"".join(iter(source.read, b"")), "<i2")[::2]
+    sounding = np.flatnonzero(np.abs(mono) > 1_000) / 48_000
+    assert sounding[0] == pytest.approx(1.0, abs=0.05)
+    assert pauses(mono.tobytes(), 48_000) == pytest.approx([2.0], abs=0.05)
+    assert len(mono) / 48_000 - sounding[-1] == pytest.approx(1.5, abs=0.05)

@@ -81,11 +81,6 @@ def key_of(text: str) -> str:
     return "".join(map(word_key, text))
 
 
-@given(texts)
-def test_an_empty_dictionary_changes_nothing(text: str) -> None:
-    assert replace_words(text, {}) == text
-
-
 def test_takes_little_time_for_the_longest_text_and_the_fullest_dictionaries() -> None:
     spoken = {word_key("x" * (number % 40) + str(number)): "y" for number in range(400)}
     assert replace_words("x " * 2_500, spoken) == "x " * 2_500
