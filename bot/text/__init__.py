@@ -2,7 +2,7 @@
 
 from bot.text.characters import has_words
 from bot.text.cleaning import MAX_TEXT_CHARACTERS, clean
-from bot.text.languages import guess_language
+from bot.text.languages import guess_language, load_languages
 from bot.text.markup import MentionKind, NameOf
 from bot.text.sentences import MAX_SENTENCE_CHARACTERS, Sentence, split, typed_silence
 
@@ -15,6 +15,7 @@ __all__ = [
     "clean",
     "guess_language",
     "has_words",
+    "load_languages",
     "split",
     "typed_silence",
 ]
