@@ -21,6 +21,7 @@ from bot.playback.players import GuildPlayers
 from bot.playback.voice_client import VoiceClient
 from bot.speech import open_backend
 from bot.studio import Studio
+from bot.text import load_languages
 from bot.voices.database import open_database
 from bot.voices.dictionary import Dictionaries
 from bot.voices.library import VoiceLibrary
@@ -159,6 +160,7 @@ class VoiceBot(commands.AutoShardedBot):
         await self._speech.start()
         if leftovers := await asyncio.to_thread(delete_leftovers):
             log.info("deleted temporary files of a run that was killed", folders=leftovers)
+        await asyncio.to_thread(load_languages)
         reader = ReferenceReader(max_parallel=self.settings.max_parallel_uploads)
         self.studio = Studio(speech=self._speech, reader=reader, library=self.library)
         log.info("ready to speak", backend=self.studio.backend.name)

@@ -2,7 +2,7 @@
 
 from bot.text.characters import has_words
 from bot.text.cleaning import MAX_TEXT_CHARACTERS, clean
-from bot.text.languages import guess_language
+from bot.text.languages import guess_language, load_languages
 from bot.text.markup import MentionKind, NameOf, mentions, with_names
 from bot.text.pronunciation import plain_words, replace_words, word_key
 from bot.text.sentences import MAX_SENTENCE_CHARACTERS, Sentence, split, typed_silence
@@ -16,6 +16,7 @@ __all__ = [
     "clean",
     "guess_language",
     "has_words",
+    "load_languages",
     "mentions",
     "plain_words",
     "replace_words",

@@ -28,8 +28,8 @@ _PILED_ACCENTS = re.compile(f"([{_ACCENTS}]{{2}})[{_ACCENTS}]+")
 
 _GAP = re.compile(f" *{REMOVED}[ {REMOVED}]*")
 _GAP_REACH = 20
-_NUMBER_BEFORE = re.compile(r"[0-9][^\w\s]*\Z")
-_NUMBER_AFTER = re.compile(r"[^\w\s]*[0-9]")
+_NUMBER_BEFORE = re.compile(r"\d[^\w\s]*\Z")
+_NUMBER_AFTER = re.compile(r"[^\w\s]*\d")
 _OPENING = "\"'([{#@$€£/-–—“„‘«¿¡"  # noqa: RUF001
 _NO_SPACE_BEFORE = ",.;:!?)]}'\N{RIGHT SINGLE QUOTATION MARK}\N{HORIZONTAL ELLIPSIS}"
 

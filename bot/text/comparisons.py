@@ -9,7 +9,7 @@ _NUMBER_BEFORE = re.compile(r"[0-9][%°]? ?\Z")
 _NUMBER_AFTER = re.compile(r"[ ]?[-+~±]?[ ]?[$€£]?[.,]?[0-9]")
 _WORD_BEFORE = re.compile(r"[^\W_] ?\Z")
 _WORD_AFTER = re.compile(r"[ ]?[^\W\d_]")
-_CLOSING_TAG = re.compile("</(?=[A-Za-z])")
+_TAG = re.compile("</?([A-Za-z][A-Za-z0-9]{0,15})/?>")
 _TAG_BEFORE = re.compile(r"</?[A-Za-z][^<>\s]{0,20}\Z")
 _LINE_START = re.compile(r"(?:\A|\n)[^\w\n]*\Z")
 _REACH = 24
@@ -65,7 +65,7 @@ def without_angles(text: str, *, removed: str) -> str:
 
     A kept `<` is followed by a space or a number, so it begins no tag and no control token.
     """
-    text = _CLOSING_TAG.sub(removed, text)
+    text = _TAG.sub(rf"{removed}\1{removed}", text)
     parts: list[str] = []
     end = 0
     for found in _COMPARISON.finditer(text):

@@ -61,7 +61,12 @@ _LANGUAGE_OF_SCRIPT = {  # scripts that one language, or nearly one, is written 
     "DEVANAGARI": "Hindi",
 }
 _SHARED_SCRIPTS = {"LATIN", "CYRILLIC", "ARABIC"}
-_SCRIPT_NAMES = {"HIRAGANA": "KANA", "KATAKANA": "KANA", "KATAKANA-HIRAGANA": "KANA"}
+_SCRIPT_NAMES = {
+    "HIRAGANA": "KANA",
+    "KATAKANA": "KANA",
+    "KATAKANA-HIRAGANA": "KANA",
+    "IDEOGRAPHIC": "CJK",
+}
 
 _MOST_CHARACTERS = 1_000
 _FEWEST_LETTERS = 10
@@ -83,7 +88,7 @@ def guess_language(text: str) -> str | None:
 
     Args:
         text: A result of `clean`. Its first 1,000 characters are read, in less than a millisecond;
-            the first call takes a second more.
+            the first call takes a second more, unless `load_languages` was called.
 
     Returns:
         One of `backend.contract.LANGUAGES`, or the name of another language. None if the text holds
@@ -101,6 +106,14 @@ def guess_language(text: str) -> str | None:
     )
     is_long = len(words) >= _FEWEST_LETTERS and " " in words.strip()
     return (_guessed(words) if is_long else None) or of_script
+
+
+def load_languages() -> None:
+    """Load the model that guesses languages, so that the first guess doesn't take longer.
+
+    It blocks for about a second, and takes 76 MB of memory.
+    """
+    _identifier()
 
 
 def language_code(language: str) -> str | None:
@@ -129,8 +142,7 @@ def _guessed(text: str) -> str | None:
 
 @cache
 def _identifier() -> LanguageIdentifier:
-    """Load the model: 76 MB of memory, in less than a second."""
-    from py3langid import langid  # noqa: PLC0415 - most texts are in a language that was chosen
+    from py3langid import langid  # noqa: PLC0415 - only the bot needs it, when it has started
 
     identifier = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
     identifier.set_languages(list(_LANGUAGES))

@@ -8,7 +8,7 @@ import time
 import unicodedata
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backend.contract import AUTO_LANGUAGE
@@ -108,6 +108,7 @@ def test_what_is_typed_and_what_is_heard(typed: str, spoken: str) -> None:
     assert heard(typed) == spoken
 
 
+@settings(deadline=None)
 @given(TYPED)
 @example("2*`*3")
 @example("5 < _6")
@@ -120,6 +121,7 @@ def test_cleaning_what_is_clean_changes_nothing(typed: str) -> None:
     assert heard(once) == once
 
 
+@settings(deadline=None)
 @given(TYPED)
 def test_nothing_hidden_or_harmful_is_left(typed: str) -> None:
     spoken = heard(typed)
@@ -137,6 +139,7 @@ def test_nothing_hidden_or_harmful_is_left(typed: str) -> None:
     assert not spoken or any(map(str.isalnum, spoken))
 
 
+@settings(deadline=None)
 @given(TYPED, st.text("abc ", min_size=1))
 def test_a_spoiler_stays_hidden(typed: str, hidden: str) -> None:
     before = typed.replace("|", "").replace("`", "").replace("<", "")

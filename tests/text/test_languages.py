@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.text import guess_language
@@ -55,6 +55,7 @@ def test_it_is_not_guessed_from_little(text: str) -> None:
     assert guess_language(text) is None
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_has_a_language_or_none(text: str) -> None:
     guessed = guess_language(text)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.text.typed import heard
@@ -37,6 +37,7 @@ ALPHABETS = {
 
 
 @pytest.mark.parametrize("alphabet", ALPHABETS.values(), ids=ALPHABETS.keys())
+@settings(deadline=None, max_examples=20)
 @given(words=st.lists(st.text("abdeghiklmnorstuv", min_size=2, max_size=8), min_size=1, max_size=4))
 def test_a_decorated_text_is_read_like_a_plain_one(
     alphabet: dict[int, str], words: list[str]

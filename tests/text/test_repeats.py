@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.text import MAX_TEXT_CHARACTERS
@@ -49,6 +49,7 @@ UNITS = st.text("abcdeäß你", min_size=1, max_size=8) | st.lists(
 ).map(lambda words: " ".join(words) + " ")
 
 
+@settings(deadline=None, max_examples=60)
 @given(UNITS, st.integers(6, 400), st.sampled_from(["", "end", " end", "!", "\n\nand more"]))
 def test_the_length_does_not_depend_on_how_often_it_is_repeated(
     unit: str, times: int, ending: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.text import split, typed_silence
@@ -52,6 +52,7 @@ def test_silence_is_limited() -> None:
     assert typed_silence(split(heard("a" + "[pause 5s]" * 100), language="English")) <= 100
 
 
+@settings(deadline=None)
 @given(st.lists(TYPED | st.sampled_from(["[pause]", "[pause 5s]", "[pause 0.3]"]), max_size=30))
 def test_silence_is_never_negative_or_endless(parts: list[str]) -> None:
     sentences = split(heard(" ".join(parts)), language="Auto")
