@@ -126,6 +126,8 @@ class Remark(StrEnum):
     LONG_RECORDING_SHORTENED = "long recording shortened"  # minutes, used
     RECORDING_CLIPS = "recording clips"
     RECORDING_NOISY = "recording noisy"
+    RECORDING_HAS_MUSIC = "music in the recording"
+    RECORDING_HAS_TWO_VOICES = "two voices in the recording"
     STAGE_INVITATION_NEEDED = "stage invitation needed"  # channel
     ASKED_TO_SPEAK_ON_STAGE = "asked to speak on the stage"  # channel
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from backend.contract import REFERENCE_SAMPLE_RATE
 from bot.audio import trimming
-from bot.audio.cleaning import condition, contrast
+from bot.audio.cleaning import condition
+from bot.audio.flaws import contrast
 from bot.audio.speech_activity import WINDOW_SECONDS
 from bot.errors import Reason, Refusal
 

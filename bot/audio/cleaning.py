@@ -1,4 +1,4 @@
-"""Processes a decoded recording: finds its best stretch and its flaws, and scales it."""
+"""Processes a decoded recording: finds its best stretch, and scales it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from backend.contract import REFERENCE_SAMPLE_RATE
+from bot.audio.flaws import decibels, is_clipped
 from bot.audio.repair import repair
 from bot.audio.speech_activity import WINDOW_SECONDS, in_windows, runs
-from bot.errors import Note, Reason, Refusal, Remark
+from bot.errors import Reason, Refusal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,15 +31,6 @@ _REACH = 3
 
 _FAINTEST_PEAK = -50.0
 """In dBFS. Below it, speech is masked by the microphone's own noise and cannot be detected."""
-
-_CLIPPED = 0.95
-"""From this magnitude on, samples count as clipped. Resampling and lossy codecs move clipped
-samples a little away from 1."""
-
-_DISTORTED_SHARE = 0.005
-_HIGHEST_CONTRAST = 60.0
-_NOISY = 10.0
-"""A recording is noisy if speech is less than this many decibels above the pauses."""
 
 _USUAL_VARIATION = 6.0
 """How many decibels speech may be fainter than usual before that counts against it."""
@@ -64,7 +56,7 @@ def condition(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def is_too_quiet(samples: NDArray[np.float32]) -> bool:
     """Whether nothing in a recording is loud enough to be speech."""
-    return _decibels(float(np.abs(samples).max()) ** 2) < _FAINTEST_PEAK
+    return decibels(float(np.abs(samples).max()) ** 2) < _FAINTEST_PEAK
 
 
 def best_stretch(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tuple[int, int]:
@@ -85,14 +77,14 @@ def best_stretch(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tup
     windows = in_windows(samples)
     power = np.square(windows).mean(axis=1, dtype=np.float64)
     parts = _parts(speech, power)
-    per_window = np.stack([np.ones(len(windows)), power, _is_clipped(windows).mean(axis=1)])
+    per_window = np.stack([np.ones(len(windows)), power, is_clipped(windows).mean(axis=1)])
     # The sum over a stretch is the difference of two cumulative sums.
     sums = np.pad(np.cumsum(per_window * speech, axis=1), ((0, 0), (1, 0)))
 
     def spoken(start: int, end: int) -> tuple[float, float, float]:
         """The speech in a stretch: its seconds, its level in dBFS, its percentage of clipping."""
         count, squares, clipped = sums[:, end] - sums[:, start]
-        return count * WINDOW_SECONDS, _decibels(squares / count), 100 * clipped / count
+        return count * WINDOW_SECONDS, decibels(squares / count), 100 * clipped / count
 
     usual_level = float(np.median([spoken(*part)[1] for part in parts]))
 
@@ -121,39 +113,8 @@ def bring_to_level(clip: NDArray[np.float32], spoken: NDArray[np.float32]) -> ND
     """
     power = np.square(spoken, dtype=np.float64).mean(axis=1)
     usual = np.minimum(power, 2 * np.percentile(power, _LOUD_PERCENTILE))
-    gain = 10 ** ((SPEECH_LEVEL - _decibels(float(usual.mean()))) / 20)
+    gain = 10 ** ((SPEECH_LEVEL - decibels(float(usual.mean()))) / 20)
     return _limited(clip * np.float32(gain), 10 ** (PEAK_CEILING / 20))
-
-
-def contrast(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> float:
-    """How many decibels speech is above the pauses, at most 60; that if there are no pauses.
-
-    Args:
-        samples: `(n,)`.
-        speech: What `SpeechDetector.find_speech` found in `samples`; some of it is True.
-    """
-    power = np.square(in_windows(samples)).mean(axis=1, dtype=np.float64)
-    pauses = power[~speech]
-    if not len(pauses):
-        return _HIGHEST_CONTRAST
-    # Only the quietest quarter of the pauses counts, because words fade into the rest of them.
-    quiet = _decibels(np.quantile(pauses, 0.25))
-    return min(_HIGHEST_CONTRAST, _decibels(power[speech].mean()) - quiet)
-
-
-def find_flaws(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tuple[Note, ...]:
-    """Return notes on flaws of a recording that make the cloned voice worse.
-
-    Args:
-        samples: `(n,)`, not scaled yet.
-        speech: What `SpeechDetector.find_speech` found in `samples`.
-    """
-    flaws = []
-    if _is_clipped(in_windows(samples)[speech]).mean() > _DISTORTED_SHARE:
-        flaws.append(Note(Remark.RECORDING_CLIPS))
-    if contrast(samples, speech) < _NOISY:
-        flaws.append(Note(Remark.RECORDING_NOISY))
-    return tuple(flaws)
 
 
 def _parts(speech: NDArray[np.bool_], power: NDArray[np.float64]) -> list[tuple[int, int]]:
@@ -186,13 +147,3 @@ def _limited(samples: NDArray[np.float32], ceiling: float) -> NDArray[np.float32
     gain = np.interp(np.arange(len(samples)), centres, smooth).astype(np.float32)
     limited: NDArray[np.float32] = np.clip(samples * gain, -ceiling, ceiling)
     return limited
-
-
-def _is_clipped(samples: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which samples are clipped."""
-    return np.abs(samples) >= _CLIPPED
-
-
-def _decibels(power: float) -> float:
-    """A mean square in dB relative to full scale."""
-    return float(10 * np.log10(power + 1e-12))

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from backend.contract import MAX_REFERENCE_SECONDS, MIN_REFERENCE_SECONDS, REFERENCE_SAMPLE_RATE
 from bot.audio import trimming
 from bot.audio.candidates import LISTEN_MINUTES, LISTEN_SECONDS, Candidate, analyse, other_ways
-from bot.audio.cleaning import best_stretch, bring_to_level, find_flaws
+from bot.audio.cleaning import best_stretch, bring_to_level
 from bot.audio.decode import decode
+from bot.audio.flaws import find_flaws
 from bot.audio.speech_activity import WINDOW_SECONDS, SpeechDetector, in_windows
 from bot.errors import Note, Reason, Refusal, Remark
 
@@ -144,7 +145,7 @@ def _select(chosen: Candidate, *, transcript_given: bool) -> ReferenceAudio:
     return ReferenceAudio(
         samples=bring_to_level(clip, spoken_windows),
         speech_seconds=len(spoken_windows) * WINDOW_SECONDS,
-        notes=notes + find_flaws(samples, speech),
+        notes=notes + find_flaws(samples, speech, span),
     )
 
 

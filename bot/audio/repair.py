@@ -67,7 +67,8 @@ def _loud_level(magnitude: NDArray[np.float32]) -> float:
     windows = magnitude[: len(magnitude) // _WINDOW * _WINDOW].reshape(-1, _WINDOW)
     if not len(windows):
         return float(magnitude.max(initial=0.0))
-    levels = np.sort(np.percentile(windows, _LOUD_PERCENTILE, axis=1))
+    loud = _WINDOW * _LOUD_PERCENTILE // 100
+    levels = np.sort(np.partition(windows, loud, axis=1)[:, loud])
     return float(levels[-min(_LOUD_WINDOWS, len(levels))])
 
 

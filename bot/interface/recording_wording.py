@@ -73,6 +73,12 @@ REMARKS: dict[Remark, str] = {
         "so I used the clearest {used:.0f} seconds of the first {minutes} minutes."
     ),
     Remark.RECORDING_CLIPS: "The recording clips. Record it quieter for a better voice.",
+    Remark.RECORDING_HAS_MUSIC: (
+        "There's music or a hum in the recording. Record it without for a better voice."
+    ),
+    Remark.RECORDING_HAS_TWO_VOICES: (
+        "I hear more than one voice in the recording. Record one person alone for a better voice."
+    ),
     Remark.RECORDING_NOISY: (
         "There's a lot of noise in the recording. Record it somewhere quieter for a better voice."
     ),

@@ -211,13 +211,14 @@ async def test_a_slow_silent_recording_is_not_given_the_deadline_twice(
 
     async def slow_silence(*_upload: object, within_seconds: int, **_how: object) -> object:
         allowed.append(within_seconds)
-        await asyncio.sleep(1.6)
+        await asyncio.sleep(1.1)
         return Sound(silence(5.0), tracks=(2, 2))
 
     monkeypatch.setattr(reference, "decode", slow_silence)
+    monkeypatch.setattr(reference, "DECODE_WITHIN_SECONDS", 3)
     with refused(Reason.RECORDING_SILENT):
         await reader.read(sound(silence(5.0)), transcript_given=False)
-    assert allowed == [6, 4, 3, 1]
+    assert allowed == [3, 2, 1]
 
 
 async def test_opposite_channels_do_not_cancel_each_other_out(reader: ReferenceReader) -> None:
