@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 DATABASE = "data/demo.db"
 
-CLOCK_SECONDS = 0.2
-"""How often the page is told the time; it shows whole seconds."""
+REFRESH_SECONDS = 0.2
+"""How often the page is told the time, and what is new. It shows whole seconds."""
 
 ANY_PORT = 0
 """Asks the system for a free port."""
@@ -81,7 +81,7 @@ async def serve(settings: Settings, *, port: int) -> int:
             port=_free_port(port),
         )
         play_all_formats(preview)
-        async with preview, _true_time(preview):
+        async with preview, _kept_current(preview, world):
             pages = {port: preview.url, listen_port: listen}
             welcome = IN_THE_TERMINAL.format(
                 url=preview.url, listen=listen, ports=_about_ports(pages), database=DATABASE
@@ -102,19 +102,27 @@ async def _is_any_voice_kept(world: World) -> bool:
 
 
 @asynccontextmanager
-async def _true_time(preview: Preview) -> AsyncIterator[None]:
-    """Let the page count "a minute ago" from now; by itself, it counts from its start."""
+async def _kept_current(preview: Preview, world: World) -> AsyncIterator[None]:
+    """Let the page tell times from now, and show what the bot posts while a command goes on.
 
-    async def tell() -> None:
+    By itself it counts "a minute ago" from its start, and shows answers when they are finished.
+    """
+
+    async def keep() -> None:
+        shown = 0
         while True:
             preview.capture_time = datetime.now(UTC)
-            await asyncio.sleep(CLOCK_SECONDS)
+            requests = len(world.env.http_requests)
+            if requests > shown and preview._active_action is not None:  # noqa: SLF001 - see above
+                preview._publish_message_pages(reason="refresh")  # noqa: SLF001 - see above
+            shown = requests
+            await asyncio.sleep(REFRESH_SECONDS)
 
-    clock = asyncio.create_task(tell())
+    keeper = asyncio.create_task(keep())
     try:
         yield
     finally:
-        clock.cancel()
+        keeper.cancel()
 
 
 def _about_ports(pages: dict[int, str]) -> str:
