@@ -52,6 +52,15 @@ if find_spec("torch") is None:  # `make test-bot`
     collect_ignore = list(NEEDS_TORCH)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Give Hypothesis' examples no deadline: how long one takes depends on what else runs."""
+    if config.pluginmanager.has_plugin("hypothesispytest"):
+        from hypothesis import settings  # noqa: PLC0415 - half a second, for nothing in real time
+
+        settings.register_profile("without deadlines", deadline=None)
+        settings.load_profile("without deadlines")
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Import only files whose tests are asked for: not PyTorch for the fast ones, for example."""
     asked = config.getoption("markexpr")
