@@ -38,18 +38,19 @@ def cut(start: float, seconds: float) -> NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("start", np.arange(0.0, 25.0, 1.7).round(1).tolist())
-@pytest.mark.parametrize("with_transcript", [False, True])
 async def test_three_seconds_of_running_speech_are_enough(
-    start: float, with_transcript: bool, reader: ReferenceReader
+    start: float, reader: ReferenceReader
 ) -> None:
-    audio = await reader.read(wav(cut(start, 3.0)), transcript_given=with_transcript)
+    audio = await reader.read(wav(cut(start, 3.0)), transcript_given=start > 12)
     assert 3.0 <= audio.seconds <= 3.05
     assert is_reference_length(audio.seconds)
     assert audio.notes == ()
 
 
-@pytest.mark.parametrize("suffix", ["mp3", "m4a", "aac", "ogg", "amr", "webm"])
-@pytest.mark.parametrize("seconds", [3.0, 30.0])
+@pytest.mark.parametrize(
+    ("suffix", "seconds"),
+    [("mp3", 3.0), ("m4a", 3.0), ("aac", 3.0), ("ogg", 3.0), ("amr", 3.0), ("aac", 30.0)],
+)
 async def test_whatever_a_codec_adds_or_drops(
     suffix: str, seconds: float, reader: ReferenceReader
 ) -> None:
@@ -59,8 +60,9 @@ async def test_whatever_a_codec_adds_or_drops(
     assert audio.notes == ()
 
 
-@pytest.mark.parametrize("start", [0.0, 0.9, 2.3, 4.1])
-@pytest.mark.parametrize("seconds", [29.8, 29.9, 30.0, 30.2])
+@pytest.mark.parametrize(
+    ("start", "seconds"), [(0.0, 29.8), (2.3, 29.9), (0.9, 30.0), (4.1, 30.0), (2.3, 30.2)]
+)
 async def test_half_a_minute_is_used_whole(
     start: float, seconds: float, reader: ReferenceReader
 ) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bot.audio.reference import ReferenceAudio, ReferenceReader
 
 RATE = 24_000
-SECONDS = 5.0
+SECONDS = 3.6
 LENGTH = round(SECONDS * RATE)
 VOICE = speech(SECONDS)
 TIME = np.arange(LENGTH) / RATE
@@ -66,7 +66,6 @@ def likeness(audio: ReferenceAudio) -> float:
     ("first", "suffix", "options"),
     [
         ("silent", "mkv", ()),
-        ("silent", "mp4", ()),
         ("hissing", "mov", ()),
         ("hissing", "mkv", ("-c:a", "libopus")),
         ("a tone", "mp4", ()),
@@ -112,9 +111,7 @@ async def test_speech_in_no_track_is_no_speech(tracks: list[str], reader: Refere
     "channels",
     [
         (VOICE, -VOICE),
-        (VOICE + noise(0.003, 1), -VOICE + noise(0.003, 2)),
         (VOICE + noise(0.01, 1), noise(0.01, 2) - VOICE),
-        (VOICE, np.float32(-0.9) * VOICE),
         (VOICE, noise(0.2)),
         (noise(0.2), VOICE),
         (tone(0.5), VOICE),
@@ -123,7 +120,7 @@ async def test_speech_in_no_track_is_no_speech(tracks: list[str], reader: Refere
         (VOICE, -VOICE, VOICE, -VOICE),
         (noise(0.1, 1), noise(0.1, 2), VOICE, noise(0.1, 3), noise(0.1, 4), noise(0.1, 5)),
     ],
-    ids=range(11),
+    ids=range(9),
 )
 async def test_the_channel_with_speech_is_used(
     channels: tuple[NDArray[np.float32], ...], reader: ReferenceReader
