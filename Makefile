@@ -92,6 +92,10 @@ format: $(VENV)/dev.stamp ## Format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: sync
+sync: $(VENV)/bot.stamp ## Publish the slash commands to Discord (see README)
+	@$(BIN)/python -m bot sync
+
 .PHONY: run
 run: $(VENV)/bot.stamp ## Run the bot on a real server (see README)
 	@extras=$$($(BIN)/python -m bot.extras) \

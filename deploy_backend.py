@@ -1,8 +1,8 @@
 """The GPU side on Modal: image, volume, class and entrypoints. `backend/` does the work.
 
-    modal run deploy_backend.py::download_weights   # once, and whenever the model changes
-    modal run deploy_backend.py                     # a smoke test, which writes test_output.wav
-    modal deploy deploy_backend.py
+    .venv/bin/modal run deploy_backend.py::download_weights # once, and whenever the model changes
+    .venv/bin/modal run deploy_backend.py # a smoke test: writes test_output.wav
+    .venv/bin/modal deploy deploy_backend.py
 
 The settings are environment variables, which docs/deploy.md describes. They are read at deployment,
 become part of the image, and are read again when a container imports this file.
@@ -336,7 +336,7 @@ def download_weights() -> None:
         weights = download(repo_id, models_folder(), token=environment.get("HF_TOKEN"))
         volume.commit()
         say(f"{repo_id} is whole, in {weights.folder}.")
-    say("The volume holds all that is needed. Next: modal deploy deploy_backend.py")
+    say("The volume holds all that is needed. Next: .venv/bin/modal deploy deploy_backend.py")
 
 
 @app.local_entrypoint()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_HOW_TO_DOWNLOAD = "Run: modal run deploy_backend.py::download_weights"
+_HOW_TO_DOWNLOAD = "Run: .venv/bin/modal run deploy_backend.py::download_weights"
 
 _TRANSCRIBER_BYTES = 2_500_000_000
 """What a transcriber takes of a GPU's memory: the weights of Whisper large-v3-turbo are 1.6 GB.

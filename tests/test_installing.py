@@ -124,6 +124,19 @@ def test_every_hint_is_the_command_that_works_here() -> None:
             assert set(extra[2].split(",")) <= EXTRAS.keys(), (name, what)
 
 
+def test_every_command_for_modal_is_the_one_that_works_here() -> None:
+    found = [
+        (path.name, program)
+        for path in tracked_files()
+        for program in re.findall(
+            r"(\S*)modal (?:run|deploy) deploy_backend", path.read_text(encoding="utf-8")
+        )
+    ]
+    assert len(found) > 5
+    for name, program in found:
+        assert program.lstrip('`"') == ".venv/bin/", name
+
+
 @pytest.mark.parametrize("extra", ["preview", "local", "demo", "postgres", "quality"])
 def test_what_a_hint_names_can_be_installed(extra: str) -> None:
     assert extra in EXTRAS

@@ -60,8 +60,8 @@ and press *Listen*; until then you're deafened. In this demo `/say` posts a file
 you set `where`.
 
 New answers may be below: scroll down, or press *jump to latest*. This page does one thing at a \
-time and shows only finished answers, so nothing ever waits in its `/queue`. On Discord itself you \
-see the progress, with a Stop button, and can use commands at any time.
+time and shows no progress, so nothing ever waits in its `/queue`. On Discord itself you see the \
+progress, with a Stop button, and can use commands at any time.
 """
 
 

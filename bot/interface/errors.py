@@ -107,7 +107,7 @@ def log_and_explain(error: Exception, *, source: str | None) -> str:
         )
         return explain(error)
     if isinstance(error, app_commands.CommandSignatureMismatch | app_commands.CommandNotFound):
-        log.warning("commands are out of date; run `python -m bot sync`", command=source)
+        log.warning("commands are out of date; run `.venv/bin/python -m bot sync`", command=source)
         return "That command has changed. Please reload Discord (Ctrl+R) and try again."
     incident = secrets.token_hex(3)
     log.error("command failed", command=source, incident=incident, exc_info=error)

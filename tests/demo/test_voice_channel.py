@@ -67,6 +67,7 @@ async def is_heard_by_whoever_listens(world: World) -> None:
         listener.cancel()
     assert answer.response is not None
     assert answer.response.content.startswith("**Me** has spoken in")
+    assert "nobody heard it" not in answer.response.content
     assert "preview" in answer.response.content
     heard = heard_in(bytes(received))
     assert sounding(heard).sum() * 0.02 > 1.0
