@@ -27,7 +27,7 @@ _NOISY = 10.0
 """A recording is noisy if speech is less than this many decibels above the pauses."""
 
 _FEWEST_PAUSES = 5
-"""In windows. Where there is less of a pause, nothing is known of what is behind the speech."""
+"""In windows. Where pauses are shorter than this together, they count as none."""
 
 _AUDIBLE_MUSIC = 35.0
 """Music that is more than so many decibels below the speech is not looked for."""
@@ -64,7 +64,10 @@ _FEWEST_PIECES = 3
 
 
 def contrast(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> float:
-    """How many decibels speech is above the pauses, at most 60; that if there are no pauses.
+    """How many decibels speech is above what is behind it, at most 60.
+
+    What is behind it is heard in the pauses. Where there are none, it is estimated from the
+    faintest moments of the speech, in which a mouth is closed for a consonant.
 
     Args:
         samples: `(n,)`.
@@ -73,9 +76,9 @@ def contrast(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> float:
     power = np.square(in_windows(samples)).mean(axis=1, dtype=np.float64)
     pauses = power[~_with_edges(speech)]
     if len(pauses) < _FEWEST_PAUSES:
-        return _HIGHEST_CONTRAST
-    # Only the quietest quarter of the pauses counts: breaths and faint words are in the rest.
-    quiet = decibels(np.quantile(pauses, 0.25))
+        quiet = decibels(np.quantile(power[speech], 0.05))
+    else:  # only the quietest quarter counts: breaths and faint words are in the rest
+        quiet = decibels(np.quantile(pauses, 0.25))
     return min(_HIGHEST_CONTRAST, decibels(power[speech].mean()) - quiet)
 
 
