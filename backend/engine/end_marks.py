@@ -12,7 +12,8 @@ import unicodedata
 _END_MARKS = frozenset(".!?…‥‽⁇⁈⁉。！？｡．؟۔।॥")
 _CLOSING_MARKS = "\"'”’»›)]}」』】）］〉》"
 _PAUSING_MARKS = ",;:-–—~،؛、，；：・"
-_WITH_WIDE_FULL_STOP = {"CJK", "HIRAGANA", "KATAKANA"}
+_WITH_WIDE_FULL_STOP = {"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "IDEOGRAPHIC"}
+"""The last two are those of ー and 々."""
 
 
 def ended(transcript: str) -> str:

@@ -25,6 +25,9 @@ _FULL_STOPS = {
     "KHMER": "។",
 }
 _WIDE_FULL_STOP = "。"
+_WITH_WIDE_FULL_STOP = {"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "IDEOGRAPHIC"}
+"""The last two are those of ー and 々."""
+
 _GREEK_QUESTION_MARK = ";"
 _PAUSING_MARKS = ",;:-–—~،؛、，；：・"
 
@@ -68,7 +71,7 @@ def _end_marks(text: str) -> str:
 def _full_stop(text: str) -> str:
     """The full stop of the script that a text ends in."""
     script = _script_of_last_letter(text)
-    if script in {"CJK", "HIRAGANA", "KATAKANA"}:
+    if script in _WITH_WIDE_FULL_STOP:
         return _WIDE_FULL_STOP
     return _FULL_STOPS.get(script, _FULL_STOP)
 
