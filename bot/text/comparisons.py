@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 _COMPARISON = re.compile(r"(?<![<>=-])(?:[<>]=?)(?![<>=|])")
-_NUMBER_BEFORE = re.compile(r"[0-9][%°]? ?\Z")
-_NUMBER_AFTER = re.compile(r"[ ]?[-+~±]?[ ]?[$€£]?[.,]?[0-9]")
+_NUMBER_BEFORE = re.compile(r"\d[%°]? ?\Z")
+_NUMBER_AFTER = re.compile(r"[ ]?[-+~±]?[ ]?[$€£]?[.,]?\d")
 _WORD_BEFORE = re.compile(r"[^\W_] ?\Z")
 _WORD_AFTER = re.compile(r"[ ]?[^\W\d_]")
 _TAG_BEFORE = re.compile(r"</?[A-Za-z][^<>\s]{0,20}\Z")

@@ -41,7 +41,7 @@ def ended(sentence: str) -> str:
     if _last_mark(sentence) in _end_marks(sentence):
         return sentence
     words = sentence.rstrip(_PAUSING_MARKS + " ")
-    return words + _full_stop(words)
+    return words if _last_mark(words) in _end_marks(words) else words + _full_stop(words)
 
 
 def ended_line(line: str) -> str:

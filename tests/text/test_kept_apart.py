@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - digits of other scripts
 """What is removed leaves a space where letters or digits would merge, and comparisons stay."""
 
 from __future__ import annotations
@@ -83,6 +84,8 @@ def test_what_is_removed_leaves_a_space(typed: str, spoken: str) -> None:
         "x >= y",
         "x < y",
         "x<-5",
+        "٣<٥",
+        "५ > ३",
     ],
 )
 def test_a_comparison_stays(comparison: str) -> None:

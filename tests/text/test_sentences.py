@@ -145,6 +145,8 @@ def test_no_sentence_begins_where_none_can(parts: list[tuple[str, str]]) -> None
         ("50%", "50%."),
         ("(tomorrow)", "(tomorrow)."),
         ("wait,", "wait."),
+        ("apples etc.,", "apples etc."),
+        ("really?! -", "really?!"),
         ("so -", "so."),
         ("as follows:", "as follows."),
         ('he said "hello"', 'he said "hello".'),

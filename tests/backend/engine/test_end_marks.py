@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     [
         ("before the paint has time to dry", "before the paint has time to dry."),
         ("wait,", "wait."),
+        ("apples etc.,", "apples etc."),
         ("and then –", "and then."),
         ("(tomorrow)", "(tomorrow)."),
         ("50%", "50%."),
