@@ -100,7 +100,11 @@ def _judged(found: re.Match[str], removed: str) -> str:
         return sign
     if len(sign) > 1 and _WORD_BEFORE.search(before) and _WORD_AFTER.match(after):
         return sign
-    is_of_variables = _VARIABLE_BEFORE.search(before) and _VARIABLE_AFTER.match(after)
+    is_of_variables = (
+        before.endswith(" ") == after.startswith(" ")
+        and _VARIABLE_BEFORE.search(before)
+        and _VARIABLE_AFTER.match(after)
+    )
     if is_of_variables or (_NUMBER_BEFORE.search(before) and _WORD_AFTER.match(after)):
         return sign if after[0] == " " else f"{sign} "
     return _without_angles(sign, removed)

@@ -114,6 +114,7 @@ def test_a_comparison_becomes_no_tag() -> None:
         ("</3 why", "why"),
         ("<5> <パス2>へ", "5 パス2 へ"),
         ("List<u8>", "List u8"),
+        ("il separatore è <a capo>", "il separatore è a capo"),
         (">_< no", "no"),
     ],
 )
