@@ -92,19 +92,20 @@ def _judged(found: re.Match[str], removed: str) -> str:
     text, sign = found.string, found[0]
     before = text[max(0, found.start() - _REACH) : found.start()]
     after = text[found.end() : found.end() + _REACH]
-    if sign == ">" and after[:1] == " " and _LINE_START.search(before):
-        return removed  # a quote
-    if sign == ">" and _TAG_BEFORE.search(before):
+    is_quote = after[:1] == " " and _LINE_START.search(before)
+    if sign == ">" and (is_quote or _TAG_BEFORE.search(before)):
         return removed
     if _NUMBER_AFTER.match(after):
         return sign
     if len(sign) > 1 and _WORD_BEFORE.search(before) and _WORD_AFTER.match(after):
         return sign
-    is_of_variables = (
-        before.endswith(" ") == after.startswith(" ")
+    if _NUMBER_BEFORE.search(before) and _WORD_AFTER.match(after):
+        return sign if after[0] == " " else f"{sign} "
+    is_spaced = before.endswith(" ")
+    if (
+        is_spaced == after.startswith(" ")
         and _VARIABLE_BEFORE.search(before)
         and _VARIABLE_AFTER.match(after)
-    )
-    if is_of_variables or (_NUMBER_BEFORE.search(before) and _WORD_AFTER.match(after)):
-        return sign if after[0] == " " else f"{sign} "
+    ):
+        return sign if is_spaced else f" {sign} "
     return _without_angles(sign, removed)

@@ -95,7 +95,7 @@ def test_a_comparison_stays(comparison: str) -> None:
 def test_a_comparison_becomes_no_tag() -> None:
     assert heard("3<x<5") == "3< x<5"
     assert heard("5<tts_pad 5>") == "5< tts pad 5"
-    assert heard("a<b and c>d") == "a< b and c> d"
+    assert heard("a<b and c>d") == "a < b and c > d"
     assert heard("x =<5") == "x <=5"
 
 
