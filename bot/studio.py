@@ -201,23 +201,36 @@ class Studio:
             caller: The caller that the requests count for, see `SpeechRequest`.
         """
         begin = partial(stream_speech, self._speech, sentences, language=language, caller=caller)
+        # Looked up while the speech begins, so that the first sound does not wait for a database.
+        looking_up = asyncio.create_task(self._known_loudness(voice))
+        try:
+            first, speech = await self._begun(begin, voice)
+            async with aclosing(speech):
+                known = await looking_up
+                meter = LoudnessMeter(first.sample_rate)
+                yield await _measured(first, meter, known)
+                async for chunk in speech:
+                    yield await _measured(chunk, meter, known)
+        finally:
+            looking_up.cancel()
+        if not isinstance(voice, VoicePrompt):
+            await self.note_loudness(voice, meter.loudness if meter.is_sure else None)
+
+    async def _begun(
+        self,
+        begin: Callable[[VoicePrompt], AsyncGenerator[SpeechChunk, None]],
+        voice: SavedVoice | VoicePrompt,
+    ) -> tuple[SpeechChunk, AsyncGenerator[SpeechChunk, None]]:
+        """Begin to speak. Return the first chunk, and the stream of the others."""
         speech = begin(voice if isinstance(voice, VoicePrompt) else await self._prompt(voice))
         try:
-            first = await anext(speech)
+            return await anext(speech), speech
         except (VoicePromptInvalidError, VoicePromptModelMismatchError) as error:
             if isinstance(voice, VoicePrompt):
                 raise
             log.warning("voice prompt rebuilt", voice=voice.id, reason=type(error).__name__)
             speech = begin(await self._rebuild_prompt(voice))
-            first = await anext(speech)
-        known = None if isinstance(voice, VoicePrompt) else await self._loudness(voice)
-        meter = LoudnessMeter(first.sample_rate)
-        async with aclosing(speech):
-            yield await _measured(first, meter, known)
-            async for chunk in speech:
-                yield await _measured(chunk, meter, known)
-        if not isinstance(voice, VoicePrompt):
-            await self.note_loudness(voice, meter.loudness if meter.is_sure else None)
+            return await anext(speech), speech
 
     async def note_loudness(self, voice: SavedVoice, loudness: float | None) -> None:
         """Store how loud a saved voice is with the current model, unless that is hardly news.
@@ -228,11 +241,14 @@ class Studio:
         """
         if loudness is None:
             return
-        known = await self._loudness(voice)
+        known = await self._known_loudness(voice)
         if known is None or abs(loudness - known) > SAME_LOUDNESS:
             await self._library.note_loudness(voice, self.backend.model_id, loudness)
 
-    async def _loudness(self, voice: SavedVoice) -> float | None:
+    async def _known_loudness(self, voice: SavedVoice | VoicePrompt) -> float | None:
+        """Return what a saved voice's loudness was with the current model, if it was measured."""
+        if isinstance(voice, VoicePrompt):
+            return None
         return await self._library.loudness(voice, self.backend.model_id)
 
     async def _prompt(self, voice: SavedVoice) -> VoicePrompt:

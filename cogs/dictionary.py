@@ -12,6 +12,7 @@ from bot.interface import cards
 from bot.interface.options import WHOSE_CHOICES
 from bot.interface.views import Pages
 from bot.interface.wording import as_text
+from bot.text import word_key
 from bot.voices.dictionary import MAX_SPOKEN_CHARACTERS, MAX_WORD_CHARACTERS
 from bot.voices.records import Whose
 
@@ -85,7 +86,10 @@ class Dictionary(
         async with self.bot.reply(interaction) as reply:
             kind, owner_id = _dictionary_of(interaction, whose, to_change=True)
             entry = await self.bot.dictionaries.remove(kind, owner_id, word)
-            await reply.show(f"Removed. I say “{as_text(entry.word)}” as it's written again.")
+            others = await self.bot.dictionaries.spoken_for(
+                interaction.user.id, interaction.guild_id
+            )
+            await reply.show(cards.word_removed(entry, kind, others.get(word_key(entry.word))))
 
     @app_commands.command(name="list", description="Show the words I say differently")
     async def list_words(self, interaction: Interaction) -> None:

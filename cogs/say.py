@@ -31,7 +31,7 @@ from bot.interface.wording import voice_name
 from bot.playback.player import GuildPlayer
 from bot.playback.queue import QueueEntry
 from bot.streaming import SharedStream, Speech, collect, leveled
-from bot.text import MAX_TEXT_CHARACTERS, typed_silence, with_names
+from bot.text import MAX_TEXT_CHARACTERS, expected_seconds, with_names
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import SavedVoice
 
@@ -105,7 +105,7 @@ class Say(commands.Cog):
                     text=shown,
                     sentences=count,
                     speech=lambda: leveled(shared.follow() if shared is not None else speak()),
-                    silence=typed_silence(sentences),
+                    expected_seconds=expected_seconds(sentences),
                     owner=owner if isinstance(owner, discord.Member) else None,
                 )
                 player, entry = await self._enqueue(

@@ -263,6 +263,29 @@ async def test_how_loud_a_voice_is_is_known_the_next_time(
     assert await library.loudness(saved, "scripted/2") is None, "another model may speak louder"
 
 
+async def test_the_first_sound_does_not_wait_until_the_loudness_is_looked_up(
+    studio: Studio,
+    backend: ScriptedBackend,
+    library: VoiceLibrary,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saved = await save(library, ANA, "Ana", CLIP)
+    looked_up = asyncio.Event()
+
+    async def loudness(voice: SavedVoice, model_id: str) -> float | None:  # noqa: ARG001
+        looked_up.set()
+        return -20.0
+
+    async def speaks_once_it_was_looked_up(request: SpeechRequest) -> None:  # noqa: ARG001
+        await looked_up.wait()
+
+    monkeypatch.setattr(library, "loudness", loudness)
+    backend.on_speak = speaks_once_it_was_looked_up
+    async with asyncio.timeout(5):
+        [first, *_] = await chunks_of(studio, saved, "Hi.")
+    assert first.loudness == pytest.approx(-20.0)
+
+
 async def test_what_is_known_of_a_voice_is_forgotten_with_it(
     studio: Studio, library: VoiceLibrary
 ) -> None:

@@ -211,6 +211,11 @@ def test_every_command_that_a_sentence_names_could_be_a_link() -> None:
         assert not SLASH_COMMAND.search(re.sub("</.*?>", "", link_commands(sentence_of(code), ids)))
 
 
+def test_what_somebody_typed_does_not_turn_the_words_around_it() -> None:
+    assert as_text("a\u202eb\u2066c") == "abc"
+    assert as_text("שלום عربي") == "שלום عربي"
+
+
 @pytest.mark.parametrize(
     ("model_id", "name"),
     [

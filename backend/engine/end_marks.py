@@ -12,7 +12,8 @@ import unicodedata
 _END_MARKS = frozenset(".!?…‥‽⁇⁈⁉。！？｡．؟۔।॥")
 _CLOSING_MARKS = "\"'”’»›)]}」』】）］〉》"
 _PAUSING_MARKS = ",;:-–—~،؛、，；：・"
-_WITH_WIDE_FULL_STOP = {"CJK", "HIRAGANA", "KATAKANA"}
+_WITH_WIDE_FULL_STOP = {"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "IDEOGRAPHIC"}
+"""The last two are those of ー and 々."""
 
 
 def ended(transcript: str) -> str:
@@ -24,6 +25,8 @@ def ended(transcript: str) -> str:
     if spoken.rstrip(_CLOSING_MARKS + " ")[-1:] in _END_MARKS:
         return transcript
     spoken = spoken.rstrip(_PAUSING_MARKS + " ")
+    if spoken[-1:] in _END_MARKS:  # "etc.,"
+        return spoken
     letter = next(filter(str.isalpha, reversed(spoken)), "")
     script = unicodedata.name(letter, "").partition(" ")[0] if letter else ""
     return spoken + ("。" if script in _WITH_WIDE_FULL_STOP else ".")

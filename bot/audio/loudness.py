@@ -51,6 +51,9 @@ _CLOSE_ENOUGH = 0.2
 _PASSES = 4
 _STEP_SECONDS = 0.1
 _STEPS_IN_BLOCK = 4
+_NEXT_ESTIMATE = 1.02
+"""How much more speech there must be until the loudness of all of it is worth another look."""
+
 _ABSOLUTE_GATE = -70.0
 _RELATIVE_GATE = -10.0
 _QUIETEST_SHARE = 0.1
@@ -94,6 +97,8 @@ class LoudnessMeter:
         self._step = round(_STEP_SECONDS * sample_rate)
         self._rest = np.zeros(0, np.float32)
         self._powers: list[float] = []
+        self._estimate: float | None = None
+        self._next_estimate = 0  # how many powers there must be until it is made again
 
     def push(self, samples: Samples) -> None:
         """Take the next samples, `(n,)` in [-1, 1]."""
@@ -130,9 +135,14 @@ class LoudnessMeter:
             nobody measured, the first moments only tell whether it is louder than usual. None if
             there is nothing to go by.
         """
+        if len(self._powers) < self._next_estimate:
+            return self._estimate
         seconds = self._speech_seconds()
         if seconds >= (_SURE_SECONDS if known is None else _CERTAIN_SECONDS):
-            return self.loudness
+            # All of it is measured each time, so less and less often.
+            self._estimate = self.loudness
+            self._next_estimate = int(_NEXT_ESTIMATE * len(self._powers))
+            return self._estimate
         if known is not None:
             return known
         so_far = np.array(self._powers or [np.square(self._rest).mean() if len(self._rest) else 0])

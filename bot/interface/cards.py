@@ -20,6 +20,7 @@ from bot.interface.wording import (
     note,
     voice_name,
 )
+from bot.voices.records import Whose
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -212,6 +213,21 @@ def dictionary_page(
     if pages > 1:
         lines.append(f"Page {page + 1} of {pages}.")
     return "\n".join(lines), pages
+
+
+def word_removed(entry: Pronunciation, whose: Whose, still: str | None) -> str:
+    """What `/dictionary remove` did.
+
+    Args:
+        entry: What was removed.
+        whose: The kind of dictionary that it was in.
+        still: What the other dictionary says for that word; None if nothing.
+    """
+    word = as_text(entry.word)
+    if still is None:
+        return f"Removed. I say “{word}” as it's written again."
+    other = "this server's words" if whose is Whose.PERSON else "your own words"
+    return f"Removed. I still say “{as_text(still)}” for you: “{word}” is one of {other}, too."
 
 
 def _pronunciation(entry: Pronunciation) -> str:

@@ -40,6 +40,7 @@ GOES_ON_IN_SILENCE = (
 MAX_EXCERPT_CHARACTERS = 300
 
 _MARKUP = re.compile(r"[\\*_~|`<>\[\]()#]")
+_DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _COMMAND = re.compile(r"`/([a-z]+(?: [a-z]+)?)`")
 _PUBLISHED = re.compile(r"Qwen/Qwen3-TTS-12Hz-([\d.]+B)-Base")
 _SPOILER = re.compile(r"\|\|.+?\|\|", re.DOTALL)
@@ -305,8 +306,10 @@ def as_text(typed: str) -> str:
     """Someone's text to the letter: no markup, no mention, no masked link, no timestamp.
 
     Discord shows any punctuation behind a backslash as it is. discord.py's `escape_markdown` is not
-    used, because it leaves some brackets alone and so lets masked links through.
+    used, because it leaves some brackets alone and so lets masked links through. Marks that would
+    turn the text after it around are left out.
     """
+    typed = _DIRECTIONS.sub("", typed)
     return _MARKUP.sub(r"\\\g<0>", discord.utils.escape_mentions(typed))
 
 

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 MAX_WAITING = 25
 MAX_WAITING_PER_MEMBER = 10
 
-SECONDS_PER_CHARACTER = 0.065
-"""The pace of reading aloud, with pauses. It is used to estimate lengths before production."""
-
 
 @dataclass(eq=False)
 class QueueEntry:
@@ -39,7 +36,7 @@ class QueueEntry:
         speech: Opens the stream of speech; called once, shortly before it is needed.
         owner: The member as they used the command, or as Discord has shown them since: with the
             roles and the timeout that they had then.
-        silence: The seconds of silence that the member typed into the text.
+        expected_seconds: About how long the speech will be.
         owner_known_at: When that was, or when Discord was last asked, by `time.monotonic`.
         source: The buffer that the speech is played from.
         producer: Fills the source.
@@ -54,7 +51,7 @@ class QueueEntry:
     sentences: int
     speech: Callable[[], AsyncGenerator[SpeechChunk, None]] = field(repr=False)
     owner: discord.Member | None = field(default=None, repr=False)
-    silence: float = 0.0
+    expected_seconds: float = 0.0
     owner_known_at: float = field(default_factory=time.monotonic, init=False, repr=False)
     source: SpeechSource = field(default_factory=SpeechSource, init=False, repr=False)
     producer: Producer = field(init=False, repr=False)
@@ -76,7 +73,7 @@ class QueueEntry:
         produced = self.source.length / BYTES_PER_SECOND
         if self.source.finished:
             return produced
-        return max(produced, len(self.text) * SECONDS_PER_CHARACTER + self.silence)
+        return max(produced, self.expected_seconds)
 
     @property
     def seconds_left(self) -> float:

@@ -5,7 +5,13 @@ from bot.text.cleaning import MAX_TEXT_CHARACTERS, clean
 from bot.text.languages import guess_language, load_languages
 from bot.text.markup import MentionKind, NameOf, mentions, with_names
 from bot.text.pronunciation import plain_words, replace_words, word_key
-from bot.text.sentences import MAX_SENTENCE_CHARACTERS, Sentence, split, typed_silence
+from bot.text.sentences import (
+    MAX_SENTENCE_CHARACTERS,
+    Sentence,
+    expected_seconds,
+    split,
+    typed_silence,
+)
 
 __all__ = [
     "MAX_SENTENCE_CHARACTERS",
@@ -14,6 +20,7 @@ __all__ = [
     "NameOf",
     "Sentence",
     "clean",
+    "expected_seconds",
     "guess_language",
     "has_words",
     "load_languages",

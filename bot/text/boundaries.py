@@ -18,6 +18,7 @@ _MARKS_WITHOUT_SPACE = frozenset(END_MARKS) - frozenset(_MARKS_OF_SPACED_SCRIPTS
 """Marks that end a sentence even if no space follows."""
 
 _OPENING_MARKS = "\"'“‘„«‹([{¿¡*-–—… "
+_QUOTING = ("と", "って")
 _ORDINAL = re.compile(r"(?<!\w)(?:[0-9]{1,3}|[IVXLC]{1,7})\.\s*\Z")
 _LONGEST_ORDINAL = 12
 _WITH_ORDINALS = {
@@ -56,7 +57,7 @@ class Boundaries:
             return False
         if not (text[end - 1].isspace() or text[end].isspace() or _needs_no_space(text, end)):
             return False
-        if text[end:].lstrip(_OPENING_MARKS)[:1].islower():
+        if text[end:].lstrip(_OPENING_MARKS)[:1].islower() or _goes_on(text, end):
             return False
         before = text[max(0, end - _LONGEST_ORDINAL) : end]
         return not (self._has_ordinals and _ORDINAL.search(before))
@@ -73,6 +74,15 @@ def _codes(language: str, text: str) -> tuple[str, ...]:
 
 def _ends(text: str, code: str) -> list[int]:
     return list(accumulate(map(len, sentencex.segment(code, text))))[:-1]
+
+
+def _goes_on(text: str, end: int) -> bool:
+    """Whether a quote is not closed yet, or a Japanese particle says whose words it was."""
+    if text[end - 1].isspace():
+        return False
+    return text[end] in CLOSING_MARKS or (
+        text[end - 1] in CLOSING_MARKS and text.startswith(_QUOTING, end)
+    )
 
 
 def _needs_no_space(text: str, end: int) -> bool:

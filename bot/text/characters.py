@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from bot.text.letters import plain_letters
+from bot.text.letters import PICTURES, plain_letters
 from bot.text.silences import is_silence
 
 REMOVED = "\N{OBJECT REPLACEMENT CHARACTER}"
@@ -91,7 +91,7 @@ def _readable_character(character: str) -> str:
     # Emoji are symbols ("So") or skin tones ("Sk"). Symbols outside of these ranges are spoken.
     pictorial = "\u2190" <= character <= "\u2bff" or character >= "\U0001f000"
     pictorial = pictorial and category in {"So", "Sk"}
-    return REMOVED if pictorial or character == "\N{INFORMATION SOURCE}" else character
+    return REMOVED if pictorial or ord(character) in PICTURES else character
 
 
 def _gap(found: re.Match[str]) -> str:
@@ -104,7 +104,8 @@ def _gap(found: re.Match[str]) -> str:
     if _NUMBER_BEFORE.search(before) and _NUMBER_AFTER.match(after):
         return " "
     if after[0] in _NO_SPACE_BEFORE:
-        return " " if found[0].endswith(" ") else ""
+        begins_word = after[1:2].isalnum() and " " in found[0]  # as in "all *.txt"
+        return " " if begins_word or found[0].endswith(" ") else ""
     if " " in found[0]:
         return " "
     belongs_together = before[-1] in _OPENING or _is_wide_mark(before[-1])

@@ -5,16 +5,23 @@ from __future__ import annotations
 import re
 
 _COMPARISON = re.compile(r"(?<![<>=-])(?:[<>]=?)(?![<>=|])")
-_NUMBER_BEFORE = re.compile(r"[0-9][%°]? ?\Z")
-_NUMBER_AFTER = re.compile(r"[ ]?[-+~±]?[ ]?[$€£]?[.,]?[0-9]")
+_NUMBER_BEFORE = re.compile(r"\d[%°]? ?\Z")
+_NUMBER_AFTER = re.compile(r"[ ]?[-+~±]?[ ]?[$€£]?[.,]?\d")
 _WORD_BEFORE = re.compile(r"[^\W_] ?\Z")
 _WORD_AFTER = re.compile(r"[ ]?[^\W\d_]")
-_TAG = re.compile("</?([A-Za-z][A-Za-z0-9]{0,15})/?>")
 _TAG_BEFORE = re.compile(r"</?[A-Za-z][^<>\s]{0,20}\Z")
 _LINE_START = re.compile(r"(?:\A|\n)[^\w\n]*\Z")
+_VARIABLE_BEFORE = re.compile(r"(?<![^\W_])[^\W\d_] ?\Z")
+_VARIABLE_AFTER = re.compile(r" ?[^\W\d_](?![^\W_])")
+_BRACKETED = re.compile(r"</?([^\s<>=|/][^\s<>]{0,30}?)/?>(?!=)")
+"""A tag, or something else in angle brackets, as in "List<int>" or "<file1>"."""
+
+_AT_MOST = re.compile(r"(?<![<>=-])=<(?=[ ]?[-+]?[0-9])")
+_ARROW = re.compile(r"<[-=~]{1,20}>|(?<![-=~<>])[-=~]{1,20}>++(?!=)|<[-=~]{2,20}|<[-~](?=\s|\Z)")
 _REACH = 24
 
 _HEART = re.compile(r"(?<![0-9])(?<![0-9] )<3+(?: ?<3+)*(?![0-9])")
+_BROKEN_HEART = re.compile(r"</3+(?![0-9])")
 _UNIT = r"""
     [%°€$£]
     | ms|s|secs?|seconds?|min|mins|minutes?|h|hrs?|hours?|days?|nights?|weeks?|months?|years?|yrs?
@@ -48,7 +55,7 @@ _LOVER_BEFORE = re.compile(
 
 
 def without_hearts(text: str, *, removed: str) -> str:
-    """Replace hearts such as `<3`, but not comparisons such as `<3 min`."""
+    """Replace hearts such as `<3` and `</3`, but not comparisons such as `<3 min`."""
 
     def judged(heart: re.Match[str]) -> str:
         before = text[max(0, heart.start() - _REACH) : heart.start()]
@@ -57,15 +64,18 @@ def without_hearts(text: str, *, removed: str) -> str:
         is_love = _LOVER_BEFORE.search(before)
         return heart[0] if is_comparison and not is_love else removed
 
-    return _HEART.sub(judged, text)
+    return _HEART.sub(judged, _BROKEN_HEART.sub(removed, text))
 
 
 def without_angles(text: str, *, removed: str) -> str:
-    """Replace `<` and `>`, except where they compare something, mostly with a number.
+    """Replace `<` and `>`, except where they compare numbers or variables.
 
-    A kept `<` is followed by a space or a number, so it begins no tag and no control token.
+    Arrows such as `->` go as a whole. A kept `<` is followed by a space or a number, so it begins
+    no tag and no control token.
     """
-    text = _TAG.sub(rf"{removed}\1{removed}", text)
+    text = _AT_MOST.sub("<=", text)
+    text = _ARROW.sub(removed, text)
+    text = _BRACKETED.sub(rf"{removed}\1{removed}", text)
     parts: list[str] = []
     end = 0
     for found in _COMPARISON.finditer(text):
@@ -82,9 +92,8 @@ def _judged(found: re.Match[str], removed: str) -> str:
     text, sign = found.string, found[0]
     before = text[max(0, found.start() - _REACH) : found.start()]
     after = text[found.end() : found.end() + _REACH]
-    if sign == ">" and after[:1] == " " and _LINE_START.search(before):
-        return removed  # a quote
-    if sign == ">" and _TAG_BEFORE.search(before):
+    is_quote = after[:1] == " " and _LINE_START.search(before)
+    if sign == ">" and (is_quote or _TAG_BEFORE.search(before)):
         return removed
     if _NUMBER_AFTER.match(after):
         return sign
@@ -92,4 +101,11 @@ def _judged(found: re.Match[str], removed: str) -> str:
         return sign
     if _NUMBER_BEFORE.search(before) and _WORD_AFTER.match(after):
         return sign if after[0] == " " else f"{sign} "
+    is_spaced = before.endswith(" ")
+    if (
+        is_spaced == after.startswith(" ")
+        and _VARIABLE_BEFORE.search(before)
+        and _VARIABLE_AFTER.match(after)
+    ):
+        return sign if is_spaced else f" {sign} "
     return _without_angles(sign, removed)

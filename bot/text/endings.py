@@ -25,6 +25,9 @@ _FULL_STOPS = {
     "KHMER": "។",
 }
 _WIDE_FULL_STOP = "。"
+_WITH_WIDE_FULL_STOP = {"CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "IDEOGRAPHIC"}
+"""The last two are those of ー and 々."""
+
 _GREEK_QUESTION_MARK = ";"
 _PAUSING_MARKS = ",;:-–—~،؛、，；：・"
 
@@ -38,7 +41,7 @@ def ended(sentence: str) -> str:
     if _last_mark(sentence) in _end_marks(sentence):
         return sentence
     words = sentence.rstrip(_PAUSING_MARKS + " ")
-    return words + _full_stop(words)
+    return words if _last_mark(words) in _end_marks(words) else words + _full_stop(words)
 
 
 def ended_line(line: str) -> str:
@@ -68,7 +71,7 @@ def _end_marks(text: str) -> str:
 def _full_stop(text: str) -> str:
     """The full stop of the script that a text ends in."""
     script = _script_of_last_letter(text)
-    if script in {"CJK", "HIRAGANA", "KATAKANA"}:
+    if script in _WITH_WIDE_FULL_STOP:
         return _WIDE_FULL_STOP
     return _FULL_STOPS.get(script, _FULL_STOP)
 

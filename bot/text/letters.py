@@ -23,6 +23,17 @@ _REGIONAL_GROUPS = re.compile(rf"[{_REGIONAL}]+(?:[ \u200b-\u200d\u2060][{_REGIO
 _CAPITALS = {  # those without a decomposition: in black circles and in black squares
     first + number: chr(ord("A") + number) for first in (0x1F150, 0x1F170) for number in range(26)
 }
+_SQUARED_WORDS = {  # in Unicode's order, and AB and ten
+    **dict(
+        zip(
+            range(0x1F191, 0x1F19B),
+            ("CL", "COOL", "FREE", "ID", "NEW", "NG", "OK", "SOS", "UP!", "VS"),
+            strict=True,
+        )
+    ),
+    0x1F18E: "AB",
+    0x1F51F: "10",
+}
 _ORDINARY = {  # where NFKC gives the plain letters of a character, or one letter in brackets
     "<font>": (range(0x2102, 0x214A), range(0x1D400, 0x1D800)),
     "<wide>": (range(0xFF10, 0xFF1A), range(0xFF21, 0xFF3B), range(0xFF41, 0xFF5B)),
@@ -41,8 +52,8 @@ _ORDINARY = {  # where NFKC gives the plain letters of a character, or one lette
     "<final>": (range(0xFB50, 0xFEFD),),
 }
 _NUMBERS = (range(0x24EB, 0x2500), range(0x2776, 0x2794), range(0x3248, 0x3250))
-_INFORMATION = 0x2139
-"""An emoji, in spite of its decomposition to an i."""
+PICTURES = (0x2139, 0x3297, 0x3299)
+"""Emoji, in spite of their decompositions to letters."""
 
 _LONGEST_LIGATURE = 4  # a few Arabic ones are whole sentences
 _RAISED = (
@@ -99,9 +110,11 @@ def _is_flags(word: str) -> bool:
 def _plain_characters(around_number: str) -> dict[int, str]:
     """The table of the characters that are replaced one by one."""
     table = dict(_CAPITALS)
+    for code, word in _SQUARED_WORDS.items():
+        table[code] = f"{around_number}{word}{around_number}"
     for tag, ranges in _ORDINARY.items():
         for code in chain(*ranges):
-            if unicodedata.decomposition(chr(code)).startswith(tag) and code != _INFORMATION:
+            if unicodedata.decomposition(chr(code)).startswith(tag) and code not in PICTURES:
                 plain = unicodedata.normalize("NFKC", chr(code)).strip("().")
                 is_number = tag in {"<circle>", "<compat>"} and plain.isdigit()
                 if len(plain) <= _LONGEST_LIGATURE:

@@ -38,7 +38,7 @@ _BEGINNING = rf"""
 _NO_ADDRESS = r"\s<>`|()、。「」『』【】《》！（），：；？“”«»"  # noqa: RUF001
 
 ADDRESS = rf"""
-    <? {_BEGINNING} (?: [^{_NO_ADDRESS}] | \( [^\s<>`|()]* \) )*+ >?
+    <? {_BEGINNING} (?: (?! [,;]+{_WEB} ) [^{_NO_ADDRESS}] | \( [^\s<>`|()]* \) )*+ >?
 """
 """A pattern for an address, for `re.VERBOSE | re.IGNORECASE`, with punctuation at its end."""
 
@@ -49,6 +49,8 @@ MARKDOWN_TARGET = rf"""
 """A pattern for what follows the label of a link: an address in brackets, maybe with a title."""
 
 _AFTER_ADDRESS = f".,;:!?'\"*_~]}}\\{REMOVED}\N{HORIZONTAL ELLIPSIS}\N{RIGHT SINGLE QUOTATION MARK}"
+_OPENING = {"}": "{", "]": "["}
+_SCHEMES = re.compile(rf"\A(?:{_WEB})+")
 _WWW = re.compile(r"(?:www\.)+(?=.)")
 
 
@@ -63,12 +65,22 @@ def spoken_address(address: str) -> tuple[str, str]:
     """
     is_enclosed = address.startswith("<") and address.endswith(">")
     inner = address.strip("<>")
-    bare = inner if is_enclosed else inner.rstrip(_AFTER_ADDRESS)
+    bare = inner if is_enclosed else _without_punctuation(inner)
     return _words(bare.lower()), inner[len(bare) :]
 
 
+def _without_punctuation(address: str) -> str:
+    """An address without what follows it; brackets that were opened in it belong to it."""
+    bare = address.rstrip(_AFTER_ADDRESS)
+    while closing := address[len(bare) : len(bare) + 1]:
+        if closing not in _OPENING or bare.count(_OPENING[closing]) <= bare.count(closing):
+            break
+        bare += closing
+    return bare
+
+
 def _words(address: str) -> str:
-    address = address.removeprefix("link to ")
+    address = _SCHEMES.sub("https://", address.removeprefix("link to "), count=1)
     scheme, separator, rest = address.partition("://")
     if not separator:
         if address.startswith("magnet:"):

@@ -6,6 +6,7 @@ scripts have no spaces, and Korean joins particles to words. There, a word is fo
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,16 @@ _WITHOUT_SPACES = (
 )
 
 
+_IN_NUMBER = re.compile("[0-9][.,:][0-9]")
+_CONTRACTED = re.compile(r"(?<=[^\W_])'(?:t|m|d|re|ve|ll)(?![^\W_])")
+_CONTRACTED_OR_S = re.compile(rf"{_CONTRACTED.pattern}|(?<=[^\W_])'s(?![^\W_])")
+"""English endings: "don" is no word of "don't", but "GG" is one of "GG's"."""
+
+_APOSTROPHES = "\N{RIGHT SINGLE QUOTATION MARK}\N{MODIFIER LETTER APOSTROPHE}\N{ACUTE ACCENT}"
+
+
 def word_key(word: str) -> str:
-    """Return a key that is equal for the spellings of a word in lower and upper case.
+    """Return a key that is equal for the spellings of a word, in lower or upper case.
 
     It has as many characters as the word in its composed form (NFC).
     """
@@ -54,13 +63,24 @@ def replace_words(text: str, spoken: Mapping[str, str]) -> str:
     pieces: list[str] = []
     kept = at = 0
     while at < len(text):
-        end = _end_of_word(folded, at, lengths, spoken) if _is_boundary(text, at) else None
+        end = _end_of_word(folded, at, lengths, spoken) if _is_boundary(folded, at) else None
         if end is None:
             at += 1
             continue
-        pieces += [text[kept:at], spoken[folded[at:end]]]
+        words = spoken[folded[at:end]]
+        before, after = text[kept:at], text[end : end + 1]
+        apart = (
+            " " if _merge(text[at - 1 : at], words) else "",
+            " " if _merge(words, after) else "",
+        )
+        pieces += [before, apart[0], words, apart[1]]
         kept = at = end
     return "".join([*pieces, text[kept:]])
+
+
+def _merge(before: str, after: str) -> bool:
+    """Whether two texts would be one word if nothing were between them."""
+    return bool(before and after) and not _is_boundary(before[-1] + after[0], 1)
 
 
 def _end_of_word(
@@ -75,7 +95,7 @@ def _end_of_word(
 
 
 def _is_boundary(text: str, index: int) -> bool:
-    """Whether a word may begin or end before the character at an index."""
+    """Whether a word may begin or end before the character at an index of a text without case."""
     if index in {0, len(text)}:
         return True
     before, after = text[index - 1], text[index]
@@ -83,6 +103,10 @@ def _is_boundary(text: str, index: int) -> bool:
         return False
     if _joins_without_spaces(before) or _joins_without_spaces(after):
         return True
+    if _CONTRACTED.match(text, index) or _CONTRACTED_OR_S.match(text, index - 1):
+        return False
+    if _IN_NUMBER.match(text, max(0, index - 2)) or _IN_NUMBER.match(text, index - 1):
+        return False
     return not (_is_in_word(before) and _is_in_word(after))
 
 
@@ -95,7 +119,11 @@ def _joins_without_spaces(character: str) -> bool:
 
 
 def _folded(character: str) -> str:
-    """A character without its case, if that is one character as well."""
+    """A character without its case, if that is one character as well. Apostrophes are alike."""
+    if character in _APOSTROPHES:
+        return "'"
+    if character == "\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}":
+        return "i"
     folded = character.casefold()
     if len(folded) != 1:
         folded = character.lower()

@@ -21,6 +21,9 @@ MAX_SENTENCE_CHARACTERS = 300
 """The longest sentence for one request. Wide characters count as three, because a Chinese character
 takes about as long to speak as three Latin letters."""
 
+SECONDS_PER_CHARACTER = 0.065
+"""The pace of reading aloud, with pauses. It is used to estimate lengths before production."""
+
 _WIDE_CHARACTER = 3
 _SHORT_SENTENCE = 12
 
@@ -90,6 +93,13 @@ def split(
     if sentences:
         sentences[0] = replace(sentences[0], silence_before=silence_before)
     return sentences
+
+
+def expected_seconds(sentences: Iterable[Sentence]) -> float:
+    """Return about how long the speech of some sentences will be, with the typed silence."""
+    sentences = list(sentences)
+    characters = sum(_length(sentence.text) for sentence in sentences)
+    return characters * SECONDS_PER_CHARACTER + typed_silence(sentences)
 
 
 def typed_silence(sentences: Iterable[Sentence]) -> float:

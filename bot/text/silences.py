@@ -20,10 +20,14 @@ MOST_PAUSES = 20
 _TYPED = re.compile(
     r"""\[ [ ]{0,3} pause
         (?: [ :=]{0,3} (?P<number> [0-9]{1,4} (?: [.,][0-9]{1,4} )? | [.,][0-9]{1,4} )
-            [ ]{0,3} (?P<unit> ms | s | secs? | seconds? )? )?
+            [ ]{0,3} (?P<unit> [^\W\d_]{1,12} )? [.]? )?
         [ ]{0,3} \] (?!\()""",
     re.VERBOSE | re.IGNORECASE,
 )
+_MILLISECONDS = ("ms", "mil", "мил", "мс")
+_MINUTES = ("m", "м")
+"""How their names begin in European languages. Any other unit counts as seconds."""
+
 _TENTHS = round(10 * LONGEST_PAUSE_SECONDS)
 _FIRST_MARK = 0x10FF00
 _MARKS = f"{chr(_FIRST_MARK + 1)}-{chr(_FIRST_MARK + _TENTHS)}"
@@ -70,4 +74,7 @@ def _seconds(typed: re.Match[str]) -> float:
     if typed["number"] is None:
         return USUAL_PAUSE_SECONDS
     number = float(typed["number"].replace(",", "."))
-    return number / 1_000 if (typed["unit"] or "").lower() == "ms" else number
+    unit = (typed["unit"] or "s").lower()
+    if unit.startswith(_MILLISECONDS):
+        return number / 1_000
+    return 60 * number if unit.startswith(_MINUTES) else number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from typing import TYPE_CHECKING
 
@@ -147,6 +148,19 @@ def test_the_limiter_gives_back_as_many_samples() -> None:
     assert 0 < late <= 0.02 * RATE
     assert len(limiter.finish()) == late
     assert np.abs(limited).max() <= CEILING + 1e-4
+
+
+def test_a_long_speech_is_measured_at_little_cost() -> None:
+    """A stream's loudness is asked for with each chunk, so that must not take ever longer."""
+    meter, minute = LoudnessMeter(8_000), speech(60.0)[::3].copy()
+    for _ in range(20):
+        meter.push(minute)
+    expected = meter.loudness
+    started = time.thread_time()
+    for chunk in np.split(minute, 750):
+        meter.push(chunk)
+        assert meter.estimate(-20.0) == pytest.approx(expected, abs=0.1)
+    assert time.thread_time() - started < 1.0
 
 
 @pytest.fixture(autouse=True)

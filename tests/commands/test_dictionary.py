@@ -94,6 +94,20 @@ async def test_the_list_shows_both_and_always_fits(ada: Member, manager: Member)
     assert second.told.endswith("Page 2 of 2.")
 
 
+async def test_whoever_removes_a_word_is_told_what_is_still_said(
+    ada: Member, manager: Member
+) -> None:
+    await manager.types("dictionary add", word="GG", spoken="good game", whose="server")
+    await ada.types("dictionary add", word="gg", spoken="gee gee")
+    removed = await ada.types("dictionary remove", word="GG")
+    assert removed.told == (
+        "Removed. I still say “good game” for you: “gg” is one of this server's words, too."
+    )
+    await manager.types("dictionary add", word="gg", spoken="golf golf")
+    removed = await manager.types("dictionary remove", word="gg", whose="server")
+    assert "“golf golf” for you: “GG” is one of your own words, too." in removed.told
+
+
 async def test_replaced_words_count_against_the_limit(
     ada: Member, backend: ScriptedBackend
 ) -> None:

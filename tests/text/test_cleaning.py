@@ -159,6 +159,7 @@ def test_a_spoiler_stays_hidden(typed: str, hidden: str) -> None:
         "[pause ", "🇭", "🇭 ", "🇩🇪", "ʰ", "ʜ", "①", "1️⃣", "\ufffc", "a\ufffc", "1🎉.", "z. ",
         "24. ", "a!b", "Abc. ", "[a](https://x 't", "[a](https://x (", "abcdefghij0", "\u0336",
         "[a [b]](https://x) ", "x" * 21, "a\n", "a [pause] ", "b\n\n",
+        "->", "=", "<-", "=<", "https://a,", "https://{", "https://]",
     ],
 )  # fmt: skip
 def test_hostile_text_takes_no_longer_than_other_text(fragment: str) -> None:

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - digits of other scripts
 """What is removed leaves a space where letters or digits would merge, and comparisons stay."""
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from tests.text.typed import heard
         ("fine 👍, thanks", "fine, thanks"),
         ("hello,👋world", "hello, world"),
         ("(🎉yes)", "(yes)"),
+        ("all *.deb and (*.c, *.h)", "all .deb and (.c, .h)"),
         ("50%🔥off", "50% off"),
         ("[5]🎉yes", "[5] yes"),
         # marks
@@ -80,6 +82,10 @@ def test_what_is_removed_leaves_a_space(typed: str, spoken: str) -> None:
         "<= -5 °C",
         ">$20",
         "x >= y",
+        "x < y",
+        "x<-5",
+        "٣<٥",
+        "५ > ३",
     ],
 )
 def test_a_comparison_stays(comparison: str) -> None:
@@ -89,6 +95,8 @@ def test_a_comparison_stays(comparison: str) -> None:
 def test_a_comparison_becomes_no_tag() -> None:
     assert heard("3<x<5") == "3< x<5"
     assert heard("5<tts_pad 5>") == "5< tts pad 5"
+    assert heard("a<b and c>d") == "a < b and c > d"
+    assert heard("x =<5") == "x <=5"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +108,13 @@ def test_a_comparison_becomes_no_tag() -> None:
         ("we <3 people", "we people"),
         ("> 5 apples", "5 apples"),
         ("<b>5</b>6<br/>", "b 5 b 6 br"),
-        ("a -> 5, b => 6", "a - 5, b = 6"),
+        ("a -> 5, b => 6", "a 5, b 6"),
+        ("5->10 <-- no <-> 1", "5 10 no 1"),
+        ("5 <- here", "5 here"),
+        ("</3 why", "why"),
+        ("<5> <パス2>へ", "5 パス2 へ"),
+        ("List<u8>", "List u8"),
+        ("il separatore è <a capo>", "il separatore è a capo"),
         (">_< no", "no"),
     ],
 )

@@ -37,6 +37,12 @@ from bot.text import guess_language
         ("Thai", "สวัสดี"),
         ("Greek", "γεια"),
         ("Georgian", "გამარჯობა"),
+        ("Hindi", "हे"),
+        ("Amharic", "ሰላም"),
+        ("Burmese", "မင်္ဂလာပါ"),
+        ("Chinese", "我"),
+        ("Japanese", "時々サーバー"),
+        ("Swahili", "Habari za asubuhi, ninafurahi sana kukuona leo hapa nyumbani kwetu."),
     ],
 )
 def test_a_language_is_told(language: str, text: str) -> None:
@@ -49,6 +55,9 @@ def test_a_language_is_told(language: str, text: str) -> None:
         "", "   ", "123", "...", "👍🎉", "hi", "ok lol", "haha lol xD rofl", "am 24. Dezember",
         "5 av. Victor Hugo", "ASP.NET Core", "Cristiano Ronaldo Lionel Messi", "Indonesian",
         "asdf qwer zxcv uiop", "привет", "hello мир",
+        # letters that are symbols, faces or decoration, and Japanese in Latin letters
+        "π ≈ 3.14", "5 Ω", "2ª", "5 µ", "x = λ", "ಠ ಠ", "ᕼᗴᒪᒪO", "watashi wa neko desu",
+        "hajimemashite watashi no namae wa Anna desu",
     ],
 )  # fmt: skip
 def test_it_is_not_guessed_from_little(text: str) -> None:

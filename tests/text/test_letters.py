@@ -72,7 +72,10 @@ def test_a_decorated_text_is_read_like_a_plain_one(
         ("x² 10³ H₂O xⁿ ½ ™ № ℃ ㎏ 1º 2ª", "x² 10³ H₂O xⁿ ½ ™ № ℃ ㎏ 1º 2ª"),
         ("1ˢᵗ 2ⁿᵈ Mᵐᵉ", "1st 2nd Mme"),
         ("ғ ǫ ㅋㅋㅋ", "ғ ǫ ㅋㅋㅋ"),
-        ("ℹ️ note", "note"),
+        ("ℹ️ note ㊗️ ㊙", "note"),
+        # words and numbers in a square
+        ("🆗 A 🆚 B 🆒🆕 🆎 🆘", "OK A VS B COOL NEW AB SOS"),
+        ("5🔟/10 🆗ay", "5 10 /10 OK ay"),
     ],
 )  # fmt: skip
 def test_letters_as_people_decorate_them(typed: str, spoken: str) -> None:

@@ -48,6 +48,11 @@ from tests.text.typed import heard
         ("<https://example.com/a.>", "link to example.com"),
         ("https://example.com**", "link to example.com"),
         ("5https://example.com/5", "5 link to example.com"),
+        ("https://example.com/?a[]=1&b={x}", "link to example.com"),
+        ("{https://example.com/[a]}.", "{link to example.com}."),
+        ("https://a.example/1,http://b.example/2", "link to a.example, link to b.example"),
+        ("https://web.archive.org/web/2020/https://a.example", "link to web.archive.org"),
+        ("https://https://example.com/a", "link to example.com"),
         # no addresses
         ("ASP.NET/Core", "ASP.NET/Core"),
         ("Node.js/React", "Node.js/React"),

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - apostrophes of several kinds
 """Words are replaced by what a dictionary says for them."""
 
 from __future__ import annotations
@@ -53,6 +54,18 @@ def test_whole_words_are_replaced_whatever_their_case(typed: str, heard: str) ->
         ("C++", "c++, C+++ c#", "X, X+ c#"),
         ("new york", "New York, new yorker", "X, new yorker"),
         ("é", "e\u0301e", "e\u0301e"),
+        ("istanbul", "İstanbul, ISTANBUL", "X, X"),
+        ("don't", "Don’t! DONʼT", "X! X"),
+        ("l’ia", "L'IA", "X"),
+        ("IA", "l'IA, d’ia", "l'X, d’X"),
+        # a number, and a contraction, are whole words
+        ("3", "3 3.5 12:3 1,3, 3. 3:", "X 3.5 12:3 1,3, X. X:"),
+        ("don", "don don't Don’t Don's", "X don't Don’t X's"),
+        ("I", "I I'm I'll i'd", "X I'm I'll i'd"),
+        ("ve", "I've ve", "I've X"),
+        # what is said does not run into what follows
+        ("C++", "C++11 c++,c", "X 11 X,c"),
+        ("$5", "5$5", "5 X"),
     ],
 )
 def test_in_any_script(word: str, typed: str, heard: str) -> None:

@@ -77,6 +77,10 @@ def test_sentences_as_people_would_read_them(language: str, text: str, spoken: l
         "The class is called Main.Java here.",
         "Write to a.Person@Example.Com please.",
         "Wait...What did you say?Nothing at all.",
+        # before a quote ends, or after it
+        "『ありがとうございます！』と叫んだ。",
+        "彼女は「今日はとてもいい天気ですね。」と言いました。",
+        "「本当に行くのですか？」って聞かれました。",
         # after an abbreviation
         "5 av. Victor Hugo",
         "J'habite au 5 av. Victor Hugo à Paris.",
@@ -99,6 +103,14 @@ def test_with_auto_there_is_no_pause_in_the_middle(text: str) -> None:
         ),
         ('He said "no way!" Then he left.', ['He said "no way!"', "Then he left."]),
         ("你好，我很好。你呢？我也很好！", ["你好，我很好。", "你呢？我也很好！"]),
+        (
+            "「今日はいい天気ですね。」とても楽しい。" * 2,
+            [
+                "「今日はいい天気ですね。」とても楽しい。",
+                "「今日はいい天気ですね。」とても楽しい。",
+            ],
+        ),
+        ("「行きましょう！」そして帰りました。", ["「行きましょう！」", "そして帰りました。"]),
         ("मैं ठीक हूँ।आप कैसे हैं?", ["मैं ठीक हूँ।", "आप कैसे हैं?"]),
     ],
 )
@@ -133,6 +145,8 @@ def test_no_sentence_begins_where_none_can(parts: list[tuple[str, str]]) -> None
         ("50%", "50%."),
         ("(tomorrow)", "(tomorrow)."),
         ("wait,", "wait."),
+        ("apples etc.,", "apples etc."),
+        ("really?! -", "really?!"),
         ("so -", "so."),
         ("as follows:", "as follows."),
         ('he said "hello"', 'he said "hello".'),

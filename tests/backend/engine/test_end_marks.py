@@ -28,12 +28,15 @@ if TYPE_CHECKING:
     [
         ("before the paint has time to dry", "before the paint has time to dry."),
         ("wait,", "wait."),
+        ("apples etc.,", "apples etc."),
         ("and then –", "and then."),
         ("(tomorrow)", "(tomorrow)."),
         ("50%", "50%."),
         ("今天天气很好", "今天天气很好。"),
         ("行きましょう、", "行きましょう。"),
         ("산책을 갑시다", "산책을 갑시다."),
+        ("コーヒー", "コーヒー。"),
+        ("時々", "時々。"),
         ("пойдём гулять", "пойдём гулять."),
     ],
 )
