@@ -40,6 +40,7 @@ _CONTROL_TOKEN = re.compile(r"<\|[^<>|\n]{0,60}\|>|</?(?:tts|think|tool)\w{0,60}
 
 _TIMES = re.compile(r"(?<=[0-9])( ?)\*( ?)(?=[0-9])")
 _ESCAPE = re.compile(r"\\(?=[!-/:-@\[-`{-~])")
+_INITIAL = re.compile(r"(?<![^\W_])(?<!\*)(\*{1,3})([^\W\d_])\1(?=[^\W\d_])")
 _MARK = re.compile(r"[|*`\\]")
 _UNDERSCORE_IN_WORD = re.compile(r"(?<=[^\W_])_+(?=[^\W_])")
 _STRIKE_OR_UNDERSCORE = re.compile(f"~(?:{REMOVED}*~)+|_")
@@ -141,6 +142,7 @@ def _show(source: re.Match[str]) -> str:
 def _without_marks(text: str) -> str:
     text = without_hearts(_CONTROL_TOKEN.sub(REMOVED, text), removed=REMOVED)
     text = _TIMES.sub("\\1\N{MULTIPLICATION SIGN}\\2", _ESCAPE.sub("", text))
+    text = _INITIAL.sub(r"\2", text)  # the **H** of **H**ello
     text = without_angles(_MARK.sub(REMOVED, text), removed=REMOVED)
     return _STRIKE_OR_UNDERSCORE.sub(REMOVED, _UNDERSCORE_IN_WORD.sub(" ", text))
 

@@ -47,6 +47,8 @@ from tests.text.typed import heard
         ("List<String>", "List String"),
         ("Map<int,List<int>>", "Map int,List int"),
         ("**one**two", "one two"),
+        ("**H**yper *t*ext ***M***arkup", "Hyper text Markup"),
+        ("a*b*c **5**th", "a b c 5 th"),
         ("[5](https://example.com)10", "5 10"),
         # an escaped mark is shown as it is
         (r"it\'s 1\.5", "it's 1.5"),
