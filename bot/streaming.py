@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backend.contract import GenerationFailedError, SpeechRequest
+from backend.contract import GenerationFailedError, SpeechError, SpeechRequest
 from bot.audio import loudness
 from bot.audio.pauses import CUT_SECONDS, PauseJoiner
 
@@ -62,12 +62,16 @@ class Speech:
         sample_rate: In Hz.
         breaks: Where a file may be cut, as sample indices, one in each pause between sentences.
         loudness: What loudness the voice seems to have before levelling, in LUFS; None if unknown.
+        sentences: How many sentences it has.
+        error: Why it ends before the text does; None if it doesn't.
     """
 
     pcm: bytes = field(repr=False)
     sample_rate: int
     breaks: tuple[int, ...]
     loudness: float | None = None
+    sentences: int = 1
+    error: SpeechError | None = None
 
     @property
     def seconds(self) -> float:
@@ -199,24 +203,39 @@ async def collect(
 ) -> Speech:
     """Read a stream to its end as fast as it is generated, and level it, for a file.
 
-    `on_sentence` is called with the number, from 1, of each sentence as it begins.
+    If the backend fails, what was spoken so far is not thrown away: the result has the sentences
+    before that one, and the error.
+
+    Args:
+        chunks: The stream.
+        on_sentence: Called with the number, from 1, of each sentence as it begins.
+
+    Raises what the stream raises if no sentence was complete by then.
     """
     sentence = 1
     on_sentence(sentence)
     kept: dict[int, list[bytes]] = {}
     sample_rate = 0
     expected: float | None = None
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            current = chunk.sentence + 1 if chunk.ends_sentence else chunk.sentence
-            if current > sentence:
-                sentence = current
-                on_sentence(sentence)
-            if chunk.restarts:
-                kept[chunk.sentence] = []
-            kept.setdefault(chunk.sentence, []).append(chunk.pcm)
-            sample_rate, expected = chunk.sample_rate, chunk.loudness
-    return await asyncio.to_thread(_speech, list(kept.values()), sample_rate, expected)
+    failure: SpeechError | None = None
+    try:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                current = chunk.sentence + 1 if chunk.ends_sentence else chunk.sentence
+                if current > sentence:
+                    sentence = current
+                    on_sentence(sentence)
+                if chunk.restarts:
+                    kept[chunk.sentence] = []
+                kept.setdefault(chunk.sentence, []).append(chunk.pcm)
+                sample_rate, expected = chunk.sample_rate, chunk.loudness
+    except SpeechError as error:
+        kept.pop(sentence, None)
+        if not any(pcm.strip(b"\0") for parts in kept.values() for pcm in parts):
+            raise
+        failure = error
+    speech = await asyncio.to_thread(_speech, list(kept.values()), sample_rate, expected)
+    return replace(speech, sentences=max(kept, default=1), error=failure)
 
 
 def _speech(sentences: list[list[bytes]], sample_rate: int, expected: float | None) -> Speech:

@@ -101,6 +101,7 @@ class Clone(commands.Cog):
                 await studio.note_loudness(saved, speech.loudness)
             who = wording.voice_name(name or owner.display_name)
             heading = f"{who} says" if name else f"New voice, made by {who}"
+            heading = cards.with_extent(heading, speech, len(sentences))
             await reply.post(
                 cards.spoken_message(
                     heading, with_names(text, name_of=name_of), studio.backend, voice.notes
@@ -108,6 +109,8 @@ class Clone(commands.Cog):
                 speech,
                 ReplyFormat.OGG,
             )
+            if speech.error is not None:
+                raise speech.error
             await reply.finish()
 
     async def _ask_for_consent(self, interaction: Interaction, reply: Reply) -> ConsentRecord:

@@ -10,7 +10,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from backend.contract import AUTO_LANGUAGE
+from backend.contract import AUTO_LANGUAGE, SpeechError
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.interface import cards, voice_channels
@@ -91,7 +91,8 @@ class Say(commands.Cog):
                 reply_format = ReplyFormat(format) if format else ReplyFormat.OGG
                 post = partial(self._post, reply, saved, shown, count, reply_format)
                 if target is Where.FILE:
-                    await post(partial(collect, speak()))
+                    if error := await post(partial(collect, speak())):
+                        raise error
                     await reply.finish()
                     return
 
@@ -115,7 +116,7 @@ class Say(commands.Cog):
                     # Whoever deletes the voice from now on finds the entry in the queue.
                     await self._touch(saved)
                     if shared is not None:
-                        await post(shared.collect)
+                        await post(shared.collect)  # an error comes to whoever follows, too
                     await self._follow(reply, player, entry)
                 finally:
                     player.remove(entry, Refusal(Reason.SPEECH_STOPPED))
@@ -128,15 +129,19 @@ class Say(commands.Cog):
         sentences: int,
         reply_format: ReplyFormat,
         collect_speech: Callable[..., Coroutine[Any, Any, Speech]],
-    ) -> None:
-        """Collect the speech for a file, and post it where all can see it."""
+    ) -> SpeechError | None:
+        """Collect the speech for a file, and post it where all can see it.
+
+        Returns why it ends before the text does, or None if it doesn't.
+        """
         speech = await reply.work(
             lambda progress: collect_speech(on_sentence=partial(progress.sentence, total=sentences))
         )
         await self._touch(saved)
-        heading = f"{voice_name(saved.name)} says"
+        heading = cards.with_extent(f"{voice_name(saved.name)} says", speech, sentences)
         words = cards.spoken_message(heading, text, self.bot.studio.backend)
         await reply.post(words, speech, reply_format)
+        return speech.error
 
     async def _enqueue(
         self,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from backend.contract import BackendInfo, Heard, SpeechError
     from bot.errors import Note
+    from bot.streaming import Speech
     from bot.voices.records import DictionaryPage, Forgotten, Pronunciation, SavedVoice
 
 ACCENT = discord.Colour.from_str("#7c5cff")
@@ -73,6 +74,15 @@ _HELP = {
     ),
 }
 """The fields of the help page: their names, and what they say."""
+
+
+def with_extent(heading: str, speech: Speech, sentences: int) -> str:
+    """The heading of speech, which may end before its text of so many sentences does."""
+    return (
+        heading
+        if speech.error is None
+        else f"{heading} (only {speech.sentences} of {sentences} sentences)"
+    )
 
 
 def spoken_message(

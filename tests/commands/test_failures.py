@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import io
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from unittest.mock import Mock
 
 import aiohttp
 import discord
 import pytest
+import soundfile
 from structlog.testing import capture_logs
 
-from backend.contract import GenerationFailedError
+from backend.contract import BackendBusyError, GenerationFailedError
 from bot.errors import Reason
 from tests.support.voice_guild import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from backend.contract import SpeechRequest
     from tests.support.discord_server import Member, Server
     from tests.support.scripted_backend import ScriptedBackend
 
@@ -39,6 +45,45 @@ async def test_stop_ends_the_work_at_once(
 
     backend.on_speak = None
     assert len(await (await ada.types("say", text="Hello.")).files()) == 1
+
+
+def fails_from(number: int) -> Callable[[SpeechRequest], Awaitable[None]]:
+    """An engine that speaks so many sentences less one, and no more."""
+    begun = count(1)
+
+    async def speak(_request: SpeechRequest) -> None:
+        if next(begun) >= number:
+            raise BackendBusyError
+
+    return speak
+
+
+@pytest.mark.parametrize("command", ["say", "clone"])
+async def test_what_was_spoken_before_the_engine_failed_is_posted(
+    ada: Member, backend: ScriptedBackend, recording: bytes, command: str
+) -> None:
+    text = "This is one. This is two. This is three. This is four."
+    if command == "say":
+        await ada.clones(recording, name="Ada")
+        backend.on_speak = fails_from(3)
+        answer = await ada.types("say", text=text)
+    else:
+        backend.on_speak = fails_from(3)
+        answer = await ada.clones(recording, text=text, name="Ada")
+    assert "Many people are speaking right now." in answer.told
+    assert answer.posted[0].content.startswith("**Ada** says (only 2 of 4 sentences): “This is")
+    (file,) = await answer.files()
+    assert 1.0 < soundfile.info(io.BytesIO(file)).duration < 2.5
+
+
+async def test_nothing_is_posted_if_the_first_sentence_fails(
+    ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    await ada.clones(recording, name="Ada")
+    backend.on_speak = fails_from(1)
+    answer = await ada.types("say", text="This is one. This is two.")
+    assert "Many people are speaking right now." in answer.told
+    assert not answer.posted
 
 
 async def test_a_restart_of_the_bot_is_told_to_whoever_waits(
