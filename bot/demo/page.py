@@ -89,7 +89,8 @@ async def serve(settings: Settings, *, port: int) -> int:
             print(welcome, flush=True)  # noqa: T201 - the terminal is the interface here
             with suppress(asyncio.CancelledError):  # Ctrl-C
                 await preview.wait_closed()
-        kept = await _is_any_voice_kept(world)
+            kept = await _is_any_voice_kept(world)
+            await world.bot.close()  # a command that goes on would hold up the end of the page
     last_words = "The demo has ended." + (" Your voices are kept." if kept else "")
     print(last_words)  # noqa: T201 - the terminal's last word
     return 0

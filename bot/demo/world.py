@@ -92,7 +92,8 @@ async def open_world(settings: Settings) -> AsyncIterator[World]:
         try:
             yield World(env, bot, channel, you, friend, broadcast)
         finally:
-            await bot.close()
+            if not bot.is_closed():
+                await bot.close()
 
 
 def _deafen_unless_listening(env: Env, person: MemberActor, listeners: int) -> None:

@@ -16,6 +16,7 @@ from bot.text.comparisons import without_angles, without_hearts
 from bot.text.links import ADDRESS, MARKDOWN_TARGET, spoken_address
 from bot.text.repeats import MOST_REPEATS
 from bot.text.silences import mark_silences
+from bot.text.smileys import without_smileys
 
 _NESTED = r"\[ (?: [^\[\]\n] | \[ [^\[\]\n]* \] )* \]"
 _SHOWN_OTHERWISE = re.compile(  # as in Discord, the one that begins first wins
@@ -98,7 +99,7 @@ def as_heard(text: str, *, name_of: NameOf) -> str:
     text = _CUSTOM_EMOJI.sub(lambda emoji: _apart(emoji[1]), text)
     text = _TIMESTAMP.sub(lambda time: _apart(_moment(int(time[1]), time[2])), text)
     text = _GUILD_PAGE.sub(lambda page: _apart(_GUILD_PAGES[page[1]]), text)
-    text = settled(_without_marks(text))
+    text = settled(without_smileys(settled(_without_marks(text)), removed=REMOVED))
     # Addresses may only show up once the formatting marks in them are removed, as in "www**.x.y".
     return settled(_ADDRESS.sub(lambda address: _link(address[0]), text))
 
@@ -141,6 +142,7 @@ def _show(source: re.Match[str]) -> str:
 
 def _without_marks(text: str) -> str:
     text = without_hearts(_CONTROL_TOKEN.sub(REMOVED, text), removed=REMOVED)
+    text = without_smileys(text, removed=REMOVED)
     text = _TIMES.sub("\\1\N{MULTIPLICATION SIGN}\\2", _ESCAPE.sub("", text))
     text = _INITIAL.sub(r"\2", text)  # the **H** of **H**ello
     text = without_angles(_MARK.sub(REMOVED, text), removed=REMOVED)

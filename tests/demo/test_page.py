@@ -186,8 +186,12 @@ def test_clone_say_restart_and_listen_in_the_browser(
         expect(page.get_by_text("Me has spoken in #Lounge.").last).to_be_visible()
         listening.wait_for_function("loudest => loudest.value > 0.05", arg=loudest)
         expect(page.locator("audio")).to_have_count(1)
+
+        loudest = listening.evaluate_handle(LOUDEST)
+        sends(page, "say", text="This goes on and on. " * 99, where="Voice channel")
+        listening.wait_for_function("loudest => loudest.value > 0.05", arg=loudest)
     finally:
-        again.stop()
+        again.stop()  # at once, though there is a lot left to be said
     assert again.process.returncode == 0
     expect(listening.get_by_text("The demo has ended.")).to_be_visible()
 
