@@ -28,8 +28,10 @@ LISTEN_MINUTES = 3
 LISTEN_SECONDS = LISTEN_MINUTES * 60
 
 _MAX_TRACKS = 6
-_MAX_CHANNELS = 16
-"""Of audio interfaces with more channels, the first ones are looked at."""
+_MAX_CHANNELS = 32
+"""Audio interfaces have no more. A file that claims to have more is not looked at any further."""
+
+_CHANNELS_TRIED = 16
 
 _ENOUGH_SECONDS = 20.0
 """More speech than this makes a recording no better."""
@@ -102,8 +104,8 @@ def other_ways(tracks: Sequence[int]) -> Iterator[tuple[int, int | None]]:
     for track in range(1, min(len(tracks), _MAX_TRACKS)):
         yield track, None
     for track, channels in enumerate(tracks[:_MAX_TRACKS]):
-        if channels > 1:
-            for channel in range(min(channels, _MAX_CHANNELS)):
+        if 1 < channels <= _MAX_CHANNELS:
+            for channel in range(min(channels, _CHANNELS_TRIED)):
                 yield track, channel
 
 

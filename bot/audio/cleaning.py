@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from backend.contract import REFERENCE_SAMPLE_RATE
 from bot.audio.flaws import decibels, is_clipped
-from bot.audio.repair import repair
+from bot.audio.repair import loud_level, repair
 from bot.audio.speech_activity import WINDOW_SECONDS, in_windows, runs
 from bot.audio.trimming import is_too_short
 from bot.errors import Reason, Refusal
@@ -27,10 +27,18 @@ PEAK_CEILING = -1.0
 _LOUD_PERCENTILE = 90
 """Windows with more than twice the power of this percentile don't count more for the level."""
 
-_RUMBLE_RATE = 80
-"""In Hz. The sample rate that holds what is below speech, up to some 38 Hz."""
+_RUMBLE = 35.0
+"""In Hz. What is below is no voice."""
+
+_RUMBLE_RATE = 400
+"""In Hz. The sample rate at which rumble is told from the rest."""
+
+_RUMBLE_REACH = round(0.125 * _RUMBLE_RATE)
+"""How far the filter reaches to either side. A longer one is steeper, and rings after a bang."""
 
 _RUMBLE_EDGE = REFERENCE_SAMPLE_RATE // 10
+_BANG = 2.0
+"""What is so many times as large as the loud sound is a bang, which has no rumble."""
 
 _BLOCK = REFERENCE_SAMPLE_RATE // 1_000
 _REACH = 3
@@ -131,8 +139,12 @@ def _without_rumble(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     It would count as level otherwise, and hide faint speech from the detector.
     """
     samples = samples - samples.mean(dtype=np.float64).astype(np.float32)
-    padded = np.pad(samples, _RUMBLE_EDGE, mode="edge")
+    highest = _BANG * loud_level(np.abs(samples))
+    padded = np.pad(samples.clip(-highest, highest), _RUMBLE_EDGE, mode="edge")
     slow = soxr.resample(padded, REFERENCE_SAMPLE_RATE, _RUMBLE_RATE)
+    times = np.arange(-_RUMBLE_REACH, _RUMBLE_REACH + 1) / _RUMBLE_RATE
+    low_pass = np.sinc(2 * _RUMBLE * times) * np.hanning(len(times) + 2)[1:-1]
+    slow = np.convolve(slow, low_pass / low_pass.sum(), "same").astype(np.float32)
     rumble = soxr.resample(slow, _RUMBLE_RATE, REFERENCE_SAMPLE_RATE)
     without: NDArray[np.float32] = samples - rumble[_RUMBLE_EDGE:][: len(samples)]
     return without

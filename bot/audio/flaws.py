@@ -30,7 +30,7 @@ _FEWEST_PAUSES = 5
 """In windows. Where there is less of a pause, the quietest moments between sounds stand for it."""
 
 _BETWEEN_SOUNDS = 0.08
-"""The share of speech without a pause that is taken for the moments between its sounds."""
+"""The quietest windows of speech without a pause, up to this share, are between its sounds."""
 
 _AUDIBLE_MUSIC = 35.0
 """Music that is more than so many decibels below the speech is not looked for."""
@@ -74,12 +74,13 @@ def contrast(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> float:
         speech: What `SpeechDetector.find_speech` found in `samples`; some of it is True.
     """
     power = np.square(in_windows(samples)).mean(axis=1, dtype=np.float64)
+    # The quietest moments between sounds are no louder than a pause. A detector may miss words, and
+    # breaths and faint words are in the pauses, so only the quietest quarter of those counts.
+    quiet = np.quantile(power, _BETWEEN_SOUNDS)
     pauses = power[~_with_edges(speech)]
-    if len(pauses) < _FEWEST_PAUSES:
-        pauses = np.sort(power)[: round(_BETWEEN_SOUNDS * len(power)) + 1]
-    # Only the quietest quarter of the pauses counts: breaths and faint words are in the rest.
-    quiet = decibels(np.quantile(pauses, 0.25))
-    return min(_HIGHEST_CONTRAST, decibels(power[speech].mean()) - quiet)
+    if len(pauses) >= _FEWEST_PAUSES:
+        quiet = min(quiet, np.quantile(pauses, 0.25))
+    return min(_HIGHEST_CONTRAST, decibels(power[speech].mean()) - decibels(float(quiet)))
 
 
 def find_flaws(

@@ -54,7 +54,7 @@ def repair(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     no_number = ~np.isfinite(samples)
     finite = np.where(no_number, np.float32(0), samples) if no_number.any() else samples
     magnitude = np.abs(finite)
-    loud = _loud_level(magnitude)
+    loud = loud_level(magnitude)
     spikes = magnitude > min(max(1.0, _SPIKE * loud), _LARGEST_FINITE)
     if no_number.any() or spikes.any():
         finite = _interpolated(finite, _replaced(no_number, spikes))
@@ -62,7 +62,7 @@ def repair(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     return finite if scale == 1.0 else np.asarray(finite / np.float32(scale), np.float32)
 
 
-def _loud_level(magnitude: NDArray[np.float32]) -> float:
+def loud_level(magnitude: NDArray[np.float32]) -> float:
     """How large the samples are where it is loud, whatever a few of them are.
 
     It is a high percentile within a window, of the half second that is loudest.
