@@ -40,7 +40,6 @@ class Reason(StrEnum):
     TOO_LITTLE_SPEECH = "too little speech"  # seconds, minimum
     MOSTLY_PAUSES = "mostly pauses"  # seconds, minimum
     TOO_LITTLE_SPEECH_IN_LONG_RECORDING = "too little speech in a long recording"  # minutes
-    SPEECH_TOO_SCATTERED = "speech too scattered"  # minimum
     TOO_LONG_FOR_TRANSCRIPT = "recording too long for its transcript"  # seconds, maximum
     MUCH_TOO_LONG_FOR_TRANSCRIPT = "recording much too long for its transcript"  # minutes, maximum
     TOO_MANY_UPLOADS = "too many uploads"

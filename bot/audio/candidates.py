@@ -28,7 +28,10 @@ LISTEN_MINUTES = 3
 LISTEN_SECONDS = LISTEN_MINUTES * 60
 
 _MAX_TRACKS = 6
-_MAX_CHANNELS = 8
+_MAX_CHANNELS = 32
+"""Audio interfaces have no more. A file that claims to have more is not looked at any further."""
+
+_CHANNELS_TRIED = 16
 
 _ENOUGH_SECONDS = 20.0
 """More speech than this makes a recording no better."""
@@ -102,7 +105,7 @@ def other_ways(tracks: Sequence[int]) -> Iterator[tuple[int, int | None]]:
         yield track, None
     for track, channels in enumerate(tracks[:_MAX_TRACKS]):
         if 1 < channels <= _MAX_CHANNELS:
-            for channel in range(channels):
+            for channel in range(min(channels, _CHANNELS_TRIED)):
                 yield track, channel
 
 

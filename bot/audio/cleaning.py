@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import soxr
 from numpy.lib.stride_tricks import sliding_window_view
 
 from backend.contract import REFERENCE_SAMPLE_RATE
 from bot.audio.flaws import decibels, is_clipped
-from bot.audio.repair import repair
+from bot.audio.repair import loud_level, repair
 from bot.audio.speech_activity import WINDOW_SECONDS, in_windows, runs
+from bot.audio.trimming import is_too_short
 from bot.errors import Reason, Refusal
 
 if TYPE_CHECKING:
@@ -24,6 +26,19 @@ PEAK_CEILING = -1.0
 
 _LOUD_PERCENTILE = 90
 """Windows with more than twice the power of this percentile don't count more for the level."""
+
+_RUMBLE = 35.0
+"""In Hz. What is below is no voice."""
+
+_RUMBLE_RATE = 400
+"""In Hz. The sample rate at which rumble is told from the rest."""
+
+_RUMBLE_REACH = round(0.125 * _RUMBLE_RATE)
+"""How far the filter reaches to either side. A longer one is steeper, and rings after a bang."""
+
+_RUMBLE_EDGE = REFERENCE_SAMPLE_RATE // 10
+_BANG = 2.0
+"""What is so many times as large as the loud sound is a bang, which has no rumble."""
 
 _BLOCK = REFERENCE_SAMPLE_RATE // 1_000
 _REACH = 3
@@ -43,12 +58,11 @@ _SHORTEST_PART = round(10.0 / WINDOW_SECONDS)
 
 
 def condition(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Repair single bad samples, and remove integer scales and the DC offset.
+    """Repair single bad samples, and remove integer scales, the DC offset and rumble.
 
     Raises `Refusal` if the recording is damaged or silent.
     """
-    samples = repair(samples)
-    samples = samples - samples.mean(dtype=np.float64).astype(np.float32)
+    samples = _without_rumble(repair(samples))
     if is_too_quiet(samples):
         raise Refusal(Reason.RECORDING_SILENT)
     return samples
@@ -65,7 +79,8 @@ def best_stretch(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tup
     The score of a stretch is its seconds of speech. It is reduced by one for each percent of
     clipped samples, and by one for each decibel by which its speech is fainter than usual in the
     recording. The first 6 dB don't count: all clips are brought to one level anyway. Speech of more
-    than 20 s without a pause is cut where it is faintest.
+    than 20 s without a pause is cut where it is faintest. A stretch that is long enough for a clip
+    is better than any that is not.
 
     Args:
         samples: `(n,)`, not scaled yet.
@@ -88,9 +103,10 @@ def best_stretch(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> tup
 
     usual_level = float(np.median([spoken(*part)[1] for part in parts]))
 
-    def worth(stretch: tuple[int, int]) -> float:
+    def worth(stretch: tuple[int, int]) -> tuple[bool, float]:
         seconds, level, clipped_percent = spoken(*stretch)
-        return seconds - max(0.0, usual_level - level - _USUAL_VARIATION) - clipped_percent
+        fainter = max(0.0, usual_level - level - _USUAL_VARIATION)
+        return not is_too_short(seconds, stretch), seconds - fainter - clipped_percent
 
     stretches = (
         (start, end)
@@ -115,6 +131,23 @@ def bring_to_level(clip: NDArray[np.float32], spoken: NDArray[np.float32]) -> ND
     usual = np.minimum(power, 2 * np.percentile(power, _LOUD_PERCENTILE))
     gain = 10 ** ((SPEECH_LEVEL - decibels(float(usual.mean()))) / 20)
     return _limited(clip * np.float32(gain), 10 ** (PEAK_CEILING / 20))
+
+
+def _without_rumble(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Remove what is below any voice: the offset, its jumps and drift, and the rumble of handling.
+
+    It would count as level otherwise, and hide faint speech from the detector.
+    """
+    samples = samples - samples.mean(dtype=np.float64).astype(np.float32)
+    highest = _BANG * loud_level(np.abs(samples))
+    padded = np.pad(samples.clip(-highest, highest), _RUMBLE_EDGE, mode="edge")
+    slow = soxr.resample(padded, REFERENCE_SAMPLE_RATE, _RUMBLE_RATE)
+    times = np.arange(-_RUMBLE_REACH, _RUMBLE_REACH + 1) / _RUMBLE_RATE
+    low_pass = np.sinc(2 * _RUMBLE * times) * np.hanning(len(times) + 2)[1:-1]
+    slow = np.convolve(slow, low_pass / low_pass.sum(), "same").astype(np.float32)
+    rumble = soxr.resample(slow, _RUMBLE_RATE, REFERENCE_SAMPLE_RATE)
+    without: NDArray[np.float32] = samples - rumble[_RUMBLE_EDGE:][: len(samples)]
+    return without
 
 
 def _parts(speech: NDArray[np.bool_], power: NDArray[np.float64]) -> list[tuple[int, int]]:

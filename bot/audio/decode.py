@@ -65,9 +65,37 @@ _DEMUXERS = (
 mpegts the mts of cameras."""
 
 _OTHER_RECORDINGS = {
-    *("aax", "aea", "aptx", "dsf", "dss", "dts", "dtshd", "g722", "gsm", "gxf", "iff", "ircam"),
-    *("latm", "lc3", "loas", "mlp", "mmf", "mpc", "mpc8", "mxf", "nistsphere", "nut", "oma", "qcp"),
-    *("qoa", "rm", "shn", "sln", "sol", "sox", "tak", "truehd", "voc", "vqf", "wtv", "wve", "xwma"),
+    *(
+        "aax",
+        "acm",
+        "adx",
+        "aea",
+        "aptx",
+        "ast",
+        "avr",
+        "dsf",
+        "dss",
+        "dts",
+        "dtshd",
+        "g722",
+        "gsm",
+    ),
+    *(
+        "gxf",
+        "iff",
+        "ircam",
+        "latm",
+        "lc3",
+        "loas",
+        "mlp",
+        "mmf",
+        "mpc",
+        "mpc8",
+        "mxf",
+        "nistsphere",
+    ),
+    *("nut", "oma", "pvf", "qcp", "qoa", "rm", "sbc", "sds", "shn", "sln", "sol", "sox", "spdif"),
+    *("tak", "truehd", "voc", "vqf", "wsaud", "wtv", "wve", "xa", "xwma"),
 }
 """Kinds of recordings that are not read, by ffmpeg's names."""
 
@@ -238,7 +266,9 @@ def _end_of_tags(data: bytes) -> int:
         length = 0
         for byte in header[6:]:
             length = length << 7 | byte & 0x7F
-        end += _TAG_HEADER_BYTES + length
+        end += _TAG_HEADER_BYTES
+        if end + length < len(data):  # a length beyond the file is wrong
+            end += length
     return end
 
 

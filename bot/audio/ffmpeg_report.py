@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 _TRACK = re.compile(r"^\s+Stream #0:\d+.*?: Audio: (.*)$", re.MULTILINE)
 _OUTPUT = re.compile(r"^Output #0", re.MULTILINE)
-_LAYOUT = re.compile(r", (?:(mono)|(\d+) channels|(\d)\.(\d)\S*|(quad|hexa|octa)\w*)[,(]?")
-_MORE_THAN_ONE = {"quad": 4, "hexa": 6, "octa": 8}
+_LAYOUT = re.compile(
+    r", (?:(mono)|(\d+) channels|(\d+(?:\.\d)+)|(quad|hexadecagonal|hexagonal|octagonal|cube))"
+)
+_MORE_THAN_ONE = {"quad": 4, "hexagonal": 6, "octagonal": 8, "cube": 8, "hexadecagonal": 16}
 _STEREO = 2
 
 _LOOKED_AT_INPUT = re.compile(r"Input #0|input file fd:|Error opening input")
@@ -57,13 +59,13 @@ def read_report(messages: bytes) -> FfmpegReport:
 
 
 def _channels(track: str) -> int:
-    """How many channels a track has: "aac (LC), 48000 Hz, stereo, fltp" has two."""
+    """How many channels a track has: "aac (LC), 48000 Hz, stereo, fltp" has two, "7.1.4" twelve."""
     layout = _LAYOUT.search(track)
     if layout is None:
         return _STEREO
-    mono, count, front, low, name = layout.groups()
+    mono, count, groups, name = layout.groups()
     if mono:
         return 1
     if name:
         return _MORE_THAN_ONE[name]
-    return int(count) if count else int(front) + int(low)
+    return int(count) if count else sum(map(int, groups.split(".")))

@@ -27,7 +27,10 @@ _NOISY = 10.0
 """A recording is noisy if speech is less than this many decibels above the pauses."""
 
 _FEWEST_PAUSES = 5
-"""In windows. Where pauses are shorter than this together, they count as none."""
+"""In windows. Where there is less of a pause, the quietest moments between sounds stand for it."""
+
+_BETWEEN_SOUNDS = 0.08
+"""The quietest windows of speech without a pause, up to this share, are between its sounds."""
 
 _AUDIBLE_MUSIC = 35.0
 """Music that is more than so many decibels below the speech is not looked for."""
@@ -64,22 +67,20 @@ _FEWEST_PIECES = 3
 
 
 def contrast(samples: NDArray[np.float32], speech: NDArray[np.bool_]) -> float:
-    """How many decibels speech is above what is behind it, at most 60.
-
-    What is behind it is heard in the pauses. Where there are none, it is estimated from the
-    faintest moments of the speech, in which a mouth is closed for a consonant.
+    """How many decibels speech is above the pauses, at most 60.
 
     Args:
         samples: `(n,)`.
         speech: What `SpeechDetector.find_speech` found in `samples`; some of it is True.
     """
     power = np.square(in_windows(samples)).mean(axis=1, dtype=np.float64)
+    # The quietest moments between sounds are no louder than a pause. A detector may miss words, and
+    # breaths and faint words are in the pauses, so only the quietest quarter of those counts.
+    quiet = np.quantile(power, _BETWEEN_SOUNDS)
     pauses = power[~_with_edges(speech)]
-    if len(pauses) < _FEWEST_PAUSES:
-        quiet = decibels(np.quantile(power[speech], 0.05))
-    else:  # only the quietest quarter counts: breaths and faint words are in the rest
-        quiet = decibels(np.quantile(pauses, 0.25))
-    return min(_HIGHEST_CONTRAST, decibels(power[speech].mean()) - quiet)
+    if len(pauses) >= _FEWEST_PAUSES:
+        quiet = min(quiet, np.quantile(pauses, 0.25))
+    return min(_HIGHEST_CONTRAST, decibels(power[speech].mean()) - decibels(float(quiet)))
 
 
 def find_flaws(

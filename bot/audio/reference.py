@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from backend.contract import MAX_REFERENCE_SECONDS, MIN_REFERENCE_SECONDS, REFERENCE_SAMPLE_RATE
+import numpy as np
+
+from backend.contract import MAX_REFERENCE_SECONDS, REFERENCE_SAMPLE_RATE
 from bot.audio import trimming
 from bot.audio.candidates import LISTEN_MINUTES, LISTEN_SECONDS, Candidate, analyse, other_ways
 from bot.audio.cleaning import best_stretch, bring_to_level
@@ -20,7 +22,6 @@ from bot.errors import Note, Reason, Refusal, Remark
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    import numpy as np
     from numpy.typing import NDArray
 
 MAX_UPLOAD_MEGABYTES = 25
@@ -128,24 +129,28 @@ class ReferenceReader:
 
 def _select(chosen: Candidate, *, transcript_given: bool) -> ReferenceAudio:
     """Cut the clip out of a recording, and bring it to the level that all clips have."""
-    samples, speech, span = chosen.samples, chosen.speech, chosen.span
-    seconds = len(samples) / REFERENCE_SAMPLE_RATE
+    kept = np.ones(len(chosen.speech), np.bool_)
+    if not transcript_given:
+        kept = trimming.without_long_pauses(chosen.speech)
+    samples, speech = trimming.only(chosen.samples, kept), chosen.speech[kept]
+    span = trimming.speech_span(speech)
+    seconds = len(chosen.samples) / REFERENCE_SAMPLE_RATE
     shortened = chosen.goes_on or trimming.is_too_long(span)
     if shortened:
         if transcript_given:
             raise _too_long_for_transcript(seconds, goes_on=chosen.goes_on)
         span = best_stretch(samples, speech)
-        if trimming.is_too_short(speech, span):
-            raise Refusal(Reason.SPEECH_TOO_SCATTERED, minimum=MIN_REFERENCE_SECONDS)
     start, end = span
-    clip = trimming.cut_out(samples, speech, span, keep_pauses=transcript_given)
+    clip = trimming.cut_out(samples, speech, span)
     spoken_windows = in_windows(samples)[start:end][speech[start:end]]
     used = len(clip) / REFERENCE_SAMPLE_RATE
     notes = (_shortened(seconds, used, goes_on=chosen.goes_on),) if shortened else ()
+    positions = np.flatnonzero(kept)
+    used_span = int(positions[start]), int(positions[end - 1]) + 1
     return ReferenceAudio(
         samples=bring_to_level(clip, spoken_windows),
         speech_seconds=len(spoken_windows) * WINDOW_SECONDS,
-        notes=notes + find_flaws(samples, speech, span),
+        notes=notes + find_flaws(chosen.samples, chosen.speech, used_span),
     )
 
 

@@ -23,8 +23,11 @@ _DAMAGED_SHARE = 0.02
 _SPIKE = 8.0
 """A sample beyond full scale is a spike if it is so many times as large as the loud sound is."""
 
+_LOST_SHARE = 0.2
+"""From this share of replaced samples on, too little of the speech is left."""
+
 _RINGING = round(0.002 * REFERENCE_SAMPLE_RATE)
-"""So many samples on either side of a bad one are replaced too, where a resampler has spread it."""
+"""So many samples on either side of a spike are replaced too, where a resampler has spread it."""
 
 _INTEGER_SCALES = (2.0**15, 2.0**23, 2.0**31)
 _LARGEST_FLOAT = 4.0
@@ -48,18 +51,18 @@ def repair(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
     Raises `Refusal` if too many samples are bad.
     """
-    bad = ~np.isfinite(samples)
-    finite = np.where(bad, np.float32(0), samples) if bad.any() else samples
+    no_number = ~np.isfinite(samples)
+    finite = np.where(no_number, np.float32(0), samples) if no_number.any() else samples
     magnitude = np.abs(finite)
-    loud = _loud_level(magnitude)
-    bad |= magnitude > min(max(1.0, _SPIKE * loud), _LARGEST_FINITE)
-    if bad.any():
-        finite = _interpolated(finite, _widened(bad))
+    loud = loud_level(magnitude)
+    spikes = magnitude > min(max(1.0, _SPIKE * loud), _LARGEST_FINITE)
+    if no_number.any() or spikes.any():
+        finite = _interpolated(finite, _replaced(no_number, spikes))
     scale = min(_scale_of(loud), _LARGEST_FINITE)
     return finite if scale == 1.0 else np.asarray(finite / np.float32(scale), np.float32)
 
 
-def _loud_level(magnitude: NDArray[np.float32]) -> float:
+def loud_level(magnitude: NDArray[np.float32]) -> float:
     """How large the samples are where it is loud, whatever a few of them are.
 
     It is a high percentile within a window, of the half second that is loudest.
@@ -82,22 +85,24 @@ def _scale_of(loud: float) -> float:
     return next(plausible, 2 * loud)
 
 
-def _widened(bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Bad samples with their neighbours. Raises `Refusal` if those are too many."""
-    if bad.mean() > _DAMAGED_SHARE:
-        raise Refusal(Reason.RECORDING_DAMAGED)
-    at = np.flatnonzero(bad)
-    edges = np.zeros(len(bad) + 1, np.int32)
+def _replaced(no_number: NDArray[np.bool_], spikes: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Bad samples, and the neighbours of spikes. Raises `Refusal` if those are too many.
+
+    Whatever a resampler makes of NaN is NaN, so those have no other neighbours to replace.
+    """
+    at = np.flatnonzero(spikes)
+    edges = np.zeros(len(spikes) + 1, np.int32)
     np.add.at(edges, np.maximum(at - _RINGING, 0), 1)
-    np.add.at(edges, np.minimum(at + _RINGING + 1, len(bad)), -1)
-    return np.cumsum(edges[:-1]) > 0
+    np.add.at(edges, np.minimum(at + _RINGING + 1, len(spikes)), -1)
+    replaced = no_number | (np.cumsum(edges[:-1]) > 0)
+    if (no_number | spikes).mean() > _DAMAGED_SHARE or replaced.mean() > _LOST_SHARE:
+        raise Refusal(Reason.RECORDING_DAMAGED)
+    return replaced
 
 
 def _interpolated(samples: NDArray[np.float32], replaced: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Draw a straight line through what is replaced."""
     kept = np.flatnonzero(~replaced)
-    if not len(kept):
-        raise Refusal(Reason.RECORDING_DAMAGED)
     repaired = samples.copy()
     gaps = np.flatnonzero(replaced)
     repaired[gaps] = np.interp(gaps, kept, samples[kept])

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 MIN_SPEECH_SECONDS = 1.5
 """The least detected speech in a recording. Of 3 s of fluent speech, 2 to 2.9 s are detected."""
 
-_CODEC_SECONDS = 0.1
-"""How much a lossy codec or a recorder may take off the length of a recording."""
+_SHORTEST_SECONDS = MIN_REFERENCE_SECONDS - 0.1
+"""A lossy codec or a recorder may take a little off the length of a recording."""
 
 _SILENCE_SECONDS = 0.9
 """How much silence before and after the speech counts towards a recording's length. A recording
@@ -35,8 +35,10 @@ _EXCESS_SECONDS = 0.25
 """How much is taken off the end of a recording that is too long, rather than refusing it."""
 
 _MARGIN = round(0.15 * REFERENCE_SAMPLE_RATE)
-_LONG_PAUSE = round(1.0 * REFERENCE_SAMPLE_RATE)
-_SHORT_PAUSE = round(0.6 * REFERENCE_SAMPLE_RATE)
+_LONG_PAUSE = round(1.0 / WINDOW_SECONDS)
+_SHORT_PAUSE = round(0.6 / WINDOW_SECONDS)
+"""In windows. Pauses over the first length are shortened to about the second."""
+
 _FADE = round(0.005 * REFERENCE_SAMPLE_RATE)
 _CROSSFADE = round(0.02 * REFERENCE_SAMPLE_RATE)
 _SHORTEST_CLIP = round(MIN_REFERENCE_SECONDS * REFERENCE_SAMPLE_RATE)
@@ -65,12 +67,11 @@ def check_length(speech: NDArray[np.bool_], span: Span, *, seconds: float) -> No
     """
     start, end = span
     length = (end - start) * WINDOW_SECONDS
-    if min(seconds, length + _SILENCE_SECONDS) < MIN_REFERENCE_SECONDS - _CODEC_SECONDS:
-        raise Refusal(
-            Reason.TOO_LITTLE_SPEECH,
-            seconds=_rounded_down(min(seconds, length)),
-            minimum=MIN_REFERENCE_SECONDS,
-        )
+    shown = _rounded_down(min(seconds, length))
+    if not shown:
+        raise Refusal(Reason.NO_SPEECH)
+    if _is_short(span) or seconds < _SHORTEST_SECONDS:
+        raise Refusal(Reason.TOO_LITTLE_SPEECH, seconds=shown, minimum=MIN_REFERENCE_SECONDS)
     spoken = _seconds_of(speech[start:end])
     if spoken < MIN_SPEECH_SECONDS:
         raise Refusal(
@@ -78,13 +79,14 @@ def check_length(speech: NDArray[np.bool_], span: Span, *, seconds: float) -> No
         )
 
 
-def is_too_short(speech: NDArray[np.bool_], span: Span) -> bool:
-    """Whether a stretch of a long recording holds less speech than a recording must."""
-    try:
-        check_length(speech, span, seconds=math.inf)
-    except Refusal:
-        return True
-    return False
+def is_too_short(spoken: float, span: Span) -> bool:
+    """Whether a stretch of a long recording holds less speech than a recording must.
+
+    Args:
+        spoken: Seconds of detected speech in the stretch.
+        span: The stretch.
+    """
+    return spoken < MIN_SPEECH_SECONDS or _is_short(span)
 
 
 def is_too_long(span: Span) -> bool:
@@ -93,8 +95,42 @@ def is_too_long(span: Span) -> bool:
     return (end - start) * WINDOW_SECONDS > MAX_REFERENCE_SECONDS + _EXCESS_SECONDS
 
 
+def without_long_pauses(speech: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which windows of a recording stay if the middle of each long pause is left out.
+
+    Args:
+        speech: What `SpeechDetector.find_speech` found; some of it is True.
+    """
+    start, end = speech_span(speech)
+    kept = np.ones(len(speech), np.bool_)
+    for begin, stop in (runs(~speech[start:end]) + start).tolist():
+        if stop - begin > _LONG_PAUSE:
+            kept[begin + _SHORT_PAUSE // 2 : stop - _SHORT_PAUSE // 2] = False
+    return kept
+
+
+def only(samples: NDArray[np.float32], kept: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The windows of a recording that stay. Each gap is closed by a crossfade.
+
+    Args:
+        samples: `(n,)`.
+        kept: What `without_long_pauses` returned.
+    """
+    ramp = np.linspace(0, 1, _CROSSFADE, dtype=np.float32)
+    pieces = []
+    begin = 0
+    for start, end in (runs(~kept) * WINDOW).tolist():
+        piece = samples[begin:start].copy()
+        # What comes before the end of the gap fades in, so that the rest stays where windows begin.
+        incoming = samples[end - _CROSSFADE : end]
+        piece[-_CROSSFADE:] = piece[-_CROSSFADE:] * ramp[::-1] + incoming * ramp
+        pieces.append(piece)
+        begin = end
+    return np.concatenate([*pieces, samples[begin:]])
+
+
 def cut_out(
-    samples: NDArray[np.float32], speech: NDArray[np.bool_], span: Span, *, keep_pauses: bool
+    samples: NDArray[np.float32], speech: NDArray[np.bool_], span: Span
 ) -> NDArray[np.float32]:
     """Cut some speech out of a recording, with a part of the silence on either side.
 
@@ -105,30 +141,18 @@ def cut_out(
         samples: `(n,)`, the whole recording.
         speech: What `SpeechDetector.find_speech` found in it.
         span: Which speech to cut out.
-        keep_pauses: Whether long pauses stay as long as they are.
 
     Returns:
         `(n,)`, a copy.
     """
     start, end = span
     first, last = start * WINDOW, min(end * WINDOW, len(samples))
-    pauses = [] if keep_pauses else _surplus(speech, span)
-    length = last - first - sum(end - start for start, end in pauses)
-    before, after = _margins(speech, span, length, len(samples))
-    clip = _without(samples[first - before : last + after], pauses, offset=first - before)
-    clip = clip[:_LONGEST_CLIP]
+    before, after = _margins(speech, span, last - first, len(samples))
+    clip = samples[first - before : last + after][:_LONGEST_CLIP].copy()
     ramp = np.linspace(0, 1, _FADE, dtype=np.float32)
     clip[:_FADE] *= ramp
     clip[-_FADE:] *= ramp[::-1]
     return np.pad(clip, (0, max(0, _SHORTEST_CLIP - len(clip))))
-
-
-def _surplus(speech: NDArray[np.bool_], span: Span) -> list[tuple[int, int]]:
-    """What to take out of the middle of each long pause, as samples of the recording."""
-    start, end = span
-    pauses = (runs(~speech[start:end]) + start) * WINDOW
-    kept = _SHORT_PAUSE // 2
-    return [(a + kept, b - kept) for a, b in pauses.tolist() if b - a > _LONG_PAUSE]
 
 
 def _margins(speech: NDArray[np.bool_], span: Span, length: int, samples: int) -> tuple[int, int]:
@@ -153,23 +177,9 @@ def _margins(speech: NDArray[np.bool_], span: Span, length: int, samples: int) -
     return before, min(after, room - before)
 
 
-def _without(
-    samples: NDArray[np.float32], surplus: list[tuple[int, int]], *, offset: int
-) -> NDArray[np.float32]:
-    """A copy of samples without some stretches. Each gap is closed by a crossfade.
-
-    Args:
-        samples: `(n,)`, a part of a recording.
-        surplus: What to leave out, as positions in the recording.
-        offset: Where in the recording the part begins.
-    """
-    clip = samples.copy()
-    ramp = np.linspace(0, 1, _CROSSFADE, dtype=np.float32)
-    for start, end in reversed(surplus):
-        head, tail = clip[: start - offset], clip[end - offset :]
-        head[-_CROSSFADE:] = head[-_CROSSFADE:] * ramp[::-1] + tail[:_CROSSFADE] * ramp
-        clip = np.concatenate([head, tail[_CROSSFADE:]])
-    return clip
+def _is_short(span: Span) -> bool:
+    start, end = span
+    return (end - start) * WINDOW_SECONDS + _SILENCE_SECONDS < _SHORTEST_SECONDS
 
 
 def _seconds_of(speech: NDArray[np.bool_]) -> float:

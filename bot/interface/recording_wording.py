@@ -49,10 +49,6 @@ REFUSALS: dict[Reason, str] = {
         "I hear hardly any speech in the first {minutes} minutes, which is all I listen to. "
         "Send just the part where one person speaks."
     ),
-    Reason.SPEECH_TOO_SCATTERED: (
-        "The pauses in that recording are too long: I need at least {minimum:.0f} seconds "
-        "of speech within 20. Record it again with shorter pauses."
-    ),
     Reason.TOO_LONG_FOR_TRANSCRIPT: (
         "Your recording is {seconds:g} seconds long. Shortened, it wouldn't match your "
         "transcript. Send at most {maximum:.0f} seconds, or leave the transcript out."

@@ -221,6 +221,12 @@ async def test_tags_in_front_are_skipped(suffix: str, tag_bytes: int) -> None:
     assert likeness(await decoded(2 * tag + as_file(voice, RATE, suffix)), voice) > 0.95
 
 
+async def test_a_tag_that_claims_to_be_longer_than_the_file_does_no_harm() -> None:
+    voice = speech(SECONDS)
+    tag = b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f"
+    assert likeness(await decoded(tag + as_file(voice, RATE, "mp3")), voice) > 0.95
+
+
 @pytest.mark.parametrize("suffix", ["mp3", "aac"])
 @pytest.mark.parametrize("front", ["a frame's rest", "zeros"])
 async def test_a_file_cut_within_a_frame_is_read_from_the_next_one(suffix: str, front: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from backend.contract import is_reference_length
-from bot.errors import Reason
+from bot.errors import Reason, Refusal, Remark
 from tests.support.recordings import as_file, speech
 from tests.support.refusals import refused
 
@@ -107,6 +107,19 @@ async def test_a_long_pause_is_shortened_unless_there_is_a_transcript(
     assert not np.any(np.abs(np.diff(shortened.samples)) > 0.4), "the pause is cut without a click"
 
 
+@pytest.mark.parametrize(
+    ("pieces", "pause"), [((3.5, 3.5), 25.0), ((3.5, 3.5), 70.0), ((1.5,) * 5, 9.0)]
+)
+async def test_pauses_do_not_make_a_recording_too_long(
+    pieces: tuple[float, ...], pause: float, reader: ReferenceReader
+) -> None:
+    parts = [part for seconds in pieces for part in (cut(0, seconds), silence(pause))]
+    audio = await reader.read(wav(*parts), transcript_given=False)
+    assert audio.seconds == pytest.approx(sum(pieces) + 0.6 * (len(pieces) - 1), abs=0.6)
+    assert audio.speech_seconds > 0.8 * sum(pieces)
+    assert audio.notes == ()
+
+
 async def test_a_short_pause_stays(reader: ReferenceReader) -> None:
     upload = wav(cut(0, 3.5), silence(0.7), cut(0, 3.5))
     audio = await reader.read(upload, transcript_given=False)
@@ -116,6 +129,28 @@ async def test_a_short_pause_stays(reader: ReferenceReader) -> None:
 async def test_a_longer_stretch_is_better_than_one_that_is_a_little_louder(
     reader: ReferenceReader,
 ) -> None:
-    louder, longer = cut(0, 8.0), cut(0, 15.0) * np.float32(10 ** (-3 / 20))
+    louder = np.tile(cut(0.2, 2.0), 7)
+    longer = np.tile(cut(0.2, 2.0), 9) * np.float32(10 ** (-3 / 20))
     audio = await reader.read(wav(louder, silence(20), longer), transcript_given=False)
-    assert audio.seconds == pytest.approx(15, abs=0.5)
+    assert audio.seconds == pytest.approx(18, abs=0.5)
+
+
+async def test_a_word_without_a_flaw_is_not_better_than_long_speech_with_one(
+    reader: ReferenceReader,
+) -> None:
+    clipped = np.clip(cut(0, 35.0) * 20, -1, 1)
+    audio = await reader.read(wav(cut(0.2, 0.5), silence(1), clipped), transcript_given=False)
+    assert audio.seconds > 3
+    assert Remark.RECORDING_CLIPS in [note.remark for note in audio.notes]
+
+
+async def test_a_trace_of_speech_is_none(reader: ReferenceReader) -> None:
+    """Nobody is told that a recording has 0.0 seconds."""
+    speech_seconds = np.arange(0.1, 0.5, 0.05)
+    for seconds in speech_seconds.tolist():
+        with pytest.raises(Refusal) as refusal:
+            await reader.read(
+                wav(silence(2), cut(0.3, seconds), silence(2)), transcript_given=False
+            )
+        assert refusal.value.reason in {Reason.NO_SPEECH, Reason.TOO_LITTLE_SPEECH}
+        assert refusal.value.values.get("seconds") != 0

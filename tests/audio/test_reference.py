@@ -103,14 +103,6 @@ async def test_speech_may_be_spread_over_half_a_minute(reader: ReferenceReader) 
     assert 3 < audio.speech_seconds < 4
 
 
-async def test_scattered_speech_in_a_long_recording_is_not_enough(
-    reader: ReferenceReader,
-) -> None:
-    crumb = (speech(1.5), silence(25))
-    with refused(Reason.SPEECH_TOO_SCATTERED, minimum=3):
-        await reader.read(sound(*crumb, *crumb, *crumb), transcript_given=False)
-
-
 @pytest.mark.slow
 async def test_of_a_long_recording_the_best_20_seconds_are_used(reader: ReferenceReader) -> None:
     audio = await reader.read(sound(speech(60.0)), transcript_given=False)

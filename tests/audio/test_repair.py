@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from typing import TYPE_CHECKING
 
@@ -12,15 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.audio.cleaning import SPEECH_LEVEL
+from bot.audio.reference import ReferenceAudio
 from bot.audio.repair import repair
-from bot.errors import Reason
+from bot.errors import Reason, Refusal
 from tests.support.recordings import resample, speech
 from tests.support.refusals import refused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-    from bot.audio.reference import ReferenceAudio, ReferenceReader
+    from bot.audio.reference import ReferenceReader
 
 RATE = 24_000
 
@@ -69,6 +73,31 @@ async def test_a_few_bad_samples_are_repaired(
     assert audio.speech_seconds == pytest.approx(clean.speech_seconds, abs=0.2)
 
 
+async def test_a_hundredth_may_be_no_numbers(reader: ReferenceReader) -> None:
+    clean = await reader.read(floats(speech(6.0)), transcript_given=True)
+    bad = np.random.default_rng(0).random(6 * RATE) < 0.01
+    audio = await reader.read(floats(np.where(bad, np.nan, speech(6.0))), transcript_given=True)
+    assert likeness(audio.samples[: 5 * RATE], clean.samples[: 5 * RATE]) > 0.98
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e4, -1e30])
+@pytest.mark.parametrize("share", [0.001, 0.003, 0.006, 0.012, 0.018])
+async def test_a_recording_is_repaired_or_called_damaged(
+    share: float, value: float, reader: ReferenceReader
+) -> None:
+    """It is never said that nobody speaks in it."""
+    bad = np.random.default_rng(0).random(6 * RATE) < share
+    upload = floats(np.where(bad, value, speech(6.0)))
+    (answer,) = await asyncio.gather(
+        reader.read(upload, transcript_given=True), return_exceptions=True
+    )
+    if isinstance(answer, Refusal):
+        assert answer.reason is Reason.RECORDING_DAMAGED
+    else:
+        assert isinstance(answer, ReferenceAudio)
+        assert answer.speech_seconds > 4.5
+
+
 @pytest.mark.parametrize("at", [0, -1])
 async def test_the_first_and_the_last_sample_may_be_bad(at: int, reader: ReferenceReader) -> None:
     voice = speech(5.0).copy()
@@ -111,6 +140,7 @@ def bump(seconds: float, level: float) -> NDArray[np.float32]:
     [
         (-45, bump(0.002, 1.0), 1),
         (-45, bump(0.2, 0.7), 1),
+        (-45, np.full(40, 0.9, np.float32), 8),
         (-40, bump(0.05, 0.9), 3),
         (-20, bump(0.2, 0.7), 3),
     ],
@@ -125,6 +155,29 @@ async def test_a_bang_does_not_pin_the_level(
     audio = await reader.read(floats(voice), transcript_given=True)
     assert speech_level(audio) == pytest.approx(speech_level(clean), abs=1.5)
     assert np.abs(audio.samples).max() <= 10 ** (-1 / 20) + 1e-6
+
+
+@pytest.mark.parametrize(
+    "below",
+    [
+        lambda time: 0.3 * np.sin(2 * np.pi * 15 * time),
+        lambda time: 0.02 * np.sin(2 * np.pi * 30 * time),
+        lambda time: 0.5 * np.sin(2 * np.pi * 0.2 * time),
+        lambda time: np.where(time > 3.9, 0.4, -0.2),
+    ],
+    ids=["15 Hz", "30 Hz", "drift", "step"],
+)
+async def test_what_is_below_any_voice_does_not_count(
+    below: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    reader: ReferenceReader,
+) -> None:
+    voice = speech(8.0) * np.float32(10 ** ((-30 - decibels(speech(8.0))) / 20))
+    clean = await reader.read(floats(voice), transcript_given=True)
+    offset = below(np.arange(len(voice)) / RATE).astype(np.float32)
+    audio = await reader.read(floats(voice + offset), transcript_given=True)
+    assert speech_level(audio) == pytest.approx(speech_level(clean), abs=1)
+    assert audio.speech_seconds == pytest.approx(clean.speech_seconds, abs=0.5)
+    assert audio.notes == ()
 
 
 @settings(max_examples=60, deadline=None)

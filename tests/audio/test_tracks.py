@@ -54,12 +54,12 @@ def wav(*channels: NDArray[np.float32]) -> bytes:
     return file.getvalue()
 
 
-def likeness(audio: ReferenceAudio) -> float:
+def likeness(audio: ReferenceAudio, voice: NDArray[np.float32] = VOICE) -> float:
     """Correlation with the voice at the best alignment."""
     size = 1 << (LENGTH + len(audio.samples)).bit_length()
-    spectrum = np.fft.rfft(VOICE, size) * np.conj(np.fft.rfft(audio.samples, size))
+    spectrum = np.fft.rfft(voice, size) * np.conj(np.fft.rfft(audio.samples, size))
     best = np.abs(np.fft.irfft(spectrum, size)).max()
-    return float(best / (np.linalg.norm(VOICE) * np.linalg.norm(audio.samples)))
+    return float(best / (np.linalg.norm(voice) * np.linalg.norm(audio.samples)))
 
 
 @pytest.mark.parametrize(
@@ -128,6 +128,26 @@ async def test_the_channel_with_speech_is_used(
     audio = await reader.read(wav(*channels), transcript_given=True)
     assert likeness(audio) > 0.97
     assert audio.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("count", "at"), [(3, 2), (6, 3), (9, 8), (10, 9), (12, 11), (16, 15), (24, 3), (32, 5)]
+)
+async def test_one_of_many_channels_may_have_the_speech(
+    count: int, at: int, reader: ReferenceReader
+) -> None:
+    channels = [SILENCE] * count
+    channels[at] = VOICE
+    assert likeness(await reader.read(wav(*channels), transcript_given=True)) > 0.97
+
+
+@pytest.mark.parametrize("other", [noise(0.2), noise(0.05), tone(0.3)], ids=range(3))
+async def test_speech_without_a_pause_is_found_in_its_channel(
+    other: NDArray[np.float32], reader: ReferenceReader
+) -> None:
+    breathless = np.tile(VOICE[RATE // 5 :][: round(1.2 * RATE)], 3)
+    audio = await reader.read(wav(other, breathless), transcript_given=True)
+    assert likeness(audio, breathless) > 0.97
 
 
 async def test_channels_in_opposite_phase_of_the_second_track(reader: ReferenceReader) -> None:
