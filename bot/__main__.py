@@ -17,7 +17,7 @@ import aiohttp
 import discord
 import structlog
 
-from backend.contract import BackendUnavailableError
+from backend.contract import LANGUAGES, BackendUnavailableError
 from bot.audio.decode import check_decoder
 from bot.client import VoiceBot
 from bot.extras import install_command
@@ -110,6 +110,11 @@ def _parser() -> argparse.ArgumentParser:
         default=Path("speech.ogg"),
         help="where --once writes the speech, as Ogg/Opus (default: %(default)s)",
     )
+    demo.add_argument(
+        "--language",
+        choices=LANGUAGES,
+        help="what --once speaks in (default: it looks for it in the words)",
+    )
     demo.set_defaults(command=_demo)
     return parser
 
@@ -156,7 +161,9 @@ async def _demo(settings: Settings, options: argparse.Namespace) -> int:
     await check_decoder()
     if options.once:
         recording, text = options.once
-        return await once.clone_once(settings, Path(recording), text, options.out)
+        return await once.clone_once(
+            settings, Path(recording), text, options.out, language=options.language
+        )
     return await page.serve(settings, port=options.port)
 
 

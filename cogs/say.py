@@ -49,7 +49,7 @@ class Say(commands.Cog):
         voice="One of your voices; leave it out for the one you used last",
         where="Leave it out: I speak in your voice channel if you're in one, otherwise as a file",
         language="The language of the text; leave it out for the one the voice was made with",
-        format="Post a file of this kind; with a voice channel as well, I do both",
+        format="Post a file of this kind. With a voice channel in `where`, I do both",
     )
     @app_commands.choices(language=LANGUAGE_CHOICES, format=FORMAT_CHOICES, where=WHERE_CHOICES)
     @app_commands.autocomplete(voice=suggest_voices)

@@ -6,7 +6,7 @@ import asyncio
 import io
 import sys
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bot.audio.reference import MAX_UPLOAD_MEGABYTES
 from bot.demo.terminal import plain
@@ -27,7 +27,9 @@ SUFFIXES = (".ogg", ".oga", ".opus")
 """How the name of an Ogg/Opus file may end."""
 
 
-async def clone_once(settings: Settings, recording: Path, text: str, out: Path) -> int:
+async def clone_once(
+    settings: Settings, recording: Path, text: str, out: Path, *, language: str | None = None
+) -> int:
     """Run `/clone` as a member would, confirm the consent, and write the Ogg/Opus to `out`.
 
     Prints every message that the member sees. The voice is not kept. Returns 0 only if speech was
@@ -43,7 +45,8 @@ async def clone_once(settings: Settings, recording: Path, text: str, out: Path) 
     with tempfile.TemporaryDirectory(prefix="timbre-") as folder:
         database = f"sqlite:///{folder}/once.db"
         async with open_world(settings.model_copy(update={"database_url": database})) as world:
-            speech = await _clone(world, recording.name, upload, text)
+            options = {"text": text} if language is None else {"text": text, "language": language}
+            speech = await _clone(world, audio=(recording.name, upload), **options)
     if not speech:
         return 1
     try:
@@ -93,13 +96,12 @@ def _read(recording: Path) -> bytes:
         raise SettingsError(f"{recording} can't be read: {error.strerror}.") from None
 
 
-async def _clone(world: World, name: str, upload: bytes, text: str) -> bytes:
+async def _clone(world: World, **options: Any) -> bytes:
     """Return the first file that was posted, or nothing."""
-    options = {"audio": (name, upload), "text": text}
     result = await world.you.slash(world.channel, "clone", **options)
     question = result.response
     if question is not None and question.components:
-        _say(f"Before someone's first /clone they're asked this, and click “{CONSENT_BUTTON}”:\n")
+        _say(f"You confirm this by running --once. On Discord one clicks “{CONSENT_BUTTON}”:\n")
         _say(f"{question.content}\n")
         result = await world.you.click(question, label=CONSENT_BUTTON)
     speech = b""

@@ -53,7 +53,7 @@ Welcome! This is a simulated Discord with the real bot in it. To try it:
 say. To keep the voice, give it a `name` under *+3 more*.
 2. Read the consent statement, press *I confirm*, wait a moment, and press *Play*.
 3. Type `/say` to hear the voice again. Its `voice` (under *+4 more*) offers your voices after \
-you type the first letter; without it, I use your latest one. `/help` shows the rest.
+you type the first letter; without it, the latest one speaks. `/help` shows the rest.
 
 You're in the voice channel Lounge, so `/say` also speaks there. To hear that live, open {listen} \
 and press *Listen*; until then you're deafened. In this demo `/say` posts a file as well, unless \

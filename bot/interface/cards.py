@@ -151,7 +151,7 @@ def voice_card(voice: SavedVoice) -> discord.Embed:
     card.add_field(
         name="Consent",
         value=(
-            f"You confirmed the statement (version {voice.consent.statement_version}) "
+            f"You confirmed the statement (version {voice.consent.statement_version}) on "
             f"{discord.utils.format_dt(voice.consent.attested_at, 'f')}."
         ),
         inline=False,

@@ -25,7 +25,9 @@ PREVIEW_NOTICE = (
     "This is a preview: a stock English voice adjusted toward the recording, not a clone."
 )
 
-NOBODY_LISTENED = "nobody heard it: everyone there is deafened, or has left."
+NOBODY_LISTENED = (
+    "nobody heard it: everyone there is deafened or has left. Undeafen, then use `/say` again."
+)
 
 UNTOLD = (
     "Your command is done, but I couldn't send you a direct message about it. "

@@ -18,10 +18,10 @@ MARKUP = re.compile(r"\*\*|`|^-# |</|<t:|\\", re.MULTILINE)
 
 
 def once(
-    folder: Path, recording: bytes, text: str, out: str = "out.ogg"
+    folder: Path, recording: bytes, text: str, *more: str, out: str = "out.ogg"
 ) -> subprocess.CompletedProcess[str]:
     (folder / "me.m4a").write_bytes(recording)
-    command = [sys.executable, "-m", "bot", "demo", "--once", "me.m4a", text, "--out", out]
+    command = [sys.executable, "-m", "bot", "demo", "--once", "me.m4a", text, "--out", out, *more]
     return subprocess.run(  # noqa: S603 - our own command line
         command,
         cwd=folder,
@@ -35,7 +35,8 @@ def once(
 
 @pytest.mark.slow
 def test_posts_speech_and_says_what_the_member_was_told(tmp_path: Path) -> None:
-    done = once(tmp_path, as_file(speech(6.0), 24_000, "m4a"), "Hello there. It works!")
+    recording = as_file(speech(6.0), 24_000, "m4a")
+    done = once(tmp_path, recording, "Hello there. It works!", "--language", "English")
     assert done.returncode == 0, done.stderr
     assert "I confirm" in done.stdout
     assert "“Hello there. It works!”" in done.stdout
