@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from tests.support.voice_server.hearing import Frame, Heard
 
 CHUNK_SECONDS = 0.32
-LOUDNESS = 0.2
+LOUDNESS = 0.1
+"""The amplitude of each tone. Together they have the loudness to which the bot brings speech, so it
+leaves them as they are."""
+
 LOWEST_OFFSET, HERTZ_PER_SECOND = 400.0, 250.0
 LOWEST_ITEM, HERTZ_PER_ITEM = 3_200.0, 80.0
 ITEMS = 60
