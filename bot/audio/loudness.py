@@ -224,7 +224,7 @@ def level(
     whole, gains = _gains(sentences, sample_rate, expected)
     if not whole.has_measured or whole.loudness is None or whole.loudness < _FAINTEST_SPEECH:
         gain = gain_for(expected) if not whole.has_measured else 0.0
-        return [_amplified(pcm, gain, sample_rate) for pcm in sentences] if gain else [*sentences]
+        return [_amplified(pcm, gain, sample_rate) for pcm in sentences]
     leveled: list[bytes] = []
     for _ in range(_PASSES):
         meter = LoudnessMeter(sample_rate)
@@ -269,8 +269,11 @@ def _measure(meter: LoudnessMeter, pcm: bytes, sample_rate: int) -> None:
 
 
 def _amplified(pcm: bytes, gain: float, sample_rate: int) -> bytes:
+    samples = to_float(pcm)
+    if not gain and np.abs(samples).max(initial=0.0) <= CEILING:
+        return pcm
     limiter = Limiter(sample_rate)
-    amplified = to_float(pcm) * np.float32(factor(gain))
+    amplified = samples * np.float32(factor(gain))
     limited = [limiter.push(piece) for piece in slices(amplified, sample_rate)]
     return to_pcm(np.concatenate([*limited, limiter.finish()]))
 
