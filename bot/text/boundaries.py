@@ -35,7 +35,7 @@ class Boundaries:
     Where the language is neither given nor certain, a sentence ends only where it would in each of
     the languages that the model speaks. So abbreviations of all of them are known. Where it was
     guessed, a sentence ends where it would in English, too. A sentence goes on where no space
-    follows its mark, before a small letter, and after an ordinal.
+    follows its mark, before a small letter, and after an ordinal or a word without a mark.
 
     Args:
         language: One of `backend.contract.LANGUAGES`.
@@ -60,6 +60,8 @@ class Boundaries:
         if text[end:].lstrip(_OPENING_MARKS)[:1].islower() or _goes_on(text, end):
             return False
         before = text[max(0, end - _LONGEST_ORDINAL) : end]
+        if before.rstrip()[-1:].isalnum():  # sentencex cuts before "24.) 24.)"
+            return False
         return not (self._has_ordinals and _ORDINAL.search(before))
 
 

@@ -143,7 +143,13 @@ def test_letters_and_digits_never_merge(pairs: list[tuple[str, list[str]]]) -> N
 
 
 @settings(deadline=None)
-@given(st.lists(st.sampled_from(["12", "5", ".", ",", ":", "-", "(", "'"]) | REMOVED, max_size=12))
+@given(
+    st.lists(
+        st.sampled_from(["12", "5", ".", ",", ":", "-", "(", "'"])
+        | REMOVED.filter(lambda mark: mark != "\\"),  # which joins: "12\\.5" is shown as 12.5
+        max_size=12,
+    )
+)
 def test_numbers_never_merge_across_what_is_removed(parts: list[str]) -> None:
     marked = "".join(parts)
     kept = re.findall(r"\d+(?:[.,:]\d+)*", heard(marked))
