@@ -24,8 +24,8 @@ import torch
 from torch.nn import functional
 
 from backend.contract import AUTO_LANGUAGE, TextNotSpeakableError
+from backend.end_marks import ended
 from backend.engine.codec_embeddings import CodecEmbeddings
-from backend.engine.end_marks import ended
 from backend.engine.interface import ReadRequest
 from backend.engine.speech_length import token_limit
 from backend.engine.transfers import copied_to

@@ -9,8 +9,8 @@ from itertools import accumulate, pairwise
 
 import sentencex
 
+from backend.end_marks import CLOSING_MARKS, END_MARKS
 from bot.text.characters import is_wide
-from bot.text.endings import CLOSING_MARKS, END_MARKS
 from bot.text.languages import guess_language, language_code
 
 _MARKS_OF_SPACED_SCRIPTS = ".!?…‥‽‼⁇⁈⁉"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bot.text.endings import END_MARKS
+from backend.end_marks import END_MARKS
 
 MOST_REPEATS = 5
 """How often in a row something is said."""

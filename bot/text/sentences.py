@@ -9,9 +9,10 @@ from itertools import accumulate
 from math import ceil
 from typing import TYPE_CHECKING
 
+from backend.end_marks import ended
 from bot.text.boundaries import Boundaries
 from bot.text.characters import continues_letter, has_words, is_wide
-from bot.text.endings import ended, room_for_end_mark
+from bot.text.endings import room_for_end_mark
 from bot.text.silences import between_silences
 
 if TYPE_CHECKING:

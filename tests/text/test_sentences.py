@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.contract import AUTO_LANGUAGE, LANGUAGES, MAX_SPOKEN_CHARACTERS
+from backend.end_marks import END_MARKS
 from bot.text import MAX_SENTENCE_CHARACTERS, split
-from bot.text.endings import END_MARKS
 from tests.text.typed import TYPED, heard
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.contract import SpeechRequest
-from backend.engine.end_marks import ended
+from backend.end_marks import ended
 from tests.backend.conftest import TRANSCRIPT, load, spoken
 from tests.backend.engine.speaking import speak
 from tests.support.buzz import buzz
