@@ -12,7 +12,8 @@ import torch
 from torch.nn import functional
 
 from backend.engine.kv_cache import PrefillView
-from backend.engine.layers import Projection, RmsNorm, TransformerLayer, causal_mask, signed_sines
+from backend.engine.layers import RmsNorm, TransformerLayer, causal_mask, signed_sines
+from backend.engine.projection import Projection
 from backend.engine.sampling import FAILED
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from backend.engine.layers import Projection, RmsNorm
+from backend.engine.layers import RmsNorm
+from backend.engine.projection import Projection
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from backend.engine.kv_cache import ROW_POSITIONS, CacheShape, KVCache, unused_zeros
-from backend.engine.layers import Projection, RmsNorm, TransformerLayer, causal_mask, signed_sines
+from backend.engine.layers import RmsNorm, TransformerLayer, causal_mask, signed_sines
+from backend.engine.projection import Projection
 from backend.engine.sampling import FAILED
 
 if TYPE_CHECKING:

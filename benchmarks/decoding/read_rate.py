@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from backend.engine.layers import Projection
+from backend.engine.projection import Projection
 from benchmarks.measuring import seconds_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from backend.engine.layers import Projection
+from backend.engine.projection import Projection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
