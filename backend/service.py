@@ -78,8 +78,8 @@ class SpeechService:
         fetch: Downloads reference audio from an address.
         label: The model's name for people.
         require_consent: Whether a voice needs a consent record.
-        on_breakdown: Called once when the process should be replaced: the model keeps crashing, or
-            the GPU is lost.
+        on_breakdown: Called once when the process should be replaced: the model keeps crashing or
+            hangs, or the GPU is lost.
         prompt_seconds: The deadline of a voice prompt; None for no such limit.
         speech_seconds: The deadline of a sentence; None for no such limit.
     """
@@ -120,6 +120,14 @@ class SpeechService:
     def rows(self) -> int:
         """How many sentences are spoken at once; others wait."""
         return self._rows
+
+    @property
+    def step_under_way(self) -> int | None:
+        """The number of the model's present step, or None if it has nothing to do.
+
+        While it stays the same, no frame ends and no voice prompt is made.
+        """
+        return self._scheduler.step_under_way
 
     async def close(self) -> None:
         """Fail all running calls with `BackendUnavailableError`, and stop the model."""

@@ -24,7 +24,7 @@ from bot import text as texts
 from bot.audio import clip as clips
 from bot.audio.loudness import LoudnessMeter, slices, to_float
 from bot.errors import Reason, Refusal
-from bot.speech.backend import SleepingBackend
+from bot.speech.backend import SleepingBackend, StartingBackend
 from bot.speech.errors import TextInOtherLanguageError
 from bot.streaming import stream_speech
 
@@ -105,7 +105,7 @@ class Studio:
 
     def cold_start(self) -> ColdStart | None:
         """Return the cold start that calls are waiting for now, or None."""
-        return self._speech.cold_start() if isinstance(self._speech, SleepingBackend) else None
+        return self._speech.cold_start() if isinstance(self._speech, StartingBackend) else None
 
     async def keep_awake(self, minutes: int) -> None:
         """Start the speech backend, and keep it running for this long from now.

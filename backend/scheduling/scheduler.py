@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Load", "Scheduler", "SchedulerLimits"]
 
 _STEP_SECONDS = 30.0  # far longer than any single step of the model
+_STUCK_SECONDS = 120.0  # the same on two slow cores: a long prompt's prefill, or a reference clip
 _MAX_CRASHES = 3  # a model that crashed this often in a row will not recover in this process
 
 Request = TypeVar("Request", bound=ScheduledRequest[Any])
@@ -66,7 +67,12 @@ class Scheduler:
             raise BackendUnavailableError("the model hangs; its process should be ended")
 
     def check_room(self) -> None:
-        """Raise the error that a new caller's request would get now, if it would be refused."""
+        """Raise the error that a new caller's request would get now, if it would be refused.
+
+        While the model hangs, nothing is accepted.
+        """
+        if self._is_stuck:
+            raise BackendUnavailableError("no step of the model ends; its process should be ended")
         self._queue.check_room()
 
     def load(self) -> Load:
@@ -80,8 +86,24 @@ class Scheduler:
 
     @property
     def is_beyond_repair(self) -> bool:
-        """Whether the process should be replaced: the GPU is lost, or the model keeps crashing."""
-        return self._worker.has_lost_gpu or self.crashes_in_a_row >= _MAX_CRASHES
+        """Whether the process should be replaced.
+
+        That is so if the GPU is lost, if the model keeps crashing, or if it hangs.
+        """
+        has_crashed = self._worker.has_lost_gpu or self.crashes_in_a_row >= _MAX_CRASHES
+        return has_crashed or self._is_stuck
+
+    @property
+    def step_under_way(self) -> int | None:
+        """The number of the engine's present step, or None if it has nothing to do.
+
+        While it stays the same, no frame ends and no voice prompt is made.
+        """
+        return self._worker.step_under_way
+
+    @property
+    def _is_stuck(self) -> bool:
+        return self._worker.step_seconds > _STUCK_SECONDS
 
     async def make_prompt(
         self,

@@ -53,9 +53,25 @@ class EngineWorker:
         self._frame_seconds_due = 0.0
         self.crashes_in_a_row = 0
         self.has_lost_gpu = False
+        self._steps = 0
+        self._step_began: float | None = None
         # A daemon: a step of the model that never ends must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
+
+    @property
+    def step_under_way(self) -> int | None:
+        """The number of the step that the thread is at, or None if it has nothing to do.
+
+        A step is what the thread does before it looks at its requests again, or between two chunks.
+        """
+        return None if self._step_began is None else self._steps
+
+    @property
+    def step_seconds(self) -> float:
+        """How long that step has taken by now."""
+        began = self._step_began
+        return 0.0 if began is None else time.monotonic() - began
 
     def join(self, timeout: float) -> bool:
         """Wait at most `timeout` seconds for the thread to end; return whether it has."""
@@ -67,9 +83,16 @@ class EngineWorker:
             while self._queue.wait_for_work():
                 for work in (self._make_prompt, self._add_waiting, self._step):
                     if not self.has_lost_gpu:
+                        self._begin_step()
                         work()
+                self._step_began = None
         finally:
+            self._step_began = None
             self._queue.close()  # however this thread ends, no request is left waiting
+
+    def _begin_step(self) -> None:
+        self._steps += 1
+        self._step_began = time.monotonic()
 
     def _make_prompt(self) -> None:
         """Make a voice prompt, if one waits and the running sentences can spare the time."""
@@ -140,6 +163,7 @@ class EngineWorker:
             self._fail_all(lost.values(), error)
 
     def _next_chunk(self, chunks: Iterator[SpeechChunk]) -> SpeechChunk | None:
+        self._begin_step()
         began = time.monotonic()
         try:
             return next(chunks, None)

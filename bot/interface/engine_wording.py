@@ -49,6 +49,13 @@ _SPEECH_ERRORS: dict[type[SpeechError], str] = {
         "The voice engine has reached its quota for now. "
         "Please try again later, or ask whoever runs this bot to raise it."
     ),
+    errors.BackendStartingError: (
+        "The voice engine is waking up. What you ask for now starts as soon as it's ready."
+    ),
+    errors.BackendNotAnsweringError: (
+        "The voice engine hasn't answered for a while. "
+        "If it doesn't soon, I'll start it again by myself."
+    ),
     errors.SpeechTimeoutError: (
         "The voice engine took too long, so I stopped it. "
         "Please try again; a shorter text may help."
@@ -60,6 +67,10 @@ _SPEECH_ERRORS: dict[type[SpeechError], str] = {
     errors.SpeechInterruptedError: (
         "The voice engine broke down while it worked on that. "
         "Another one starts by itself, so please try again in a minute."
+    ),
+    errors.SpeechStuckError: (
+        "The voice engine got stuck while it worked on that, so I'm starting it again. "
+        "Please try again in a minute."
     ),
     errors.SpeechStoppedError: (
         "Someone stopped that at the voice engine before it was done. Please try again."
@@ -85,6 +96,12 @@ def explain_speech_error(error: SpeechError) -> str:
                 return f"{sentence} Please try again in a minute."
             when = _soon(error.retry_after)
             return f"{sentence} I'll look for it again {when}; please try again then."
+        case errors.BackendKeepsFailingError():
+            return (
+                "The voice engine keeps breaking down. I'll start it again "
+                f"{_soon(error.retry_after)}; please try again then. "
+                "If it still fails, tell whoever runs this bot."
+            )
         case _:
             kinds = type(error).__mro__
             return next(_SPEECH_ERRORS[kind] for kind in kinds if kind in _SPEECH_ERRORS)

@@ -58,7 +58,7 @@ class SpeechBackend(SpeechModel, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ColdStart:
-    """A backend that was scaled to zero is starting.
+    """A backend is starting, after it was scaled to zero or has failed.
 
     Attributes:
         seconds: How long it has been starting.
@@ -70,11 +70,16 @@ class ColdStart:
 
 
 @runtime_checkable
-class SleepingBackend(SpeechBackend, Protocol):
-    """A backend that scales to zero when it is idle, so that the next call causes a cold start."""
+class StartingBackend(SpeechBackend, Protocol):
+    """A backend that may have to start while calls wait for it."""
 
     def cold_start(self) -> ColdStart | None:
         """Return the cold start that calls are waiting for now, or None."""
+
+
+@runtime_checkable
+class SleepingBackend(StartingBackend, Protocol):
+    """A backend that scales to zero when it is idle, so that the next call causes a cold start."""
 
     async def keep_awake(self, seconds: float) -> None:
         """Start the backend, and keep it running for this long from now.

@@ -1,4 +1,4 @@
-"""Errors between the bot and a speech backend, mostly one that it reaches over a network.
+"""Errors between the bot and a speech backend in another process, or on another machine.
 
 The messages here are for the log. `bot.interface.wording` has a sentence for users on each error.
 """
@@ -43,6 +43,31 @@ class BackendBrokenError(BackendUnavailableError):
     """The backend is deployed, but fails in a way that only its operator can fix."""
 
 
+class BackendStartingError(BackendUnavailableError):
+    """The backend is starting. A request would wait for it."""
+
+
+class BackendNotAnsweringError(BackendUnavailableError):
+    """The backend has made no progress for a while. If it hangs, it is replaced soon."""
+
+
+class BackendKeepsFailingError(BackendUnavailableError):
+    """The backend has failed several times in a row, so it isn't started again at once.
+
+    Attributes:
+        failures: How many times in a row.
+        retry_after: The seconds until a request starts it again.
+    """
+
+    def __init__(self, failures: int, retry_after: float) -> None:
+        super().__init__(failures, retry_after)
+        self.failures = failures
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"it failed {self.failures} times in a row, and rests for {self.retry_after:.0f} s"
+
+
 class SpeechTimeoutError(SpeechError):
     """The answer did not come in time."""
 
@@ -60,6 +85,10 @@ class WakingTimeoutError(SpeechTimeoutError):
 
 class SpeechInterruptedError(SpeechError):
     """The process or machine that worked on the request is gone."""
+
+
+class SpeechStuckError(SpeechInterruptedError):
+    """The process that worked on the request made no progress any more, and was replaced."""
 
 
 class SpeechStoppedError(SpeechError):

@@ -30,6 +30,14 @@ INSTALL_HINT = (
 SENTENCES_AT_ONCE = 4
 """How many sentences of one text to request at once. The engine batches them."""
 
+PROMPT_SECONDS = 600.0
+SPEECH_SECONDS = 900.0
+"""The deadlines of a voice prompt and a sentence, with the time that they wait.
+
+They suit two slow cores, on which a sentence of 300 characters takes more than a minute. `Limits`
+allows a little more, since the model should give up first and say why.
+"""
+
 _NO_TRANSCRIBER = "none"
 
 
@@ -53,6 +61,8 @@ def service_options(settings: Settings) -> ServiceOptions:
         cuda_graphs=settings.cuda_graphs,
         may_download=True,
         load_transcriber_now=True,
+        prompt_seconds=PROMPT_SECONDS,
+        speech_seconds=SPEECH_SECONDS,
     )
 
 
@@ -84,6 +94,10 @@ class LocalModel:
             languages=tuple(loaded["supported_languages"]),
             sentences_at_once=SENTENCES_AT_ONCE,
         )
+
+    def step_under_way(self) -> int | None:
+        """Return the number of the model's present step, or None if it has nothing to do."""
+        return self._service.step_under_way
 
     def details(self) -> dict[str, str | float]:
         """Describe what was loaded, for the log."""

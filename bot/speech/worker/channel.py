@@ -7,6 +7,8 @@ ever unpickled.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,6 +40,22 @@ class Cancel:
     """To the process: cancel a call, if it is still running."""
 
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """To the process: say how far you are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """To the bot: the answer to a `Ping`.
+
+    Attributes:
+        step: The number of the step that the model is at; None if it has nothing to do.
+    """
+
+    step: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +106,8 @@ class Channel:
         self._outbox: SimpleQueue[object] = SimpleQueue()
         self._writer = threading.Thread(target=self._write, daemon=True)
         self._writer.start()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def send(self, message: object) -> None:
         """Send a message, without waiting until it is written."""
@@ -98,6 +117,20 @@ class Channel:
         """Wait until every message is written. Nothing can be sent afterwards."""
         self._outbox.put(_LAST)
         self._writer.join()
+
+    def close(self, *, within: float) -> None:
+        """End both threads, and close this end of the pipe. Blocks, at most `within` seconds.
+
+        The other process may hold its end still, as may a process that it has started.
+        """
+        self._outbox.put(_LAST)
+        # Closing it would not wake a thread that reads. On Windows it isn't a socket.
+        with suppress(OSError), socket.socket(fileno=os.dup(self._connection.fileno())) as pipe:
+            pipe.shutdown(socket.SHUT_RDWR)
+        for thread in (self._reader, self._writer):
+            thread.join(within)
+        if not (self._reader.is_alive() or self._writer.is_alive()):
+            self._connection.close()
 
     def _write(self) -> None:
         with suppress(OSError):  # the reading thread notices that the other process is gone

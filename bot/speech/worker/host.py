@@ -1,22 +1,22 @@
 """Runs a speech model in a child process of the bot.
 
 A model holds the GIL for long periods, which would block the bot's event loop. And if the model
-runs out of memory, the bot survives.
+runs out of memory or hangs, the bot survives.
 """
 
 from __future__ import annotations
 
-import asyncio
-import multiprocessing
-from contextlib import aclosing, suppress
-from itertools import count
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from backend.contract import BackendUnavailableError, GenerationFailedError, SpeechError
-from bot.speech.worker.channel import Answer, Call, Cancel, Channel, Loaded
-from bot.speech.worker.process import serve
+from backend.contract import BackendUnavailableError
+from bot.speech.backend import ColdStart
+from bot.speech.errors import BackendKeepsFailingError, SpeechInterruptedError
+from bot.speech.worker.model_process import ModelProcess
+from bot.speech.worker.restarts import Restarts
+from bot.speech.worker.watch import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -34,25 +34,36 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_ENDED_LOADING = (
-    "The voice engine's process ended while it was loading the model, as it does where memory runs "
-    "out. Choose a smaller model with MODEL_ID, or free some memory, then start again."
-)
+NOTICE_SECONDS = 3.0
+"""A start that takes less time is not worth a word."""
 
 
 class WorkerBackend:
-    """A `SpeechBackend` whose model runs in a child process.
+    """A `StartingBackend` whose model runs in a child process.
 
-    If the child dies, the running calls fail with `GenerationFailedError`, and the next call starts
-    another one. The child ends with the bot's process, even if that crashes.
+    If the child dies, or hangs by the `limits`, it is replaced. A call that has had no part of its
+    answer by then is repeated once; others fail with `SpeechInterruptedError`. If the children keep
+    failing, there is a pause before the next one, in which calls fail with
+    `BackendKeepsFailingError`. The child ends with the bot's process, even if that crashes.
 
     Args:
         load: Loads the model, in the child process.
+        limits: How long the child may take for what.
+        usual_start_seconds: How long loading usually takes, as long as this isn't known better.
     """
 
-    def __init__(self, load: LoadModel) -> None:
+    def __init__(
+        self,
+        load: LoadModel,
+        *,
+        limits: Limits | None = None,
+        usual_start_seconds: float = 60.0,
+    ) -> None:
         self._load = load
-        self._process: _ModelProcess | None = None
+        self._limits = limits or Limits()
+        self._usual_start_seconds = usual_start_seconds
+        self._restarts = Restarts()
+        self._process: ModelProcess | None = None
         self._info: BackendInfo | None = None
 
     async def start(self) -> None:
@@ -69,10 +80,9 @@ class WorkerBackend:
         self._info = loaded.info
         log.info("the voice engine is loaded", **loaded.details)
 
-    def begin_loading(self) -> _ModelProcess:
+    def begin_loading(self) -> ModelProcess:
         """Start the process without waiting for the model. The first call waits for it instead."""
-        self._process = _ModelProcess(self._load)
-        return self._process
+        return self._start_process(self._limits.first_load)
 
     async def close(self) -> None:
         """End the process. Running calls fail with `BackendUnavailableError`."""
@@ -86,114 +96,83 @@ class WorkerBackend:
             raise BackendUnavailableError("the voice engine has not started")
         return self._info
 
+    def cold_start(self) -> ColdStart | None:
+        """Return how long the model has been loading, or None if it isn't."""
+        process = self._process
+        if process is None or not process.is_loading or process.loading_seconds < NOTICE_SECONDS:
+            return None
+        return ColdStart(process.loading_seconds, self._usual_start_seconds)
+
     async def health(self) -> None:
-        """Return if the model would accept a request now."""
-        await self._result("health")
+        """Return if the model would accept a request now, even if it is busy.
+
+        Raises the error that a request would get, `BackendStartingError` while the model is being
+        loaded, and `BackendNotAnsweringError` if the process gives no answer or no step of the
+        model ends.
+        """
+        try:
+            await self._running_process().health()
+        except SpeechInterruptedError:  # it ended just now
+            await self._running_process().health()
 
     async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
         """Have the model make the prompt for a voice."""
-        voice: PreparedVoice = await self._result("prepare_voice", clip, consent)
-        return voice
+        async with aclosing(self._call("prepare_voice", clip, consent)) as answers:
+            voice: PreparedVoice = await anext(answers)
+            return voice
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
         """Generate the speech of one sentence, in chunks. Closing the iterator cancels the call."""
-        async with aclosing(self._running_process().call("speak", request)) as chunks:
+        async with aclosing(self._call("speak", request)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
-    async def _result(self, method: Method, *arguments: object) -> Any:
-        async with aclosing(self._running_process().call(method, *arguments)) as answers:
-            return await anext(answers, None)
+    async def _call(self, method: Method, *arguments: object) -> AsyncGenerator[Any, None]:
+        """Call the model, once more if its process fails before the first part of the answer."""
+        has_answered = is_repeated = False
+        while True:
+            try:
+                async with aclosing(self._running_process().call(method, *arguments)) as parts:
+                    async for part in parts:
+                        has_answered = True
+                        yield part
+            except SpeechInterruptedError as error:
+                if has_answered or is_repeated:
+                    raise
+                log.warning("a call is repeated", method=method, reason=str(error))
+                is_repeated = True
+            else:
+                self._restarts.succeeded()
+                return
 
-    def _running_process(self) -> _ModelProcess:
+    def _running_process(self) -> ModelProcess:
+        """Return the process, after starting another one if it has ended.
+
+        Raises `BackendKeepsFailingError` if it is too early for that.
+        """
         if self._process is None:
             raise BackendUnavailableError("the voice engine is not running")
         if self._process.has_ended:
-            log.warning("the voice engine's process has ended; starting another one")
-            self.begin_loading()
+            self._restarts.check()
+            return self._start_process(self._limits.load)
         return self._process
 
+    def _start_process(self, load_seconds: float) -> ModelProcess:
+        self._process = ModelProcess(
+            self._load, self._limits, load_seconds=load_seconds, on_end=self._note_end
+        )
+        return self._process
 
-class _ModelProcess:
-    """A child process that loads a model and answers calls.
-
-    Must be created in a running event loop.
-
-    Args:
-        load: Loads the model, in the child process.
-    """
-
-    def __init__(self, load: LoadModel) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would inherit locks and threads
-        ours, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, load), daemon=True)
-        self._process.start()
-        theirs.close()  # so that the pipe closes when the child ends
-        self._loop = asyncio.get_running_loop()
-        self._has_ended = False
-        self._numbers = count()
-        self._loading: asyncio.Future[Loaded | SpeechError] = self._loop.create_future()
-        self._answers: dict[int, asyncio.Queue[Any]] = {}
-        self._channel = Channel(ours, on_message=self._receive, on_end=self._notice_end)
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the process has ended, so that another one is needed."""
-        return self._has_ended or not self._process.is_alive()
-
-    async def loaded(self) -> Loaded:
-        """Wait until the model is loaded; raise the `SpeechError` if that fails."""
-        loading = await asyncio.shield(self._loading)
-        if isinstance(loading, SpeechError):
-            raise loading
-        return loading
-
-    async def call(self, method: Method, *arguments: object) -> AsyncGenerator[Any, None]:
-        """Call a method of the model, and yield its answer part by part.
-
-        Closing the iterator cancels the call. Raises what the method raises, and
-        `GenerationFailedError` if the process ends before the answer is complete.
-        """
-        await self.loaded()
-        number = next(self._numbers)
-        parts = self._answers[number] = asyncio.Queue()
-        self._channel.send(Call(number, method, arguments))
-        try:
-            while (part := await parts.get()) is not None:
-                if isinstance(part, SpeechError):
-                    raise part
-                yield part
-        finally:
-            del self._answers[number]
-            self._channel.send(Cancel(number))
-
-    async def kill(self) -> None:
-        """End the process at once. Running calls fail with `BackendUnavailableError`."""
-        error = BackendUnavailableError("the voice engine is shutting down")
-        self._end(calls_fail_with=error, loading_fails_with=error)
-        await asyncio.to_thread(self._process.join)
-
-    def _receive(self, message: Loaded | SpeechError | Answer) -> None:
-        if isinstance(message, Answer):
-            if message.number in self._answers:
-                self._answers[message.number].put_nowait(message.part)
-        elif not self._loading.done():
-            self._loading.set_result(message)
-
-    def _notice_end(self) -> None:
-        with suppress(RuntimeError):  # the event loop is closed, so no call is waiting
-            self._loop.call_soon_threadsafe(
-                self._end,
-                GenerationFailedError("the voice engine's process ended"),
-                BackendUnavailableError(_ENDED_LOADING),
-            )
-
-    def _end(self, calls_fail_with: SpeechError, loading_fails_with: SpeechError) -> None:
-        if self._has_ended:
+    def _note_end(self, process: ModelProcess) -> None:
+        """Count a process that has ended. Start another one at once, if it is the first to fail."""
+        if process is not self._process:
             return
-        self._has_ended = True
-        self._process.kill()
-        if not self._loading.done():
-            self._loading.set_result(loading_fails_with)
-        for parts in self._answers.values():
-            parts.put_nowait(calls_fail_with)
+        self._restarts.failed()
+        log.warning("the voice engine's process has ended", had_loaded=process.has_loaded)
+        if not process.has_loaded:
+            return  # the next call tries again, which learns why if it fails
+        self._usual_start_seconds = process.loading_seconds
+        try:
+            self._running_process()
+        except BackendKeepsFailingError as error:
+            log.error("the voice engine keeps failing", reason=str(error))  # noqa: TRY400 - no defect of the bot's

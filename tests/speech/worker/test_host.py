@@ -26,6 +26,7 @@ from backend.contract import (
     VoicePrompt,
     VoicePromptModelMismatchError,
 )
+from bot.speech.errors import SpeechInterruptedError
 from bot.speech.worker.host import WorkerBackend
 from tests.backend.scripted_engine import heard
 from tests.speech.preview.voices import CONSENT
@@ -126,7 +127,7 @@ async def test_a_dead_process_fails_the_calls_under_way(local: WorkerBackend) ->
     (worker,) = process_ids()
     os.kill(worker, signal.SIGKILL)
 
-    with pytest.raises(GenerationFailedError):
+    with pytest.raises(SpeechInterruptedError):
         await others
     assert await spoken(local, request_for(2)) == [100] * 2
     assert process_ids() - {worker}
