@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -221,6 +222,17 @@ class Server:
         """From now on time is real, and a typed command returns at once, before the bot is done."""
         _dpy_internals.release_clocks(self.env)
         _runtime._restore_loop(self.env)
+
+    def lets_time_pass(self) -> None:
+        """From now on timers run by the clock. A typed command still waits until the bot is done.
+
+        For what answers from outside of what simcord can wait for: another process, or a network.
+        """
+        _dpy_internals.release_clocks(self.env)
+        loop = asyncio.get_running_loop()
+        assert self.env._runtime is not None
+        loop.call_later = self.env._runtime.call_later  # type: ignore[method-assign]
+        loop.call_at = self.env._runtime.call_at  # type: ignore[method-assign]
 
     async def forbids_bot(self, **permissions: Any) -> None:
         """An admin takes permissions away from the bot in the channel, with False."""
