@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import multiprocessing
 import os
 import sys
 import time
@@ -13,13 +14,17 @@ from typing import TYPE_CHECKING, Any
 import discord
 import pytest
 
+from bot.speech.worker.host import WorkerBackend
 from tests.support.discord_server import open_server
+from tests.support.hanging_model import Accidents, loader
 from tests.support.marked_speech import MarkedBackend
 from tests.support.scripted_backend import ScriptedBackend
 from tests.support.voice_guild import eventually, open_voice
 from tests.support.voice_words import waits_for
 
 if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
     from tests.support.discord_server import Member, Server
 
 STOPS_WITHIN_SECONDS = 8.0
@@ -27,6 +32,10 @@ RESTARTING = "I have to restart now."
 ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.realtime
+
+
+def is_there(process: BaseProcess) -> bool:
+    return Path(f"/proc/{process.pid}").exists()
 
 
 async def hangs(*_arguments: object, **_options: object) -> Any:
@@ -69,6 +78,27 @@ async def test_a_backend_that_hangs_delays_nothing(tmp_path: Path) -> None:
         assert time.monotonic() - began < STOPS_WITHIN_SECONDS
         assert answer.told.startswith(RESTARTING)
         backend.is_stuck = False
+
+
+@pytest.mark.parametrize("way", ["stopped", "locked"])
+async def test_a_voice_engine_that_hangs_on_this_machine_delays_nothing(
+    tmp_path: Path, way: str
+) -> None:
+    others = set(multiprocessing.active_children())
+    accidents = Accidents(tmp_path)
+    accidents.allow(1)
+    async with open_server(tmp_path, WorkerBackend(loader(tmp_path))) as server:
+        ada = server.member("ada")
+        await ada.saves_voice()
+        server.in_real_time()
+        answer = await ada.types("say", text=f"I am {way} at first.")
+        await eventually(lambda: "Speaking" in answer.told)
+        [process] = set(multiprocessing.active_children()) - others
+        began = time.monotonic()
+        await server.bot.close()
+        assert time.monotonic() - began < STOPS_WITHIN_SECONDS
+        assert answer.told.startswith(RESTARTING)
+    assert not is_there(process), "not even as a zombie"
 
 
 async def test_a_discord_that_does_not_answer_delays_nothing(

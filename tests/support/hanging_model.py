@@ -1,4 +1,4 @@
-"""A model for a process of its own that hangs or dies in the way and at the moment that a text names.
+"""A model for a process of its own, with accidents: a text names the way and the moment.
 
 It needs little more than Python, so that its process starts quickly.
 """
@@ -13,13 +13,13 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backend.contract import BackendInfo, PcmChunk, PreparedVoice, VoicePrompt
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
+    from pathlib import Path
 
     from backend.contract import ConsentRecord, ReferenceClip, SpeechRequest
     from bot.speech.worker.process import LoadModel
