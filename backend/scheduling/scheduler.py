@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Load", "Scheduler", "SchedulerLimits"]
 
+STUCK_SECONDS = 120.0
+"""A model that takes longer for one step hangs. Two slow cores may take half a minute for the
+prefill of a long prompt, or for a long reference clip: an estimate."""
+
 _STEP_SECONDS = 30.0  # far longer than any single step of the model
-_STUCK_SECONDS = 120.0  # the same on two slow cores: a long prompt's prefill, or a reference clip
 _MAX_CRASHES = 3  # a model that crashed this often in a row will not recover in this process
 
 Request = TypeVar("Request", bound=ScheduledRequest[Any])
@@ -103,7 +106,7 @@ class Scheduler:
 
     @property
     def _is_stuck(self) -> bool:
-        return self._worker.step_seconds > _STUCK_SECONDS
+        return self._worker.step_seconds > STUCK_SECONDS
 
     async def make_prompt(
         self,

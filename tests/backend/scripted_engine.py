@@ -257,7 +257,10 @@ def heard(chunks: Sequence[PcmChunk]) -> list[int]:
 
 
 def scripted_service(
-    engine: ScriptedEngine, on_breakdown: Callable[[], Awaitable[None]]
+    engine: ScriptedEngine,
+    on_breakdown: Callable[[], Awaitable[None]],
+    *,
+    speech_seconds: float | None = None,
 ) -> SpeechService:
     """A service that speaks with a scripted engine, and has no transcriber."""
 
@@ -272,4 +275,5 @@ def scripted_service(
         label="Scripted engine",
         require_consent=False,
         on_breakdown=on_breakdown,
+        speech_seconds=speech_seconds,
     )

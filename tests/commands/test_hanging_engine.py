@@ -6,7 +6,10 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import stat
+import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +36,7 @@ pytestmark = [
 ]
 
 LIMITS = Limits(beat=0.05, silence=1.2, doubt=0.3, step=1.2, first_load=60.0, load=60.0, health=0.2)
+SOCKETS_OF_A_LOOP = 4
 STUCK = (
     "The voice engine got stuck while it worked on that, so I'm starting it again. "
     "Please try again in a minute."
@@ -95,6 +99,12 @@ async def speaks(member: Member, text: str = "Hello there.") -> Answer:
     answer = await says(member, text)
     assert len(await answer.files()) == 1, answer.told
     return answer
+
+
+def is_socket(file: str) -> bool:
+    with suppress(OSError):
+        return stat.S_ISSOCK(os.fstat(int(file)).st_mode)
+    return False
 
 
 async def replaced(before: set[int]) -> None:
@@ -173,7 +183,7 @@ async def test_help_tells_a_busy_engine_from_one_that_hangs(
     assert await state() == "It's ready."
     patient = await ada.types("say", text="I speak patiently.")
     assert await state() == "It's ready."
-    await done(patient)
+    assert len(await (await done(patient)).files()) == 1, "it takes longer than any step may"
 
     before = processes()
     accidents.allow(1)
@@ -215,6 +225,15 @@ async def test_one_that_always_fails_is_left_alone_for_a_while(
     assert len(tried) <= 3
     await asyncio.sleep(8)
     await speaks(ada)
+
+
+async def test_those_that_were_replaced_leave_no_threads_and_pipes_behind(ada: Member) -> None:
+    """All the tests before this one have left some, if any does."""
+    await speaks(ada)
+    threads = [thread for thread in threading.enumerate() if thread.name == "voice engine"]
+    assert len(threads) == 3
+    sockets = [file for file in os.listdir("/proc/self/fd") if is_socket(file)]  # noqa: PTH208 - numbers
+    assert len(sockets) <= SOCKETS_OF_A_LOOP + 1
 
 
 @pytest.mark.parametrize("way", ["stopped", "locked", "asleep"])

@@ -28,6 +28,10 @@ MODEL_ID = "hanging/1"
 CHUNKS = ("first", "middle", "last")
 SAMPLE_RATE = 24_000
 CHUNK_SECONDS = 0.3
+PATIENT_SECONDS = 0.6
+UNTIL_SENT_SECONDS = 0.3
+"""So long after the step before, its chunk has reached the bot."""
+
 LONG = 600.0
 
 
@@ -86,6 +90,7 @@ class Accidents:
         for way in WAYS.keys() & set(words):
             if left:
                 self.allow(left - 1)
+                time.sleep(UNTIL_SENT_SECONDS)
                 WAYS[way]()
 
     def happen_at_loading(self) -> None:
@@ -134,15 +139,17 @@ class HangingModel:
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
         for moment in CHUNKS:
             await self._take_step(request.text, moment)
+            if "forgotten" in request.text:
+                await asyncio.Event().wait()
             yield PcmChunk(beep(), SAMPLE_RATE)
-            if "patiently" in request.text:
-                await asyncio.sleep(0.6)
 
     async def _take_step(self, text: str, moment: str) -> None:
         def work() -> None:
             self._steps += 1
             self._is_working = True
             self._accidents.happen(text, moment)
+            if "patiently" in text:
+                time.sleep(PATIENT_SECONDS)
             self._is_working = False
 
         await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -104,9 +104,9 @@ class Channel:
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._outbox: SimpleQueue[object] = SimpleQueue()
-        self._writer = threading.Thread(target=self._write, daemon=True)
+        self._writer = threading.Thread(target=self._write, name="voice engine", daemon=True)
         self._writer.start()
-        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader = threading.Thread(target=self._read, name="voice engine", daemon=True)
         self._reader.start()
 
     def send(self, message: object) -> None:

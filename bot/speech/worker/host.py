@@ -13,7 +13,7 @@ import structlog
 
 from backend.contract import BackendUnavailableError
 from bot.speech.backend import ColdStart
-from bot.speech.errors import BackendKeepsFailingError, SpeechInterruptedError
+from bot.speech.errors import SpeechInterruptedError
 from bot.speech.worker.model_process import ModelProcess
 from bot.speech.worker.restarts import Restarts
 from bot.speech.worker.watch import Limits
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from bot.speech.worker.process import LoadModel
 
 log = structlog.get_logger(__name__)
+
+_NOT_STARTED = "The voice engine's process can't be started. Free some memory, then start again."
 
 NOTICE_SECONDS = 3.0
 """A start that takes less time is not worth a word."""
@@ -158,9 +160,13 @@ class WorkerBackend:
         return self._process
 
     def _start_process(self, load_seconds: float) -> ModelProcess:
-        self._process = ModelProcess(
-            self._load, self._limits, load_seconds=load_seconds, on_end=self._note_end
-        )
+        try:
+            self._process = ModelProcess(
+                self._load, self._limits, load_seconds=load_seconds, on_end=self._note_end
+            )
+        except OSError as error:
+            self._restarts.failed()
+            raise BackendUnavailableError(f"{_NOT_STARTED} ({error.strerror})") from error
         return self._process
 
     def _note_end(self, process: ModelProcess) -> None:
@@ -171,8 +177,8 @@ class WorkerBackend:
         log.warning("the voice engine's process has ended", had_loaded=process.has_loaded)
         if not process.has_loaded:
             return  # the next call tries again, which learns why if it fails
-        self._usual_start_seconds = process.loading_seconds
+        self._usual_start_seconds = max(process.loading_seconds, 1.0)
         try:
             self._running_process()
-        except BackendKeepsFailingError as error:
-            log.error("the voice engine keeps failing", reason=str(error))  # noqa: TRY400 - no defect of the bot's
+        except BackendUnavailableError as error:
+            log.warning("the voice engine is not started again yet", reason=str(error))

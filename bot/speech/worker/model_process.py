@@ -105,7 +105,9 @@ class ModelProcess:
         self._channel = Channel(ours, on_message=self._receive, on_end=self._notice_end)
         self._has_ended = threading.Event()
         self._is_stuck = False
-        self._ticker = threading.Thread(target=self._tick_until_end, daemon=True)
+        self._ticker = threading.Thread(
+            target=self._tick_until_end, name="voice engine", daemon=True
+        )
         self._ticker.start()
 
     @property

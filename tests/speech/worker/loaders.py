@@ -21,11 +21,13 @@ NO_WEIGHTS = "There are no weights, and no network to get them from."
 
 
 class SlowEngine(ScriptedEngine):
-    """Crashes over the word "crash"."""
+    """Crashes over the word "crash", and hangs over "hang"."""
 
     def chunk(self, number: int, request: SpeechRequest, *, is_last: bool) -> SpeechChunk:
         if request.text.endswith("crash"):
             raise RuntimeError(CRASH_MESSAGE)
+        if request.text.endswith("hang"):
+            time.sleep(600)
         return super().chunk(number, request, is_last=is_last)
 
 

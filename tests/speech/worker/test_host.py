@@ -6,11 +6,8 @@ import asyncio
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from contextlib import aclosing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -202,37 +199,6 @@ async def test_it_is_unavailable_before_the_start() -> None:
     with pytest.raises(BackendUnavailableError):
         await backend.health()
     await backend.close()
-
-
-async def test_the_process_ends_with_the_bot() -> None:
-    program = (
-        "import asyncio, multiprocessing, os, signal\n"
-        "from bot.speech.worker.host import WorkerBackend\n"
-        "from tests.speech.worker import loaders\n"
-        "async def main():\n"
-        "    await WorkerBackend(loaders.load).start()\n"
-        "    print(multiprocessing.active_children()[0].pid, flush=True)\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
-        "if __name__ == '__main__':\n"
-        "    asyncio.run(main())\n"
-    )
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-c", program],
-        cwd=Path(__file__).parents[3],
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
-    await asyncio.to_thread(wait_for_end, int(done.stdout.split()[-1]))
-
-
-def wait_for_end(pid: int) -> None:
-    status = Path(f"/proc/{pid}/stat")
-    deadline = time.monotonic() + 10
-    while status.exists() and " Z " not in status.read_text():  # nobody may be there to reap it
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(

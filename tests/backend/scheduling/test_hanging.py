@@ -1,0 +1,87 @@
+"""A model whose step never ends is noticed, and nothing more is accepted for it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from backend.contract import BackendUnavailableError, GenerationFailedError
+from backend.scheduling import scheduler as scheduling
+from tests.backend.scheduling.serving import REFERENCE, serving, speaking, until
+from tests.backend.scripted_engine import ScriptedEngine, request, scripted_service
+
+
+async def test_a_model_gets_on_step_by_step() -> None:
+    engine = ScriptedEngine(is_held=True)
+    async with serving(engine) as scheduler:
+        assert scheduler.step_under_way is None
+        answer = await speaking(scheduler, request(3))
+        seen = []
+        for frames in range(1, 4):
+            await until(lambda frames=frames: engine.steps == frames)
+            seen.append(scheduler.step_under_way)
+            engine.allow(1)
+        await answer
+        assert None not in seen
+        assert len(set(seen)) == 3
+        await until(lambda: scheduler.step_under_way is None)
+
+
+@pytest.mark.parametrize("where", ["frame", "prompt", "reading"])
+async def test_while_it_hangs_it_takes_nothing_and_should_be_replaced(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = ScriptedEngine(is_held=where != "reading")
+    read = engine.reading["1"] = threading.Event()
+    if where != "reading":
+        read.set()
+    async with serving(engine) as scheduler:
+        scheduler.check_room()
+        if where == "prompt":
+            made = scheduler.make_prompt(REFERENCE, None, None, caller="a")
+            work = asyncio.ensure_future(made)
+        else:
+            work = asyncio.ensure_future(_spoken(scheduler))
+        await until(lambda: scheduler.step_under_way is not None)
+        scheduler.check_room()
+        assert not scheduler.is_beyond_repair
+        with monkeypatch.context() as patched:
+            patched.setattr(scheduling, "STUCK_SECONDS", 0.0)
+            await asyncio.sleep(0.01)
+            assert scheduler.is_beyond_repair
+            with pytest.raises(BackendUnavailableError, match="no step of the model ends"):
+                scheduler.check_room()
+        read.set()
+        engine.release()
+        await work
+        await until(lambda: scheduler.step_under_way is None)
+        scheduler.check_room()
+
+
+async def _spoken(scheduler: scheduling.Scheduler) -> None:
+    with scheduler.submit(request(1)) as chunks:
+        async for _ in chunks:
+            pass
+
+
+async def test_a_service_whose_model_hangs_has_its_process_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    breakdowns = []
+
+    async def note() -> None:
+        breakdowns.append(1)
+
+    monkeypatch.setattr(scheduling, "STUCK_SECONDS", 0.1)
+    engine = ScriptedEngine(is_held=True)
+    service = scripted_service(engine, note, speech_seconds=0.3)
+    assert service.health()["ready"]
+    with pytest.raises(GenerationFailedError):
+        async for _ in service.stream(request(3)):
+            pass
+    assert breakdowns == [1]
+    assert not service.health()["ready"]
+    engine.release()
+    await service.close()
