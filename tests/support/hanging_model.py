@@ -78,7 +78,7 @@ class Accidents:
         self._left.write_text(str(times))
 
     def at_loading(self, way: str) -> None:
-        """Let the next processes have an accident, or none if this is ""."""
+        """Let the next processes have an accident, or wait while this is "waits"."""
         self._loading.write_text(way)
 
     def happen(self, text: str, moment: str) -> None:
@@ -94,8 +94,10 @@ class Accidents:
                 WAYS[way]()
 
     def happen_at_loading(self) -> None:
-        """Have the accident of loading."""
-        if self._loading.exists() and (way := self._loading.read_text()):
+        """Have the accident of loading, or wait."""
+        while (way := self._loading.read_text() if self._loading.exists() else "") == "waits":
+            time.sleep(0.02)
+        if way:
             WAYS[way]()
 
 
@@ -120,7 +122,7 @@ class HangingModel:
         self._is_working = False
 
     def info(self) -> BackendInfo:
-        return BackendInfo("Hanging", MODEL_ID, ("Auto", "English"), sentences_at_once=2)
+        return BackendInfo("Hanging", MODEL_ID, ("Auto", "English"))
 
     def details(self) -> dict[str, str | float]:
         return {"process": os.getpid()}

@@ -18,14 +18,14 @@ async def test_a_model_gets_on_step_by_step() -> None:
     async with serving(engine) as scheduler:
         assert scheduler.step_under_way is None
         answer = await speaking(scheduler, request(3))
-        seen = []
-        for frames in range(1, 4):
-            await until(lambda frames=frames: engine.steps == frames)
-            seen.append(scheduler.step_under_way)
+        seen: set[int | None] = set()
+        for _ in range(3):
+            frames = len(seen) + 1
+            await until(lambda frames=frames: engine.steps == frames)  # type: ignore[misc]
+            seen.add(scheduler.step_under_way)
             engine.allow(1)
         await answer
         assert None not in seen
-        assert len(set(seen)) == 3
         await until(lambda: scheduler.step_under_way is None)
 
 
@@ -39,18 +39,12 @@ async def test_while_it_hangs_it_takes_nothing_and_should_be_replaced(
         read.set()
     async with serving(engine) as scheduler:
         scheduler.check_room()
-        if where == "prompt":
-            made = scheduler.make_prompt(REFERENCE, None, None, caller="a")
-            work = asyncio.ensure_future(made)
-        else:
-            work = asyncio.ensure_future(_spoken(scheduler))
+        work = asyncio.ensure_future(_made(scheduler, where))
         await until(lambda: scheduler.step_under_way is not None)
         scheduler.check_room()
-        assert not scheduler.is_beyond_repair
         with monkeypatch.context() as patched:
             patched.setattr(scheduling, "STUCK_SECONDS", 0.0)
-            await asyncio.sleep(0.01)
-            assert scheduler.is_beyond_repair
+            await until(lambda: scheduler.is_beyond_repair)
             with pytest.raises(BackendUnavailableError, match="no step of the model ends"):
                 scheduler.check_room()
         read.set()
@@ -58,9 +52,13 @@ async def test_while_it_hangs_it_takes_nothing_and_should_be_replaced(
         await work
         await until(lambda: scheduler.step_under_way is None)
         scheduler.check_room()
+        assert not scheduler.is_beyond_repair
 
 
-async def _spoken(scheduler: scheduling.Scheduler) -> None:
+async def _made(scheduler: scheduling.Scheduler, where: str) -> None:
+    if where == "prompt":
+        await scheduler.make_prompt(REFERENCE, None, None, caller="a")
+        return
     with scheduler.submit(request(1)) as chunks:
         async for _ in chunks:
             pass
