@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backend.contract import BackendUnavailableError
+from backend.scheduling.queue import SchedulerLimits
 from backend.weights.checkpoints import UnknownModelError, find_checkpoint
 from backend.weights.store import find_weights, inspect
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from backend.weights.checkpoints import Checkpoint
 
 log = logging.getLogger(__name__)
+
+PLAIN_STEP_SECONDS = 1_200.0
+"""How long a step of the package's own loop may take: it speaks a whole sentence in one step."""
 
 _HOW_TO_DOWNLOAD = "Run: .venv/bin/modal run deploy_backend.py::download_weights"
 
@@ -136,6 +140,7 @@ def open_service(
         on_breakdown=on_breakdown,
         prompt_seconds=options.prompt_seconds,
         speech_seconds=options.speech_seconds,
+        limits=SchedulerLimits(step_seconds=PLAIN_STEP_SECONDS) if options.plain_package else None,
     )
 
 

@@ -82,6 +82,8 @@ class SpeechService:
             hangs, or the GPU is lost.
         prompt_seconds: The deadline of a voice prompt; None for no such limit.
         speech_seconds: The deadline of a sentence; None for no such limit.
+        limits: How many requests may wait, and how long a step may take. The engine says how many
+            run at once.
     """
 
     def __init__(  # noqa: PLR0913 - the parts it is made of
@@ -96,8 +98,10 @@ class SpeechService:
         on_breakdown: Callable[[], Awaitable[None]],
         prompt_seconds: float | None = None,
         speech_seconds: float | None = None,
+        limits: SchedulerLimits | None = None,
     ) -> None:
-        self._scheduler = Scheduler(engine, SchedulerLimits(rows=engine.rows))
+        limits = replace(limits or SchedulerLimits(), rows=engine.rows)
+        self._scheduler = Scheduler(engine, limits)
         self._info = engine.info()
         self._rows = engine.rows
         self._watermarker = watermarker

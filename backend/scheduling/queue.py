@@ -94,11 +94,14 @@ class SchedulerLimits:
         waiting: The most waiting requests of each kind (speech, voice prompts). Further ones are
             refused.
         waiting_per_caller: The most waiting requests of each kind of one caller.
+        step_seconds: A model that takes longer for one step hangs. Two slow cores may take half a
+            minute for the prefill of a long prompt, or for a long reference clip: an estimate.
     """
 
     rows: int = 16
     waiting: int = 64
     waiting_per_caller: int = 16
+    step_seconds: float = 120.0
 
     @property
     def rows_for_new_callers(self) -> int:

@@ -30,11 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Load", "Scheduler", "SchedulerLimits"]
 
-STUCK_SECONDS = 120.0
-"""A model that takes longer for one step hangs. Two slow cores may take half a minute for the
-prefill of a long prompt, or for a long reference clip: an estimate."""
-
-_STEP_SECONDS = 30.0  # far longer than any single step of the model
+_LAST_STEP_SECONDS = 30.0  # a process that ends waits for its last step, but no longer
 _MAX_CRASHES = 3  # a model that crashed this often in a row will not recover in this process
 
 Request = TypeVar("Request", bound=ScheduledRequest[Any])
@@ -57,6 +53,7 @@ class Scheduler:
         limits = limits or SchedulerLimits()
         self._queue = RequestQueue(limits)
         self._engine = engine
+        self._step_seconds = limits.step_seconds
         self._reader = ThreadPoolExecutor(1, "requests")
         self._worker = EngineWorker(engine, self._queue, rows=limits.rows)
 
@@ -66,7 +63,7 @@ class Scheduler:
         Raises `BackendUnavailableError` if the model's last step does not return in time.
         """
         self._queue.close()
-        if not await asyncio.to_thread(self._worker.join, _STEP_SECONDS):
+        if not await asyncio.to_thread(self._worker.join, _LAST_STEP_SECONDS):
             raise BackendUnavailableError("the model hangs; its process should be ended")
 
     def check_room(self) -> None:
@@ -106,7 +103,7 @@ class Scheduler:
 
     @property
     def _is_stuck(self) -> bool:
-        return self._worker.step_seconds > STUCK_SECONDS
+        return self._worker.step_seconds > self._step_seconds
 
     async def make_prompt(
         self,

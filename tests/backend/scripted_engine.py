@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.contract import ConsentRecord, PcmChunk, SpeechError
+    from backend.scheduling.queue import SchedulerLimits
     from backend.watermark.watermark import Watermarker
 
 CHUNK_SAMPLES = 240
@@ -261,6 +262,7 @@ def scripted_service(
     on_breakdown: Callable[[], Awaitable[None]],
     *,
     speech_seconds: float | None = None,
+    limits: SchedulerLimits | None = None,
 ) -> SpeechService:
     """A service that speaks with a scripted engine, and has no transcriber."""
 
@@ -276,4 +278,5 @@ def scripted_service(
         require_consent=False,
         on_breakdown=on_breakdown,
         speech_seconds=speech_seconds,
+        limits=limits,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from backend.contract import BackendInfo, BackendUnavailableError
 from bot.extras import install_command
 from bot.speech.worker.host import WorkerBackend
+from bot.speech.worker.watch import Limits
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -43,7 +45,11 @@ _NO_TRANSCRIBER = "none"
 
 def open_local_backend(settings: Settings) -> WorkerBackend:
     """Build the backend; its first start may download gigabytes of weights."""
-    return WorkerBackend(partial(load_model, service_options(settings)))
+    options = service_options(settings)
+    limits = Limits()
+    if options.plain_package:  # it speaks a whole sentence in one step
+        limits = replace(limits, step=limits.sentence)
+    return WorkerBackend(partial(load_model, options), limits=limits)
 
 
 def service_options(settings: Settings) -> ServiceOptions:

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from backend.contract import BackendUnavailableError, GenerationFailedError
-from backend.scheduling import scheduler as scheduling
+from backend.scheduling.scheduler import Scheduler, SchedulerLimits
 from tests.backend.scheduling.serving import REFERENCE, serving, speaking, until
 from tests.backend.scripted_engine import ScriptedEngine, request, scripted_service
 
@@ -30,23 +30,17 @@ async def test_a_model_gets_on_step_by_step() -> None:
 
 
 @pytest.mark.parametrize("where", ["frame", "prompt", "reading"])
-async def test_while_it_hangs_it_takes_nothing_and_should_be_replaced(
-    where: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_while_it_hangs_it_takes_nothing_and_should_be_replaced(where: str) -> None:
     engine = ScriptedEngine(is_held=where != "reading")
     read = engine.reading["1"] = threading.Event()
     if where != "reading":
         read.set()
-    async with serving(engine) as scheduler:
+    async with serving(engine, step_seconds=0.1) as scheduler:
         scheduler.check_room()
         work = asyncio.ensure_future(_made(scheduler, where))
-        await until(lambda: scheduler.step_under_way is not None)
-        scheduler.check_room()
-        with monkeypatch.context() as patched:
-            patched.setattr(scheduling, "STUCK_SECONDS", 0.0)
-            await until(lambda: scheduler.is_beyond_repair)
-            with pytest.raises(BackendUnavailableError, match="no step of the model ends"):
-                scheduler.check_room()
+        await until(lambda: scheduler.is_beyond_repair)
+        with pytest.raises(BackendUnavailableError, match="no step of the model ends"):
+            scheduler.check_room()
         read.set()
         engine.release()
         await work
@@ -55,7 +49,7 @@ async def test_while_it_hangs_it_takes_nothing_and_should_be_replaced(
         assert not scheduler.is_beyond_repair
 
 
-async def _made(scheduler: scheduling.Scheduler, where: str) -> None:
+async def _made(scheduler: Scheduler, where: str) -> None:
     if where == "prompt":
         await scheduler.make_prompt(REFERENCE, None, None, caller="a")
         return
@@ -64,17 +58,15 @@ async def _made(scheduler: scheduling.Scheduler, where: str) -> None:
             pass
 
 
-async def test_a_service_whose_model_hangs_has_its_process_replaced(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_service_whose_model_hangs_has_its_process_replaced() -> None:
     breakdowns = []
 
     async def note() -> None:
         breakdowns.append(1)
 
-    monkeypatch.setattr(scheduling, "STUCK_SECONDS", 0.1)
     engine = ScriptedEngine(is_held=True)
-    service = scripted_service(engine, note, speech_seconds=0.3)
+    limits = SchedulerLimits(step_seconds=0.1)
+    service = scripted_service(engine, note, speech_seconds=0.4, limits=limits)
     assert service.health()["ready"]
     with pytest.raises(GenerationFailedError):
         async for _ in service.stream(request(3)):
