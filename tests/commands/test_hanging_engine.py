@@ -35,7 +35,7 @@ pytestmark = [
     pytest.mark.lasts(40),
 ]
 
-LIMITS = Limits(beat=0.05, silence=2.0, doubt=0.3, step=1.2, first_load=60.0, load=60.0, health=0.2)
+LIMITS = Limits(beat=0.05, silence=2.5, doubt=0.3, step=2.0, first_load=60.0, load=60.0, health=0.2)
 SOCKETS_OF_A_LOOP = 4
 STUCK = (
     "The voice engine got stuck while it worked on that, so I'm starting it again. "

