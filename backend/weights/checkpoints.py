@@ -63,11 +63,21 @@ def find_checkpoint(model_id: str) -> Checkpoint:
     for checkpoint in PUBLISHED:
         if checkpoint.model_id == model_id:
             return checkpoint
-    folder = Path(model_id).expanduser()
-    if (folder / "config.json").is_file():
-        return _local_checkpoint(folder.resolve())
+    try:
+        folder = Path(model_id).expanduser().resolve()
+        if (folder / "config.json").is_file():
+            return _local_checkpoint(folder)
+    except (OSError, RuntimeError, ValueError) as error:  # such as a path that is too long
+        raise UnknownModelError(f"MODEL_ID can't be read ({type(error).__name__})") from error
     known = " or ".join(checkpoint.model_id for checkpoint in PUBLISHED)
     raise UnknownModelError(f"MODEL_ID must be {known}, or a folder that holds a checkpoint")
+
+
+def label_of(repo_id: str) -> str:
+    """What people call a repository's model: "Qwen3-TTS 0.6B", "Whisper base"."""
+    labels = {checkpoint.model_id: checkpoint.label for checkpoint in PUBLISHED}
+    name = repo_id.rpartition("/")[-1].replace("faster-whisper-", "Whisper ")
+    return labels.get(repo_id, name)
 
 
 @dataclass(frozen=True, slots=True)

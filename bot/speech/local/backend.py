@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backend.contract import BackendInfo, BackendUnavailableError
@@ -34,7 +37,7 @@ _NO_TRANSCRIBER = "none"
 
 
 def open_local_backend(settings: Settings) -> WorkerBackend:
-    """Build the backend; its first start may download gigabytes of weights."""
+    """Build the backend; its first start downloads gigabytes of weights."""
     return WorkerBackend(partial(load_model, service_options(settings)))
 
 
@@ -51,7 +54,6 @@ def service_options(settings: Settings) -> ServiceOptions:
         plain_package=settings.engine == "reference",
         text_layout=settings.text_layout,
         cuda_graphs=settings.cuda_graphs,
-        may_download=True,
         load_transcriber_now=True,
     )
 
@@ -63,10 +65,33 @@ def load_model(options: ServiceOptions, on_breakdown: Callable[[], Awaitable[Non
     """
     try:
         from backend.loading import open_service  # noqa: PLC0415 - heavy, and an optional extra
+        from bot.speech.local.weights import with_weights  # noqa: PLC0415 - as above
 
+        options = with_weights(options)
+        _import_quietly()
         return LocalModel(open_service(options, on_breakdown))
     except ModuleNotFoundError as error:
         raise BackendUnavailableError(f"{INSTALL_HINT} ({error.name} is missing)") from error
+
+
+def _import_quietly() -> None:
+    """Import the engine without what its packages print about programs that it doesn't use.
+
+    At its import, qwen-tts prints that there is no flash-attn and no SoX, and a shell says so, too.
+    """
+    streams = {}
+    with Path(os.devnull).open("w") as nowhere:
+        for descriptor in (1, 2):
+            with suppress(OSError):  # it is closed
+                streams[descriptor] = os.dup(descriptor)
+                os.dup2(nowhere.fileno(), descriptor)
+        try:
+            import backend.engine.engine  # noqa: F401, PLC0415 - heavy
+        finally:
+            print(end="", flush=True)  # noqa: T201 - what waits in the buffer goes nowhere, too
+            for descriptor, stream in streams.items():
+                os.dup2(stream, descriptor)
+                os.close(stream)
 
 
 class LocalModel:

@@ -24,6 +24,19 @@ def files_in(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
+def _is_large(content: bytes) -> bool:
+    return len(content) > 1_000
+
+
+def _blob_id(content: bytes) -> str:
+    header = f"blob {len(content)}\0".encode()
+    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
+
+
+def _etag(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest() if _is_large(content) else _blob_id(content)
+
+
 @dataclass
 class FakeHub:
     """Serves `files` as the repository's only commit, known as "main" too.
@@ -66,11 +79,13 @@ class FakeHub:
         siblings: list[dict[str, object]] = []
         for path, content in self.files.items():
             sibling: dict[str, object] = {"rfilename": path, "size": len(content)}
-            header = f"blob {len(content)}\0".encode()
-            sibling["blobId"] = hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
-            if len(content) > 1_000:
-                sha256 = hashlib.sha256(content).hexdigest()
-                sibling["lfs"] = {"sha256": sha256, "size": len(content), "pointerSize": 130}
+            sibling["blobId"] = _blob_id(content)
+            if _is_large(content):
+                sibling["lfs"] = {
+                    "sha256": _etag(content),
+                    "size": len(content),
+                    "pointerSize": 130,
+                }
             siblings.append(sibling)
         return {"id": REPOSITORY, "sha": self.commit, "siblings": siblings}
 
@@ -108,8 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_file(self, path: str, *, with_body: bool) -> None:
         content = self._hub.files[path]
-        etag = f'"{hashlib.sha256(content).hexdigest()}"'
-        headers = {"ETag": etag, "X-Repo-Commit": self._hub.commit, "Accept-Ranges": "bytes"}
+        headers = {"ETag": f'"{_etag(content)}"', "X-Repo-Commit": self._hub.commit, "Accept-Ranges": "bytes"}
         if not with_body:
             self._send(content, headers, with_body=False)
             return
