@@ -148,7 +148,8 @@ def _find_weights(checkpoint: Checkpoint, options: ServiceOptions) -> tuple[str,
         weights = inspect(checkpoint.folder)
         if weights.defects:
             raise BackendUnavailableError(
-                f"The checkpoint isn't whole ({weights}). Copy it again, or name another with MODEL_ID."
+                f"The checkpoint isn't whole ({weights}). Copy it again, or name another "
+                "with MODEL_ID."
             )
         return str(checkpoint.folder), None
     weights = find_weights(checkpoint.model_id, options.weights_folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sys
 import time
@@ -34,6 +35,8 @@ PAUSES = (1.0, 5.0, 15.0)
 """How long to wait, in seconds, before the next attempts at a download that breaks off."""
 
 _LONGEST_WAIT_SECONDS = 3_600  # for another process that downloads the same
+_SHA256_DIGITS = 64  # the hub names large files by their SHA-256, and small ones by a SHA-1
+
 _SPARE_BYTES = 200_000_000
 """So much of the disk is left free."""
 
@@ -53,7 +56,8 @@ def download(
         token: For the hub; public models need none.
         by_xet: As for `hub.fetch`.
 
-    Raises `BackendUnavailableError` if they cannot be had in full, with a sentence for the operator.
+    Raises `BackendUnavailableError`, with a sentence for the operator, if they cannot be had in
+    full.
     """
     missing = Missing.of(repo_id, weights_folder, token=token, by_xet=by_xet)
     with told([missing], sys.stderr):
@@ -126,7 +130,11 @@ class Missing:
                 for name in inspect(self.folder, is_transcriber=pinned is None).defects:
                     # The hub's client takes a file for whole that it once downloaded.
                     (self.folder / name).unlink(missing_ok=True)
+                self._drop_overlong()
+                begun = [file for file in self.files if 0 < self._bytes_of(file) < file.size]
                 self._fetch_patiently(pinned)
+                for file in begun:
+                    self._drop_if_damaged(file)
         except Timeout as error:
             reason = "another process has been downloading it for an hour. End that, start again"
             raise _failure(self.repo_id, reason) from error
@@ -157,14 +165,37 @@ class Missing:
             else:
                 return
 
+    def _drop_if_damaged(self, file: HubFile) -> None:
+        """Delete a file whose content isn't the hub's, such as after a power failure on the way.
+
+        The hub's client compares nothing but the length.
+        """
+        path = self.folder / file.name
+        if len(file.etag) == _SHA256_DIGITS and path.is_file():
+            with path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            if digest != file.etag:
+                path.unlink()
+
+    def _drop_overlong(self) -> None:
+        """Delete what is longer than its file, from whose end the hub could never go on."""
+        for file in self.files:
+            for unfinished in self._unfinished(file):
+                if unfinished.stat().st_size > file.size:
+                    unfinished.unlink()
+
+    def _unfinished(self, file: HubFile) -> list[Path]:
+        """Where the hub's client keeps what has come of a file."""
+        notes = (self.folder / CLIENT_NOTES / file.name).parent
+        return list(notes.glob(f"*.{file.etag}.incomplete"))
+
     def _bytes_of(self, file: HubFile) -> int:
         """How much of a file has come. Of another commit's file of the same name, nothing has."""
         path, note = self.folder / file.name, self.folder / CLIENT_NOTES / f"{file.name}.metadata"
         try:
             if path.is_file() and (not note.is_file() or file.etag in note.read_text("utf-8")):
                 return path.stat().st_size
-            unfinished = note.parent.glob(f"*.{file.etag}.incomplete")
-            return max((each.stat().st_size for each in unfinished), default=0)
+            return max((each.stat().st_size for each in self._unfinished(file)), default=0)
         except (OSError, UnicodeDecodeError):  # it was moved in this moment
             return 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,12 +17,14 @@ from huggingface_hub.utils import (
     enable_progress_bars,
     filter_repo_objects,
     logging,
-    tqdm,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+ENDPOINT = constants.ENDPOINT
+"""The hub's address, or what `HF_ENDPOINT` names in its place."""
 
 FAILURES = (OSError, ValueError, RuntimeError)
 """The bases of what the hub's client raises."""
@@ -64,7 +65,7 @@ def files_of(repo_id: str, commit: str | None, *, token: str | None = None) -> l
 
     Raises one of `FAILURES`.
     """
-    about = HfApi(endpoint=constants.ENDPOINT).model_info(
+    about = HfApi(endpoint=ENDPOINT).model_info(
         repo_id,
         revision=commit,
         timeout=_ANSWERS_WITHIN_SECONDS,
@@ -101,7 +102,7 @@ def fetch(
             cache_dir=folder / ".cache",  # a file in the shared cache may be cut off
             allow_patterns=_FILES,
             token=token or False,
-            endpoint=constants.ENDPOINT,
+            endpoint=ENDPOINT,
         )
 
 
@@ -115,50 +116,51 @@ def is_transient(error: Exception) -> bool:
 
 
 def explain(error: Exception, folder: Path, *, has_begun: bool = False) -> str:
-    """Say why a download failed, and what to do, in words for the operator.
+    """Say why a download failed and what to do, for the operator. The last full stop is left out.
 
     Args:
         error: What was raised.
         folder: Where the download goes.
         has_begun: Whether a part of it had come.
     """
-    host = urlsplit(constants.ENDPOINT).netloc or constants.ENDPOINT
+    host = urlsplit(ENDPOINT).netloc or ENDPOINT
     match _root(error):
         case OfflineModeIsEnabled():
-            return "HF_HUB_OFFLINE is set. Unset it, then start again"
+            why = "HF_HUB_OFFLINE is set. Unset it, then start again"
         case HfHubHTTPError() as refused if _status(refused) in _NO_SUCH:
-            return f"{host} has no such model for everyone. Check its name"
+            why = f"{host} has no such model for everyone. Check its name"
         case HfHubHTTPError() as refused:
-            return (
+            why = (
                 f"{host} answered with an error ({_status(refused)}). Start again later; "
                 "what has come is kept"
             )
         case requests.exceptions.ProxyError():
-            return (
+            why = (
                 f"this machine's proxy doesn't let me reach {host}. "
                 "Check HTTPS_PROXY, then start again"
             )
         case requests.exceptions.SSLError():
-            return (
+            why = (
                 f"the certificate of {host} can't be verified. Check this machine's clock; behind "
                 "a company's proxy, name its certificate in REQUESTS_CA_BUNDLE"
             )
         case requests.RequestException() if has_begun:
-            return (
+            why = (
                 f"the connection to {host} broke off. Check the network, then start again; "
                 "it goes on from there"
             )
         case requests.RequestException():
-            return f"{host} can't be reached. Check the network, then start again"
+            why = f"{host} can't be reached. Check the network, then start again"
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
-            return f"the disk of {folder} is full. Free some space, then start again"
+            why = f"the disk of {folder} is full. Free some space, then start again"
         case OSError(errno=int(), strerror=str(problem)):
-            return (
+            why = (
                 f"{folder} can't be written ({problem}). Name another folder with WEIGHTS_FOLDER, "
                 "then start again"
             )
         case cause:
-            return f"{type(cause).__name__}. Check the name, and the network, then start again"
+            why = f"{type(cause).__name__}. Check the name and the network, then start again"
+    return why
 
 
 def _root(error: BaseException) -> BaseException:
@@ -179,7 +181,6 @@ def _quiet_client(*, by_xet: bool) -> Iterator[None]:
     """Let the hub's client neither draw bars, one for each file, nor log, and write often."""
     drew_bars, verbosity = not are_progress_bars_disabled(), logging.get_verbosity()
     without_xet, piece = constants.HF_HUB_DISABLE_XET, constants.DOWNLOAD_CHUNK_SIZE
-    tqdm.set_lock(threading.RLock())  # its own one is shared between processes, and left by a kill
     disable_progress_bars()
     logging.set_verbosity_error()
     constants.HF_HUB_DISABLE_XET = without_xet or not by_xet

@@ -66,9 +66,9 @@ class World:
 
 
 def backend_of(settings: Settings) -> Literal["preview", "local"]:
-    """Where the demo's speech comes from: this machine in any case, since calls of Modal cost money.
+    """Where the demo's speech comes from: the preview, unless the settings name the local backend.
 
-    It is the preview unless the settings name the local backend.
+    Calls of Modal cost money, and people may only want to see the demo.
     """
     return "local" if settings.speech_backend == "local" else "preview"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -67,11 +68,23 @@ def load_model(options: ServiceOptions, on_breakdown: Callable[[], Awaitable[Non
         from backend.loading import open_service  # noqa: PLC0415 - heavy, and an optional extra
         from bot.speech.local.weights import with_weights  # noqa: PLC0415 - as above
 
+        _lock_bars_by_thread()
         options = with_weights(options)
         _import_quietly()
         return LocalModel(open_service(options, on_breakdown))
     except ModuleNotFoundError as error:
         raise BackendUnavailableError(f"{INSTALL_HINT} ({error.name} is missing)") from error
+
+
+def _lock_bars_by_thread() -> None:
+    """Give tqdm, which draws progress bars, a lock of this process.
+
+    Its own one is a semaphore of the system. Nobody gives that back when the bot ends this process,
+    and Python then prints a warning.
+    """
+    from tqdm import tqdm  # noqa: PLC0415 - only where models run here
+
+    tqdm.set_lock(threading.RLock())
 
 
 def _import_quietly() -> None:

@@ -45,12 +45,17 @@ class FakeHub:
         files: Contents by path. Those over 1,000 bytes have checksums, as large files have.
         commit: Names the current state of `files`.
         cut: How many bytes of a file the next download of it gets before the connection breaks.
+        goes_away: Whether the hub refuses every request after that.
+        status: What every request is answered with; None for what it asks for. After some, such as
+            503, the hub's client waits and asks again.
         downloads: Every download so far: the file and the byte it began at.
     """
 
     files: dict[str, bytes]
     commit: str = "a" * 40
     cut: dict[str, int] = field(default_factory=dict)
+    goes_away: bool = False
+    status: HTTPStatus | None = None
     downloads: list[tuple[str, int]] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -108,7 +113,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, with_body: bool) -> None:
         path = self.path.partition("?")[0]
-        if path in {f"/api/models/{REPOSITORY}/revision/{name}" for name in self._revisions()}:
+        if self._hub.status is not None:
+            self._send(b"", {}, self._hub.status)
+            return
+        about = f"/api/models/{REPOSITORY}"
+        if path in {about, *(f"{about}/revision/{name}" for name in self._revisions())}:
             self._send(json.dumps(self._hub.describe()).encode(), {})
             return
         for revision in self._revisions():
@@ -123,7 +132,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_file(self, path: str, *, with_body: bool) -> None:
         content = self._hub.files[path]
-        headers = {"ETag": f'"{_etag(content)}"', "X-Repo-Commit": self._hub.commit, "Accept-Ranges": "bytes"}
+        headers = {
+            "ETag": f'"{_etag(content)}"',
+            "X-Repo-Commit": self._hub.commit,
+            "Accept-Ranges": "bytes",
+        }
         if not with_body:
             self._send(content, headers, with_body=False)
             return
@@ -149,5 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if with_body:
+            if cut is not None and self._hub.goes_away:
+                self._hub.status = HTTPStatus.TOO_MANY_REQUESTS
             self.wfile.write(body[:cut])
         self.close_connection = self.close_connection or cut is not None
