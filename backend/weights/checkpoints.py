@@ -6,6 +6,7 @@ Needs only the standard library: the machine that deploys has no torch.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,12 +64,10 @@ def find_checkpoint(model_id: str) -> Checkpoint:
     for checkpoint in PUBLISHED:
         if checkpoint.model_id == model_id:
             return checkpoint
-    try:
+    with suppress(OSError, RuntimeError, ValueError):  # such as a path that is too long
         folder = Path(model_id).expanduser().resolve()
         if (folder / "config.json").is_file():
             return _local_checkpoint(folder)
-    except (OSError, RuntimeError, ValueError) as error:  # such as a path that is too long
-        raise UnknownModelError(f"MODEL_ID can't be read ({type(error).__name__})") from error
     known = " or ".join(checkpoint.model_id for checkpoint in PUBLISHED)
     raise UnknownModelError(f"MODEL_ID must be {known}, or a folder that holds a checkpoint")
 

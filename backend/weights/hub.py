@@ -5,23 +5,18 @@ from __future__ import annotations
 import errno
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
-from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub import HfApi, constants, snapshot_download, utils
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-from huggingface_hub.utils import (
-    are_progress_bars_disabled,
-    disable_progress_bars,
-    enable_progress_bars,
-    filter_repo_objects,
-    logging,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+_untyped: Any = utils  # exports names without saying so
 
 ENDPOINT = constants.ENDPOINT
 """The hub's address, or what `HF_ENDPOINT` names in its place."""
@@ -76,7 +71,7 @@ def files_of(repo_id: str, commit: str | None, *, token: str | None = None) -> l
         HubFile(each.rfilename, each.size or 0, each.lfs.sha256 if each.lfs else each.blob_id or "")
         for each in about.siblings or []
     ]
-    return list(filter_repo_objects(files, allow_patterns=_FILES, key=lambda file: file.name))
+    return list(_untyped.filter_repo_objects(files, allow_patterns=_FILES, key=lambda file: file.name))
 
 
 def fetch(
@@ -179,10 +174,11 @@ def _status(error: HfHubHTTPError) -> int | None:
 @contextmanager
 def _quiet_client(*, by_xet: bool) -> Iterator[None]:
     """Let the hub's client neither draw bars, one for each file, nor log, and write often."""
-    drew_bars, verbosity = not are_progress_bars_disabled(), logging.get_verbosity()
+    drew_bars = not _untyped.are_progress_bars_disabled()
+    verbosity = _untyped.logging.get_verbosity()
     without_xet, piece = constants.HF_HUB_DISABLE_XET, constants.DOWNLOAD_CHUNK_SIZE
-    disable_progress_bars()
-    logging.set_verbosity_error()
+    _untyped.disable_progress_bars()
+    _untyped.logging.set_verbosity_error()
     constants.HF_HUB_DISABLE_XET = without_xet or not by_xet
     constants.DOWNLOAD_CHUNK_SIZE = min(piece, _PIECE_BYTES)
     try:
@@ -190,6 +186,6 @@ def _quiet_client(*, by_xet: bool) -> Iterator[None]:
     finally:
         constants.HF_HUB_DISABLE_XET = without_xet
         constants.DOWNLOAD_CHUNK_SIZE = piece
-        logging.set_verbosity(verbosity)
+        _untyped.logging.set_verbosity(verbosity)
         if drew_bars:
-            enable_progress_bars()
+            _untyped.enable_progress_bars()

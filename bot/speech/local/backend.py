@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from contextlib import suppress
@@ -9,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backend.contract import BackendInfo, BackendUnavailableError
+from backend.contract import BackendInfo, BackendUnavailableError, SpeechError
 from bot.extras import install_command
 from bot.speech.worker.host import WorkerBackend
 
@@ -35,6 +36,7 @@ SENTENCES_AT_ONCE = 4
 """How many sentences of one text to request at once. The engine batches them."""
 
 _NO_TRANSCRIBER = "none"
+_MAX_REASON = 200  # characters
 
 
 def open_local_backend(settings: Settings) -> WorkerBackend:
@@ -74,6 +76,16 @@ def load_model(options: ServiceOptions, on_breakdown: Callable[[], Awaitable[Non
         return LocalModel(open_service(options, on_breakdown))
     except ModuleNotFoundError as error:
         raise BackendUnavailableError(f"{INSTALL_HINT} ({error.name} is missing)") from error
+    except SpeechError:
+        raise
+    except Exception as error:
+        if not Path(options.model_id).is_dir():
+            raise  # a published checkpoint is right, so something else is wrong
+        raise BackendUnavailableError(
+            f"{options.model_id}: the checkpoint can't be loaded ({type(error).__name__}: "
+            f"{str(error)[:_MAX_REASON]}). Copy or download it again, or name another with "
+            "MODEL_ID."
+        ) from error
 
 
 def _lock_bars_by_thread() -> None:
@@ -88,7 +100,7 @@ def _lock_bars_by_thread() -> None:
 
 
 def _import_quietly() -> None:
-    """Import the engine without what its packages print about programs that it doesn't use.
+    """Import the engine, without what its packages say about programs that it doesn't use.
 
     At its import, qwen-tts prints that there is no flash-attn and no SoX, and a shell says so, too.
     """
@@ -105,6 +117,8 @@ def _import_quietly() -> None:
             for descriptor, stream in streams.items():
                 os.dup2(stream, descriptor)
                 os.close(stream)
+    # It warns of a wrong checkpoint by naming each weight; the engine says it in a sentence.
+    logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
 class LocalModel:
