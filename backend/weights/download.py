@@ -155,6 +155,8 @@ class Missing:
             before = self.done()
             try:
                 hub.fetch(self.repo_id, commit, self.folder, token=self.token, by_xet=self.by_xet)
+                if self.done() < self.total:  # the client kept to itself that the hub is away
+                    hub.files_of(self.repo_id, commit, token=self.token)
             except hub.FAILURES as error:
                 if self.done() > before:
                     pauses = iter(PAUSES)

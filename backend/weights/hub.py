@@ -71,7 +71,9 @@ def files_of(repo_id: str, commit: str | None, *, token: str | None = None) -> l
         HubFile(each.rfilename, each.size or 0, each.lfs.sha256 if each.lfs else each.blob_id or "")
         for each in about.siblings or []
     ]
-    return list(_untyped.filter_repo_objects(files, allow_patterns=_FILES, key=lambda file: file.name))
+    return list(
+        _untyped.filter_repo_objects(files, allow_patterns=_FILES, key=lambda file: file.name)
+    )
 
 
 def fetch(

@@ -81,10 +81,10 @@ def load_model(options: ServiceOptions, on_breakdown: Callable[[], Awaitable[Non
     except Exception as error:
         if not Path(options.model_id).is_dir():
             raise  # a published checkpoint is right, so something else is wrong
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:_MAX_REASON]}"
         raise BackendUnavailableError(
-            f"{options.model_id}: the checkpoint can't be loaded ({type(error).__name__}: "
-            f"{str(error)[:_MAX_REASON]}). Copy or download it again, or name another with "
-            "MODEL_ID."
+            f"{options.model_id}: the checkpoint can't be loaded ({reason}). "
+            "Copy or download it again, or name another with MODEL_ID."
         ) from error
 
 
