@@ -149,10 +149,7 @@ async def test_its_refusals_arrive(local: SpeechBackend) -> None:
 
 COMMANDS: dict[str, tuple[dict[str, Any], str]] = {
     "voice list": ({}, "You have 1 voice."),
-    "voice transcript": (
-        {"voice": "Me", "transcript": "The birch canoe slid on the smooth planks."},
-        "transcript",
-    ),
+    "voice info": ({"voice": "Me"}, "6.0 s"),
     "warm": ({"minutes": 30}, "The voice engine here never sleeps"),
     "help": ({}, "Korean"),
 }
