@@ -26,7 +26,9 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv is missing here. On Debian: apt install python3-venv"; rm -rf $(VENV); exit 1; }
 
 # What is installed: a stamp for the bot alone, and one for each extra, or several with commas.
-INSTALLING = echo "Installing into $(VENV); the first time takes a few minutes."
+INSTALLING = echo "Installing into $(VENV); the first time takes a few minutes$(ABOUT_TORCH)."
+COMMA := ,
+ABOUT_TORCH = $(if $(findstring local,$*),$(COMMA) and 8 GB for PyTorch)
 
 $(VENV)/bot.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	@$(INSTALLING)
@@ -40,10 +42,13 @@ $(VENV)/%.stamp: pyproject.toml constraints.txt | $(BIN)/python
 
 # What an extra contains is installed with it.
 CONTAINED_IN_demo := preview
-CONTAINED_IN_dev := preview demo local
+CONTAINED_IN_demo,local := preview demo local
+CONTAINED_IN_dev := preview demo local demo,local
 
 .PHONY: demo
 demo: $(VENV)/demo.stamp ## Try it in a browser: the real bot on a simulated Discord
+	@extras=$$($(BIN)/python -m bot.extras demo) \
+		&& $(MAKE) --no-print-directory --silent $(VENV)/$$extras.stamp
 	@$(BIN)/python -m bot demo
 
 .PHONY: test

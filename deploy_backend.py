@@ -328,12 +328,11 @@ class Qwen3TTSService:
 @app.function(image=image, cpu=4.0, volumes={VOLUME_PATH: volume}, secrets=secrets, timeout=3_600)
 def download_weights() -> None:
     """Fill the volume with the weights of the speech model and the transcriber. Needs no GPU."""
-    # So that the hub's client draws its bars without a terminal, and not ten times a second.
-    environment.update(TQDM_POSITION="-1", TQDM_MININTERVAL="2")
     from backend.weights.download import download  # noqa: PLC0415 - in the image only
 
     for repo_id in settings.repositories:
-        weights = download(repo_id, models_folder(), token=environment.get("HF_TOKEN"))
+        token = environment.get("HF_TOKEN")
+        weights = download(repo_id, models_folder(), token=token, by_xet=True)
         volume.commit()
         say(f"{repo_id} is whole, in {weights.folder}.")
     say("The volume holds all that is needed. Next: .venv/bin/modal deploy deploy_backend.py")

@@ -54,8 +54,6 @@ class ServiceOptions:
         dtype: "bfloat16" or "float32"; None is what suits the device.
         watermark: Whether speech is marked. False is for measurements only: speech that people
             hear has to be marked.
-        may_download: Whether missing weights are downloaded, with progress bars. Otherwise the
-            speech model is loaded from the hub, and a transcriber has to be in `weights_folder`.
         load_transcriber_now: Whether to load the transcriber at once. Otherwise it is loaded when a
             clip is first transcribed.
         prompt_seconds: The deadline of a voice prompt; None for no such limit.
@@ -71,7 +69,6 @@ class ServiceOptions:
     cuda_graphs: bool = True
     dtype: str | None = None
     watermark: bool = True
-    may_download: bool = False
     load_transcriber_now: bool = False
     prompt_seconds: float | None = None
     speech_seconds: float | None = None
@@ -118,7 +115,9 @@ def open_service(
             plain_package=options.plain_package,
         )
     except BackendUnavailableError as error:
-        raise BackendUnavailableError(f"{location}: {error}") from error
+        raise BackendUnavailableError(
+            f"{location}: {error}. Copy or download it again, or name another with MODEL_ID."
+        ) from error
     load_transcriber = _transcriber_loader(options, has_gpu=has_gpu)
     is_transcriber_to_come = load_transcriber is not None and not options.load_transcriber_now
     engine = Engine(
@@ -148,19 +147,17 @@ def _find_weights(checkpoint: Checkpoint, options: ServiceOptions) -> tuple[str,
     """Say where to load a checkpoint from: a folder or the hub; and the commit of its weights.
 
     Raises `BackendUnavailableError` with the file's name if a folder that was asked for is not
-    whole, or if a download fails.
+    whole.
     """
     if checkpoint.folder is not None:
         weights = inspect(checkpoint.folder)
         if weights.defects:
-            raise BackendUnavailableError(f"the checkpoint can't be loaded: {weights}")
+            raise BackendUnavailableError(
+                f"The checkpoint isn't whole ({weights}). Copy it again, or name another "
+                "with MODEL_ID."
+            )
         return str(checkpoint.folder), None
-    if options.may_download:
-        from backend.weights.download import download  # noqa: PLC0415 - not on Modal
-
-        weights = download(checkpoint.model_id, options.weights_folder)
-    else:
-        weights = find_weights(checkpoint.model_id, options.weights_folder)
+    weights = find_weights(checkpoint.model_id, options.weights_folder)
     if not weights.defects:
         if weights.commit not in {None, checkpoint.revision}:
             log.warning("%s: not the pinned revision. %s", weights.folder, _HOW_TO_DOWNLOAD)
@@ -178,7 +175,7 @@ def _transcriber_loader(
     from backend.reference.transcriber import CPU_MODEL, GPU_MODEL, Transcriber  # noqa: PLC0415 - heavy
 
     model = options.transcriber or (GPU_MODEL if has_gpu else CPU_MODEL)
-    if not options.may_download and not Path(model).is_absolute():
+    if not Path(model).is_absolute():
         weights = find_weights(model, options.weights_folder)
         if weights.defects:
             log.warning("reference clips are not transcribed. %s. %s", weights, _HOW_TO_DOWNLOAD)

@@ -1,6 +1,7 @@
 """The optional packages: which ones the settings need, and the command that installs them.
 
 `python -m bot.extras` prints what the settings need, separated by commas. `make run` installs that.
+`python -m bot.extras demo` prints the same for the demo, which `make demo` installs.
 """
 
 from __future__ import annotations
@@ -26,8 +27,14 @@ def needed_extras(settings: Settings) -> list[str]:
     return sorted(extra for extra in extras if extra is not None)
 
 
+def extras_of_demo(settings: Settings) -> list[str]:
+    """The extras without which the demo can't start with these settings."""
+    return ["demo", "local"] if settings.speech_backend == "local" else ["demo"]
+
+
 if __name__ == "__main__":
     try:
-        print(",".join(needed_extras(load_settings())))  # noqa: T201 - for `make run`
+        needed = extras_of_demo if sys.argv[1:] == ["demo"] else needed_extras
+        print(",".join(needed(load_settings())))  # noqa: T201 - for the Makefile
     except SettingsError as error:
         sys.exit(str(error))

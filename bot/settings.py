@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     modal_token_secret: SecretStr | None = None
     modal_config_path: Path = Path("~/.modal.toml")
     speech_backend: Literal["preview", "local", "modal"] = Field(default_factory=_choose_backend)
-    model_id: str = "Qwen/Qwen3-TTS-12Hz-1.7B-Base"
+    model_id: str = ""
     weights_folder: Path = Path("data/weights")
     transcriber_model: str = ""
     engine: Literal["timbre", "reference"] = "timbre"

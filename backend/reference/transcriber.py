@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soxr
 from faster_whisper import WhisperModel
+from faster_whisper.utils import _MODELS, available_models
 
 from backend.contract import (
     MAX_REFERENCE_SECONDS,
@@ -46,6 +47,22 @@ _MAX_TOKENS = 224
 
 _TEMPERATURES = (0.0, 0.4)
 """A first attempt that loops or is unsure is repeated once, not five times as Whisper does."""
+
+
+def repository_of(model: str) -> str:
+    """The repository on the hub of a transcriber, given by a name that faster-whisper knows.
+
+    Raises `BackendUnavailableError` for any other name.
+    """
+    if "/" in model:
+        return model
+    try:
+        return str(_MODELS[model])
+    except KeyError:
+        known = ", ".join(available_models())
+        raise BackendUnavailableError(
+            f"TRANSCRIBER_MODEL must be none, a folder, a repository on the hub, or one of {known}."
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

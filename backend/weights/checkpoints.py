@@ -6,6 +6,7 @@ Needs only the standard library: the machine that deploys has no torch.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,11 +64,19 @@ def find_checkpoint(model_id: str) -> Checkpoint:
     for checkpoint in PUBLISHED:
         if checkpoint.model_id == model_id:
             return checkpoint
-    folder = Path(model_id).expanduser()
-    if (folder / "config.json").is_file():
-        return _local_checkpoint(folder.resolve())
+    with suppress(OSError, RuntimeError, ValueError):  # such as a path that is too long
+        folder = Path(model_id).expanduser().resolve()
+        if (folder / "config.json").is_file():
+            return _local_checkpoint(folder)
     known = " or ".join(checkpoint.model_id for checkpoint in PUBLISHED)
     raise UnknownModelError(f"MODEL_ID must be {known}, or a folder that holds a checkpoint")
+
+
+def label_of(repo_id: str) -> str:
+    """What people call a repository's model: "Qwen3-TTS 0.6B", "Whisper base"."""
+    labels = {checkpoint.model_id: checkpoint.label for checkpoint in PUBLISHED}
+    name = repo_id.rpartition("/")[-1].replace("faster-whisper-", "Whisper ")
+    return labels.get(repo_id, name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CODEC = "speech_tokenizer/"
-_CLIENT_NOTES = ".cache/huggingface/download"
+CLIENT_NOTES = ".cache/huggingface/download"
 """Where the hub's client notes the commit of each file that it downloads into a folder."""
 
 
@@ -78,7 +78,7 @@ def inspect(folder: Path, *, is_transcriber: bool = False) -> StoredWeights:
     """Tell whether a folder holds whole weights, and of which commit they are."""
     names = list((_transcriber_files if is_transcriber else _speech_model_files)(folder))
     defects = {name: defect for name in names if (defect := _defect(folder / name))}
-    notes = [folder / _CLIENT_NOTES / f"{name}.metadata" for name in names]
+    notes = [folder / CLIENT_NOTES / f"{name}.metadata" for name in names]
     commits = {
         note.read_text("utf-8", "replace").partition("\n")[0] for note in notes if note.is_file()
     }

@@ -11,13 +11,16 @@ from urllib.parse import urlsplit
 
 from bot.demo.listen import listen_page
 from bot.demo.media import play_all_formats
+from bot.demo.terminal import say_what_starts
 from bot.demo.world import FRIENDS_ID, YOUR_ID, open_world
+from bot.interface.wording import as_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from simcord.preview import Preview
 
+    from backend.contract import BackendInfo
     from bot.demo.world import World
     from bot.settings import Settings
 
@@ -37,7 +40,7 @@ Timbre demo: the real bot on a simulated Discord. Nothing leaves this machine.
 {ports}
   1. Type /clone, attach 3 to 30 seconds of someone speaking, write what the voice should say,
      and give the voice a name.
-  2. Play the answer. It's a preview: a stock English voice adjusted toward the recording.
+  2. Play the answer. {voice}
   3. Type /say to hear the voice again: here as a file, and live on the listen page, if you
      press Listen there first. Its "voice" offers your voices after the first letter.
      /help shows the rest.
@@ -46,6 +49,10 @@ Timbre demo: the real bot on a simulated Discord. Nothing leaves this machine.
 
 Your voices stay in {database} for next time. Ctrl-C ends the demo.
 """
+
+PREVIEW = "It's a preview: a stock English voice adjusted toward the recording."
+CLONE = """The voice is cloned, by {engine}.
+     Without a GPU, speech may take longer to make than to hear."""
 
 IN_THE_CHANNEL = """\
 Welcome! This is a simulated Discord with the real bot in it. To try it:
@@ -65,15 +72,24 @@ progress, with a Stop button, and can use commands at any time.
 """
 
 
+ABOUT_CLONES = """
+The voice is cloned, by {engine}. Write exactly what's said in the recording as its `transcript` \
+(under *+3 more*) if you can: that helps. Without a GPU, speech may take longer to make than to \
+hear, so please wait for the answer.
+"""
+
+
 async def serve(settings: Settings, *, port: int) -> int:
     """Show the page until Ctrl-C, or until the session is ended in the page."""
+    say_what_starts(settings)
     url = f"sqlite:///{DATABASE}"
     listen_port = port + 1 if port else ANY_PORT
     async with (
         open_world(settings.model_copy(update={"database_url": url})) as world,
         listen_page(world.broadcast, port=_free_port(listen_port)) as listen,
     ):
-        await world.friend.send(world.channel, IN_THE_CHANNEL.format(listen=listen))
+        in_the_channel, voice = _words_about(world.bot.studio.backend)
+        await world.friend.send(world.channel, in_the_channel.format(listen=listen))
         preview = world.env.preview(
             world.channel,
             viewers=[world.you, world.friend],
@@ -84,7 +100,11 @@ async def serve(settings: Settings, *, port: int) -> int:
         async with preview, _kept_current(preview, world):
             pages = {port: preview.url, listen_port: listen}
             welcome = IN_THE_TERMINAL.format(
-                url=preview.url, listen=listen, ports=_about_ports(pages), database=DATABASE
+                url=preview.url,
+                listen=listen,
+                ports=_about_ports(pages),
+                voice=voice,
+                database=DATABASE,
             )
             print(welcome, flush=True)  # noqa: T201 - the terminal is the interface here
             with suppress(asyncio.CancelledError):  # Ctrl-C
@@ -94,6 +114,14 @@ async def serve(settings: Settings, *, port: int) -> int:
     last_words = "The demo has ended." + (" Your voices are kept." if kept else "")
     print(last_words)  # noqa: T201 - the terminal's last word
     return 0
+
+
+def _words_about(backend: BackendInfo) -> tuple[str, str]:
+    """The welcome in the channel, and what the terminal says of the voice."""
+    if not backend.clones:
+        return IN_THE_CHANNEL, PREVIEW
+    about = ABOUT_CLONES.format(engine=as_text(backend.name))
+    return IN_THE_CHANNEL + about, CLONE.format(engine=backend.name)
 
 
 async def _is_any_voice_kept(world: World) -> bool:

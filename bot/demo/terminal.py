@@ -1,9 +1,15 @@
-"""Messages of the bot as a terminal shows them: without Discord's markup."""
+"""What the demo says in the terminal, and the bot's messages there: without Discord's markup."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from bot.demo.world import backend_of
+
+if TYPE_CHECKING:
+    from bot.settings import Settings
 
 _TOKENS = re.compile(
     r"\\(?P<literal>[^\w\s]|_)"  # any punctuation behind a backslash is meant literally
@@ -14,6 +20,17 @@ _TOKENS = re.compile(
     r"|\u200b",  # behind an "@", so that nobody is mentioned
     re.MULTILINE,
 )
+
+
+STARTS_CLONING = """\
+Timbre demo, with the voice engine on this machine. It takes about a minute to start, and longer the
+first time, when its weights are downloaded."""
+
+
+def say_what_starts(settings: Settings) -> None:
+    """Say that it takes a while, before it does."""
+    if backend_of(settings) == "local":
+        print(STARTS_CLONING, flush=True)  # noqa: T201 - the terminal is the interface here
 
 
 def plain(message: str) -> str:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import simcord
 from discord import Permissions
@@ -32,12 +32,15 @@ if TYPE_CHECKING:
     from simcord.env import Env
 
     from bot.settings import Settings
+    from bot.speech.backend import SpeechBackend
 
 YOUR_ID = 1_100_000_000_000_000_001
 FRIENDS_ID = 1_100_000_000_000_000_002
 
-SETTLE_WITHIN_SECONDS = 900.0
-"""simcord calls a command stuck after this; speaking 5,000 characters takes a while."""
+SETTLE_WITHIN_SECONDS = 7_200.0
+"""simcord calls a command stuck after this.
+
+Speech of 5,000 characters lasts six minutes, and a slow processor makes it many times slower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +65,28 @@ class World:
     broadcast: Broadcast
 
 
+def backend_of(settings: Settings) -> Literal["preview", "local"]:
+    """Where the demo's speech comes from: the preview, unless the settings name the local backend.
+
+    Calls of Modal cost money, and people may only want to see the demo.
+    """
+    return "local" if settings.speech_backend == "local" else "preview"
+
+
 @asynccontextmanager
-async def open_world(settings: Settings) -> AsyncIterator[World]:
-    """Start the bot on a simulated server with its commands published; stop it afterwards."""
+async def open_world(
+    settings: Settings, *, speech: SpeechBackend | None = None
+) -> AsyncIterator[World]:
+    """Start the bot on a simulated server with its commands published; stop it afterwards.
+
+    Args:
+        settings: What the operator decided. See `backend_of` for where the speech comes from.
+        speech: A backend that takes the place of that one.
+    """
     broadcast = Broadcast()
     bot = VoiceBot(
-        settings.model_copy(update={"speech_backend": "preview"}),
+        settings.model_copy(update={"speech_backend": backend_of(settings)}),
+        speech=speech,
         voice_class=partial(BroadcastVoice, broadcast=broadcast),
         speaks_by_default=Where.BOTH,  # so that a first try is heard in the page too
     )

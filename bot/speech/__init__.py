@@ -21,11 +21,14 @@ def open_backend(settings: Settings) -> SpeechBackend:
 
             return open_local_backend(settings)
         case "modal":
-            from bot.speech.modal.backend import ModalBackend  # noqa: PLC0415 - half a second
+            from bot.speech.modal.backend import (  # noqa: PLC0415 - half a second
+                DEPLOYED_MODEL_ID,
+                ModalBackend,
+            )
             from bot.speech.modal.client import ModalService  # noqa: PLC0415 - as above
 
             return ModalBackend(
                 ModalService(settings.modal_token()),
-                model_id=settings.model_id,
+                model_id=settings.model_id or DEPLOYED_MODEL_ID,
                 slots=settings.max_modal_calls,
             )

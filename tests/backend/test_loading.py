@@ -157,7 +157,6 @@ async def test_on_this_machine_a_transcriber_is_loaded_at_once(
         str(checkpoint),
         tmp_path,
         transcriber=str(tmp_path / "nothing"),
-        may_download=True,
         load_transcriber_now=True,
     )
     service = open_service(options, Outside().on_breakdown)
@@ -169,16 +168,6 @@ async def test_on_this_machine_a_transcriber_is_loaded_at_once(
     service = open_service(options, Outside().on_breakdown)
     assert service.info()["transcribes"]
     await service.close()
-
-
-def test_missing_weights_are_downloaded_if_they_may_be(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    options = ServiceOptions(SMALL_MODEL_ID, tmp_path, transcriber=None, may_download=True)
-    with pytest.raises(BackendUnavailableError, match=r"couldn't be downloaded .*network"):
-        open_service(options, Outside().on_breakdown)
 
 
 def test_an_unknown_model_is_a_sentence_for_the_operator(tmp_path: Path) -> None:

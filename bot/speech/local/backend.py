@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backend.contract import BackendInfo, BackendUnavailableError
+from backend.contract import BackendInfo, BackendUnavailableError, SpeechError
 from bot.extras import install_command
 from bot.speech.worker.host import WorkerBackend
 from bot.speech.worker.watch import Limits
@@ -41,10 +46,11 @@ allows a little more, since the model should give up first and say why.
 """
 
 _NO_TRANSCRIBER = "none"
+_MAX_REASON = 200  # characters
 
 
 def open_local_backend(settings: Settings) -> WorkerBackend:
-    """Build the backend; its first start may download gigabytes of weights."""
+    """Build the backend; its first start downloads gigabytes of weights."""
     options = service_options(settings)
     limits = Limits()
     if options.plain_package:  # it speaks a whole sentence in one step
@@ -65,7 +71,6 @@ def service_options(settings: Settings) -> ServiceOptions:
         plain_package=settings.engine == "reference",
         text_layout=settings.text_layout,
         cuda_graphs=settings.cuda_graphs,
-        may_download=True,
         load_transcriber_now=True,
         prompt_seconds=PROMPT_SECONDS,
         speech_seconds=SPEECH_SECONDS,
@@ -79,10 +84,57 @@ def load_model(options: ServiceOptions, on_breakdown: Callable[[], Awaitable[Non
     """
     try:
         from backend.loading import open_service  # noqa: PLC0415 - heavy, and an optional extra
+        from bot.speech.local.weights import with_weights  # noqa: PLC0415 - as above
 
+        _lock_bars_by_thread()
+        options = with_weights(options)
+        _import_quietly()
         return LocalModel(open_service(options, on_breakdown))
     except ModuleNotFoundError as error:
         raise BackendUnavailableError(f"{INSTALL_HINT} ({error.name} is missing)") from error
+    except SpeechError:
+        raise
+    except Exception as error:
+        if not Path(options.model_id).is_dir():
+            raise  # a published checkpoint is right, so something else is wrong
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:_MAX_REASON]}"
+        raise BackendUnavailableError(
+            f"{options.model_id}: the checkpoint can't be loaded ({reason}). "
+            "Copy or download it again, or name another with MODEL_ID."
+        ) from error
+
+
+def _lock_bars_by_thread() -> None:
+    """Give tqdm, which draws progress bars, a lock of this process.
+
+    Its own one is a semaphore of the system. Nobody gives that back when the bot ends this process,
+    and Python then prints a warning.
+    """
+    from tqdm import tqdm  # noqa: PLC0415 - only where models run here
+
+    tqdm.set_lock(threading.RLock())
+
+
+def _import_quietly() -> None:
+    """Import the engine, without what its packages say about programs that it doesn't use.
+
+    At its import, qwen-tts prints that there is no flash-attn and no SoX, and a shell says so, too.
+    """
+    streams = {}
+    with Path(os.devnull).open("w") as nowhere:
+        for descriptor in (1, 2):
+            with suppress(OSError):  # it is closed
+                streams[descriptor] = os.dup(descriptor)
+                os.dup2(nowhere.fileno(), descriptor)
+        try:
+            import backend.engine.engine  # noqa: F401, PLC0415 - heavy
+        finally:
+            print(end="", flush=True)  # noqa: T201 - what waits in the buffer goes nowhere, too
+            for descriptor, stream in streams.items():
+                os.dup2(stream, descriptor)
+                os.close(stream)
+    # It warns of a wrong checkpoint by naming each weight; the engine says it in a sentence.
+    logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
 class LocalModel:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+DEPLOYED_MODEL_ID = "Qwen/Qwen3-TTS-12Hz-1.7B-Base"
+"""What a deployment has without a `MODEL_ID`: the `DEFAULT_MODEL_ID` of backend/weights/."""
+
 SENTENCES_AT_ONCE = 4
 """How many sentences of one text are requested at once. A container batches them."""
 

@@ -24,6 +24,19 @@ def files_in(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
+def _is_large(content: bytes) -> bool:
+    return len(content) > 1_000
+
+
+def _blob_id(content: bytes) -> str:
+    header = f"blob {len(content)}\0".encode()
+    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
+
+
+def _etag(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest() if _is_large(content) else _blob_id(content)
+
+
 @dataclass
 class FakeHub:
     """Serves `files` as the repository's only commit, known as "main" too.
@@ -32,12 +45,17 @@ class FakeHub:
         files: Contents by path. Those over 1,000 bytes have checksums, as large files have.
         commit: Names the current state of `files`.
         cut: How many bytes of a file the next download of it gets before the connection breaks.
+        goes_away: Whether the hub refuses every request after that.
+        status: What every request is answered with; None for what it asks for. After some, such as
+            503, the hub's client waits and asks again.
         downloads: Every download so far: the file and the byte it began at.
     """
 
     files: dict[str, bytes]
     commit: str = "a" * 40
     cut: dict[str, int] = field(default_factory=dict)
+    goes_away: bool = False
+    status: HTTPStatus | None = None
     downloads: list[tuple[str, int]] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -66,11 +84,13 @@ class FakeHub:
         siblings: list[dict[str, object]] = []
         for path, content in self.files.items():
             sibling: dict[str, object] = {"rfilename": path, "size": len(content)}
-            header = f"blob {len(content)}\0".encode()
-            sibling["blobId"] = hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
-            if len(content) > 1_000:
-                sha256 = hashlib.sha256(content).hexdigest()
-                sibling["lfs"] = {"sha256": sha256, "size": len(content), "pointerSize": 130}
+            sibling["blobId"] = _blob_id(content)
+            if _is_large(content):
+                sibling["lfs"] = {
+                    "sha256": _etag(content),
+                    "size": len(content),
+                    "pointerSize": 130,
+                }
             siblings.append(sibling)
         return {"id": REPOSITORY, "sha": self.commit, "siblings": siblings}
 
@@ -93,7 +113,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, with_body: bool) -> None:
         path = self.path.partition("?")[0]
-        if path in {f"/api/models/{REPOSITORY}/revision/{name}" for name in self._revisions()}:
+        if self._hub.status is not None:
+            self._send(b"", {}, self._hub.status)
+            return
+        about = f"/api/models/{REPOSITORY}"
+        if path in {about, *(f"{about}/revision/{name}" for name in self._revisions())}:
             self._send(json.dumps(self._hub.describe()).encode(), {})
             return
         for revision in self._revisions():
@@ -108,8 +132,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_file(self, path: str, *, with_body: bool) -> None:
         content = self._hub.files[path]
-        etag = f'"{hashlib.sha256(content).hexdigest()}"'
-        headers = {"ETag": etag, "X-Repo-Commit": self._hub.commit, "Accept-Ranges": "bytes"}
+        headers = {
+            "ETag": f'"{_etag(content)}"',
+            "X-Repo-Commit": self._hub.commit,
+            "Accept-Ranges": "bytes",
+        }
         if not with_body:
             self._send(content, headers, with_body=False)
             return
@@ -135,5 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if with_body:
+            if cut is not None and self._hub.goes_away:
+                self._hub.status = HTTPStatus.TOO_MANY_REQUESTS
             self.wfile.write(body[:cut])
         self.close_connection = self.close_connection or cut is not None

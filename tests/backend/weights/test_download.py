@@ -6,11 +6,10 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import pytest
-from huggingface_hub import snapshot_download
 
 from backend.contract import BackendUnavailableError
 from backend.weights import store
@@ -33,6 +32,7 @@ def hub(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     """A hub with a checkpoint, which Timbre is pinned to."""
     # The hub's client writes pieces of this size; what came of the next one is lost when cut.
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10_000)
+    monkeypatch.setattr("backend.weights.download.PAUSES", (0.0, 0.0))
     with FakeHub(files_in(checkpoint)) as hub:
         reach(monkeypatch, hub.endpoint)
         pin(monkeypatch, hub.commit)
@@ -41,8 +41,7 @@ def hub(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
 
 def reach(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     """Let the hub's client ask this address; it has read its settings already."""
-    client = partial(snapshot_download, endpoint=endpoint)
-    monkeypatch.setattr("backend.weights.download.snapshot_download", client)
+    monkeypatch.setattr("backend.weights.hub.ENDPOINT", endpoint)
 
 
 def pin(monkeypatch: pytest.MonkeyPatch, commit: str, repo_id: str = REPOSITORY) -> None:
@@ -78,26 +77,53 @@ def test_whole_weights_ask_nobody(
     assert len(hub.downloads) == len(hub.files)
 
 
-def test_an_interrupted_download_is_no_model_and_is_resumed(hub: FakeHub, tmp_path: Path) -> None:
-    hub.cut[MODEL] = 30_000
+def interrupt(hub: FakeHub, tmp_path: Path) -> None:
+    """Let a download break off, and the hub be away until further notice."""
+    hub.cut[MODEL], hub.goes_away = 30_000, True
     with pytest.raises(BackendUnavailableError, match="couldn't be downloaded"):
         download(REPOSITORY, tmp_path)
+    hub.status = None
+    hub.downloads.clear()
+
+
+def test_a_download_goes_on_where_the_connection_broke_off(hub: FakeHub, tmp_path: Path) -> None:
+    hub.cut[MODEL] = 30_000
+    assert content(download(REPOSITORY, tmp_path).folder) == hub.files
+    assert [first for path, first in hub.downloads if path == MODEL] == [0, 30_000]
+
+
+def test_an_interrupted_download_is_no_model_and_is_resumed(hub: FakeHub, tmp_path: Path) -> None:
+    interrupt(hub, tmp_path)
     assert find_weights(REPOSITORY, tmp_path).defects[MODEL] == "is missing"
 
-    hub.downloads.clear()
     weights = download(REPOSITORY, tmp_path)
     assert content(weights.folder) == hub.files
     assert [first for path, first in hub.downloads if path == MODEL] == [30_000]
 
 
+@pytest.mark.parametrize("damage", ["overwritten", "too long"])
+def test_what_came_of_a_file_is_not_trusted_after_a_power_failure(
+    hub: FakeHub, tmp_path: Path, damage: str
+) -> None:
+    interrupt(hub, tmp_path)
+    folder = folder_of(REPOSITORY, tmp_path)
+    etag = sha256(hub.files[MODEL]).hexdigest()
+    (unfinished,) = folder.rglob(f"*.{etag}.incomplete")
+    if damage == "overwritten":
+        unfinished.write_bytes(unfinished.read_bytes()[:20_000] + bytes(10_000))
+        with pytest.raises(BackendUnavailableError, match=rf"{MODEL} is missing"):
+            download(REPOSITORY, tmp_path)
+    else:
+        unfinished.write_bytes(bytes(len(hub.files[MODEL]) + 1))
+    assert content(download(REPOSITORY, tmp_path).folder) == hub.files
+
+
 def test_a_hub_that_goes_away_does_not_make_a_half_filled_folder_whole(
     hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub.cut[MODEL] = 1
-    with pytest.raises(BackendUnavailableError):
-        download(REPOSITORY, tmp_path)
+    interrupt(hub, tmp_path)
     reach(monkeypatch, NOWHERE)
-    with pytest.raises(BackendUnavailableError, match=rf"{MODEL} is missing.*check the network"):
+    with pytest.raises(BackendUnavailableError, match=r"can't be reached\. Check the network"):
         download(REPOSITORY, tmp_path)
     assert find_weights(REPOSITORY, tmp_path).defects
 
@@ -154,9 +180,10 @@ def test_another_pinned_commit_replaces_the_first(
     hub.downloads.clear()
     hub.commit, hub.files[MODEL] = "b" * 40, hub.files[CODEC]
     pin(monkeypatch, hub.commit)
-    hub.cut[MODEL] = 20_000
+    hub.cut[MODEL], hub.goes_away = 20_000, True
     with pytest.raises(BackendUnavailableError):
         download(REPOSITORY, tmp_path)
+    hub.status = None
     assert find_weights(REPOSITORY, tmp_path).defects
     second = download(REPOSITORY, tmp_path)
     assert second == replace(first, commit=hub.commit)
@@ -172,7 +199,7 @@ def test_another_commit_cannot_be_had_without_the_hub_and_the_first_is_kept(
     assert first.commit == hub.commit
     pin(monkeypatch, "b" * 40)
     reach(monkeypatch, NOWHERE)
-    with pytest.raises(BackendUnavailableError, match="check the network"):
+    with pytest.raises(BackendUnavailableError, match="Check the network"):
         download(REPOSITORY, tmp_path)
     assert find_weights(REPOSITORY, tmp_path) == first
 
