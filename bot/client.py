@@ -20,9 +20,9 @@ from bot.interface.reply import Replies, Reply
 from bot.playback.players import GuildPlayers
 from bot.playback.voice_client import VoiceClient
 from bot.speech import open_backend
+from bot.storage.database import open_database
 from bot.studio import Studio
 from bot.text import load_languages
-from bot.voices.database import open_database
 from bot.voices.dictionary import Dictionaries
 from bot.voices.library import VoiceLibrary
 

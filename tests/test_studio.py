@@ -23,10 +23,10 @@ from bot import studio as studio_module
 from bot.audio import clip as clips
 from bot.audio.reference import ReferenceAudio, ReferenceReader
 from bot.errors import Note, Reason, Remark
+from bot.storage.database import open_database
 from bot.streaming import Speech, SpeechChunk, collect
 from bot.studio import Step, Studio
 from bot.text import Sentence
-from bot.voices.database import open_database
 from bot.voices.library import VoiceLibrary
 from tests.support.refusals import refused
 from tests.support.scripted_backend import SAMPLE_RATE, ScriptedBackend

@@ -11,7 +11,7 @@ from sqlalchemy.orm import joinedload, selectinload
 
 from backend.contract import VoicePrompt
 from bot.errors import Reason, Refusal
-from bot.voices.database import DatabaseUser, carried_out
+from bot.storage.database import DatabaseUser, carried_out
 from bot.voices.names import clean_voice_name, lookup_key, name_key
 from bot.voices.records import CONSENT_VERSION, Forgotten, SavedClip, VoicePage, Whose
 from bot.voices.tables import ConsentRow, PromptRow, PronunciationRow, VoiceRow
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from backend.contract import ConsentRecord
-    from bot.voices.database import Database
+    from bot.storage.database import Database
     from bot.voices.records import SavedVoice
 
 MAX_SUGGESTIONS = 25

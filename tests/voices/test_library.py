@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from backend.contract import ConsentRecord, VoicePrompt
 from bot.errors import Reason, Refusal
+from bot.storage.database import open_database
 from bot.voices import library as library_module
-from bot.voices.database import open_database
 from bot.voices.library import VoiceLibrary
 from bot.voices.names import clean_voice_name
 from bot.voices.records import CONSENT_STATEMENT, CONSENT_VERSION, SavedClip

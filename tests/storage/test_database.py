@@ -13,9 +13,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, make_url, text
 
-from bot.voices.database import Database, DatabaseUnusableError, open_database
+from bot.storage.database import Database, DatabaseUnusableError, open_database
+from bot.storage.tables import Base
 from bot.voices.library import VoiceLibrary
-from bot.voices.tables import Base
 from tests.voices.people import ANA, BEN, save
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ async def test_a_newer_database_is_left_alone(database_url: str) -> None:
 
 STARTING_BOT = """
 import asyncio, sys
-from bot.voices.database import open_database
+from bot.storage.database import open_database
 
 async def main(url):
     database = await open_database(url)

@@ -252,7 +252,7 @@ def _migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(_POSTGRES_LOCK)))
     config = Config()
-    config.set_main_option("script_location", "bot.voices:migrations")
+    config.set_main_option("script_location", "bot.storage:migrations")
     config.attributes["connection"] = connection
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     applied = set(MigrationContext.configure(connection).get_current_heads())
