@@ -253,6 +253,7 @@ async def test_how_loud_a_voice_is_is_known_the_next_time(
     unknown = first.loudness
     [*_, last] = await chunks_of(studio, saved, "This takes more than two seconds to say.")
     assert last.loudness != unknown, "a word is too short to measure"
+    await library.written()
 
     restarted = Studio(speech=backend, reader=Reader(), library=library)
     [first, *_] = await chunks_of(restarted, saved, "Hi.")

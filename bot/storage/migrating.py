@@ -13,7 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, select
 
-from bot.storage.engines import create_engine, prepare_file
+from bot.storage.engines import Use, create_engine, prepare_file
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -49,11 +49,9 @@ def migrate(location: URL, to: str = NEWEST) -> None:
 
 
 async def _migrate(location: URL, to: str) -> None:
-    # SQLite changes a table by copying it. If references were enforced, dropping the old table
-    # would delete the rows that refer to it.
-    engine = create_engine(location, enforce_references=False)
+    engine = create_engine(location, Use.MIGRATIONS)
     try:
-        async with engine.execution_options(writes=True).begin() as connection:
+        async with engine.begin() as connection:
             await connection.run_sync(_apply, to)
     finally:
         await engine.dispose()

@@ -1,3 +1,3 @@
-from tests.support.databases import database_url, postgres_url, sqlite_url
+from tests.support.databases import Clock, clock, database_url, postgres_url, sqlite_url
 
-__all__ = ["database_url", "postgres_url", "sqlite_url"]
+__all__ = ["Clock", "clock", "database_url", "postgres_url", "sqlite_url"]

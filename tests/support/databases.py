@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -17,6 +18,22 @@ if TYPE_CHECKING:
 
 POSTGRES_SERVER = os.environ.get("TIMBRE_TEST_POSTGRES_URL")
 KINDS = ["sqlite_url", "postgres_url"] if POSTGRES_SERVER else ["sqlite_url"]
+
+
+class Clock:
+    """A clock that advances by a second with each call."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(seconds=1)
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture

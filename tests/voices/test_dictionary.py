@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.voices.conftest import Clock
+    from tests.support.databases import Clock
 
 
 @pytest.fixture

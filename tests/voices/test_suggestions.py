@@ -11,7 +11,7 @@ from tests.voices.people import ANA, BEN, save
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.voices.conftest import Clock
+    from tests.support.databases import Clock
 
 
 @pytest.fixture
