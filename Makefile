@@ -40,7 +40,7 @@ $(VENV)/%.stamp: pyproject.toml constraints.txt | $(BIN)/python
 
 # What an extra contains is installed with it.
 CONTAINED_IN_demo := preview
-CONTAINED_IN_dev := preview demo local
+CONTAINED_IN_dev := preview demo local postgres
 
 .PHONY: demo
 demo: $(VENV)/demo.stamp ## Try it in a browser: the real bot on a simulated Discord

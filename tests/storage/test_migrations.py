@@ -71,11 +71,11 @@ async def fill(url: str) -> None:
 
 
 @pytest.fixture
-async def todays_database(database_url: str) -> str:
+async def todays_database(empty_database_url: str) -> str:
     """A database as the version before `bot.guilds` left it."""
-    await fill(database_url)
-    await migrated(database_url, BEFORE_GUILDS)
-    return database_url
+    await fill(empty_database_url)
+    await migrated(empty_database_url, BEFORE_GUILDS)
+    return empty_database_url
 
 
 async def test_an_update_keeps_everything_and_so_does_going_back(todays_database: str) -> None:
