@@ -43,7 +43,7 @@ $(VENV)/%.stamp: pyproject.toml constraints.txt | $(BIN)/python
 # What an extra contains is installed with it.
 CONTAINED_IN_demo := preview
 CONTAINED_IN_demo,local := preview demo local
-CONTAINED_IN_dev := preview demo local demo,local
+CONTAINED_IN_dev := preview demo local demo,local postgres
 
 .PHONY: demo
 demo: $(VENV)/demo.stamp ## Try it in a browser: the real bot on a simulated Discord

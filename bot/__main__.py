@@ -24,7 +24,7 @@ from bot.extras import install_command
 from bot.log import configure_logging
 from bot.platforms import PlatformError, check_platform
 from bot.settings import Settings, SettingsError, load_settings
-from bot.voices.database import DatabaseUnusableError
+from bot.storage.location import DatabaseUnusableError
 
 log = structlog.get_logger(__name__)
 

@@ -63,6 +63,10 @@ class Reason(StrEnum):
     EVERYTHING_KEPT = "everything kept"
     NOTHING_KEPT = "nothing kept"
 
+    # The database
+    DATABASE_NOT_READ = "database not read"
+    DATABASE_NOT_WRITTEN = "database not written"
+
     # Commands
     TOO_MANY_COMMANDS = "too many commands"  # count
     STOPPED = "stopped"

@@ -26,6 +26,7 @@ from bot.audio.loudness import LoudnessMeter, slices, to_float
 from bot.errors import Reason, Refusal
 from bot.speech.backend import SleepingBackend, StartingBackend
 from bot.speech.errors import TextInOtherLanguageError
+from bot.storage.errors import DatabaseFailedError
 from bot.streaming import stream_speech
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
     from bot.voices.records import SavedVoice
 
 HEALTH_WITHIN_SECONDS = 2.0
+
+SECONDS_TO_STORE = 1.0
+"""How long speech waits until a new prompt is stored, so that the next speech finds it."""
 
 SAME_LOUDNESS = 0.5
 """In LU. A smaller change of a voice's loudness is not stored."""
@@ -243,13 +247,16 @@ class Studio:
             return
         known = await self._known_loudness(voice)
         if known is None or abs(loudness - known) > SAME_LOUDNESS:
-            await self._library.note_loudness(voice, self.backend.model_id, loudness)
+            self._library.note_loudness(voice, self.backend.model_id, loudness)
 
     async def _known_loudness(self, voice: SavedVoice | VoicePrompt) -> float | None:
         """Return what a saved voice's loudness was with the current model, if it was measured."""
         if isinstance(voice, VoicePrompt):
             return None
-        return await self._library.loudness(voice, self.backend.model_id)
+        try:
+            return await self._library.loudness(voice, self.backend.model_id)
+        except DatabaseFailedError:  # speech can do without
+            return None
 
     async def _prompt(self, voice: SavedVoice) -> VoicePrompt:
         """Return a saved voice's prompt for the current model. If there is none, make it."""
@@ -259,7 +266,10 @@ class Studio:
     async def _rebuild_prompt(self, voice: SavedVoice) -> VoicePrompt:
         clip = await self._clip(voice)
         rebuilt = await self._speech.prepare_voice(clip, voice.consent)
-        await self._library.store_prompt(voice, rebuilt.prompt, _transcript(clip, rebuilt))
+        stored = self._library.store_prompt(voice, rebuilt.prompt, _transcript(clip, rebuilt))
+        await asyncio.wait([stored], timeout=SECONDS_TO_STORE)
+        if await self._library.is_deleted(voice):
+            raise Refusal(Reason.NO_SUCH_VOICE)
         return rebuilt.prompt
 
     async def _clip(self, voice: SavedVoice, transcript: str | None = None) -> ReferenceClip:

@@ -132,7 +132,7 @@ class Clone(commands.Cog):
             language=language,
             prompt=voice.prompt,
         )
-        await self.bot.library.touch(saved)
+        self.bot.library.touch(saved)
         return saved
 
 

@@ -197,8 +197,9 @@ class Say(commands.Cog):
 
     async def _touch(self, voice: SavedVoice) -> None:
         """Note that a voice is used now. Raises `Refusal` if it is gone."""
-        if not await self.bot.library.touch(voice):
+        if await self.bot.library.is_deleted(voice):
             raise Refusal(Reason.VOICE_DELETED)
+        self.bot.library.touch(voice)
 
 
 async def setup(bot: VoiceBot) -> None:

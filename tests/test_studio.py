@@ -23,10 +23,10 @@ from bot import studio as studio_module
 from bot.audio import clip as clips
 from bot.audio.reference import ReferenceAudio, ReferenceReader
 from bot.errors import Note, Reason, Remark
+from bot.storage.database import open_database
 from bot.streaming import Speech, SpeechChunk, collect
 from bot.studio import Step, Studio
 from bot.text import Sentence
-from bot.voices.database import open_database
 from bot.voices.library import VoiceLibrary
 from tests.support.refusals import refused
 from tests.support.scripted_backend import SAMPLE_RATE, ScriptedBackend
@@ -253,6 +253,7 @@ async def test_how_loud_a_voice_is_is_known_the_next_time(
     unknown = first.loudness
     [*_, last] = await chunks_of(studio, saved, "This takes more than two seconds to say.")
     assert last.loudness != unknown, "a word is too short to measure"
+    await library.written()
 
     restarted = Studio(speech=backend, reader=Reader(), library=library)
     [first, *_] = await chunks_of(restarted, saved, "Hi.")

@@ -119,6 +119,14 @@ REFUSALS: dict[Reason, str] = {
     Reason.VOICE_KEPT: "Kept. **{name}** is still there.",
     Reason.EVERYTHING_KEPT: "Kept. Nothing was deleted.",
     Reason.NOTHING_KEPT: "There's nothing to delete: I keep nothing about you.",
+    Reason.DATABASE_NOT_READ: (
+        "I can't look that up right now, because my database doesn't answer. That's my fault, not "
+        "yours. Please try again in a minute; if it stays so, tell whoever runs this bot."
+    ),
+    Reason.DATABASE_NOT_WRITTEN: (
+        "I couldn't save that, because my database takes nothing right now. That's my fault, not "
+        "yours. Please try again in a minute; if it stays so, tell whoever runs this bot."
+    ),
     Reason.TOO_MANY_COMMANDS: (
         "You already have {count} running. Wait for one, or press Stop on it."
     ),

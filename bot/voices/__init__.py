@@ -1,1 +1,1 @@
-"""Saved voices: the tables, their migrations, and the rules about who may do what."""
+"""Saved voices and pronunciation dictionaries, and the rules about who may do what with them."""

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Select, delete, func, select
 
 from bot.errors import Reason, Refusal
+from bot.storage.database import DatabaseUser, carried_out
 from bot.text import plain_words, word_key
-from bot.voices.database import DatabaseUser, carried_out
 from bot.voices.records import DictionaryPage, Pronunciation, Whose
 from bot.voices.tables import PronunciationRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bot.voices.database import Database
+    from bot.storage.database import Database
 
 MAX_WORD_CHARACTERS = 40
 MAX_SPOKEN_CHARACTERS = 100

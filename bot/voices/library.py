@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Select, delete, func, select, update
@@ -11,18 +12,20 @@ from sqlalchemy.orm import joinedload, selectinload
 
 from backend.contract import VoicePrompt
 from bot.errors import Reason, Refusal
-from bot.voices.database import DatabaseUser, carried_out
+from bot.storage.database import DatabaseUser, carried_out
+from bot.storage.errors import DatabaseFailedError
 from bot.voices.names import clean_voice_name, lookup_key, name_key
 from bot.voices.records import CONSENT_VERSION, Forgotten, SavedClip, VoicePage, Whose
 from bot.voices.tables import ConsentRow, PromptRow, PronunciationRow, VoiceRow
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from backend.contract import ConsentRecord
-    from bot.voices.database import Database
+    from bot.storage.database import Database
     from bot.voices.records import SavedVoice
 
 MAX_SUGGESTIONS = 25
@@ -39,7 +42,8 @@ _RECENT_FIRST = (
 class VoiceLibrary(DatabaseUser):
     """Saves, finds and deletes voices.
 
-    Each call is one short transaction, which runs to its end even if the caller is cancelled.
+    Each call is one short transaction, which runs to its end even if the caller is cancelled. What
+    speech can do without is written later, and its result need not be awaited.
     Only its owner can see, use, rename or delete a voice. For anyone else it does not exist.
     A call that breaks a rule raises `bot.errors.Refusal`.
     """
@@ -54,6 +58,8 @@ class VoiceLibrary(DatabaseUser):
         super().__init__(database)
         self._max_voices_per_user = max_voices_per_user
         self._clock = clock
+        self._just_used: dict[int, int] = {}
+        """By the id of each owner: the voice whose last use is not written yet."""
 
     @carried_out
     async def consent_of(self, user_id: int) -> ConsentRecord | None:
@@ -135,8 +141,10 @@ class VoiceLibrary(DatabaseUser):
     @carried_out
     async def default_for(self, owner_id: int) -> SavedVoice | None:
         """Return the voice to use if none is named: the last used, else the newest."""
+        just_used = VoiceRow.id == self._just_used.get(owner_id, 0)
+        query = _voices_of(owner_id).order_by(just_used.desc(), *_RECENT_FIRST).limit(1)
         async with self._database.read() as session:
-            voice = await session.scalar(_voices_of(owner_id).order_by(*_RECENT_FIRST).limit(1))
+            voice = await session.scalar(query)
             return None if voice is None else voice.to_saved_voice()
 
     @carried_out
@@ -187,16 +195,20 @@ class VoiceLibrary(DatabaseUser):
         async with self._database.read() as session:
             return await session.scalar(query)
 
-    @carried_out
-    async def note_loudness(self, voice: SavedVoice, model_id: str, loudness: float) -> None:
-        """Store how loud the voice is with that model, in LUFS, for as long as it has a prompt."""
+    def note_loudness(
+        self, voice: SavedVoice, model_id: str, loudness: float
+    ) -> asyncio.Future[bool]:
+        """Store how loud the voice is with that model, in LUFS, for as long as it has a prompt.
+
+        It is written later, see `Database.later`.
+        """
         noted = (
             update(PromptRow)
             .where(PromptRow.voice_id == voice.id, PromptRow.model_id == model_id)
             .values(loudness=loudness)
         )
-        async with self._database.write() as session:
-            await session.execute(noted)
+        key = (voice.id, model_id)
+        return self._database.later("loudness", lambda session: session.execute(noted), key=key)
 
     @carried_out
     async def clip(self, voice: SavedVoice) -> SavedClip:
@@ -208,21 +220,25 @@ class VoiceLibrary(DatabaseUser):
             raise Refusal(Reason.NO_SUCH_VOICE)
         return SavedClip(*row)
 
-    @carried_out
-    async def store_prompt(
+    def store_prompt(
         self, voice: SavedVoice, prompt: VoicePrompt, transcript: str | None = None
-    ) -> None:
+    ) -> asyncio.Future[bool]:
         """Store a prompt for the voice. It replaces an earlier one for the same model.
+
+        It is written later, see `Database.later`; never if the voice was deleted.
 
         Args:
             voice: The voice that the prompt is for.
             prompt: The prompt to store.
             transcript: The transcript that the prompt was made with; stored if the voice has none.
         """
-        async with self._database.write() as session:
+
+        async def store(session: AsyncSession) -> None:
             row = await _lock(session, voice)
             row.transcript = row.transcript or transcript
             await session.merge(self._prompt_row(voice, prompt))
+
+        return self._database.later("prompt", store, key=(voice.id, prompt.model_id))
 
     @carried_out
     async def correct_transcript(
@@ -236,17 +252,36 @@ class VoiceLibrary(DatabaseUser):
             session.add(self._prompt_row(voice, prompt))
         await self._database.erase_remains()
 
+    async def is_deleted(self, voice: SavedVoice) -> bool:
+        """Return whether the voice was deleted; False also if the database can't tell now."""
+        try:
+            return not await self._exists(voice)
+        except DatabaseFailedError:
+            return False
+
     @carried_out
-    async def touch(self, voice: SavedVoice) -> bool:
-        """Record that the voice is used now; return False if it no longer exists."""
-        used_now = (
-            update(VoiceRow)
-            .where(_is_voice(voice))
-            .values(last_used_at=self._clock())
-            .returning(VoiceRow.id)
+    async def _exists(self, voice: SavedVoice) -> bool:
+        async with self._database.read() as session:
+            return await session.scalar(select(VoiceRow.id).where(_is_voice(voice))) is not None
+
+    def touch(self, voice: SavedVoice) -> asyncio.Future[bool]:
+        """Record that the voice is used now. It is written later, see `Database.later`.
+
+        From this moment, `default_for` returns it.
+        """
+        used_now = update(VoiceRow).where(_is_voice(voice)).values(last_used_at=self._clock())
+        written = self._database.later(
+            "last use", lambda session: session.execute(used_now), key=voice.id
         )
-        async with self._database.write() as session:
-            return await session.scalar(used_now) is not None
+        self._just_used[voice.owner_id] = voice.id
+        written.add_done_callback(partial(self._forget_use, voice))
+        return written
+
+    def _forget_use(self, voice: SavedVoice, written: asyncio.Future[bool]) -> None:
+        """Leave it to the database which voice was used last, once it knows."""
+        is_known = not written.cancelled() and written.result()
+        if is_known and self._just_used.get(voice.owner_id) == voice.id:
+            del self._just_used[voice.owner_id]
 
     @carried_out
     async def rename(self, owner_id: int, name: str, new_name: str) -> SavedVoice:

@@ -281,10 +281,10 @@ class Server:
 
 @asynccontextmanager
 async def open_server(
-    folder: Path, speech: SpeechBackend | None, **settings: Any
+    folder: Path, speech: SpeechBackend | None, *, database_url: str | None = None, **settings: Any
 ) -> AsyncIterator[Server]:
-    """Start the bot on a new server; its database is in the folder."""
-    database_url = f"sqlite:///{folder / 'timbre.db'}"
+    """Start the bot on a new server; its database is in the folder, if no other is named."""
+    database_url = database_url or f"sqlite:///{folder / 'timbre.db'}"
     bot = VoiceBot(Settings(_env_file=None, database_url=database_url, **settings), speech=speech)
     # simcord.run() would need its start and end in one context, which pytest's fixtures lack.
     env = Env(bot, shard_count=1, settle_timeout=SETTLE_SECONDS)

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from bot.errors import Reason, Refusal
-from bot.voices.database import open_database
+from bot.storage.database import open_database
 from bot.voices.library import VoiceLibrary
 from tests.support.refusals import refused
 from tests.voices.people import ANA, save

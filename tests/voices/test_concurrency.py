@@ -11,7 +11,7 @@ import pytest
 
 from backend.contract import VoicePrompt
 from bot.errors import Reason, Refusal
-from bot.voices.database import open_database
+from bot.storage.database import open_database
 from bot.voices.library import VoiceLibrary
 from bot.voices.records import SavedVoice
 from tests.voices.people import ANA, MODEL, OTHER_MODEL, save

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.errors import Reason, Refusal
-from bot.voices.database import open_database
+from bot.storage.database import open_database
 from bot.voices.dictionary import MAX_WORDS, Dictionaries
 from bot.voices.library import VoiceLibrary
 from bot.voices.records import Forgotten, Whose
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.voices.conftest import Clock
+    from tests.support.databases import Clock
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.contract import VoicePrompt
-from bot.voices.database import open_database
+from bot.storage.database import open_database
 from bot.voices.library import VoiceLibrary
 from tests.voices.people import ANA, BEN, GUILD, MODEL, save
 

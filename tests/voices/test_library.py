@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from backend.contract import ConsentRecord, VoicePrompt
 from bot.errors import Reason, Refusal
+from bot.storage.database import open_database
 from bot.voices import library as library_module
-from bot.voices.database import open_database
 from bot.voices.library import VoiceLibrary
 from bot.voices.names import clean_voice_name
 from bot.voices.records import CONSENT_STATEMENT, CONSENT_VERSION, SavedClip
@@ -20,7 +20,7 @@ from tests.support.refusals import refused
 from tests.voices.people import ANA, BEN, GUILD, MODEL, OTHER_MODEL, save
 
 if TYPE_CHECKING:
-    from tests.voices.conftest import Clock
+    from tests.support.databases import Clock
 
 
 async def test_everything_about_a_voice_survives_a_restart(database_url: str) -> None:
@@ -240,9 +240,9 @@ async def test_what_arrives_for_a_deleted_voice_never_reaches_the_next_one(
     await library.delete(await library.find(ANA, "GRANDMA"))
     successor = await save(library, ANA, "Grandma")
 
-    assert not await library.touch(deleted)
-    with refused(Reason.NO_SUCH_VOICE):
-        await library.store_prompt(deleted, VoicePrompt(b"late", MODEL))
+    assert await library.is_deleted(deleted)
+    assert await library.touch(deleted)
+    assert not await library.store_prompt(deleted, VoicePrompt(b"late", MODEL))
     with refused(Reason.NO_SUCH_VOICE):
         await library.clip(deleted)
     assert await library.prompt(deleted, MODEL) is None

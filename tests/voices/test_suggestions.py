@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.voices.database import open_database
+from bot.storage.database import open_database
 from bot.voices.library import VoiceLibrary
 from tests.voices.people import ANA, BEN, save
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.voices.conftest import Clock
+    from tests.support.databases import Clock
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 
 from bot.interface.wording import PREVIEW_NOTICE
 from bot.playback import players as guild_players
+from tests.support import failing_databases
 from tests.support.marked_speech import MarkedBackend, item_text, passages
 from tests.support.voice_guild import SPOKEN, eventually, last_word
 from tests.support.voice_words import told, waits_for
@@ -356,3 +357,12 @@ async def test_voice_channels_are_for_servers_only(guild: VoiceGuild) -> None:
     assert all(
         getattr(command, "guild_only", False) for command in commands if command.name in voice
     )
+
+
+async def test_speech_is_heard_though_nothing_can_be_written(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    async with failing_databases.locked(guild.server.bot.settings.database_url):
+        for item in (1, 2):
+            await ada.types("say", text=item_text(item, 0.6))
+        assert await is_heard(guild) == [1, 2]

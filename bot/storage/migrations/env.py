@@ -1,10 +1,10 @@
-"""Alembic runs this file to migrate, on the connection that `bot.voices.database` passes."""
+"""Alembic runs this file to migrate, on the connection that `bot.storage.database` passes."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from bot.voices.tables import Base
+from bot.storage.tables import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

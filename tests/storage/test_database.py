@@ -13,9 +13,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, make_url, text
 
-from bot.voices.database import Database, DatabaseUnusableError, open_database
+from bot.guilds import tables as _guild_tables  # noqa: F401 - adds its tables to `Base`
+from bot.storage.database import Database, open_database
+from bot.storage.location import DatabaseUnusableError
+from bot.storage.tables import Base
 from bot.voices.library import VoiceLibrary
-from bot.voices.tables import Base
 from tests.voices.people import ANA, BEN, save
 
 if TYPE_CHECKING:
@@ -31,12 +33,12 @@ async def opened(url: str) -> AsyncIterator[Database]:
         await database.close()
 
 
-async def test_the_migrations_make_what_the_tables_describe(database_url: str) -> None:
+async def test_the_migrations_make_what_the_tables_describe(empty_database_url: str) -> None:
     def differences(connection: Connection) -> list[Any]:
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
         return list(compare_metadata(context, Base.metadata))
 
-    async with opened(database_url) as database, database.read() as session:
+    async with opened(empty_database_url) as database, database.read() as session:
         assert await (await session.connection()).run_sync(differences) == []
 
 
@@ -59,7 +61,7 @@ async def test_a_newer_database_is_left_alone(database_url: str) -> None:
 
 STARTING_BOT = """
 import asyncio, sys
-from bot.voices.database import open_database
+from bot.storage.database import open_database
 
 async def main(url):
     database = await open_database(url)
@@ -72,10 +74,10 @@ asyncio.run(main(sys.argv[1]))
 
 
 @pytest.mark.slow
-async def test_bots_that_start_at_once_migrate_once(database_url: str) -> None:
+async def test_bots_that_start_at_once_migrate_once(empty_database_url: str) -> None:
     bots = [
         await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "error", "-c", STARTING_BOT, database_url),
+            *(sys.executable, "-W", "error", "-c", STARTING_BOT, empty_database_url),
             cwd=Path(__file__).parents[2],
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -92,7 +94,7 @@ async def test_bots_that_start_at_once_migrate_once(database_url: str) -> None:
     assert [(bot.returncode, errors) for bot, (_, errors) in zip(bots, endings, strict=True)] == [
         (0, b""),
     ] * 3
-    async with opened(database_url) as database:
+    async with opened(empty_database_url) as database:
         await save(VoiceLibrary(database), ANA, "Grandma")
 
 

@@ -1,0 +1,267 @@
+"""The database: it is migrated and opened here, and provides transactions."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from contextlib import asynccontextmanager, contextmanager
+from functools import wraps
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+import structlog
+from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from bot.errors import Reason
+from bot.extras import install_command
+from bot.storage.background import BackgroundWrites
+from bot.storage.engines import LOCK_WAIT_SECONDS, Use, create_engine, is_busy, is_locked
+from bot.storage.errors import DatabaseFailedError, describe, failures_as
+from bot.storage.location import DatabaseUnusableError, location_of
+from bot.storage.migrating import DatabaseTooNewError, migrate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
+
+    from sqlalchemy import URL
+
+    from bot.storage.background import Write
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BACKGROUND_WAIT_SECONDS = 2.0
+"""How long a write of `Database.later` waits for a lock before it lets others try."""
+
+SECONDS_TO_CLOSE = 1.0
+"""How long writes of `Database.later` may take at the end, within the limit of the shutdown."""
+
+log = structlog.get_logger(__name__)
+
+
+class Database:
+    """An open database whose tables are up to date. Reads never wait for writes.
+
+    Created by `open_database`. Transactions must be short, so nothing else is awaited inside one.
+    A transaction raises `DatabaseFailedError`, which is a `Refusal`, if the database can't be read
+    or written now.
+    """
+
+    def __init__(self, location: URL) -> None:
+        self._read_engine = create_engine(location, Use.READS)
+        self._write_engine = create_engine(location, Use.WRITES)
+        self._reads = async_sessionmaker(self._read_engine)
+        self._writes = async_sessionmaker(self._write_engine)
+        self._is_sqlite = location.get_backend_name() == "sqlite"
+        self._next_write = asyncio.Lock()
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self._is_closing = False
+        self._background = BackgroundWrites(self._write_in_background)
+
+    async def carry_out(self, call: Coroutine[Any, Any, T]) -> T:
+        """Await a call that runs to its end even if its caller is cancelled.
+
+        If a call is cancelled inside a transaction, SQLAlchemy drops the connection while its
+        thread still runs a statement. In half of our trials SQLite's write lock was then never
+        released.
+        """
+        task = asyncio.ensure_future(call)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """Open a transaction that only reads."""
+        with _logged("the database can't be read"), failures_as(Reason.DATABASE_NOT_READ):
+            async with self._reads.begin() as session:
+                yield session
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """Open a transaction that writes. It commits at the end, or rolls back on an error.
+
+        On SQLite one transaction writes at a time, in the order of the calls. They wait for each
+        other, and for other processes, for at most `LOCK_WAIT_SECONDS`.
+        """
+        with _logged("the database can't be written"):
+            async with self._write(LOCK_WAIT_SECONDS) as session:
+                yield session
+
+    def later(
+        self, what: str, write: Write, *, key: Hashable | None = None
+    ) -> asyncio.Future[bool]:
+        """Write something soon, in order; nobody needs to wait, and nothing is raised.
+
+        It is repeated while the database is locked, full or not there. If it is lost after all,
+        the log says how much of what.
+
+        Args:
+            what: What it stores, in a word or two for the log.
+            write: Called with a session, once or, after failures, several times.
+            key: Of several writes that wait with one `what` and key, only the last is done.
+
+        Returns:
+            A future, which need not be awaited: True once it is written, False if it never will.
+        """
+        return self._background.add(what, write, key)
+
+    async def written(self) -> None:
+        """Wait until everything is written or lost that was to be written later."""
+        await self._background.written()
+
+    async def lock(self, session: AsyncSession, what: str) -> None:
+        """Let other transactions that lock the same wait until this one, which writes, has ended.
+
+        On SQLite, they wait anyway.
+        """
+        if not self._is_sqlite:
+            key = int.from_bytes(sha256(what.encode()).digest()[:8], "big", signed=True)
+            await session.execute(select(func.pg_advisory_xact_lock(key)))
+
+    async def erase_remains(self) -> None:
+        """Remove deleted data from SQLite's write-ahead log too. PostgreSQL vacuums itself."""
+        if not self._is_sqlite:
+            return
+        deadline = time.monotonic() + LOCK_WAIT_SECONDS
+        while not await self._checkpoint():
+            if self._is_closing or time.monotonic() > deadline:
+                log.warning("deleted data stays in the write-ahead log until the next deletion")
+                return
+
+    async def close(self, *, within: float = SECONDS_TO_CLOSE) -> None:
+        """Write what was to be written later, then close every connection.
+
+        Calls that are still running end first; those that wait for a lock give up.
+
+        Args:
+            within: How many seconds the writes of `later` may take. What is left is lost.
+        """
+        try:
+            await self._background.close(within)
+        finally:
+            self._is_closing = True
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await self._read_engine.dispose()
+        await self._write_engine.dispose()
+
+    async def _checkpoint(self) -> bool:
+        """Empty SQLite's write-ahead log; return False if others read or write too long."""
+        async with self._next_write, self._write_engine.connect() as connection:
+            # This bypasses SQLAlchemy, because a checkpoint is not possible inside a transaction.
+            driver = (await connection.get_raw_connection()).driver_connection
+            if driver is None:
+                return False
+            try:
+                rows = await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.OperationalError as error:
+                if is_busy(error):
+                    return False
+                raise
+        [(is_blocked, *_)] = rows  # https://sqlite.org/pragma.html#pragma_wal_checkpoint
+        return not is_blocked
+
+    async def _write_in_background(self, write: Write) -> None:
+        async def transact() -> None:
+            async with self._write(BACKGROUND_WAIT_SECONDS) as session:
+                await write(session)
+
+        await self.carry_out(transact())
+
+    @asynccontextmanager
+    async def _write(self, patience: float) -> AsyncIterator[AsyncSession]:
+        """Open a transaction that writes; wait for at most so many seconds for others."""
+        with failures_as(Reason.DATABASE_NOT_WRITTEN):
+            if not self._is_sqlite:
+                async with self._writes.begin() as session:
+                    yield session
+                return
+            deadline = time.monotonic() + patience
+            async with self._next_write, self._writes() as session:
+                await self._begin(session, deadline)
+                yield session
+                await session.commit()
+
+    async def _begin(self, session: AsyncSession, deadline: float) -> None:
+        """Begin to write on SQLite, as soon as no other process does."""
+        while True:
+            if time.monotonic() > deadline:
+                raise TimeoutError("others wrote for too long")
+            try:
+                await session.connection()
+            except OperationalError as error:
+                if not is_locked(error) or self._is_closing:
+                    raise
+                await session.rollback()
+            else:
+                return
+
+
+@contextmanager
+def _logged(failure: str) -> Iterator[None]:
+    """Log why the database fails. People are told only that it does."""
+    try:
+        yield
+    except DatabaseFailedError as error:
+        log.error(failure, reason=error.why)  # noqa: TRY400 - the reason says it all
+        raise
+
+
+class DatabaseUser:
+    """Something whose methods are transactions of a database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def written(self) -> None:
+        """Wait until everything is written or lost that was to be written later."""
+        await self._database.written()
+
+
+UserT = TypeVar("UserT", bound=DatabaseUser)
+
+
+def carried_out(
+    method: Callable[Concatenate[UserT, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[UserT, P], Coroutine[Any, Any, T]]:
+    """Let each call run to its end even if its caller is cancelled, see `Database.carry_out`."""
+
+    @wraps(method)
+    async def call(user: UserT, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        calling = method(user, *args, **kwargs)
+        return await user._database.carry_out(calling)  # noqa: SLF001 - its own decorator
+
+    return call
+
+
+async def open_database(url: str) -> Database:
+    """Migrate a database and open it. A SQLite file is created if it does not exist.
+
+    Args:
+        url: `sqlite:///folder/file.db`, or `postgresql://user:password@host/name`.
+
+    Raises `DatabaseUnusableError`.
+    """
+    location = location_of(url)
+    shown = location.render_as_string(hide_password=True)
+    try:
+        await asyncio.to_thread(migrate, location)
+        return Database(location)
+    except DatabaseTooNewError as error:
+        raise DatabaseUnusableError(
+            f"The database {shown} was made by a newer version of Timbre. "
+            "Install that version again, or restore a backup from before the update.",
+        ) from error
+    except ModuleNotFoundError as error:
+        raise DatabaseUnusableError(
+            f"The database {shown} needs a package that is missing ({error.name}). "
+            f"Install it: {install_command('postgres')}",
+        ) from error
+    except (DBAPIError, sqlite3.Error, OSError) as error:
+        raise DatabaseUnusableError(
+            f"The database {shown} can't be opened ({describe(error)}). "
+            "Check that the address is right and that the bot may read and write there.",
+        ) from error

@@ -1,0 +1,40 @@
+"""Where a database is: addresses as operators write them, checked."""
+
+from __future__ import annotations
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "sqlite+aiosqlite": "sqlite+aiosqlite",
+    "postgres": "postgresql+asyncpg",
+    "postgresql": "postgresql+asyncpg",
+    "postgresql+asyncpg": "postgresql+asyncpg",
+}
+"""The schemes that a database URL may have, and the driver for each."""
+
+
+class DatabaseUnusableError(Exception):
+    """The database cannot be opened. The message tells the operator why, without a password."""
+
+
+def location_of(url: str) -> URL:
+    """Return the URL with the driver for its scheme. Raises `DatabaseUnusableError`."""
+    try:
+        location = make_url(url)
+    except ArgumentError:
+        # The URL is not quoted and the error not chained, because the URL may have a password.
+        raise DatabaseUnusableError(
+            "The database address isn't a URL such as sqlite:///data/timbre.db",
+        ) from None
+    if location.drivername not in _DRIVERS:
+        raise DatabaseUnusableError(
+            f"Databases of the kind {location.drivername} aren't supported. "
+            "Use a URL that starts with sqlite:/// or postgresql://",
+        )
+    if location.get_backend_name() == "sqlite" and location.database in {None, "", ":memory:"}:
+        raise DatabaseUnusableError(
+            "Voices saved in memory are lost at the end. Name a file: sqlite:///data/timbre.db",
+        )
+    return location.set(drivername=_DRIVERS[location.drivername])

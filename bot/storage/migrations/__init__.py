@@ -1,0 +1,1 @@
+"""The migrations bring a database to the current schema. `bot.storage.database` runs them."""

@@ -1,0 +1,125 @@
+"""Databases of earlier versions, with what people saved in them."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import Connection, Table, inspect, select
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from backend.contract import VoicePrompt
+from bot.guilds.tables import BlockRow
+from bot.storage.database import open_database
+from bot.storage.location import location_of
+from bot.storage.migrating import migrate
+from bot.voices.dictionary import Dictionaries
+from bot.voices.library import VoiceLibrary
+from bot.voices.records import Whose
+from bot.voices.tables import ConsentRow, PromptRow, PronunciationRow, VoiceRow
+from tests.voices.people import ANA, BEN, GUILD, MODEL, OTHER_MODEL, save
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VOICES: tuple[Any, ...] = (ConsentRow, VoiceRow, PromptRow, PronunciationRow)
+BEFORE_GUILDS = "0003"
+
+
+async def migrated(url: str, to: str) -> None:
+    await asyncio.to_thread(migrate, location_of(url), to)
+
+
+async def ask(url: str, question: Callable[[Connection], Any]) -> Any:
+    engine = create_async_engine(location_of(url))
+    try:
+        async with engine.connect() as connection:
+            return await connection.run_sync(question)
+    finally:
+        await engine.dispose()
+
+
+def kept(connection: Connection) -> dict[str, list[Any]]:
+    """Every value of the tables that the first release had."""
+    tables: list[Table] = [row.__table__ for row in VOICES]
+    return {
+        table.name: [tuple(row) for row in connection.execute(select(table).order_by(*table.c))]
+        for table in tables
+    }
+
+
+def tables(connection: Connection) -> set[str]:
+    return set(inspect(connection).get_table_names()) - {"alembic_version"}
+
+
+async def fill(url: str) -> None:
+    """What two people and a server have after a while, in a database of any version."""
+    database = await open_database(url)
+    library = VoiceLibrary(database)
+    voice = await save(library, ANA, "Großmutter 👵", b"fLaC" + bytes(range(256)))
+    await library.store_prompt(voice, VoicePrompt(b"\x00\xff", OTHER_MODEL))
+    await library.note_loudness(voice, MODEL, -23.25)
+    await library.touch(voice)
+    await library.delete(await save(library, BEN, "gone"))
+    await save(library, BEN, "Me", transcript=None)
+    words = Dictionaries(database)
+    await words.add(Whose.SERVER, GUILD, "GIF", "jif")
+    await words.add(Whose.PERSON, ANA, "SQL", "sequel")
+    await database.close()
+
+
+@pytest.fixture
+async def todays_database(empty_database_url: str) -> str:
+    """A database as the version before `bot.guilds` left it."""
+    await fill(empty_database_url)
+    await migrated(empty_database_url, BEFORE_GUILDS)
+    return empty_database_url
+
+
+async def test_an_update_keeps_everything_and_so_does_going_back(todays_database: str) -> None:
+    before = await ask(todays_database, kept)
+    old_tables = await ask(todays_database, tables)
+    assert {len(rows) for rows in before.values()} == {2, 3}
+    assert old_tables == set(before)
+
+    database = await open_database(todays_database)
+    library = VoiceLibrary(database)
+    voice = await library.find(ANA, "großmutter 👵")
+    assert (await library.clip(voice)).flac == b"fLaC" + bytes(range(256))
+    assert await library.loudness(voice, MODEL) == -23.25
+    assert await library.default_for(ANA) == voice
+    await database.close()
+    assert await ask(todays_database, kept) == before
+    assert await ask(todays_database, tables) > old_tables
+
+    await migrated(todays_database, BEFORE_GUILDS)
+    assert await ask(todays_database, kept) == before
+    assert await ask(todays_database, tables) == old_tables
+
+
+async def test_an_id_is_not_given_again_after_an_update(todays_database: str) -> None:
+    """What is recorded about a deleted voice must not become another voice's."""
+    before = await ask(todays_database, kept)
+    database = await open_database(todays_database)
+
+    voice = await save(VoiceLibrary(database), BEN, "another")
+
+    assert voice.id > max(row[0] for row in before["voices"])
+    assert voice.id > 2, "the second voice was deleted"
+    await database.close()
+
+
+async def test_what_servers_decided_goes_with_its_tables(database_url: str) -> None:
+    database = await open_database(database_url)
+    async with database.write() as session:
+        session.add(BlockRow(user_id=ANA, guild_id=GUILD, by=BEN, at=datetime.now(UTC)))
+    await database.close()
+
+    await migrated(database_url, BEFORE_GUILDS)
+    database = await open_database(database_url)
+
+    async with database.read() as session:
+        assert (await session.scalars(select(BlockRow))).all() == []
+    await database.close()
