@@ -53,7 +53,15 @@ if find_spec("torch") is None:  # `make test-bot`
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give Hypothesis' examples no deadline: how long one takes depends on what else runs."""
+    """Share speech between processes, and give Hypothesis' examples no deadline.
+
+    Whoever needs speech first, in any run, loads a voice, which takes a processor 5 s. Some files
+    need it when they are imported, which each process does before any fixture.
+
+    How long an example takes depends on what else runs.
+    """
+    assert config.cache is not None
+    recordings.keep_sentences_in(config.cache.mkdir("speech"))
     if config.pluginmanager.has_plugin("hypothesispytest"):
         from hypothesis import settings  # noqa: PLC0415 - half a second, for nothing in real time
 
@@ -123,13 +131,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Distribution:
     """Tell pytest-xdist which tests go together."""
     return Distribution(config, log)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _speech_is_made_once(pytestconfig: pytest.Config) -> None:
-    """Whoever needs speech first, in any run, loads a voice, which takes a processor 5 s."""
-    assert pytestconfig.cache is not None
-    recordings.keep_sentences_in(pytestconfig.cache.mkdir("speech"))
 
 
 @pytest.fixture(autouse=True)

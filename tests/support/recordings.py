@@ -70,7 +70,7 @@ def _voice() -> PiperVoice:
 
 def keep_sentences_in(folder: Path) -> None:
     """Share the sentences with other processes, and with later test runs."""
-    global _shared_folder  # noqa: PLW0603 - pytest gives the folder to fixtures only
+    global _shared_folder  # noqa: PLW0603 - what is imported needs speech before fixtures
     _shared_folder = folder
 
 
