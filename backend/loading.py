@@ -86,10 +86,7 @@ def open_service(
     Raises `BackendUnavailableError` with a sentence for the operator, and ModuleNotFoundError if a
     package is not installed.
     """
-    try:
-        checkpoint = find_checkpoint(options.model_id)
-    except UnknownModelError as error:
-        raise BackendUnavailableError(f"{error}.") from error
+    checkpoint = checked_checkpoint(options)
     location, revision = _find_weights(checkpoint, options)
 
     # Imported after the download, because they take many seconds.
@@ -143,12 +140,16 @@ def open_service(
     )
 
 
-def _find_weights(checkpoint: Checkpoint, options: ServiceOptions) -> tuple[str, str | None]:
-    """Say where to load a checkpoint from: a folder or the hub; and the commit of its weights.
+def checked_checkpoint(options: ServiceOptions) -> Checkpoint:
+    """Find the checkpoint without loading it, which takes no time.
 
-    Raises `BackendUnavailableError` with the file's name if a folder that was asked for is not
-    whole.
+    Raises `BackendUnavailableError` with a sentence for the operator if there is none of that name,
+    or if a folder is not whole.
     """
+    try:
+        checkpoint = find_checkpoint(options.model_id)
+    except UnknownModelError as error:
+        raise BackendUnavailableError(f"{error}.") from error
     if checkpoint.folder is not None:
         weights = inspect(checkpoint.folder)
         if weights.defects:
@@ -156,6 +157,12 @@ def _find_weights(checkpoint: Checkpoint, options: ServiceOptions) -> tuple[str,
                 f"The checkpoint isn't whole ({weights}). Copy it again, or name another "
                 "with MODEL_ID."
             )
+    return checkpoint
+
+
+def _find_weights(checkpoint: Checkpoint, options: ServiceOptions) -> tuple[str, str | None]:
+    """Say where to load a checkpoint from: a folder or the hub; and the commit of its weights."""
+    if checkpoint.folder is not None:
         return str(checkpoint.folder), None
     weights = find_weights(checkpoint.model_id, options.weights_folder)
     if not weights.defects:

@@ -18,6 +18,7 @@ from backend.contract import BackendUnavailableError, SpeechRequest
 from backend.loading import ServiceOptions, open_service
 from backend.weights.checkpoints import DEFAULT_MODEL_ID, SMALL_MODEL_ID, find_checkpoint
 from backend.weights.store import folder_of
+from bot.speech.local.backend import load_model as load_local_model
 from tests.backend.conftest import load
 from tests.backend.service_parts import STATEMENT, Outside, clip
 from tests.backend.weights.fake_hub import files_in
@@ -168,6 +169,21 @@ async def test_on_this_machine_a_transcriber_is_loaded_at_once(
     service = open_service(options, Outside().on_breakdown)
     assert service.info()["transcribes"]
     await service.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("generation_config.json", '{"temperature": "hot"}'), ("tokenizer_config.json", "[]")],
+)
+def test_on_this_machine_whatever_is_wrong_with_a_folder_is_a_sentence(
+    checkpoint: Path, tmp_path: Path, name: str, content: str
+) -> None:
+    folder = shutil.copytree(checkpoint, tmp_path / "mine")
+    (folder / name).write_text(content)
+    options = ServiceOptions(str(folder), tmp_path, transcriber=None)
+    with pytest.raises(BackendUnavailableError, match=r"can't be loaded \(.*MODEL_ID\.$") as told:
+        load_local_model(options, Outside().on_breakdown)
+    assert len(str(told.value).splitlines()) == 1
 
 
 def test_an_unknown_model_is_a_sentence_for_the_operator(tmp_path: Path) -> None:

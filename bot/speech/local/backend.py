@@ -83,11 +83,15 @@ def load_model(options: ServiceOptions, on_breakdown: Callable[[], Awaitable[Non
     Raises `BackendUnavailableError` with a sentence for the operator.
     """
     try:
-        from backend.loading import open_service  # noqa: PLC0415 - heavy, and an optional extra
+        from backend.loading import (  # noqa: PLC0415 - heavy, and an optional extra
+            checked_checkpoint,
+            open_service,
+        )
         from bot.speech.local.weights import with_weights  # noqa: PLC0415 - as above
 
         _lock_bars_by_thread()
         options = with_weights(options)
+        checked_checkpoint(options)  # before the imports, which take many seconds
         _import_quietly()
         return LocalModel(open_service(options, on_breakdown))
     except ModuleNotFoundError as error:
