@@ -250,6 +250,10 @@ def _is_faster_as_product(module: Any) -> bool:
 
 
 def snake_parameters(module: SnakeBeta) -> tuple[Tensor, Tensor]:
+    """Return an activation's frequencies, and the roots of its heights: both `(channels, 1)`.
+
+    It is `x + (root * sin(frequency * x)) ** 2`. They are float32 at least.
+    """
     exact = torch.promote_types(module.alpha.dtype, torch.float32)
     frequency = module.alpha.to(exact).exp().unsqueeze(1)
     height = 1 / (module.beta.to(exact).exp().unsqueeze(1) + module.no_div_by_zero)

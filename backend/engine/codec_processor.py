@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from backend.engine.codec_network import CodecNetwork, snake_parameters
 from backend.engine.codec_products import FewerProducts, WindowProduct
-from backend.engine.codec_state import inputs_to_keep
+from backend.engine.codec_state import convolutions, inputs_to_keep
 from backend.engine.projection import Projection
 
 if TYPE_CHECKING:
@@ -22,8 +22,12 @@ _FEW_WEIGHTS = 6 * 2**20
 """A convolution with more weights than this is one product. Its values at all points would be much
 more to read, and it has few inputs."""
 
-_PIECE = 4
-"""How many frames the last layers compute at a time. More would leave the processor's cache."""
+_LEAST_CHANNELS = 64
+"""With fewer channels, operations on the last dimension are short, and `CodecNetwork` is faster."""
+
+_CACHED_NUMBERS = 3 * 2**18
+"""How many outputs the last layers compute at a time, about: more would leave the cache. It is four
+frames of one row with the published codec."""
 
 _LATE_BLOCKS = 2
 """How many of the last blocks compute in pieces."""
@@ -32,15 +36,21 @@ _LATE_BLOCKS = 2
 class ProcessorNetwork(CodecNetwork):
     """The same decoder, with convolutions as matrix products, and with time before channels.
 
-    The package's weights of the largest layers become views of the matrices. Those of the others
-    are held twice.
+    Most of the codec's work is in convolutions with seven taps. `FewerProducts` computes them with
+    2.5 multiplications for each output. Activations are a few passes over memory; the others are
+    part of the weights that follow. What is computed is the same, in the same number format: with
+    random weights in the published shape, the difference is 72 dB below the speech, and rounding
+    alone is 75 dB below.
 
     Args:
-        decoder: The package's `Qwen3TTSTokenizerV2Decoder`, in float32, on a processor.
+        decoder: The package's `Qwen3TTSTokenizerV2Decoder`, on a processor.
+        releases: Whether those weights of the package's decoder are given up that are held here in
+            another form. Then the package's decoder cannot be used any more. With the published
+            codec that saves 0.3 GB.
     """
 
     @torch.no_grad()
-    def __init__(self, decoder: Any) -> None:
+    def __init__(self, decoder: Any, *, releases: bool = False) -> None:
         super().__init__(decoder)
         self._pre_conv = _Convolution(decoder.pre_conv)
         self._upsampling = [
@@ -51,6 +61,10 @@ class ProcessorNetwork(CodecNetwork):
         layers = [_Block(block) for block in blocks]
         self._early, self._late = layers[:-_LATE_BLOCKS], layers[-_LATE_BLOCKS:]
         self._last = _Last(snake, last)
+        self._frame_outputs = self.frame_samples * int(last.conv.in_channels)
+        if releases:
+            for module in convolutions(decoder):
+                module.conv.weight = None
 
     def _pre_convolve(self, codes: Tensor, state: CodecState) -> Tensor:
         return self._pre_conv(self._embed(codes).transpose(1, 2), state)
@@ -60,14 +74,30 @@ class ProcessorNetwork(CodecNetwork):
         for upsampling, block in self._upsampling:
             hidden = block(upsampling(hidden, state), state)
         hidden = self._first(hidden, state)
-        for block in self._early:
+        for layer in self._early:
+            hidden = layer(hidden, state)
+        piece = max(1, _CACHED_NUMBERS // (len(hidden) * self._frame_outputs))
+        pieces = torch.split(hidden, piece * hidden.shape[1] // frames, dim=1)
+        return torch.cat([self._finish(each, state) for each in pieces], dim=1)
+
+    def _finish(self, hidden: Tensor, state: CodecState) -> Tensor:
+        """Turn what the early blocks have made into samples."""
+        for block in self._late:
             hidden = block(hidden, state)
-        samples = []
-        for piece in hidden.split(_PIECE * hidden.shape[1] // frames, dim=1):
-            for block in self._late:
-                piece = block(piece, state)
-            samples.append(self._last(piece, state))
-        return torch.cat(samples, dim=1).clamp_(-1, 1)
+        return self._last(hidden, state).clamp_(-1, 1)
+
+
+def network_for(decoder: Any) -> CodecNetwork:
+    """Return what decodes fastest with the package's decoder, where it is, in its number format.
+
+    The package's decoder may not be usable any more.
+    """
+    weight = decoder.decoder[-1].conv.weight
+    is_wide = weight.shape[1] >= _LEAST_CHANNELS
+    is_exact_enough = weight.device.type == "cpu" and weight.dtype == torch.float32
+    if is_wide and is_exact_enough:
+        return ProcessorNetwork(decoder, releases=True)
+    return CodecNetwork(decoder)
 
 
 class _Convolution:
@@ -79,9 +109,7 @@ class _Convolution:
         scale: `(outputs,)`, what its outputs shall be multiplied by.
     """
 
-    def __init__(
-        self, module: Any, activation: Any = None, scale: Tensor | None = None
-    ) -> None:
+    def __init__(self, module: Any, activation: Any = None, scale: Tensor | None = None) -> None:
         convolution = module.conv
         self._module = module
         self._activation = None if activation is None else _Snake(activation)
@@ -90,9 +118,6 @@ class _Convolution:
             taps, bias = taps * scale, bias * scale
         self._product: WindowProduct | FewerProducts
         if taps.numel() > _FEW_WEIGHTS or len(taps) == 1:
-            taps = taps.contiguous()
-            if scale is None:
-                convolution.weight = nn.Parameter(taps.permute(2, 1, 0), requires_grad=False)
             self._product = WindowProduct(taps, bias, *convolution.dilation)
         else:
             self._product = FewerProducts(taps, bias, *convolution.dilation)
@@ -182,16 +207,16 @@ class _Unit:
 
     def __init__(self, unit: Any) -> None:
         frequency, root = (each.squeeze(1) for each in snake_parameters(unit.act2))
-        double, half = 2 * frequency, root.square() / 2
-        self._first = _Convolution(unit.conv1, unit.act1, double)
-        self._height = half * double
+        turns, half = frequency / math.pi, root.square() / 2
+        self._first = _Convolution(unit.conv1, unit.act1, turns)
+        self._height = half * turns
         weight = unit.conv2.conv.weight[..., 0].t()
-        self._weight = weight / double.unsqueeze(1)
+        self._weight = weight / turns.unsqueeze(1)
         self._bias = unit.conv2.conv.bias + half @ weight
 
     def __call__(self, hidden: Tensor, state: CodecState) -> Tensor:
         inner = self._first(hidden, state)
-        waves = torch.cos(inner)
+        waves = torch.frac(inner).mul_(2 * math.pi).cos_()
         inner = torch.addcmul(inner, waves, self._height, value=-1, out=waves)
         biased = torch.add(hidden, self._bias).flatten(0, 1)
         return biased.addmm_(inner.flatten(0, 1), self._weight).view(hidden.shape)
@@ -222,12 +247,11 @@ class _Snake:
     """`SnakeBeta`, with channels last."""
 
     def __init__(self, module: Any) -> None:
-        self._frequency, self._root_of_height = (
-            each.squeeze(1) for each in snake_parameters(module)
-        )
+        frequency, root = (each.squeeze(1) for each in snake_parameters(module))
+        self._half_turns, self._root_of_height = frequency / math.pi, root
 
     def __call__(self, hidden: Tensor, out: Tensor) -> None:
-        waves = (hidden * self._frequency).sin_().mul_(self._root_of_height)
+        waves = (hidden * self._half_turns).frac_().mul_(math.pi).sin_().mul_(self._root_of_height)
         torch.addcmul(hidden, waves, waves, out=out)
 
 

@@ -30,8 +30,7 @@ class WindowProduct:
     """A convolution as one product of its windows with its weights.
 
     Args:
-        taps: `(kernel, inputs, outputs)`, the weights, the tap of the oldest input first. They
-            should be contiguous, else they are copied.
+        taps: `(kernel, inputs, outputs)`, the weights, the tap of the oldest input first.
         bias: `(outputs,)`.
         dilation: How far apart the inputs of a window are.
 
@@ -43,7 +42,7 @@ class WindowProduct:
         self._kernel = len(taps)
         self._dilation = dilation
         self.before = (self._kernel - 1) * dilation
-        self._weight = taps.flatten(0, 1)
+        self._weight = taps.contiguous().flatten(0, 1)
         self._bias = bias
 
     def padding(self, count: int) -> int:

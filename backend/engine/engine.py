@@ -22,6 +22,7 @@ from backend.engine.chunk_plan import plan_for
 from backend.engine.clone import clone_voice
 from backend.engine.codec import CodecDecoder
 from backend.engine.codec_graphs import usual_calls
+from backend.engine.codec_network import CodecNetwork
 from backend.engine.cuda_graphs import CudaGraphRecorder
 from backend.engine.decode_step import DecodeStep
 from backend.engine.failures import is_context_lost
@@ -116,7 +117,10 @@ class Engine:
         self._plan = plan_for(device)
         self.rows = rows_with_room(self.parts.talker.cache_shape, device, reserved_bytes)
         decoder = self.package_model.model.speech_tokenizer.model.decoder
-        self.codec = CodecDecoder(decoder, 1 if self._is_plain else self.rows)
+        if self._is_plain:  # the package's loop uses the decoder itself
+            self.codec = CodecDecoder(decoder, 1, CodecNetwork(decoder))
+        else:
+            self.codec = CodecDecoder(decoder, self.rows)
         self.step: DecodeStep | None = None
         self.graphs: StepGraphs | None = None
         reason = "the reference loop has none"
