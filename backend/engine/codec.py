@@ -13,6 +13,7 @@ from backend.engine.chunk_plan import MOST_FRAMES
 from backend.engine.codec_graphs import capture_calls
 from backend.engine.codec_processor import network_for
 from backend.engine.codec_step import CodecStep
+from backend.engine.codec_thread import Turns
 from backend.engine.failures import is_context_lost
 from backend.engine.transfers import HostSamples, SideStream, copied_to
 
@@ -43,7 +44,9 @@ class CodecRow:
 
 
 class CodecDecoder:
-    """Decodes the speech of several rows, each of which has a slot of its own. Not thread-safe.
+    """Decodes the speech of several rows, each of which has a slot of its own.
+
+    For one thread, and for another one that calls `decode_patiently` alone.
 
     On a GPU, all of its work is on a stream of its own. So it does not hold up what else the GPU
     does, and its results are only of use on that stream, or once they were read.
@@ -70,6 +73,7 @@ class CodecDecoder:
         self._after_reference: OrderedDict[bytes, Tensor] = OrderedDict()
         self._free: list[int] = []
         self._rows: set[CodecRow] = set()
+        self._turns = Turns()
         self.clear()
 
     def clear(self) -> None:
@@ -110,7 +114,7 @@ class CodecDecoder:
         if not self._free:
             raise RuntimeError(f"the codec's {self.step.rows} slots are in use")
         key = reference.to(torch.int16).cpu().numpy().tobytes() if name is None else name
-        with self._stream.launching():
+        with self._turns.take(is_urgent=True), self._stream.launching():
             state = self._after_reference.pop(key, None)
             if state is None:
                 codes = copied_to(self._network.like.device, reference)
@@ -145,6 +149,25 @@ class CodecDecoder:
         """
         if not self._rows.issuperset(rows):
             raise RuntimeError("the slot of a row has been freed")
+        with self._turns.take(is_urgent=True):
+            return self._decode(rows, codes)
+
+    @torch.inference_mode()
+    def decode_patiently(self, rows: Sequence[CodecRow], codes: Tensor) -> Tensor:
+        """Decode in another thread than the codec's own, when that does not use the codec.
+
+        Arguments and results are those of `decode`. The samples of rows whose slots have been freed
+        are zero.
+        """
+        with self._turns.take(is_urgent=False):
+            kept = [index for index, row in enumerate(rows) if row in self._rows]
+            frame = self._network.frame_samples
+            samples = self._network.like.new_zeros(len(rows), codes.shape[1] * frame)
+            if kept:
+                samples[kept] = self._decode([rows[index] for index in kept], codes[kept])
+            return samples
+
+    def _decode(self, rows: Sequence[CodecRow], codes: Tensor) -> Tensor:
         slots, frames = [row.slot for row in rows], codes.shape[1]
         with self._stream.launching(codes):
             length = self._network.frame_samples
