@@ -146,7 +146,7 @@ class GenerationLoop:
         self._step_number += 1
         codes = self._batch.next_codes()
         # On a GPU, the next step has been launched: while it runs, there is time to wait.
-        yield from self._take_samples(is_idle=not codes, is_patient=not codes)
+        yield from self._take_samples(is_idle=not codes, is_patient=self._all_have_left())
         ran_on = self._read(codes)
         yield from self._take_at_once()
         yield from self._end_rows()
@@ -163,6 +163,10 @@ class GenerationLoop:
         self._open_slots()
         yield from self._take_at_once()
         yield from self._end_rows()
+
+    def _all_have_left(self) -> bool:
+        """Return whether there are rows, and all their frames were generated."""
+        return bool(self._rows) and all(row.has_left for row in self._rows.values())
 
     def _read(self, codes: list[tuple[SpeechRow, int]]) -> list[SpeechRow]:
         """End the rows whose next codes say so; return those that have reached their limit."""
@@ -223,9 +227,14 @@ class GenerationLoop:
         The codec is called a limited number of times for each frame, so that many chunks do not
         delay the next frame. A call takes enough rows for the codec to keep up with all of them.
         While a row waits for its first chunk, the chunks of rows whose listeners have enough
-        buffered are delayed.
+        buffered are delayed. So are those of rows that another thread decodes the last chunks of.
         """
-        speaking = [row for row in self._rows.values() if not row.has_left]
+        beside = {row for call in self._calls if call.is_beside for row in call.rows}
+        speaking = [
+            row
+            for row in self._rows.values()
+            if not row.has_left and (row not in beside or len(row.frames) >= MOST_FRAMES)
+        ]
         some_wait = any(row.chunks == 0 for row in speaking)
         due = [row for row in speaking if row.is_due(is_patient=some_wait)]
         due.sort(key=SpeechRow.lateness, reverse=True)
