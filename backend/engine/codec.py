@@ -11,8 +11,9 @@ import torch
 from backend.contract import REFERENCE_SAMPLE_RATE
 from backend.engine.chunk_plan import MOST_FRAMES
 from backend.engine.codec_graphs import capture_calls
-from backend.engine.codec_network import CodecNetwork
+from backend.engine.codec_processor import network_for
 from backend.engine.codec_step import CodecStep
+from backend.engine.codec_thread import Turns
 from backend.engine.failures import is_context_lost
 from backend.engine.transfers import HostSamples, SideStream, copied_to
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.engine.codec_graphs import CodecGraphs, CodecSize
+    from backend.engine.codec_network import CodecNetwork
     from backend.engine.cuda_graphs import Recorder
 
 _CACHED_REFERENCES = 16
@@ -42,7 +44,9 @@ class CodecRow:
 
 
 class CodecDecoder:
-    """Decodes the speech of several rows, each of which has a slot of its own. Not thread-safe.
+    """Decodes the speech of several rows, each of which has a slot of its own.
+
+    For one thread, and for another one that calls `decode_patiently` alone.
 
     On a GPU, all of its work is on a stream of its own. So it does not hold up what else the GPU
     does, and its results are only of use on that stream, or once they were read.
@@ -50,6 +54,7 @@ class CodecDecoder:
     Args:
         decoder: The package's `Qwen3TTSTokenizerV2Decoder`.
         rows: The most rows at once.
+        network: Computes what the decoder computes; None is the fastest for it.
 
     Attributes:
         step: Decodes frames, and owns the memory.
@@ -57,8 +62,10 @@ class CodecDecoder:
         frames_per_second: How many codec frames make a second of speech.
     """
 
-    def __init__(self, decoder: Any, rows: int = _ROWS) -> None:
-        self._network = CodecNetwork(decoder)
+    def __init__(
+        self, decoder: Any, rows: int = _ROWS, network: CodecNetwork | None = None
+    ) -> None:
+        self._network = network or network_for(decoder)
         self.step = CodecStep(self._network, rows)
         self.graphs: CodecGraphs | None = None
         self.frames_per_second = REFERENCE_SAMPLE_RATE / self._network.frame_samples
@@ -66,6 +73,7 @@ class CodecDecoder:
         self._after_reference: OrderedDict[bytes, Tensor] = OrderedDict()
         self._free: list[int] = []
         self._rows: set[CodecRow] = set()
+        self._turns = Turns()
         self.clear()
 
     def clear(self) -> None:
@@ -106,7 +114,7 @@ class CodecDecoder:
         if not self._free:
             raise RuntimeError(f"the codec's {self.step.rows} slots are in use")
         key = reference.to(torch.int16).cpu().numpy().tobytes() if name is None else name
-        with self._stream.launching():
+        with self._turns.take(is_urgent=True), self._stream.launching():
             state = self._after_reference.pop(key, None)
             if state is None:
                 codes = copied_to(self._network.like.device, reference)
@@ -141,6 +149,25 @@ class CodecDecoder:
         """
         if not self._rows.issuperset(rows):
             raise RuntimeError("the slot of a row has been freed")
+        with self._turns.take(is_urgent=True):
+            return self._decode(rows, codes)
+
+    @torch.inference_mode()
+    def decode_patiently(self, rows: Sequence[CodecRow], codes: Tensor) -> Tensor:
+        """Decode in another thread than the codec's own, when that does not use the codec.
+
+        Arguments and results are those of `decode`. The samples of rows whose slots have been freed
+        are zero.
+        """
+        with self._turns.take(is_urgent=False):
+            kept = [index for index, row in enumerate(rows) if row in self._rows]
+            frame = self._network.frame_samples
+            samples = self._network.like.new_zeros(len(rows), codes.shape[1] * frame)
+            if kept:
+                samples[kept] = self._decode([rows[index] for index in kept], codes[kept])
+            return samples
+
+    def _decode(self, rows: Sequence[CodecRow], codes: Tensor) -> Tensor:
         slots, frames = [row.slot for row in rows], codes.shape[1]
         with self._stream.launching(codes):
             length = self._network.frame_samples

@@ -66,7 +66,7 @@ class CodecNetwork:
         self._codebooks = torch.cat(codebooks)
         self._starts = sizes.cumsum(0).to(self._codebooks.device)
         snakes = [each for each in decoder.modules() if isinstance(each, SnakeBeta)]
-        self._snakes = {each: _snake_parameters(each) for each in snakes}
+        self._snakes = {each: snake_parameters(each) for each in snakes}
         products = [each for each in decoder.modules() if _is_faster_as_product(each)]
         self._products = {
             each: (each.bias.unsqueeze(1), each.weight.flatten(1)) for each in products
@@ -116,10 +116,8 @@ class CodecNetwork:
         Returns:
             `(rows, frames, latent)`.
         """
-        pre_conv = self._decoder.pre_conv
-        hidden = self._convolve(pre_conv, state.extend(pre_conv, self._embed(codes)))
         transformer = self._decoder.pre_transformer
-        hidden = transformer.input_proj(hidden.transpose(1, 2))
+        hidden = transformer.input_proj(self._pre_convolve(codes, state))
         cosines, sines = transformer.rotary_emb(hidden, state.positions)
         rotary = cosines.unsqueeze(1), signed_sines(sines).unsqueeze(1)
         rows, frames, _ = hidden.shape
@@ -150,6 +148,19 @@ class CodecNetwork:
             hidden = self._decoder_block(block, hidden, state)
         samples = self._convolve(last, self._snake(snake, hidden, last, state)).clamp_(-1, 1)
         return samples.squeeze(1)
+
+    def _pre_convolve(self, codes: Tensor, state: CodecState) -> Tensor:
+        """Turn frames into what the transformer reads.
+
+        Args:
+            codes: int64 `(rows, frames, code_groups)`.
+            state: The rows' state; it is updated.
+
+        Returns:
+            `(rows, frames, latent)`.
+        """
+        pre_conv = self._decoder.pre_conv
+        return self._convolve(pre_conv, state.extend(pre_conv, self._embed(codes))).transpose(1, 2)
 
     def _embed(self, codes: Tensor) -> Tensor:
         """`quantizer.decode`: look up the codes of each frame, and sum them.
@@ -238,7 +249,11 @@ def _is_faster_as_product(module: Any) -> bool:
     return is_plain and module.in_channels <= _FEW_CHANNELS and module.weight.device.type == "cpu"
 
 
-def _snake_parameters(module: SnakeBeta) -> tuple[Tensor, Tensor]:
+def snake_parameters(module: SnakeBeta) -> tuple[Tensor, Tensor]:
+    """Return an activation's frequencies, and the roots of its heights: both `(channels, 1)`.
+
+    It is `x + (root * sin(frequency * x)) ** 2`. They are float32 at least.
+    """
     exact = torch.promote_types(module.alpha.dtype, torch.float32)
     frequency = module.alpha.to(exact).exp().unsqueeze(1)
     height = 1 / (module.beta.to(exact).exp().unsqueeze(1) + module.no_div_by_zero)

@@ -165,6 +165,10 @@ class CodecState:
         all_keys, all_values = ring[:, 0], ring[:, 1]
         return all_keys.scatter_(2, places, keys), all_values.scatter_(2, places, values)
 
+    def kept(self, module: Any) -> Tensor | None:
+        """Return the kept inputs of a convolution, `(rows, channels, inputs)`, if it has any."""
+        return self._inputs.get(module)
+
     def extend(self, module: Any, hidden: Tensor) -> Tensor:
         """Prepend the kept inputs of a convolution, if any, to the new ones, and keep the last."""
         kept = self._inputs.get(module)

@@ -22,6 +22,8 @@ from backend.engine.chunk_plan import plan_for
 from backend.engine.clone import clone_voice
 from backend.engine.codec import CodecDecoder
 from backend.engine.codec_graphs import usual_calls
+from backend.engine.codec_network import CodecNetwork
+from backend.engine.codec_thread import spare_thread
 from backend.engine.cuda_graphs import CudaGraphRecorder
 from backend.engine.decode_step import DecodeStep
 from backend.engine.failures import is_context_lost
@@ -75,6 +77,7 @@ class Engine:
         embedder: Makes prompt embeddings.
         parts: The parts of the model that a batch needs.
         codec: Decodes frames into samples.
+        codec_thread: Decodes beside the language model, on a processor with a core to spare.
         step: Decodes a frame of all rows, in memory of its own. None for the package's loop.
         graphs: The captured sizes of the step, where CUDA graphs work; else None.
         sample_rate: Of all audio, in Hz.
@@ -109,14 +112,20 @@ class Engine:
         )
         self._watermark = watermark
         self._is_plain = info.loop == "reference"
+        device = self.embedder.text_pad.device
+        # Before anything is divided among the language model's threads.
+        is_beside = device.type == "cpu" and not self._is_plain
+        self.codec_thread = spare_thread() if is_beside else None
         self.parts = ModelParts.of(
             package_model, self.embedder.text_pad, self.embedder.codec_embeddings
         )
-        device = self.parts.text_pad.device
         self._plan = plan_for(device)
         self.rows = rows_with_room(self.parts.talker.cache_shape, device, reserved_bytes)
         decoder = self.package_model.model.speech_tokenizer.model.decoder
-        self.codec = CodecDecoder(decoder, 1 if self._is_plain else self.rows)
+        if self._is_plain:  # the package's loop uses the decoder itself
+            self.codec = CodecDecoder(decoder, 1, CodecNetwork(decoder))
+        else:
+            self.codec = CodecDecoder(decoder, self.rows)
         self.step: DecodeStep | None = None
         self.graphs: StepGraphs | None = None
         reason = "the reference loop has none"
@@ -176,7 +185,9 @@ class Engine:
             layout = self._info.text_layout
             return PackageLoop(prepare, self.package_model, layout, rows, self._watermark)
         batch = Batch[SpeechRow](self.step, rows=rows, graphs=self.graphs)
-        return GenerationLoop(self.prepare, batch, self.codec, self._watermark, self._plan)
+        return GenerationLoop(
+            self.prepare, batch, self.codec, self._watermark, self._plan, beside=self.codec_thread
+        )
 
     def _capture(
         self, step: DecodeStep, device: torch.device, *, is_wanted: bool

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
+from functools import partial
 from itertools import count, islice
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from backend.engine.batch import Batch
     from backend.engine.chunk_plan import ChunkPlan
     from backend.engine.codec import CodecDecoder, CodecRow
+    from backend.engine.codec_thread import CodecThread
     from backend.engine.interface import ReadRequest, SpeechChunk
     from backend.engine.prompt_embeds import PreparedRequest
     from backend.watermark.watermark import Watermarker
@@ -52,21 +54,26 @@ class GenerationLoop:
         codec: Decodes frames into samples.
         watermark: Marks the speech; with None it stays unmarked.
         plan: How many frames are decoded to samples at a time.
+        beside: Decodes chunks that can wait, while the next frames are generated. None decodes all
+            chunks between two frames, or on a GPU's own stream.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - independent parts
         self,
         prepare: Callable[[SpeechRequest | ReadRequest], PreparedRequest],
         batch: Batch[SpeechRow],
         codec: CodecDecoder,
         watermark: Watermarker | None,
         plan: ChunkPlan = CPU_PLAN,
+        *,
+        beside: CodecThread | None = None,
     ) -> None:
         self._prepare = prepare
         self._batch = batch
         self._codec = codec
         self._output = SpeechOutput(watermark)
         self._plan = plan
+        self._beside = beside
         self._numbers = count()
         self._rows: dict[int, SpeechRow] = {}
         self._calls: deque[CodecCall] = deque()  # in the order in which they arrive
@@ -139,7 +146,7 @@ class GenerationLoop:
         self._step_number += 1
         codes = self._batch.next_codes()
         # On a GPU, the next step has been launched: while it runs, there is time to wait.
-        yield from self._take_samples(is_idle=not codes)
+        yield from self._take_samples(is_idle=not codes, is_patient=self._all_have_left())
         ran_on = self._read(codes)
         yield from self._take_at_once()
         yield from self._end_rows()
@@ -149,10 +156,17 @@ class GenerationLoop:
             row.frames.append(frame)
             row.generated += 1
         for due in self._due_rows():
-            self._decode(due)
+            if self._beside and self._beside.is_free and all(row.can_be_patient for row in due):
+                self._decode_beside(due, self._beside)
+            else:
+                self._decode(due)
         self._open_slots()
         yield from self._take_at_once()
         yield from self._end_rows()
+
+    def _all_have_left(self) -> bool:
+        """Return whether there are rows, and all their frames were generated."""
+        return bool(self._rows) and all(row.has_left for row in self._rows.values())
 
     def _read(self, codes: list[tuple[SpeechRow, int]]) -> list[SpeechRow]:
         """End the rows whose next codes say so; return those that have reached their limit."""
@@ -213,9 +227,14 @@ class GenerationLoop:
         The codec is called a limited number of times for each frame, so that many chunks do not
         delay the next frame. A call takes enough rows for the codec to keep up with all of them.
         While a row waits for its first chunk, the chunks of rows whose listeners have enough
-        buffered are delayed.
+        buffered are delayed. So are those of rows that another thread decodes the last chunks of.
         """
-        speaking = [row for row in self._rows.values() if not row.has_left]
+        beside = {row for call in self._calls if call.is_beside for row in call.rows}
+        speaking = [
+            row
+            for row in self._rows.values()
+            if not row.has_left and (row not in beside or len(row.frames) >= MOST_FRAMES)
+        ]
         some_wait = any(row.chunks == 0 for row in speaking)
         due = [row for row in speaking if row.is_due(is_patient=some_wait)]
         due.sort(key=SpeechRow.lateness, reverse=True)
@@ -229,11 +248,11 @@ class GenerationLoop:
 
     def _decode(self, rows: list[SpeechRow]) -> None:
         """Begin to decode the first frames of some rows, as many of each."""
-        frames = min(MOST_FRAMES, *(len(row.frames) for row in rows))
-        if not self._plan.takes_all:
-            frames = min(frames, *(row.next_chunk_frames() for row in rows))
-        codes = torch.stack([frame for row in rows for frame in row.frames[:frames]])
-        codes = codes.view(len(rows), frames, -1)
+        for call in self._calls:
+            if call.is_beside and not set(rows).isdisjoint(call.rows):
+                call.samples.wait()  # frames of a row are decoded in their order
+        codes = self._first_frames(rows)
+        frames = codes.shape[1]
         samples = self._codec.decode([self._slot_of(row) for row in rows], codes)
         is_urgent = rows[0].is_urgent
         for row in rows:
@@ -245,6 +264,27 @@ class GenerationLoop:
                 row.error = BackendBusyError()  # these samples are lost
             raise
         self._calls.append(CodecCall(rows, frames, reading, self._step_number, is_urgent))
+
+    def _decode_beside(self, rows: list[SpeechRow], beside: CodecThread) -> None:
+        """Let another thread decode the first frames of some rows, as many of each."""
+        codes = self._first_frames(rows)
+        decode = partial(self._codec.decode_patiently, [self._slot_of(row) for row in rows])
+        samples = beside.begin(decode, codes)
+        for row in rows:
+            row.launched(codes.shape[1])
+        self._calls.append(
+            CodecCall(
+                rows, codes.shape[1], samples, self._step_number, is_urgent=False, is_beside=True
+            )
+        )
+
+    def _first_frames(self, rows: list[SpeechRow]) -> torch.Tensor:
+        """Return the next frames of some rows, as many of each: `(rows, frames, code_groups)`."""
+        frames = min(MOST_FRAMES, *(len(row.frames) for row in rows))
+        if not self._plan.takes_all:
+            frames = min(frames, *(row.next_chunk_frames() for row in rows))
+        codes = torch.stack([frame for row in rows for frame in row.frames[:frames]])
+        return codes.view(len(rows), frames, -1)
 
     def _open_slots(self) -> None:
         """Let the codec decode the references of the rows that have just begun.
@@ -265,7 +305,7 @@ class GenerationLoop:
         if not self._batch.is_ahead:
             yield from self._take_samples(is_idle=True)
 
-    def _take_samples(self, *, is_idle: bool) -> Iterator[SpeechChunk]:
+    def _take_samples(self, *, is_idle: bool, is_patient: bool = False) -> Iterator[SpeechChunk]:
         """Yield the chunks whose samples have arrived, or are waited for.
 
         Samples of an urgent call are waited for in the step after the one that has launched it, and
@@ -274,16 +314,42 @@ class GenerationLoop:
 
         Args:
             is_idle: Whether nothing better is to be done than to wait for all.
+            is_patient: Whether that is so for those that another thread decodes, too.
         """
-        waited_for = [each for each in self._calls if is_idle or self._is_needed(each)]
-        if waited_for and not waited_for[-1].samples.is_ready():
-            waited_for[-1].samples.wait()
-        arrived = []
-        while self._calls and self._calls[0].samples.is_ready():
-            arrived.append(self._calls.popleft())
+        waited_for = [
+            each
+            for each in self._calls
+            if (is_patient if each.is_beside else is_idle or self._is_needed(each))
+        ]
+        # The last first: a GPU has then completed those before it.
+        for call in reversed(waited_for):
+            if not call.samples.is_ready():
+                call.samples.wait()
+        # The last first here, too: if one has arrived, those of the same rows before it have.
+        arrived = [call for call in reversed(self._calls) if call.samples.is_ready()][::-1]
+        for call in arrived:
+            self._calls.remove(call)
         # A row's urgent chunks are its first ones. So its own chunks stay in order.
         for call in sorted(arrived, key=lambda each: not each.is_urgent):
-            yield from self._chunks(call, call.samples.read())
+            try:
+                waveforms = call.samples.read()
+            except Exception as error:
+                if not call.is_beside:
+                    raise
+                self._lose(call, error)
+            else:
+                yield from self._chunks(call, waveforms)
+
+    def _lose(self, call: CodecCall, error: Exception) -> None:
+        """End the rows of a call that another thread could not decode."""
+        log.error("the codec has failed for %d sentences", len(call.rows), exc_info=error)
+        for row in call.rows:
+            row.in_flight -= 1
+            row.error = row.error or (
+                BackendBusyError()
+                if is_out_of_memory(error)
+                else GenerationFailedError("the codec has failed")
+            )
 
     def _chunks(self, call: CodecCall, waveforms: NDArray[np.float32]) -> Iterator[SpeechChunk]:
         """Yield the chunks for the samples of a call, `(rows, samples)`."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from backend.engine.chunk_plan import ChunkPlan
     from backend.engine.codec import CodecRow
+    from backend.engine.codec_thread import ThreadSamples
     from backend.engine.row_output import RowOutput
     from backend.engine.speech_length import EndDetector
     from backend.engine.transfers import HostSamples
@@ -74,6 +75,11 @@ class SpeechRow(Row):
     def is_urgent(self) -> bool:
         """Whether its listener has nothing buffered yet, or very little."""
         return self.chunks < _SHORT_CHUNKS
+
+    @property
+    def can_be_patient(self) -> bool:
+        """Whether its first chunks, which are short, are over."""
+        return self.chunks >= len(self.plan.first_chunks)
 
     def next_chunk_frames(self) -> int:
         """Return how many frames the next chunk should have."""
@@ -153,10 +159,12 @@ class CodecCall:
         samples: Their samples.
         step: The number of the step that has launched it.
         is_urgent: Whether a listener has nothing buffered yet, or very little.
+        is_beside: Whether another thread decodes it, which nobody waits for.
     """
 
     rows: list[SpeechRow]
     frames: int
-    samples: HostSamples
+    samples: HostSamples | ThreadSamples
     step: int
     is_urgent: bool
+    is_beside: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -27,8 +27,16 @@ if TYPE_CHECKING:
     from backend.engine.chunk_plan import ChunkPlan
     from backend.engine.codec import CodecDecoder
     from backend.engine.engine import Engine
+    from backend.engine.package_loop import PackageLoop
     from backend.engine.prefill_plan import PrefillPlan
     from backend.watermark.watermark import Watermarker
+
+
+class Speaker(Protocol):
+    """Opens loops, as an engine does."""
+
+    def open(self, rows: int) -> GenerationLoop | PackageLoop:
+        """Return a loop for so many requests."""
 
 
 class Ahead:
@@ -66,7 +74,7 @@ class Ahead:
 
 
 def stream(
-    engine: Engine | Ahead,
+    engine: Speaker,
     requests: Sequence[SpeechRequest],
     *,
     is_cancelled: Callable[[int], bool] = lambda _row: False,
@@ -88,7 +96,7 @@ def stream(
 
 
 def speak(
-    engine: Engine | Ahead, requests: Sequence[SpeechRequest]
+    engine: Speaker, requests: Sequence[SpeechRequest]
 ) -> list[NDArray[np.float32] | SpeechError]:
     """Speak requests together; return each one's whole speech, or its error."""
     pieces: list[list[NDArray[np.float32]]] = [[] for _ in requests]
