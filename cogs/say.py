@@ -87,7 +87,15 @@ class Say(commands.Cog):
                 )
                 shown = with_names(text, name_of=name_of)
                 count, caller = len(sentences), caller_of(interaction)
-                speak = partial(studio.stream, sentences, saved, language=language, caller=caller)
+                production = studio.production(sentences)
+                speak = partial(
+                    studio.stream,
+                    sentences,
+                    saved,
+                    language=language,
+                    caller=caller,
+                    production=production,
+                )
                 reply_format = ReplyFormat(format) if format else ReplyFormat.OGG
                 post = partial(self._post, reply, saved, shown, count, reply_format)
                 if target is Where.FILE:
@@ -107,6 +115,7 @@ class Say(commands.Cog):
                     sentences=count,
                     speech=lambda: leveled(shared.follow() if shared is not None else speak()),
                     expected_seconds=expected_seconds(sentences),
+                    production=production,
                     owner=owner if isinstance(owner, discord.Member) else None,
                 )
                 player, entry = await self._enqueue(
