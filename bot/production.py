@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 FADING_SECONDS = 6.0
 """In seconds of speech. What was measured so much speech ago counts e times less."""
 
+LAST_SECONDS, CLEARLY_SLOWER = 1.5, 0.7
+"""If the rate in the last moments, over so much speech, is less than this share, it holds. So it is
+noticed soon if the machine gets slower."""
+
 FORGOTTEN_AFTER_SECONDS = 600.0
 """What was measured so long ago no longer counts: the machine may do something else by now."""
 
@@ -38,9 +42,15 @@ READER_AWAY_SECONDS = 0.05
 SENTENCE_EXTRA_SECONDS = 0.4
 """What a sentence's speech has besides its words: some near-silence before and after it."""
 
-GROWTH = 3.0
-"""So many times as long as the last chunk the coming ones may be, if chunks have been growing. Before
-a sentence is complete, nobody knows how far they do."""
+HARDLY_FASTER = 1.5
+
+STALL_FACTOR, STALL_SECONDS = 4.0, 2.0
+"""One chunk that took longer than so many times as long as usual, and so many seconds, counts as
+that: a container may have started anew, and the next one comes as fast as ever."""
+
+GROWTH = 4.0
+"""If chunks have been growing, the coming ones may be so many times as long as the last. How far
+they grow is known when a sentence is complete."""
 
 KNOWN_LENGTHS = 20
 SURE_LENGTHS = 5
@@ -56,18 +66,43 @@ _OTHERS_SECONDS = 5.0
 
 
 @dataclass(slots=True)
-class _Measured:
+class _Sums:
     """Sums over what was measured, in which older values count less."""
 
+    fading_seconds: float
     speech: float = 0.0
     seconds: float = 0.0
-    latest: float = -math.inf
 
-    def add(self, speech: float, seconds: float, now: float) -> None:
-        kept = math.exp(-speech / FADING_SECONDS)
+    def add(self, speech: float, seconds: float) -> None:
+        kept = math.exp(-speech / self.fading_seconds)
         self.speech = self.speech * kept + speech
         self.seconds = self.seconds * kept + seconds
+
+    @property
+    def rate(self) -> float:
+        return self.speech / max(self.seconds, 1e-6)
+
+
+class _Measured:
+    """How fast speech came lately, and in the last moments."""
+
+    def __init__(self) -> None:
+        self._lately = _Sums(FADING_SECONDS)
+        self._last = _Sums(LAST_SECONDS)
+        self.latest = -math.inf
+
+    def add(self, speech: float, seconds: float, now: float) -> None:
+        if self._lately.speech:
+            usual = speech / self._lately.rate
+            seconds = min(seconds, STALL_FACTOR * usual + STALL_SECONDS)
+        self._lately.add(speech, seconds)
+        self._last.add(speech, seconds)
         self.latest = now
+
+    @property
+    def rate(self) -> float:
+        lately, last = self._lately.rate, self._last.rate
+        return last if last < CLEARLY_SLOWER * lately else lately
 
 
 class Pace:
@@ -81,6 +116,8 @@ class Pace:
     Attributes:
         running: How many sentences are being produced now.
         usual_factor: How long sentences' speech is, for each second expected for their texts.
+        largest_factor: How long it may be; None before any sentence was complete.
+        longest_chunk: The longest chunk of the latest sentences, in seconds of speech; None before.
         clock: As given.
     """
 
@@ -89,6 +126,8 @@ class Pace:
         self.clock = clock
         self._rates: dict[int, _Measured] = {}  # by how many sentences were produced at a time
         self.usual_factor = 1.0
+        self.largest_factor: float | None = None
+        self.longest_chunk: float | None = None
         self._factors: deque[float] = deque(maxlen=KNOWN_LENGTHS)
         self._chunks: deque[float] = deque(maxlen=KNOWN_LENGTHS)
 
@@ -100,8 +139,11 @@ class Pace:
     def note_sentence(self, *, expected: float, speech: float, longest_chunk: float) -> None:
         """Note how long a sentence's speech was, and the longest of its chunks, in seconds."""
         self._factors.append(speech / expected)
-        self.usual_factor = median(self._factors)
         self._chunks.append(longest_chunk)
+        is_sure = len(self._factors) >= SURE_LENGTHS
+        self.usual_factor = median(self._factors)
+        self.largest_factor = max(self._factors) * (SURE_MARGIN if is_sure else UNSURE_MARGIN)
+        self.longest_chunk = max(self._chunks)
 
     def rate(self) -> float | None:
         """Return how many seconds of speech each of the sentences that run gets in a second.
@@ -112,26 +154,13 @@ class Pace:
         sentences = min(max(1, self.running), MOST_SENTENCES)
         now = self.clock()
         known = {
-            number: each.speech / max(each.seconds, 1e-6)
+            number: each.rate
             for number, each in self._rates.items()
             if now - each.latest < FORGOTTEN_AFTER_SECONDS
         }
         if sentences in known or not known:
             return known.get(sentences)
         return max(rate * min(1.0, number / sentences) for number, rate in known.items())
-
-    @property
-    def largest_factor(self) -> float:
-        """How long a sentence's speech may be, for each second that was expected for its text."""
-        if not self._factors:
-            return UNKNOWN_FACTOR
-        is_sure = len(self._factors) >= SURE_LENGTHS
-        return max(self._factors) * (SURE_MARGIN if is_sure else UNSURE_MARGIN)
-
-    @property
-    def longest_chunk(self) -> float | None:
-        """The longest chunk of the latest sentences, in seconds of speech; None before any."""
-        return max(self._chunks, default=None)
 
 
 @dataclass(slots=True)
@@ -238,11 +267,19 @@ class Production:
             return 0.0
         return max(part.expected * self._usual_factor() - part.speech, 0.1 * part.speech, 0.2)
 
-    def most_seconds(self, part: Part) -> float:
-        """Return how much of a sentence's speech may still come, in seconds."""
+    def most_seconds(self, part: Part, *, is_next: bool) -> float:
+        """Return how much of a sentence's speech may still come, in seconds.
+
+        Args:
+            part: The sentence.
+            is_next: Whether it is heard next. Before others are, more will be known of lengths.
+        """
         if part.is_complete:
             return 0.0
-        most = part.expected * self.pace.largest_factor - part.speech
+        factor = self.pace.largest_factor
+        if factor is None:
+            factor = UNKNOWN_FACTOR if is_next else UNSURE_MARGIN
+        most = part.expected * factor - part.speech
         return max(most, 0.5 * part.speech, self.usual_seconds(part))
 
     def next_chunk(self, part: Part) -> float:
@@ -266,10 +303,10 @@ class Production:
 
     @property
     def is_slow(self) -> bool:
-        """Whether speech may come more slowly than it is heard, or hardly faster."""
+        """Whether the rest may come more slowly than it is heard, or hardly faster."""
         rate = self.rate
         rest = sum(not part.is_complete for part in self.parts)
-        return rate is not None and rate * max(1, min(self.at_once, rest)) < 1.5  # noqa: PLR2004
+        return rest > 0 and rate is not None and rate * min(self.at_once, rest) < HARDLY_FASTER
 
     async def read(
         self, number: int, answer: AsyncGenerator[PcmChunk, None]

@@ -199,6 +199,14 @@ async def follow(entry: QueueEntry, player: GuildPlayer, progress: Progress) -> 
         player.remove(entry, Refusal(Reason.SPEECH_STOPPED))
 
 
+async def remark_lateness(entry: QueueEntry, player: GuildPlayer, progress: Progress) -> None:
+    """Show when an entry begins or goes on whenever its speech is late, until this is cancelled."""
+    state = EntryState(entry, player)
+    while True:
+        progress.remark(state.late_words())
+        await asyncio.sleep(_POLL_SECONDS)
+
+
 def queue_page(
     player: GuildPlayer | None, person: discord.User | discord.Member, page: int
 ) -> tuple[str, int]:

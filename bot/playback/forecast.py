@@ -68,21 +68,37 @@ def needs(
     for number, each in enumerate(coming):
         before = done[-1] if done else 0.0
         begins = heard if number else next_begins_in
-        heard += each.to_hear
         if each.to_produce <= 0:
             done.append(before)
-            found.append(Need(before - begins, before - begins, before))
-            continue
-        chunk = min(each.chunk, each.to_produce)
-        if each.is_running:
-            start = -each.credit
+            found.append(Need(before - heard, before - heard, before))
         else:
-            start = done[number - at_once] if number >= at_once else 0.0
-        first = max(before, start + chunk / rate)
-        complete = max(before, start + each.to_produce / rate)
-        done.append(complete)
-        need = max(first - begins, complete - (heard - chunk))
-        if_longer = (each.at_most - each.to_produce) * max(0.0, 1 / rate - 1)
-        surely = need + if_longer
-        found.append(Need(surely, max(need, min(surely, complete - begins)), complete))
+            if each.is_running:
+                start = -each.credit
+            else:
+                start = done[number - at_once] if number >= at_once else 0.0
+            complete = max(before, start + each.to_produce / rate)
+            done.append(complete)
+            need, need_at_most = (
+                _need(length, each.chunk, rate, start, before) - heard
+                for length in (each.to_produce, each.at_most)
+            )
+            surely = max(need, need_at_most)
+            found.append(Need(surely, max(need, min(surely, complete - begins)), complete))
+        heard += each.to_hear
     return found
+
+
+def _need(length: float, chunk: float, rate: float, start: float, before: float) -> float:
+    """In how many seconds a sentence can begin, so that its first and last chunk come in time.
+
+    Args:
+        length: How much of it is still to be produced.
+        chunk: The length of its chunks.
+        rate: As for `needs`.
+        start: When it is begun, in seconds from now.
+        before: When all speech before it has come.
+    """
+    chunk = min(chunk, length)
+    first = max(before, start + chunk / rate)
+    last = max(before, start + length / rate)
+    return max(first, last - (length - chunk))

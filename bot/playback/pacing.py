@@ -37,6 +37,10 @@ LONG_WAIT_SECONDS = 1.0
 """If the first sound takes longer than this, the bot sends nothing until then. Otherwise it sends
 silence, so that it would look as if it spoke."""
 
+MUCH_FASTER = 1.5
+"""If the first chunk came so much faster than it is heard, playing begins with it. Otherwise two
+chunks have to show how fast they come: the first one had to wait for other things, too."""
+
 RATE_MARGIN = 0.96
 """Playing begins as if speech came a little more slowly than was measured."""
 
@@ -64,7 +68,7 @@ class Pacing:
     Where speech comes faster than it is heard, the source is held back for no moment.
 
     Args:
-        source: The source. It is held from now on.
+        source: The source. It is held from now on; before `begin_turn`, in any case.
         production: Tells how the speech comes.
         sentences: Where its sentences begin, as far as they were fed.
 
@@ -78,6 +82,7 @@ class Pacing:
         self._source = source
         self._production = production
         self._sentences = sentences
+        self._has_turn = False
         self._is_waiting = True
         self._waiting_since: float | None = None
         self._margin = MARGIN_SECONDS
@@ -97,11 +102,18 @@ class Pacing:
         """How much may be buffered; None if as much as usual, because speech comes fast."""
         return MAX_BUFFERED_SECONDS if self._production.is_slow else None
 
+    def begin_turn(self) -> None:
+        """Let the source be played from now on, once speech comes in time."""
+        self._has_turn = True
+        self.update()
+
     def update(self) -> None:
         """Decide anew; to be called when speech was fed, and now and then."""
         source = self._source
         if source.finished:
             self._is_waiting, self.wait = False, 0.0
+            return
+        if not self._has_turn:
             return
         if not self._is_waiting and source.is_held:
             self._is_waiting, self._waiting_since, self.wait = True, None, None
@@ -120,7 +132,7 @@ class Pacing:
             self._waiting_since = production.clock()
         measured = production.rate
         rate = production.least_rate if measured is None else measured
-        if rate is None:
+        if rate is None or (measured is None and rate < MUCH_FASTER):
             return
         found = self._needs(rate * RATE_MARGIN)
         spare = source.lead_seconds - self._margin
@@ -183,7 +195,7 @@ def _coming(production: Production, part: Part, rate: float, *, is_next: bool) -
     to_produce = production.usual_seconds(part)
     return Coming(
         to_produce=to_produce,
-        at_most=production.most_seconds(part),
+        at_most=production.most_seconds(part, is_next=is_next),
         to_hear=to_produce + part.silence + (0.0 if is_next else part.speech),
         chunk=production.next_chunk(part),
         is_running=part.is_running,

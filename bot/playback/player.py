@@ -223,6 +223,8 @@ class GuildPlayer:
     async def _play(self, entry: QueueEntry) -> None:
         self._current, self.votes = entry, set()
         entry.producer.start(on_end=self._prefetch)
+        if entry.pacing is not None:
+            entry.pacing.begin_turn()
         try:
             await asyncio.gather(
                 entry.source.until_readable(),

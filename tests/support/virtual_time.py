@@ -24,7 +24,10 @@ class _Selector(selectors.SelectSelector):
 
 
 def run_virtually(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end; `time.monotonic` and `time.perf_counter` are the loop's time."""
+    """Run a coroutine to its end; `time.monotonic` and `time.perf_counter` are the loop's time.
+
+    Where something has kept `time.monotonic` before, as a default, it is given the loop's instead.
+    """
     selector = _Selector()
     loop = asyncio.SelectorEventLoop(selector)
 
