@@ -36,8 +36,11 @@ FORGOTTEN_AFTER_SECONDS = 600.0
 MOST_SENTENCES = 16
 """More sentences than this at a time count as so many."""
 
-READER_AWAY_SECONDS = 0.05
-"""If the reader of an answer is away for longer, the next chunks may have been ready meanwhile."""
+READER_AWAY_SECONDS, READER_AWAY_SHARE = 0.05, 0.25
+"""If the reader of an answer is away for longer, and for a larger share of its wait for a chunk,
+the next chunks may have been ready meanwhile. How fast they come isn't known then."""
+
+LEAST_RATE = 0.01
 
 SENTENCE_EXTRA_SECONDS = 0.4
 """What a sentence's speech has besides its words: some near-silence before and after it."""
@@ -101,7 +104,7 @@ class _Measured:
 
     @property
     def rate(self) -> float:
-        lately, last = self._lately.rate, self._last.rate
+        lately, last = (max(sums.rate, LEAST_RATE) for sums in (self._lately, self._last))
         return last if last < CLEARLY_SLOWER * lately else lately
 
 
@@ -316,8 +319,7 @@ class Production:
         pace, clock = self.pace, self.clock
         part.is_running = True
         pace.running += 1
-        came: float | None = None
-        reader_was_away = False
+        watch = _Watch()
         try:
             async with aclosing(answer):
                 while True:
@@ -327,17 +329,13 @@ class Production:
                     if chunk is None:
                         break
                     seconds = len(chunk.pcm) / 2 / chunk.sample_rate
-                    if came is not None and asked_at - came > READER_AWAY_SECONDS:
-                        reader_was_away = True
-                    if came is None and number < self.at_once:
+                    took = watch.took(asked_at, now)
+                    if not part.chunks and number < self.at_once:
                         part.first_rate = seconds / max(now - asked_at, 1e-6)
-                    elif not reader_was_away:
-                        pace.note_speech(seconds, now - (asked_at if came is None else came))
-                    elif now - asked_at > READER_AWAY_SECONDS:
-                        reader_was_away = False  # from now on, chunks come as they are produced
+                    elif took is not None:
+                        pace.note_speech(seconds, took)
                     part.add(seconds, restarts=chunk.restarts)
                     self._longest_chunk = max(self._longest_chunk, seconds)
-                    came = now
                     yield chunk
             if part.speech:
                 self._complete(part)
@@ -362,6 +360,28 @@ class Production:
 
     def _waited(self, part: Part) -> float:
         return 0.0 if part.asked_at is None else self.clock() - part.asked_at
+
+
+class _Watch:
+    """Takes the times between the chunks of one answer, and leaves out those that tell nothing."""
+
+    def __init__(self) -> None:
+        self._came: float | None = None  # when the latest chunk did
+        self._may_be_late = False  # the reader, and chunks are ready before it asks
+
+    def took(self, asked_at: float, now: float) -> float | None:
+        """Return how long a chunk took that was asked for and came; None if that isn't known."""
+        came, self._came = self._came, now
+        if came is None:
+            return now - asked_at
+        waited, away = now - asked_at, asked_at - came
+        if away > max(READER_AWAY_SECONDS, READER_AWAY_SHARE * waited):
+            self._may_be_late = True
+            return None
+        if self._may_be_late:
+            self._may_be_late = waited <= READER_AWAY_SECONDS
+            return None
+        return now - came
 
 
 class MeasuredBackend:

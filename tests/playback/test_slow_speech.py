@@ -11,6 +11,7 @@ import pytest
 from tests.support.marked_speech import (
     CHUNK_SECONDS,
     account,
+    item_text,
     passages,
     repeated_seconds,
     silence_within,
@@ -66,6 +67,17 @@ async def test_slow_speech_of_a_queue_is_heard_without_holes(
         assert SPOKEN in (await last_word(answer) or "")
     for item, seconds in ((1, 3.0), (2, 4.0), (3, 2.0)):
         await is_heard_without_holes(guild, item, seconds)
+
+
+async def test_with_a_file_as_well_the_wait_is_told_too(
+    guild: VoiceGuild, backend: MarkedBackend, ada: Speaker
+) -> None:
+    backend.on_chunk = at_a_rate(0.5)
+    answer = await ada.types("say", text=item_text(1, 3.0), where="voice", format="ogg")
+    await eventually(lambda: SPOKEN in answer.told)
+    await is_heard_without_holes(guild, 1, 3.0)
+    shown = [str(body) for body in guild.server.requests("PATCH", "@original")]
+    assert any(STARTS.search(body) for body in shown)
 
 
 async def test_a_connection_that_breaks_meanwhile_costs_nothing(
