@@ -55,6 +55,7 @@ GROWTH = 4.0
 """If chunks have been growing, the coming ones may be so many times as long as the last. How far
 they grow is known when a sentence is complete."""
 
+KNOWN_DELAYS = 9
 KNOWN_LENGTHS = 20
 SURE_LENGTHS = 5
 UNKNOWN_FACTOR = 4.5
@@ -121,6 +122,8 @@ class Pace:
         usual_factor: How long sentences' speech is, for each second expected for their texts.
         largest_factor: How long it may be; None before any sentence was complete.
         longest_chunk: The longest chunk of the latest sentences, in seconds of speech; None before.
+        delay: How many seconds usually pass before anything of a sentence is produced, once it is
+            requested while its text is being spoken.
         clock: As given.
     """
 
@@ -131,6 +134,8 @@ class Pace:
         self.usual_factor = 1.0
         self.largest_factor: float | None = None
         self.longest_chunk: float | None = None
+        self.delay = 0.0
+        self._delays: deque[float] = deque(maxlen=KNOWN_DELAYS)
         self._factors: deque[float] = deque(maxlen=KNOWN_LENGTHS)
         self._chunks: deque[float] = deque(maxlen=KNOWN_LENGTHS)
 
@@ -138,6 +143,11 @@ class Pace:
         """Note that one of the sentences that run got so much speech in so much time."""
         sentences = min(max(1, self.running), MOST_SENTENCES)
         self._rates.setdefault(sentences, _Measured()).add(speech, seconds, self.clock())
+
+    def note_delay(self, seconds: float) -> None:
+        """Note how long a sentence was waited for before anything of it was produced."""
+        self._delays.append(seconds)
+        self.delay = median(self._delays)
 
     def note_sentence(self, *, expected: float, speech: float, longest_chunk: float) -> None:
         """Note how long a sentence's speech was, and the longest of its chunks, in seconds."""
@@ -179,7 +189,8 @@ class Part:
         longest_chunk: The length of the longest.
         is_growing: The latest chunk is longer than the one before, so the next may be, too.
         asked_at: Since when its next chunk is waited for; None while nobody waits.
-        first_rate: Its first chunk's length, for each second that it was waited for.
+        first_seconds: For how long its first chunk was waited for; 0 before it came.
+        first_rate: That chunk's length, for each of these seconds.
         is_running: Whether it is being produced.
         is_complete: Whether all of it has come.
     """
@@ -192,7 +203,8 @@ class Part:
     longest_chunk: float = 0.0
     is_growing: bool = False
     asked_at: float | None = None
-    first_rate: float | None = None
+    first_seconds: float = 0.0
+    first_rate: float = 0.0
     is_running: bool = False
     is_complete: bool = False
 
@@ -262,7 +274,8 @@ class Production:
 
         The request had to wait for other things as well, so it tells nothing of a slow backend.
         """
-        return next((part.first_rate for part in self.parts if part.first_rate is not None), None)
+        begun = next((part for part in self.parts if part.chunks), None)
+        return None if begun is None else begun.first_rate
 
     def usual_seconds(self, part: Part) -> float:
         """Return how much of a sentence's speech is probably still to come, in seconds."""
@@ -293,8 +306,13 @@ class Production:
         return GROWTH * self._longest_chunk if part.is_growing else self._longest_chunk
 
     def credit(self, part: Part, rate: float) -> float:
-        """Return for how long a sentence's next chunk has been produced, in seconds at most."""
-        return min(self._waited(part), self.next_chunk(part) / rate) if part.is_running else 0.0
+        """Return for how long a sentence's next chunk has been waited for, if it isn't overdue."""
+        usual = self.delay(part) + self.next_chunk(part) / rate
+        return min(self._waited(part), usual) if part.is_running else 0.0
+
+    def delay(self, part: Part) -> float:
+        """Return how many seconds pass before anything is produced of a sentence."""
+        return 0.0 if part.chunks else self.pace.delay
 
     def seconds_to_produce(self) -> float:
         """Return about how long the rest of the text takes; 0 if the rate is unknown."""
@@ -330,22 +348,31 @@ class Production:
                         break
                     seconds = len(chunk.pcm) / 2 / chunk.sample_rate
                     took = watch.took(asked_at, now)
-                    if not part.chunks and number < self.at_once:
-                        part.first_rate = seconds / max(now - asked_at, 1e-6)
+                    if not part.chunks:
+                        part.first_seconds = max(now - asked_at, 1e-6)
+                        part.first_rate = seconds / part.first_seconds
                     elif took is not None:
                         pace.note_speech(seconds, took)
+                    if part.chunks == 1 and number >= self.at_once:
+                        self._note_delay(part)
                     part.add(seconds, restarts=chunk.restarts)
                     self._longest_chunk = max(self._longest_chunk, seconds)
                     yield chunk
             if part.speech:
-                self._complete(part)
+                self._complete(number)
         finally:
             part.is_running, part.asked_at = False, None
             pace.running -= 1
 
-    def _complete(self, part: Part) -> None:
-        if part.chunks == 1 and part.first_rate is not None and self.pace.rate() is None:
-            self.pace.note_speech(part.speech, part.speech / part.first_rate)
+    def _note_delay(self, part: Part) -> None:
+        rate = self.pace.rate()
+        if rate is not None:
+            self.pace.note_delay(max(0.0, part.first_seconds - part.speech / rate))
+
+    def _complete(self, number: int) -> None:
+        part = self.parts[number]
+        if part.chunks == 1 and (number >= self.at_once or self.pace.rate() is None):
+            self.pace.note_speech(part.speech, part.first_seconds)
         part.is_complete = True
         self._expected += part.expected
         self._spoken += part.speech

@@ -19,7 +19,8 @@ class Coming:
         to_hear: How much of it will be heard after what is buffered.
         chunk: The length of its longest coming chunk. A chunk comes when all of it is produced.
         is_running: It is being produced. Otherwise it is requested in its turn.
-        credit: For how many seconds its next chunk has been produced already.
+        credit: For how many seconds its next chunk has been waited for already.
+        delay: How many seconds pass before anything of it is produced, once it is requested.
     """
 
     to_produce: float
@@ -28,6 +29,7 @@ class Coming:
     chunk: float
     is_running: bool = False
     credit: float = 0.0
+    delay: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +74,9 @@ def needs(
             done.append(before)
             found.append(Need(before - heard, before - heard, before))
         else:
-            if each.is_running:
-                start = -each.credit
-            else:
-                start = done[number - at_once] if number >= at_once else 0.0
+            start = each.delay - each.credit
+            if not each.is_running and number >= at_once:
+                start += done[number - at_once]
             complete = max(before, start + each.to_produce / rate)
             done.append(complete)
             need, need_at_most = (

@@ -200,15 +200,18 @@ def _coming(production: Production, part: Part, rate: float, *, is_next: bool) -
         chunk=production.next_chunk(part),
         is_running=part.is_running,
         credit=production.credit(part, rate),
+        delay=production.delay(part),
     )
 
 
 def _joined(production: Production, parts: Sequence[Part]) -> Coming:
     """Describe sentences that are produced later as if they were one."""
     to_produce = sum(map(production.usual_seconds, parts))
+    by_itself = to_produce / production.at_once  # as if nothing were produced beside it
     return Coming(
-        to_produce=to_produce / production.at_once,  # it counts as produced by itself
-        at_most=to_produce / production.at_once,
+        to_produce=by_itself,
+        at_most=by_itself,
         to_hear=to_produce + sum(part.silence + part.speech for part in parts),
         chunk=production.next_chunk(parts[0]),
+        delay=sum(map(production.delay, parts)) / production.at_once,
     )
