@@ -11,7 +11,7 @@ import time
 from collections import deque
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import median, median_low
 from typing import TYPE_CHECKING
 
 from bot.text import expected_seconds, typed_silence
@@ -147,7 +147,8 @@ class Pace:
     def note_delay(self, seconds: float) -> None:
         """Note how long a sentence was waited for before anything of it was produced."""
         self._delays.append(seconds)
-        self.delay = median(self._delays)
+        if len(self._delays) > 1:  # a single one may be a container that started anew
+            self.delay = median_low(self._delays)
 
     def note_sentence(self, *, expected: float, speech: float, longest_chunk: float) -> None:
         """Note how long a sentence's speech was, and the longest of its chunks, in seconds."""
