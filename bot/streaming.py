@@ -17,7 +17,8 @@ import numpy as np
 from backend.contract import GenerationFailedError, SpeechError, SpeechRequest
 from bot.audio import loudness
 from bot.audio.pauses import CUT_SECONDS, PauseJoiner
-from bot.production import MeasuredBackend, Pace, Production
+from bot.pace import Pace
+from bot.production import MeasuredBackend, Production
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence

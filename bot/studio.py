@@ -24,7 +24,8 @@ from bot import text as texts
 from bot.audio import clip as clips
 from bot.audio.loudness import LoudnessMeter, slices, to_float
 from bot.errors import Reason, Refusal
-from bot.production import Pace, Production
+from bot.pace import Pace
+from bot.production import Production
 from bot.speech.backend import SleepingBackend
 from bot.speech.errors import TextInOtherLanguageError
 from bot.streaming import stream_speech

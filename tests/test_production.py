@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from backend.contract import PcmChunk
-from bot.production import FORGOTTEN_AFTER_SECONDS, UNSURE_MARGIN, Pace, Production
+from bot.pace import FORGOTTEN_AFTER_SECONDS, UNSURE_MARGIN, Pace
+from bot.production import Production
 from bot.text import Sentence
 from tests.support.virtual_time import run_virtually
 

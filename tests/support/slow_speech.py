@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from backend.contract import BackendInfo, PcmChunk, VoicePrompt
+from bot.pace import Pace
 from bot.playback.player import GuildPlayer
 from bot.playback.queue import QueueEntry
-from bot.production import Pace, Production
+from bot.production import Production
 from bot.streaming import stream_speech
 from bot.text import Sentence
 from bot.text.sentences import SECONDS_PER_CHARACTER
