@@ -10,19 +10,21 @@ import asyncio
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from backend.contract import GenerationFailedError, SpeechError, SpeechRequest
 from bot.audio import loudness
 from bot.audio.pauses import CUT_SECONDS, PauseJoiner
+from bot.pace import Pace
+from bot.production import MeasuredBackend, Production
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 
-    from backend.contract import PcmChunk, VoicePrompt
-    from bot.speech.backend import SpeechBackend
+    from backend.contract import BackendInfo, PcmChunk, VoicePrompt
+    from bot.speech.backend import SpeechModel
     from bot.text import Sentence
 
 
@@ -85,22 +87,43 @@ class Speech:
         return Speech(self.pcm[2 * start :], self.sample_rate, breaks)
 
 
-async def stream_speech(
-    backend: SpeechBackend,
+class Speaks(Protocol):
+    """What is needed of a speech backend here."""
+
+    def info(self) -> BackendInfo:
+        """Describe it."""
+
+    def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
+        """Yield the speech of one sentence."""
+        ...
+
+
+async def stream_speech(  # noqa: PLR0913 - what to say, how, and who wants to know
+    backend: SpeechModel,
     sentences: Sequence[Sentence],
     prompt: VoicePrompt,
     *,
     language: str,
     caller: str = "",
+    production: Production | None = None,
 ) -> AsyncGenerator[SpeechChunk, None]:
     """Yield the speech of some sentences, in order, each chunk as soon as it is generated.
+
+    Args:
+        backend: The speech backend.
+        sentences: What to say.
+        prompt: The voice prompt.
+        language: One of the backend's languages.
+        caller: The caller that the requests count for, see `SpeechRequest`.
+        production: Where it is recorded what has come; begins anew.
 
     Raises `GenerationFailedError` if all of it is silent, and whatever the backend raises.
     """
     requests = [SpeechRequest(each.text, prompt, language, caller=caller) for each in sentences]
     joiner: PauseJoiner | None = None
     last_sounding = 0  # number of the last sentence that had sound
-    async with prefetch(backend, requests) as answers:
+    measured = MeasuredBackend(backend, production or Production(Pace(), sentences))
+    async with prefetch(measured, requests) as answers:
         for number, (sentence, chunks) in enumerate(zip(sentences, answers, strict=True), 1):
             follows = number < len(sentences)
             begun = restarts = False
@@ -134,7 +157,7 @@ async def stream_speech(
 
 @asynccontextmanager
 async def prefetch(
-    backend: SpeechBackend, requests: Sequence[SpeechRequest]
+    backend: Speaks, requests: Sequence[SpeechRequest]
 ) -> AsyncIterator[Iterator[AsyncGenerator[PcmChunk, None]]]:
     """Request the speech of sentences. While one sentence is read, the next ones are prefetched.
 
@@ -180,7 +203,7 @@ async def prefetch(
 class _Answer:
     """The answer of a backend to one request, fetched by a separate task."""
 
-    def __init__(self, backend: SpeechBackend, request: SpeechRequest) -> None:
+    def __init__(self, backend: Speaks, request: SpeechRequest) -> None:
         self._chunks: asyncio.Queue[PcmChunk | None] = asyncio.Queue()
         self.task = asyncio.create_task(self._fetch(backend, request))
 
@@ -189,7 +212,7 @@ class _Answer:
             yield chunk
         await self.task  # raises the backend's error, if there was one
 
-    async def _fetch(self, backend: SpeechBackend, request: SpeechRequest) -> None:
+    async def _fetch(self, backend: Speaks, request: SpeechRequest) -> None:
         try:
             async with aclosing(backend.speak(request)) as chunks:
                 async for chunk in chunks:

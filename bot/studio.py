@@ -24,6 +24,8 @@ from bot import text as texts
 from bot.audio import clip as clips
 from bot.audio.loudness import LoudnessMeter, slices, to_float
 from bot.errors import Reason, Refusal
+from bot.pace import Pace
+from bot.production import Production
 from bot.speech.backend import SleepingBackend, StartingBackend
 from bot.speech.errors import TextInOtherLanguageError
 from bot.storage.errors import DatabaseFailedError
@@ -92,6 +94,7 @@ class Studio:
         self._speech = speech
         self._reader = reader
         self._library = library
+        self._pace = Pace()
 
     @property
     def backend(self) -> BackendInfo:
@@ -146,6 +149,10 @@ class Studio:
         _check_length(typed)
         return await asyncio.to_thread(_script, typed, language, languages, name_of, spoken_for)
 
+    def production(self, sentences: Sequence[Sentence]) -> Production:
+        """Return the record of how the speech of some sentences comes, for `stream`."""
+        return Production(self._pace, sentences)
+
     async def check_recording(self, upload: bytes) -> None:
         """Raise `Refusal` if an upload holds no sound that can be read, before more is asked."""
         await self._reader.check(upload)
@@ -192,6 +199,7 @@ class Studio:
         *,
         language: str,
         caller: str = "",
+        production: Production | None = None,
     ) -> AsyncGenerator[SpeechChunk, None]:
         """Yield the speech of some sentences, in order, each chunk as soon as it is generated.
 
@@ -203,8 +211,16 @@ class Studio:
             voice: A saved voice, or a voice prompt.
             language: One of the backend's languages.
             caller: The caller that the requests count for, see `SpeechRequest`.
+            production: Where it is recorded what has come, for who plays the speech meanwhile.
         """
-        begin = partial(stream_speech, self._speech, sentences, language=language, caller=caller)
+        begin = partial(
+            stream_speech,
+            self._speech,
+            sentences,
+            language=language,
+            caller=caller,
+            production=production or self.production(sentences),
+        )
         # Looked up while the speech begins, so that the first sound does not wait for a database.
         looking_up = asyncio.create_task(self._known_loudness(voice))
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ from bot.interface.options import (
     caller_of,
     suggest_voices,
 )
+from bot.interface.progress import Progress
 from bot.interface.reply import Reply
 from bot.interface.wording import voice_name
 from bot.playback.player import GuildPlayer
@@ -87,7 +89,15 @@ class Say(commands.Cog):
                 )
                 shown = with_names(text, name_of=name_of)
                 count, caller = len(sentences), caller_of(interaction)
-                speak = partial(studio.stream, sentences, saved, language=language, caller=caller)
+                production = studio.production(sentences)
+                speak = partial(
+                    studio.stream,
+                    sentences,
+                    saved,
+                    language=language,
+                    caller=caller,
+                    production=production,
+                )
                 reply_format = ReplyFormat(format) if format else ReplyFormat.OGG
                 post = partial(self._post, reply, saved, shown, count, reply_format)
                 if target is Where.FILE:
@@ -107,6 +117,7 @@ class Say(commands.Cog):
                     sentences=count,
                     speech=lambda: leveled(shared.follow() if shared is not None else speak()),
                     expected_seconds=expected_seconds(sentences),
+                    production=production,
                     owner=owner if isinstance(owner, discord.Member) else None,
                 )
                 player, entry = await self._enqueue(
@@ -116,7 +127,8 @@ class Say(commands.Cog):
                     # Whoever deletes the voice from now on finds the entry in the queue.
                     await self._touch(saved)
                     if shared is not None:
-                        await post(shared.collect)  # an error comes to whoever follows, too
+                        # An error comes to whoever follows, too.
+                        await post(shared.collect, heard=(entry, player))
                     await self._follow(reply, player, entry)
                 finally:
                     player.remove(entry, Refusal(Reason.SPEECH_STOPPED))
@@ -129,14 +141,34 @@ class Say(commands.Cog):
         sentences: int,
         reply_format: ReplyFormat,
         collect_speech: Callable[..., Coroutine[Any, Any, Speech]],
+        *,
+        heard: tuple[QueueEntry, GuildPlayer] | None = None,
     ) -> SpeechError | None:
         """Collect the speech for a file, and post it where all can see it.
 
+        Args:
+            reply: The command's.
+            saved: The voice.
+            text: What is said, as it is shown.
+            sentences: How many sentences that is.
+            reply_format: The kind of file.
+            collect_speech: Returns the speech.
+            heard: By which entry, of which player, it is heard as well.
+
         Returns why it ends before the text does, or None if it doesn't.
         """
-        speech = await reply.work(
-            lambda progress: collect_speech(on_sentence=partial(progress.sentence, total=sentences))
-        )
+
+        async def collected(progress: Progress) -> Speech:
+            collecting = collect_speech(on_sentence=partial(progress.sentence, total=sentences))
+            if heard is None:
+                return await collecting
+            remarks = asyncio.create_task(voice_channels.remark_lateness(*heard, progress))
+            try:
+                return await collecting
+            finally:
+                remarks.cancel()
+
+        speech = await reply.work(collected)
         await self._touch(saved)
         heading = cards.with_extent(f"{voice_name(saved.name)} says", speech, sentences)
         words = cards.spoken_message(heading, text, self.bot.studio.backend)

@@ -17,12 +17,14 @@ from bot.interface.wording import (
     REFUSALS,
     REMARKS,
     STEPS,
+    about,
     as_text,
     engine_name,
     engine_state,
     explain,
     link_commands,
     note,
+    said_late,
 )
 from bot.speech.errors import BackendUnreachableError, TextInOtherLanguageError
 from bot.speech.preview import prompt as preview
@@ -187,6 +189,28 @@ def test_remarks_name_their_values() -> None:
 )
 def test_errors_of_the_voice_engine_are_sentences(error: Exception, sentence: str) -> None:
     assert sentence in explain(error)  # type: ignore[arg-type]  # each is a `SpeechError`
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0, "a few seconds"),
+        (3.9, "a few seconds"),
+        (4.0, "about 5 seconds"),
+        (16.0, "about 20 seconds"),
+        (55.0, "about 55 seconds"),
+        (55.1, "about a minute"),
+        (60.0, "about a minute"),
+        (61.0, "about 2 minutes"),
+    ],
+)
+def test_a_wait_is_rounded_up(seconds: float, words: str) -> None:
+    assert about(seconds) == words
+
+
+def test_slow_speech_says_when_it_starts_and_goes_on() -> None:
+    assert said_late(17.0, has_begun=False).endswith("so it starts in about 20 seconds.")
+    assert said_late(17.0, has_begun=True).endswith("so it goes on in about 20 seconds.")
 
 
 def test_the_state_of_the_voice_engine_is_a_sentence() -> None:

@@ -63,6 +63,7 @@ class Progress(TimbreView):
         self._cold_start = cold_start
         self._stopped = stopped
         self._words = "Getting ready…"
+        self._remark: str | None = None
         self._changed = asyncio.Event()
         self._work: asyncio.Task[Any] | None = None
         self._waking_since: datetime | None = None
@@ -100,6 +101,12 @@ class Progress(TimbreView):
         self._words = words
         self._changed.set()
 
+    def remark(self, words: str | None) -> None:
+        """Show these words below the others, until there are others or none."""
+        if words != self._remark:
+            self._remark = words
+            self._changed.set()
+
     def step(self, step: Step) -> None:
         """Show which step of making a voice has begun."""
         self.say(f"{STEPS[step]}…")
@@ -118,15 +125,16 @@ class Progress(TimbreView):
         self.cancel(self._stopped)
 
     def _all_words(self) -> str:
+        words = self._words if self._remark is None else f"{self._words}\n{self._remark}"
         cold_start = self._cold_start()
         if cold_start is None:
             self._waking_since = None
-            return self._words
+            return words
         if self._waking_since is None:
             self._waking_since = discord.utils.utcnow() - timedelta(seconds=cold_start.seconds)
         since = discord.utils.format_dt(self._waking_since, "R")  # the client keeps it up to date
         return (
-            f"{self._words}\n-# The voice engine began to wake up {since}. "
+            f"{words}\n-# The voice engine began to wake up {since}. "
             f"That usually takes about {cold_start.usual_seconds:.0f} s."
         )
 

@@ -12,7 +12,7 @@ import discord
 from bot.errors import Reason, Refusal
 from bot.interface import cards
 from bot.interface.options import Where
-from bot.interface.wording import as_text, excerpt, voice_name
+from bot.interface.wording import as_text, excerpt, said_late, voice_name
 from bot.playback.permissions import (
     VocalChannel,
     check_can_speak_in,
@@ -42,6 +42,12 @@ _UNNAMED = "the voice channel"
 
 _STEADY_SECONDS = 5.0
 """A countdown that was shown stays, unless it is wrong by more than this."""
+
+LATE_SECONDS = 1.0
+"""If speech begins or goes on within this, nothing is said of it."""
+
+_STEADY_WAIT_SECONDS, _STEADY_WAIT_SHARE = 2.0, 0.25
+"""A wait that was told stays, unless it is wrong by more than this, or by such a share of it."""
 
 _SILENCED = {
     Reason.MEMBER_MUTED,
@@ -174,11 +180,11 @@ async def follow(entry: QueueEntry, player: GuildPlayer, progress: Progress) -> 
     """
     audience: set[bool] = set()
     heard = asyncio.ensure_future(entry.heard())
-    countdown = _Countdown()
+    state = EntryState(entry, player)
     shown = ""
     try:
         while not heard.done():
-            words = _state_of(entry, player, countdown)
+            words = state.words()
             if words != shown:
                 shown = words
                 progress.say(words)
@@ -191,6 +197,14 @@ async def follow(entry: QueueEntry, player: GuildPlayer, progress: Progress) -> 
     finally:
         heard.cancel()
         player.remove(entry, Refusal(Reason.SPEECH_STOPPED))
+
+
+async def remark_lateness(entry: QueueEntry, player: GuildPlayer, progress: Progress) -> None:
+    """Show when an entry begins or goes on whenever its speech is late, until this is cancelled."""
+    state = EntryState(entry, player)
+    while True:
+        progress.remark(state.late_words())
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 def queue_page(
@@ -222,7 +236,7 @@ def _line(position: QueuePosition) -> str:
     who = f"{voice_name(entry.speaker)} for {as_text(entry.owner_name)}"
     what = excerpt(entry.text, max_characters=_EXCERPT_CHARACTERS)
     if position.number == 0:
-        return f"**Now**: {who}, “{what}” · ends {_countdown(entry.seconds_left)}"
+        return f"**Now**: {who}, “{what}” · ends {_countdown(position.ends_in)}"
     return f"{position.number}. {who}, “{what}” · {_countdown(position.starts_in)}"
 
 
@@ -249,15 +263,51 @@ class _Countdown:
         return self._shown
 
 
-def _state_of(entry: QueueEntry, player: GuildPlayer, countdown: _Countdown) -> str:
-    position = player.position_of(entry)
-    if position is None:
-        return "Almost done…"
-    if position.number > 0:
-        start = countdown.words(position.starts_in)
-        return f"Number {position.number} in the queue, starts {start}"
-    if not player.connection.is_audible:
-        return "Waiting for a moderator to let me speak…"
-    if entry.source.position == 0:
-        return "Getting ready to speak…"
-    return cards.speaking(entry.sentence, entry.sentences)
+class _Wait:
+    """In how many seconds speech begins or goes on. It is corrected only if it is far off."""
+
+    def __init__(self) -> None:
+        self._end: float | None = None  # by `time.monotonic`
+
+    def seconds(self, estimate: float) -> float:
+        """Return the seconds that are left, given the latest estimate."""
+        now = time.monotonic()
+        off = max(_STEADY_WAIT_SECONDS, _STEADY_WAIT_SHARE * estimate)
+        if self._end is None or abs(now + estimate - self._end) > off:
+            self._end = now + estimate
+        return self._end - now
+
+
+class EntryState:
+    """What the owner of an entry is shown of it until it was played."""
+
+    def __init__(self, entry: QueueEntry, player: GuildPlayer) -> None:
+        self._entry = entry
+        self._player = player
+        self._countdown = _Countdown()
+        self._wait = _Wait()
+
+    def words(self) -> str:
+        """What the entry is doing now."""
+        entry, player = self._entry, self._player
+        position = player.position_of(entry)
+        if position is None:
+            return "Almost done…"
+        if position.number > 0:
+            start = self._countdown.words(position.starts_in)
+            return f"Number {position.number} in the queue, starts {start}"
+        if not player.connection.is_audible:
+            return "Waiting for a moderator to let me speak…"
+        late = self.late_words()
+        if entry.source.position == 0:
+            return late or "Getting ready to speak…"
+        spoken = cards.speaking(entry.sentence, entry.sentences)
+        return f"{spoken}\n{late}" if late else spoken
+
+    def late_words(self) -> str | None:
+        """When it begins or goes on, if its speech comes so slowly that it has to wait."""
+        entry = self._entry
+        if self._player.current is not entry or entry.wait < LATE_SECONDS:
+            return None
+        seconds = self._wait.seconds(entry.wait)
+        return said_late(seconds, has_begun=entry.source.position > 0)

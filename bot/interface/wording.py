@@ -5,6 +5,7 @@ What people typed is escaped here as well, where it becomes a part of a sentence
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,8 @@ GOES_ON_IN_SILENCE = (
 )
 
 MAX_EXCERPT_CHARACTERS = 300
+
+A_FEW_SECONDS, ROUND_SECONDS, MINUTE = 4, 5, 60
 
 _MARKUP = re.compile(r"[\\*_~|`<>\[\]()#]")
 _DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
@@ -269,6 +272,22 @@ def explain(error: Refusal | SpeechError) -> str:
 def note(what: Note) -> str:
     """Put a remark into a sentence."""
     return REMARKS[what.remark].format(**_escaped(what.values))
+
+
+def said_late(seconds: float, *, has_begun: bool) -> str:
+    """Say when speech begins, or goes on, that is produced more slowly than it is heard."""
+    verb = "goes on" if has_begun else "starts"
+    return f"Speech is made slower than it's heard here, so it {verb} in {about(seconds)}."
+
+
+def about(seconds: float) -> str:
+    """About how long something takes, rather too long than too short."""
+    if seconds < A_FEW_SECONDS:
+        return "a few seconds"
+    if seconds <= MINUTE - ROUND_SECONDS:
+        return f"about {math.ceil(seconds / ROUND_SECONDS) * ROUND_SECONDS} seconds"
+    minutes = math.ceil(seconds / MINUTE)
+    return "about a minute" if minutes == 1 else f"about {minutes} minutes"
 
 
 def engine_state(problem: SpeechError | TimeoutError | None) -> str:

@@ -26,6 +26,9 @@ log = structlog.get_logger(__name__)
 PREFETCH_SECONDS = 5.0
 """Once this much speech of waiting entries is buffered, no further entry is prefetched."""
 
+SLOW_PREFETCH_SECONDS = 30.0
+"""The same where speech comes more slowly than it is heard: what is prefetched shortens waits."""
+
 OWNER_KNOWN_SECONDS = 5.0
 """How long an answer of Discord about the owner of speech is used. An owner who left voice and is
 kicked from the server later is heard for no more than twice as long."""
@@ -35,7 +38,7 @@ class GuildPlayer:
     """Plays the entries that the members of one guild have queued, round-robin between members.
 
     A task plays entries until none is left. While one entry is played, the next ones are prefetched
-    until `PREFETCH_SECONDS` of their speech are buffered.
+    until `PREFETCH_SECONDS` of their speech are buffered, or more where that comes slowly.
 
     Attributes:
         connection: The guild's voice connection.
@@ -99,10 +102,17 @@ class GuildPlayer:
     def positions(self) -> list[QueuePosition]:
         """Return the position of every entry, in order."""
         positions = []
-        first, starts_in = 0 if self.current is not None else 1, 0.0
+        first = 0 if self.current is not None else 1
+        ends_in = produced_in = 0.0
         for number, entry in enumerate(self.entries, start=first):
-            positions.append(QueuePosition(entry, number, starts_in))
-            starts_in += entry.seconds_left
+            produced_in += entry.seconds_to_produce  # one after the other
+            length, starts_in = entry.seconds_left, ends_in
+            if entry is self.current:
+                ends_in = entry.wait + length
+            else:
+                starts_in = max(ends_in, produced_in - length)
+                ends_in = starts_in + length
+            positions.append(QueuePosition(entry, number, starts_in, ends_in))
         return positions
 
     def position_of(self, entry: QueueEntry) -> QueuePosition | None:
@@ -213,13 +223,18 @@ class GuildPlayer:
     async def _play(self, entry: QueueEntry) -> None:
         self._current, self.votes = entry, set()
         entry.producer.start(on_end=self._prefetch)
+        if entry.pacing is not None:
+            entry.pacing.begin_turn()
         try:
             await asyncio.gather(
                 entry.source.until_readable(),
                 self.check_owner(entry.owner_id, known_seconds=OWNER_KNOWN_SECONDS),
             )
             is_complete = not entry.source.length or await play_out(
-                entry.source, self.connection, is_over=lambda: self._is_over(entry)
+                entry.source,
+                self.connection,
+                is_over=lambda: self._is_over(entry),
+                pacing=entry.pacing,
             )
             unheard = None if is_complete else Refusal(Reason.PARTLY_UNHEARD)
             entry.end(entry.producer.error or unheard)
@@ -248,7 +263,7 @@ class GuildPlayer:
         buffered = 0.0
         for entry in self._queue:
             if not entry.producer.has_started:
-                if buffered < PREFETCH_SECONDS:
+                if buffered < (SLOW_PREFETCH_SECONDS if entry.is_slow else PREFETCH_SECONDS):
                     entry.producer.start(on_end=self._prefetch)
                 return
             if entry.producer.is_running:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bot.playback.connection import Connection
+    from bot.playback.pacing import Pacing
     from bot.playback.source import SpeechSource
     from bot.playback.voice_link import VoiceLink
 
@@ -34,7 +36,11 @@ MAX_FUTILE_TRIES = 4
 
 
 async def play_out(
-    source: SpeechSource, connection: Connection, *, is_over: Callable[[], bool]
+    source: SpeechSource,
+    connection: Connection,
+    *,
+    is_over: Callable[[], bool],
+    pacing: Pacing | None = None,
 ) -> bool:
     """Play a source until it is drained; return whether all of it was heard, as far as is known.
 
@@ -42,12 +48,16 @@ async def play_out(
         source: What to play.
         connection: Where to play it.
         is_over: Asked whenever there is a link to play on: whether nothing may be played any more.
+        pacing: What holds the source back, if anything does. Nothing is sent while it begins late.
 
     Raises `Refusal` if the bot was disconnected, or could not join again.
     """
-    playout = _Playout(source, connection)
+    playout = _Playout(source, connection, pacing)
     futile_tries = 0
     while not source.drained:
+        if playout.begins_late():
+            await asyncio.sleep(CHECK_SECONDS)
+            continue
         if futile_tries == MAX_FUTILE_TRIES:
             raise await connection.give_up()
         link = await connection.working_link()
@@ -60,6 +70,8 @@ async def play_out(
             continue
         began_at = source.position
         await playout.play_over(link)
+        if playout.begins_late():
+            continue
         if (source.position - began_at) / BYTES_PER_SECOND > PROGRESS_SECONDS:
             futile_tries = 0
         else:
@@ -77,11 +89,16 @@ class _Playout:
         is_complete: All that was played has been heard, as far as is known.
     """
 
-    def __init__(self, source: SpeechSource, connection: Connection) -> None:
+    def __init__(self, source: SpeechSource, connection: Connection, pacing: Pacing | None) -> None:
         self.is_complete = True
         self._may_join_again = True
         self._source = source
         self._connection = connection
+        self._pacing = pacing
+
+    def begins_late(self) -> bool:
+        """Whether it takes a while until there is anything to send."""
+        return self._pacing is not None and self._pacing.begins_late
 
     async def joins_again(self, link: VoiceLink) -> bool:
         """Make a new connection if the server no longer answers pings; return whether it was so.
@@ -96,7 +113,7 @@ class _Playout:
         return True
 
     async def play_over(self, link: VoiceLink) -> None:
-        """Play until the source is drained or the connection is interrupted."""
+        """Play until the source is drained, begins late or the connection is interrupted."""
         self._source.start()
         record = HeardRecord()
         record.note(time.perf_counter(), self._source.position)
@@ -107,6 +124,8 @@ class _Playout:
             return
         try:
             while not await is_set(ended, within=CHECK_SECONDS):
+                if self.begins_late():
+                    return
                 if not self._is_heard_over(link) or self._should_join_again(link):
                     break
                 self.is_complete &= not link.is_doubtful

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soxr
 
+from bot.playback.pacing import Pacing, Sentences
 from bot.playback.source import DISCORD_SAMPLE_RATE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from bot.playback.source import SpeechSource
+    from bot.production import Production
     from bot.streaming import SpeechChunk
 
 MAX_BUFFERED_SECONDS = 10.0
-"""While this much is buffered, the producer reads no more speech, so the backend pauses too."""
+"""While this much is buffered, the producer reads no more speech, so the backend pauses too. Where
+speech comes slowly, `pacing.py` allows more."""
 
 POLL_SECONDS = 0.1
 SLICE_SECONDS = 0.5
@@ -37,20 +40,26 @@ class Producer:
     Args:
         speech: Opens the stream of speech; called once, after `start`.
         source: The source to feed.
+        production: Tells how the speech comes. Without it, the source is played as soon as there is
+            something to be heard.
 
     Attributes:
         error: The exception that ended the stream, if one did. The source keeps the speech so far.
+        pacing: Holds the source back while speech would come too late; None without `production`.
     """
 
     def __init__(
-        self, speech: Callable[[], AsyncGenerator[SpeechChunk, None]], source: SpeechSource
+        self,
+        speech: Callable[[], AsyncGenerator[SpeechChunk, None]],
+        source: SpeechSource,
+        production: Production | None = None,
     ) -> None:
         self.error: Exception | None = None
         self._speech = speech
         self._source = source
         self._task: asyncio.Task[None] | None = None
-        self._begins: list[int] = []  # the byte position at which each of `_numbers` begins
-        self._numbers: list[int] = []
+        self._sentences = Sentences([], [])
+        self.pacing = None if production is None else Pacing(source, production, self._sentences)
 
     @property
     def has_started(self) -> bool:
@@ -77,10 +86,11 @@ class Producer:
 
     def sentence_at(self, position: int) -> int:
         """Return the number, from 1, of the sentence at a byte position of the source."""
-        index = bisect_right(self._begins, position)
-        return self._numbers[index - 1] if index else 1
+        index = bisect_right(self._sentences.begins, position)
+        return self._sentences.numbers[index - 1] if index else 1
 
     async def _produce(self) -> None:
+        pacing = None if self.pacing is None else asyncio.create_task(_keep_updated(self.pacing))
         try:
             async with aclosing(self._speech()) as chunks:
                 await self._pull(chunks)
@@ -88,36 +98,51 @@ class Producer:
             self.error = error
         finally:
             self._source.finish()
+            if pacing is not None:
+                pacing.cancel()
 
     async def _pull(self, chunks: AsyncGenerator[SpeechChunk, None]) -> None:
         upsampler: Upsampler | None = None
+        source, begins, numbers = self._source, self._sentences.begins, self._sentences.numbers
         cut = 0  # the number of the sentence whose second attempt is left out
         async for chunk in chunks:
-            if chunk.restarts and self._source.position > self._begins[-1]:
+            if chunk.restarts and source.position > begins[-1]:
                 cut = chunk.sentence
             if chunk.sentence == cut:
                 continue
             if upsampler is None or chunk.restarts:
                 upsampler = Upsampler(chunk.sample_rate)
             if chunk.restarts:
-                self._source.retract(self._source.length - self._begins[-1])
-            if not self._numbers or chunk.sentence > self._numbers[-1]:
-                self._numbers.append(chunk.sentence)
-                self._begins.append(self._source.length)
+                source.retract(source.length - begins[-1])
+            if not numbers or chunk.sentence > numbers[-1]:
+                numbers.append(chunk.sentence)
+                begins.append(source.length)
             step = round(SLICE_SECONDS * chunk.sample_rate) * 2
             for start in range(0, len(chunk.pcm), step):
-                self._source.feed(upsampler.push(chunk.pcm[start : start + step]))
+                source.feed(upsampler.push(chunk.pcm[start : start + step]))
+                if self.pacing is not None and start == 0:
+                    self.pacing.update()
                 await self._until_needed()
         if upsampler is not None:
-            self._source.feed(upsampler.push(b"", last=True))
+            source.feed(upsampler.push(b"", last=True))
 
     async def _until_needed(self) -> None:
         """Let other tasks run, and wait while enough is buffered."""
         source = self._source
         await asyncio.sleep(0)
         # The player thread, which empties the buffer, sets no event.
-        while source.buffered_seconds > MAX_BUFFERED_SECONDS and not source.finished:  # noqa: ASYNC110
+        while source.buffered_seconds > self._most_buffered() and not source.finished:  # noqa: ASYNC110
             await asyncio.sleep(POLL_SECONDS)
+
+    def _most_buffered(self) -> float:
+        more = None if self.pacing is None else self.pacing.most_buffered_seconds
+        return MAX_BUFFERED_SECONDS if more is None else more
+
+
+async def _keep_updated(pacing: Pacing) -> None:
+    while True:
+        await asyncio.sleep(POLL_SECONDS)
+        pacing.update()
 
 
 class Upsampler:

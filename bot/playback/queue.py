@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     import discord
 
+    from bot.playback.pacing import Pacing
+    from bot.production import Production
     from bot.streaming import SpeechChunk
 
 MAX_WAITING = 25
@@ -37,6 +39,7 @@ class QueueEntry:
         owner: The member as they used the command, or as Discord has shown them since: with the
             roles and the timeout that they had then.
         expected_seconds: About how long the speech will be.
+        production: Tells how the speech comes, if anything does.
         owner_known_at: When that was, or when Discord was last asked, by `time.monotonic`.
         source: The buffer that the speech is played from.
         producer: Fills the source.
@@ -52,6 +55,7 @@ class QueueEntry:
     speech: Callable[[], AsyncGenerator[SpeechChunk, None]] = field(repr=False)
     owner: discord.Member | None = field(default=None, repr=False)
     expected_seconds: float = 0.0
+    production: Production | None = field(default=None, repr=False)
     owner_known_at: float = field(default_factory=time.monotonic, init=False, repr=False)
     source: SpeechSource = field(default_factory=SpeechSource, init=False, repr=False)
     producer: Producer = field(init=False, repr=False)
@@ -60,7 +64,7 @@ class QueueEntry:
 
     def __post_init__(self) -> None:
         """Create the producer, without starting it."""
-        self.producer = Producer(self.speech, self.source)
+        self.producer = Producer(self.speech, self.source, self.production)
 
     @property
     def has_ended(self) -> bool:
@@ -79,6 +83,28 @@ class QueueEntry:
     def seconds_left(self) -> float:
         """How much of the speech has not been played yet."""
         return max(0.0, self.seconds - self.source.position / BYTES_PER_SECOND)
+
+    @property
+    def pacing(self) -> Pacing | None:
+        """What holds the source back while speech would come too late."""
+        return self.producer.pacing
+
+    @property
+    def wait(self) -> float:
+        """In how many seconds the speech begins or goes on, though nothing else is played."""
+        return 0.0 if self.pacing is None else self.pacing.wait or 0.0
+
+    @property
+    def seconds_to_produce(self) -> float:
+        """About how long producing the rest of the speech takes; 0 if that is unknown."""
+        if self.production is None or self.source.finished:
+            return 0.0
+        return self.production.seconds_to_produce()
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the speech may come more slowly than it is heard."""
+        return self.production is not None and self.production.is_slow
 
     @property
     def sentence(self) -> int:
@@ -105,9 +131,12 @@ class QueuePosition:
     Attributes:
         entry: The entry.
         number: 0 for the entry that is being played; waiting entries count from 1.
-        starts_in: The estimated time until it is played, in seconds.
+        starts_in: The estimated time until it is played, in seconds; 0 for the entry that is being
+            played, even if that waits for its speech.
+        ends_in: The estimated time until it was played.
     """
 
     entry: QueueEntry
     number: int
     starts_in: float
+    ends_in: float

@@ -51,6 +51,7 @@ class SpeechSource(discord.AudioSource):
         reads: How many frames the player thread has read; shows whether it is alive.
         underruns: How often the buffer ran out before the speech was finished.
         finished: Whether nothing more will be fed.
+        lead_seconds: How much silence is still to be read before speech.
     """
 
     def __init__(self) -> None:
@@ -66,6 +67,9 @@ class SpeechSource(discord.AudioSource):
         self._flowing = False
         self._after_silence = True
         self._prebuffer = _bytes_in(PREBUFFER_SECONDS)
+        self._is_paced = False
+        self._limit: int | None = None  # how far may be read
+        self._has_started = False
         self._first_fed: float | None = None
         self._readable = asyncio.Event()
 
@@ -83,6 +87,16 @@ class SpeechSource(discord.AudioSource):
     def buffered_seconds(self) -> float:
         """How much speech is ready to be read."""
         return (len(self._pcm) - self._next) / BYTES_PER_SECOND
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing more may be read until `release`."""
+        return self._limit is not None and self.position >= self._limit
+
+    @property
+    def lead_seconds(self) -> float:
+        """How much silence is still to be read before speech; before `start`, all of it."""
+        return self._lead * FRAME_SECONDS if self._has_started else LEAD_SECONDS
 
     @property
     def drained(self) -> bool:
@@ -104,13 +118,15 @@ class SpeechSource(discord.AudioSource):
         """Mark the speech as complete. The rest of it can still be read."""
         with self._lock:
             self.finished = True
+            self._limit = None
             self._fade_out_end()
         self._readable.set()
 
     def stop(self) -> None:
         """Discard the speech that was not read yet, except for a short fade, and finish."""
         with self._lock:
-            del self._pcm[self._next + (0 if self._paused else _FADE_BYTES) :]
+            is_silent = self._paused or self.is_held
+            del self._pcm[self._next + (0 if is_silent else _FADE_BYTES) :]
             self._paused = False
         self.finish()
 
@@ -122,6 +138,24 @@ class SpeechSource(discord.AudioSource):
             kept = max(unread - count, min(unread, _FADE_BYTES))
             del self._pcm[self._next + kept :]
             self._fade_out_end()
+
+    def hold(self) -> None:
+        """Read silence until `release`. From now on, that is also done when the buffer runs out."""
+        with self._lock:
+            self._is_paced = True
+            self._limit = self.position
+
+    def release(self, *, until: int | None = None) -> None:
+        """Let speech be read: all, or up to a position, where it is held again.
+
+        Does nothing if that position was read already.
+        """
+        with self._lock:
+            if until is not None and until <= self.position:
+                return
+            if self.is_held:
+                self._prebuffer = _bytes_in(PREBUFFER_SECONDS)
+            self._limit = None if self.finished else until
 
     def pause(self) -> None:
         """Read silence until `start`."""
@@ -139,6 +173,7 @@ class SpeechSource(discord.AudioSource):
             self._after_silence = True
             self._lead = round(LEAD_SECONDS / FRAME_SECONDS)
             self._paused = False
+            self._has_started = True
 
     async def until_readable(self) -> None:
         """Wait until there is something to read, or the source is finished."""
@@ -155,25 +190,34 @@ class SpeechSource(discord.AudioSource):
             if self._lead:
                 self._lead -= 1
                 return _SILENCE
+            if self.is_held:
+                self._flowing = False
+                return _SILENCE
             unread = len(self._pcm) - self._next
             if not self._flowing and not self._may_flow(unread):
                 return _SILENCE
-            frame = bytes(self._pcm[self._next : self._next + FRAME_BYTES])
+            frame = bytes(self._pcm[self._next : self._next + self._most_bytes()])
             self._next += len(frame)
             rises, self._after_silence = self._after_silence, False
             # If nothing more is fed, the next frame is the last one before silence. It needs enough
             # samples for a fade-out, so with fewer the fade-out happens in this frame.
-            self._flowing = self.finished or unread >= FRAME_BYTES + _FADE_BYTES
-            if not self._flowing:
+            has_more = self.finished or unread >= FRAME_BYTES + _FADE_BYTES
+            self._flowing = has_more and not self.is_held
+            if not has_more:
                 self.underruns += 1
-                self._after_silence = True
                 self._prebuffer = min(2 * self._prebuffer, _bytes_in(MAX_PREBUFFER_SECONDS))
-            falls = not self._flowing
+                if self._is_paced:
+                    self._limit = self.position
+            falls = self._after_silence = not self._flowing
         if rises:
             frame = _faded(frame[:_FADE_BYTES], 0.0, 1.0) + frame[_FADE_BYTES:]
         if falls:
             frame = _faded_out(frame)
         return frame.ljust(FRAME_BYTES, b"\0")
+
+    def _most_bytes(self) -> int:
+        """How much the next frame may have."""
+        return FRAME_BYTES if self._limit is None else min(FRAME_BYTES, self._limit - self.position)
 
     def _may_flow(self, unread: int) -> bool:
         """Whether enough is buffered to start, or to resume after an underrun."""
