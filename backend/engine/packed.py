@@ -80,6 +80,9 @@ class HalfMatrix:
     Args:
         weight: float32 `(outputs, inputs)`.
 
+    Attributes:
+        script: What it computes, as TorchScript.
+
     Raises ValueError if a weight is larger than float16 holds, and RuntimeError or AttributeError
     if this torch or this processor has no such kernel.
     """
@@ -88,10 +91,10 @@ class HalfMatrix:
         if not float(weight.abs().amax()) < torch.finfo(torch.float16).max:
             raise ValueError("a weight is too large for float16")
         packed = torch.ops.quantized.linear_prepack_fp16(weight, None)
-        script = torch.jit.script(_HalfProducts(packed))
-        self.product = script.product
-        self.quotient = script.quotient
-        self.add_product = script.add_product
+        self.script = torch.jit.script(_HalfProducts(packed))
+        self.product = self.script.product
+        self.quotient = self.script.quotient
+        self.add_product = self.script.add_product
 
 
 class _HalfProducts(nn.Module):
@@ -193,6 +196,9 @@ class SplitInt8Matrix:
     Args:
         weight: float32 `(outputs, inputs)`.
 
+    Attributes:
+        script: What it computes, as TorchScript.
+
     Raises RuntimeError or AttributeError if this torch or this processor has no such kernel.
     """
 
@@ -210,10 +216,10 @@ class SplitInt8Matrix:
             packed = torch.ops.quantized.linear_prepack(packed, None)
         finally:
             torch.backends.quantized.engine = engine
-        script = torch.jit.script(_SplitProducts(packed))
-        self.product = script.product
-        self.quotient = script.quotient
-        self.add_product = script.add_product
+        self.script = torch.jit.script(_SplitProducts(packed))
+        self.product = self.script.product
+        self.quotient = self.script.quotient
+        self.add_product = self.script.add_product
 
 
 class _SplitProducts(nn.Module):
