@@ -205,11 +205,11 @@ class SplitInt8Matrix:
     def __init__(self, weight: Tensor) -> None:
         scales = scales_of(weight)
         zeros = torch.zeros(len(weight), dtype=torch.long)
-        packed = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
+        whole = (weight / scales.unsqueeze(1)).round_().to(torch.int8)
         # Products are of 64ths. That factor belongs to the scale, but not to the rounding.
-        whole = packed.int_repr()
-        scales = (scales / _STEPS).double()
-        packed = torch._make_per_channel_quantized_tensor(whole, scales, zeros, 0)  # noqa: SLF001
+        packed = torch._make_per_channel_quantized_tensor(  # noqa: SLF001 - it has no public name
+            whole, (scales / _STEPS).double(), zeros, 0
+        )
         engine = torch.backends.quantized.engine
         torch.backends.quantized.engine = "fbgemm"
         try:
