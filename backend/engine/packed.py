@@ -231,10 +231,12 @@ class _SplitProducts(nn.Module):
         self.steps = _STEPS
         self.shares = torch.tensor([1 / _STEPS, 1 / _STEPS**2]).view(2, 1, 1)
         self.least = torch.tensor(_LEAST)
+        self.share = torch.tensor(1 / _STEPS)
+        self.nothing = torch.tensor(0.0)
 
     @torch.jit.export
     def product(self, inputs: torch.Tensor) -> torch.Tensor:
-        largest = inputs.abs().amax(dim=-1, keepdim=True)
+        largest = torch.linalg.vector_norm(inputs, float("inf"), dim=[-1], keepdim=True)
         return self.quotient(inputs, largest).mul_(largest)
 
     @torch.jit.export
@@ -246,12 +248,12 @@ class _SplitProducts(nn.Module):
             parts, 1.0, self.steps, self.packed
         )
         # A norm that is not finite makes the result so: whole numbers can't be NaN.
-        share = torch.full_like(norms, 1 / self.steps).add_(norms, alpha=0)
+        share = torch.addcmul(self.share, norms, self.nothing)
         return products[0].addcmul_(products[1], share)
 
     @torch.jit.export
     def add_product(self, hidden: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-        largest = inputs.abs().amax(dim=-1, keepdim=True)
+        largest = torch.linalg.vector_norm(inputs, float("inf"), dim=[-1], keepdim=True)
         return hidden.addcmul_(self.quotient(inputs, largest), largest)
 
 
