@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.engine.kv_cache import DecodeView, PrefillView, SlotView
+    from backend.engine.packed_layer import PackedLayer
 
 
 class TransformerLayer:
@@ -150,7 +151,9 @@ def signed_sines(sines: Tensor) -> Tensor:
     return torch.cat([-left, right], dim=-1)
 
 
-def causal_mask(positions: int, cached: int, layer: TransformerLayer, like: Tensor) -> Tensor:
+def causal_mask(
+    positions: int, cached: int, layer: TransformerLayer | PackedLayer, like: Tensor
+) -> Tensor:
     """Return the mask with which each new position attends to itself and to all before it.
 
     Args:
