@@ -19,7 +19,7 @@ from backend.weights.store import find_weights, inspect
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from backend.engine.interface import TextLayout
+    from backend.engine.interface import TextLayout, WeightChoice
     from backend.reference.transcriber import Transcriber
     from backend.service import SpeechService
     from backend.weights.checkpoints import Checkpoint
@@ -47,7 +47,7 @@ class ServiceOptions:
         plain_package: Whether qwen-tts generates with its own loop, to compare with ours.
         text_layout: Whether prompts have the text "before" the speech or "along" it.
         cuda_graphs: Whether decode steps are captured as CUDA graphs.
-        dtype: "bfloat16" or "float32"; None is what suits the device.
+        weights: The number format of the language model's weights; "auto" is what suits the device.
         watermark: Whether speech is marked. False is for measurements only: speech that people
             hear has to be marked.
         may_download: Whether missing weights are downloaded, with progress bars. Otherwise the
@@ -65,7 +65,7 @@ class ServiceOptions:
     plain_package: bool = False
     text_layout: TextLayout = "before"
     cuda_graphs: bool = True
-    dtype: str | None = None
+    weights: WeightChoice = "auto"
     watermark: bool = True
     may_download: bool = False
     load_transcriber_now: bool = False
@@ -110,7 +110,7 @@ def open_service(
             model_id=checkpoint.model_id,
             revision=revision,
             device=device,
-            dtype=options.dtype,
+            weights=options.weights,
             plain_package=options.plain_package,
         )
     except BackendUnavailableError as error:

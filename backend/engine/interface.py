@@ -22,6 +22,10 @@ The package has both. It calls "before" `non_streaming_mode`, and clones with "a
 But upstream users measured that such speech is rushed, and speeds up:
 https://github.com/QwenLM/Qwen3-TTS/issues/239."""
 
+WeightChoice = Literal["auto", "float32", "bfloat16", "int8"]
+"""What an operator may choose for the language model's weights: a number format, or "auto" for what
+suits the device."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
@@ -32,8 +36,9 @@ class EngineInfo:
         revision: The commit of the weights on the hub, if they come from there.
         device: "cuda:0" or "cpu".
         device_name: The GPU's name, or "CPU".
-        dtype: What it computes with, "bfloat16" or "float32".
-        dtype_reason: Why.
+        weights: The number format of the language model's weights: "float32", "bfloat16" or "int8".
+        weights_reason: Why.
+        dtype: What its states are in between its products, "bfloat16" or "float32".
         codec_dtype: What the codec computes with.
         loop: Which loop decodes: "timbre" is ours, "reference" is the package's.
         attention: What that loop's layers use. Ours always use torch's "sdpa"; the package's use
@@ -52,8 +57,9 @@ class EngineInfo:
     revision: str | None
     device: str
     device_name: str
+    weights: str
+    weights_reason: str
     dtype: str
-    dtype_reason: str
     codec_dtype: str
     loop: str
     attention: str
@@ -70,7 +76,7 @@ class EngineInfo:
         graphs = f"{'on' if self.cuda_graphs else 'off'} ({self.cuda_graphs_reason})"
         return (
             f"{self.model_id} on {self.device_name}: {self.memory_bytes / 1e9:.2f} GB, "
-            f"{self.dtype} ({self.dtype_reason}), {self.loop} loop with {self.attention} attention "
+            f"{self.weights} ({self.weights_reason}), {self.loop} loop with {self.attention} attention "
             f"({self.codec_dtype} and {self.codec_attention} in the codec), "
             f"text {self.text_layout} the speech, CUDA graphs {graphs}, "
             f"{self.load_seconds:.1f} s"

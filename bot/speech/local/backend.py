@@ -51,6 +51,7 @@ def service_options(settings: Settings) -> ServiceOptions:
         plain_package=settings.engine == "reference",
         text_layout=settings.text_layout,
         cuda_graphs=settings.cuda_graphs,
+        weights=settings.weights,
         may_download=True,
         load_transcriber_now=True,
     )
@@ -91,6 +92,8 @@ class LocalModel:
         return {
             "model": loaded["model_id"],
             "device": loaded["gpu"],
+            "weights": loaded["weights"],
+            "weights_reason": loaded["weights_reason"],
             "dtype": loaded["dtype"],
             "loop": loaded["loop"],
             "attention": loaded["attention_implementation"],
