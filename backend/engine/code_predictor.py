@@ -12,7 +12,13 @@ import torch
 from torch.nn import functional
 
 from backend.engine.kv_cache import PrefillView
-from backend.engine.layers import RmsNorm, TransformerLayer, causal_mask, signed_sines
+from backend.engine.layers import (
+    RmsNorm,
+    TransformerLayer,
+    causal_mask,
+    computed_as,
+    signed_sines,
+)
 from backend.engine.projection import Projection
 from backend.engine.sampling import FAILED
 
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
 
     from backend.engine.codec_embeddings import CodecEmbeddings
     from backend.engine.sampling import Sampling
+    from backend.weights.formats import WeightFormat
 
 
 class CodePredictor:
@@ -30,22 +37,31 @@ class CodePredictor:
         talker: The package's `Qwen3TTSTalkerForConditionalGeneration`.
         sampling: How codes are sampled.
         embeddings: The talker's embeddings of codec frames.
+        weights: What its matrices are kept as, as in `Projection.of`.
     """
 
-    def __init__(self, talker: Any, sampling: Sampling, embeddings: CodecEmbeddings) -> None:
+    def __init__(
+        self,
+        talker: Any,
+        sampling: Sampling,
+        embeddings: CodecEmbeddings,
+        weights: WeightFormat | None = None,
+    ) -> None:
         predictor = talker.code_predictor
+        norm = predictor.model.norm.weight
+        self._dtype = computed_as(norm.dtype, weights)
         self._embeddings = embeddings
-        self._heads = [Projection.of(head) for head in predictor.lm_head]
+        self._heads = [Projection.of(head, weights=weights) for head in predictor.lm_head]
         self._project = predictor.small_to_mtp_projection
         with torch.inference_mode():  # of all codes now, and not of each when it is sampled
             self._projected = [self._project(each) for each in embeddings.codebooks()[:-1]]
-        self._layers = [TransformerLayer(layer) for layer in predictor.model.layers]
-        self._norm = RmsNorm.of(predictor.model.norm)
+        self._layers = [TransformerLayer(layer, weights) for layer in predictor.model.layers]
+        self._norm = RmsNorm.of(predictor.model.norm, self._dtype)
         self._sampling = sampling
         self._positions = len(self._heads) + 1
         with torch.inference_mode():
-            positions = torch.arange(self._positions, device=talker.device).unsqueeze(0)
-            like = torch.empty(0, dtype=talker.dtype, device=talker.device)
+            positions = torch.arange(self._positions, device=norm.device).unsqueeze(0)
+            like = torch.empty(0, dtype=self._dtype, device=norm.device)
             cosines, sines = predictor.model.rotary_emb(like, positions)
             self._prefill_mask = causal_mask(2, 0, self._layers[0], like)
         self._cosines = cosines[0]
@@ -66,7 +82,8 @@ class CodePredictor:
         codes = [codebook0]
         cache = self._new_cache(len(hidden))
         first = functional.embedding(codebook0, self._projected[0])
-        inputs = torch.stack([self._project(hidden), first], dim=1).flatten(0, 1)
+        projected = self._project(hidden.to(first.dtype))
+        inputs = torch.stack([projected, first], dim=1).flatten(0, 1)
         all_logits = []
         for group, head in enumerate(self._heads):
             if group:
@@ -76,7 +93,7 @@ class CodePredictor:
             codes.append(self._sampling.sample(logits, uniforms[:, group]))
         is_finite = torch.stack(all_logits, dim=1).isfinite().flatten(1).all(dim=1, keepdim=True)
         frames = torch.stack(codes, dim=1)
-        embedded = self._embeddings.embed(frames)
+        embedded = self._embeddings.embed(frames).to(self._dtype)
         return frames.masked_fill_(~is_finite, FAILED), embedded
 
     def _new_cache(self, rows: int) -> list[list[Tensor]]:
@@ -92,6 +109,7 @@ class CodePredictor:
         """
         positions = len(hidden) // rows
         start = end - positions
+        hidden = hidden.to(self._dtype)
         rotary = self._cosines[start:end], self._sines[start:end]
         mask = None if start else self._prefill_mask  # a single last position attends to all
         for layer, (keys, values) in zip(self._layers, cache, strict=True):

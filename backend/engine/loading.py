@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from backend.contract import AUTO_LANGUAGE, LANGUAGES, BackendUnavailableError
 from backend.engine.code_predictor import CodePredictor
 from backend.engine.interface import EngineInfo
+from backend.engine.layers import computed_as
 from backend.engine.sampling import Sampling
 from backend.engine.talker import CodecHead, Talker
 from backend.weights.checkpoints import NumberFormat, choose_number_format, find_checkpoint
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backend.engine.codec_embeddings import CodecEmbeddings
+    from backend.weights.formats import WeightFormat
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,11 @@ class ModelParts:
 
     @classmethod
     def of(
-        cls, package_model: Any, text_pad: torch.Tensor, embeddings: CodecEmbeddings
+        cls,
+        package_model: Any,
+        text_pad: torch.Tensor,
+        embeddings: CodecEmbeddings,
+        weights: WeightFormat | None = None,
     ) -> ModelParts:
         """Wrap the parts of a loaded model.
 
@@ -74,17 +80,20 @@ class ModelParts:
             package_model: The package's `Qwen3TTSModel`.
             text_pad: `PromptEmbedder.text_pad`.
             embeddings: The talker's embeddings of codec frames.
+            weights: What the matrices of talker and code predictor are kept as, on a processor.
+                States are float32 then, whatever the model was loaded in, and the package's own
+                matrices are given up one by one. None keeps everything as it was loaded.
         """
         defaults, talker = package_model.generate_defaults, package_model.model.talker
         penalty = float(defaults.get("repetition_penalty") or 1.05)
         return cls(
-            talker=Talker(talker),
-            codec_head=CodecHead(talker, Sampling.from_defaults(defaults), penalty),
+            talker=Talker(talker, weights),
+            codec_head=CodecHead(talker, Sampling.from_defaults(defaults), penalty, weights),
             code_predictor=CodePredictor(
-                talker, Sampling.from_defaults(defaults, "subtalker_"), embeddings
+                talker, Sampling.from_defaults(defaults, "subtalker_"), embeddings, weights
             ),
             code_groups=talker.config.num_code_groups,
-            text_pad=text_pad,
+            text_pad=text_pad.to(computed_as(text_pad.dtype, weights)),
         )
 
 

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from backend.engine.kv_cache import ROW_POSITIONS, CacheShape, KVCache, unused_zeros
-from backend.engine.layers import RmsNorm, TransformerLayer, causal_mask, signed_sines
+from backend.engine.layers import (
+    RmsNorm,
+    TransformerLayer,
+    causal_mask,
+    computed_as,
+    signed_sines,
+)
 from backend.engine.projection import Projection
 from backend.engine.sampling import FAILED
 
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
 
     from backend.engine.kv_cache import DecodeView, PrefillView, SlotView
     from backend.engine.sampling import Sampling
+    from backend.weights.formats import WeightFormat
 
 _MIN_TOKENS = 2  # as in qwen-tts: the fewest frames of a row
 _CONTROL_CODES = 1_024  # as in qwen-tts: the last ids of the vocabulary, which are not speech
@@ -28,6 +35,7 @@ class Talker:
 
     Args:
         model: The package's `Qwen3TTSTalkerForConditionalGeneration`.
+        weights: What its matrices are kept as, as in `Projection.of`.
 
     Attributes:
         cache_shape: What the keys and values of a row are.
@@ -35,12 +43,14 @@ class Talker:
     Raises ValueError if the talker has a sliding window. No published checkpoint has one.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, weights: WeightFormat | None = None) -> None:
         if model.model.config.sliding_window is not None:
             raise ValueError("the talker's layers are expected to attend to all positions")
-        self._layers = [TransformerLayer(layer) for layer in model.model.layers]
-        self._norm = RmsNorm.of(model.model.norm)
-        self._like = torch.empty(0, dtype=model.dtype, device=model.device)
+        self._layers = [TransformerLayer(layer, weights) for layer in model.model.layers]
+        norm = model.model.norm.weight
+        dtype = computed_as(norm.dtype, weights)
+        self._norm = RmsNorm.of(model.model.norm, dtype)
+        self._like = torch.empty(0, dtype=dtype, device=norm.device)
         self._hidden_size = model.config.hidden_size
         layer = self._layers[0]
         self.cache_shape = CacheShape(
@@ -125,6 +135,7 @@ class Talker:
         views: Sequence[PrefillView | SlotView | DecodeView],
         mask: Tensor,
     ) -> Tensor:
+        hidden = hidden.to(self._like.dtype)
         for layer, view in zip(self._layers, views, strict=True):
             hidden = layer(hidden, rows, rotary, view, mask)
         return self._norm(hidden)
@@ -137,19 +148,26 @@ class CodecHead:
         talker: The package's `Qwen3TTSTalkerForConditionalGeneration`.
         sampling: How a code is sampled, after the penalty and the masks are applied.
         repetition_penalty: The penalty for codes that a row had before, as in transformers.
+        weights: What its matrix is kept as, as in `Projection.of`.
 
     Attributes:
         end_of_speech: The code that ends a row.
         vocabulary: How many codes there are, control codes among them.
     """
 
-    def __init__(self, talker: Any, sampling: Sampling, repetition_penalty: float) -> None:
+    def __init__(
+        self,
+        talker: Any,
+        sampling: Sampling,
+        repetition_penalty: float,
+        weights: WeightFormat | None = None,
+    ) -> None:
         self.end_of_speech: int = talker.config.codec_eos_token_id
         self.vocabulary: int = talker.config.vocab_size
-        self._project = Projection.of(talker.codec_head)
+        self._project = Projection.of(talker.codec_head, weights=weights)
         self._sampling = sampling
         self._penalty = repetition_penalty
-        codes = torch.arange(self.vocabulary, device=talker.device)
+        codes = torch.arange(self.vocabulary, device=talker.model.norm.weight.device)
         self._is_end = codes == self.end_of_speech
         self._is_control = (codes >= self.vocabulary - _CONTROL_CODES) & ~self._is_end
 

@@ -13,7 +13,7 @@ import torch
 from qwen_tts import Qwen3TTSModel
 
 from backend.contract import SpeechRequest
-from backend.engine import layers
+from backend.engine import projection
 from backend.engine.clone import clone_voice
 from backend.engine.codec import CodecDecoder
 from backend.engine.interface import TextLayout
@@ -175,7 +175,7 @@ def test_several_threads_make_the_same_speech(
     consent: ConsentRecord,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(layers, "_WORTH_SPLITTING", 1)
+    monkeypatch.setattr(projection, "_WORTH_SPLITTING", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     engine = load(greedy_checkpoint)
     assert engine.parts.codec_head._project._parts is not None
