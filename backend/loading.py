@@ -19,10 +19,11 @@ from backend.weights.store import find_weights, inspect
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from backend.engine.interface import TextLayout, WeightChoice
+    from backend.engine.interface import TextLayout
     from backend.reference.transcriber import Transcriber
     from backend.service import SpeechService
     from backend.weights.checkpoints import Checkpoint
+    from backend.weights.formats import WeightChoice
 
 log = logging.getLogger(__name__)
 

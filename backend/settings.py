@@ -10,8 +10,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar, get_args
 
-from backend.engine.interface import TextLayout, WeightChoice
+from backend.engine.interface import TextLayout
 from backend.weights.checkpoints import DEFAULT_MODEL_ID, PUBLISHED
+from backend.weights.formats import WeightChoice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

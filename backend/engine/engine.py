@@ -25,6 +25,7 @@ from backend.engine.codec_graphs import usual_calls
 from backend.engine.cuda_graphs import CudaGraphRecorder
 from backend.engine.decode_step import DecodeStep
 from backend.engine.failures import is_context_lost
+from backend.engine.freed_memory import give_back_freed_memory
 from backend.engine.generation import GenerationLoop
 from backend.engine.interface import ReadRequest
 from backend.engine.kv_cache import ROW_POSITIONS
@@ -110,7 +111,10 @@ class Engine:
         self._watermark = watermark
         self._is_plain = info.loop == "reference"
         self.parts = ModelParts.of(
-            package_model, self.embedder.text_pad, self.embedder.codec_embeddings
+            package_model,
+            self.embedder.text_pad,
+            self.embedder.codec_embeddings,
+            info.packed_as,
         )
         device = self.parts.text_pad.device
         self._plan = plan_for(device)
@@ -131,6 +135,7 @@ class Engine:
             cuda_graphs=self.graphs is not None,
             cuda_graphs_reason=reason,
         )
+        give_back_freed_memory()
         log.info("loaded %s", self._info)
 
     def info(self) -> EngineInfo:

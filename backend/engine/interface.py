@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from backend.weights.formats import WeightFormat
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -21,10 +23,6 @@ of the reference clip and of the speech.
 The package has both. It calls "before" `non_streaming_mode`, and clones with "along" by default.
 But upstream users measured that such speech is rushed, and speeds up:
 https://github.com/QwenLM/Qwen3-TTS/issues/239."""
-
-WeightChoice = Literal["auto", "float32", "bfloat16", "int8"]
-"""What an operator may choose for the language model's weights: a number format, or "auto" for what
-suits the device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ class EngineInfo:
         attention: What that loop's layers use. Ours always use torch's "sdpa"; the package's use
             the first of "flash_attention_2", "sdpa" and "eager" that works.
         codec_attention: The same of the codec's transformer. transformers chooses the package's.
-        memory_bytes: What the weights take.
+        memory_bytes: What the weights take. On a CPU, a part of them is left in their files.
         load_seconds: How long loading took.
         languages: The subset of `backend.contract.LANGUAGES` it speaks.
         versions: Of the packages that run it.
@@ -72,11 +70,20 @@ class EngineInfo:
     cuda_graphs: bool = False
     cuda_graphs_reason: str = ""
 
+    @property
+    def packed_as(self) -> WeightFormat | None:
+        """What the matrices are kept as, apart from the states, which are float32.
+
+        None where weights and states are in one format that is not float32, as on most GPUs.
+        """
+        return WeightFormat(self.weights) if self.dtype == WeightFormat.FLOAT32 else None
+
     def __str__(self) -> str:
         graphs = f"{'on' if self.cuda_graphs else 'off'} ({self.cuda_graphs_reason})"
         return (
             f"{self.model_id} on {self.device_name}: {self.memory_bytes / 1e9:.2f} GB, "
-            f"{self.weights} ({self.weights_reason}), {self.loop} loop with {self.attention} attention "
+            f"{self.weights} ({self.weights_reason}), "
+            f"{self.loop} loop with {self.attention} attention "
             f"({self.codec_dtype} and {self.codec_attention} in the codec), "
             f"text {self.text_layout} the speech, CUDA graphs {graphs}, "
             f"{self.load_seconds:.1f} s"

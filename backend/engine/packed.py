@@ -64,5 +64,5 @@ def pack(weights: WeightFormat, *matrices: Tensor) -> PackedMatrix:
 def _packed(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Return a matrix as int8, and the bfloat16 scales of its outputs."""
     scales = (weight.abs().amax(dim=1).float() / _LARGEST).clamp(min=1e-30).bfloat16()
-    scaled = weight.float().div_(scales.float().unsqueeze(1)).round_()
+    scaled = weight.float().div(scales.float().unsqueeze(1)).round_()
     return scaled.clamp_(-_LARGEST, _LARGEST).to(torch.int8), scales
