@@ -6,19 +6,16 @@ goes into the call itself. This loop has the same result, with a KV cache that i
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from backend.engine.kv_cache import PrefillView
-from backend.engine.layers import (
-    RmsNorm,
-    TransformerLayer,
-    causal_mask,
-    computed_as,
-    signed_sines,
-)
+from backend.engine.layers import RmsNorm, TransformerLayer, causal_mask, signed_sines
+from backend.engine.packed_layer import PackedLayer
 from backend.engine.projection import Projection
 from backend.engine.sampling import FAILED
 
@@ -26,8 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.engine.codec_embeddings import CodecEmbeddings
+    from backend.engine.packed_layer import StepView
+    from backend.engine.packing import Packer
     from backend.engine.sampling import Sampling
-    from backend.weights.formats import WeightFormat
 
 
 class CodePredictor:
@@ -37,7 +35,7 @@ class CodePredictor:
         talker: The package's `Qwen3TTSTalkerForConditionalGeneration`.
         sampling: How codes are sampled.
         embeddings: The talker's embeddings of codec frames.
-        weights: What its matrices are kept as, as in `Projection.of`.
+        packer: Packs its matrices; states are float32 then. None computes with them as they are.
     """
 
     def __init__(
@@ -45,27 +43,27 @@ class CodePredictor:
         talker: Any,
         sampling: Sampling,
         embeddings: CodecEmbeddings,
-        weights: WeightFormat | None = None,
+        packer: Packer | None = None,
     ) -> None:
         predictor = talker.code_predictor
-        norm = predictor.model.norm.weight
-        self._dtype = computed_as(norm.dtype, weights)
+        weight = predictor.model.norm.weight
+        dtype = weight.dtype if packer is None else torch.float32
         self._embeddings = embeddings
-        self._heads = [Projection.of(head, weights=weights) for head in predictor.lm_head]
-        self._project = predictor.small_to_mtp_projection
+        project = predictor.small_to_mtp_projection
         with torch.inference_mode():  # of all codes now, and not of each when it is sampled
-            self._projected = [self._project(each) for each in embeddings.codebooks()[:-1]]
-        self._layers = [TransformerLayer(layer, weights) for layer in predictor.model.layers]
-        self._norm = RmsNorm.of(predictor.model.norm, self._dtype)
-        self._sampling = sampling
-        self._positions = len(self._heads) + 1
-        with torch.inference_mode():
-            positions = torch.arange(self._positions, device=norm.device).unsqueeze(0)
-            like = torch.empty(0, dtype=self._dtype, device=norm.device)
+            self._projected = [project(each) for each in embeddings.codebooks()[:-1]]
+            positions = torch.arange(len(predictor.lm_head) + 1, device=weight.device).unsqueeze(0)
+            like = torch.empty(0, dtype=dtype, device=weight.device)
             cosines, sines = predictor.model.rotary_emb(like, positions)
-            self._prefill_mask = causal_mask(2, 0, self._layers[0], like)
-        self._cosines = cosines[0]
-        self._sines = signed_sines(sines[0])
+        passes = PlainPasses if packer is None else partial(PackedPasses, packer=packer)
+        self._passes: PlainPasses | PackedPasses = passes(
+            predictor, cosines[0], signed_sines(sines[0])
+        )
+        self._project = project
+        if packer is not None and isinstance(project, nn.Linear):
+            self._project = packer.pack(project)
+        self._dtype = dtype
+        self._sampling = sampling
 
     def predict(self, hidden: Tensor, codebook0: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Complete a frame for each row.
@@ -80,15 +78,15 @@ class CodePredictor:
             the frames' embeddings, `(rows, hidden)`.
         """
         codes = [codebook0]
-        cache = self._new_cache(len(hidden))
-        first = functional.embedding(codebook0, self._projected[0])
-        projected = self._project(hidden.to(first.dtype))
-        inputs = torch.stack([projected, first], dim=1).flatten(0, 1)
+        passes = self._passes
+        passes.begin(len(hidden))
+        first = functional.embedding(codebook0, self._projected[0]).to(self._dtype)
+        inputs = torch.stack([self._project(hidden), first], dim=1).flatten(0, 1)
         all_logits = []
-        for group, head in enumerate(self._heads):
+        for group in range(passes.count):
             if group:
-                inputs = functional.embedding(codes[-1], self._projected[group])
-            logits = head(self._forward(inputs, len(hidden), cache, end=group + 2))
+                inputs = functional.embedding(codes[-1], self._projected[group]).to(self._dtype)
+            logits = passes.logits(inputs, group)
             all_logits.append(logits)
             codes.append(self._sampling.sample(logits, uniforms[:, group]))
         is_finite = torch.stack(all_logits, dim=1).isfinite().flatten(1).all(dim=1, keepdim=True)
@@ -96,22 +94,106 @@ class CodePredictor:
         embedded = self._embeddings.embed(frames).to(self._dtype)
         return frames.masked_fill_(~is_finite, FAILED), embedded
 
-    def _new_cache(self, rows: int) -> list[list[Tensor]]:
-        """Allocate each layer's keys and values, `(rows, key_heads, positions, head_dim)`."""
+
+class PlainPasses:
+    """The passes of a frame through the layers: one for each residual code.
+
+    Args:
+        predictor: The package's code predictor.
+        cosines: `(positions, head_dim)`, of the rotary embedding.
+        sines: `signed_sines`, likewise.
+
+    Attributes:
+        count: How many passes a frame has.
+    """
+
+    def __init__(self, predictor: Any, cosines: Tensor, sines: Tensor) -> None:
+        self._heads = [Projection.of(head) for head in predictor.lm_head]
+        self.count = len(self._heads)
+        self._layers = [TransformerLayer(layer) for layer in predictor.model.layers]
+        self._norm = RmsNorm.of(predictor.model.norm)
+        self._cosines, self._sines = cosines, sines
+        self._mask = causal_mask(2, 0, self._layers[0], cosines)
+        self._rows = 0
+        self._cache: list[list[Tensor]] = []
+
+    def begin(self, rows: int) -> None:
+        """Begin a frame: allocate each layer's keys and values."""
         layer = self._layers[0]
-        shape = (len(self._layers), 2, rows, layer.key_heads, self._positions, layer.head_dim)
-        return [list(each) for each in self._cosines.new_empty(shape)]
+        shape = len(self._layers), 2, rows, layer.key_heads, len(self._cosines), layer.head_dim
+        self._cache = [list(each) for each in self._cosines.new_empty(shape)]
+        self._rows = rows
 
-    def _forward(self, hidden: Tensor, rows: int, cache: list[list[Tensor]], end: int) -> Tensor:
-        """Run the layers over the positions up to `end` that are not in the cache yet.
+    def logits(self, hidden: Tensor, group: int) -> Tensor:
+        """Run the layers over the positions that are not cached yet: the first two, or the next.
 
-        Returns the last position's `(rows, predictor_hidden)`.
+        Args:
+            hidden: `(rows * positions, predictor_hidden)`, which may be overwritten.
+            group: The number of the pass.
+
+        Returns:
+            The logits of the next code, `(rows, codes)`.
         """
-        positions = len(hidden) // rows
+        positions = len(hidden) // self._rows
+        end = group + 2
         start = end - positions
-        hidden = hidden.to(self._dtype)
         rotary = self._cosines[start:end], self._sines[start:end]
-        mask = None if start else self._prefill_mask  # a single last position attends to all
-        for layer, (keys, values) in zip(self._layers, cache, strict=True):
-            hidden = layer(hidden, rows, rotary, PrefillView(keys, values, start, end), mask)
-        return self._norm(hidden[positions - 1 :: positions])
+        mask = None if start else self._mask  # a single last position attends to all
+        for layer, (keys, values) in zip(self._layers, self._cache, strict=True):
+            view = PrefillView(keys, values, start, end)
+            hidden = layer(hidden, self._rows, rotary, view, mask)
+        return self._heads[group](self._norm(hidden[positions - 1 :: positions]))
+
+
+class PackedPasses:
+    """`PlainPasses` with packed matrices, in few operations.
+
+    The memory of queries, keys and values is allocated for a number of rows, together with what is
+    seen of it at each position, and used again in each frame.
+
+    Args:
+        predictor: As for `PlainPasses`.
+        cosines: Likewise.
+        sines: Likewise.
+        packer: Packs the matrices.
+
+    Attributes:
+        count: How many passes a frame has.
+    """
+
+    def __init__(self, predictor: Any, cosines: Tensor, sines: Tensor, packer: Packer) -> None:
+        norm = predictor.model.norm
+        self._layers = [PackedLayer(layer, packer) for layer in predictor.model.layers]
+        self._heads = [packer.pack(head, norm=norm) for head in predictor.lm_head]
+        self.count = len(self._heads)
+        with torch.inference_mode():
+            self._rotary = self._layers[0].rotary(cosines, sines)
+            self._angles = [each.unsqueeze(0) for each in self._rotary]
+            self._mask = causal_mask(2, 0, self._layers[0], cosines)
+        self._rows = 0
+        self._first: list[PrefillView] = []
+        self._views: list[list[StepView]] = []
+
+    def begin(self, rows: int) -> None:
+        """As `PlainPasses.begin`."""
+        if rows == self._rows:
+            return
+        layer, positions = self._layers[0], self.count + 1
+        shape = len(self._layers), rows, positions, layer.heads, layer.head_dim
+        memory = self._rotary.real.new_zeros(shape)
+        self._first = [layer.prefill_view(each) for each in memory]
+        self._views = [
+            [layer.step_view(each, position) for each in memory] for position in range(positions)
+        ]
+        self._rows = rows
+
+    def logits(self, hidden: Tensor, group: int) -> Tensor:
+        """As `PlainPasses.logits`."""
+        if group:
+            angles, views = self._angles[group + 1], self._views[group + 1]
+            for layer, view in zip(self._layers, views, strict=True):
+                layer.step(hidden, angles, view)
+            return self._heads[group](hidden)
+        for layer, first in zip(self._layers, self._first, strict=True):
+            hidden = layer(hidden, self._rows, self._rotary[:2], first, self._mask)
+        return self._heads[0](hidden[1::2])

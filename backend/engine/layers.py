@@ -9,7 +9,6 @@ along the positions, so that attention needs no copies of the keys.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.engine.kv_cache import DecodeView, PrefillView, SlotView
-    from backend.weights.formats import WeightFormat
+    from backend.engine.packed_layer import PackedLayer
 
 
 class TransformerLayer:
@@ -32,8 +31,6 @@ class TransformerLayer:
 
     Args:
         layer: The package's `Qwen3TTSTalkerDecoderLayer` or `Qwen3TTSDecoderLayer`.
-        weights: What its matrices are kept as, as in `Projection.of`.
-        frees: As in `Projection.of`.
 
     Attributes:
         head_dim: The length of a key.
@@ -41,29 +38,25 @@ class TransformerLayer:
         queries_per_key: How many query heads attend to each key head.
     """
 
-    def __init__(
-        self, layer: Any, weights: WeightFormat | None = None, *, frees: bool = True
-    ) -> None:
+    def __init__(self, layer: Any) -> None:
         attention, mlp = layer.self_attn, layer.mlp
-        project = partial(Projection.of, weights=weights, frees=frees)
-        dtype = computed_as(layer.input_layernorm.weight.dtype, weights)
         self.head_dim: int = attention.head_dim
         self.key_heads: int = attention.k_proj.out_features // self.head_dim
         self._query_heads = attention.q_proj.out_features // self.head_dim
         self.queries_per_key = self._query_heads // self.key_heads
         self._scale = attention.scaling
         self._heads = self._query_heads + 2 * self.key_heads
-        self._project = project(attention.q_proj, attention.k_proj, attention.v_proj)
-        self._gate_and_up = project(mlp.gate_proj, mlp.up_proj)
+        self._project = Projection.of(attention.q_proj, attention.k_proj, attention.v_proj)
+        self._gate_and_up = Projection.of(mlp.gate_proj, mlp.up_proj)
         norms = [attention.q_norm] * self._query_heads + [attention.k_norm] * self.key_heads
         with torch.no_grad():
-            head_weights = torch.stack([each.weight.to(dtype) for each in norms]).unsqueeze(1)
+            head_weights = torch.stack([each.weight for each in norms]).unsqueeze(1)
         self._head_norm = RmsNorm(head_weights, attention.q_norm.variance_epsilon)
-        self._out = project(attention.o_proj)
-        self._down = project(mlp.down_proj)
+        self._out = Projection.of(attention.o_proj)
+        self._down = Projection.of(mlp.down_proj)
         self._activation = mlp.act_fn
-        self._first_norm = RmsNorm.of(layer.input_layernorm, dtype)
-        self._second_norm = RmsNorm.of(layer.post_attention_layernorm, dtype)
+        self._first_norm = RmsNorm.of(layer.input_layernorm)
+        self._second_norm = RmsNorm.of(layer.post_attention_layernorm)
 
     def __call__(
         self,
@@ -131,10 +124,9 @@ class RmsNorm:
         self._epsilon_tensor = torch.tensor(epsilon, dtype=self._exact, device=weight.device)
 
     @classmethod
-    def of(cls, norm: Any, dtype: torch.dtype | None = None) -> RmsNorm:
-        """Use the weight of the package's norm, as `dtype`; None is the one that it has."""
-        weight = norm.weight if dtype is None else norm.weight.to(dtype)
-        return cls(weight, norm.variance_epsilon)
+    def of(cls, norm: Any) -> RmsNorm:
+        """Use the weight of the package's norm."""
+        return cls(norm.weight, norm.variance_epsilon)
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """Normalise the last dimension."""
@@ -149,16 +141,6 @@ class RmsNorm:
         return (hidden * mean.rsqrt_()).to(hidden.dtype) * self._weight
 
 
-def computed_as(dtype: torch.dtype, weights: WeightFormat | None) -> torch.dtype:
-    """Return what states are computed in: float32 with weights in a format of a processor's.
-
-    Args:
-        dtype: What the model was loaded in, which is the answer otherwise.
-        weights: What its matrices are kept as, or None.
-    """
-    return dtype if weights is None else torch.float32
-
-
 def signed_sines(sines: Tensor) -> Tensor:
     """Return the sines of a rotary embedding with the first half negated: `(..., head_dim)`.
 
@@ -169,7 +151,9 @@ def signed_sines(sines: Tensor) -> Tensor:
     return torch.cat([-left, right], dim=-1)
 
 
-def causal_mask(positions: int, cached: int, layer: TransformerLayer, like: Tensor) -> Tensor:
+def causal_mask(
+    positions: int, cached: int, layer: TransformerLayer | PackedLayer, like: Tensor
+) -> Tensor:
     """Return the mask with which each new position attends to itself and to all before it.
 
     Args:

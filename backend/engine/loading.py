@@ -18,7 +18,7 @@ from backend.contract import AUTO_LANGUAGE, LANGUAGES, BackendUnavailableError
 from backend.engine.code_predictor import CodePredictor
 from backend.engine.freed_memory import give_back_freed_memory
 from backend.engine.interface import EngineInfo
-from backend.engine.layers import computed_as
+from backend.engine.packing import Packer
 from backend.engine.sampling import Sampling
 from backend.engine.stored_matrices import StoredMatrices
 from backend.engine.talker import CodecHead, Talker
@@ -89,15 +89,16 @@ class ModelParts:
                 matrices are given up one by one. None keeps everything as it was loaded.
         """
         defaults, talker = package_model.generate_defaults, package_model.model.talker
+        packer = None if weights is None else Packer(weights)
         penalty = float(defaults.get("repetition_penalty") or 1.05)
         return cls(
-            talker=Talker(talker, weights),
-            codec_head=CodecHead(talker, Sampling.from_defaults(defaults), penalty, weights),
+            talker=Talker(talker, packer),
+            codec_head=CodecHead(talker, Sampling.from_defaults(defaults), penalty, packer),
             code_predictor=CodePredictor(
-                talker, Sampling.from_defaults(defaults, "subtalker_"), embeddings, weights
+                talker, Sampling.from_defaults(defaults, "subtalker_"), embeddings, packer
             ),
             code_groups=talker.config.num_code_groups,
-            text_pad=text_pad.to(computed_as(text_pad.dtype, weights)),
+            text_pad=text_pad if weights is None else text_pad.float(),
         )
 
 

@@ -1,68 +1,224 @@
-"""Matrices that are packed for products of few rows on a processor."""
+"""Matrices that are packed for products on a processor: half precision, or whole numbers.
+
+With few rows, reading a matrix takes nearly all of a product's time. Which kernel reads it fastest
+depends on the processor, so `backend.engine.packing` measures them. Inputs and results are float32
+everywhere.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch.nn import functional
 
-from backend.weights.formats import WeightFormat
+from backend.engine.projection import Projection
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_LARGEST = 127
+LARGEST = 127
 """Weights are scaled to whole numbers from -127 to 127."""
+
+_STEPS = 64
+"""An input is a whole number of 64ths of the largest, and a whole number of 64ths of those."""
+
+_LEAST = 1e-30
+"""Stands for the largest of inputs that are all zero."""
 
 
 class PackedMatrix(Protocol):
-    """A matrix of one of the formats."""
+    """A matrix, packed for one kernel. It is made from float32 `(outputs, inputs)`."""
 
     def product(self, inputs: Tensor) -> Tensor:
-        """Multiply bfloat16 `(n, inputs)`; return bfloat16 `(n, outputs)`."""
+        """Multiply `(n, inputs)`; return `(n, outputs)`, which the caller may overwrite."""
+        ...
+
+    def quotient(self, inputs: Tensor, norms: Tensor) -> Tensor:
+        """Multiply inputs after each row is divided by its norm.
+
+        Args:
+            inputs: `(n, inputs)`.
+            norms: `(n, 1)`, no smaller than any number of the row.
+        """
+        ...
+
+    def add_product(self, hidden: Tensor, inputs: Tensor) -> None:
+        """Add the product to `hidden`, `(n, outputs)`."""
         ...
 
 
-class RoundedMatrix:
-    """A matrix in bfloat16.
+class Float32Matrix:
+    """A matrix in float32. Each thread computes a part of the outputs.
 
     Args:
-        weights: `(outputs, inputs)` each, of floating-point numbers.
+        weight: float32 `(outputs, inputs)`.
     """
 
-    def __init__(self, *weights: Tensor) -> None:
-        self._weight = torch.cat([each.bfloat16() for each in weights])
+    def __init__(self, weight: Tensor) -> None:
+        self._project = Projection(weight.contiguous().t(), None)
 
     def product(self, inputs: Tensor) -> Tensor:
         """As `PackedMatrix.product`."""
-        return functional.linear(inputs, self._weight)
+        return self._project(inputs)
+
+    def quotient(self, inputs: Tensor, norms: Tensor) -> Tensor:
+        """As `PackedMatrix.quotient`."""
+        return self._project(inputs / norms)
+
+    def add_product(self, hidden: Tensor, inputs: Tensor) -> None:
+        """As `PackedMatrix.add_product`."""
+        hidden.add_(self._project(inputs))
+
+
+class HalfMatrix:
+    """A matrix in float16, with FBGEMM's kernel, which multiplies float32 inputs.
+
+    It holds weights that were trained in bfloat16 without a rounding, except those below 6e-5.
+
+    Args:
+        weight: float32 `(outputs, inputs)`.
+
+    Raises ValueError if a weight is larger than float16 holds, and RuntimeError or AttributeError
+    if this torch or this processor has no such kernel.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        if not float(weight.abs().amax()) < torch.finfo(torch.float16).max:
+            raise ValueError("a weight is too large for float16")
+        self._multiply = torch.ops.quantized.linear_dynamic_fp16
+        self._weight = torch.ops.quantized.linear_prepack_fp16(weight, None)
+
+    def product(self, inputs: Tensor) -> Tensor:
+        """As `PackedMatrix.product`."""
+        result: Tensor = self._multiply(inputs, self._weight)
+        return result
+
+    def quotient(self, inputs: Tensor, norms: Tensor) -> Tensor:
+        """As `PackedMatrix.quotient`."""
+        return self.product(inputs / norms)
+
+    def add_product(self, hidden: Tensor, inputs: Tensor) -> None:
+        """As `PackedMatrix.add_product`."""
+        hidden.add_(self.product(inputs))
+
+
+class RoundedMatrix:
+    """A matrix in bfloat16, with torch's own product of bfloat16 inputs.
+
+    Args:
+        weight: float32 `(outputs, inputs)`.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        self._weight = weight.bfloat16()
+
+    def product(self, inputs: Tensor) -> Tensor:
+        """As `PackedMatrix.product`."""
+        return functional.linear(inputs.bfloat16(), self._weight).float()
+
+    def quotient(self, inputs: Tensor, norms: Tensor) -> Tensor:
+        """As `PackedMatrix.quotient`."""
+        return self.product(inputs / norms)
+
+    def add_product(self, hidden: Tensor, inputs: Tensor) -> None:
+        """As `PackedMatrix.add_product`."""
+        hidden.add_(functional.linear(inputs.bfloat16(), self._weight))
 
 
 class Int8Matrix:
-    """A matrix of whole numbers from -127 to 127, with a scale for each output.
+    """A matrix of whole numbers with torch's int8 kernel, which multiplies bfloat16 inputs.
+
+    The kernel is made for few rows. From a number of rows on, the matrix is unpacked, and
+    multiplied in bfloat16.
 
     Args:
-        weights: As for `RoundedMatrix`.
+        weight: float32 `(outputs, inputs)`.
+        many: From how many rows on it is unpacked.
+
+    Raises RuntimeError or AttributeError if this torch has no such kernel.
     """
 
-    def __init__(self, *weights: Tensor) -> None:
-        packed, scales = zip(*(_packed(each) for each in weights), strict=True)
-        self._weight = torch.cat(packed)
-        self._scales = torch.cat(scales)
+    def __init__(self, weight: Tensor, many: int = 2**62) -> None:
+        scales = scales_of(weight)
+        self._scales = scales.bfloat16()
+        scaled = weight / self._scales.float().unsqueeze(1)
+        self._weight = scaled.round_().clamp_(-LARGEST, LARGEST).to(torch.int8)
+        self._many = many
+        self._multiply = torch._weight_int8pack_mm  # noqa: SLF001 - it has no public name
+
+    def rounded_product(self, inputs: Tensor) -> Tensor:
+        """Multiply bfloat16 `(n, inputs)`; return bfloat16 `(n, outputs)`."""
+        if len(inputs) < self._many:
+            return self._multiply(inputs, self._weight, self._scales)
+        return functional.linear(inputs, self._weight.bfloat16()).mul_(self._scales)
 
     def product(self, inputs: Tensor) -> Tensor:
         """As `PackedMatrix.product`."""
-        return torch._weight_int8pack_mm(inputs, self._weight, self._scales)  # noqa: SLF001
+        return self.rounded_product(inputs.bfloat16()).float()
+
+    def quotient(self, inputs: Tensor, norms: Tensor) -> Tensor:
+        """As `PackedMatrix.quotient`."""
+        return self.product(inputs / norms)
+
+    def add_product(self, hidden: Tensor, inputs: Tensor) -> None:
+        """As `PackedMatrix.add_product`."""
+        hidden.add_(self.rounded_product(inputs.bfloat16()))
 
 
-def pack(weights: WeightFormat, *matrices: Tensor) -> PackedMatrix:
-    """Pack matrices with the same inputs as one."""
-    return Int8Matrix(*matrices) if weights is WeightFormat.INT8 else RoundedMatrix(*matrices)
+class SplitInt8Matrix:
+    """A matrix of whole numbers with FBGEMM's int8 kernel, which multiplies whole numbers only.
+
+    Inputs are divided by the largest of their row, and split in two: whole 64ths of it, and whole
+    64ths of the rest. Both are multiplied at once, so the matrix is read once. An input is at most
+    1/8,192 of the largest off, which is less than bfloat16 rounds those of a usual row. Sums are
+    exact: 128 * 127 * 2, the largest that the kernel adds up in 16 bits, fits.
+
+    Args:
+        weight: float32 `(outputs, inputs)`.
+
+    Raises RuntimeError or AttributeError if this torch or this processor has no such kernel.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        scales = scales_of(weight)
+        zeros = torch.zeros(len(weight), dtype=torch.long)
+        packed = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
+        # Products are of 64ths. That factor belongs to the scale, but not to the rounding.
+        whole = packed.int_repr()
+        scales = (scales / _STEPS).double()
+        packed = torch._make_per_channel_quantized_tensor(whole, scales, zeros, 0)  # noqa: SLF001
+        engine = torch.backends.quantized.engine
+        torch.backends.quantized.engine = "fbgemm"
+        try:
+            self._weight = torch.ops.quantized.linear_prepack(packed, None)
+        finally:
+            torch.backends.quantized.engine = engine
+        self._multiply = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default
+        self._shares = torch.tensor([1 / _STEPS, 1 / _STEPS**2]).view(2, 1, 1)
+        self._least = torch.tensor(_LEAST)
+
+    def product(self, inputs: Tensor) -> Tensor:
+        """As `PackedMatrix.product`."""
+        largest = torch.linalg.vector_norm(inputs, math.inf, dim=-1, keepdim=True)
+        return self.quotient(inputs, largest).mul_(largest)
+
+    def quotient(self, inputs: Tensor, norms: Tensor) -> Tensor:
+        """As `PackedMatrix.quotient`."""
+        parts = inputs / torch.addcmul(self._least, norms, self._shares)  # (2, n, inputs)
+        coarse, fine = parts.unbind()
+        fine.sub_(coarse.floor_(), alpha=_STEPS)
+        products: Tensor = self._multiply(parts, 1.0, _STEPS, self._weight)
+        coarse, fine = products.unbind()
+        return coarse.add_(fine, alpha=1 / _STEPS)
+
+    def add_product(self, hidden: Tensor, inputs: Tensor) -> None:
+        """As `PackedMatrix.add_product`."""
+        largest = torch.linalg.vector_norm(inputs, math.inf, dim=-1, keepdim=True)
+        hidden.addcmul_(self.quotient(inputs, largest), largest)
 
 
-def _packed(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a matrix as int8, and the bfloat16 scales of its outputs."""
-    scales = (weight.abs().amax(dim=1).float() / _LARGEST).clamp(min=1e-30).bfloat16()
-    scaled = weight.float().div(scales.float().unsqueeze(1)).round_()
-    return scaled.clamp_(-_LARGEST, _LARGEST).to(torch.int8), scales
+def scales_of(weight: Tensor) -> Tensor:
+    """Return float32 `(outputs,)`: what a step of each output's whole numbers is worth."""
+    return (weight.abs().amax(dim=1) / LARGEST).clamp_(min=_LEAST)

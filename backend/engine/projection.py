@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from backend.engine.packed import pack
-from backend.weights.formats import WeightFormat
-
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from backend.engine.packed import PackedMatrix
 
 _WORTH_SPLITTING = 2**18
 """A matrix with this many numbers is worth a second thread."""
@@ -43,38 +38,8 @@ class Projection:
 
     @classmethod
     @torch.no_grad()
-    def of(
-        cls, *linears: Any, weights: WeightFormat | None = None, frees: bool = True
-    ) -> Projection | PackedProjection:
-        """Concatenate the package's linear layers.
-
-        Args:
-            linears: The layers, with the same inputs.
-            weights: What their matrix is kept as, on a processor; inputs and results are float32
-                then. None is the format that they have. Their weights then become views of the new
-                matrix.
-            frees: Whether the layers' own weights are given up, where another format is kept. They
-                can't be called then, and the shapes of their weights are all that is left.
-        """
-        if weights is None or (
-            weights is WeightFormat.FLOAT32 and linears[0].weight.dtype == torch.float32
-        ):
-            return cls._joined(*linears)
-        biases = [each.bias.float() for each in linears if each.bias is not None]
-        bias = torch.cat(biases) if biases else None
-        matrices = [each.weight.detach() for each in linears]
-        projection: Projection | PackedProjection
-        if weights is WeightFormat.FLOAT32:
-            projection = cls(torch.cat([each.float() for each in matrices]).t(), bias)
-        else:
-            projection = PackedProjection(pack(weights, *matrices), bias)
-        if frees:
-            for each in linears:
-                each.weight = nn.Parameter(each.weight.to("meta"), requires_grad=False)
-        return projection
-
-    @classmethod
-    def _joined(cls, *linears: Any) -> Projection:
+    def of(cls, *linears: Any) -> Projection:
+        """Concatenate the package's linear layers. Their weights become views of the new matrix."""
         weight = linears[0].weight
         if len(linears) > 1:
             weight = torch.cat([each.weight for each in linears])
@@ -102,28 +67,6 @@ class Projection:
         """Return `hidden`, which may be overwritten, with the projection of `inputs` added."""
         if hidden.is_cuda and self._bias is None:  # there, the product can add to it
             return hidden.addmm_(inputs, self._weight)
-        return hidden + self(inputs)
-
-
-class PackedProjection:
-    """A product with a packed matrix: float32 in and out, bfloat16 within.
-
-    Args:
-        matrix: The matrix.
-        bias: float32 `(outputs,)`, or None.
-    """
-
-    def __init__(self, matrix: PackedMatrix, bias: Tensor | None) -> None:
-        self._matrix = matrix
-        self._bias = bias
-
-    def __call__(self, hidden: Tensor) -> Tensor:
-        """Project `(n, inputs)` to `(n, outputs)`."""
-        projected = self._matrix.product(hidden.bfloat16()).float()
-        return projected if self._bias is None else projected + self._bias
-
-    def add_to(self, hidden: Tensor, inputs: Tensor) -> Tensor:
-        """As `Projection.add_to`."""
         return hidden + self(inputs)
 
 

@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from backend.engine.kv_cache import ROW_POSITIONS, CacheShape, KVCache, unused_zeros
-from backend.engine.layers import (
-    RmsNorm,
-    TransformerLayer,
-    causal_mask,
-    computed_as,
-    signed_sines,
-)
+from backend.engine.layers import RmsNorm, TransformerLayer, causal_mask, signed_sines
+from backend.engine.packed_layer import PackedLayer
 from backend.engine.projection import Projection
 from backend.engine.sampling import FAILED
 
@@ -23,8 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.engine.kv_cache import DecodeView, PrefillView, SlotView
+    from backend.engine.packing import Packer
     from backend.engine.sampling import Sampling
-    from backend.weights.formats import WeightFormat
 
 _MIN_TOKENS = 2  # as in qwen-tts: the fewest frames of a row
 _CONTROL_CODES = 1_024  # as in qwen-tts: the last ids of the vocabulary, which are not speech
@@ -35,7 +30,7 @@ class Talker:
 
     Args:
         model: The package's `Qwen3TTSTalkerForConditionalGeneration`.
-        weights: What its matrices are kept as, as in `Projection.of`.
+        packer: Packs its matrices; states are float32 then. None computes with them as they are.
 
     Attributes:
         cache_shape: What the keys and values of a row are.
@@ -43,14 +38,17 @@ class Talker:
     Raises ValueError if the talker has a sliding window. No published checkpoint has one.
     """
 
-    def __init__(self, model: Any, weights: WeightFormat | None = None) -> None:
+    def __init__(self, model: Any, packer: Packer | None = None) -> None:
         if model.model.config.sliding_window is not None:
             raise ValueError("the talker's layers are expected to attend to all positions")
-        self._layers = [TransformerLayer(layer, weights) for layer in model.model.layers]
-        norm = model.model.norm.weight
-        dtype = computed_as(norm.dtype, weights)
-        self._norm = RmsNorm.of(model.model.norm, dtype)
-        self._like = torch.empty(0, dtype=dtype, device=norm.device)
+        weight = model.model.norm.weight
+        dtype = weight.dtype if packer is None else torch.float32
+        self._layers = [
+            TransformerLayer(layer) if packer is None else PackedLayer(layer, packer)
+            for layer in model.model.layers
+        ]
+        self._norm = RmsNorm(weight.to(dtype), model.model.norm.variance_epsilon)
+        self._like = torch.empty(0, dtype=dtype, device=weight.device)
         self._hidden_size = model.config.hidden_size
         layer = self._layers[0]
         self.cache_shape = CacheShape(
@@ -87,7 +85,7 @@ class Talker:
             The last position's hidden state, `(hidden,)`.
         """
         end = start + len(inputs)
-        rotary = self._cosines[start:end], self._sines[start:end]
+        rotary = self._rotary(slice(start, end))
         mask = causal_mask(len(inputs), start, self._layers[0], self._like)
         views = cache.prefill_views(row, start, end)
         return self._forward(inputs, 1, rotary, views, mask)[-1]
@@ -105,7 +103,7 @@ class Talker:
         """
         rows, end, _ = inputs.shape
         mask = causal_mask(end, 0, self._layers[0], self._like)
-        rotary = self._cosines[:end], self._sines[:end]
+        rotary = self._rotary(slice(end))
         views = cache.slot_views(slots, end)
         return self._forward(inputs.flatten(0, 1), rows, rotary, views, mask).view_as(inputs)
 
@@ -121,17 +119,31 @@ class Talker:
         Returns:
             Their hidden states, `(rows, hidden)`.
         """
-        rotary = self._cosines[lengths][:, None, None], self._sines[lengths][:, None, None]
+        rotary = self._rotary(lengths)
         is_later = torch.arange(end, device=lengths.device) > lengths.unsqueeze(1)
         mask = self._like.new_zeros(is_later.shape).masked_fill_(is_later, -torch.inf)
         views = cache.decode_views(lengths, end)
         return self._forward(inputs, len(inputs), rotary, views, mask[:, None, None])
 
+    def _rotary(self, positions: slice | Tensor) -> tuple[Tensor, Tensor] | Tensor:
+        """Return the rotary embedding as the layers take it.
+
+        Args:
+            positions: The same for all rows, or int64 `(rows,)`, one for each.
+        """
+        cosines, sines = self._cosines[positions], self._sines[positions]
+        layer = self._layers[0]
+        if isinstance(layer, PackedLayer):
+            return layer.rotary(cosines, sines)
+        if isinstance(positions, slice):
+            return cosines, sines
+        return cosines[:, None, None], sines[:, None, None]
+
     def _forward(
         self,
         hidden: Tensor,
         rows: int,
-        rotary: tuple[Tensor, Tensor],
+        rotary: Any,
         views: Sequence[PrefillView | SlotView | DecodeView],
         mask: Tensor,
     ) -> Tensor:
@@ -148,7 +160,7 @@ class CodecHead:
         talker: The package's `Qwen3TTSTalkerForConditionalGeneration`.
         sampling: How a code is sampled, after the penalty and the masks are applied.
         repetition_penalty: The penalty for codes that a row had before, as in transformers.
-        weights: What its matrix is kept as, as in `Projection.of`.
+        packer: Packs its matrix. None computes with it as it is.
 
     Attributes:
         end_of_speech: The code that ends a row.
@@ -160,11 +172,12 @@ class CodecHead:
         talker: Any,
         sampling: Sampling,
         repetition_penalty: float,
-        weights: WeightFormat | None = None,
+        packer: Packer | None = None,
     ) -> None:
         self.end_of_speech: int = talker.config.codec_eos_token_id
         self.vocabulary: int = talker.config.vocab_size
-        self._project = Projection.of(talker.codec_head, weights=weights)
+        head = talker.codec_head
+        self._project = Projection.of(head) if packer is None else packer.pack(head)
         self._sampling = sampling
         self._penalty = repetition_penalty
         codes = torch.arange(self.vocabulary, device=talker.model.norm.weight.device)
