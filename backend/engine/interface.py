@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from backend.weights.formats import WeightFormat
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -15,6 +13,7 @@ if TYPE_CHECKING:
 
     from backend.contract import ConsentRecord, SpeechError, SpeechRequest, VoicePrompt
     from backend.voice_prompt import ClonedVoice
+    from backend.weights.formats import WeightFormat
 
 TextLayout = Literal["before", "along"]
 """Where a prompt has its text: all of it before the speech, or a token of it along with each frame
@@ -49,6 +48,7 @@ class EngineInfo:
         text_layout: Where prompts have their text.
         cuda_graphs: Whether decode steps are captured as CUDA graphs and replayed.
         cuda_graphs_reason: Which sizes are, or why none is.
+        packed_as: What the matrices are packed as, on a processor; None if they aren't packed.
     """
 
     model_id: str
@@ -69,14 +69,7 @@ class EngineInfo:
     text_layout: TextLayout = "before"
     cuda_graphs: bool = False
     cuda_graphs_reason: str = ""
-
-    @property
-    def packed_as(self) -> WeightFormat | None:
-        """What the matrices are kept as, apart from the states, which are float32.
-
-        None where weights and states are in one format that is not float32, as on most GPUs.
-        """
-        return WeightFormat(self.weights) if self.dtype == WeightFormat.FLOAT32 else None
+    packed_as: WeightFormat | None = None
 
     def __str__(self) -> str:
         graphs = f"{'on' if self.cuda_graphs else 'off'} ({self.cuda_graphs_reason})"

@@ -108,7 +108,7 @@ def load_model(  # noqa: PLR0913 - independent options
     model_id: str | None = None,
     revision: str | None = None,
     device: str | None = None,
-    weights: WeightChoice = "auto",
+    weights: WeightChoice | None = None,
     dtype: str | None = None,
     codec_dtype: str | None = None,
     plain_package: bool = False,
@@ -121,11 +121,11 @@ def load_model(  # noqa: PLR0913 - independent options
             that `find_checkpoint` gives.
         revision: The commit on the hub, if it comes from there.
         device: "cuda:0" or "cpu"; None is the first GPU if there is one.
-        weights: What the language model's matrices are kept as. On a CPU they are packed when
-            `ModelParts` takes them, and the package's own loop can't use them any more; then
-            everything else computes in float32. A GPU has no int8.
-        dtype: What all of the language model is kept as and computes in, to compare with:
-            "bfloat16", "float32" or "float64". None goes by `weights`.
+        weights: What the language model's weights are kept as. On a CPU, `ModelParts` packs them,
+            and the package's own loop can't use the model any more. None packs nothing, so that
+            both loops can be compared.
+        dtype: What all of the language model is kept as and computes in, without packing:
+            "bfloat16", "float32" or "float64" (to compare with). None goes by `weights`.
         codec_dtype: The same for the codec. None is "float32", or "float64" if `dtype` is.
         plain_package: Whether the package's own loop will run the model, one request at a time and
             to compare with, rather than ours.
@@ -140,8 +140,8 @@ def load_model(  # noqa: PLR0913 - independent options
     fix_attention_kernels()
     model_id = model_id or find_checkpoint(str(checkpoint)).model_id
     where = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
-    is_packed = where.type == "cpu" and dtype is None and not plain_package
-    number_format = _number_format(where, weights, dtype)
+    is_packed = where.type == "cpu" and not plain_package and weights is not None and dtype is None
+    number_format = _number_format(where, weights or "auto", dtype)
     codec_dtype = codec_dtype or ("float64" if dtype == "float64" else _CODEC_DTYPE)
     model = _load(
         str(checkpoint),
@@ -153,15 +153,16 @@ def load_model(  # noqa: PLR0913 - independent options
     )
     _check_that_it_clones(model.model)
     _check_that_it_is_whole(Path(checkpoint), model.model)
-    saved_bytes = 0
+    saved_bytes, packed_as = 0, None
     if is_packed:
         # The codec's folder is in the hub's cache, if the checkpoint is not a folder.
         folder = Path(model.model.speech_tokenizer.model.name_or_path).parent
         matrices = StoredMatrices(model.model, folder)
         number_format = choose_weights(model, matrices, weights)
-        saved_bytes = matrices.keep_as(WeightFormat(number_format.dtype))
+        packed_as = WeightFormat(number_format.dtype)
+        saved_bytes = matrices.saved_bytes(packed_as)
         give_back_freed_memory()
-    elif dtype is None and weights not in {"auto", number_format.dtype}:
+    elif dtype is None and weights not in {None, "auto", number_format.dtype}:
         log.warning("%s weights are not used: %s", weights, number_format.reason)
     return model, EngineInfo(
         model_id=model_id,
@@ -181,6 +182,7 @@ def load_model(  # noqa: PLR0913 - independent options
         load_seconds=time.monotonic() - began,
         languages=_languages(model.model),
         versions={package: version(package) for package in _PACKAGES},
+        packed_as=packed_as,
     )
 
 

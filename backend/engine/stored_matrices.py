@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from backend.engine.stored_weights import StoredWeights
-from backend.weights.formats import WeightFormat
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from backend.weights.formats import WeightFormat
 
 
 class StoredMatrices:
@@ -52,19 +53,8 @@ class StoredMatrices:
                 weight = self._stored.read(self._names[module])
                 module.weight = nn.Parameter(weight, requires_grad=False)
 
-    def keep_as(self, weights: WeightFormat) -> int:
-        """Prepare for `ModelParts.of` with a format.
-
-        Matrices that it leaves as they are, because the files have them in float32 and float32 is
-        wanted, are put into memory.
-
-        Returns:
-            How many bytes the matrices take less in that format than they take now.
-        """
-        itemsize = getattr(torch, weights).itemsize
-        saved = 0
-        for module in self._names:
-            saved += module.weight.nbytes - module.weight.numel() * itemsize
-            if weights is WeightFormat.FLOAT32 and module.weight.dtype == torch.float32:
-                module.weight = nn.Parameter(module.weight.clone(), requires_grad=False)
-        return saved
+    def saved_bytes(self, weights: WeightFormat) -> int:
+        """Return how much less the matrices take in a format than they take in the files."""
+        itemsize: int = getattr(torch, weights).itemsize
+        matrices = [module.weight for module in self._names]
+        return sum(each.nbytes - each.numel() * itemsize for each in matrices)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from backend.engine.kv_cache import PrefillView
-from backend.engine.layers import RmsNorm, TransformerLayer, causal_mask, signed_sines
-from backend.engine.projection import Projection
+from backend.engine.layers import RmsNorm, causal_mask, signed_sines
+from backend.engine.packed_layer import PackedLayer
+from backend.engine.packing import Packer
 from backend.weights.formats import WeightFormat
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.engine.stored_matrices import StoredMatrices
-
-    Rotary = tuple[Tensor, Tensor]
 
 WORST_ERROR = 0.2
 """The largest error that states may have, as a share of the states themselves."""
@@ -49,7 +48,7 @@ def states_error(package_model: Any, matrices: StoredMatrices, weights: WeightFo
         matrices: Its matrices, none of which is packed yet.
         weights: The format.
 
-    Raises what torch raises if it lacks the format's product.
+    Raises what `Packer` raises if torch or the processor lacks the format's products.
     """
     talker = package_model.model.talker
     predictor = talker.code_predictor
@@ -57,11 +56,11 @@ def states_error(package_model: Any, matrices: StoredMatrices, weights: WeightFo
     prompt = _prompt(talker, package_model.processor.tokenizer)
     coordinates = torch.arange(len(prompt)).expand(3, 1, -1)
     cosines, sines = (each[0, 0] for each in talker.model.rotary_emb(prompt, coordinates))
-    exact = check.states(talker.model, prompt, (cosines, signed_sines(sines)))
+    exact = check.states(talker.model, prompt, cosines, sines)
     check.heads([talker.codec_head], exact)
     frames = predictor.small_to_mtp_projection(exact)
     cosines, sines = (each[0] for each in predictor.model.rotary_emb(frames, coordinates[0]))
-    exact = check.states(predictor.model, frames, (cosines, signed_sines(sines)))
+    exact = check.states(predictor.model, frames, cosines, sines)
     check.heads(predictor.lm_head, exact)
     return check.worst
 
@@ -72,16 +71,18 @@ class _Check:
     def __init__(self, matrices: StoredMatrices, weights: WeightFormat) -> None:
         self.worst = 0.0
         self._matrices = matrices
-        self._weights = weights
+        self._packers = Packer(WeightFormat.FLOAT32), Packer(weights)
 
-    def states(self, model: Any, inputs: Tensor, rotary: Rotary) -> Tensor:
+    def states(self, model: Any, inputs: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
         """Compare the states `(positions, hidden)` of all layers; return the exact ones."""
         exact = packed = inputs
+        rotary = cosines, signed_sines(sines)
+        of_exact, of_packed = self._packers
         for layer in model.layers:
-            exact = _pass(TransformerLayer(layer, WeightFormat.FLOAT32, frees=False), exact, rotary)
-            packed = _pass(TransformerLayer(layer, self._weights, frees=False), packed, rotary)
+            exact = _pass(PackedLayer(layer, of_exact, frees=False), exact, rotary)
+            packed = _pass(PackedLayer(layer, of_packed, frees=False), packed, rotary)
             self._matrices.give_back(layer)
-        norm = RmsNorm.of(model.norm, torch.float32)
+        norm = RmsNorm(model.norm.weight, model.norm.variance_epsilon)
         exact = norm(exact)
         self._compare(norm(packed), exact)
         return exact
@@ -89,9 +90,8 @@ class _Check:
     def heads(self, heads: Iterable[Any], states: Tensor) -> None:
         """Compare the logits of heads."""
         for head in heads:
-            exact = Projection.of(head, weights=WeightFormat.FLOAT32, frees=False)
-            packed = Projection.of(head, weights=self._weights, frees=False)
-            self._compare(packed(states), exact(states))
+            exact, packed = (packer.pack(head, frees=False)(states) for packer in self._packers)
+            self._compare(packed, exact)
             self._matrices.give_back(head)
 
     def _compare(self, packed: Tensor, exact: Tensor) -> None:
@@ -103,17 +103,17 @@ class _Check:
             self.worst = share
 
 
-def _pass(layer: TransformerLayer, hidden: Tensor, rotary: Rotary) -> Tensor:
+def _pass(layer: PackedLayer, hidden: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
     """Pass positions `(positions, hidden)` through a layer, as many at once as `_SPANS` say."""
     keys, values = hidden.new_zeros(2, 1, layer.key_heads, len(hidden), layer.head_dim)
+    turns = layer.rotary(*rotary)
     passed = []
     end = 0
     for span in _SPANS:
         start, end = end, end + span
         mask = causal_mask(span, start, layer, hidden)
         view = PrefillView(keys, values, start, end)
-        angles = rotary[0][start:end], rotary[1][start:end]
-        passed.append(layer(hidden[start:end], 1, angles, view, mask))
+        passed.append(layer(hidden[start:end], 1, turns[start:end], view, mask))
     return torch.cat(passed)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backend.engine.projection import Projection
+from backend.engine.packing import Packer
 from backend.engine.weight_check import WORST_ERROR, states_error
 from backend.weights.checkpoints import NumberFormat
 from backend.weights.formats import WeightFormat
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LACKING = (AttributeError, NotImplementedError, RuntimeError)
-"""What torch raises where it lacks a product: it has int8 under a private name."""
+_LACKING = (AttributeError, NotImplementedError, RuntimeError, ValueError)
+"""What is raised where torch or the processor lacks the products of a format."""
 
 _OUTPUTS, _INPUTS = 3_072, 1_024  # of a matrix in the published 0.6B model
 _MATRICES, _REPEATS = 4, 5
@@ -85,14 +85,9 @@ def _from(weights: WeightFormat | None) -> Iterator[WeightFormat]:
 def _seconds(weights: WeightFormat) -> float:
     """Measure products of one row with matrices of a published size."""
     row = torch.ones(1, _INPUTS)
-    products = [
-        Projection.of(
-            SimpleNamespace(weight=torch.ones(_OUTPUTS, _INPUTS), bias=None, out_features=_OUTPUTS),
-            weights=weights,
-            frees=False,
-        )
-        for _ in range(_MATRICES)
-    ]
+    linear = SimpleNamespace(weight=torch.ones(_OUTPUTS, _INPUTS), bias=None)
+    packer = Packer(weights)
+    products = [packer.pack(linear, frees=False) for _ in range(_MATRICES)]
     best = float("inf")
     for _ in range(_REPEATS):
         began = time.perf_counter()

@@ -192,12 +192,7 @@ def load(checkpoint: Path, **options: Any) -> Engine:
     from backend.engine.engine import Engine  # noqa: PLC0415 - seconds of importing
     from backend.engine.loading import load_model  # noqa: PLC0415 - as above
 
-    choices: dict[str, Any] = {
-        "watermark": None,
-        "device": "cpu",
-        "weights": "float32",  # so that results can be compared with the package's
-        **options,
-    }
+    choices: dict[str, Any] = {"watermark": None, "device": "cpu", **options}
     of_engine = {"watermark", "require_consent", "text_layout", "cuda_graphs"} & choices.keys()
     for_engine = {name: choices.pop(name) for name in of_engine}
     return Engine(*load_model(checkpoint, **choices), **for_engine)
