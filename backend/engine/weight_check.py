@@ -36,7 +36,7 @@ rows and of few are made in other ways."""
 
 
 @torch.inference_mode()
-def states_error(package_model: Any, matrices: StoredMatrices, weights: WeightFormat) -> float:
+def states_error(package_model: Any, matrices: StoredMatrices, packer: Packer) -> float:
     """Return the largest error that the states of a short prompt have with packed weights.
 
     That is the root mean square of the error divided by that of the exact states, over all
@@ -46,13 +46,13 @@ def states_error(package_model: Any, matrices: StoredMatrices, weights: WeightFo
     Args:
         package_model: The package's `Qwen3TTSModel`.
         matrices: Its matrices, none of which is packed yet.
-        weights: The format.
+        packer: Packs them in the format.
 
-    Raises what `Packer` raises if torch or the processor lacks the format's products.
+    Raises what `Packer.pack` raises if torch or the processor lacks the format's products.
     """
     talker = package_model.model.talker
     predictor = talker.code_predictor
-    check = _Check(matrices, weights)
+    check = _Check(matrices, packer)
     prompt = _prompt(talker, package_model.processor.tokenizer)
     coordinates = torch.arange(len(prompt)).expand(3, 1, -1)
     cosines, sines = (each[0, 0] for each in talker.model.rotary_emb(prompt, coordinates))
@@ -68,10 +68,10 @@ def states_error(package_model: Any, matrices: StoredMatrices, weights: WeightFo
 class _Check:
     """Compares a format with float32. `worst` is the largest error so far."""
 
-    def __init__(self, matrices: StoredMatrices, weights: WeightFormat) -> None:
+    def __init__(self, matrices: StoredMatrices, packer: Packer) -> None:
         self.worst = 0.0
         self._matrices = matrices
-        self._packers = Packer(WeightFormat.FLOAT32), Packer(weights)
+        self._packers = Packer(WeightFormat.FLOAT32), packer
 
     def states(self, model: Any, inputs: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
         """Compare the states `(positions, hidden)` of all layers; return the exact ones."""

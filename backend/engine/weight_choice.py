@@ -33,7 +33,7 @@ _MATRICES, _REPEATS = 4, 5
 def choose_weights(
     package_model: Any, matrices: StoredMatrices, wanted: WeightChoice
 ) -> NumberFormat:
-    """Choose the format that is wanted, or the fastest; and a larger one if it fails its check.
+    """Choose the format that is wanted, or the fastest; and another one if it fails its check.
 
     Args:
         package_model: The package's `Qwen3TTSModel`.
@@ -41,14 +41,15 @@ def choose_weights(
         wanted: What the operator wants.
     """
     reason = "the fastest here" if wanted == "auto" else "it was asked for"
-    formats = fastest_first() if wanted == "auto" else _from(WeightFormat(wanted))
-    for weights in formats:
+    packers = fastest_first() if wanted == "auto" else _from(WeightFormat(wanted))
+    for packer in packers:
+        weights = packer.weights
         if weights is WeightFormat.FLOAT32:
             break
         try:
-            error = states_error(package_model, matrices, weights)
+            error = states_error(package_model, matrices, packer)
         except _LACKING as lacking:
-            trouble = f"this machine's torch can't compute with it ({type(lacking).__name__})"
+            trouble = f"this machine can't compute with it ({type(lacking).__name__})"
         else:
             if error <= WORST_ERROR:
                 return NumberFormat(weights, f"{reason}, and states are off by {error:.1%}")
@@ -60,35 +61,35 @@ def choose_weights(
     return NumberFormat(WeightFormat.FLOAT32, reason)
 
 
-def fastest_first() -> list[WeightFormat]:
-    """Return the formats that work on this machine, by the time that a frame's products take."""
-    seconds = {}
-    with torch.inference_mode():
-        for weights in WeightFormat:
-            try:
-                seconds[weights] = _seconds(weights)
-            except _LACKING as lacking:
-                log.warning(
-                    "this machine's torch can't compute with %s (%s)",
-                    weights,
-                    type(lacking).__name__,
-                )
-    return sorted(seconds, key=seconds.__getitem__)
+@torch.inference_mode()
+def fastest_first() -> list[Packer]:
+    """Return packers of the formats that work on this machine, the fastest first."""
+    packers, seconds = {}, {}
+    for weights in WeightFormat:
+        try:
+            packers[weights] = Packer(weights)
+            seconds[weights] = _seconds(packers[weights])
+        except _LACKING as lacking:
+            log.warning(
+                "the weights are not kept as %s: this machine can't compute with it (%s)",
+                weights,
+                type(lacking).__name__,
+            )
+    return [packers[weights] for weights in sorted(seconds, key=seconds.__getitem__)]
 
 
-def _from(weights: WeightFormat | None) -> Iterator[WeightFormat]:
+def _from(weights: WeightFormat | None) -> Iterator[Packer]:
     while weights is not None:
-        yield weights
+        yield Packer(weights)
         weights = weights.larger
 
 
-def _seconds(weights: WeightFormat) -> float:
+def _seconds(packer: Packer) -> float:
     """Measure products of one row with matrices of a published size."""
     row = torch.ones(1, _INPUTS)
     linear = SimpleNamespace(weight=torch.ones(_OUTPUTS, _INPUTS), bias=None)
-    packer = Packer(weights)
     products = [packer.pack(linear, frees=False) for _ in range(_MATRICES)]
-    best = float("inf")
+    best = math.inf
     for _ in range(_REPEATS):
         began = time.perf_counter()
         for product in products:
