@@ -7,10 +7,10 @@ everywhere.
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from backend.engine.projection import Projection
@@ -44,7 +44,7 @@ class PackedMatrix(Protocol):
         """
         ...
 
-    def add_product(self, hidden: Tensor, inputs: Tensor) -> None:
+    def add_product(self, hidden: Tensor, inputs: Tensor) -> object:
         """Add the product to `hidden`, `(n, outputs)`."""
         ...
 
@@ -87,21 +87,36 @@ class HalfMatrix:
     def __init__(self, weight: Tensor) -> None:
         if not float(weight.abs().amax()) < torch.finfo(torch.float16).max:
             raise ValueError("a weight is too large for float16")
-        self._multiply = torch.ops.quantized.linear_dynamic_fp16
-        self._weight = torch.ops.quantized.linear_prepack_fp16(weight, None)
+        packed = torch.ops.quantized.linear_prepack_fp16(weight, None)
+        script = torch.jit.script(_HalfProducts(packed))
+        self.product = script.product
+        self.quotient = script.quotient
+        self.add_product = script.add_product
 
-    def product(self, inputs: Tensor) -> Tensor:
-        """As `PackedMatrix.product`."""
-        result: Tensor = self._multiply(inputs, self._weight)
+
+class _HalfProducts(nn.Module):
+    """What `HalfMatrix` computes, as TorchScript.
+
+    Called from Python, these kernels take 40 us more for each call, which is as much as a small
+    product: torch finds out what a packed matrix is by trying.
+    """
+
+    def __init__(self, packed: Any) -> None:
+        super().__init__()
+        self.packed = packed
+
+    @torch.jit.export
+    def product(self, inputs: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = torch.ops.quantized.linear_dynamic_fp16(inputs, self.packed)
         return result
 
-    def quotient(self, inputs: Tensor, norms: Tensor) -> Tensor:
-        """As `PackedMatrix.quotient`."""
+    @torch.jit.export
+    def quotient(self, inputs: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
         return self.product(inputs / norms)
 
-    def add_product(self, hidden: Tensor, inputs: Tensor) -> None:
-        """As `PackedMatrix.add_product`."""
-        hidden.add_(self.product(inputs))
+    @torch.jit.export
+    def add_product(self, hidden: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        return hidden.add_(self.product(inputs))
 
 
 class RoundedMatrix:
@@ -192,31 +207,44 @@ class SplitInt8Matrix:
         engine = torch.backends.quantized.engine
         torch.backends.quantized.engine = "fbgemm"
         try:
-            self._weight = torch.ops.quantized.linear_prepack(packed, None)
+            packed = torch.ops.quantized.linear_prepack(packed, None)
         finally:
             torch.backends.quantized.engine = engine
-        self._multiply = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default
-        self._shares = torch.tensor([1 / _STEPS, 1 / _STEPS**2]).view(2, 1, 1)
-        self._least = torch.tensor(_LEAST)
+        script = torch.jit.script(_SplitProducts(packed))
+        self.product = script.product
+        self.quotient = script.quotient
+        self.add_product = script.add_product
 
-    def product(self, inputs: Tensor) -> Tensor:
-        """As `PackedMatrix.product`."""
-        largest = torch.linalg.vector_norm(inputs, math.inf, dim=-1, keepdim=True)
+
+class _SplitProducts(nn.Module):
+    """What `SplitInt8Matrix` computes, as TorchScript: `_HalfProducts` says why."""
+
+    def __init__(self, packed: Any) -> None:
+        super().__init__()
+        self.packed = packed
+        self.steps = _STEPS
+        self.shares = torch.tensor([1 / _STEPS, 1 / _STEPS**2]).view(2, 1, 1)
+        self.least = torch.tensor(_LEAST)
+
+    @torch.jit.export
+    def product(self, inputs: torch.Tensor) -> torch.Tensor:
+        largest = inputs.abs().amax(dim=-1, keepdim=True)
         return self.quotient(inputs, largest).mul_(largest)
 
-    def quotient(self, inputs: Tensor, norms: Tensor) -> Tensor:
-        """As `PackedMatrix.quotient`."""
-        parts = inputs / torch.addcmul(self._least, norms, self._shares)  # (2, n, inputs)
-        coarse, fine = parts.unbind()
-        fine.sub_(coarse.floor_(), alpha=_STEPS)
-        products: Tensor = self._multiply(parts, 1.0, _STEPS, self._weight)
-        coarse, fine = products.unbind()
-        return coarse.add_(fine, alpha=1 / _STEPS)
+    @torch.jit.export
+    def quotient(self, inputs: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+        parts = inputs / torch.addcmul(self.least, norms, self.shares)  # (2, n, inputs)
+        fine = parts[1]
+        fine.sub_(parts[0].floor_(), alpha=self.steps)
+        products: torch.Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
+            parts, 1.0, self.steps, self.packed
+        )
+        return products[0].add_(products[1], alpha=1 / self.steps)
 
-    def add_product(self, hidden: Tensor, inputs: Tensor) -> None:
-        """As `PackedMatrix.add_product`."""
-        largest = torch.linalg.vector_norm(inputs, math.inf, dim=-1, keepdim=True)
-        hidden.addcmul_(self.quotient(inputs, largest), largest)
+    @torch.jit.export
+    def add_product(self, hidden: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        largest = inputs.abs().amax(dim=-1, keepdim=True)
+        return hidden.addcmul_(self.quotient(inputs, largest), largest)
 
 
 def scales_of(weight: Tensor) -> Tensor:
