@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from backend.engine.stored_matrices import StoredMatrices
 
 WORST_ERROR = 0.2
-"""The largest error that states may have, as a share of the states themselves."""
+"""The largest error that states may have, as a share of the states themselves.
+
+With random weights in the published 0.6B shape, which amplify an error from layer to layer, states
+are off by 0.11 in int8; in a model of two layers, by 0.02. bfloat16's are a tenth of that. Each bit
+less doubles an error, so weights of six bits fail in the published shape. A product that is wrong
+in one layer makes errors of about 1.
+"""
 
 _TEXT = "The quick brown fox jumps over the lazy dog."
 _TEXT_TOKENS = 16
