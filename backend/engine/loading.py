@@ -140,8 +140,9 @@ def load_model(  # noqa: PLR0913 - independent options
     fix_attention_kernels()
     model_id = model_id or find_checkpoint(str(checkpoint)).model_id
     where = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
+    wanted = weights or "auto"
     is_packed = where.type == "cpu" and not plain_package and weights is not None and dtype is None
-    number_format = _number_format(where, weights or "auto", dtype)
+    number_format = _number_format(where, wanted, dtype)
     codec_dtype = codec_dtype or ("float64" if dtype == "float64" else _CODEC_DTYPE)
     model = _load(
         str(checkpoint),
@@ -158,12 +159,12 @@ def load_model(  # noqa: PLR0913 - independent options
         # The codec's folder is in the hub's cache, if the checkpoint is not a folder.
         folder = Path(model.model.speech_tokenizer.model.name_or_path).parent
         matrices = StoredMatrices(model.model, folder)
-        number_format = choose_weights(model, matrices, weights)
+        number_format = choose_weights(model, matrices, wanted)
         packed_as = WeightFormat(number_format.dtype)
         saved_bytes = matrices.saved_bytes(packed_as)
         give_back_freed_memory()
-    elif dtype is None and weights not in {None, "auto", number_format.dtype}:
-        log.warning("%s weights are not used: %s", weights, number_format.reason)
+    elif dtype is None and wanted not in {"auto", number_format.dtype}:
+        log.warning("%s weights are not used: %s", wanted, number_format.reason)
     return model, EngineInfo(
         model_id=model_id,
         revision=revision,

@@ -15,6 +15,7 @@ from torch import nn
 
 from backend.contract import SpeechRequest, VoicePrompt
 from backend.engine import packed, weight_choice
+from backend.engine.batch import Row
 from backend.engine.loading import load_model
 from backend.engine.packing import Packer
 from backend.engine.stored_matrices import StoredMatrices
@@ -22,8 +23,8 @@ from backend.engine.weight_choice import choose_weights
 from backend.loading import ServiceOptions, open_service
 from backend.voice_prompt import read_voice_prompt
 from backend.weights.formats import WeightFormat
-from tests.backend.conftest import TRANSCRIPT, load, make_checkpoint, spoken
-from tests.backend.engine.speaking import speak
+from tests.backend.conftest import TRANSCRIPT, load, make_checkpoint
+from tests.backend.engine.decoding import batch_of
 from tests.backend.service_parts import Outside, make_prompt, make_service, samples_of
 from tests.support.buzz import buzz
 
@@ -201,13 +202,17 @@ class TestTheFormatIs:
 def test_a_checkpoint_in_bfloat16_loses_nothing_in_float32(
     rounded_checkpoint: Path, consent: ConsentRecord
 ) -> None:
-    """And with its matrices packed, it says the same as the package's weights in float32."""
-    exact = load(rounded_checkpoint)
-    ours = load(rounded_checkpoint, weights="float32")
-    prompt = exact.make_prompt(buzz(110), TRANSCRIPT, consent)
-    request = SpeechRequest("Hello.", prompt, seed=2)
-    [expected], [said] = speak(exact, [request]), speak(ours, [request])
-    np.testing.assert_allclose(spoken(said), spoken(expected), atol=1e-3)
+    prompt = None
+    states = []
+    for engine in (load(rounded_checkpoint), load(rounded_checkpoint, weights="float32")):
+        prompt = prompt or engine.make_prompt(buzz(110), TRANSCRIPT, consent)
+        batch = batch_of(engine)
+        batch.add(Row(engine.prepare(SpeechRequest("Hello.", prompt, seed=2))))
+        for _ in range(6):
+            batch.next_codes()
+            states.append(batch.hidden_states())
+            batch.decode_step()
+    torch.testing.assert_close(states[6:], states[:6], atol=1e-3, rtol=0)
 
 
 def cloned(engine: Engine, words: str | None, consent: ConsentRecord) -> ClonedVoice:
