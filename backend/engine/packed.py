@@ -239,7 +239,9 @@ class _SplitProducts(nn.Module):
         products: torch.Tensor = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32(
             parts, 1.0, self.steps, self.packed
         )
-        return products[0].add_(products[1], alpha=1 / self.steps)
+        # A norm that is not finite makes the result so: whole numbers can't be NaN.
+        share = torch.full_like(norms, 1 / self.steps).add_(norms, alpha=0)
+        return products[0].addcmul_(products[1], share)
 
     @torch.jit.export
     def add_product(self, hidden: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:

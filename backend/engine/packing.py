@@ -92,7 +92,9 @@ class Packer:
         if weights is WeightFormat.BFLOAT16:
             self._kind = _fastest({"float16": HalfMatrix, "bfloat16": RoundedMatrix})
         elif weights is WeightFormat.INT8:
-            self._kind = _fastest({"split": SplitInt8Matrix, "bfloat16": _int8_kind()})
+            self._kind = _fastest({"split": SplitInt8Matrix, "bfloat16": Int8Matrix})
+            if self._kind is Int8Matrix:
+                self._kind = _int8_kind()
 
     @torch.inference_mode()
     def pack(
@@ -135,13 +137,10 @@ class Packer:
 def _int8_kind() -> Kind:
     """Return how torch's int8 kernel is used: from how many rows on a matrix is unpacked."""
     weight = _noise(_TRIAL_SIZE)
-    try:
-        packed, unpacked = [Int8Matrix(weight)], [Int8Matrix(weight, many=0)]
-        for rows in (2, 4, *_MANY_ROWS):
-            if _is_slower(packed, unpacked, rows):
-                return partial(Int8Matrix, many=rows)
-    except _LACKING:
-        pass  # `_fastest` meets it as well
+    packed, unpacked = [Int8Matrix(weight)], [Int8Matrix(weight, many=0)]
+    for rows in (2, 4, *_MANY_ROWS):
+        if _is_slower(packed, unpacked, rows):
+            return partial(Int8Matrix, many=rows)
     return Int8Matrix
 
 

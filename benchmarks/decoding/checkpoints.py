@@ -67,6 +67,7 @@ class Plan:
             needs 0.2 GB of memory for each second with the published codec.
         has_callers: Whether several simultaneous callers are measured.
         has_limit: Whether the speed is compared with the memory bandwidth.
+        has_formats: Whether each format of weights is measured, on a processor.
     """
 
     sizes: Mapping[str, Any] | None
@@ -79,6 +80,7 @@ class Plan:
     one_pass_seconds: int
     has_callers: bool
     has_limit: bool
+    has_formats: bool
 
 
 PLANS = {
@@ -93,6 +95,7 @@ PLANS = {
         one_pass_seconds=60,
         has_callers=True,
         has_limit=False,
+        has_formats=False,
     ),
     "true-shape": Plan(
         sizes=_TRUE_SHAPE,
@@ -105,6 +108,7 @@ PLANS = {
         one_pass_seconds=5,
         has_callers=False,
         has_limit=True,
+        has_formats=True,
     ),
 }
 
@@ -119,6 +123,7 @@ _FOLDER = Plan(
     one_pass_seconds=20,
     has_callers=True,
     has_limit=True,
+    has_formats=True,
 )
 
 

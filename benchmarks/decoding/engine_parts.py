@@ -87,13 +87,23 @@ class EngineParts:
         prompt_seconds, *frame_seconds = [end - start for start, end in pairwise(laps)]
         return LanguageRun(prompt_seconds, frame_seconds)
 
-    def run(self, text: str, frames: int) -> tuple[int, float]:
-        """Generate and decode at most this many frames; return their number and the seconds."""
+    def run(self, text: str, frames: int, rows: int = 1) -> tuple[int, float]:
+        """Generate and decode speech.
+
+        Args:
+            text: What every row says.
+            frames: The most frames of a row, nearly.
+            rows: How many rows there are.
+
+        Returns:
+            The frames of all rows, and the seconds.
+        """
         began = time.perf_counter()
-        loop = self._engine.open(1)
-        loop.add(SpeechRequest(text, self._prompt, seed=SEED))
+        loop = self._engine.open(rows)
+        for number in range(rows):
+            loop.add(SpeechRequest(text, self._prompt, seed=SEED + number))
         samples = 0
-        while loop.rows and samples < frames * SAMPLES_A_FRAME:
+        while loop.rows and samples < rows * frames * SAMPLES_A_FRAME:
             samples += sum(len(chunk.samples) for chunk in loop.step())
         return samples // SAMPLES_A_FRAME, time.perf_counter() - began
 

@@ -22,6 +22,7 @@ from benchmarks.decoding.memory_limit import parts_of
 from benchmarks.decoding.random_arrivals import measure_arrivals
 from benchmarks.decoding.read_rate import read_rates
 from benchmarks.decoding.timed_package import TimedPackage
+from benchmarks.decoding.weight_formats import measure_formats
 from benchmarks.measuring import compare
 from benchmarks.our_service import CONSENT, OurService
 from tests.support.recordings import SENTENCES, speech
@@ -48,7 +49,9 @@ def measure(model: str) -> dict[str, Any]:
 
 
 def _measure(plan: Plan, checkpoint: str) -> dict[str, Any]:
-    engine = Engine(*load_model(checkpoint), watermark=None)
+    # On a processor, everything but the formats is measured in float32, as the package computes.
+    dtype = None if torch.cuda.is_available() else "float32"
+    engine = Engine(*load_model(checkpoint, dtype=dtype), watermark=None)
     info = engine.info()
     reference = speech(plan.reference_seconds).copy()
     package = TimedPackage(
@@ -72,6 +75,12 @@ def _measure(plan: Plan, checkpoint: str) -> dict[str, Any]:
     note("one_request", _measure_one_request(ours, package, plan))
     if plan.has_limit:
         note("limit", _measure_limit(ours, plan))
+    if plan.has_formats and info.device == "cpu":
+        rate = figures["limit"]["gigabytes_per_second"]["matvec"]
+        formats = measure_formats(
+            checkpoint, package, reference, TEXT, plan=plan, gigabytes_per_second=rate
+        )
+        note("formats", formats)
     note("first_chunk", measure_first_chunk(ours, TEXT, plan.repeats))
     if plan.has_callers:
         service = OurService(engine, reference, TEXT)

@@ -178,7 +178,9 @@ def test_several_threads_make_the_same_speech(
     monkeypatch.setattr(projection, "_WORTH_SPLITTING", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
     engine = load(greedy_checkpoint)
-    assert engine.parts.codec_head._project._parts is not None
+    project = engine.parts.codec_head._project
+    assert isinstance(project, projection.Projection)
+    assert project._parts is not None
     requests = requests_of(engine, references, consent)
     for ours, theirs in zip(speak(engine, requests), speak(greedy_engine, requests), strict=True):
         np.testing.assert_allclose(spoken(ours), spoken(theirs), atol=1e-3)
