@@ -41,12 +41,12 @@ def choose_weights(
         wanted: What the operator wants.
     """
     reason = "the fastest here" if wanted == "auto" else "it was asked for"
-    packers = fastest_first() if wanted == "auto" else _from(WeightFormat(wanted))
-    for packer in packers:
-        weights = packer.weights
+    packers = fastest_first() if wanted == "auto" else {}
+    for weights in packers or _from(WeightFormat(wanted)):
         if weights is WeightFormat.FLOAT32:
             break
         try:
+            packer = packers[weights] if packers else Packer(weights)
             error = states_error(package_model, matrices, packer)
         except _LACKING as lacking:
             trouble = f"this machine can't compute with it ({type(lacking).__name__})"
@@ -62,7 +62,7 @@ def choose_weights(
 
 
 @torch.inference_mode()
-def fastest_first() -> list[Packer]:
+def fastest_first() -> dict[WeightFormat, Packer]:
     """Return packers of the formats that work on this machine, the fastest first."""
     packers, seconds = {}, {}
     for weights in WeightFormat:
@@ -75,12 +75,12 @@ def fastest_first() -> list[Packer]:
                 weights,
                 type(lacking).__name__,
             )
-    return [packers[weights] for weights in sorted(seconds, key=seconds.__getitem__)]
+    return {weights: packers[weights] for weights in sorted(seconds, key=seconds.__getitem__)}
 
 
-def _from(weights: WeightFormat | None) -> Iterator[Packer]:
+def _from(weights: WeightFormat | None) -> Iterator[WeightFormat]:
     while weights is not None:
-        yield Packer(weights)
+        yield weights
         weights = weights.larger
 
 
