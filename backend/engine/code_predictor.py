@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.engine.codec_embeddings import CodecEmbeddings
-    from backend.engine.packed_layer import StepView
     from backend.engine.packing import Packer
     from backend.engine.sampling import Sampling
 
@@ -79,14 +78,14 @@ class CodePredictor:
         """
         codes = [codebook0]
         passes = self._passes
-        passes.begin(len(hidden))
+        memory = passes.begin(len(hidden))
         first = functional.embedding(codebook0, self._projected[0]).to(self._dtype)
         inputs = torch.stack([self._project(hidden), first], dim=1).flatten(0, 1)
         all_logits = []
         for group in range(passes.count):
             if group:
                 inputs = functional.embedding(codes[-1], self._projected[group]).to(self._dtype)
-            logits = passes.logits(inputs, group)
+            logits = passes.logits(inputs, group, memory)
             all_logits.append(logits)
             codes.append(self._sampling.sample(logits, uniforms[:, group]))
         is_finite = torch.stack(all_logits, dim=1).isfinite().flatten(1).all(dim=1, keepdim=True)
@@ -114,34 +113,33 @@ class PlainPasses:
         self._norm = RmsNorm.of(predictor.model.norm)
         self._cosines, self._sines = cosines, sines
         self._mask = causal_mask(2, 0, self._layers[0], cosines)
-        self._rows = 0
-        self._cache: list[list[Tensor]] = []
 
-    def begin(self, rows: int) -> None:
-        """Begin a frame: allocate each layer's keys and values."""
+    def begin(self, rows: int) -> Any:
+        """Begin a frame: return the memory for each layer's keys and values."""
         layer = self._layers[0]
         shape = len(self._layers), 2, rows, layer.key_heads, len(self._cosines), layer.head_dim
-        self._cache = [list(each) for each in self._cosines.new_empty(shape)]
-        self._rows = rows
+        return [list(each) for each in self._cosines.new_empty(shape)]
 
-    def logits(self, hidden: Tensor, group: int) -> Tensor:
+    def logits(self, hidden: Tensor, group: int, memory: Any) -> Tensor:
         """Run the layers over the positions that are not cached yet: the first two, or the next.
 
         Args:
             hidden: `(rows * positions, predictor_hidden)`, which may be overwritten.
             group: The number of the pass.
+            memory: What `begin` returned.
 
         Returns:
             The logits of the next code, `(rows, codes)`.
         """
-        positions = len(hidden) // self._rows
         end = group + 2
+        positions = 1 if group else 2
         start = end - positions
+        rows = len(hidden) // positions
         rotary = self._cosines[start:end], self._sines[start:end]
         mask = None if start else self._mask  # a single last position attends to all
-        for layer, (keys, values) in zip(self._layers, self._cache, strict=True):
+        for layer, (keys, values) in zip(self._layers, memory, strict=True):
             view = PrefillView(keys, values, start, end)
-            hidden = layer(hidden, self._rows, rotary, view, mask)
+            hidden = layer(hidden, rows, rotary, view, mask)
         return self._heads[group](self._norm(hidden[positions - 1 :: positions]))
 
 
@@ -171,29 +169,31 @@ class PackedPasses:
             self._angles = [each.unsqueeze(0) for each in self._rotary]
             self._mask = causal_mask(2, 0, self._layers[0], cosines)
         self._rows = 0
-        self._first: list[PrefillView] = []
-        self._views: list[list[StepView]] = []
+        self._memory: Any = None
 
-    def begin(self, rows: int) -> None:
+    def begin(self, rows: int) -> Any:
         """As `PlainPasses.begin`."""
-        if rows == self._rows:
-            return
-        layer, positions = self._layers[0], self.count + 1
-        shape = len(self._layers), rows, positions, layer.heads, layer.head_dim
-        memory = self._rotary.real.new_zeros(shape)
-        self._first = [layer.prefill_view(each) for each in memory]
-        self._views = [
-            [layer.step_view(each, position) for each in memory] for position in range(positions)
-        ]
-        self._rows = rows
+        if rows != self._rows:
+            layer, positions = self._layers[0], self.count + 1
+            shape = len(self._layers), rows, positions, layer.heads, layer.head_dim
+            memory = self._rotary.real.new_zeros(shape)
+            first = [layer.prefill_view(each) for each in memory]
+            views = [
+                [layer.step_view(each, position) for each in memory]
+                for position in range(positions)
+            ]
+            self._memory = first, views
+            self._rows = rows
+        return self._memory
 
-    def logits(self, hidden: Tensor, group: int) -> Tensor:
+    def logits(self, hidden: Tensor, group: int, memory: Any) -> Tensor:
         """As `PlainPasses.logits`."""
+        first, views = memory
         if group:
-            angles, views = self._angles[group + 1], self._views[group + 1]
-            for layer, view in zip(self._layers, views, strict=True):
+            angles = self._angles[group + 1]
+            for layer, view in zip(self._layers, views[group + 1], strict=True):
                 layer.step(hidden, angles, view)
             return self._heads[group](hidden)
-        for layer, first in zip(self._layers, self._first, strict=True):
-            hidden = layer(hidden, self._rows, self._rotary[:2], first, self._mask)
+        for layer, view in zip(self._layers, first, strict=True):
+            hidden = layer(hidden, len(hidden) // 2, self._rotary[:2], view, self._mask)
         return self._heads[0](hidden[1::2])

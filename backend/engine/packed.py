@@ -80,6 +80,9 @@ class HalfMatrix:
     Args:
         weight: float32 `(outputs, inputs)`.
 
+    Attributes:
+        script: What it computes, as TorchScript.
+
     Raises ValueError if a weight is larger than float16 holds, and RuntimeError or AttributeError
     if this torch or this processor has no such kernel.
     """
@@ -88,10 +91,10 @@ class HalfMatrix:
         if not float(weight.abs().amax()) < torch.finfo(torch.float16).max:
             raise ValueError("a weight is too large for float16")
         packed = torch.ops.quantized.linear_prepack_fp16(weight, None)
-        script = torch.jit.script(_HalfProducts(packed))
-        self.product = script.product
-        self.quotient = script.quotient
-        self.add_product = script.add_product
+        self.script = torch.jit.script(_HalfProducts(packed))
+        self.product = self.script.product
+        self.quotient = self.script.quotient
+        self.add_product = self.script.add_product
 
 
 class _HalfProducts(nn.Module):
@@ -193,27 +196,30 @@ class SplitInt8Matrix:
     Args:
         weight: float32 `(outputs, inputs)`.
 
+    Attributes:
+        script: What it computes, as TorchScript.
+
     Raises RuntimeError or AttributeError if this torch or this processor has no such kernel.
     """
 
     def __init__(self, weight: Tensor) -> None:
         scales = scales_of(weight)
         zeros = torch.zeros(len(weight), dtype=torch.long)
-        packed = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
+        whole = (weight / scales.unsqueeze(1)).round_().to(torch.int8)
         # Products are of 64ths. That factor belongs to the scale, but not to the rounding.
-        whole = packed.int_repr()
-        scales = (scales / _STEPS).double()
-        packed = torch._make_per_channel_quantized_tensor(whole, scales, zeros, 0)  # noqa: SLF001
+        packed = torch._make_per_channel_quantized_tensor(  # noqa: SLF001 - it has no public name
+            whole, (scales / _STEPS).double(), zeros, 0
+        )
         engine = torch.backends.quantized.engine
         torch.backends.quantized.engine = "fbgemm"
         try:
             packed = torch.ops.quantized.linear_prepack(packed, None)
         finally:
             torch.backends.quantized.engine = engine
-        script = torch.jit.script(_SplitProducts(packed))
-        self.product = script.product
-        self.quotient = script.quotient
-        self.add_product = script.add_product
+        self.script = torch.jit.script(_SplitProducts(packed))
+        self.product = self.script.product
+        self.quotient = self.script.quotient
+        self.add_product = self.script.add_product
 
 
 class _SplitProducts(nn.Module):
@@ -225,10 +231,12 @@ class _SplitProducts(nn.Module):
         self.steps = _STEPS
         self.shares = torch.tensor([1 / _STEPS, 1 / _STEPS**2]).view(2, 1, 1)
         self.least = torch.tensor(_LEAST)
+        self.share = torch.tensor(1 / _STEPS)
+        self.nothing = torch.tensor(0.0)
 
     @torch.jit.export
     def product(self, inputs: torch.Tensor) -> torch.Tensor:
-        largest = inputs.abs().amax(dim=-1, keepdim=True)
+        largest = torch.linalg.vector_norm(inputs, float("inf"), dim=[-1], keepdim=True)
         return self.quotient(inputs, largest).mul_(largest)
 
     @torch.jit.export
@@ -240,12 +248,12 @@ class _SplitProducts(nn.Module):
             parts, 1.0, self.steps, self.packed
         )
         # A norm that is not finite makes the result so: whole numbers can't be NaN.
-        share = torch.full_like(norms, 1 / self.steps).add_(norms, alpha=0)
+        share = torch.addcmul(self.share, norms, self.nothing)
         return products[0].addcmul_(products[1], share)
 
     @torch.jit.export
     def add_product(self, hidden: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-        largest = inputs.abs().amax(dim=-1, keepdim=True)
+        largest = torch.linalg.vector_norm(inputs, float("inf"), dim=[-1], keepdim=True)
         return hidden.addcmul_(self.quotient(inputs, largest), largest)
 
 

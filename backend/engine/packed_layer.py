@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from backend.engine.kv_cache import PrefillView
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.engine.kv_cache import DecodeView, SlotView
-    from backend.engine.packing import Packer
+    from backend.engine.packing import PackedProjection, Packer
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class PackedLayer:
         head_starts = torch.arange(self.heads).unsqueeze(1) * self.head_dim
         order = head_starts + pairs
         order[self._rotated_heads :] = head_starts[self._rotated_heads :] + pairs.sort().values
-        self._project = packer.pack(
+        project = packer.pack(
             attention.q_proj,
             attention.k_proj,
             attention.v_proj,
@@ -85,16 +86,16 @@ class PackedLayer:
             weights = torch.stack([each.weight.float() for each in norms])
             weights = weights[:, pairs] * math.sqrt(self.head_dim)
             weights[: self._query_heads] *= attention.scaling
-            self._head_weights = weights
-        floor = self.head_dim * attention.q_norm.variance_epsilon
-        self._head_floor = torch.tensor(math.sqrt(floor))
-        self._out = packer.pack(attention.o_proj, frees=frees)
-        self._gate_and_up = packer.pack(
+        floor = torch.tensor(math.sqrt(self.head_dim * attention.q_norm.variance_epsilon))
+        out = packer.pack(attention.o_proj, frees=frees)
+        gate_and_up = packer.pack(
             mlp.gate_proj, mlp.up_proj, norm=layer.post_attention_layernorm, frees=frees
         )
-        self._half: int = mlp.up_proj.out_features
-        self._down = packer.pack(mlp.down_proj, frees=frees)
-        self._activate = mlp.act_fn
+        down = packer.pack(mlp.down_proj, frees=frees)
+        operations = _Operations(
+            project, out, gate_and_up, down, weights, floor, self.heads, mlp.act_fn
+        )
+        self._do: Any = torch.jit.script(operations) if operations.can_be_scripted else operations
 
     def rotary(self, cosines: Tensor, sines: Tensor) -> Tensor:
         """Return the rotary embedding of some positions, as the layer takes it.
@@ -133,7 +134,7 @@ class PackedLayer:
         Returns:
             `(rows * positions, hidden)`.
         """
-        heads = self._normed_heads(hidden)
+        heads: Tensor = self._do.normed_heads(hidden)
         turned = heads.view(torch.complex64)
         turned.view(-1, *rotary.shape).mul_(rotary)
         split = heads.view(rows, -1, self.heads, self.head_dim).transpose(1, 2)
@@ -142,11 +143,12 @@ class PackedLayer:
             split.narrow(1, self._rotated_heads, self.key_heads),
         )
         queries = split.narrow(1, 0, self._query_heads)
-        attended = self._attend(
+        attended: Tensor = self._do.attend(
             queries.reshape(rows, self.key_heads, -1, self.head_dim), keys, values, mask
         )
         attended = attended.reshape(queries.shape).transpose(1, 2)
-        return self._finish(hidden.clone(), attended.reshape(len(hidden), -1))
+        result: Tensor = self._do.finish(hidden.clone(), attended.reshape(len(hidden), -1))
+        return result
 
     def prefill_view(self, memory: Tensor) -> PrefillView:
         """Return the first two positions of the memory that `step_view` takes."""
@@ -187,22 +189,66 @@ class PackedLayer:
         Returns:
             `hidden`.
         """
-        heads = self._normed_heads(hidden).view(torch.complex64)
-        torch.mul(heads, rotary, out=view.heads)
-        attended = self._attend(view.queries, view.keys, view.values, None)
-        return self._finish(hidden, attended.reshape(len(hidden), -1))
+        result: Tensor = self._do.step(
+            hidden, rotary, view.heads, view.queries, view.keys, view.values
+        )
+        return result
 
-    def _normed_heads(self, hidden: Tensor) -> Tensor:
+
+class _Operations(nn.Module):
+    """The operations of a `PackedLayer`, in TorchScript if its matrices are in TorchScript.
+
+    They are so many and so small that calling each from Python would take as long as the products.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what `PackedLayer` has packed
+        self,
+        project: PackedProjection,
+        out: PackedProjection,
+        gate_and_up: PackedProjection,
+        down: PackedProjection,
+        head_weights: Tensor,
+        head_floor: Tensor,
+        heads: int,
+        activate: Any,
+    ) -> None:
+        super().__init__()
+        projections = project, out, gate_and_up, down
+        if any(each.bias is not None for each in projections):
+            raise ValueError("the layers are expected to have no biases")
+        scripts = [getattr(each.matrix, "script", None) for each in projections]
+        self.can_be_scripted = None not in scripts
+        chosen: list[Any] = (
+            scripts if self.can_be_scripted else [each.matrix for each in projections]
+        )
+        self.project, self.out, self.gate_and_up, self.down = chosen
+        self.first_floor, self.second_floor = project.floor, gate_and_up.floor
+        self.head_weights, self.head_floor = head_weights, head_floor
+        self.heads = heads
+        self.rotated_heads, self.head_dim = head_weights.shape
+        self.queries_per_key = (2 * self.rotated_heads - heads) // (heads - self.rotated_heads)
+        self.activate = activate
+
+    @torch.jit.export
+    def normed_heads(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return queries, keys and values, the former two normalised."""
-        projected = self._project(hidden)
-        rotated = projected.view(len(hidden), self.heads, self.head_dim)
-        rotated = rotated.narrow(1, 0, self._rotated_heads)
-        lengths = torch.linalg.vector_norm(rotated, dim=-1, keepdim=True).hypot_(self._head_floor)
-        rotated.div_(lengths).mul_(self._head_weights)
+        norms = torch.linalg.vector_norm(hidden, dim=[-1], keepdim=True).hypot_(self.first_floor)
+        projected: torch.Tensor = self.project.quotient(hidden, norms)
+        rotated = projected.view(-1, self.heads, self.head_dim).narrow(1, 0, self.rotated_heads)
+        lengths = torch.linalg.vector_norm(rotated, dim=[-1], keepdim=True).hypot_(self.head_floor)
+        rotated.div_(lengths).mul_(self.head_weights)
         return projected
 
-    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        if len(queries) > 1 or queries.shape[2] != self.queries_per_key:
+    @torch.jit.export
+    def attend(
+        self,
+        queries: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        mask: Optional[torch.Tensor],  # noqa: UP045 - TorchScript reads it
+    ) -> torch.Tensor:
+        """Return what queries `(rows, key_heads, queries, head_dim)` attend to."""
+        if queries.size(0) > 1 or queries.size(2) != self.queries_per_key:
             return functional.scaled_dot_product_attention(
                 queries, keys, values, attn_mask=mask, scale=1.0
             )
@@ -214,10 +260,27 @@ class PackedLayer:
             scores = torch.baddbmm(mask[0], queries[0], transposed)
         return torch.bmm(scores.softmax(-1), values[0])
 
-    def _finish(self, hidden: Tensor, attended: Tensor) -> Tensor:
-        """Add what the attention and then what the MLP gives."""
-        self._out.add_to(hidden, attended)
-        gate_and_up = self._gate_and_up(hidden)
-        gate = self._activate(gate_and_up.narrow(1, 0, self._half))
-        self._down.add_to(hidden, gate.mul_(gate_and_up.narrow(1, self._half, self._half)))
+    @torch.jit.export
+    def finish(self, hidden: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
+        """Add what the attention and then what the MLP gives to `hidden`."""
+        self.out.add_product(hidden, attended)
+        norms = torch.linalg.vector_norm(hidden, dim=[-1], keepdim=True).hypot_(self.second_floor)
+        gate, up = self.gate_and_up.quotient(hidden, norms).chunk(2, 1)
+        self.down.add_product(hidden, self.activate(gate).mul_(up))
         return hidden
+
+    @torch.jit.export
+    def step(  # noqa: PLR0913, PLR0917 - TorchScript takes no classes of ours
+        self,
+        hidden: torch.Tensor,
+        rotary: torch.Tensor,
+        heads: torch.Tensor,
+        queries: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+    ) -> torch.Tensor:
+        """As `PackedLayer.step`."""
+        turned = torch.view_as_complex(self.normed_heads(hidden).view(hidden.size(0), -1, 2))
+        torch.mul(turned, rotary, out=heads)
+        attended = self.attend(queries, keys, values, None)
+        return self.finish(hidden, attended.reshape(hidden.size(0), -1))

@@ -57,22 +57,26 @@ class PackedProjection:
         bias: float32 `(outputs,)`, or None.
         floor: What the length of a row is joined with before the row is divided by it: the norm's
             epsilon, as a length. None without a norm.
+
+    Attributes:
+        matrix: As given.
+        bias: As given.
+        floor: As given.
     """
 
     def __init__(self, matrix: PackedMatrix, bias: Tensor | None, floor: Tensor | None) -> None:
-        self._matrix = matrix
-        self._bias = bias
-        self._floor = floor
-        self.add_to = matrix.add_product
+        self.matrix = matrix
+        self.bias = bias
+        self.floor = floor
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """Project float32 `(n, inputs)` to `(n, outputs)`, which the caller may overwrite."""
-        if self._floor is None:
-            projected = self._matrix.product(hidden)
+        if self.floor is None:
+            projected = self.matrix.product(hidden)
         else:
-            norms = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True).hypot_(self._floor)
-            projected = self._matrix.quotient(hidden, norms)
-        return projected if self._bias is None else projected.add_(self._bias)
+            norms = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True).hypot_(self.floor)
+            projected = self.matrix.quotient(hidden, norms)
+        return projected if self.bias is None else projected.add_(self.bias)
 
 
 class Packer:

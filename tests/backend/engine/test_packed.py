@@ -45,7 +45,7 @@ BOUNDS = {
 LAYER_BOUNDS = {
     WeightFormat.FLOAT32: 1e-5,
     WeightFormat.BFLOAT16: 0.01,
-    WeightFormat.INT8: 0.04,
+    WeightFormat.INT8: 0.05,
 }
 """How far what a layer adds to the states may be off, as a share of it."""
 
