@@ -171,6 +171,7 @@ class Qwen3TTSService:
             plain_package=settings.plain_package,
             text_layout=settings.text_layout,
             cuda_graphs=settings.cuda_graphs,
+            weights=settings.weights,
             prompt_seconds=PROMPT_SECONDS,
             speech_seconds=SPEECH_SECONDS,
         )

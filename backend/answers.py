@@ -106,7 +106,9 @@ class ModelInfoAnswer(TypedDict):
         gpu: The GPU's name; "CPU" without one.
         gpu_memory_gb: What the GPU has in all, in 10^9 bytes; 0.0 without one.
         gpu_memory_free_bytes: What is free of it now; 0 without one.
-        dtype: What the model computes with.
+        weights: The number format of the language model's weights: "float32", "bfloat16" or "int8".
+        weights_reason: Why.
+        dtype: What the language model's states are in, between its products.
         codec_dtype: What the codec computes with.
         memory_bytes: What the weights take.
         rows: How many sentences it speaks at once; others wait.
@@ -131,6 +133,8 @@ class ModelInfoAnswer(TypedDict):
     gpu: str
     gpu_memory_gb: float
     gpu_memory_free_bytes: int
+    weights: str
+    weights_reason: str
     dtype: str
     codec_dtype: str
     memory_bytes: int

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from backend.reference.transcriber import Transcriber
     from backend.service import SpeechService
     from backend.weights.checkpoints import Checkpoint
+    from backend.weights.formats import WeightChoice
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class ServiceOptions:
         plain_package: Whether qwen-tts generates with its own loop, to compare with ours.
         text_layout: Whether prompts have the text "before" the speech or "along" it.
         cuda_graphs: Whether decode steps are captured as CUDA graphs.
-        dtype: "bfloat16" or "float32"; None is what suits the device.
+        weights: The number format of the language model's weights; "auto" is what suits the device.
         watermark: Whether speech is marked. False is for measurements only: speech that people
             hear has to be marked.
         load_transcriber_now: Whether to load the transcriber at once. Otherwise it is loaded when a
@@ -67,7 +68,7 @@ class ServiceOptions:
     plain_package: bool = False
     text_layout: TextLayout = "before"
     cuda_graphs: bool = True
-    dtype: str | None = None
+    weights: WeightChoice = "auto"
     watermark: bool = True
     load_transcriber_now: bool = False
     prompt_seconds: float | None = None
@@ -108,7 +109,7 @@ def open_service(
             model_id=checkpoint.model_id,
             revision=revision,
             device=device,
-            dtype=options.dtype,
+            weights=options.weights,
             plain_package=options.plain_package,
         )
     except BackendUnavailableError as error:

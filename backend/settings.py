@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 from backend.engine.interface import TextLayout
 from backend.weights.checkpoints import DEFAULT_MODEL_ID, PUBLISHED
+from backend.weights.formats import WeightChoice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,7 @@ DEFAULT_TRANSCRIBER = "mobiuslabsgmbh/faster-whisper-large-v3-turbo"
 _NO_TRANSCRIBER = "none"
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 _ENGINES = ("timbre", "reference")
+_Word = TypeVar("_Word", bound=str)
 _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off")
 
@@ -51,6 +53,8 @@ class DeploySettings:
         plain_package: `ENGINE`: whether qwen-tts generates with its own loop, to compare with ours.
         text_layout: `TEXT_LAYOUT`: whether prompts have the text "before" the speech or "along" it.
         cuda_graphs: `CUDA_GRAPHS`: whether decode steps are captured as CUDA graphs.
+        weights: `WEIGHTS`: the number format of the language model's weights; "auto" is what suits
+            the GPU.
     """
 
     model_id: str = DEFAULT_MODEL_ID
@@ -63,6 +67,7 @@ class DeploySettings:
     plain_package: bool = False
     text_layout: TextLayout = "before"
     cuda_graphs: bool = True
+    weights: WeightChoice = "auto"
 
     @property
     def repositories(self) -> list[str]:
@@ -86,6 +91,7 @@ class DeploySettings:
             "ENGINE": _ENGINES[self.plain_package],
             "TEXT_LAYOUT": self.text_layout,
             "CUDA_GRAPHS": str(int(self.cuda_graphs)),
+            "WEIGHTS": self.weights,
         }
 
 
@@ -109,9 +115,10 @@ def read_deploy_settings(environment: Mapping[str, str]) -> DeploySettings:
         max_containers=_number(given, "MAX_CONTAINERS", range(1, _MOST_CONTAINERS + 1)),
         require_consent=_switch(given, "REQUIRE_CONSENT"),
         transcriber=_transcriber(given["TRANSCRIBER_MODEL"]),
-        plain_package=_engine(given["ENGINE"]) == _ENGINES[1],
-        text_layout=_text_layout(given["TEXT_LAYOUT"]),
+        plain_package=_one_of(_ENGINES, "ENGINE", given) == _ENGINES[1],
+        text_layout=_one_of(get_args(TextLayout), "TEXT_LAYOUT", given),
         cuda_graphs=_switch(given, "CUDA_GRAPHS"),
+        weights=_one_of(get_args(WeightChoice), "WEIGHTS", given),
     )
     if settings.min_containers > settings.max_containers:
         raise DeploySettingsError("MIN_CONTAINERS must not exceed MAX_CONTAINERS.")
@@ -163,15 +170,9 @@ def _transcriber(value: str) -> str | None:
     )
 
 
-def _engine(value: str) -> str:
-    if value in _ENGINES:
-        return value
-    raise DeploySettingsError(f"ENGINE must be {' or '.join(_ENGINES)}.")
-
-
-def _text_layout(value: str) -> TextLayout:
-    layouts: tuple[TextLayout, ...] = get_args(TextLayout)
-    for layout in layouts:
-        if layout == value:
-            return layout
-    raise DeploySettingsError(f"TEXT_LAYOUT must be {' or '.join(layouts)}.")
+def _one_of(choices: tuple[_Word, ...], name: str, given: Mapping[str, str]) -> _Word:
+    for choice in choices:
+        if choice == given[name]:
+            return choice
+    *others, last = choices
+    raise DeploySettingsError(f"{name} must be {', '.join(others)} or {last}.")

@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     transcriber_model: str = ""
     engine: Literal["timbre", "reference"] = "timbre"
     text_layout: Literal["before", "along"] = "before"
+    weights: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
     cuda_graphs: bool = True
     require_consent: bool = True
     max_modal_calls: Annotated[int, Field(ge=1, le=1000)] = 16

@@ -51,6 +51,23 @@ def test_every_bad_setting_is_named_without_its_value(monkeypatch: pytest.Monkey
     assert "SHOUT" not in sentence
 
 
+@pytest.mark.parametrize("value", ["auto", "float32", "bfloat16", "int8", ""])
+def test_the_weights_are_one_of_four(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("WEIGHTS", value)
+    assert load_settings().weights == (value or "auto")
+
+
+@pytest.mark.parametrize("value", ["int4", "INT8", "fp16", "8", "float64", "int8,bfloat16", "none"])
+def test_other_weights_are_refused_with_what_they_may_be(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("WEIGHTS", value)
+    with pytest.raises(
+        SettingsError, match=r"WEIGHTS: .*'auto', 'float32', 'bfloat16' or 'int8'.*start again"
+    ):
+        load_settings()
+
+
 class TestTheSpeechBackend:
     def test_is_the_preview_where_there_is_no_modal_token(self) -> None:
         assert load_settings().speech_backend == "preview"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,9 +44,7 @@ def clone_voice(
     Raises `ReferenceUnusableError` if the samples cannot be used.
     """
     _check_samples(samples)
-    # Never pass the package a string: it would open it as a path or an address.
-    embedding = model.extract_speaker_embedding(samples, REFERENCE_SAMPLE_RATE)
-    speaker_embedding = embedding.float().cpu().numpy()
+    speaker_embedding = _speaker_embedding(model, samples)
     if not np.isfinite(speaker_embedding).all():
         raise ReferenceUnusableError("the model found no voice in it")
     if transcript is None:
@@ -53,6 +52,22 @@ def clone_voice(
     padded = _with_trailing_silence(samples)
     codes = model.speech_tokenizer.encode([padded], sr=REFERENCE_SAMPLE_RATE).audio_codes[0]
     return ClonedVoice(speaker_embedding, codes.cpu().numpy().astype(np.int16), transcript, consent)
+
+
+def _speaker_embedding(model: Any, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Compute what the voice sounds like, with what the speaker encoder's own weights are in.
+
+    The package takes the format and the device of the model's first weight instead. That is one of
+    the matrices, which are packed on a processor.
+    """
+    weight = next(model.speaker_encoder.parameters())
+    encoder = SimpleNamespace(
+        speaker_encoder=model.speaker_encoder, device=weight.device, dtype=weight.dtype
+    )
+    # Never pass the package a string: it would open it as a path or an address.
+    embed = type(model).extract_speaker_embedding
+    embedding: torch.Tensor = embed(encoder, samples, REFERENCE_SAMPLE_RATE)
+    return embedding.float().cpu().numpy()
 
 
 def _check_samples(samples: NDArray[np.float32]) -> None:

@@ -27,6 +27,7 @@ from backend.engine.codec_thread import spare_thread
 from backend.engine.cuda_graphs import CudaGraphRecorder
 from backend.engine.decode_step import DecodeStep
 from backend.engine.failures import is_context_lost
+from backend.engine.freed_memory import give_back_freed_memory
 from backend.engine.generation import GenerationLoop
 from backend.engine.interface import ReadRequest
 from backend.engine.kv_cache import ROW_POSITIONS
@@ -117,7 +118,10 @@ class Engine:
         is_beside = device.type == "cpu" and not self._is_plain
         self.codec_thread = spare_thread() if is_beside else None
         self.parts = ModelParts.of(
-            package_model, self.embedder.text_pad, self.embedder.codec_embeddings
+            package_model,
+            self.embedder.text_pad,
+            self.embedder.codec_embeddings,
+            info.packed_as,
         )
         self._plan = plan_for(device)
         self.rows = rows_with_room(self.parts.talker.cache_shape, device, reserved_bytes)
@@ -140,6 +144,7 @@ class Engine:
             cuda_graphs=self.graphs is not None,
             cuda_graphs_reason=reason,
         )
+        give_back_freed_memory()
         log.info("loaded %s", self._info)
 
     def info(self) -> EngineInfo:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from backend.contract import ConsentRecord, SpeechError, SpeechRequest, VoicePrompt
     from backend.voice_prompt import ClonedVoice
+    from backend.weights.formats import WeightFormat
 
 TextLayout = Literal["before", "along"]
 """Where a prompt has its text: all of it before the speech, or a token of it along with each frame
@@ -32,28 +33,31 @@ class EngineInfo:
         revision: The commit of the weights on the hub, if they come from there.
         device: "cuda:0" or "cpu".
         device_name: The GPU's name, or "CPU".
-        dtype: What it computes with, "bfloat16" or "float32".
-        dtype_reason: Why.
+        weights: The number format of the language model's weights: "float32", "bfloat16" or "int8".
+        weights_reason: Why.
+        dtype: What its states are in between its products, "bfloat16" or "float32".
         codec_dtype: What the codec computes with.
         loop: Which loop decodes: "timbre" is ours, "reference" is the package's.
         attention: What that loop's layers use. Ours always use torch's "sdpa"; the package's use
             the first of "flash_attention_2", "sdpa" and "eager" that works.
         codec_attention: The same of the codec's transformer. transformers chooses the package's.
-        memory_bytes: What the weights take.
+        memory_bytes: What the weights take. On a CPU, a part of them is left in their files.
         load_seconds: How long loading took.
         languages: The subset of `backend.contract.LANGUAGES` it speaks.
         versions: Of the packages that run it.
         text_layout: Where prompts have their text.
         cuda_graphs: Whether decode steps are captured as CUDA graphs and replayed.
         cuda_graphs_reason: Which sizes are, or why none is.
+        packed_as: What the matrices are packed as, on a processor; None if they aren't packed.
     """
 
     model_id: str
     revision: str | None
     device: str
     device_name: str
+    weights: str
+    weights_reason: str
     dtype: str
-    dtype_reason: str
     codec_dtype: str
     loop: str
     attention: str
@@ -65,12 +69,14 @@ class EngineInfo:
     text_layout: TextLayout = "before"
     cuda_graphs: bool = False
     cuda_graphs_reason: str = ""
+    packed_as: WeightFormat | None = None
 
     def __str__(self) -> str:
         graphs = f"{'on' if self.cuda_graphs else 'off'} ({self.cuda_graphs_reason})"
         return (
             f"{self.model_id} on {self.device_name}: {self.memory_bytes / 1e9:.2f} GB, "
-            f"{self.dtype} ({self.dtype_reason}), {self.loop} loop with {self.attention} attention "
+            f"{self.weights} ({self.weights_reason}), "
+            f"{self.loop} loop with {self.attention} attention "
             f"({self.codec_dtype} and {self.codec_attention} in the codec), "
             f"text {self.text_layout} the speech, CUDA graphs {graphs}, "
             f"{self.load_seconds:.1f} s"

@@ -16,17 +16,21 @@ from safetensors import SafetensorError, safe_open
 
 from backend.contract import AUTO_LANGUAGE, LANGUAGES, BackendUnavailableError
 from backend.engine.code_predictor import CodePredictor
+from backend.engine.freed_memory import give_back_freed_memory
 from backend.engine.interface import EngineInfo
 from backend.engine.packing import Packer
 from backend.engine.sampling import Sampling
+from backend.engine.stored_matrices import StoredMatrices
 from backend.engine.talker import CodecHead, Talker
+from backend.engine.weight_choice import choose_weights
 from backend.weights.checkpoints import NumberFormat, choose_number_format, find_checkpoint
+from backend.weights.formats import WeightFormat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backend.engine.codec_embeddings import CodecEmbeddings
-    from backend.weights.formats import WeightFormat
+    from backend.weights.formats import WeightChoice
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +108,7 @@ def load_model(  # noqa: PLR0913 - independent options
     model_id: str | None = None,
     revision: str | None = None,
     device: str | None = None,
+    weights: WeightChoice | None = None,
     dtype: str | None = None,
     codec_dtype: str | None = None,
     plain_package: bool = False,
@@ -116,7 +121,11 @@ def load_model(  # noqa: PLR0913 - independent options
             that `find_checkpoint` gives.
         revision: The commit on the hub, if it comes from there.
         device: "cuda:0" or "cpu"; None is the first GPU if there is one.
-        dtype: "bfloat16", "float32" or "float64" (to compare with); None is what suits the device.
+        weights: What the language model's weights are kept as. On a CPU, `ModelParts` packs them,
+            and the package's own loop can't use the model any more. None packs nothing, so that
+            both loops can be compared.
+        dtype: What all of the language model is kept as and computes in, without packing:
+            "bfloat16", "float32" or "float64" (to compare with). None goes by `weights`.
         codec_dtype: The same for the codec. None is "float32", or "float64" if `dtype` is.
         plain_package: Whether the package's own loop will run the model, one request at a time and
             to compare with, rather than ours.
@@ -131,35 +140,50 @@ def load_model(  # noqa: PLR0913 - independent options
     fix_attention_kernels()
     model_id = model_id or find_checkpoint(str(checkpoint)).model_id
     where = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
-    number_format = _number_format(where, dtype)
+    wanted = weights or "auto"
+    is_packed = where.type == "cpu" and not plain_package and weights is not None and dtype is None
+    number_format = _number_format(where, wanted, dtype)
     codec_dtype = codec_dtype or ("float64" if dtype == "float64" else _CODEC_DTYPE)
     model = _load(
         str(checkpoint),
         codec_dtype,
         attention_choices(where, number_format) if plain_package else (_OUR_ATTENTION,),
         device_map=str(where),
-        dtype=getattr(torch, number_format.dtype),
+        dtype="auto" if is_packed else getattr(torch, number_format.dtype),
         **({} if revision is None else {"revision": revision}),
     )
     _check_that_it_clones(model.model)
     _check_that_it_is_whole(Path(checkpoint), model.model)
+    saved_bytes, packed_as = 0, None
+    if is_packed:
+        # The codec's folder is in the hub's cache, if the checkpoint is not a folder.
+        folder = Path(model.model.speech_tokenizer.model.name_or_path).parent
+        matrices = StoredMatrices(model.model, folder)
+        number_format = choose_weights(model, matrices, wanted)
+        packed_as = WeightFormat(number_format.dtype)
+        saved_bytes = matrices.saved_bytes(packed_as)
+        give_back_freed_memory()
+    elif dtype is None and wanted not in {"auto", number_format.dtype}:
+        log.warning("%s weights are not used: %s", wanted, number_format.reason)
     return model, EngineInfo(
         model_id=model_id,
         revision=revision,
         device=str(where),
         device_name=torch.cuda.get_device_name(where) if where.type == "cuda" else "CPU",
-        dtype=number_format.dtype,
-        dtype_reason=number_format.reason,
+        weights=number_format.dtype,
+        weights_reason=number_format.reason,
+        dtype="float32" if is_packed else number_format.dtype,
         codec_dtype=codec_dtype,
         loop="reference" if plain_package else "timbre",
         attention=_attention_of(model.model.talker) if plain_package else _OUR_ATTENTION,
         codec_attention=_attention_of(model.model.speech_tokenizer.model.decoder)
         if plain_package
         else _OUR_ATTENTION,
-        memory_bytes=_memory_bytes(model.model, model.model.speech_tokenizer.model),
+        memory_bytes=_memory_bytes(model.model, model.model.speech_tokenizer.model) - saved_bytes,
         load_seconds=time.monotonic() - began,
         languages=_languages(model.model),
         versions={package: version(package) for package in _PACKAGES},
+        packed_as=packed_as,
     )
 
 
@@ -175,11 +199,12 @@ def fix_attention_kernels() -> None:
     torch.backends.cuda.enable_cudnn_sdp(enabled=False)
 
 
-def _number_format(device: torch.device, dtype: str | None) -> NumberFormat:
+def _number_format(device: torch.device, weights: WeightChoice, dtype: str | None) -> NumberFormat:
     if dtype is not None:
         return NumberFormat(dtype, "it was asked for")
     is_gpu = device.type == "cuda"
-    return choose_number_format(torch.cuda.get_device_capability(device) if is_gpu else None)
+    capability = torch.cuda.get_device_capability(device) if is_gpu else None
+    return choose_number_format(capability, weights)
 
 
 def attention_choices(device: torch.device, number_format: NumberFormat) -> tuple[str, ...]:

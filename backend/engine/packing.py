@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from backend.engine.freed_memory import give_back_freed_memory
 from backend.engine.packed import (
     Float32Matrix,
     HalfMatrix,
@@ -134,7 +135,11 @@ class Packer:
         if frees:
             for each in linears:
                 each.weight = nn.Parameter(each.weight.to("meta"), requires_grad=False)
-        return PackedProjection(self._kind(weight), bias, floor)
+        projection = PackedProjection(self._kind(weight), bias, floor)
+        if frees:
+            del weight
+            give_back_freed_memory()  # or loading takes twice as much as the packed weights
+        return projection
 
 
 @torch.inference_mode()

@@ -194,9 +194,10 @@ class PromptEmbedder:
         return self._tags[language]
 
     def _embed_text(self, tokens: list[int]) -> Tensor:
-        embedding = self._talker.get_text_embeddings()
         ids = self._to_device(torch.tensor(tokens))
-        return self._talker.text_projection(embedding(ids))  # type: ignore[no-any-return]
+        # On a processor, the text's embeddings are in the checkpoint's format: they are large.
+        embedded = self._talker.get_text_embeddings()(ids).to(self.codec_embeddings.weight.dtype)
+        return self._talker.text_projection(embedded)  # type: ignore[no-any-return]
 
     def _embed_codec(self, ids: list[int]) -> Tensor:
         """Embed codes of codebook 0, `(len(ids), hidden)`."""

@@ -9,11 +9,16 @@ import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from backend.weights.formats import WeightChoice
 
 DEFAULT_MODEL_ID = "Qwen/Qwen3-TTS-12Hz-1.7B-Base"
 SMALL_MODEL_ID = "Qwen/Qwen3-TTS-12Hz-0.6B-Base"
 
 _NATIVE_BFLOAT16 = (8, 0)  # CUDA compute capability of Ampere, the first generation that has it
+_NO_INT8 = "int8 is for processors"
 _SAMPLES = 64  # spread over each file: reading gigabytes in full takes too long
 _SAMPLE_BYTES = 1 << 16
 _LARGE_BYTES = 3_000_000_000  # between the sizes of the published checkpoints, both in bfloat16
@@ -81,10 +86,10 @@ def label_of(repo_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NumberFormat:
-    """What a model computes with.
+    """What the weights of a language model are kept as.
 
     Attributes:
-        dtype: "bfloat16" or "float32".
+        dtype: "bfloat16", "float32" or "int8".
         reason: Why, in words for the log.
     """
 
@@ -92,14 +97,31 @@ class NumberFormat:
     reason: str
 
 
-def choose_number_format(compute_capability: tuple[int, int] | None) -> NumberFormat:
-    """Choose the number format for a processor.
+def choose_number_format(
+    compute_capability: tuple[int, int] | None, weights: WeightChoice = "auto"
+) -> NumberFormat:
+    """Choose the number format on a GPU, or for the package's own loop on a CPU.
+
+    Neither has int8, and older GPUs have no bfloat16. Then it is the one that suits the device, and
+    the reason says so.
 
     Args:
-        compute_capability: Of the CUDA device, or None for a CPU.
+        compute_capability: Of the CUDA device, or None for the package's loop on a CPU.
+        weights: What the operator wants.
     """
+    suited = _suited_format(compute_capability)
+    has_bfloat16 = compute_capability is None or compute_capability >= _NATIVE_BFLOAT16
+    if weights == "float32" or (weights == "bfloat16" and has_bfloat16):
+        return NumberFormat(weights, "it was asked for")
+    if weights == "int8":
+        lacking = "the package's own loop has no int8" if compute_capability is None else _NO_INT8
+        return NumberFormat(suited.dtype, f"{lacking}; {suited.reason}")
+    return suited
+
+
+def _suited_format(compute_capability: tuple[int, int] | None) -> NumberFormat:
     if compute_capability is None:
-        return NumberFormat("float32", "the CPU computes it fastest")
+        return NumberFormat("float32", "the package's own loop computes in it on a CPU")
     if compute_capability >= _NATIVE_BFLOAT16:
         return NumberFormat("bfloat16", "the weights were trained in it, and the GPU has it")
     # The T4 (7.5) emulates bfloat16 slowly. It has float16, but activations of models trained in

@@ -6,6 +6,7 @@ Needs only the standard library: settings and the machine that deploys have no t
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 
 class WeightFormat(StrEnum):
@@ -24,3 +25,8 @@ class WeightFormat(StrEnum):
     def larger(self) -> WeightFormat | None:
         """The format with the next smaller errors; None for float32."""
         return {self.INT8: WeightFormat.BFLOAT16, self.BFLOAT16: WeightFormat.FLOAT32}.get(self)
+
+
+WeightChoice = Literal["auto", "float32", "bfloat16", "int8"]
+"""What an operator may choose for the language model's weights: a format, or "auto" for what suits
+the device."""

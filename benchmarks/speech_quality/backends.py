@@ -39,7 +39,6 @@ def open_setting(setting: Setting) -> SpeechBackend:
     options = replace(
         service_options(settings),
         transcriber=None,  # transcripts are given here, or left out on purpose
-        dtype=setting.ours.get("dtype"),
         watermark=setting.ours.get("watermark") != "off",
     )
     return WorkerBackend(partial(load_model, options))

@@ -17,14 +17,13 @@ CHOICES = {
     "clip": ("prepared", "raw"),
     "transcript": ("given", "none"),
     "watermark": ("on", "off"),
-    "dtype": ("bfloat16", "float32"),
     "damage": ("hurry", "echo", "babble"),
 }
 """The values of each name that is ours. `docs/quality.md` says what they mean."""
 
 _OURS = {
     "preview": ("clip", "transcript", "watermark", "damage"),
-    "local": ("clip", "transcript", "watermark", "dtype"),
+    "local": ("clip", "transcript", "watermark"),
     "modal": ("clip", "transcript"),
 }
 

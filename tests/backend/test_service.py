@@ -250,7 +250,9 @@ async def test_it_says_what_it_is_in_plain_data(service: SpeechService) -> None:
     assert info["text_layout"] == "before"
     assert (info["cuda_graphs"], info["cuda_graphs_reason"]) == (False, "there is no GPU")
     assert info["rows"] == 16
-    assert {"dtype", "codec_dtype", "memory_bytes", "load_seconds", "versions"} <= info.keys()
+    assert (info["weights"], info["dtype"]) == ("float32", "float32")
+    assert info["weights_reason"]
+    assert {"codec_dtype", "memory_bytes", "load_seconds", "versions"} <= info.keys()
     assert info["limits"]["max_text_characters"] == MAX_SPOKEN_CHARACTERS
 
 

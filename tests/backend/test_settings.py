@@ -88,6 +88,10 @@ def test_the_transcriber_can_be_another_or_none(setting: str, transcriber: str |
         ("ENGINE", "fast"),
         ("TEXT_LAYOUT", "after"),
         ("CUDA_GRAPHS", "perhaps"),
+        ("WEIGHTS", "int4"),
+        ("WEIGHTS", "INT8"),
+        ("WEIGHTS", "float64"),
+        ("WEIGHTS", "int8,bfloat16"),
         ("TRANSCRIBER_MODEL", "whisper"),
         ("TRANSCRIBER_MODEL", "a/b/c"),
         ("TRANSCRIBER_MODEL", "../../etc"),
@@ -96,6 +100,11 @@ def test_the_transcriber_can_be_another_or_none(setting: str, transcriber: str |
 def test_a_slip_is_told_with_the_settings_name(name: str, value: str) -> None:
     with pytest.raises(DeploySettingsError, match=rf"^{name}.*\.$"):
         read_deploy_settings({name: value})
+
+
+def test_other_weights_are_refused_with_what_they_may_be() -> None:
+    with pytest.raises(DeploySettingsError, match="auto, float32, bfloat16 or int8"):
+        read_deploy_settings({"WEIGHTS": "fp16"})
 
 
 def test_there_cannot_be_more_warm_containers_than_containers() -> None:
@@ -116,6 +125,7 @@ def test_there_cannot_be_more_warm_containers_than_containers() -> None:
         plain_package=st.booleans(),
         text_layout=st.sampled_from(["before", "along"]),
         cuda_graphs=st.booleans(),
+        weights=st.sampled_from(["auto", "float32", "bfloat16", "int8"]),
     )
 )
 def test_a_container_reads_the_very_settings_that_were_deployed(settings: DeploySettings) -> None:

@@ -274,10 +274,10 @@ def test_the_judge_is_described_by_what_it_finds_in_the_references() -> None:
 
 
 def test_settings_are_read_from_words() -> None:
-    setting = read_setting(["local", "clip=raw", "dtype=float32", "engine=reference"])
-    assert setting.ours == {"clip": "raw", "dtype": "float32"}
-    assert setting.bots == {"engine": "reference"}
-    assert str(setting) == "local clip=raw dtype=float32 engine=reference"
+    setting = read_setting(["local", "clip=raw", "weights=float32", "engine=reference"])
+    assert setting.ours == {"clip": "raw"}
+    assert setting.bots == {"weights": "float32", "engine": "reference"}
+    assert str(setting) == "local clip=raw weights=float32 engine=reference"
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_settings_are_read_from_words() -> None:
         ("preview clip=", "name=value"),
         ("preview clip=cooked", "prepared or raw, not cooked"),
         ("preview clip=raw clip=raw", "set twice"),
-        ("preview dtype=float32", "no setting dtype"),
+        ("preview weights=float32", "no setting weights"),
         ("modal watermark=off", "no setting watermark"),
         ("local speed=2", "no setting speed"),
     ],

@@ -71,6 +71,7 @@ def service_options(settings: Settings) -> ServiceOptions:
         plain_package=settings.engine == "reference",
         text_layout=settings.text_layout,
         cuda_graphs=settings.cuda_graphs,
+        weights=settings.weights,
         load_transcriber_now=True,
         prompt_seconds=PROMPT_SECONDS,
         speech_seconds=SPEECH_SECONDS,
@@ -167,6 +168,8 @@ class LocalModel:
         return {
             "model": loaded["model_id"],
             "device": loaded["gpu"],
+            "weights": loaded["weights"],
+            "weights_reason": loaded["weights_reason"],
             "dtype": loaded["dtype"],
             "loop": loaded["loop"],
             "attention": loaded["attention_implementation"],

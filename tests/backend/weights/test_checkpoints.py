@@ -16,6 +16,8 @@ from backend.weights.checkpoints import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from backend.weights.formats import WeightChoice
+
 
 @pytest.mark.parametrize(
     ("model_id", "label", "gpu"),
@@ -85,9 +87,30 @@ def test_what_is_no_model_is_refused_with_the_choices(model_id: str) -> None:
         ((9, 0), "bfloat16", "GPU has it"),  # H100
     ],
 )
-def test_the_number_format_suits_the_processor(
+def test_the_number_format_suits_the_device(
     capability: tuple[int, int] | None, dtype: str, word: str
 ) -> None:
     chosen = choose_number_format(capability)
+    assert chosen.dtype == dtype
+    assert word in chosen.reason
+
+
+@pytest.mark.parametrize(
+    ("capability", "weights", "dtype", "word"),
+    [
+        ((7, 5), "float32", "float32", "asked"),
+        ((7, 5), "bfloat16", "float32", "lacks bfloat16"),
+        ((7, 5), "int8", "float32", "int8 is for processors"),
+        ((9, 0), "float32", "float32", "asked"),
+        ((9, 0), "bfloat16", "bfloat16", "asked"),
+        ((9, 0), "int8", "bfloat16", "int8 is for processors"),
+        (None, "bfloat16", "bfloat16", "asked"),
+        (None, "int8", "float32", "own loop has no int8"),
+    ],
+)
+def test_another_number_format_is_taken_where_the_device_has_it(
+    capability: tuple[int, int] | None, weights: WeightChoice, dtype: str, word: str
+) -> None:
+    chosen = choose_number_format(capability, weights)
     assert chosen.dtype == dtype
     assert word in chosen.reason
