@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from backend.engine.stored_weights import StoredWeights
+from backend.engine.packed.mapped_weights import MappedWeights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +19,7 @@ STATM = Path("/proc/self/statm")
 
 
 def test_each_weight_is_what_the_package_reads(checkpoint: Path) -> None:
-    stored = StoredWeights(checkpoint)
+    stored = MappedWeights(checkpoint)
     for name, weight in load_file(checkpoint / "model.safetensors").items():
         assert stored.dtype(name) == weight.dtype
         assert torch.equal(stored.read(name), weight), name
@@ -36,7 +36,7 @@ def test_every_number_format_and_shape_is_read_from_several_files(tmp_path: Path
     }
     for name, weight in weights.items():
         save_file({name: weight}, tmp_path / f"{name}.safetensors")
-    stored = StoredWeights(tmp_path)
+    stored = MappedWeights(tmp_path)
     for name, weight in weights.items():
         read = stored.read(name)
         assert read.dtype == weight.dtype
@@ -47,7 +47,7 @@ def test_every_number_format_and_shape_is_read_from_several_files(tmp_path: Path
 
 def test_writing_into_a_weight_leaves_the_file_alone(tmp_path: Path) -> None:
     save_file({"a": torch.ones(9)}, tmp_path / "model.safetensors")
-    stored = StoredWeights(tmp_path)
+    stored = MappedWeights(tmp_path)
     stored.read("a").zero_()
     assert stored.read("a").eq(1).all()
 
@@ -60,7 +60,7 @@ def test_memory_is_taken_when_a_weight_is_used_and_given_back_with_it(tmp_path: 
     weights = {name: torch.ones(4_000_000) for name in "abc"}  # 16 MB each
     save_file(weights, tmp_path / "model.safetensors")
     del weights
-    stored = StoredWeights(tmp_path)
+    stored = MappedWeights(tmp_path)
     before = used_megabytes()
     read = {name: stored.read(name) for name in "abc"}
     assert used_megabytes() - before < 4

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from backend.engine.freed_memory import give_back_freed_memory
-from backend.engine.packed import (
+from backend.engine.packed.matrices import (
     Float32Matrix,
     HalfMatrix,
     Int8Matrix,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from backend.engine.packed import PackedMatrix
+    from backend.engine.packed.matrices import PackedMatrix
 
     Kind = Callable[[Tensor], PackedMatrix]
 

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from backend.engine.codec import CodecDecoder
-from backend.engine.codec_network import CodecNetwork
-from backend.engine.codec_processor import ProcessorNetwork, network_for
-from backend.engine.codec_products import FewerProducts, WindowProduct
+from backend.engine.codec.decoder import CodecDecoder
+from backend.engine.codec.network import CodecNetwork
+from backend.engine.codec.processor import ProcessorNetwork, network_for
+from backend.engine.codec.products import FewerProducts, WindowProduct
 
 if TYPE_CHECKING:
     from collections.abc import Callable

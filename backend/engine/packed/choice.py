@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backend.engine.packing import Packer
-from backend.engine.weight_check import WORST_ERROR, states_error
+from backend.engine.packed.check import WORST_ERROR, states_error
+from backend.engine.packed.packer import Packer
 from backend.weights.checkpoints import NumberFormat
 from backend.weights.formats import WeightFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backend.engine.stored_matrices import StoredMatrices
+    from backend.engine.packed.stored_matrices import StoredMatrices
     from backend.weights.formats import WeightChoice
 
 log = logging.getLogger(__name__)

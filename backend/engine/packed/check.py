@@ -14,8 +14,8 @@ import torch
 
 from backend.engine.kv_cache import PrefillView
 from backend.engine.layers import RmsNorm, causal_mask, signed_sines
-from backend.engine.packed_layer import PackedLayer
-from backend.engine.packing import Packer
+from backend.engine.packed.layer import PackedLayer
+from backend.engine.packed.packer import Packer
 from backend.weights.formats import WeightFormat
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from backend.engine.stored_matrices import StoredMatrices
+    from backend.engine.packed.stored_matrices import StoredMatrices
 
 WORST_ERROR = 0.2
 """The largest error that states may have, as a share of the states themselves.
@@ -117,7 +117,7 @@ def _pass(layer: PackedLayer, hidden: Tensor, rotary: tuple[Tensor, Tensor]) -> 
     end = 0
     for span in _SPANS:
         start, end = end, end + span
-        mask = causal_mask(span, start, layer, hidden)
+        mask = causal_mask(span, start, layer.queries_per_key, hidden)
         view = PrefillView(keys, values, start, end)
         passed.append(layer(hidden[start:end], 1, turns[start:end], view, mask))
     return torch.cat(passed)

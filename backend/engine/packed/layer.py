@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.engine.kv_cache import DecodeView, SlotView
-    from backend.engine.packing import PackedProjection, Packer
+    from backend.engine.packed.packer import PackedProjection, Packer
 
 
 @dataclass(frozen=True, slots=True)

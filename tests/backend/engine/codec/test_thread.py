@@ -14,8 +14,8 @@ import torch
 from backend.contract import BackendBusyError, GenerationFailedError
 from backend.engine.batch import Batch
 from backend.engine.chunk_plan import CPU_PLAN
-from backend.engine.codec import CodecDecoder
-from backend.engine.codec_thread import CodecThread, threads_to_spare
+from backend.engine.codec.decoder import CodecDecoder
+from backend.engine.codec.thread import CodecThread, threads_to_spare
 from backend.engine.generation import GenerationLoop
 from backend.engine.speech_row import SpeechRow
 from tests.backend.conftest import spoken

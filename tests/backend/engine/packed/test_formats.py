@@ -14,12 +14,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from backend.contract import SpeechRequest, VoicePrompt
-from backend.engine import packed, weight_choice
 from backend.engine.batch import Row
 from backend.engine.loading import load_model
-from backend.engine.packing import Packer
-from backend.engine.stored_matrices import StoredMatrices
-from backend.engine.weight_choice import choose_weights
+from backend.engine.packed import choice as weight_choice
+from backend.engine.packed import matrices as packed
+from backend.engine.packed.choice import choose_weights
+from backend.engine.packed.packer import Packer
+from backend.engine.packed.stored_matrices import StoredMatrices
 from backend.loading import ServiceOptions, open_service
 from backend.voice_prompt import read_voice_prompt
 from backend.weights.formats import WeightFormat
@@ -234,7 +235,7 @@ def test_voices_do_not_depend_on_the_format(
 
 
 class TestMemory:
-    """Of the matrices; `test_stored_weights` shows that those in files take none until used."""
+    """Of the matrices; `test_mapped_weights` shows that those in files take none until used."""
 
     @pytest.mark.parametrize("weights", [BFLOAT16, INT8])
     def test_originals_are_given_up_one_by_one(

@@ -1,8 +1,8 @@
 """Matrices that are packed for products on a processor: half precision, or whole numbers.
 
 With few rows, reading a matrix takes nearly all of a product's time. Which kernel reads it fastest
-depends on the processor, so `backend.engine.packing` measures them. Inputs and results are float32
-everywhere.
+depends on the processor, so `backend.engine.packed.packer` measures them. Inputs and results are
+float32 everywhere.
 """
 
 from __future__ import annotations

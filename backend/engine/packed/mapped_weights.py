@@ -33,7 +33,7 @@ class _Stored:
     shape: tuple[int, ...]
 
 
-class StoredWeights:
+class MappedWeights:
     """The weights in the safetensors files of a folder.
 
     A weight's memory is mapped from the file, and each weight's by itself. So it takes memory once

@@ -15,18 +15,18 @@ from qwen_tts.core.models.configuration_qwen3_tts import Qwen3TTSTalkerConfig
 from qwen_tts.core.models.modeling_qwen3_tts import Qwen3TTSTalkerForConditionalGeneration
 from torch import nn
 
-from backend.engine import packing
 from backend.engine.kv_cache import PrefillView
 from backend.engine.layers import TransformerLayer, causal_mask, signed_sines
-from backend.engine.packed import (
+from backend.engine.packed import packer as packing
+from backend.engine.packed.layer import PackedLayer
+from backend.engine.packed.matrices import (
     Float32Matrix,
     HalfMatrix,
     Int8Matrix,
     RoundedMatrix,
     SplitInt8Matrix,
 )
-from backend.engine.packed_layer import PackedLayer
-from backend.engine.packing import Packer
+from backend.engine.packed.packer import Packer
 from backend.weights.formats import WeightFormat
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def passed(layer: Any, given: Tensor, angles: Any) -> Tensor:
     keys, values = torch.zeros(2, 1, layer.key_heads, len(given), layer.head_dim)
     results = []
     for start, end in [(0, 30), (30, 33), *((each, each + 1) for each in range(33, len(given)))]:
-        mask = causal_mask(end - start, start, layer, given)
+        mask = causal_mask(end - start, start, layer.queries_per_key, given)
         view = PrefillView(keys, values, start, end)
         results.append(layer(given[start:end], 1, angles(slice(start, end)), view, mask))
     return torch.cat(results)
