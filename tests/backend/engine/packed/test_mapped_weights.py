@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,8 @@ def test_every_number_format_and_shape_is_read_from_several_files(tmp_path: Path
     }
     for name, weight in weights.items():
         save_file({name: weight}, tmp_path / f"{name}.safetensors")
+    files = {name: f"{name}.safetensors" for name in weights}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
     stored = MappedWeights(tmp_path)
     for name, weight in weights.items():
         read = stored.read(name)
@@ -43,6 +46,32 @@ def test_every_number_format_and_shape_is_read_from_several_files(tmp_path: Path
         assert torch.equal(read, weight)
     with pytest.raises(KeyError):
         stored.read("another")
+
+
+def test_files_that_loading_does_not_read_are_left_alone(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(9)}, tmp_path / "model.safetensors")
+    save_file({"a": torch.zeros(4)}, tmp_path / "z-of-another-tool.safetensors")
+    assert MappedWeights(tmp_path).read("a").sum() == 9
+
+
+def test_a_weight_stays_when_its_file_is_replaced(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(9)}, tmp_path / "model.safetensors")
+    weight = MappedWeights(tmp_path).read("a")
+    save_file({"a": torch.zeros(2)}, tmp_path / "new")
+    (tmp_path / "new").replace(tmp_path / "model.safetensors")
+    assert weight.sum() == 9
+
+
+def test_more_weights_are_mapped_than_files_may_be_open_at_first(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    save_file({str(each): torch.ones(1) for each in range(300)}, tmp_path / "model.safetensors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        stored = MappedWeights(tmp_path)
+        weights = [stored.read(str(each)) for each in range(300)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert sum(weights) == 300
 
 
 def test_writing_into_a_weight_leaves_the_file_alone(tmp_path: Path) -> None:
