@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from backend.engine.packed.check import WORST_ERROR, states_error
-from backend.engine.packed.packer import Packer
+from backend.engine.packed.packer import LACKING, Packer
 from backend.weights.checkpoints import NumberFormat
 from backend.weights.formats import WeightFormat
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from backend.weights.formats import WeightChoice
 
 log = logging.getLogger(__name__)
-
-_LACKING = (AttributeError, NotImplementedError, RuntimeError, ValueError)
-"""What is raised where torch or the processor lacks the products of a format."""
 
 _OUTPUTS, _INPUTS = 3_072, 1_024  # of a matrix in the published 0.6B model
 _MATRICES, _REPEATS = 4, 5
@@ -48,7 +45,7 @@ def choose_weights(
         try:
             packer = packers[weights] if packers else Packer(weights)
             error = states_error(package_model, matrices, packer)
-        except _LACKING as lacking:
+        except LACKING as lacking:
             trouble = f"this machine can't compute with it ({type(lacking).__name__})"
         else:
             if error <= WORST_ERROR:
@@ -69,7 +66,7 @@ def fastest_first() -> dict[WeightFormat, Packer]:
         try:
             packers[weights] = Packer(weights)
             seconds[weights] = _seconds(packers[weights])
-        except _LACKING as lacking:
+        except LACKING as lacking:
             log.warning(
                 "the weights are not kept as %s: this machine can't compute with it (%s)",
                 weights,
