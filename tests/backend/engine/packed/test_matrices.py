@@ -60,6 +60,16 @@ MINIATURE = {
     "rope_scaling": {"rope_type": "default", "mrope_section": [4, 2, 2], "interleaved": True},
     "initializer_range": 0.15,
 }
+ODD_SHAPE = {
+    "hidden_size": 44,
+    "intermediate_size": 54,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "head_dim": 6,
+    "rope_scaling": {"rope_type": "default", "mrope_section": [1, 1, 1], "interleaved": True},
+    "initializer_range": 0.15,
+    "attention_bias": True,
+}
 TRUE_SHAPE = {  # of Qwen3-TTS-12Hz-0.6B-Base
     "hidden_size": 1_024,
     "intermediate_size": 3_072,
@@ -167,7 +177,11 @@ def test_the_layers_weights_can_be_kept() -> None:
     assert torch.equal(linear.weight, weight)
 
 
-@pytest.mark.parametrize("sizes", [MINIATURE, TRUE_SHAPE], ids=["miniature", "true shape"])
+@pytest.mark.parametrize(
+    "sizes",
+    [MINIATURE, ODD_SHAPE, TRUE_SHAPE],
+    ids=["miniature", "odd shape with biases", "true shape"],
+)
 def test_a_layer_adds_nearly_what_it_adds_in_float32(packer: Packer, sizes: dict[str, Any]) -> None:
     with torch.inference_mode(mode=False):
         model = one_layer(sizes)
@@ -199,6 +213,8 @@ def one_layer(sizes: dict[str, Any]) -> Any:
         for name, weight in model.named_parameters():
             if "norm" in name:
                 weight.uniform_(0.5, 2)
+            elif name.endswith("bias"):
+                weight.normal_()
     return model
 
 
@@ -225,6 +241,19 @@ def test_another_kernel_is_used_where_one_is_lacking(
         raise failure("no such kernel")
 
     monkeypatch.setattr(packing, kernel, fail)
+    monkeypatch.setattr(packing, "fastest_kind", packing.fastest_kind.__wrapped__)
     linear, given = nn.Linear(640, 512, bias=False), noise(2, 640)
     exact = linear(given)
     assert error(Packer(weights).pack(linear)(given), exact) < 0.012
+
+
+def test_kernels_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for weights in WeightFormat:
+        Packer(weights)
+
+    def fail(_kinds: object) -> Any:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(packing, "_fastest", fail)
+    for weights in WeightFormat:
+        Packer(weights)
