@@ -7,6 +7,7 @@ the check at load measures those.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -121,6 +122,26 @@ def test_a_product_is_nearly_that_of_float32(
 
 
 @KINDS
+@pytest.mark.parametrize("rows", [0, 1, 3, 257])
+@pytest.mark.parametrize(("outputs", "inputs"), [(1, 1), (64, 33), (3, 5), (70, 1_001), (257, 63)])
+def test_no_size_is_too_odd(kind: type[Any], rows: int, outputs: int, inputs: int) -> None:
+    weight, given = noise(outputs, inputs), noise(rows, inputs, seed=1)
+    exact = given @ weight.t()
+    product = kind(weight).product(given)
+    assert product.shape == exact.shape
+    assert float((product - exact).norm()) <= 2 * BOUNDS[kind] * float(exact.norm())
+
+
+@KINDS
+def test_inputs_may_lie_anywhere(kind: type[Any]) -> None:
+    matrix, given = kind(noise(40, 64)), noise(64, 30, seed=1)
+    expected = matrix.product(given.t().contiguous())
+    close = {"atol": 0.1, "rtol": 0.02}  # of numbers of about 8
+    torch.testing.assert_close(matrix.product(given.t()), expected, **close)
+    torch.testing.assert_close(matrix.product(given.t()[::2]), expected[::2], **close)
+
+
+@KINDS
 def test_a_large_input_costs_the_others_little(kind: type[Any]) -> None:
     weight, given = noise(512, 1_024), noise(1, 1_024, seed=1)
     given[0, 3] = 100.0  # trained models have such channels
@@ -177,22 +198,26 @@ def test_the_layers_weights_can_be_kept() -> None:
     assert torch.equal(linear.weight, weight)
 
 
-@pytest.mark.parametrize(
-    "sizes",
-    [MINIATURE, ODD_SHAPE, TRUE_SHAPE],
-    ids=["miniature", "odd shape with biases", "true shape"],
-)
-def test_a_layer_adds_nearly_what_it_adds_in_float32(packer: Packer, sizes: dict[str, Any]) -> None:
+@pytest.mark.parametrize("shape", ["miniature", "odd", "true"])
+def test_a_layer_adds_nearly_what_it_adds_in_float32(packer: Packer, shape: str) -> None:
+    layer, given, angles, exact = expected_of(shape)
+    packed = PackedLayer(layer, packer, frees=False)
+    ours = passed(packed, given, lambda new: packed.rotary(angles[0][new], angles[1][new]))
+    assert error(ours - given, exact - given) < LAYER_BOUNDS[packer.weights]
+
+
+@cache
+def expected_of(shape: str) -> tuple[Any, Tensor, tuple[Tensor, Tensor], Tensor]:
+    """A layer, states that pass through it, their rotary embedding, and what the layer makes."""
+    sizes = {"miniature": MINIATURE, "odd": ODD_SHAPE, "true": TRUE_SHAPE}[shape]
     with torch.inference_mode(mode=False):
         model = one_layer(sizes)
-    layer = model.layers[0]
     given = noise(40, sizes["hidden_size"], seed=5)
     cosines, sines = model.rotary_emb(given, torch.arange(40).expand(3, 1, -1))
     angles = cosines[0, 0], signed_sines(sines[0, 0])
-    plain, packed = TransformerLayer(layer), PackedLayer(layer, packer, frees=False)
-    exact = passed(plain, given, lambda new: (angles[0][new], angles[1][new]))
-    ours = passed(packed, given, lambda new: packed.rotary(angles[0][new], angles[1][new]))
-    assert error(ours - given, exact - given) < LAYER_BOUNDS[packer.weights]
+    layer = model.layers[0]
+    exact = passed(TransformerLayer(layer), given, lambda new: (angles[0][new], angles[1][new]))
+    return layer, given, angles, exact
 
 
 def one_layer(sizes: dict[str, Any]) -> Any:
@@ -230,10 +255,12 @@ def passed(layer: Any, given: Tensor, angles: Any) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("weights", "kernel"),
-    [(WeightFormat.BFLOAT16, "HalfMatrix"), (WeightFormat.INT8, "SplitInt8Matrix")],
+    ("weights", "kernel", "failure"),
+    [
+        (WeightFormat.BFLOAT16, "HalfMatrix", RuntimeError),
+        (WeightFormat.INT8, "SplitInt8Matrix", AttributeError),
+    ],
 )
-@pytest.mark.parametrize("failure", [RuntimeError, AttributeError])
 def test_another_kernel_is_used_where_one_is_lacking(
     weights: WeightFormat, kernel: str, failure: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
