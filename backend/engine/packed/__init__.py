@@ -1,1 +1,1 @@
-"""The language model's weights on a processor: packed in the fastest format that is exact enough."""
+"""The language model on a processor: its weights are packed in the fastest format that will do."""
