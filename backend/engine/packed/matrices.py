@@ -28,8 +28,8 @@ _LEAST = 1e-30
 """Stands for the largest of inputs that are all zero."""
 
 _VECTOR = 64
-"""torch's int8 kernel takes inputs in vectors, of 16 with AVX2 and of 32 with AVX-512. It reads beyond
-the last input. (`aten/src/ATen/native/cpu/int8mm_kernel.cpp` in torch 2.9)"""
+"""torch's int8 kernel takes inputs in vectors, of 16 with AVX2 and of 32 with AVX-512. It reads
+beyond the last input. (`aten/src/ATen/native/cpu/int8mm_kernel.cpp` in torch 2.9)"""
 
 
 class PackedMatrix(Protocol):
