@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from backend.engine.kv_cache import PrefillView
 from backend.engine.layers import RmsNorm, TransformerLayer, causal_mask, signed_sines
-from backend.engine.packed_layer import PackedLayer
+from backend.engine.packed.layer import PackedLayer
 from backend.engine.projection import Projection
 from backend.engine.sampling import FAILED
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.engine.codec_embeddings import CodecEmbeddings
-    from backend.engine.packing import Packer
+    from backend.engine.packed.packer import Packer
     from backend.engine.sampling import Sampling
 
 
@@ -112,7 +112,7 @@ class PlainPasses:
         self._layers = [TransformerLayer(layer) for layer in predictor.model.layers]
         self._norm = RmsNorm.of(predictor.model.norm)
         self._cosines, self._sines = cosines, sines
-        self._mask = causal_mask(2, 0, self._layers[0], cosines)
+        self._mask = causal_mask(2, 0, self._layers[0].queries_per_key, cosines)
 
     def begin(self, rows: int) -> Any:
         """Begin a frame: return the memory for each layer's keys and values."""
@@ -167,7 +167,7 @@ class PackedPasses:
         with torch.inference_mode():
             self._rotary = self._layers[0].rotary(cosines, sines)
             self._angles = [each.unsqueeze(0) for each in self._rotary]
-            self._mask = causal_mask(2, 0, self._layers[0], cosines)
+            self._mask = causal_mask(2, 0, self._layers[0].queries_per_key, cosines)
         self._rows = 0
         self._memory: Any = None
 

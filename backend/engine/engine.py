@@ -20,10 +20,10 @@ from backend.contract import (
 from backend.engine.batch import Batch
 from backend.engine.chunk_plan import plan_for
 from backend.engine.clone import clone_voice
-from backend.engine.codec import CodecDecoder
-from backend.engine.codec_graphs import usual_calls
-from backend.engine.codec_network import CodecNetwork
-from backend.engine.codec_thread import spare_thread
+from backend.engine.codec.decoder import CodecDecoder
+from backend.engine.codec.graphs import usual_calls
+from backend.engine.codec.network import CodecNetwork
+from backend.engine.codec.thread import spare_thread
 from backend.engine.cuda_graphs import CudaGraphRecorder
 from backend.engine.decode_step import DecodeStep
 from backend.engine.failures import is_context_lost

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from backend.contract import SpeechRequest
     from backend.engine.batch import Batch
     from backend.engine.chunk_plan import ChunkPlan
-    from backend.engine.codec import CodecDecoder, CodecRow
-    from backend.engine.codec_thread import CodecThread
+    from backend.engine.codec.decoder import CodecDecoder, CodecRow
+    from backend.engine.codec.thread import CodecThread
     from backend.engine.interface import ReadRequest, SpeechChunk
     from backend.engine.prompt_embeds import PreparedRequest
     from backend.watermark.watermark import Watermarker

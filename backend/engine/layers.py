@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.engine.kv_cache import DecodeView, PrefillView, SlotView
-    from backend.engine.packed_layer import PackedLayer
 
 
 class TransformerLayer:
@@ -151,19 +150,17 @@ def signed_sines(sines: Tensor) -> Tensor:
     return torch.cat([-left, right], dim=-1)
 
 
-def causal_mask(
-    positions: int, cached: int, layer: TransformerLayer | PackedLayer, like: Tensor
-) -> Tensor:
+def causal_mask(positions: int, cached: int, queries_per_key: int, like: Tensor) -> Tensor:
     """Return the mask with which each new position attends to itself and to all before it.
 
     Args:
         positions: The number of new positions.
         cached: The number of positions in the cache.
-        layer: The layer that the mask is for.
+        queries_per_key: How many query heads of the layer attend to each key head.
         like: A tensor with the mask's dtype and device.
 
     Returns:
         `(1, 1, queries, cached + positions)`, as `TransformerLayer` takes it.
     """
     blocked = like.new_full((positions, cached + positions), -torch.inf).triu(cached + 1)
-    return blocked.repeat(layer.queries_per_key, 1)[None, None]
+    return blocked.repeat(queries_per_key, 1)[None, None]

@@ -18,11 +18,11 @@ from backend.contract import AUTO_LANGUAGE, LANGUAGES, BackendUnavailableError
 from backend.engine.code_predictor import CodePredictor
 from backend.engine.freed_memory import give_back_freed_memory
 from backend.engine.interface import EngineInfo
-from backend.engine.packing import Packer
+from backend.engine.packed.choice import choose_weights
+from backend.engine.packed.packer import Packer
+from backend.engine.packed.stored_matrices import StoredMatrices
 from backend.engine.sampling import Sampling
-from backend.engine.stored_matrices import StoredMatrices
 from backend.engine.talker import CodecHead, Talker
-from backend.engine.weight_choice import choose_weights
 from backend.weights.checkpoints import NumberFormat, choose_number_format, find_checkpoint
 from backend.weights.formats import WeightFormat
 
@@ -49,7 +49,7 @@ float32 costs 0.23 GB more memory for the decoder, and time: a frame takes 5 GFL
 0.46 GB of weights. On an H100 the codec takes 5 % of a single row's time in float32. What it would
 take in bfloat16 was not measured."""
 
-_OUR_ATTENTION = "sdpa"  # of `backend.engine.layers` and `codec_layers`
+_OUR_ATTENTION = "sdpa"  # of `backend.engine.layers` and `backend.engine.codec.layers`
 
 
 @dataclass(frozen=True, slots=True)

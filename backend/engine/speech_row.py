@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.engine.chunk_plan import ChunkPlan
-    from backend.engine.codec import CodecRow
-    from backend.engine.codec_thread import ThreadSamples
+    from backend.engine.codec.decoder import CodecRow
+    from backend.engine.codec.thread import ThreadSamples
     from backend.engine.row_output import RowOutput
     from backend.engine.speech_length import EndDetector
     from backend.engine.transfers import HostSamples

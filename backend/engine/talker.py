@@ -8,7 +8,7 @@ import torch
 
 from backend.engine.kv_cache import ROW_POSITIONS, CacheShape, KVCache, unused_zeros
 from backend.engine.layers import RmsNorm, TransformerLayer, causal_mask, signed_sines
-from backend.engine.packed_layer import PackedLayer
+from backend.engine.packed.layer import PackedLayer
 from backend.engine.projection import Projection
 from backend.engine.sampling import FAILED
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.engine.kv_cache import DecodeView, PrefillView, SlotView
-    from backend.engine.packing import Packer
+    from backend.engine.packed.packer import Packer
     from backend.engine.sampling import Sampling
 
 _MIN_TOKENS = 2  # as in qwen-tts: the fewest frames of a row
@@ -86,7 +86,7 @@ class Talker:
         """
         end = start + len(inputs)
         rotary = self._rotary(slice(start, end))
-        mask = causal_mask(len(inputs), start, self._layers[0], self._like)
+        mask = causal_mask(len(inputs), start, self._layers[0].queries_per_key, self._like)
         views = cache.prefill_views(row, start, end)
         return self._forward(inputs, 1, rotary, views, mask)[-1]
 
@@ -102,7 +102,7 @@ class Talker:
             Their hidden states, `(rows, positions, hidden)`.
         """
         rows, end, _ = inputs.shape
-        mask = causal_mask(end, 0, self._layers[0], self._like)
+        mask = causal_mask(end, 0, self._layers[0].queries_per_key, self._like)
         rotary = self._rotary(slice(end))
         views = cache.slot_views(slots, end)
         return self._forward(inputs.flatten(0, 1), rows, rotary, views, mask).view_as(inputs)

@@ -94,9 +94,9 @@ def _speech_model_files(folder: Path) -> Iterator[str]:
     yield from ("config.json", "generation_config.json", "tokenizer_config.json")
     is_one_file = (folder / "tokenizer.json").exists()
     yield from ["tokenizer.json"] if is_one_file else ["vocab.json", "merges.txt"]
-    yield from _tensor_files(folder, "")
+    yield from tensor_files(folder)
     yield from (f"{_CODEC}config.json", f"{_CODEC}preprocessor_config.json")
-    yield from _tensor_files(folder, _CODEC)
+    yield from tensor_files(folder, _CODEC)
 
 
 def _transcriber_files(folder: Path) -> Iterator[str]:
@@ -106,8 +106,13 @@ def _transcriber_files(folder: Path) -> Iterator[str]:
     yield from ("config.json", "tokenizer.json", vocabulary, "model.bin")
 
 
-def _tensor_files(folder: Path, part: str) -> Iterable[str]:
-    """List the files with the tensors of one part, as transformers chooses them."""
+def tensor_files(folder: Path, part: str = "") -> Iterable[str]:
+    """List the files with the tensors of one part, as transformers chooses them, and their index.
+
+    Args:
+        folder: A checkpoint.
+        part: The part's folder in it, with a slash at the end.
+    """
     single, index = f"{part}model.safetensors", f"{part}model.safetensors.index.json"
     if (folder / single).exists() or not (folder / index).exists():
         return [single]

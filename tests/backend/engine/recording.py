@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from backend.engine.codec_step import CodecStep
+from backend.engine.codec.step import CodecStep
 from backend.engine.cuda_graphs import Size
 from backend.engine.prefill_step import PrefillStep
 from tests.backend.engine.tape import Tape

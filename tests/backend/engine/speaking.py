@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from backend.contract import ConsentRecord
     from backend.engine.chunk_plan import ChunkPlan
-    from backend.engine.codec import CodecDecoder
+    from backend.engine.codec.decoder import CodecDecoder
     from backend.engine.engine import Engine
     from backend.engine.package_loop import PackageLoop
     from backend.engine.prefill_plan import PrefillPlan

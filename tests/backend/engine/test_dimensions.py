@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from backend.contract import SpeechRequest
-from backend.engine.codec import CodecDecoder
+from backend.engine.codec.decoder import CodecDecoder
 from tests.backend.conftest import TRANSCRIPT, spoken
 from tests.backend.engine.speaking import speak
 from tests.support.buzz import buzz

@@ -25,7 +25,7 @@ from backend.contract import (
     VoicePromptInvalidError,
     VoicePromptModelMismatchError,
 )
-from backend.engine.codec import CodecDecoder
+from backend.engine.codec.decoder import CodecDecoder
 from backend.engine.row_output import SpeechOutput
 from backend.voice_prompt import read_voice_prompt, write_voice_prompt
 from tests.backend.conftest import TRANSCRIPT, load, spoken

@@ -20,7 +20,7 @@ from backend.contract import (
     SpeechRequest,
     TextNotSpeakableError,
 )
-from backend.engine.codec import _CACHED_REFERENCES
+from backend.engine.codec.decoder import _CACHED_REFERENCES
 from backend.engine.generation import GenerationLoop
 from backend.engine.kv_cache import ROW_POSITIONS, CacheShape, KVCache
 from backend.engine.prompt_embeds import PreparedRequest, PromptEmbedder

@@ -19,7 +19,7 @@ import torch
 from backend.contract import SpeechRequest
 from backend.engine.batch import Row
 from backend.engine.code_predictor import CodePredictor
-from backend.engine.codec import CodecDecoder
+from backend.engine.codec.decoder import CodecDecoder
 from tests.backend.conftest import TRANSCRIPT, load
 from tests.backend.engine.decoding import CONSENT, batch_of
 from tests.support.buzz import buzz

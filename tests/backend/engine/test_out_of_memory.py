@@ -10,7 +10,7 @@ import torch
 
 from backend.contract import BackendBusyError, ConsentRecord, SpeechRequest
 from backend.engine.code_predictor import CodePredictor
-from backend.engine.codec import CodecDecoder
+from backend.engine.codec.decoder import CodecDecoder
 from backend.engine.prefill_plan import PrefillPlan
 from backend.engine.talker import CodecHead, Talker
 from backend.watermark.watermark import MarkingStream, Watermarker

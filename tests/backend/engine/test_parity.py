@@ -15,7 +15,7 @@ from qwen_tts import Qwen3TTSModel
 from backend.contract import SpeechRequest
 from backend.engine import projection
 from backend.engine.clone import clone_voice
-from backend.engine.codec import CodecDecoder
+from backend.engine.codec.decoder import CodecDecoder
 from backend.engine.interface import TextLayout
 from tests.backend.conftest import TRANSCRIPT, load, spoken
 from tests.backend.engine.decoding import codes_until_the_end

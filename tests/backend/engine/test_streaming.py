@@ -12,7 +12,7 @@ import torch
 
 from backend.contract import SpeechRequest
 from backend.engine.code_predictor import CodePredictor
-from backend.engine.codec import CodecDecoder
+from backend.engine.codec.decoder import CodecDecoder
 from backend.watermark.watermark import Watermarker
 from tests.backend.conftest import load, spoken
 from tests.backend.engine.speaking import speak, stream

@@ -1,8 +1,8 @@
 """Matrices that are packed for products on a processor: half precision, or whole numbers.
 
 With few rows, reading a matrix takes nearly all of a product's time. Which kernel reads it fastest
-depends on the processor, so `backend.engine.packing` measures them. Inputs and results are float32
-everywhere.
+depends on the processor, so `backend.engine.packed.packer` measures them. Inputs and results are
+float32 everywhere.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ _STEPS = 64
 
 _LEAST = 1e-30
 """Stands for the largest of inputs that are all zero."""
+
+_VECTOR = 64
+"""torch's int8 kernel takes inputs in vectors, of 16 with AVX2 and of 32 with AVX-512. It reads
+beyond the last input. (`aten/src/ATen/native/cpu/int8mm_kernel.cpp` in torch 2.9)"""
 
 
 class PackedMatrix(Protocol):
@@ -162,19 +166,23 @@ class Int8Matrix:
         scales = scales_of(weight)
         self._scales = scales.bfloat16()
         scaled = weight / self._scales.float().unsqueeze(1)
-        self._weight = scaled.round_().clamp_(-LARGEST, LARGEST).to(torch.int8)
+        self._padding = -weight.shape[1] % _VECTOR
+        whole = scaled.round_().clamp_(-LARGEST, LARGEST).to(torch.int8)
+        self._weight = functional.pad(whole, (0, self._padding))
         self._many = many
         self._multiply = torch._weight_int8pack_mm  # noqa: SLF001 - it has no public name
 
     def rounded_product(self, inputs: Tensor) -> Tensor:
-        """Multiply bfloat16 `(n, inputs)`; return bfloat16 `(n, outputs)`."""
+        """Multiply bfloat16 `(n, inputs)`, contiguous; return bfloat16 `(n, outputs)`."""
+        if self._padding:
+            inputs = functional.pad(inputs, (0, self._padding))
         if len(inputs) < self._many:
             return self._multiply(inputs, self._weight, self._scales)
         return functional.linear(inputs, self._weight.bfloat16()).mul_(self._scales)
 
     def product(self, inputs: Tensor) -> Tensor:
         """As `PackedMatrix.product`."""
-        return self.rounded_product(inputs.bfloat16()).float()
+        return self.rounded_product(_rounded(inputs)).float()
 
     def quotient(self, inputs: Tensor, norms: Tensor) -> Tensor:
         """As `PackedMatrix.quotient`."""
@@ -182,7 +190,7 @@ class Int8Matrix:
 
     def add_product(self, hidden: Tensor, inputs: Tensor) -> None:
         """As `PackedMatrix.add_product`."""
-        hidden.add_(self.rounded_product(inputs.bfloat16()))
+        hidden.add_(self.rounded_product(_rounded(inputs)))
 
 
 class SplitInt8Matrix:
@@ -260,3 +268,7 @@ class _SplitProducts(nn.Module):
 def scales_of(weight: Tensor) -> Tensor:
     """Return float32 `(outputs,)`: what a step of each output's whole numbers is worth."""
     return (weight.abs().amax(dim=1) / LARGEST).clamp_(min=_LEAST)
+
+
+def _rounded(inputs: Tensor) -> Tensor:
+    return inputs.to(torch.bfloat16, memory_format=torch.contiguous_format)

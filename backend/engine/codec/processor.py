@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from backend.engine.codec_network import CodecNetwork, snake_parameters
-from backend.engine.codec_products import FewerProducts, WindowProduct
-from backend.engine.codec_state import convolutions, inputs_to_keep
+from backend.engine.codec.network import CodecNetwork, snake_parameters
+from backend.engine.codec.products import FewerProducts, WindowProduct
+from backend.engine.codec.state import convolutions, inputs_to_keep
 from backend.engine.projection import Projection
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from backend.engine.codec_state import CodecState
+    from backend.engine.codec.state import CodecState
 
 _FEW_WEIGHTS = 6 * 2**20
 """A convolution with more weights than this is one product. Its values at all points would be much

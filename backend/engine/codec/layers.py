@@ -13,7 +13,7 @@ from backend.engine.projection import Projection
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from backend.engine.codec_state import CodecState
+    from backend.engine.codec.state import CodecState
 
 
 class CodecLayer:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from backend.engine.codec_network import CodecNetwork
+    from backend.engine.codec.network import CodecNetwork
 
 
 class CodecStep:

@@ -10,10 +10,10 @@ import torch
 
 from backend.contract import REFERENCE_SAMPLE_RATE
 from backend.engine.chunk_plan import MOST_FRAMES
-from backend.engine.codec_graphs import capture_calls
-from backend.engine.codec_processor import network_for
-from backend.engine.codec_step import CodecStep
-from backend.engine.codec_thread import Turns
+from backend.engine.codec.graphs import capture_calls
+from backend.engine.codec.processor import network_for
+from backend.engine.codec.step import CodecStep
+from backend.engine.codec.thread import Turns
 from backend.engine.failures import is_context_lost
 from backend.engine.transfers import HostSamples, SideStream, copied_to
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from backend.engine.codec_graphs import CodecGraphs, CodecSize
-    from backend.engine.codec_network import CodecNetwork
+    from backend.engine.codec.graphs import CodecGraphs, CodecSize
+    from backend.engine.codec.network import CodecNetwork
     from backend.engine.cuda_graphs import Recorder
 
 _CACHED_REFERENCES = 16

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.engine.chunk_plan import ChunkPlan
-    from backend.engine.codec_step import CodecStep
+    from backend.engine.codec.step import CodecStep
     from backend.engine.cuda_graphs import Recorder
 
 _TRIAL_CALLS = 2  # the second reads the state that the first has left

@@ -7,6 +7,7 @@ the check at load measures those.
 from __future__ import annotations
 
 import math
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,18 +16,18 @@ from qwen_tts.core.models.configuration_qwen3_tts import Qwen3TTSTalkerConfig
 from qwen_tts.core.models.modeling_qwen3_tts import Qwen3TTSTalkerForConditionalGeneration
 from torch import nn
 
-from backend.engine import packing
 from backend.engine.kv_cache import PrefillView
 from backend.engine.layers import TransformerLayer, causal_mask, signed_sines
-from backend.engine.packed import (
+from backend.engine.packed import packer as packing
+from backend.engine.packed.layer import PackedLayer
+from backend.engine.packed.matrices import (
     Float32Matrix,
     HalfMatrix,
     Int8Matrix,
     RoundedMatrix,
     SplitInt8Matrix,
 )
-from backend.engine.packed_layer import PackedLayer
-from backend.engine.packing import Packer
+from backend.engine.packed.packer import Packer
 from backend.weights.formats import WeightFormat
 
 if TYPE_CHECKING:
@@ -59,6 +60,16 @@ MINIATURE = {
     "head_dim": 16,
     "rope_scaling": {"rope_type": "default", "mrope_section": [4, 2, 2], "interleaved": True},
     "initializer_range": 0.15,
+}
+ODD_SHAPE = {
+    "hidden_size": 44,
+    "intermediate_size": 54,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "head_dim": 6,
+    "rope_scaling": {"rope_type": "default", "mrope_section": [1, 1, 1], "interleaved": True},
+    "initializer_range": 0.15,
+    "attention_bias": True,
 }
 TRUE_SHAPE = {  # of Qwen3-TTS-12Hz-0.6B-Base
     "hidden_size": 1_024,
@@ -108,6 +119,26 @@ def test_a_product_is_nearly_that_of_float32(
     before = hidden.clone()
     matrix.add_product(hidden, given)
     assert error(hidden[:1] - before[:1], exact[:1]) < BOUNDS[kind]
+
+
+@KINDS
+@pytest.mark.parametrize("rows", [0, 1, 3, 257])
+@pytest.mark.parametrize(("outputs", "inputs"), [(1, 1), (64, 33), (3, 5), (70, 1_001), (257, 63)])
+def test_no_size_is_too_odd(kind: type[Any], rows: int, outputs: int, inputs: int) -> None:
+    weight, given = noise(outputs, inputs), noise(rows, inputs, seed=1)
+    exact = given @ weight.t()
+    product = kind(weight).product(given)
+    assert product.shape == exact.shape
+    assert float((product - exact).norm()) <= 2 * BOUNDS[kind] * float(exact.norm())
+
+
+@KINDS
+def test_inputs_may_lie_anywhere(kind: type[Any]) -> None:
+    matrix, given = kind(noise(40, 64)), noise(64, 30, seed=1)
+    expected = matrix.product(given.t().contiguous())
+    close = partial(torch.testing.assert_close, atol=0.1, rtol=0.02)  # of numbers of about 8
+    close(matrix.product(given.t()), expected)
+    close(matrix.product(given.t()[::2]), expected[::2])
 
 
 @KINDS
@@ -167,18 +198,26 @@ def test_the_layers_weights_can_be_kept() -> None:
     assert torch.equal(linear.weight, weight)
 
 
-@pytest.mark.parametrize("sizes", [MINIATURE, TRUE_SHAPE], ids=["miniature", "true shape"])
-def test_a_layer_adds_nearly_what_it_adds_in_float32(packer: Packer, sizes: dict[str, Any]) -> None:
+@pytest.mark.parametrize("shape", ["miniature", "odd", "true"])
+def test_a_layer_adds_nearly_what_it_adds_in_float32(packer: Packer, shape: str) -> None:
+    layer, given, angles, exact = expected_of(shape)
+    packed = PackedLayer(layer, packer, frees=False)
+    ours = passed(packed, given, lambda new: packed.rotary(angles[0][new], angles[1][new]))
+    assert error(ours - given, exact - given) < LAYER_BOUNDS[packer.weights]
+
+
+@cache
+def expected_of(shape: str) -> tuple[Any, Tensor, tuple[Tensor, Tensor], Tensor]:
+    """A layer, states that pass through it, their rotary embedding, and what the layer makes."""
+    sizes: dict[str, Any] = {"miniature": MINIATURE, "odd": ODD_SHAPE, "true": TRUE_SHAPE}[shape]
     with torch.inference_mode(mode=False):
         model = one_layer(sizes)
-    layer = model.layers[0]
     given = noise(40, sizes["hidden_size"], seed=5)
     cosines, sines = model.rotary_emb(given, torch.arange(40).expand(3, 1, -1))
     angles = cosines[0, 0], signed_sines(sines[0, 0])
-    plain, packed = TransformerLayer(layer), PackedLayer(layer, packer, frees=False)
-    exact = passed(plain, given, lambda new: (angles[0][new], angles[1][new]))
-    ours = passed(packed, given, lambda new: packed.rotary(angles[0][new], angles[1][new]))
-    assert error(ours - given, exact - given) < LAYER_BOUNDS[packer.weights]
+    layer = model.layers[0]
+    exact = passed(TransformerLayer(layer), given, lambda new: (angles[0][new], angles[1][new]))
+    return layer, given, angles, exact
 
 
 def one_layer(sizes: dict[str, Any]) -> Any:
@@ -199,6 +238,8 @@ def one_layer(sizes: dict[str, Any]) -> Any:
         for name, weight in model.named_parameters():
             if "norm" in name:
                 weight.uniform_(0.5, 2)
+            elif name.endswith("bias"):
+                weight.normal_()
     return model
 
 
@@ -207,17 +248,19 @@ def passed(layer: Any, given: Tensor, angles: Any) -> Tensor:
     keys, values = torch.zeros(2, 1, layer.key_heads, len(given), layer.head_dim)
     results = []
     for start, end in [(0, 30), (30, 33), *((each, each + 1) for each in range(33, len(given)))]:
-        mask = causal_mask(end - start, start, layer, given)
+        mask = causal_mask(end - start, start, layer.queries_per_key, given)
         view = PrefillView(keys, values, start, end)
         results.append(layer(given[start:end], 1, angles(slice(start, end)), view, mask))
     return torch.cat(results)
 
 
 @pytest.mark.parametrize(
-    ("weights", "kernel"),
-    [(WeightFormat.BFLOAT16, "HalfMatrix"), (WeightFormat.INT8, "SplitInt8Matrix")],
+    ("weights", "kernel", "failure"),
+    [
+        (WeightFormat.BFLOAT16, "HalfMatrix", RuntimeError),
+        (WeightFormat.INT8, "SplitInt8Matrix", AttributeError),
+    ],
 )
-@pytest.mark.parametrize("failure", [RuntimeError, AttributeError])
 def test_another_kernel_is_used_where_one_is_lacking(
     weights: WeightFormat, kernel: str, failure: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +268,19 @@ def test_another_kernel_is_used_where_one_is_lacking(
         raise failure("no such kernel")
 
     monkeypatch.setattr(packing, kernel, fail)
+    monkeypatch.setattr(packing, "fastest_kind", packing.fastest_kind.__wrapped__)
     linear, given = nn.Linear(640, 512, bias=False), noise(2, 640)
     exact = linear(given)
     assert error(Packer(weights).pack(linear)(given), exact) < 0.012
+
+
+def test_kernels_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for weights in WeightFormat:
+        Packer(weights)
+
+    def fail(_kinds: object) -> Any:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(packing, "_fastest", fail)
+    for weights in WeightFormat:
+        Packer(weights)

@@ -5,26 +5,24 @@ from __future__ import annotations
 import logging
 import math
 import time
+from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from backend.engine.packing import Packer
-from backend.engine.weight_check import WORST_ERROR, states_error
+from backend.engine.packed.check import WORST_ERROR, states_error
+from backend.engine.packed.packer import LACKING, Packer
 from backend.weights.checkpoints import NumberFormat
 from backend.weights.formats import WeightFormat
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backend.engine.stored_matrices import StoredMatrices
+    from backend.engine.packed.stored_matrices import StoredMatrices
     from backend.weights.formats import WeightChoice
 
 log = logging.getLogger(__name__)
-
-_LACKING = (AttributeError, NotImplementedError, RuntimeError, ValueError)
-"""What is raised where torch or the processor lacks the products of a format."""
 
 _OUTPUTS, _INPUTS = 3_072, 1_024  # of a matrix in the published 0.6B model
 _MATRICES, _REPEATS = 4, 5
@@ -41,14 +39,13 @@ def choose_weights(
         wanted: What the operator wants.
     """
     reason = "the fastest here" if wanted == "auto" else "it was asked for"
-    packers = fastest_first() if wanted == "auto" else {}
-    for weights in packers or _from(WeightFormat(wanted)):
+    formats = fastest_first() if wanted == "auto" else _from(WeightFormat(wanted))
+    for weights in formats:
         if weights is WeightFormat.FLOAT32:
             break
         try:
-            packer = packers[weights] if packers else Packer(weights)
-            error = states_error(package_model, matrices, packer)
-        except _LACKING as lacking:
+            error = states_error(package_model, matrices, Packer(weights))
+        except LACKING as lacking:
             trouble = f"this machine can't compute with it ({type(lacking).__name__})"
         else:
             if error <= WORST_ERROR:
@@ -61,21 +58,19 @@ def choose_weights(
     return NumberFormat(WeightFormat.FLOAT32, reason)
 
 
-@torch.inference_mode()
-def fastest_first() -> dict[WeightFormat, Packer]:
-    """Return packers of the formats that work on this machine, the fastest first."""
-    packers, seconds = {}, {}
+def fastest_first() -> list[WeightFormat]:
+    """Return the formats that work on this machine, the fastest first."""
+    seconds = {}
     for weights in WeightFormat:
         try:
-            packers[weights] = Packer(weights)
-            seconds[weights] = _seconds(packers[weights])
-        except _LACKING as lacking:
+            seconds[weights] = _seconds(weights)
+        except LACKING as lacking:
             log.warning(
                 "the weights are not kept as %s: this machine can't compute with it (%s)",
                 weights,
                 type(lacking).__name__,
             )
-    return {weights: packers[weights] for weights in sorted(seconds, key=seconds.__getitem__)}
+    return sorted(seconds, key=seconds.__getitem__)
 
 
 def _from(weights: WeightFormat | None) -> Iterator[WeightFormat]:
@@ -84,8 +79,11 @@ def _from(weights: WeightFormat | None) -> Iterator[WeightFormat]:
         weights = weights.larger
 
 
-def _seconds(packer: Packer) -> float:
-    """Measure products of one row with matrices of a published size."""
+@cache
+@torch.inference_mode()
+def _seconds(weights: WeightFormat) -> float:
+    """Measure products of one row with matrices of a published size, once in a process."""
+    packer = Packer(weights)
     row = torch.ones(1, _INPUTS)
     linear = SimpleNamespace(weight=torch.ones(_OUTPUTS, _INPUTS), bias=None)
     products = [packer.pack(linear, frees=False) for _ in range(_MATRICES)]

@@ -11,11 +11,12 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from backend.engine.kv_cache import PrefillView
 from backend.engine.layers import RmsNorm, causal_mask, signed_sines
-from backend.engine.packed_layer import PackedLayer
-from backend.engine.packing import Packer
+from backend.engine.packed.layer import PackedLayer
+from backend.engine.packed.packer import Packer
 from backend.weights.formats import WeightFormat
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from backend.engine.stored_matrices import StoredMatrices
+    from backend.engine.packed.stored_matrices import StoredMatrices
 
 WORST_ERROR = 0.2
 """The largest error that states may have, as a share of the states themselves.
@@ -46,7 +47,8 @@ def states_error(package_model: Any, matrices: StoredMatrices, packer: Packer) -
     """Return the largest error that the states of a short prompt have with packed weights.
 
     That is the root mean square of the error divided by that of the exact states, over all
-    positions: of the talker's states, of the code predictor's, and of the logits of their heads.
+    positions: of the talker's states, of the code predictor's, of the logits of their heads, and of
+    the projection between the two, if there is one.
     States are taken after the last norm, where heads read them. NaN if any is not finite.
 
     Args:
@@ -64,7 +66,10 @@ def states_error(package_model: Any, matrices: StoredMatrices, packer: Packer) -
     cosines, sines = (each[0, 0] for each in talker.model.rotary_emb(prompt, coordinates))
     exact = check.states(talker.model, prompt, cosines, sines)
     check.heads([talker.codec_head], exact)
-    frames = predictor.small_to_mtp_projection(exact)
+    project = predictor.small_to_mtp_projection
+    if isinstance(project, nn.Linear):
+        check.heads([project], exact)
+    frames = project(exact)
     cosines, sines = (each[0] for each in predictor.model.rotary_emb(frames, coordinates[0]))
     exact = check.states(predictor.model, frames, cosines, sines)
     check.heads(predictor.lm_head, exact)
@@ -94,7 +99,7 @@ class _Check:
         return exact
 
     def heads(self, heads: Iterable[Any], states: Tensor) -> None:
-        """Compare the logits of heads."""
+        """Compare the logits of heads, or what other linear layers make of states."""
         for head in heads:
             exact, packed = (packer.pack(head, frees=False)(states) for packer in self._packers)
             self._compare(packed, exact)
@@ -117,7 +122,7 @@ def _pass(layer: PackedLayer, hidden: Tensor, rotary: tuple[Tensor, Tensor]) -> 
     end = 0
     for span in _SPANS:
         start, end = end, end + span
-        mask = causal_mask(span, start, layer, hidden)
+        mask = causal_mask(span, start, layer.queries_per_key, hidden)
         view = PrefillView(keys, values, start, end)
         passed.append(layer(hidden[start:end], 1, turns[start:end], view, mask))
     return torch.cat(passed)

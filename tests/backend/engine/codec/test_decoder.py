@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from backend.contract import SpeechRequest
 from backend.engine.chunk_plan import CPU_PLAN, GPU_PLAN, MOST_FRAMES
-from backend.engine.codec import CodecDecoder
-from backend.engine.codec_graphs import CodecGraphs, CodecSize, usual_calls
+from backend.engine.codec.decoder import CodecDecoder
+from backend.engine.codec.graphs import CodecGraphs, CodecSize, usual_calls
 from backend.watermark.watermark import MarkingStream
 from tests.backend.conftest import spoken
 from tests.backend.engine.recording import Recorder
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backend.contract import VoicePrompt
-    from backend.engine.codec import CodecRow
+    from backend.engine.codec.decoder import CodecRow
     from backend.engine.engine import Engine
 
 FRAME = 1_920

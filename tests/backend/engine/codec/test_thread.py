@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Event, get_ident
@@ -14,8 +15,8 @@ import torch
 from backend.contract import BackendBusyError, GenerationFailedError
 from backend.engine.batch import Batch
 from backend.engine.chunk_plan import CPU_PLAN
-from backend.engine.codec import CodecDecoder
-from backend.engine.codec_thread import CodecThread, threads_to_spare
+from backend.engine.codec.decoder import CodecDecoder
+from backend.engine.codec.thread import CodecThread, threads_to_spare
 from backend.engine.generation import GenerationLoop
 from backend.engine.speech_row import SpeechRow
 from tests.backend.conftest import spoken
@@ -223,6 +224,21 @@ def test_the_others_keep_their_threads() -> None:
     assert torch.get_num_threads() == before
     with ThreadPoolExecutor(1) as later:
         assert later.submit(torch.get_num_threads).result() == before
+
+
+def test_the_thread_ends_with_what_owns_it() -> None:
+    thread = CodecThread(1)
+    seen: list[threading.Thread] = []
+
+    def look(piece: torch.Tensor) -> torch.Tensor:
+        seen.append(threading.current_thread())
+        return piece
+
+    thread.begin(look, torch.zeros(1, 1, 4)).wait()
+    assert seen[0].daemon, "a call that never ends doesn't keep the process alive"
+    del thread
+    seen[0].join(LONG)
+    assert not seen[0].is_alive()
 
 
 @pytest.mark.parametrize(

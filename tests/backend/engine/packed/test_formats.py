@@ -14,12 +14,13 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from backend.contract import SpeechRequest, VoicePrompt
-from backend.engine import packed, weight_choice
 from backend.engine.batch import Row
 from backend.engine.loading import load_model
-from backend.engine.packing import Packer
-from backend.engine.stored_matrices import StoredMatrices
-from backend.engine.weight_choice import choose_weights
+from backend.engine.packed import choice
+from backend.engine.packed import matrices as packed_matrices
+from backend.engine.packed.choice import choose_weights
+from backend.engine.packed.packer import Packer
+from backend.engine.packed.stored_matrices import StoredMatrices
 from backend.loading import ServiceOptions, open_service
 from backend.voice_prompt import read_voice_prompt
 from backend.weights.formats import WeightFormat
@@ -40,28 +41,15 @@ if TYPE_CHECKING:
 FLOAT32, BFLOAT16, INT8 = WeightFormat
 
 
-class Packers:
-    """A packer of each format, which are made once, because each measures the machine."""
-
-    def __init__(self) -> None:
-        self.by_format = {each: Packer(each) for each in WeightFormat}
-
-    def use(self, monkeypatch: pytest.MonkeyPatch, *fastest_first: WeightFormat) -> None:
-        """Choose among them, and say how fast they are, whatever this machine does meanwhile."""
-        ordered = {each: self.by_format[each] for each in fastest_first}
-        monkeypatch.setattr(weight_choice, "fastest_first", lambda: ordered)
-        monkeypatch.setattr(weight_choice, "Packer", self.by_format.__getitem__)
-
-
-@pytest.fixture(scope="module")
-def packers() -> Packers:
-    return Packers()
+def measure(monkeypatch: pytest.MonkeyPatch, *fastest_first: WeightFormat) -> None:
+    """Say which formats are fast, whatever this machine does meanwhile."""
+    monkeypatch.setattr(choice, "fastest_first", lambda: list(fastest_first))
 
 
 def damage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have large weights packed as int8 as if they were half as large."""
-    scales_of = packed.scales_of
-    monkeypatch.setattr(packed, "scales_of", lambda weight: scales_of(weight) / 2)
+    scales_of = packed_matrices.scales_of
+    monkeypatch.setattr(packed_matrices, "scales_of", lambda weight: scales_of(weight) / 2)
 
 
 def lack_int8(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +57,7 @@ def lack_int8(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("not built with it")
 
     monkeypatch.delattr(torch, "_weight_int8pack_mm")
-    monkeypatch.setattr(packed.SplitInt8Matrix, "__init__", refuse)
+    monkeypatch.setattr(packed_matrices.SplitInt8Matrix, "__init__", refuse)
 
 
 @pytest.fixture(scope="module")
@@ -107,28 +95,26 @@ class TestTheFormatIs:
     def test_the_fastest_if_nothing_is_asked_for(
         self,
         unpacked: tuple[Any, StoredMatrices],
-        packers: Packers,
         monkeypatch: pytest.MonkeyPatch,
         fastest: WeightFormat,
     ) -> None:
-        packers.use(monkeypatch, fastest, *(each for each in WeightFormat if each is not fastest))
+        measure(monkeypatch, fastest, *(each for each in WeightFormat if each is not fastest))
         chosen = choose_weights(*unpacked, "auto")
         assert chosen.dtype == fastest
         assert "the fastest here" in chosen.reason
 
     def test_measured_on_this_machine(self) -> None:
-        assert sorted(weight_choice.fastest_first()) == sorted(WeightFormat)
+        assert sorted(choice.fastest_first()) == sorted(WeightFormat)
 
     @pytest.mark.parametrize("wanted", ["auto", "int8"])
     def test_the_next_larger_one_if_its_weights_are_damaged(
         self,
         unpacked: tuple[Any, StoredMatrices],
-        packers: Packers,
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
         wanted: WeightChoice,
     ) -> None:
-        packers.use(monkeypatch, INT8, BFLOAT16, FLOAT32)
+        measure(monkeypatch, INT8, BFLOAT16, FLOAT32)
         damage(monkeypatch)
         chosen = choose_weights(*unpacked, wanted)
         assert chosen.dtype == BFLOAT16
@@ -139,27 +125,44 @@ class TestTheFormatIs:
     def test_float32_if_all_others_fail(
         self,
         unpacked: tuple[Any, StoredMatrices],
-        packers: Packers,
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        packers.use(monkeypatch)
-        monkeypatch.setattr(weight_choice, "WORST_ERROR", 1e-9)
+        monkeypatch.setattr(choice, "WORST_ERROR", 1e-9)
         chosen = choose_weights(*unpacked, "int8")
         assert (chosen.dtype, chosen.reason) == (FLOAT32, "bfloat16 failed its check")
         assert "not kept as int8" in caplog.text
         assert "not kept as bfloat16" in caplog.text
 
+    def test_not_one_that_fails_between_the_talker_and_the_code_predictor(
+        self, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        checkpoint = make_checkpoint(tmp_path_factory, "projecting", predictor_hidden_size=48)
+        package_model, _ = load_model(checkpoint, device="cpu")
+        between = package_model.model.talker.code_predictor.small_to_mtp_projection
+        pack = Packer.pack
+
+        def damaged(packer: Packer, *linears: Any, **options: Any) -> Any:
+            result = pack(packer, *linears, **options)
+            if between in linears and packer.weights is INT8:
+                result.matrix = Packer(FLOAT32).pack(nn.Linear(64, 48)).matrix
+            return result
+
+        monkeypatch.setattr(Packer, "pack", damaged)
+        matrices = StoredMatrices(package_model.model, checkpoint)
+        assert choose_weights(package_model, matrices, "int8").dtype == BFLOAT16
+
     def test_not_one_whose_states_are_no_numbers(
         self,
         unpacked: tuple[Any, StoredMatrices],
-        packers: Packers,
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        scales_of = packed.scales_of
-        monkeypatch.setattr(packed, "scales_of", lambda weight: scales_of(weight) * math.nan)
-        packers.use(monkeypatch, INT8, FLOAT32)
+        scales_of = packed_matrices.scales_of
+        monkeypatch.setattr(
+            packed_matrices, "scales_of", lambda weight: scales_of(weight) * math.nan
+        )
+        measure(monkeypatch, INT8, FLOAT32)
         assert choose_weights(*unpacked, "auto").dtype == FLOAT32
         assert "not kept as int8" in caplog.text
 
@@ -185,11 +188,10 @@ class TestTheFormatIs:
     def test_what_a_machine_without_a_gpu_does_fastest_unless_it_is_set(
         self,
         checkpoint: Path,
-        packers: Packers,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        packers.use(monkeypatch, INT8)
+        measure(monkeypatch, INT8)
         service = open_service(
             ServiceOptions(str(checkpoint), tmp_path, transcriber=None), Outside().on_breakdown
         )
@@ -234,7 +236,7 @@ def test_voices_do_not_depend_on_the_format(
 
 
 class TestMemory:
-    """Of the matrices; `test_stored_weights` shows that those in files take none until used."""
+    """Of the matrices; `test_mapped_weights` shows that those in files take none until used."""
 
     @pytest.mark.parametrize("weights", [BFLOAT16, INT8])
     def test_originals_are_given_up_one_by_one(
@@ -260,7 +262,7 @@ class TestMemory:
 
         itemsize = getattr(torch, weights.value).itemsize
         matrices: list[Any] = []
-        choose = weight_choice.choose_weights
+        choose = choice.choose_weights
 
         def chosen(package_model: Any, *args: Any) -> Any:
             talker = package_model.model.talker

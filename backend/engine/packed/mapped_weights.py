@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import mmap
+import resource
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
 import torch
+
+from backend.weights.store import tensor_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _HEADER_LENGTH_BYTES = 8
+_OTHER_FILES = 256
 _DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -33,23 +38,32 @@ class _Stored:
     shape: tuple[int, ...]
 
 
-class StoredWeights:
+class MappedWeights:
     """The weights in the safetensors files of a folder.
 
     A weight's memory is mapped from the file, and each weight's by itself. So it takes memory once
     its numbers are used, and gives it back when nobody holds it any more. The safetensors package
     maps whole files: what was used of a file stays in memory until its last weight is gone.
 
+    Each mapping keeps its file open once more. So this process' limit of open files is raised if it
+    is low. Downloads replace files, which harms no mapping. A file that somebody shortens in place
+    ends this process with a bus error when one of its weights is used.
+
     The format: https://github.com/huggingface/safetensors#format
 
     Args:
-        folder: Holds whole files, as `backend.weights.store.inspect` tells.
+        folder: Holds whole files, as `backend.weights.store.inspect` tells. Other safetensors files
+            may lie beside those that loading reads.
     """
 
     def __init__(self, folder: Path) -> None:
         self._stored = dict(
-            stored for file in sorted(folder.glob("*.safetensors")) for stored in _header(file)
+            stored
+            for name in tensor_files(folder)
+            if name.endswith(".safetensors")
+            for stored in _header(folder / name)
         )
+        _let_open(len(self._stored))
 
     def dtype(self, name: str) -> torch.dtype:
         """Return the number format of a weight. Raises KeyError if there is none of that name."""
@@ -80,3 +94,17 @@ def _header(path: Path) -> Iterator[tuple[str, _Stored]]:
         if name != "__metadata__" and told["dtype"] in _DTYPES:
             start = _HEADER_LENGTH_BYTES + length + told["data_offsets"][0]
             yield name, _Stored(path, start, _DTYPES[told["dtype"]], tuple(told["shape"]))
+
+
+def _let_open(files: int) -> None:
+    """Let this process have so many files open, besides others, as far as the system allows it.
+
+    A checkpoint has 250 matrices, and on macOS a process may have 256 open files.
+    """
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = files + _OTHER_FILES
+    if most != resource.RLIM_INFINITY:
+        wanted = min(wanted, most)
+    if limit != resource.RLIM_INFINITY and limit < wanted:
+        with suppress(OSError, ValueError):  # macOS has another limit, which it does not tell
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))

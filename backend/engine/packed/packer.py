@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import time
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from backend.engine.freed_memory import give_back_freed_memory
-from backend.engine.packed import (
+from backend.engine.packed.matrices import (
     Float32Matrix,
     HalfMatrix,
     Int8Matrix,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from backend.engine.packed import PackedMatrix
+    from backend.engine.packed.matrices import PackedMatrix
 
     Kind = Callable[[Tensor], PackedMatrix]
 
@@ -40,7 +40,7 @@ _TRIAL_BYTES = 24_000_000  # in all, so that they don't stay in a cache
 _MANY_ROWS = (8, 64)
 """Rows of a batch, and of a prompt."""
 
-_LACKING = (AttributeError, NotImplementedError, RuntimeError, ValueError)
+LACKING = (AttributeError, NotImplementedError, RuntimeError, ValueError)
 """What is raised where torch or the processor lacks a kernel, or it computes nonsense."""
 
 _MOST_ERROR = 0.05
@@ -82,7 +82,8 @@ class PackedProjection:
 class Packer:
     """Packs linear layers in one format.
 
-    Making one takes some tenths of a second: it measures which kernel is the fastest.
+    Making the first one of a format takes some tenths of a second: it measures which kernel is the
+    fastest. All of a process use the same one, so what was checked is what speaks.
 
     Args:
         weights: The format.
@@ -93,13 +94,7 @@ class Packer:
 
     def __init__(self, weights: WeightFormat) -> None:
         self.weights = weights
-        self._kind: Kind = Float32Matrix
-        if weights is WeightFormat.BFLOAT16:
-            self._kind = _fastest({"float16": HalfMatrix, "bfloat16": RoundedMatrix})
-        elif weights is WeightFormat.INT8:
-            self._kind = _fastest({"split": SplitInt8Matrix, "bfloat16": Int8Matrix})
-            if self._kind is Int8Matrix:
-                self._kind = _int8_kind()
+        self._kind = fastest_kind(weights)
 
     @torch.inference_mode()
     def pack(
@@ -142,7 +137,18 @@ class Packer:
         return projection
 
 
+@cache
 @torch.inference_mode()
+def fastest_kind(weights: WeightFormat) -> Kind:
+    """Return what makes the matrices of a format with the kernel that is the fastest here."""
+    if weights is WeightFormat.FLOAT32:
+        return Float32Matrix
+    if weights is WeightFormat.BFLOAT16:
+        return _fastest({"float16": HalfMatrix, "bfloat16": RoundedMatrix})
+    kind = _fastest({"split": SplitInt8Matrix, "bfloat16": Int8Matrix})
+    return _int8_kind() if kind is Int8Matrix else kind
+
+
 def _int8_kind() -> Kind:
     """Return how torch's int8 kernel is used: from how many rows on a matrix is unpacked."""
     weight = _noise(_TRIAL_SIZE)
@@ -153,7 +159,6 @@ def _int8_kind() -> Kind:
     return Int8Matrix
 
 
-@torch.inference_mode()
 def _fastest(kinds: dict[str, Kind]) -> Kind:
     """Return the first kind that works here, or the second if that is clearly faster for one row.
 
@@ -165,13 +170,13 @@ def _fastest(kinds: dict[str, Kind]) -> Kind:
     try:
         matrices = [first(weight) for _ in range(_TRIAL_BYTES // weight.numel())]
         _check(matrices[0], weight)
-    except _LACKING as error:
+    except LACKING as error:
         log.info("the %s kernel does not work here (%s)", name, type(error).__name__)
         return second
     try:
         others = [second(weight) for _ in matrices]
         _check(others[0], weight)
-    except _LACKING:
+    except LACKING:
         return first
     trials: list[tuple[int, Sequence[PackedMatrix], Sequence[PackedMatrix]]]
     trials = [(1, matrices, others)]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
+from queue import SimpleQueue
 from threading import Condition, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import finalize
 
 import torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
 
     import numpy as np
     from numpy.typing import NDArray
@@ -73,19 +74,34 @@ class ThreadSamples:
         return self._made.result().float().numpy()
 
 
+class _Call(NamedTuple):
+    decode: Callable[[Tensor], Tensor]
+    codes: Tensor
+    made: Future[Tensor]
+
+
 class CodecThread:
     """Decodes frames in a thread of its own, one call at a time.
+
+    The thread ends when nobody holds this any more, or with the process, whatever it is at.
 
     Args:
         threads: How many of torch's threads it computes with.
     """
 
     def __init__(self, threads: int) -> None:
-        others = torch.get_num_threads()
-        self._executor = ThreadPoolExecutor(
-            1, "codec", initializer=_compute_with, initargs=(threads, others)
-        )
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._last: Future[Tensor] | None = None
+        is_ready: Future[None] = Future()
+        # A daemon: a call that never ends must not keep the process alive.
+        Thread(
+            target=_decode_all,
+            args=(self._calls, is_ready, threads, torch.get_num_threads()),
+            name="codec",
+            daemon=True,
+        ).start()
+        is_ready.result()
+        finalize(self, self._calls.put, None)
 
     @property
     def is_free(self) -> bool:
@@ -99,12 +115,8 @@ class CodecThread:
             decode: Decodes a piece of them, `(rows, frames, code_groups)` to `(rows, samples)`.
             codes: All of them.
         """
-
-        def decode_all() -> Tensor:
-            pieces = torch.split(codes, _PIECE_FRAMES, dim=1)
-            return torch.cat([decode(piece) for piece in pieces], dim=1)
-
-        self._last = self._executor.submit(decode_all)
+        self._last = Future()
+        self._calls.put(_Call(decode, codes, self._last))
         return ThreadSamples(self._last)
 
 
@@ -132,6 +144,24 @@ def spare_thread() -> CodecThread | None:
         return None
     torch.set_num_threads(min(threads, (cores or 1) - spare))
     return CodecThread(spare)
+
+
+def _decode_all(
+    calls: SimpleQueue[_Call | None], is_ready: Future[None], threads: int, others: int
+) -> None:
+    """Decode what is called for, until None comes."""
+    _compute_with(threads, others)
+    is_ready.set_result(None)
+    while (call := calls.get()) is not None:
+        try:
+            pieces = torch.split(call.codes, _PIECE_FRAMES, dim=1)
+            samples = torch.cat([call.decode(piece) for piece in pieces], dim=1)
+        except BaseException as error:  # noqa: BLE001 - whoever reads the samples gets it
+            call.made.set_exception(error)
+        else:
+            call.made.set_result(samples)
+            del samples
+        del call  # or the engine is held while nothing is to be done
 
 
 def _compute_with(threads: int, others: int) -> None:

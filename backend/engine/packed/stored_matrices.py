@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from backend.engine.stored_weights import StoredWeights
+from backend.engine.packed.mapped_weights import MappedWeights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ class StoredMatrices:
     """
 
     def __init__(self, model: Any, folder: Path) -> None:
-        self._stored = StoredWeights(folder)
+        self._stored = MappedWeights(folder)
         talker, predictor = model.talker, model.talker.code_predictor
         parts = [talker.model.layers, predictor.model.layers, talker.codec_head, predictor.lm_head]
         linears = {each for part in parts for each in part.modules() if isinstance(each, nn.Linear)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from backend.engine.stored_weights import StoredWeights
+from backend.engine.packed.mapped_weights import MappedWeights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +20,7 @@ STATM = Path("/proc/self/statm")
 
 
 def test_each_weight_is_what_the_package_reads(checkpoint: Path) -> None:
-    stored = StoredWeights(checkpoint)
+    stored = MappedWeights(checkpoint)
     for name, weight in load_file(checkpoint / "model.safetensors").items():
         assert stored.dtype(name) == weight.dtype
         assert torch.equal(stored.read(name), weight), name
@@ -36,7 +37,9 @@ def test_every_number_format_and_shape_is_read_from_several_files(tmp_path: Path
     }
     for name, weight in weights.items():
         save_file({name: weight}, tmp_path / f"{name}.safetensors")
-    stored = StoredWeights(tmp_path)
+    files = {name: f"{name}.safetensors" for name in weights}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+    stored = MappedWeights(tmp_path)
     for name, weight in weights.items():
         read = stored.read(name)
         assert read.dtype == weight.dtype
@@ -45,9 +48,35 @@ def test_every_number_format_and_shape_is_read_from_several_files(tmp_path: Path
         stored.read("another")
 
 
+def test_files_that_loading_does_not_read_are_left_alone(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(9)}, tmp_path / "model.safetensors")
+    save_file({"a": torch.zeros(4)}, tmp_path / "z-of-another-tool.safetensors")
+    assert MappedWeights(tmp_path).read("a").sum() == 9
+
+
+def test_a_weight_stays_when_its_file_is_replaced(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(9)}, tmp_path / "model.safetensors")
+    weight = MappedWeights(tmp_path).read("a")
+    save_file({"a": torch.zeros(2)}, tmp_path / "new")
+    (tmp_path / "new").replace(tmp_path / "model.safetensors")
+    assert weight.sum() == 9
+
+
+def test_more_weights_are_mapped_than_files_may_be_open_at_first(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    save_file({str(each): torch.ones(1) for each in range(300)}, tmp_path / "model.safetensors")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    try:
+        stored = MappedWeights(tmp_path)
+        weights = [stored.read(str(each)) for each in range(300)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert sum(weights) == 300
+
+
 def test_writing_into_a_weight_leaves_the_file_alone(tmp_path: Path) -> None:
     save_file({"a": torch.ones(9)}, tmp_path / "model.safetensors")
-    stored = StoredWeights(tmp_path)
+    stored = MappedWeights(tmp_path)
     stored.read("a").zero_()
     assert stored.read("a").eq(1).all()
 
@@ -60,7 +89,7 @@ def test_memory_is_taken_when_a_weight_is_used_and_given_back_with_it(tmp_path: 
     weights = {name: torch.ones(4_000_000) for name in "abc"}  # 16 MB each
     save_file(weights, tmp_path / "model.safetensors")
     del weights
-    stored = StoredWeights(tmp_path)
+    stored = MappedWeights(tmp_path)
     before = used_megabytes()
     read = {name: stored.read(name) for name in "abc"}
     assert used_megabytes() - before < 4

@@ -16,14 +16,14 @@ from qwen_tts.core.tokenizer_12hz.modeling_qwen3_tts_tokenizer_v2 import SnakeBe
 from torch import nn
 from torch.nn import functional
 
-from backend.engine.codec_layers import CodecLayer, norm_of
-from backend.engine.codec_state import StateLayout, inputs_to_keep, receptive_frames
+from backend.engine.codec.layers import CodecLayer, norm_of
+from backend.engine.codec.state import StateLayout, inputs_to_keep, receptive_frames
 from backend.engine.layers import signed_sines
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from backend.engine.codec_state import CodecState
+    from backend.engine.codec.state import CodecState
 
 _FEW_CHANNELS = 64
 """On a CPU, a convolution with at most this many input channels is faster as a matrix product: up

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from backend.engine.codec import CodecDecoder
-from backend.engine.codec_network import CodecNetwork
-from backend.engine.codec_processor import ProcessorNetwork, network_for
-from backend.engine.codec_products import FewerProducts, WindowProduct
+from backend.engine.codec.decoder import CodecDecoder
+from backend.engine.codec.network import CodecNetwork
+from backend.engine.codec.processor import ProcessorNetwork, network_for
+from backend.engine.codec.products import FewerProducts, WindowProduct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,23 +178,26 @@ def test_a_row_whose_frame_has_failed_harms_no_other(
     torch.testing.assert_close(samples[good], speech[good, : 5 * FRAME], atol=TOLERANCE, rtol=0)
 
 
-def test_only_a_wide_codec_in_float32_computes_so(decoder: Any) -> None:
-    wide_config = type(decoder.config)(**{**decoder.config.to_dict(), "decoder_dim": 1_024})
-    wide = type(decoder)(wide_config).eval()
-    assert type(network_for(decoder)) is CodecNetwork
-    assert type(network_for(wide)) is ProcessorNetwork
-    narrow = type(decoder)(decoder.config).eval()
-    assert type(network_for(narrow)) is CodecNetwork
+@pytest.fixture
+def wide(decoder: Any) -> Any:
+    """A decoder with as many channels as convolutions as products need."""
+    config = type(decoder.config)(**{**decoder.config.to_dict(), "decoder_dim": 1_024})
+    return type(decoder)(config).eval()
 
 
-def test_what_the_package_held_twice_is_given_up(decoder: Any) -> None:
-    wide_config = type(decoder.config)(**{**decoder.config.to_dict(), "decoder_dim": 1_024})
-    wide = type(decoder)(wide_config).eval()
+def test_a_wide_codec_computes_so_and_holds_no_weights_twice(wide: Any) -> None:
     convolution = wide.decoder[0].conv.weight.numel()
     before = sum(each.numel() for each in wide.parameters())
     network = network_for(wide)
+    assert type(network) is ProcessorNetwork
     after = sum(each.numel() for each in wide.parameters())
     assert before - after > convolution
     codec = CodecDecoder(wide, 1, network)
     row = codec.open(torch.randint(256, (3, 16)))
     assert codec.decode([row], torch.randint(256, (1, 2, 16))).isfinite().all()
+
+
+def test_others_do_not(decoder: Any) -> None:
+    assert type(network_for(decoder)) is CodecNetwork, "of double precision"
+    narrow = type(decoder)(decoder.config).eval()
+    assert type(network_for(narrow)) is CodecNetwork

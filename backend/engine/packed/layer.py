@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from backend.engine.kv_cache import DecodeView, SlotView
-    from backend.engine.packing import PackedProjection, Packer
+    from backend.engine.packed.packer import PackedProjection, Packer
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,15 +213,14 @@ class _Operations(nn.Module):
         activate: Any,
     ) -> None:
         super().__init__()
-        projections = project, out, gate_and_up, down
-        if any(each.bias is not None for each in projections):
-            raise ValueError("the layers are expected to have no biases")
+        projections = project, out, gate_and_up, down  # the package's MLPs have no biases
         scripts = [getattr(each.matrix, "script", None) for each in projections]
         self.can_be_scripted = None not in scripts
         chosen: list[Any] = (
             scripts if self.can_be_scripted else [each.matrix for each in projections]
         )
         self.project, self.out, self.gate_and_up, self.down = chosen
+        self.project_bias, self.out_bias = project.bias, out.bias
         self.first_floor, self.second_floor = project.floor, gate_and_up.floor
         self.head_weights, self.head_floor = head_weights, head_floor
         self.heads = heads
@@ -234,6 +233,8 @@ class _Operations(nn.Module):
         """Return queries, keys and values, the former two normalised."""
         norms = torch.linalg.vector_norm(hidden, dim=[-1], keepdim=True).hypot_(self.first_floor)
         projected: torch.Tensor = self.project.quotient(hidden, norms)
+        if self.project_bias is not None:
+            projected.add_(self.project_bias)
         rotated = projected.view(-1, self.heads, self.head_dim).narrow(1, 0, self.rotated_heads)
         lengths = torch.linalg.vector_norm(rotated, dim=[-1], keepdim=True).hypot_(self.head_floor)
         rotated.div_(lengths).mul_(self.head_weights)
@@ -264,6 +265,8 @@ class _Operations(nn.Module):
     def finish(self, hidden: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
         """Add what the attention and then what the MLP gives to `hidden`."""
         self.out.add_product(hidden, attended)
+        if self.out_bias is not None:
+            hidden.add_(self.out_bias)
         norms = torch.linalg.vector_norm(hidden, dim=[-1], keepdim=True).hypot_(self.second_floor)
         gate, up = self.gate_and_up.quotient(hidden, norms).chunk(2, 1)
         self.down.add_product(hidden, self.activate(gate).mul_(up))

@@ -31,11 +31,11 @@ STATE_BOUNDS = {
 
 
 @pytest.fixture(scope="module", params=list(WeightFormat))
-def models(request: pytest.FixtureRequest, greedy_checkpoint: Path) -> tuple[Any, Any]:
+def models(
+    request: pytest.FixtureRequest, greedy_checkpoint: Path, greedy_engine: Engine
+) -> tuple[ModelParts, ModelParts]:
     """The parts of a model as they are, and the same with packed weights."""
-    weights = request.param
-    plain = load(greedy_checkpoint)
-    return plain.parts, packed(load(greedy_checkpoint), weights)
+    return greedy_engine.parts, packed(load(greedy_checkpoint), request.param)
 
 
 def packed(engine: Engine, weights: WeightFormat) -> ModelParts:

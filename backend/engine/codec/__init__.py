@@ -1,0 +1,1 @@
+"""The codec: frames become samples, piece by piece."""
