@@ -95,16 +95,16 @@ class Missing:
     ) -> Missing:
         """Look on the disk, and ask the hub if the weights are not whole there.
 
-        Raises `BackendUnavailableError` if the hub can't say what is missing.
+        Raises `BackendUnavailableError` if neither can say what is missing.
         """
         pinned, folder = pinned_commit(repo_id), folder_of(repo_id, weights_folder)
-        found = find_weights(repo_id, weights_folder)
         files: Sequence[HubFile] = ()
-        if not _is_wanted(found, pinned):
-            try:
+        try:
+            found = find_weights(repo_id, weights_folder)
+            if not _is_wanted(found, pinned):
                 files = hub.files_of(repo_id, pinned, token=token)
-            except hub.FAILURES as error:
-                raise _failure(repo_id, hub.explain(error, weights_folder)) from error
+        except hub.FAILURES as error:
+            raise _failure(repo_id, hub.explain(error, weights_folder)) from error
         return cls(repo_id, folder, tuple(files), found, token, by_xet)
 
     @property

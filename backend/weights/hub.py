@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -31,8 +33,17 @@ _ANSWERS_WITHIN_SECONDS = 20
 _PIECE_BYTES = 1_000_000
 """What comes is written in such pieces. What came of the next one is lost if the connection is."""
 
+_NOT_UNDERSTOOD = (AttributeError, LookupError, TypeError)
+"""What the hub's client raises if an answer has other fields, or none."""
+
+_ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
 _NO_SUCH = (401, 403, 404, 410)
 """The hub answers 401 for what doesn't exist, too, unless the caller has a token."""
+
+
+class StrangeAnswerError(ValueError):
+    """What answers isn't a hub, such as the page of a Wi-Fi that wants a login first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +51,23 @@ class HubFile:
     """A file of a repository.
 
     Attributes:
-        name: Its path in the repository, with slashes.
+        name: Its path in the repository, with slashes. It leads nowhere else.
         size: In bytes.
-        etag: What the hub's client names its content by.
+        etag: What the hub's client names its content by: a SHA-1 or SHA-256 in hexadecimal, or ""
+            if that isn't known.
     """
 
     name: str
     size: int
     etag: str
+
+    @classmethod
+    def checked(cls, name: str, size: int, etag: str) -> HubFile:
+        """Return the file. Raises `StrangeAnswerError` if no hub would say that."""
+        path = PureWindowsPath(name)  # takes slashes, too
+        if path.anchor or ".." in path.parts or not path.name or size < 0:
+            raise StrangeAnswerError
+        return cls(name, size, etag if _ETAG.fullmatch(etag) else "")
 
 
 def files_of(repo_id: str, commit: str | None, *, token: str | None = None) -> list[HubFile]:
@@ -60,20 +80,27 @@ def files_of(repo_id: str, commit: str | None, *, token: str | None = None) -> l
 
     Raises one of `FAILURES`.
     """
-    about = HfApi(endpoint=ENDPOINT).model_info(
-        repo_id,
-        revision=commit,
-        timeout=_ANSWERS_WITHIN_SECONDS,
-        files_metadata=True,
-        token=token or False,
-    )
-    files = [
-        HubFile(each.rfilename, each.size or 0, each.lfs.sha256 if each.lfs else each.blob_id or "")
-        for each in about.siblings or []
-    ]
-    return list(
-        _untyped.filter_repo_objects(files, allow_patterns=_FILES, key=lambda file: file.name)
-    )
+    try:
+        about = HfApi(endpoint=ENDPOINT).model_info(
+            repo_id,
+            revision=commit,
+            timeout=_ANSWERS_WITHIN_SECONDS,
+            files_metadata=True,
+            token=token or False,
+        )
+        wanted = _untyped.filter_repo_objects(
+            about.siblings or [], allow_patterns=_FILES, key=lambda each: each.rfilename
+        )
+        return [
+            HubFile.checked(
+                each.rfilename,
+                each.size or 0,
+                each.lfs.sha256 if each.lfs else each.blob_id or "",
+            )
+            for each in wanted
+        ]
+    except (requests.exceptions.InvalidJSONError, *_NOT_UNDERSTOOD) as error:
+        raise StrangeAnswerError from error
 
 
 def fetch(
@@ -131,6 +158,11 @@ def explain(error: Exception, folder: Path, *, has_begun: bool = False) -> str:
                 f"{host} answered with an error ({_status(refused)}). Start again later; "
                 "what has come is kept"
             )
+        case StrangeAnswerError():
+            why = (
+                f"what answers as {host} isn't a model hub. If this network wants a login first, "
+                "log in, then start again"
+            )
         case requests.exceptions.ProxyError():
             why = (
                 f"this machine's proxy doesn't let me reach {host}. "
@@ -141,18 +173,17 @@ def explain(error: Exception, folder: Path, *, has_begun: bool = False) -> str:
                 f"the certificate of {host} can't be verified. Check this machine's clock; behind "
                 "a company's proxy, name its certificate in REQUESTS_CA_BUNDLE"
             )
-        case requests.RequestException() if has_begun:
-            why = (
-                f"the connection to {host} broke off. Check the network, then start again; "
-                "it goes on from there"
-            )
         case requests.RequestException():
-            why = f"{host} can't be reached. Check the network, then start again"
+            what = (
+                f"the connection to {host} broke off" if has_begun else f"{host} can't be reached"
+            )
+            goes_on = "; it goes on from there" if has_begun else ""
+            why = f"{what}. Check the network, then start again{goes_on}"
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             why = f"the disk of {folder} is full. Free some space, then start again"
         case OSError(errno=int(), strerror=str(problem)):
             why = (
-                f"{folder} can't be written ({problem}). Name another folder with WEIGHTS_FOLDER, "
+                f"{folder} can't be used ({problem}). Name another folder with WEIGHTS_FOLDER, "
                 "then start again"
             )
         case cause:
@@ -162,7 +193,8 @@ def explain(error: Exception, folder: Path, *, has_begun: bool = False) -> str:
 
 def _root(error: BaseException) -> BaseException:
     """What the hub's client wraps in errors of its own."""
-    while error.__cause__ is not None and not isinstance(error, requests.RequestException):
+    known = (requests.RequestException, StrangeAnswerError)
+    while error.__cause__ is not None and not isinstance(error, known):
         error = error.__cause__
     if isinstance(error, HfHubHTTPError) and error.response is None and error.__cause__ is not None:
         return _root(error.__cause__)

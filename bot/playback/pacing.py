@@ -99,8 +99,12 @@ class Pacing:
 
     @property
     def most_buffered_seconds(self) -> float | None:
-        """How much may be buffered; None if as much as usual, because speech comes fast."""
-        return MAX_BUFFERED_SECONDS if self._production.is_slow else None
+        """How much may be buffered; None if as much as usual, because speech comes fast.
+
+        While playing waits, it is more: what is not read is not produced, so it would wait in vain.
+        """
+        is_held_back = self._has_turn and self._is_waiting
+        return MAX_BUFFERED_SECONDS if is_held_back or self._production.is_slow else None
 
     def begin_turn(self) -> None:
         """Let the source be played from now on, once speech comes in time."""
@@ -191,12 +195,13 @@ class Pacing:
 
 
 def _coming(production: Production, part: Part, rate: float, *, is_next: bool) -> Coming:
-    """Describe a sentence. What has come of the next one is buffered."""
+    """Describe a sentence. What has come of the next one is buffered, with the silence after it."""
     to_produce = production.usual_seconds(part)
+    silence = 0.0 if is_next and part.is_complete else part.silence
     return Coming(
         to_produce=to_produce,
         at_most=production.most_seconds(part, is_next=is_next),
-        to_hear=to_produce + part.silence + (0.0 if is_next else part.speech),
+        to_hear=to_produce + silence + (0.0 if is_next else part.speech),
         chunk=production.next_chunk(part),
         is_running=part.is_running,
         credit=production.credit(part, rate),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -213,6 +214,32 @@ def test_the_buffer_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     listening = heard(constant(1.45, [6.0] * 7))
     assert 11.0 < listening.most_buffered < 13.0
     assert not listening.holes
+
+
+def test_what_each_sentence_takes_before_it_is_begun_is_made_up_for_while_it_waits() -> None:
+    """Each is made fast once it is begun, but a text of short ones takes longer than to hear."""
+    texts = [SlowBackend(lambda _now: 2.0, [0.8] * 40, first_seconds=1.0) for _ in range(2)]
+    *_, listening = one_after_the_other(texts)
+    assert not listening.holes
+    assert max(listening.late, default=0.0) < 1.0
+    assert listening.ends < listening.produced + 5.0
+
+
+def test_a_typed_pause_lasts_as_long_as_it_says() -> None:
+    """Once lengths are known; until then it is hardly longer."""
+
+    async def played() -> None:
+        pace = new_pace()
+        for longest in (6.5, 6.5, 5.1):
+            entry = entry_for(constant(0.5, [2.0, 6.0]), pace, silence=5.0)
+            player, link = new_player()
+            player.add(entry)
+            await entry.heard()
+            sounds = [when for when, level in link.frames if level > 0]
+            pause = max(after - before for before, after in pairwise(sounds))
+            assert 4.9 < pause < longest
+
+    run_virtually(played())
 
 
 def test_nothing_is_sent_while_the_start_is_far_off() -> None:

@@ -174,7 +174,11 @@ def new_pace() -> Pace:
 
 
 def entry_for(
-    backend: SlowBackend, pace: Pace | None, characters: Sequence[int] | None = None
+    backend: SlowBackend,
+    pace: Pace | None,
+    characters: Sequence[int] | None = None,
+    *,
+    silence: float = 0.0,
 ) -> QueueEntry:
     """A queue entry whose speech a backend makes.
 
@@ -182,9 +186,12 @@ def entry_for(
         backend: The backend.
         pace: What is known of it; None to have it played as soon as there is something.
         characters: The lengths of the sentences' texts; by default they fit their speech.
+        silence: Seconds of silence that were typed after each sentence.
     """
     characters = characters or [round(each / SECONDS_PER_CHARACTER) for each in backend.lengths]
-    sentences = [Sentence("x" * count, ends_paragraph=False) for count in characters]
+    sentences = [
+        Sentence("x" * count, ends_paragraph=False, silence_after=silence) for count in characters
+    ]
     production = None if pace is None else Production(pace, sentences)
 
     def speech() -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -92,9 +93,11 @@ def load_model(options: ServiceOptions, on_breakdown: Callable[[], Awaitable[Non
 
         _lock_bars_by_thread()
         options = with_weights(options)
+        began = time.monotonic()
         checked_checkpoint(options)  # before the imports, which take many seconds
         _import_quietly()
-        return LocalModel(open_service(options, on_breakdown))
+        service = open_service(options, on_breakdown)
+        return LocalModel(service, load_seconds=time.monotonic() - began)
     except ModuleNotFoundError as error:
         raise BackendUnavailableError(f"{INSTALL_HINT} ({error.name} is missing)") from error
     except SpeechError:
@@ -143,10 +146,16 @@ def _import_quietly() -> None:
 
 
 class LocalModel:
-    """A `HostedModel`: the methods of `SpeechBackend` on a `SpeechService`."""
+    """A `HostedModel`: the methods of `SpeechBackend` on a `SpeechService`.
 
-    def __init__(self, service: SpeechService) -> None:
+    Args:
+        service: The service.
+        load_seconds: How long it took to open, without a download.
+    """
+
+    def __init__(self, service: SpeechService, *, load_seconds: float) -> None:
         self._service = service
+        self._load_seconds = load_seconds
 
     def info(self) -> BackendInfo:
         """Say what the backend is."""
@@ -177,7 +186,7 @@ class LocalModel:
             "cuda_graphs": loaded["cuda_graphs"],
             "cuda_graphs_reason": loaded["cuda_graphs_reason"],
             "gigabytes": round(loaded["memory_bytes"] / 1e9, 2),
-            "load_seconds": round(loaded["load_seconds"], 1),
+            "load_seconds": round(self._load_seconds, 1),
             "transcriber": "with" if loaded["transcribes"] else "without",
         }
 

@@ -156,7 +156,7 @@ class WorkerBackend:
             raise BackendUnavailableError("the voice engine is not running")
         if self._process.has_ended:
             self._restarts.check()
-            return self._start_process(self._limits.load)
+            return self._start_process(self._limits.load_again(self._usual_start_seconds))
         return self._process
 
     def _start_process(self, load_seconds: float) -> ModelProcess:
@@ -177,7 +177,7 @@ class WorkerBackend:
         log.warning("the voice engine's process has ended", had_loaded=process.has_loaded)
         if not process.has_loaded:
             return  # the next call tries again, which learns why if it fails
-        self._usual_start_seconds = max(process.loading_seconds, 1.0)
+        self._usual_start_seconds = max(process.seconds_without_download, 1.0)
         try:
             self._running_process()
         except BackendUnavailableError as error:

@@ -130,6 +130,13 @@ class ModelProcess:
         """How long the model has been loading, or took to load."""
         return self._watch.loading_seconds
 
+    @property
+    def seconds_without_download(self) -> float:
+        """How long the model took to load, as it says itself; with a download if it doesn't."""
+        loading = self._loading.result() if self._loading.done() else None
+        told = loading.details.get("load_seconds") if isinstance(loading, Loaded) else None
+        return told if isinstance(told, float) else self.loading_seconds
+
     async def loaded(self) -> Loaded:
         """Wait until the model is loaded; raise the `SpeechError` if that fails."""
         loading = await asyncio.shield(self._loading)

@@ -35,7 +35,10 @@ class HostedModel(SpeechModel, Protocol):
         ...
 
     def details(self) -> dict[str, str | float]:
-        """Describe what was loaded, for the log."""
+        """Describe what was loaded, for the log.
+
+        "load_seconds", if it is there, is how long loading took, without a download.
+        """
         ...
 
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_SLOWER = 3.0
+"""A process may take so many times as long to load the model as the one before it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -19,13 +22,15 @@ class Limits:
 
     Attributes:
         beat: The time between two questions of how far the process is.
-        boot: For the first answer to such a question, while Python starts.
-        silence: For the answer to such a question. The process gives it whatever its model does,
-            unless native code holds the interpreter's lock.
+        boot: For the answer to such a question until the model is loaded. Python starts, and holds
+            its lock while it reads native libraries, which takes minutes from a slow disk.
+        silence: The same later. The process answers whatever its model does, unless native code
+            holds the interpreter's lock.
         doubt: The same, after which the process isn't called healthy any more.
         step: For one step of the model, such as a frame of all sentences, or a voice prompt.
-        first_load: For loading the model the first time, which may include a download.
-        load: For loading it again.
+        first_load: For loading the model the first time, which may include a download over a slow
+            line.
+        load: For loading it again, if that takes no longer than usual; see `load_again`.
         prompt: For a voice prompt in all: waiting, transcribing and making it.
         sentence: For a sentence in all, with the time until its turn comes.
         health: For an answer about its health.
@@ -33,16 +38,20 @@ class Limits:
     """
 
     beat: float = 0.5
-    boot: float = 120.0
+    boot: float = 300.0
     silence: float = 60.0
     doubt: float = 10.0
     step: float = 120.0
-    first_load: float = 3 * 3_600.0
+    first_load: float = 24 * 3_600.0
     load: float = 600.0
     prompt: float = 900.0
     sentence: float = 960.0
     health: float = 1.0
     end: float = 2.0
+
+    def load_again(self, last_seconds: float) -> float:
+        """Return how long loading the model again may take, where it took so long the last time."""
+        return min(max(self.load, _SLOWER * last_seconds), self.first_load)
 
 
 class Watch:
@@ -64,7 +73,6 @@ class Watch:
         self._load_seconds = load_seconds
         self._clock = clock
         self._ticked_at = clock()
-        self._has_answered = False
         self._is_loading = True
         self._loading = 0.0
         self._silent = 0.0
@@ -103,7 +111,7 @@ class Watch:
         Args:
             step: The number of the step that its model is at; None if it has nothing to do.
         """
-        self._has_answered, self._silent = True, 0.0
+        self._silent = 0.0
         if step is None or step != self._step:
             self._step, self._in_step = step, 0.0
 
@@ -111,7 +119,7 @@ class Watch:
         """Say for the log why the process hangs; None if it doesn't."""
         if self._is_loading and self._loading > self._load_seconds:
             return f"the model was not loaded within {self._load_seconds:.0f} s"
-        patience = self._limits.silence if self._has_answered else self._limits.boot
+        patience = self._limits.boot if self._is_loading else self._limits.silence
         if self._silent > patience:
             return f"the process did not answer for {patience:.0f} s"
         if self._in_step > self._limits.step:

@@ -46,6 +46,7 @@ class FakeHub:
         commit: Names the current state of `files`.
         cut: How many bytes of a file the next download of it gets before the connection breaks.
         goes_away: Whether the hub refuses every request after that.
+        says: What its API answers in place of the repository's description.
         status: What every request is answered with; None for what it asks for. After some, such as
             503, the hub's client waits and asks again.
         downloads: Every download so far: the file and the byte it began at.
@@ -55,6 +56,7 @@ class FakeHub:
     commit: str = "a" * 40
     cut: dict[str, int] = field(default_factory=dict)
     goes_away: bool = False
+    says: bytes | None = None
     status: HTTPStatus | None = None
     downloads: list[tuple[str, int]] = field(default_factory=list)
 
@@ -118,7 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         about = f"/api/models/{REPOSITORY}"
         if path in {about, *(f"{about}/revision/{name}" for name in self._revisions())}:
-            self._send(json.dumps(self._hub.describe()).encode(), {})
+            described = json.dumps(self._hub.describe()).encode()
+            self._send(described if self._hub.says is None else self._hub.says, {})
             return
         for revision in self._revisions():
             start = f"/{REPOSITORY}/resolve/{revision}/"

@@ -248,8 +248,11 @@ def test_a_repository_without_weights_is_an_error(hub: FakeHub, tmp_path: Path) 
         download(REPOSITORY, tmp_path)
 
 
-def test_a_folder_that_cannot_be_made_is_the_same_error(hub: FakeHub, tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["file/weights", "too long" * 40])
+def test_a_folder_that_cannot_be_used_is_the_same_error(
+    hub: FakeHub, tmp_path: Path, folder: str
+) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(BackendUnavailableError, match="couldn't be downloaded"):
-        download(REPOSITORY, tmp_path / "file" / "weights")
+    with pytest.raises(BackendUnavailableError, match="Name another folder with WEIGHTS_FOLDER"):
+        download(REPOSITORY, tmp_path / folder)
     assert not hub.downloads

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import re
 import shutil
 from collections import namedtuple
@@ -156,6 +157,35 @@ def test_a_failure_is_told_with_what_to_do(
 def test_what_broke_off_goes_on_later(tmp_path: Path, error: Exception) -> None:
     assert "broke off" in explain(error, tmp_path, has_begun=True)
     assert "goes on from there" in explain(error, tmp_path, has_begun=True)
+
+
+OUTSIDE = {"size": 9, "blobId": "0" * 40, "lfs": {"sha256": "0" * 64, "size": 9, "pointerSize": 1}}
+STRANGE: list[object] = [
+    "<html>Log in to our Wi-Fi</html>",
+    [],
+    {"error": "blocked"},
+    {"id": REPOSITORY, "siblings": 5},
+    {"id": REPOSITORY, "siblings": [{"size": 5}]},
+    {"id": REPOSITORY, "siblings": [{"rfilename": "a.json", "size": "huge"}]},
+    {"id": REPOSITORY, "siblings": [{"rfilename": "a.json", "size": -(10**18)}]},
+    {"id": REPOSITORY, "siblings": [{"rfilename": "../precious.json", **OUTSIDE}]},
+    {"id": REPOSITORY, "siblings": [{"rfilename": "..\\precious.json", **OUTSIDE}]},
+    {"id": REPOSITORY, "siblings": [{"rfilename": "a/../../precious.json", **OUTSIDE}]},
+    {"id": REPOSITORY, "siblings": [{"rfilename": "/etc/precious.json", **OUTSIDE}]},
+]
+
+
+@pytest.mark.parametrize("says", STRANGE, ids=str)
+def test_what_is_no_hub_is_told_and_touches_nothing(
+    hub: FakeHub, tmp_path: Path, says: object
+) -> None:
+    hub.says = says.encode() if isinstance(says, str) else json.dumps(says).encode()
+    precious = tmp_path / "precious.json"
+    precious.write_text("mine")
+    with pytest.raises(BackendUnavailableError, match=r"isn't a model hub\. If this network"):
+        download(REPOSITORY, tmp_path)
+    assert [*tmp_path.iterdir()] == [precious]
+    assert precious.read_text() == "mine"
 
 
 @pytest.mark.parametrize("status", [401, 404, 429, 503])

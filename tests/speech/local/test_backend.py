@@ -98,7 +98,7 @@ async def test_info_describes_the_model(local: SpeechBackend) -> None:
 
 
 async def test_the_log_says_what_is_loaded(local: SpeechBackend, log: list[EventDict]) -> None:
-    (entry,) = log
+    (entry,) = (each for each in log if each["event"] == "the voice engine is loaded")
     assert entry["model"] == local.info().model_id
     assert (entry["loop"], entry["text_layout"]) == ("timbre", "along")
 

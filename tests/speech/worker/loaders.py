@@ -32,7 +32,8 @@ class SlowEngine(ScriptedEngine):
 
 
 def load(on_breakdown: Callable[[], Awaitable[None]]) -> LocalModel:
-    return LocalModel(scripted_service(SlowEngine(step_seconds=0.005), on_breakdown=on_breakdown))
+    service = scripted_service(SlowEngine(step_seconds=0.005), on_breakdown=on_breakdown)
+    return LocalModel(service, load_seconds=0.0)
 
 
 def load_without_weights(_on_breakdown: object) -> LocalModel:

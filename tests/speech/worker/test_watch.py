@@ -86,9 +86,12 @@ def test_one_that_may_hang_is_in_doubt_before_it_is_given_up() -> None:
     assert seen == [True, False, True]
 
 
-def test_python_gets_longer_to_start_than_it_may_be_silent_later() -> None:
+@pytest.mark.parametrize("has_started", [False, True])
+def test_what_loads_may_be_silent_for_longer_than_later(*, has_started: bool) -> None:
+    """Python starts, and native libraries are read from a slow disk under its lock."""
     process = Watched()
-    process.lives(LIMITS.boot - 1, answers=False)
+    process.lives(3, answers=has_started)
+    process.lives(LIMITS.boot - (1 if has_started else 4), answers=False)
     assert process.watch.verdict() is None
     process.lives(2, answers=False)
     assert process.watch.verdict() == "the process did not answer for 20 s"
@@ -100,6 +103,11 @@ def test_loading_may_take_long_but_not_for_ever() -> None:
     assert process.watch.verdict() is None
     process.lives(2)
     assert process.watch.verdict() == "the model was not loaded within 200 s"
+
+
+@pytest.mark.parametrize(("last", "allowed"), [(5, 600), (900, 2_700), (10**6, 86_400)])
+def test_a_machine_that_loads_slowly_gets_as_long_again(last: float, allowed: float) -> None:
+    assert Limits().load_again(last) == allowed
 
 
 @pytest.mark.parametrize("step", [None, 5])
