@@ -44,7 +44,7 @@ async def client(server: ModalServer) -> AsyncIterator[modal.Client]:
         yield client
 
 
-async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 90.0) -> None:
     """Wait for something that happens in the server or in a container."""
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - they are other threads and processes
