@@ -53,7 +53,10 @@ class Pool:
     async def next_input(self, container: Container) -> api_pb2.FunctionGetInputsResponse:
         """What a container with a free place shall do next: a call, nothing for now, or end."""
         self._failed_starts = 0
-        container.ready = True
+        if not container.ready:
+            container.ready = True
+            container.idle_since = asyncio.get_running_loop().time()
+            self.balance()  # perhaps it isn't wanted any more
         await self._changed.until(lambda: container.retiring or self.waiting, POLL_SECONDS)
         if container.retiring:
             end = api_pb2.FunctionGetInputsItem(kill_switch=True)
