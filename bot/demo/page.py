@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from bot.demo.listen import listen_page
 from bot.demo.media import play_all_formats
-from bot.demo.terminal import say_what_starts
+from bot.demo.terminal import starting
 from bot.demo.world import FRIENDS_ID, YOUR_ID, open_world
 from bot.interface.wording import as_text
 
@@ -81,7 +81,11 @@ hear, so please wait for the answer.
 
 async def serve(settings: Settings, *, port: int) -> int:
     """Show the page until Ctrl-C, or until the session is ended in the page."""
-    say_what_starts(settings)
+    with starting(settings):
+        return await _serve(settings, port=port)
+
+
+async def _serve(settings: Settings, *, port: int) -> int:
     url = f"sqlite:///{DATABASE}"
     listen_port = port + 1 if port else ANY_PORT
     async with (

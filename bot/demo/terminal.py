@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bot.demo.world import backend_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bot.settings import Settings
 
 _TOKENS = re.compile(
@@ -27,10 +31,21 @@ Timbre demo, with the voice engine on this machine. It takes about a minute to s
 first time, when its weights are downloaded."""
 
 
-def say_what_starts(settings: Settings) -> None:
-    """Say that it takes a while, before it does."""
-    if backend_of(settings) == "local":
+STOPPED = "\nThe demo was stopped."
+STOPPED_CLONING = STOPPED + " What was downloaded is kept, and the next start goes on from there."
+
+
+@contextmanager
+def starting(settings: Settings) -> Iterator[None]:
+    """Say that the start takes a while, before it does; and if Ctrl-C ends it, what is kept."""
+    clones = backend_of(settings) == "local"
+    if clones:
         print(STARTS_CLONING, flush=True)  # noqa: T201 - the terminal is the interface here
+    try:
+        yield
+    except asyncio.CancelledError:
+        print(STOPPED_CLONING if clones else STOPPED, flush=True)  # noqa: T201 - as above
+        raise
 
 
 def plain(message: str) -> str:

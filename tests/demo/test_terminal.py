@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime
 
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.demo.terminal import plain
+from bot.demo.terminal import plain, starting
 from bot.interface.wording import as_text, link_commands, voice_name
+from bot.settings import Settings
 
 IDS = {"say": 1, "clone": 22, "voice": 333}
 
@@ -55,3 +57,15 @@ def test_a_moment_is_in_this_zones_time() -> None:
     words = plain(f"Number 2, starts <t:{round(local.timestamp())}:R>.")
     assert words == f"Number 2, starts {local:%Y-%m-%d %H:%M}."
     assert not re.search(r"[<>]", words)
+
+
+@pytest.mark.parametrize(("backend", "kept"), [("local", True), ("preview", False)])
+def test_who_stops_the_start_learns_that_the_download_goes_on(
+    capsys: pytest.CaptureFixture[str], *, backend: str, kept: bool
+) -> None:
+    settings = Settings(_env_file=None, speech_backend=backend)
+    with pytest.raises(asyncio.CancelledError), starting(settings):
+        raise asyncio.CancelledError
+    told = capsys.readouterr().out
+    assert "The demo was stopped." in told
+    assert ("the next start goes on from there" in told) == kept
