@@ -125,10 +125,11 @@ async def test_a_voice_channel_that_cannot_be_left_delays_nothing(
 ) -> None:
     async with open_server(tmp_path, MarkedBackend()) as server, open_voice(server) as world:
         guild = world.guilds[0]
-        speakers = [await guild.speaker(name) for name in ("ada", "grace")]
-        answers = [await speaker.says(item, 9.0) for item, speaker in enumerate(speakers)]
-        await waits_for(answers[1], "in the queue")
+        ada, grace = [await guild.speaker(name) for name in ("ada", "grace")]
+        answers = [await ada.says(0, 9.0)]
         await guild.call.begins()
+        answers.append(await grace.says(1, 9.0))
+        await waits_for(answers[1], "in the queue")
         with monkeypatch.context() as patched:
             patched.setattr(discord.Guild, "change_voice_state", hangs)
             began = time.monotonic()

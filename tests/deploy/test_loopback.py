@@ -102,7 +102,7 @@ async def test_a_cancelled_call_is_cancelled_in_the_container(
     await modal.FunctionCall.from_id(call.object_id, client=client).cancel.aio()
 
     with pytest.raises(modal.exception.RemoteError):
-        await call.get.aio(timeout=5)
+        await call.get.aio(timeout=60)
     assert "sleeper" in (await small.what_happened.remote.aio())["cancelled"]
 
 

@@ -61,8 +61,8 @@ class SimulatedBot(VoiceBot):
         guilds.extend(world.guilds)
         ada, grace = [await guilds[0].speaker(name) for name in ("ada", "grace")]
         answers.append(await ada.says(1, SECONDS))
-        answers.append(await grace.says(2, SECONDS))
         await guilds[0].call.begins()
+        answers.append(await grace.says(2, SECONDS))
         await waits_for(answers[1], "in the queue")
         print(SPEAKING, flush=True)  # noqa: T201 - the test waits for it
         if HANGING in sys.argv:
