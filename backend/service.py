@@ -296,7 +296,7 @@ class SpeechService:
             gpu=info.device_name,
             gpu_memory_gb=total / 1e9,
             gpu_memory_free_bytes=free,
-            weights=str(info.weights),  # a plain one, readable without our package
+            weights=info.weights,
             weights_reason=info.weights_reason,
             dtype=info.dtype,
             codec_dtype=info.codec_dtype,

@@ -50,6 +50,10 @@ async def test_a_service_speaks_with_the_weights_on_the_volume(
     assert service.info()["model_name"] == "Qwen3-TTS 0.6B"
     assert service.info()["revision"] == "c0ffee"
     assert not service.info()["transcribes"]
+    # What a caller without our package can read holds no types of ours.
+    plain = {str, int, float, bool, type(None)}
+    told = service.info().values()
+    assert {type(each) for value in told for each in _parts_of(value)} <= plain
     assert "download_weights" in caplog.text
     answer = await service.create_voice_prompt(clip(110), None, consent=STATEMENT, caller="")
     assert answer["mode"] == "x-vector"
@@ -190,3 +194,9 @@ def test_an_unknown_model_is_a_sentence_for_the_operator(tmp_path: Path) -> None
     options = ServiceOptions("Qwen/Qwen3-TTS", tmp_path, transcriber=None)
     with pytest.raises(BackendUnavailableError, match=r"^MODEL_ID must be .*or a folder.*\.$"):
         open_service(options, Outside().on_breakdown)
+
+
+def _parts_of(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    return list(value) if isinstance(value, list | tuple) else [value]

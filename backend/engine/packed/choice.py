@@ -49,13 +49,13 @@ def choose_weights(
             trouble = f"this machine can't compute with it ({type(lacking).__name__})"
         else:
             if error <= WORST_ERROR:
-                return NumberFormat(weights, f"{reason}, and states are off by {error:.1%}")
+                return NumberFormat(weights.value, f"{reason}, and states are off by {error:.1%}")
             trouble = f"states are off by {error:.0%}, and {WORST_ERROR:.0%} is the most"
             if math.isnan(error):
                 trouble = "states are not finite"
         log.warning("the weights are not kept as %s: %s. Another format is tried", weights, trouble)
         reason = f"{weights} failed its check"
-    return NumberFormat(WeightFormat.FLOAT32, reason)
+    return NumberFormat(WeightFormat.FLOAT32.value, reason)
 
 
 def fastest_first() -> list[WeightFormat]:
