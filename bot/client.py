@@ -13,7 +13,6 @@ from discord.ext import commands
 from bot.audio.reference import ReferenceReader
 from bot.audio.temporary import delete_leftovers
 from bot.errors import Reason
-from bot.guilds.policy import Policy
 from bot.interface.delivery import DISCORD_FAILURES
 from bot.interface.errors import TimbreCommandTree
 from bot.interface.options import Where
@@ -68,7 +67,6 @@ class VoiceBot(commands.AutoShardedBot):
         speaks_by_default: Where `/say` speaks for a member in a voice channel who doesn't choose.
         library: The saved voices; there once the bot has logged in.
         dictionaries: How words are pronounced; there once the bot has logged in.
-        policy: What is allowed, where, and what happened; there once the bot has logged in.
         studio: The voice pipeline; there once the bot has logged in.
         replies: The commands that are being answered now.
         players: What speaks in voice channels.
@@ -78,7 +76,6 @@ class VoiceBot(commands.AutoShardedBot):
 
     library: VoiceLibrary
     dictionaries: Dictionaries
-    policy: Policy
     studio: Studio
 
     def __init__(
@@ -160,7 +157,6 @@ class VoiceBot(commands.AutoShardedBot):
         database = await open_database(self.settings.database_url)
         self.library = VoiceLibrary(database, max_voices_per_user=self.settings.max_voices_per_user)
         self.dictionaries = Dictionaries(database)
-        self.policy = Policy(database)
         await self._speech.start()
         if leftovers := await asyncio.to_thread(delete_leftovers):
             log.info("deleted temporary files of a run that was killed", folders=leftovers)
