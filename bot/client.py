@@ -13,6 +13,8 @@ from discord.ext import commands
 from bot.audio.reference import ReferenceReader
 from bot.audio.temporary import delete_leftovers
 from bot.errors import Reason
+from bot.guilds.access import Action
+from bot.guilds.policy import Policy
 from bot.interface.delivery import DISCORD_FAILURES
 from bot.interface.errors import TimbreCommandTree
 from bot.interface.options import Where
@@ -67,6 +69,7 @@ class VoiceBot(commands.AutoShardedBot):
         speaks_by_default: Where `/say` speaks for a member in a voice channel who doesn't choose.
         library: The saved voices; there once the bot has logged in.
         dictionaries: How words are pronounced; there once the bot has logged in.
+        policy: What is allowed, where, and what happened; there once the bot has logged in.
         studio: The voice pipeline; there once the bot has logged in.
         replies: The commands that are being answered now.
         players: What speaks in voice channels.
@@ -76,6 +79,7 @@ class VoiceBot(commands.AutoShardedBot):
 
     library: VoiceLibrary
     dictionaries: Dictionaries
+    policy: Policy
     studio: Studio
 
     def __init__(
@@ -104,7 +108,9 @@ class VoiceBot(commands.AutoShardedBot):
         self.speaks_by_default = speaks_by_default
         self.replies = Replies(
             max_encoders=settings.max_parallel_uploads,
-            cold_start=lambda: self.studio.cold_start(),  # noqa: PLW0108 - there is no studio yet
+            # There is neither a studio nor a policy yet.
+            cold_start=lambda: self.studio.cold_start(),  # noqa: PLW0108
+            check=lambda actor, action: self.policy.check(actor, action),  # noqa: PLW0108
         )
         self.players = GuildPlayers(
             self,
@@ -115,9 +121,9 @@ class VoiceBot(commands.AutoShardedBot):
         self._speech = speech
         self._is_serving = True
 
-    def reply(self, interaction: Interaction) -> Reply:
-        """The answer to a command, to be used as a context manager."""
-        return Reply(interaction, self.replies)
+    def reply(self, interaction: Interaction, action: Action = Action.OTHER) -> Reply:
+        """The answer to a command that does such a thing, to be used as a context manager."""
+        return Reply(interaction, self.replies, action)
 
     async def setup_hook(self) -> None:
         """Load the commands and open what they need; discord.py calls this once, at login."""
@@ -157,6 +163,7 @@ class VoiceBot(commands.AutoShardedBot):
         database = await open_database(self.settings.database_url)
         self.library = VoiceLibrary(database, max_voices_per_user=self.settings.max_voices_per_user)
         self.dictionaries = Dictionaries(database)
+        self.policy = Policy(database)
         await self._speech.start()
         if leftovers := await asyncio.to_thread(delete_leftovers):
             log.info("deleted temporary files of a run that was killed", folders=leftovers)

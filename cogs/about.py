@@ -7,6 +7,7 @@ from discord.ext import commands
 
 from backend.contract import SpeechError
 from bot.client import Interaction, VoiceBot
+from bot.guilds.access import Action
 from bot.interface import cards
 
 
@@ -20,7 +21,7 @@ class About(commands.Cog):
     async def help(self, interaction: Interaction) -> None:
         """Show the page, to the person alone."""
         studio = self.bot.studio
-        async with self.bot.reply(interaction) as reply:
+        async with self.bot.reply(interaction, Action.OWN) as reply:
             problem: SpeechError | TimeoutError | None = None
             try:
                 await studio.health()

@@ -8,6 +8,7 @@ from discord.ext import commands
 
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
+from bot.guilds.access import Action
 from bot.interface import voice_channels, wording
 from bot.interface.options import in_servers_only
 from bot.interface.views import Pages
@@ -64,7 +65,7 @@ class Channel(commands.Cog):
         """Go where the member is, unless that takes the bot away from others."""
         players = self.bot.players
         last_dismissal = players.last_dismissal(interaction.guild_id)
-        async with self.bot.reply(interaction) as reply:
+        async with self.bot.reply(interaction, Action.SPEAK) as reply:
             member = interaction.user
             channel = voice_channels.channel_to_join(member)
             assert isinstance(member, discord.Member)  # noqa: S101 - others are in no channel
@@ -83,7 +84,7 @@ class Channel(commands.Cog):
     @in_servers_only
     async def leave(self, interaction: Interaction) -> None:
         """Leave, unless others still listen or wait for something."""
-        async with self.bot.reply(interaction) as reply:
+        async with self.bot.reply(interaction, Action.OWN) as reply:
             player, channel, member = self._bot_in_channel(interaction)
             if not may_move(member, channel):
                 if any(entry.owner_id != member.id for entry in player.entries):
@@ -103,14 +104,14 @@ class Channel(commands.Cog):
             player = self.bot.players.find(asking.guild_id)
             return voice_channels.queue_page(player, asking.user, page)
 
-        async with self.bot.reply(interaction):
+        async with self.bot.reply(interaction, Action.OWN):
             await Pages(render).show(interaction)
 
     @app_commands.command(description="Skip what I'm saying (yours at once, others' by vote)")
     @in_servers_only
     async def skip(self, interaction: Interaction) -> None:
         """End the current entry if the member owns it or may silence others; else count a vote."""
-        async with self.bot.reply(interaction) as reply:
+        async with self.bot.reply(interaction, Action.OWN) as reply:
             player, channel, member = self._bot_in_channel(interaction)
             if player.current is None:
                 raise Refusal(Reason.NOTHING_PLAYING)
@@ -134,7 +135,7 @@ class Channel(commands.Cog):
     @in_servers_only
     async def stop(self, interaction: Interaction) -> None:
         """Clear the queue: all of it for members who may silence others, else only their own."""
-        async with self.bot.reply(interaction) as reply:
+        async with self.bot.reply(interaction, Action.OWN) as reply:
             player, channel, member = self._bot_in_channel(interaction)
             if may_silence(member, channel):
                 whose, nothing = "", Reason.NOTHING_PLAYING

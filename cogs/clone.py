@@ -12,6 +12,7 @@ from backend.contract import AUTO_LANGUAGE, MAX_TRANSCRIPT_CHARACTERS, ConsentRe
 from bot.audio.reference import check_upload
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
+from bot.guilds.access import Action
 from bot.interface import cards, wording
 from bot.interface.delivery import DISCORD_FAILURES, ReplyFormat
 from bot.interface.mentions import resolve_names
@@ -51,7 +52,7 @@ class Clone(commands.Cog):
     ) -> None:
         """Refuse what can be refused at once, ask for consent, then do the work."""
         studio, owner = self.bot.studio, interaction.user
-        async with self.bot.reply(interaction) as reply:
+        async with self.bot.reply(interaction, Action.CLONE) as reply:
             reply.acquire_slot()
             name_of = await resolve_names(interaction, text)
             spoken_for = await self.bot.dictionaries.spoken_for(owner.id, interaction.guild_id)

@@ -14,6 +14,7 @@ from discord.ext import commands
 from backend.contract import AUTO_LANGUAGE, SpeechError
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
+from bot.guilds.access import Action
 from bot.interface import cards, voice_channels
 from bot.interface.delivery import ReplyFormat
 from bot.interface.mentions import resolve_names
@@ -68,7 +69,7 @@ class Say(commands.Cog):
         studio, owner = self.bot.studio, interaction.user
         last_dismissal = self.bot.players.last_dismissal(interaction.guild_id)
         with self._order.command(owner.id) as command:
-            async with self.bot.reply(interaction) as reply:
+            async with self.bot.reply(interaction, Action.SPEAK) as reply:
                 target = voice_channels.where_to_speak(
                     owner,
                     self.bot.players,

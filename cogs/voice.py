@@ -9,6 +9,7 @@ from discord.ext import commands
 
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
+from bot.guilds.access import Action
 from bot.interface import cards, wording
 from bot.interface.options import suggest_voices
 from bot.interface.views import Pages, TranscriptForm, ask_to_delete
@@ -37,7 +38,7 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
             )
             return cards.voice_list(shown.voices, page, shown.total, VOICES_PER_PAGE)
 
-        async with self.bot.reply(interaction):
+        async with self.bot.reply(interaction, Action.OWN):
             await Pages(render).show(interaction)
 
     @app_commands.command(description="Show what I keep about one of your voices")
@@ -45,7 +46,7 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
     @app_commands.autocomplete(voice=suggest_voices)
     async def info(self, interaction: Interaction, voice: VoiceName) -> None:
         """Everything that is kept about one voice."""
-        async with self.bot.reply(interaction) as reply:
+        async with self.bot.reply(interaction, Action.OWN) as reply:
             saved = await self.bot.library.find(interaction.user.id, voice)
             await reply.show(embed=cards.voice_card(saved))
 
@@ -69,7 +70,7 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
 
     async def _correct(self, voice: SavedVoice, interaction: Interaction, transcript: str) -> None:
         """Make a voice's prompt again, with another transcript."""
-        async with self.bot.reply(interaction) as reply:
+        async with self.bot.reply(interaction, Action.CLONE) as reply:
             reply.acquire_slot()
             heard = await reply.work(
                 lambda progress: self.bot.studio.correct_transcript(
@@ -90,7 +91,7 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
     @app_commands.autocomplete(voice=suggest_voices)
     async def delete(self, interaction: Interaction, voice: VoiceName) -> None:
         """Ask, then delete."""
-        async with self.bot.reply(interaction) as reply:
+        async with self.bot.reply(interaction, Action.OWN) as reply:
             saved = await self.bot.library.find(interaction.user.id, voice)
             shown = wording.voice_name(saved.name)
             if not await reply.ask(ask_to_delete(f"the voice {shown}")):
@@ -109,7 +110,7 @@ class Forget(commands.Cog):
     @app_commands.command(description="Delete everything I keep about you")
     async def forget(self, interaction: Interaction) -> None:
         """Ask, then delete the person's voices, dictionary and consent records."""
-        async with self.bot.reply(interaction) as reply:
+        async with self.bot.reply(interaction, Action.OWN) as reply:
             if not await self.bot.library.keeps_anything_about(interaction.user.id):
                 raise Refusal(Reason.NOTHING_KEPT)
             everything = ask_to_delete(

@@ -11,6 +11,7 @@ from discord.ext import commands
 
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
+from bot.guilds.access import Action
 from bot.interface.options import in_servers_only
 
 MIN_MINUTES = 5
@@ -33,7 +34,7 @@ class Warm(commands.Cog):
         self, interaction: Interaction, minutes: app_commands.Range[int, MIN_MINUTES, MAX_MINUTES]
     ) -> None:
         """Wake the voice engine; a later `/warm` sets another end."""
-        async with self.bot.reply(interaction) as reply:
+        async with self.bot.reply(interaction, Action.OPERATE) as reply:
             if not interaction.permissions.manage_guild:  # what is declared only guides clients
                 raise Refusal(Reason.ONLY_MANAGERS)
             await self.bot.studio.keep_awake(minutes)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import structlog
 
 from bot.errors import Reason, Refusal
+from bot.guilds.access import Action
 from bot.interface import delivery
+from bot.interface.actors import actor_of
 from bot.interface.delivery import SpeechAttachment
 from bot.interface.errors import command_name, log_and_explain
 from bot.interface.progress import Progress
@@ -20,11 +22,12 @@ from bot.interface.tokens import note_arrival
 from bot.interface.wording import explain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
     from types import TracebackType
 
     import discord
 
+    from bot.guilds.access import Actor
     from bot.interface.delivery import ReplyFormat
     from bot.interface.views import Question
     from bot.speech.backend import ColdStart
@@ -42,6 +45,7 @@ class Replies:
     Args:
         max_encoders: How many replies are encoded at once.
         cold_start: Tells how far the voice engine's cold start is, or None if there is none.
+        check: Raises `Refusal` if a person may not do something.
 
     Attributes:
         open: The replies to commands that have not ended.
@@ -49,10 +53,17 @@ class Replies:
         closed_for: Why commands are not answered any more, or None while they are.
     """
 
-    def __init__(self, *, max_encoders: int, cold_start: Callable[[], ColdStart | None]) -> None:
+    def __init__(
+        self,
+        *,
+        max_encoders: int,
+        cold_start: Callable[[], ColdStart | None],
+        check: Callable[[Actor, Action], Awaitable[None]],
+    ) -> None:
         self.open: set[Reply] = set()
         self.encoders = asyncio.Semaphore(max_encoders)
         self.cold_start = cold_start
+        self.check = check
         self.closed_for: Reason | None = None
 
     async def close(self, reason: Reason, *, within: float) -> None:
@@ -81,29 +92,40 @@ class Reply:
     Used as a context manager: entering acknowledges within Discord's three seconds, and whatever
     error leaves the block becomes a sentence, shown privately.
 
+    Args:
+        interaction: The command.
+        replies: What the answers of all commands share.
+        action: What the person wants to do. It is checked once the command is acknowledged.
+
     Attributes:
-        owner: Who used the command.
+        actor: Who used the command, and where.
+        owner: The same person, as Discord knows them.
         has_slot: Whether the command takes long, of which a person may have a few at once.
         remarks: Sentences for the person alone that hold even if the rest fails, such as that a
             voice is saved already.
     """
 
-    def __init__(self, interaction: discord.Interaction[Any], replies: Replies) -> None:
+    def __init__(
+        self, interaction: discord.Interaction[Any], replies: Replies, action: Action = Action.OTHER
+    ) -> None:
         self._interaction = interaction
+        self._action = action
         self._replies = replies
         self._command = command_name(interaction)
         self._working: Progress | None = None
         self._asking: Question | None = None
         self._cancelled_for: Reason | None = None
         self._ended = asyncio.Event()
+        self.actor = actor_of(interaction)
         self.owner = interaction.user
         self.has_slot = False
         self.remarks: list[str] = []
 
     async def __aenter__(self) -> Self:
-        """Acknowledge the command, privately."""
+        """Acknowledge the command, privately. Raises `Refusal` if the person may not do that."""
         note_arrival(self._interaction)
         await self._interaction.response.defer(ephemeral=True, thinking=True)
+        await self._replies.check(self.actor, self._action)
         if self._replies.closed_for is not None:  # commands are refused before, but forms are not
             raise Refusal(self._replies.closed_for)
         self._replies.open.add(self)

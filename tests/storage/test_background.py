@@ -11,14 +11,14 @@ import pytest
 from sqlalchemy import select, text
 from structlog.testing import capture_logs
 
+from bot.guilds.records import AuditAction
+from bot.guilds.tables import AuditRow
 from bot.storage import background
 from bot.storage.database import open_database
 from bot.voices.library import VoiceLibrary
-from bot.voices.records import Whose
-from bot.voices.tables import PronunciationRow
 from tests.support import failing_databases
 from tests.support.voice_guild import eventually
-from tests.voices.people import ANA, GUILD, MODEL, save
+from tests.voices.people import ANA, MODEL, save
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -70,30 +70,18 @@ def failing(request: pytest.FixtureRequest) -> Failing:
     return Failing(url, partial(failure, url))
 
 
-def row(at: datetime, word: str, *, owner_id: int = GUILD) -> PronunciationRow:
-    return PronunciationRow(
-        whose=Whose.SERVER,
-        owner_id=owner_id,
-        word=word,
-        word_key=word,
-        spoken=word,
-        created_at=at,
-    )
-
-
 def noted(database: Database, number: int, at: datetime) -> asyncio.Future[bool]:
-    """A row that nobody waits for."""
+    """A line of the audit log, as the bot writes many."""
 
     async def write(session: AsyncSession) -> None:
-        session.add(row(at, str(number)))
+        session.add(AuditRow(at=at, action=AuditAction.WARMED, details=str(number)))
 
-    return database.later("word", write)
+    return database.later("audit", write)
 
 
-async def words(database: Database) -> list[str]:
+async def audit(database: Database) -> list[str]:
     async with database.read() as session:
-        written = select(PronunciationRow.word).order_by(PronunciationRow.id)
-        return list(await session.scalars(written))
+        return list(await session.scalars(select(AuditRow.details).order_by(AuditRow.id)))
 
 
 def events(logs: list[Any]) -> list[str]:
@@ -106,7 +94,7 @@ async def test_they_are_done_in_order(database: Database, clock: Clock) -> None:
 
     await database.written()
 
-    assert await words(database) == [str(number) for number in range(20)]
+    assert await audit(database) == [str(number) for number in range(20)]
 
 
 async def test_they_are_done_once_the_database_takes_them_again(
@@ -126,7 +114,7 @@ async def test_they_are_done_once_the_database_takes_them_again(
         assert await loudness
 
     await database.written()
-    assert await words(database) == [str(number) for number in range(50)]
+    assert await audit(database) == [str(number) for number in range(50)]
     assert await library.loudness(voice, MODEL) == -49.0
     assert (await library.find(ANA, "Grandma")).last_used_at is not None
     assert events(logs) == [NOT_TAKEN, TAKEN_AGAIN]
@@ -147,7 +135,7 @@ async def test_what_is_not_written_by_the_end_is_counted_in_the_log(
 
     assert await asyncio.gather(*last) == [False] * 4
     assert logs[-1]["event"] == LOST
-    assert (logs[-1]["total"], logs[-1]["lost"]) == (4, {"word": 3, "last use": 1})
+    assert (logs[-1]["total"], logs[-1]["lost"]) == (4, {"audit": 3, "last use": 1})
     assert "Grandma" not in str(logs)
 
 
@@ -159,10 +147,10 @@ async def test_what_waits_at_the_end_is_written(database_url: str, clock: Clock)
         await database.close(within=60)
         assert logs == []
         assert not await noted(database, 100, clock()), "nothing is written any more"
-    assert (logs[0]["event"], logs[0]["lost"]) == (LOST, {"word": 1})
+    assert (logs[0]["event"], logs[0]["lost"]) == (LOST, {"audit": 1})
 
     database = await open_database(database_url)
-    assert len(await words(database)) == 100
+    assert len(await audit(database)) == 100
     await database.close()
 
 
@@ -181,11 +169,11 @@ async def test_no_more_wait_than_there_is_room_for(
             assert not await results[-1]
         await database.written()
 
-    assert await words(database) == [str(number) for number in range(9)]
+    assert await audit(database) == [str(number) for number in range(9)]
     assert (await library.find(ANA, "Grandma")).last_used_at is not None
     full, lost = (entry for entry in logs if entry["log_level"] == "error")
     assert full["event"] == "too many writes wait; the next ones are lost"
-    assert (lost["event"], lost["lost"]) == (LOST, {"word": 991})
+    assert (lost["event"], lost["lost"]) == (LOST, {"audit": 991})
     await database.close()
 
 
@@ -196,13 +184,13 @@ async def test_a_write_that_can_never_succeed_holds_up_no_others(
         await session.execute(text("INSERT INTO nowhere VALUES (1)"))
 
     async def wrong_sql(session: AsyncSession) -> None:
-        await session.execute(text("INSERT IN pronunciations"))
+        await session.execute(text("INSERT IN audit"))
 
     async def nothing_where_something_is_needed(session: AsyncSession) -> None:
-        session.add(PronunciationRow(whose=Whose.SERVER, owner_id=GUILD))
+        session.add(AuditRow(action=AuditAction.WARMED))
 
     async def too_large(session: AsyncSession) -> None:
-        session.add(row(clock(), "large", owner_id=2**70))
+        session.add(AuditRow(at=clock(), action=AuditAction.WARMED, actor_id=2**70))
 
     async def raises(_session: AsyncSession) -> None:
         raise ValueError("a defect")
@@ -214,7 +202,7 @@ async def test_a_write_that_can_never_succeed_holds_up_no_others(
         await database.written()
 
     assert await asyncio.gather(*results) == [False] * len(wrong)
-    assert await words(database) == ["1"]
+    assert await audit(database) == ["1"]
     assert [entry["what"] for entry in logs] == ["defect"] * len(wrong)
 
 
@@ -224,7 +212,7 @@ async def test_what_is_too_long_for_postgresql_holds_up_no_others(
     database = await open_database(postgres_url)
 
     async def too_long(session: AsyncSession) -> None:
-        session.add(row(clock(), "x" * 50))
+        session.add(AuditRow(at=clock(), action="x" * 50))
 
     with capture_logs():
         refused = database.later("defect", too_long)

@@ -13,6 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, make_url, text
 
+from bot.guilds import tables as _guild_tables  # noqa: F401 - adds its tables to `Base`
 from bot.storage.database import Database, open_database
 from bot.storage.location import DatabaseUnusableError
 from bot.storage.tables import Base

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, Table, inspect, select
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from backend.contract import VoicePrompt
+from bot.guilds.tables import BlockRow
 from bot.storage.database import open_database
 from bot.storage.location import location_of
 from bot.storage.migrating import migrate
@@ -22,8 +24,8 @@ from tests.voices.people import ANA, BEN, GUILD, MODEL, OTHER_MODEL, save
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-VOICES: tuple[Any, ...] = (ConsentRow, VoiceRow, PromptRow)
-BEFORE_DICTIONARIES = "0002"
+VOICES: tuple[Any, ...] = (ConsentRow, VoiceRow, PromptRow, PronunciationRow)
+BEFORE_GUILDS = "0003"
 
 
 async def migrated(url: str, to: str) -> None:
@@ -40,7 +42,7 @@ async def ask(url: str, question: Callable[[Connection], Any]) -> Any:
 
 
 def kept(connection: Connection) -> dict[str, list[Any]]:
-    """Every value of the tables for voices."""
+    """Every value of the tables that the first release had."""
     tables: list[Table] = [row.__table__ for row in VOICES]
     return {
         table.name: [tuple(row) for row in connection.execute(select(table).order_by(*table.c))]
@@ -69,38 +71,38 @@ async def fill(url: str) -> None:
 
 
 @pytest.fixture
-async def earlier_database(empty_database_url: str) -> str:
-    """A database as the version before dictionaries left it."""
+async def todays_database(empty_database_url: str) -> str:
+    """A database as the version before `bot.guilds` left it."""
     await fill(empty_database_url)
-    await migrated(empty_database_url, BEFORE_DICTIONARIES)
+    await migrated(empty_database_url, BEFORE_GUILDS)
     return empty_database_url
 
 
-async def test_an_update_keeps_everything_and_so_does_going_back(earlier_database: str) -> None:
-    before = await ask(earlier_database, kept)
-    old_tables = await ask(earlier_database, tables)
+async def test_an_update_keeps_everything_and_so_does_going_back(todays_database: str) -> None:
+    before = await ask(todays_database, kept)
+    old_tables = await ask(todays_database, tables)
     assert {len(rows) for rows in before.values()} == {2, 3}
     assert old_tables == set(before)
 
-    database = await open_database(earlier_database)
+    database = await open_database(todays_database)
     library = VoiceLibrary(database)
     voice = await library.find(ANA, "großmutter 👵")
     assert (await library.clip(voice)).flac == b"fLaC" + bytes(range(256))
     assert await library.loudness(voice, MODEL) == -23.25
     assert await library.default_for(ANA) == voice
     await database.close()
-    assert await ask(earlier_database, kept) == before
-    assert await ask(earlier_database, tables) > old_tables
+    assert await ask(todays_database, kept) == before
+    assert await ask(todays_database, tables) > old_tables
 
-    await migrated(earlier_database, BEFORE_DICTIONARIES)
-    assert await ask(earlier_database, kept) == before
-    assert await ask(earlier_database, tables) == old_tables
+    await migrated(todays_database, BEFORE_GUILDS)
+    assert await ask(todays_database, kept) == before
+    assert await ask(todays_database, tables) == old_tables
 
 
-async def test_an_id_is_not_given_again_after_an_update(earlier_database: str) -> None:
+async def test_an_id_is_not_given_again_after_an_update(todays_database: str) -> None:
     """What is recorded about a deleted voice must not become another voice's."""
-    before = await ask(earlier_database, kept)
-    database = await open_database(earlier_database)
+    before = await ask(todays_database, kept)
+    database = await open_database(todays_database)
 
     voice = await save(VoiceLibrary(database), BEN, "another")
 
@@ -109,14 +111,15 @@ async def test_an_id_is_not_given_again_after_an_update(earlier_database: str) -
     await database.close()
 
 
-async def test_dictionaries_go_with_their_table(database_url: str) -> None:
+async def test_what_servers_decided_goes_with_its_tables(database_url: str) -> None:
     database = await open_database(database_url)
-    await Dictionaries(database).add(Whose.SERVER, GUILD, "GIF", "jif")
+    async with database.write() as session:
+        session.add(BlockRow(user_id=ANA, guild_id=GUILD, by=BEN, at=datetime.now(UTC)))
     await database.close()
 
-    await migrated(database_url, BEFORE_DICTIONARIES)
+    await migrated(database_url, BEFORE_GUILDS)
     database = await open_database(database_url)
 
     async with database.read() as session:
-        assert (await session.scalars(select(PronunciationRow))).all() == []
+        assert (await session.scalars(select(BlockRow))).all() == []
     await database.close()

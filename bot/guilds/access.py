@@ -1,0 +1,51 @@
+"""Who wants to do what: what `Policy.check` decides about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+class Action(Enum):
+    """The kinds of things that people do with the bot."""
+
+    OWN = auto()
+    """Look after what is one's own: see it, stop it, delete it, read the help. Always allowed."""
+
+    SPEAK = auto()
+    """Let a voice speak, or bring the bot into a voice channel."""
+
+    CLONE = auto()
+    """Make a voice, or make it anew."""
+
+    REPORT = auto()
+    """Report speech, or claim a voice."""
+
+    MANAGE = auto()
+    """Decide for a server: its settings, its moderation, its dictionary."""
+
+    OPERATE = auto()
+    """Spend the operator's money, such as keeping the voice engine awake."""
+
+    OTHER = auto()
+    """Everything else, such as renaming a voice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A person who does something somewhere.
+
+    Attributes:
+        user_id: The person's Discord id.
+        guild_id: The server, or None in a direct message.
+        channel_id: The channel; of a thread, the channel that it belongs to. None if not known.
+        role_ids: The ids of the member's roles there, without the role that everyone has.
+        is_manager: Whether the member has the Manage Server permission there, in the member's
+            own right, as Discord says with the command.
+    """
+
+    user_id: int
+    guild_id: int | None = None
+    channel_id: int | None = None
+    role_ids: frozenset[int] = frozenset()
+    is_manager: bool = False

@@ -1,0 +1,244 @@
+"""The values that this room returns. They need no open database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+
+EVERYWHERE = 0
+"""Instead of a server's id: the operator's decision, which counts in every server and elsewhere."""
+
+
+class Scope(StrEnum):
+    """Who used something. The values are stored."""
+
+    PERSON = "person"
+    SERVER = "server"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class DayUsage:
+    """What a person, a server or everybody used on one day.
+
+    Attributes:
+        scope: Which of these it is.
+        scope_id: The Discord id of the person or server; 0 for everybody.
+        day: The calendar day in UTC.
+        seconds: Of speech that was made.
+        requests: How many were begun.
+        told_at: When the person was told that little is left, in UTC; None if they were not.
+    """
+
+    scope: Scope
+    scope_id: int
+    day: date
+    seconds: float
+    requests: int
+    told_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """What the admins of a server decided. Its defaults allow all that the operator allows.
+
+    Attributes:
+        report_channel_id: Where reports are posted, or None.
+        audit_channel_id: Where the audit log is posted, or None.
+        clone_roles: Ids of the roles that may clone; empty if everyone may.
+        speak_roles: Ids of the roles that may speak; empty if everyone may.
+        channels: Ids of the channels in which the bot may post and speak; empty for all.
+        seconds_per_person: Of speech a day; None for the operator's limit, as in all that follow.
+        seconds_per_server: Of speech a day.
+        requests_per_minute: Of one person.
+        at_once_per_person: Requests at the same time.
+        at_once_per_server: Requests at the same time.
+    """
+
+    report_channel_id: int | None = None
+    audit_channel_id: int | None = None
+    clone_roles: frozenset[int] = frozenset()
+    speak_roles: frozenset[int] = frozenset()
+    channels: frozenset[int] = frozenset()
+    seconds_per_person: int | None = None
+    seconds_per_server: int | None = None
+    requests_per_minute: int | None = None
+    at_once_per_person: int | None = None
+    at_once_per_server: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A person who may not use the bot in a server, or anywhere.
+
+    Attributes:
+        user_id: Who is blocked.
+        guild_id: The server, or `EVERYWHERE`.
+        by: The Discord id of who decided it; None for the operator's command line.
+        at: In UTC.
+        report_id: The report that it was decided on, or None.
+    """
+
+    user_id: int
+    guild_id: int
+    by: int | None
+    at: datetime
+    report_id: int | None
+
+
+class FreezeKind(StrEnum):
+    """What keeps a voice from being used. The values are stored."""
+
+    FROZEN = "frozen"
+    """Until a report is decided, or somebody lifts it."""
+
+    REMOVED = "removed"
+    """For good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """A voice that may not be used in a server, or anywhere.
+
+    Attributes:
+        voice_id: The voice.
+        guild_id: The server, or `EVERYWHERE`.
+        kind: Until when.
+        by: The Discord id of who decided it; None for the operator's command line.
+        at: In UTC.
+        report_id: The report that it was decided on, or None.
+    """
+
+    voice_id: int
+    guild_id: int
+    kind: FreezeKind
+    by: int | None
+    at: datetime
+    report_id: int | None
+
+
+class ReportKind(StrEnum):
+    """What a person says about a voice. The values are stored."""
+
+    REPORT = "report"
+    """Something was said that should not have been."""
+
+    CLAIM = "claim"
+    """It is the person's own voice, cloned by somebody else."""
+
+
+class ReportState(StrEnum):
+    """What became of a report. The values are stored."""
+
+    OPEN = "open"
+    UPHELD = "upheld"
+    DISMISSED = "dismissed"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What somebody reported.
+
+    Attributes:
+        id: Never used for another report.
+        kind: What the person says.
+        guild_id: The server, or None for a direct message.
+        channel_id: Of the message or the voice channel.
+        message_id: The message, or None for what was heard in a voice channel.
+        voice_id: The voice, or None if it has no name or is not known.
+        owner_id: Whose voice it is.
+        reporter_id: Who reported it.
+        at: In UTC.
+        consent_at: When the owner agreed to the consent statement, in UTC, or None.
+        consent_version: The statement's version, or None.
+        state: What became of it.
+        decided_by: The Discord id of who decided it; None while open, or for the command line.
+        decided_at: In UTC, or None while open.
+    """
+
+    id: int
+    kind: ReportKind
+    guild_id: int | None
+    channel_id: int
+    message_id: int | None
+    voice_id: int | None
+    owner_id: int
+    reporter_id: int
+    at: datetime
+    consent_at: datetime | None
+    consent_version: str | None
+    state: ReportState
+    decided_by: int | None
+    decided_at: datetime | None
+
+
+class AuditAction(StrEnum):
+    """What happened. The values are stored."""
+
+    CLONED = "cloned"
+    SPOKE_FILE = "spoke_file"
+    SPOKE_VOICE = "spoke_voice"
+    DELETED = "deleted"
+    FORGOT = "forgot"
+    BLOCKED = "blocked"
+    UNBLOCKED = "unblocked"
+    FROZEN = "frozen"
+    UNFROZEN = "unfrozen"
+    REMOVED = "removed"
+    REPORTED = "reported"
+    CLAIMED = "claimed"
+    DECIDED = "decided"
+    SETTINGS_CHANGED = "settings_changed"
+    WARMED = "warmed"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of the audit log. It holds no text and no file's name.
+
+    Attributes:
+        id: Never used for another entry. A later entry has a larger one.
+        at: In UTC.
+        action: What happened.
+        actor_id: Who did it; None for the operator's command line.
+        guild_id: In which server, or None for a direct message or the command line.
+        voice_id: Which voice it was about, if any.
+        owner_id: Whose voice, or which person it was about, if any.
+        text_hash: A keyed hash of the spoken text, in hex, if any.
+        details: A short code of our own that says more, if any.
+    """
+
+    id: int
+    at: datetime
+    action: AuditAction
+    actor_id: int | None
+    guild_id: int | None
+    voice_id: int | None
+    owner_id: int | None
+    text_hash: str | None
+    details: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A message that holds somebody's speech.
+
+    Attributes:
+        message_id: The message.
+        channel_id: Where it is.
+        guild_id: The server, or None for a direct message.
+        voice_id: The voice, or None for one without a name.
+        owner_id: Whose voice it is.
+        at: In UTC.
+    """
+
+    message_id: int
+    channel_id: int
+    guild_id: int | None
+    voice_id: int | None
+    owner_id: int
+    at: datetime
