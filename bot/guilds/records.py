@@ -107,6 +107,7 @@ class Freeze:
     Attributes:
         voice_id: The voice.
         guild_id: The server, or `EVERYWHERE`.
+        owner_id: Whose voice it is.
         kind: Until when.
         by: The Discord id of who decided it; None for the operator's command line.
         at: In UTC.
@@ -115,6 +116,7 @@ class Freeze:
 
     voice_id: int
     guild_id: int
+    owner_id: int
     kind: FreezeKind
     by: int | None
     at: datetime

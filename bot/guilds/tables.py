@@ -174,6 +174,7 @@ class FreezeRow(Base):
 
     voice_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     guild_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    owner_id: Mapped[int] = mapped_column(BigInteger)
     kind: Mapped[str] = mapped_column(String(8))
     by: Mapped[int | None] = mapped_column(BigInteger)
     at: Mapped[datetime]
@@ -184,6 +185,7 @@ class FreezeRow(Base):
         return Freeze(
             voice_id=self.voice_id,
             guild_id=self.guild_id,
+            owner_id=self.owner_id,
             kind=FreezeKind(self.kind),
             by=self.by,
             at=self.at,

@@ -109,10 +109,12 @@ async def test_blocks_in_a_server_and_everywhere(database: Database) -> None:
 
 
 async def test_a_frozen_voice(database: Database) -> None:
-    row = FreezeRow(voice_id=5, guild_id=GUILD, kind=FreezeKind.REMOVED, by=ANA, at=AT)
+    row = FreezeRow(
+        voice_id=5, guild_id=GUILD, owner_id=BEN, kind=FreezeKind.REMOVED, by=ANA, at=AT
+    )
 
     assert (await stored(database, row)).to_freeze() == Freeze(
-        5, GUILD, FreezeKind.REMOVED, ANA, AT, None
+        5, GUILD, BEN, FreezeKind.REMOVED, ANA, AT, None
     )
 
 

@@ -83,6 +83,7 @@ def _decisions() -> None:
         "voice_freezes",
         sa.Column("voice_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("guild_id", sa.BigInteger(), nullable=False),
+        sa.Column("owner_id", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.String(8), nullable=False),
         sa.Column("by", sa.BigInteger()),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
