@@ -12,6 +12,7 @@ from discord.ext import commands
 
 from bot.audio.reference import ReferenceReader
 from bot.audio.temporary import delete_leftovers
+from bot.enforcement import Enforcement
 from bot.errors import Reason
 from bot.guilds.access import Action
 from bot.guilds.policy import Policy
@@ -43,6 +44,8 @@ COGS = (
     "cogs.channel",
     "cogs.voice",
     "cogs.dictionary",
+    "cogs.moderation",
+    "cogs.upkeep",
     "cogs.warm",
     "cogs.about",
 )
@@ -70,6 +73,7 @@ class VoiceBot(commands.AutoShardedBot):
         library: The saved voices; there once the bot has logged in.
         dictionaries: How words are pronounced; there once the bot has logged in.
         policy: What is allowed, where, and what happened; there once the bot has logged in.
+        enforcement: Ends what may not go on; there once the bot has logged in.
         studio: The voice pipeline; there once the bot has logged in.
         replies: The commands that are being answered now.
         players: What speaks in voice channels.
@@ -80,6 +84,7 @@ class VoiceBot(commands.AutoShardedBot):
     library: VoiceLibrary
     dictionaries: Dictionaries
     policy: Policy
+    enforcement: Enforcement
     studio: Studio
 
     def __init__(
@@ -164,6 +169,7 @@ class VoiceBot(commands.AutoShardedBot):
         self.library = VoiceLibrary(database, max_voices_per_user=self.settings.max_voices_per_user)
         self.dictionaries = Dictionaries(database)
         self.policy = Policy(database)
+        self.enforcement = Enforcement(self.policy, self.library, self.replies, self.players)
         await self._speech.start()
         if leftovers := await asyncio.to_thread(delete_leftovers):
             log.info("deleted temporary files of a run that was killed", folders=leftovers)
