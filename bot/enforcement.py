@@ -63,9 +63,10 @@ class Enforcement:
             return
 
         def why_not(user_id: int, voice_id: int | None, guild_id: int | None) -> Refusal | None:
-            if voice_id in deleted:
+            refusal = decided.refusal(user_id, voice_id, guild_id)
+            if refusal is None and voice_id in deleted:
                 return Refusal(Reason.VOICE_DELETED_MEANWHILE)
-            return decided.refusal(user_id, voice_id, guild_id)
+            return refusal
 
         for guild_id, entry in entries:
             refusal = why_not(entry.owner_id, entry.voice_id, guild_id)

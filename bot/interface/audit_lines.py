@@ -35,7 +35,7 @@ _WITHOUT_VOICE: dict[AuditAction, str] = {
     AuditAction.SPOKE_FILE: "{who} posted speech",
     AuditAction.SPOKE_VOICE: "{who} spoke in a voice channel",
     AuditAction.DELETED: "{who} deleted a voice",
-    AuditAction.FORGOT: "{who} had everything deleted that I kept about them",
+    AuditAction.FORGOT: "Somebody had everything deleted that I kept about them",
     AuditAction.BLOCKED: "{who} blocked {owner}",
     AuditAction.UNBLOCKED: "{who} unblocked {owner}",
     AuditAction.FROZEN: "{who} froze a voice of {owner}",
@@ -48,9 +48,6 @@ _WITHOUT_VOICE: dict[AuditAction, str] = {
     AuditAction.WARMED: "{who} kept the voice engine awake",
 }
 
-_BY_PERSONS_ALONE = (*ONES_OWN, AuditAction.FORGOT)
-"""What the operator's command line never does, so that nobody is named only who was forgotten."""
-
 
 def audit_line(entry: AuditEntry) -> str:
     """One line of the log. Its mentions are to be sent without pings."""
@@ -58,7 +55,8 @@ def audit_line(entry: AuditEntry) -> str:
     if entry.actor_id is not None:
         who = _person(entry.actor_id)
     else:
-        is_forgotten = entry.action in _BY_PERSONS_ALONE
+        # The command line never does what people do with their own.
+        is_forgotten = entry.action in ONES_OWN
         who = "Somebody who was forgotten" if is_forgotten else "Whoever runs this bot"
     owner = "somebody" if entry.owner_id is None else _person(entry.owner_id)
     what = sentences[entry.action].format(who=who, voice=f"#{entry.voice_id}", owner=owner)
