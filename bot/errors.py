@@ -77,6 +77,22 @@ class Reason(StrEnum):
     ONLY_IN_SERVERS = "only in servers"
     ONLY_MANAGERS = "only for members with Manage Server"
 
+    # Moderation
+    BLOCKED_HERE = "blocked in the server"
+    BLOCKED_EVERYWHERE = "blocked everywhere"
+    VOICE_FROZEN_HERE = "voice frozen in the server"
+    VOICE_FROZEN = "voice frozen everywhere"
+    VOICE_REMOVED_HERE = "voice removed from the server"
+    VOICE_REMOVED = "voice removed everywhere"
+    CANNOT_BLOCK_YOURSELF = "one can't block oneself"
+    CANNOT_BLOCK_MANAGERS = "only the server's owner may block its managers"
+    CANNOT_BLOCK_OPERATORS = "operators can't be blocked"
+    ALREADY_BLOCKED = "already blocked"  # person: a mention
+    NOT_BLOCKED = "not blocked"  # person: a mention
+    NO_SUCH_VOICE_HERE = "no voice with that number was used in the server"
+    ALREADY_REMOVED_HERE = "already removed from the server"
+    NOT_REMOVED_HERE = "not removed from the server"
+
     # Reports
     NOT_MY_SPEECH = "not speech of the bot, or too old"
     NOT_A_MESSAGE_LINK = "not a link to a message"
@@ -92,6 +108,7 @@ class Reason(StrEnum):
     REPORT_OF_ANOTHER_SERVER = "report of another server"
     ONLY_OPERATORS = "only for operators"
     DECIDED_BY_OPERATOR = "decided by the operator"
+    REPORT_ABOUT_YOU = "report about oneself"
 
     # Voice channels
     RECONNECTING = "reconnecting to Discord, which has not said yet who is in voice"

@@ -29,13 +29,14 @@ from bot.interface.wording import voice_name
 from bot.storage.errors import DatabaseFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
     from bot.guilds.access import Actor
     from bot.guilds.policy import Policy
     from bot.guilds.records import Freeze, Report
     from bot.interface.reply import Reply
     from bot.voices.library import VoiceLibrary
+    from bot.voices.records import SavedVoice
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +60,7 @@ class Reporting:
         client: The bot.
         policy: What is allowed, and what was reported.
         library: The saved voices.
+        enforce: Ends what may not go on, once something was decided.
         operators: The Discord ids of those who run the bot.
         operators_channel: The id of the channel for the operators' reports; None for direct
             messages to each of them.
@@ -70,12 +72,14 @@ class Reporting:
         *,
         policy: Policy,
         library: VoiceLibrary,
+        enforce: Callable[[], Awaitable[None]],
         operators: frozenset[int] = frozenset(),
         operators_channel: int | None = None,
     ) -> None:
         self._client = client
         self._policy = policy
         self._library = library
+        self._enforce = enforce
         self._operators = operators
         self._operators_channel = operators_channel
 
@@ -140,7 +144,7 @@ class Reporting:
         """
         claim = await self._file(ReportKind.CLAIM, subject, claimant_id)
         voice_id = claim.voice_id
-        is_saved = voice_id is not None and await self._library.by_id(voice_id) is not None
+        is_saved = await self._voice(voice_id) is not None
         if voice_id is not None and is_saved:
             await self._policy.moderation.freeze(
                 voice_id,
@@ -150,6 +154,7 @@ class Reporting:
                 by=claimant_id,
                 report_id=claim.id,
             )
+            await self._enforce()
         reached = await self._send(claim, "")
         return report_wording.claim_sent(reached, claim.id, is_frozen=is_saved)
 
@@ -190,6 +195,7 @@ class Reporting:
         moderation, voice_id, owner_id = self._policy.moderation, report.voice_id, report.owner_id
         if decision is Decision.BLOCK:
             await moderation.block(owner_id, where, by=by, report_id=report.id)
+            await self._enforce()
         elif decision is Decision.UNBLOCK:
             await moderation.unblock(owner_id, where)
         elif decision is Decision.UNFREEZE and voice_id is not None:
@@ -200,8 +206,9 @@ class Reporting:
             is_final = decision is Decision.REMOVE
             kind = FreezeKind.REMOVED if is_final else FreezeKind.FROZEN
             await moderation.freeze(voice_id, owner_id, where, kind, by=by, report_id=report.id)
-            voice = await self._library.by_id(voice_id) if is_final else None
-            if voice is not None and where == EVERYWHERE:
+            await self._enforce()  # before it is deleted, so that its owner is told why
+            voice = await self._voice(voice_id)
+            if voice is not None and is_final and where == EVERYWHERE:
                 with suppress(Refusal):  # its owner has just deleted it
                     await self._library.delete(voice)
         if decision in _UPHOLDS:
@@ -247,11 +254,27 @@ class Reporting:
         }
         if is_for_operators and where != EVERYWHERE:
             raise Refusal(Reason.ONLY_OPERATORS)
+        if decision is Decision.BLOCK:
+            await self._check_may_block(actor, report.owner_id, where)
+
+    async def _check_may_block(self, actor: Actor, owner_id: int, where: int) -> None:
+        """Raise `Refusal` for those whom nobody can block, or only a server's owner."""
+        if owner_id in self._operators:
+            raise Refusal(Reason.CANNOT_BLOCK_OPERATORS)
+        guild = self._client.get_guild(where)
+        if guild is None or guild.owner_id == actor.user_id:
+            return
+        try:
+            member = guild.get_member(owner_id) or await guild.fetch_member(owner_id)
+        except DISCORD_FAILURES:  # who has left manages nothing
+            return
+        if member.guild_permissions.manage_guild:
+            raise Refusal(Reason.CANNOT_BLOCK_MANAGERS)
 
     async def _file(self, kind: ReportKind, subject: Subject, reporter_id: int) -> Report:
         """Store a report with the owner's consent as it is now, and note it in the audit log."""
         voice_id, owner_id = subject.voice_id, subject.owner_id
-        voice = await self._library.by_id(voice_id) if voice_id is not None else None
+        voice = await self._voice(voice_id)
         consent = voice.consent if voice else await self._library.consent_of(owner_id)
         report = await self._policy.reports.file(
             kind,
@@ -281,9 +304,15 @@ class Reporting:
         freezes = await self._policy.moderation.freezes_among((voice_id,))
         return next((freeze for freeze in freezes if freeze.guild_id == where), None)
 
+    async def _voice(self, voice_id: int | None) -> SavedVoice | None:
+        """Return a voice; None if it was never saved, or was deleted."""
+        if voice_id is None:
+            return None
+        return (await self._library.about((voice_id,))).get(voice_id)
+
     async def _case(self, report: Report) -> Case:
         voice_ids = () if report.voice_id is None else (report.voice_id,)
-        voice = await self._library.by_id(report.voice_id) if report.voice_id is not None else None
+        voice = await self._voice(report.voice_id)
         decisions = await self._policy.moderation.decisions((report.owner_id,), voice_ids)
         return Case(report, None if voice is None else voice.name, decisions)
 

@@ -75,6 +75,7 @@ class Settings(BaseSettings):
     require_consent: bool = True
     max_modal_calls: Annotated[int, Field(ge=1, le=1000)] = 16
     max_voices_per_user: Annotated[int, Field(ge=1, le=1000)] = 50
+    audit_days: Annotated[int, Field(ge=1, le=3650)] = 30
     max_parallel_uploads: Annotated[int, Field(ge=1, le=64)] = 2
     operators: DiscordIds = frozenset()
     report_channel: DiscordId | None = None

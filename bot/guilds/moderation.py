@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, select
 
-from bot.guilds.records import EVERYWHERE, Block, Freeze, FreezeKind
+from bot.errors import Reason, Refusal
+from bot.guilds.records import EVERYWHERE, Block, BlockPage, Freeze, FreezeKind
 from bot.guilds.tables import BlockRow, FreezeRow
 from bot.storage.database import DatabaseUser, carried_out
 
@@ -21,21 +22,6 @@ if TYPE_CHECKING:
     from bot.storage.database import Database
 
 BLOCKS_PER_PAGE = 10
-MAX_FREEZES = 25
-"""So many frozen voices are offered while somebody types."""
-
-
-@dataclass(frozen=True, slots=True)
-class BlockPage:
-    """Some of a server's blocks, the latest first.
-
-    Attributes:
-        blocks: Those of this page.
-        total: How many there are on all pages.
-    """
-
-    blocks: tuple[Block, ...]
-    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +53,32 @@ class Decisions:
             if freeze.voice_id == voice_id and freeze.guild_id in {EVERYWHERE, guild_id}
         ]
         return min(counting, key=lambda freeze: freeze.guild_id, default=None)
+
+    def refusal(self, user_id: int, voice_id: int | None, guild_id: int | None) -> Refusal | None:
+        """Return why a person may not speak with a voice in a server, or None if they may.
+
+        Args:
+            user_id: The person.
+            voice_id: The voice; None for one that isn't saved.
+            guild_id: The server, or None for a direct message.
+        """
+        block = self.block_of(user_id, guild_id)
+        if block is not None:
+            is_here = block.guild_id != EVERYWHERE
+            return Refusal(Reason.BLOCKED_HERE if is_here else Reason.BLOCKED_EVERYWHERE)
+        freeze = self.freeze_of(voice_id, guild_id) if voice_id is not None else None
+        if freeze is None:
+            return None
+        return Refusal(_FREEZES[freeze.kind, freeze.guild_id != EVERYWHERE])
+
+
+_FREEZES = {
+    (FreezeKind.FROZEN, False): Reason.VOICE_FROZEN,
+    (FreezeKind.FROZEN, True): Reason.VOICE_FROZEN_HERE,
+    (FreezeKind.REMOVED, False): Reason.VOICE_REMOVED,
+    (FreezeKind.REMOVED, True): Reason.VOICE_REMOVED_HERE,
+}
+"""By the kind of a freeze, and whether it is a server's own: what people are told."""
 
 
 class Moderation(DatabaseUser):
@@ -216,7 +228,7 @@ class Moderation(DatabaseUser):
         return (await self.decisions((), voice_ids)).freezes
 
     @carried_out
-    async def freezes(self, where: int, *, limit: int = MAX_FREEZES) -> tuple[Freeze, ...]:
+    async def freezes(self, where: int, *, limit: int) -> tuple[Freeze, ...]:
         """Return the voices that may not be used in a server by its own decision; latest first."""
         there = select(FreezeRow).where(FreezeRow.guild_id == where)
         ordered = there.order_by(FreezeRow.at.desc(), FreezeRow.voice_id.desc()).limit(limit)
@@ -233,6 +245,13 @@ class Moderation(DatabaseUser):
                 blocks=tuple(row.to_block() for row in await session.scalars(blocks)),
                 freezes=tuple(row.to_freeze() for row in await session.scalars(freezes)),
             )
+
+    async def check(self, user_id: int, voice_id: int, guild_id: int | None) -> None:
+        """Raise `Refusal` if a person may not speak with a voice in a server or direct message."""
+        decided = await self.decisions((user_id,), (voice_id,))
+        refusal = decided.refusal(user_id, voice_id, guild_id)
+        if refusal is not None:
+            raise refusal
 
     @carried_out
     async def forget(self, owner_id: int) -> None:

@@ -41,3 +41,15 @@ class Policy:
 
         `Action.OWN` is always allowed: what is one's own can be seen, stopped and deleted anywhere.
         """
+
+    async def keeps_anything_about(self, user_id: int) -> bool:
+        """Return whether `forget` would erase anything."""
+        return await self.audit.keeps_anything_about(user_id)
+
+    async def forget(self, user_id: int) -> None:
+        """Erase what this room keeps about a person, once their voices are erased.
+
+        Blocks stay, and so does what moderators decided, until it is old.
+        """
+        await self.audit.forget(user_id)
+        await self.moderation.forget(user_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete
@@ -72,9 +72,7 @@ class Posts(DatabaseUser):
             row = await session.get(PostRow, message_id)
             return None if row is None else row.to_post()
 
-    @carried_out
-    async def delete_old(self, days: int) -> None:
-        """Forget the messages that were posted more than so many days ago."""
-        old = PostRow.at < self._clock() - timedelta(days=days)
-        async with self._database.write() as session:
-            await session.execute(delete(PostRow).where(old))
+    def drop_before(self, at: datetime) -> asyncio.Future[bool]:
+        """Forget the messages that were posted before that time. It is done later."""
+        old = delete(PostRow).where(PostRow.at < at)
+        return self._database.later("end of old posts", lambda session: session.execute(old))

@@ -90,6 +90,19 @@ class Block:
     report_id: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class BlockPage:
+    """Some of a server's blocks, the latest first.
+
+    Attributes:
+        blocks: Those of this page.
+        total: How many there are on all pages.
+    """
+
+    blocks: tuple[Block, ...]
+    total: int
+
+
 class FreezeKind(StrEnum):
     """What keeps a voice from being used. The values are stored."""
 
@@ -151,8 +164,6 @@ class Subject:
         message_id: The message, or None for what was heard in a voice channel.
         voice_id: The voice, or None for one without a name.
         owner_id: Whose voice it is.
-        consent_at: When the owner agreed to the consent statement, in UTC, or None.
-        consent_version: The statement's version, or None.
     """
 
     guild_id: int | None
@@ -160,8 +171,6 @@ class Subject:
     message_id: int | None
     voice_id: int | None
     owner_id: int
-    consent_at: datetime | None = None
-    consent_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +257,7 @@ class AuditEntry:
         id: Never used for another entry. A later entry has a larger one.
         at: In UTC.
         action: What happened.
-        actor_id: Who did it; None for the operator's command line.
+        actor_id: Who did it; None for the operator's command line, and for who was forgotten since.
         guild_id: In which server, or None for a direct message or the command line.
         voice_id: Which voice it was about, if any.
         owner_id: Whose voice, or which person it was about, if any.
@@ -265,6 +274,49 @@ class AuditEntry:
     owner_id: int | None
     text_hash: str | None
     details: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Some lines of a server's audit log, the latest first.
+
+    Attributes:
+        entries: Those of this page.
+        total: How many there are on all pages.
+    """
+
+    entries: tuple[AuditEntry, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceUse:
+    """How a voice was used in a server, as far as the audit log goes back.
+
+    Attributes:
+        voice_id: The voice.
+        owner_id: Whose voice it is.
+        uses: How often it was made or spoke there.
+        last_at: When it last did, in UTC.
+    """
+
+    voice_id: int
+    owner_id: int
+    uses: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceUsePage:
+    """Some of the voices that were used in a server, the most recently used first.
+
+    Attributes:
+        voices: Those of this page.
+        total: How many there are on all pages.
+    """
+
+    voices: tuple[VoiceUse, ...]
+    total: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from bot.guilds.tables import ReportNoticeRow, ReportRow
 from bot.storage.database import DatabaseUser, carried_out
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,7 +27,7 @@ CLAIMS_PER_DAY = 3
 """What one person may send within 24 hours."""
 
 DAYS_OPEN = 365
-"""A report that nobody decides is deleted after this."""
+"""A report that nobody decides is kept for so much longer than one that was decided."""
 
 MAX_LISTED = 100
 
@@ -45,10 +46,25 @@ class Reports(DatabaseUser):
         self._clock = clock
 
     @carried_out
-    async def file(self, kind: ReportKind, subject: Subject, reporter_id: int) -> Report:
+    async def file(
+        self,
+        kind: ReportKind,
+        subject: Subject,
+        reporter_id: int,
+        *,
+        consent_at: datetime | None = None,
+        consent_version: str | None = None,
+    ) -> Report:
         """Store a report, or return the same person's earlier one if that has reached nobody.
 
         Raises `Refusal` if the person has reported the same before, or too much within a day.
+
+        Args:
+            kind: What the person says.
+            subject: What it is about.
+            reporter_id: Who reports it.
+            consent_at: When the owner agreed to the consent statement, if that is known.
+            consent_version: The statement's version, if that is known.
         """
         async with self._database.write() as session:
             await self._database.lock(session, f"reports of {reporter_id}")
@@ -66,8 +82,8 @@ class Reports(DatabaseUser):
                 owner_id=subject.owner_id,
                 reporter_id=reporter_id,
                 at=self._clock(),
-                consent_at=subject.consent_at,
-                consent_version=subject.consent_version,
+                consent_at=consent_at,
+                consent_version=consent_version,
                 state=ReportState.OPEN,
             )
             session.add(row)
@@ -140,14 +156,11 @@ class Reports(DatabaseUser):
             rows = await session.scalars(query.order_by(ReportNoticeRow.message_id))
             return tuple(row.to_notice() for row in rows)
 
-    @carried_out
-    async def delete_old(self, days: int) -> None:
-        """Delete reports that were decided more than so many days ago, or never and very old."""
-        now = self._clock()
-        decided = ReportRow.decided_at < now - timedelta(days=days)
-        ignored = _is_open() & (ReportRow.at < now - timedelta(days=max(days, DAYS_OPEN)))
-        async with self._database.write() as session:
-            await session.execute(delete(ReportRow).where(decided | ignored))
+    def drop_before(self, at: datetime) -> asyncio.Future[bool]:
+        """Delete the reports that were decided before that time, or very old. It is done later."""
+        ignored = _is_open() & (ReportRow.at < at - timedelta(days=DAYS_OPEN))
+        old = delete(ReportRow).where((ReportRow.decided_at < at) | ignored)
+        return self._database.later("end of old reports", lambda session: session.execute(old))
 
     async def _check_limit(
         self, session: AsyncSession, theirs: ColumnElement[bool], kind: ReportKind

@@ -174,7 +174,11 @@ async def post_speech(
 
 
 async def show_privately(
-    interaction: Interaction, content: str | None, *, embed: discord.Embed | None = None
+    interaction: Interaction,
+    content: str | None,
+    *,
+    embed: discord.Embed | None = None,
+    view: discord.ui.View | None = None,
 ) -> None:
     """Replace the private message; if the interaction's token has ended, tell the person anyhow.
 
@@ -191,7 +195,7 @@ async def show_privately(
         if not has_token(interaction):
             break
         try:
-            await interaction.edit_original_response(content=content, embed=embed, view=None)
+            await interaction.edit_original_response(content=content, embed=embed, view=view)
         except DISCORD_FAILURES as error:
             log.warning("private answer refused", reason=repr(error))
             if says_token_ended(interaction, error):

@@ -98,6 +98,8 @@ class Reply:
         action: What the person wants to do. It is checked once the command is acknowledged.
 
     Attributes:
+        action: What the person wants to do.
+        voice_id: The saved voice that speaks, as `SavedVoice.id`; None while that isn't known.
         actor: Who used the command, and where.
         owner: The same person, as Discord knows them.
         has_slot: Whether the command takes long, of which a person may have a few at once.
@@ -109,7 +111,8 @@ class Reply:
         self, interaction: discord.Interaction[Any], replies: Replies, action: Action = Action.OTHER
     ) -> None:
         self._interaction = interaction
-        self._action = action
+        self.action = action
+        self.voice_id: int | None = None
         self._replies = replies
         self._command = command_name(interaction)
         self._working: Progress | None = None
@@ -125,7 +128,7 @@ class Reply:
         """Acknowledge the command, privately. Raises `Refusal` if the person may not do that."""
         note_arrival(self._interaction)
         await self._interaction.response.defer(ephemeral=True, thinking=True)
-        await self._replies.check(self.actor, self._action)
+        await self._replies.check(self.actor, self.action)
         if self._replies.closed_for is not None:  # commands are refused before, but forms are not
             raise Refusal(self._replies.closed_for)
         self._replies.open.add(self)
@@ -167,9 +170,15 @@ class Reply:
             self._asking.stop()
         await self._ended.wait()
 
-    async def show(self, content: str | None = None, *, embed: discord.Embed | None = None) -> None:
-        """Replace the private message by the last words."""
-        await delivery.show_privately(self._interaction, content, embed=embed)
+    async def show(
+        self,
+        content: str | None = None,
+        *,
+        embed: discord.Embed | None = None,
+        view: discord.ui.View | None = None,
+    ) -> None:
+        """Replace the private message by the last words, with buttons below them if any."""
+        await delivery.show_privately(self._interaction, content, embed=embed, view=view)
 
     async def ask(self, question: Question) -> bool:
         """Ask something privately; return whether the person said yes.

@@ -48,6 +48,10 @@ REFUSALS: dict[Reason, str] = {
     Reason.REPORT_OF_ANOTHER_SERVER: (
         "That report is about another server. Decide it in the channel that it was sent to."
     ),
+    Reason.REPORT_ABOUT_YOU: (
+        "That report is about you, so somebody else has to decide it. "
+        "Other members with Manage Server can."
+    ),
     Reason.ONLY_OPERATORS: "Only those who run this bot can do that. Please ask one of them.",
     Reason.DECIDED_BY_OPERATOR: (
         "Whoever runs this bot has decided that report already, and that stays. "

@@ -13,7 +13,7 @@ import discord
 
 from backend.contract import SpeechError
 from bot.errors import Note, Reason, Refusal, Remark
-from bot.interface import recording_wording, report_wording
+from bot.interface import moderation_wording, recording_wording, report_wording
 from bot.interface.engine_wording import explain_speech_error
 from bot.studio import Step
 
@@ -247,7 +247,8 @@ REFUSALS: dict[Reason, str] = {
     Reason.IN_HIDDEN_CHANNEL: (
         f"I'm with people in another voice channel right now. Try again later, {_OR_FILE}."
     ),
-    Reason.VOICE_DELETED_MEANWHILE: "You deleted that voice, so I stopped speaking with it.",
+    Reason.VOICE_DELETED_MEANWHILE: "That voice was deleted, so I stopped speaking with it.",
+    **moderation_wording.REFUSALS,
     Reason.ONLY_IN_SERVERS: "That works only in a server. Use it in one that I'm in.",
     Reason.ONLY_MANAGERS: (
         "Only members with the Manage Server permission can use that. Ask one of them."

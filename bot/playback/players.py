@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import discord
 
     from bot.errors import Note
-    from bot.playback.queue import Spoken
+    from bot.playback.queue import QueueEntry, Spoken
 
 log = structlog.get_logger(__name__)
 
@@ -121,6 +121,14 @@ class GuildPlayers:
             raise Refusal(Reason.PLAYER_RESTARTING)
         if player.last_dismissal is not None and player.last_dismissal is not last_dismissal:
             raise player.last_dismissal
+
+    def entries(self) -> list[tuple[int, QueueEntry]]:
+        """Return every entry that has not ended, in all guilds, with the id of its guild."""
+        return [
+            (guild_id, entry)
+            for guild_id, player in self._players.items()
+            for entry in player.entries
+        ]
 
     def end_voice(self, owner_id: int, voice_id: int | None = None) -> int:
         """End what a deleted voice says and would say, in every guild; return how much that was.
