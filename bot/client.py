@@ -21,6 +21,7 @@ from bot.interface.errors import TimbreCommandTree
 from bot.interface.options import Where
 from bot.interface.reply import Replies, Reply
 from bot.interface.report_buttons import BUTTONS
+from bot.interface.report_notices import ReportNotices
 from bot.playback.players import GuildPlayers
 from bot.playback.voice_client import VoiceClient
 from bot.reporting import Reporting
@@ -178,13 +179,19 @@ class VoiceBot(commands.AutoShardedBot):
         self.dictionaries = Dictionaries(database)
         self.policy = Policy(database)
         self.enforcement = Enforcement(self.policy, self.library, self.replies, self.players)
+        operators = self.settings.operators
         self.reporting = Reporting(
             self,
-            policy=self.policy,
-            library=self.library,
+            self.policy,
+            self.library,
+            ReportNotices(
+                self,
+                self.policy,
+                operators=operators,
+                operators_channel=self.settings.report_channel,
+            ),
+            operators=operators,
             enforce=self.enforcement.enforce,
-            operators=self.settings.operators,
-            operators_channel=self.settings.report_channel,
         )
         await self._speech.start()
         if leftovers := await asyncio.to_thread(delete_leftovers):

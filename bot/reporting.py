@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING
-
-import discord
-import structlog
 
 from bot.errors import Reason, Refusal
 from bot.guilds.records import (
     EVERYWHERE,
     AuditAction,
     FreezeKind,
-    Notice,
     ReportKind,
     ReportState,
     Subject,
 )
 from bot.interface import report_card, report_wording
 from bot.interface.delivery import DISCORD_FAILURES
-from bot.interface.report_buttons import decision_buttons
 from bot.interface.report_card import Case, Decision
-from bot.interface.report_wording import Reached
 from bot.interface.views import ask_to_delete
 from bot.interface.wording import voice_name
-from bot.storage.errors import DatabaseFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    import discord
+
     from bot.guilds.access import Actor
     from bot.guilds.policy import Policy
-    from bot.guilds.records import Freeze, Report
+    from bot.guilds.records import Report
     from bot.interface.reply import Reply
+    from bot.interface.report_notices import ReportNotices
     from bot.voices.library import VoiceLibrary
     from bot.voices.records import SavedVoice
-
-log = structlog.get_logger(__name__)
 
 _NOTED = {
     Decision.FREEZE: AuditAction.FROZEN,
@@ -49,9 +41,6 @@ _NOTED = {
     Decision.DISMISS: AuditAction.DECIDED,
 }
 
-_UPHOLDS = {Decision.REMOVE, Decision.BLOCK}
-"""The decisions after which a report doesn't wait any more."""
-
 
 class Reporting:
     """Sends reports to those who decide about them, and carries out what they decide.
@@ -60,28 +49,27 @@ class Reporting:
         client: The bot.
         policy: What is allowed, and what was reported.
         library: The saved voices.
-        enforce: Ends what may not go on, once something was decided.
+        notices: Shows reports to those who decide.
         operators: The Discord ids of those who run the bot.
-        operators_channel: The id of the channel for the operators' reports; None for direct
-            messages to each of them.
+        enforce: Ends what may not go on, once something was decided.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each part is one that others have as well
         self,
         client: discord.Client,
-        *,
         policy: Policy,
         library: VoiceLibrary,
+        notices: ReportNotices,
+        *,
+        operators: frozenset[int],
         enforce: Callable[[], Awaitable[None]],
-        operators: frozenset[int] = frozenset(),
-        operators_channel: int | None = None,
     ) -> None:
         self._client = client
         self._policy = policy
         self._library = library
-        self._enforce = enforce
+        self._notices = notices
         self._operators = operators
-        self._operators_channel = operators_channel
+        self._enforce = enforce
 
     async def posted(self, message_id: int, reporter_id: int) -> Subject:
         """Return what a message holds. Raises `Refusal` if that is not to be reported."""
@@ -132,7 +120,7 @@ class Reporting:
             reason: What they write about it. It is shown, and not stored.
         """
         report = await self._file(ReportKind.REPORT, subject, reporter_id)
-        reached = await self._send(report, reason)
+        reached = await self._notices.send(await self._case(report), reason)
         return report, report_wording.report_sent(reached)
 
     async def claim(self, subject: Subject, claimant_id: int) -> str:
@@ -155,7 +143,7 @@ class Reporting:
                 report_id=claim.id,
             )
             await self._enforce()
-        reached = await self._send(claim, "")
+        reached = await self._notices.send(await self._case(claim), "")
         return report_wording.claim_sent(reached, claim.id, is_frozen=is_saved)
 
     async def decide(self, reply: Reply, report_id: int, decision: Decision, where: int) -> str:
@@ -180,18 +168,16 @@ class Reporting:
         self._policy.audit.note(
             _NOTED[decision],
             actor_id=reply.actor.user_id,
-            guild_id=reply.actor.guild_id if where == EVERYWHERE else where,
+            guild_id=report.guild_id,
             voice_id=report.voice_id,
             owner_id=report.owner_id,
             details=f"{report.kind} {report.id}",
         )
         case = await self._case(await self._find(report_id))
-        await self._update(case)
+        await self._notices.update(case)
         return report_card.decided(decision, case, where)
 
-    async def _carry_out(
-        self, report: Report, decision: Decision, where: int, *, by: int
-    ) -> None:
+    async def _carry_out(self, report: Report, decision: Decision, where: int, *, by: int) -> None:
         moderation, voice_id, owner_id = self._policy.moderation, report.voice_id, report.owner_id
         if decision is Decision.BLOCK:
             await moderation.block(owner_id, where, by=by, report_id=report.id)
@@ -199,8 +185,7 @@ class Reporting:
         elif decision is Decision.UNBLOCK:
             await moderation.unblock(owner_id, where)
         elif decision is Decision.UNFREEZE and voice_id is not None:
-            freeze = await self._freeze(voice_id, where)
-            if freeze is not None and freeze.kind is FreezeKind.FROZEN:
+            if (await self._case(report)).freeze(where) is FreezeKind.FROZEN:
                 await moderation.lift(voice_id, where)
         elif decision in {Decision.FREEZE, Decision.REMOVE} and voice_id is not None:
             is_final = decision is Decision.REMOVE
@@ -209,31 +194,18 @@ class Reporting:
             await self._enforce()  # before it is deleted, so that its owner is told why
             voice = await self._voice(voice_id)
             if voice is not None and is_final and where == EVERYWHERE:
-                with suppress(Refusal):  # its owner has just deleted it
-                    await self._library.delete(voice)
-        if decision in _UPHOLDS:
+                await self._delete(voice)
+        if _upholds(report, decision, where):
             await self._policy.reports.decide(report.id, ReportState.UPHELD, by=by, where=where)
         elif decision is Decision.DISMISS:
-            await self._dismiss(report, where, by=by)
+            await self._policy.dismiss(report.id, by=by, where=where)
 
-    async def _dismiss(self, report: Report, where: int, *, by: int | None) -> None:
-        """Close a report, and let its voice be used again if nothing else keeps it frozen."""
-        reports = self._policy.reports
-        decided = await reports.decide(report.id, ReportState.DISMISSED, by=by, where=where)
-        if decided is not None and decided.decided_in != where:
-            raise Refusal(Reason.DECIDED_BY_OPERATOR)
-        freeze = await self._freeze(report.voice_id, where) if report.voice_id else None
-        if freeze is None or freeze.kind is not FreezeKind.FROZEN or freeze.report_id is None:
-            return
-        if report.kind is ReportKind.REPORT:
-            is_over = freeze.report_id == report.id
-        else:
-            # The earliest claim has frozen the voice. It stays frozen until the last is decided.
-            first = await reports.find(freeze.report_id)
-            is_of_claims = first is None or first.kind is ReportKind.CLAIM
-            is_over = is_of_claims and not await reports.is_claimed(freeze.voice_id)
-        if is_over:
-            await self._policy.moderation.lift(freeze.voice_id, where)
+    async def _delete(self, voice: SavedVoice) -> None:
+        try:
+            await self._library.delete(voice)
+        except Refusal as refusal:
+            if refusal.reason is not Reason.NO_SUCH_VOICE:  # its owner may just have deleted it
+                raise
 
     async def _check_may_decide(
         self, actor: Actor, report: Report, decision: Decision, where: int
@@ -299,11 +271,6 @@ class Reporting:
             raise Refusal(Reason.REPORT_GONE)
         return report
 
-    async def _freeze(self, voice_id: int, where: int) -> Freeze | None:
-        """Return what keeps a voice from being used by a server's own decision, or everywhere."""
-        freezes = await self._policy.moderation.freezes_among((voice_id,))
-        return next((freeze for freeze in freezes if freeze.guild_id == where), None)
-
     async def _voice(self, voice_id: int | None) -> SavedVoice | None:
         """Return a voice; None if it was never saved, or was deleted."""
         if voice_id is None:
@@ -316,96 +283,15 @@ class Reporting:
         decisions = await self._policy.moderation.decisions((report.owner_id,), voice_ids)
         return Case(report, None if voice is None else voice.name, decisions)
 
-    async def _send(self, report: Report, reason: str) -> Reached:
-        """Show a report to the server's moderators and to the operators."""
-        case = await self._case(report)
-        moderators = False
-        if report.guild_id is not None:
-            channel_id = (await self._policy.settings.of(report.guild_id)).report_channel_id
-            if channel_id is not None:
-                moderators = await self._post(
-                    case, reason, report.guild_id, self._channel(channel_id, report.guild_id)
-                )
-        places = await self._operators_places()
-        posts = (self._post(case, reason, EVERYWHERE, place) for place in places)
-        operators = any(await asyncio.gather(*posts))
-        reached = Reached(moderators=moderators, operators=operators)
-        if not reached.operators:
-            log.warning("a report has not reached the operators", report=report.id)
-        return reached
 
-    async def _operators_places(self) -> list[discord.abc.Messageable]:
-        """Where the operators read reports."""
-        if self._operators_channel is not None:
-            channel = self._channel(self._operators_channel)
-            return [] if channel is None else [channel]
-        people: list[discord.abc.Messageable] = []
-        for user_id in sorted(self._operators):
-            try:
-                people.append(
-                    self._client.get_user(user_id) or await self._client.fetch_user(user_id)
-                )
-            except DISCORD_FAILURES as error:
-                log.warning("an operator can't be found", user=user_id, reason=repr(error))
-        return people
+def _upholds(report: Report, decision: Decision, where: int) -> bool:
+    """Whether a report doesn't wait any more after a decision that agrees with it.
 
-    def _channel(
-        self, channel_id: int, guild_id: int | None = None
-    ) -> discord.abc.Messageable | None:
-        """Return a channel if the bot may post reports there; None if it may not.
-
-        Another process may know it better. Then it is tried.
-        """
-        channel = self._client.get_channel(channel_id)
-        if channel is None:
-            return self._client.get_partial_messageable(channel_id, guild_id=guild_id)
-        if not isinstance(channel, discord.abc.Messageable) or not isinstance(
-            channel, discord.abc.GuildChannel | discord.Thread
-        ):
-            return None
-        allowed = channel.permissions_for(channel.guild.me)
-        is_allowed = allowed.view_channel and allowed.send_messages and allowed.embed_links
-        if not is_allowed or guild_id not in {None, channel.guild.id}:
-            log.warning("reports may not be posted in their channel", channel=channel_id)
-            return None
-        return channel
-
-    async def _post(
-        self, case: Case, reason: str, where: int, place: discord.abc.Messageable | None
-    ) -> bool:
-        """Show a report somewhere; return whether that has worked."""
-        if place is None:
-            return False
-        buttons = decision_buttons(case, where) or discord.utils.MISSING
-        try:
-            message = await place.send(
-                report_card.in_their_words(reason) or None,
-                embed=report_card.card(case, where),
-                view=buttons,
-                allowed_mentions=discord.AllowedMentions.none(),
-            )
-        except DISCORD_FAILURES as error:
-            log.warning("report not sent", report=case.report.id, reason=repr(error))
-            return False
-        notice = Notice(case.report.id, message.id, message.channel.id, where)
-        with suppress(DatabaseFailedError):  # it was sent, though it won't change any more
-            await self._policy.reports.note_notice(notice)
-        return True
-
-    async def _update(self, case: Case) -> None:
-        """Show in every notice of a report what was decided."""
-        notices = await self._policy.reports.notices(case.report.id)
-        await asyncio.gather(*(self._edit(notice, case) for notice in notices))
-
-    async def _edit(self, notice: Notice, case: Case) -> None:
-        place = self._client.get_partial_messageable(notice.channel_id)
-        try:
-            await place.get_partial_message(notice.message_id).edit(
-                embed=report_card.card(case, notice.guild_id),
-                view=decision_buttons(case, notice.guild_id),
-            )
-        except DISCORD_FAILURES as error:
-            log.info("a report's notice stays as it is", reason=repr(error))
+    A claim waits until the operator says whose voice it is, whatever else is decided.
+    """
+    if report.kind is ReportKind.CLAIM:
+        return decision is Decision.REMOVE and where == EVERYWHERE
+    return decision in {Decision.REMOVE, Decision.BLOCK}
 
 
 def _not_ones_own(subject: Subject, reporter_id: int) -> Subject:

@@ -257,9 +257,7 @@ async def _send_voice_message(
         routes.append(voice_message.channel_message(interaction.channel_id))
     for route in routes:
         try:
-            return await voice_message.send_voice_message(
-                interaction.client, route, file, drawing
-            )
+            return await voice_message.send_voice_message(interaction.client, route, file, drawing)
         except DISCORD_FAILURES as error:
             says_token_ended(interaction, error)
             log.info("voice message refused", reason=repr(error))

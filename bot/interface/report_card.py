@@ -134,7 +134,9 @@ def in_their_words(reason: str) -> str:
 
 def as_code(typed: str) -> str:
     """Someone's text as it can stand in a block of code, which shows it to the letter."""
-    lines = (line.rstrip() for line in _BACKTICKS.sub("\N{MODIFIER LETTER PRIME}", typed).splitlines())
+    lines = (
+        line.rstrip() for line in _BACKTICKS.sub("\N{MODIFIER LETTER PRIME}", typed).splitlines()
+    )
     return "\n".join(line for line in lines if line)[:MAX_REASON_CHARACTERS]
 
 

@@ -80,7 +80,10 @@ class Reached:
     @property
     def whom(self) -> str:
         """Whom it has reached, in words."""
-        names = {"the server's moderators": self.moderators, "whoever runs this bot": self.operators}
+        names = {
+            "the server's moderators": self.moderators,
+            "whoever runs this bot": self.operators,
+        }
         return " and ".join(name for name, is_reached in names.items() if is_reached)
 
 
