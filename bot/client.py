@@ -178,8 +178,8 @@ class VoiceBot(commands.AutoShardedBot):
         self.library = VoiceLibrary(database, max_voices_per_user=self.settings.max_voices_per_user)
         self.dictionaries = Dictionaries(database)
         self.policy = Policy(database)
+        self.policy.operators = self.settings.operators
         self.enforcement = Enforcement(self.policy, self.library, self.replies, self.players)
-        operators = self.settings.operators
         self.reporting = Reporting(
             self,
             self.policy,
@@ -187,10 +187,9 @@ class VoiceBot(commands.AutoShardedBot):
             ReportNotices(
                 self,
                 self.policy,
-                operators=operators,
+                operators=self.settings.operators,
                 operators_channel=self.settings.report_channel,
             ),
-            operators=operators,
             enforce=self.enforcement.enforce,
         )
         await self._speech.start()

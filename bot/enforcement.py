@@ -57,7 +57,7 @@ class Enforcement:
         voices = {reply.voice_id for reply in replies if reply.voice_id is not None}
         voices |= {entry.voice_id for _, entry in entries}
         try:
-            decided = await self._policy.moderation.decisions(people, voices)
+            decided = await self._policy.decisions(people, voices)
             deleted = await self._library.deleted_among(voices)
         except DatabaseFailedError:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bot.errors import Reason, Refusal
+from bot.guilds.dismissal import dismiss
 from bot.guilds.records import (
     EVERYWHERE,
     AuditAction,
@@ -50,25 +51,22 @@ class Reporting:
         policy: What is allowed, and what was reported.
         library: The saved voices.
         notices: Shows reports to those who decide.
-        operators: The Discord ids of those who run the bot.
         enforce: Ends what may not go on, once something was decided.
     """
 
-    def __init__(  # noqa: PLR0913 - each part is one that others have as well
+    def __init__(
         self,
         client: discord.Client,
         policy: Policy,
         library: VoiceLibrary,
         notices: ReportNotices,
         *,
-        operators: frozenset[int],
         enforce: Callable[[], Awaitable[None]],
     ) -> None:
         self._client = client
         self._policy = policy
         self._library = library
         self._notices = notices
-        self._operators = operators
         self._enforce = enforce
 
     async def posted(self, message_id: int, reporter_id: int) -> Subject:
@@ -198,7 +196,7 @@ class Reporting:
         if _upholds(report, decision, where):
             await self._policy.reports.decide(report.id, ReportState.UPHELD, by=by, where=where)
         elif decision is Decision.DISMISS:
-            await self._policy.dismiss(report.id, by=by, where=where)
+            await dismiss(self._policy, report.id, by=by, where=where)
 
     async def _delete(self, voice: SavedVoice) -> None:
         try:
@@ -212,7 +210,7 @@ class Reporting:
     ) -> None:
         """Raise `Refusal` if a person may not decide something about a report."""
         if where == EVERYWHERE:
-            if actor.user_id not in self._operators:
+            if not self._policy.is_operator(actor.user_id):
                 raise Refusal(Reason.ONLY_OPERATORS)
         elif not where == actor.guild_id == report.guild_id:
             raise Refusal(Reason.REPORT_OF_ANOTHER_SERVER)
@@ -231,7 +229,7 @@ class Reporting:
 
     async def _check_may_block(self, actor: Actor, owner_id: int, where: int) -> None:
         """Raise `Refusal` for those whom nobody can block, or only a server's owner."""
-        if owner_id in self._operators:
+        if self._policy.is_operator(owner_id):
             raise Refusal(Reason.CANNOT_BLOCK_OPERATORS)
         guild = self._client.get_guild(where)
         if guild is None or guild.owner_id == actor.user_id:

@@ -246,13 +246,6 @@ class Moderation(DatabaseUser):
                 freezes=tuple(row.to_freeze() for row in await session.scalars(freezes)),
             )
 
-    async def check(self, user_id: int, voice_id: int, guild_id: int | None) -> None:
-        """Raise `Refusal` if a person may not speak with a voice in a server or direct message."""
-        decided = await self.decisions((user_id,), (voice_id,))
-        refusal = decided.refusal(user_id, voice_id, guild_id)
-        if refusal is not None:
-            raise refusal
-
     @carried_out
     async def forget(self, owner_id: int) -> None:
         """Erase what was decided about a person's voices, once those are erased.

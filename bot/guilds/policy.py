@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from bot.errors import Reason, Refusal
 from bot.guilds.audit import AuditLog
 from bot.guilds.ledger import Ledger
 from bot.guilds.moderation import Moderation
 from bot.guilds.posts import Posts
-from bot.guilds.records import FreezeKind, ReportKind, ReportState
 from bot.guilds.reports import Reports
 from bot.guilds.server_settings import SettingsOfServers
+from bot.storage.errors import DatabaseFailedError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from bot.guilds.access import Action, Actor
-    from bot.guilds.records import Report
+    from bot.guilds.moderation import Decisions
     from bot.storage.database import Database
 
 
@@ -32,6 +34,7 @@ class Policy:
     """
 
     def __init__(self, database: Database) -> None:
+        self.operators: frozenset[int] = frozenset()
         self.ledger = Ledger(database)
         self.settings = SettingsOfServers(database)
         self.moderation = Moderation(database)
@@ -45,47 +48,44 @@ class Policy:
         `Action.OWN` is always allowed: what is one's own can be seen, stopped and deleted anywhere.
         """
 
-    async def dismiss(self, report_id: int, *, by: int | None, where: int) -> Report:
-        """Close a report without more; its voice can be used again if nothing else keeps it frozen.
+    def is_operator(self, user_id: int) -> bool:
+        """Whether a person runs the bot."""
+        return user_id in self.operators
 
-        Raises `Refusal` if the report isn't kept any more, or a server can't decide it.
+    async def decisions(self, user_ids: Collection[int], voice_ids: Collection[int]) -> Decisions:
+        """Return what counts now about some people and voices. Nobody can block operators."""
+        people = [user_id for user_id in user_ids if not self.is_operator(user_id)]
+        return await self.moderation.decisions(people, voice_ids)
+
+    async def check_speaking(
+        self, user_id: int, voice_id: int | None, guild_id: int | None
+    ) -> None:
+        """Raise `Refusal` if a person is blocked, or a voice frozen or removed.
 
         Args:
-            report_id: The report.
-            by: The Discord id of who decides it; None for the operator's command line.
-            where: The server that decides it, or `EVERYWHERE`.
+            user_id: The person.
+            voice_id: The voice; None for one that isn't saved.
+            guild_id: The server, or None for a direct message.
         """
-        report = await self.reports.decide(report_id, ReportState.DISMISSED, by=by, where=where)
-        if report is None:
-            raise Refusal(Reason.REPORT_GONE)
-        if report.decided_in != where:
-            raise Refusal(Reason.DECIDED_BY_OPERATOR)
-        if report.voice_id is not None and await self._is_freeze_over(report, where):
-            await self.moderation.lift(report.voice_id, where)
-        return report
+        voices = () if voice_id is None else (voice_id,)
+        refusal = (await self.decisions((user_id,), voices)).refusal(user_id, voice_id, guild_id)
+        if refusal is not None:
+            raise refusal
 
-    async def _is_freeze_over(self, report: Report, where: int) -> bool:
-        """Whether a voice was frozen on a report, or on claims, of which the last was dismissed."""
-        voice_ids = () if report.voice_id is None else (report.voice_id,)
-        freezes = await self.moderation.freezes_among(voice_ids)
-        freeze = next((each for each in freezes if each.guild_id == where), None)
-        if freeze is None or freeze.kind is not FreezeKind.FROZEN or freeze.report_id is None:
-            return False
-        if freeze.report_id == report.id and report.kind is ReportKind.REPORT:
-            return True
-        frozen_on = await self.reports.find(freeze.report_id)
-        is_on_claims = frozen_on is None or frozen_on.kind is ReportKind.CLAIM
-        is_claim = report.kind is ReportKind.CLAIM
-        return is_claim and is_on_claims and not await self.reports.is_claimed(freeze.voice_id)
+    async def check_still(self, user_id: int, voice_id: int | None, guild_id: int | None) -> None:
+        """As `check_speaking`, for speech that is made. If the database fails, it is not lost."""
+        with suppress(DatabaseFailedError):
+            await self.check_speaking(user_id, voice_id, guild_id)
 
     async def keeps_anything_about(self, user_id: int) -> bool:
         """Return whether `forget` would erase anything."""
         return await self.audit.keeps_anything_about(user_id)
 
-    async def forget(self, user_id: int) -> None:
+    async def forget(self, user_id: int) -> bool:
         """Erase what this room keeps about a person, once their voices are erased.
 
-        Blocks stay, and so does what moderators decided, until it is old.
+        Blocks stay, and so does what moderators decided, until it is old. Returns whether the audit
+        log named the person.
         """
-        await self.audit.forget(user_id)
         await self.moderation.forget(user_id)
+        return await self.audit.forget(user_id)

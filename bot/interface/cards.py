@@ -184,8 +184,13 @@ def heard_in(heard: Heard | None, *, given: str | None, how_to_correct: str) -> 
     )
 
 
-def forgotten(what: Forgotten) -> str:
-    """What `/forget` did."""
+def forgotten(what: Forgotten, *, was_logged: bool) -> str:
+    """What `/forget` did.
+
+    Args:
+        what: What was erased of the saved voices and what belongs to them.
+        was_logged: Whether the audit log named the person, and doesn't any more.
+    """
     deleted = []
     if what.voices:
         voices = "voice with its recording" if what.voices == 1 else "voices with their recordings"
@@ -195,6 +200,8 @@ def forgotten(what: Forgotten) -> str:
         deleted.append(f"{what.words} {words} of your dictionary")
     if what.consents:
         deleted.append("your consent record")
+    if was_logged:
+        deleted.append("your name in the log")
     if not deleted:
         return explain(Refusal(Reason.NOTHING_KEPT))
     all_of_it = ", and ".join([", ".join(deleted[:-1]), deleted[-1]] if deleted[1:] else deleted)

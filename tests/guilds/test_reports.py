@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.errors import Reason, Refusal
+from bot.guilds.dismissal import dismiss
 from bot.guilds.policy import Policy
 from bot.guilds.records import (
     EVERYWHERE,
@@ -175,9 +176,9 @@ async def test_a_voice_stays_frozen_until_its_last_claim_is_dismissed(policy: Po
         await policy.moderation.freeze(
             12, OWNER, EVERYWHERE, FreezeKind.FROZEN, by=claim.reporter_id, report_id=claim.id
         )
-    await policy.dismiss(claims[0].id, by=OPERATOR, where=EVERYWHERE)
+    await dismiss(policy, claims[0].id, by=OPERATOR, where=EVERYWHERE)
     assert await policy.moderation.freeze_of(12, HERE) is not None
-    await policy.dismiss(claims[1].id, by=None, where=EVERYWHERE)
+    await dismiss(policy, claims[1].id, by=None, where=EVERYWHERE)
     assert await policy.moderation.freeze_of(12, HERE) is None
 
 
@@ -187,13 +188,13 @@ async def test_dismissing_lifts_only_what_was_frozen_on_that_report(policy: Poli
     await policy.moderation.freeze(
         12, OWNER, HERE, FreezeKind.FROZEN, by=OPERATOR, report_id=ours.id
     )
-    await policy.dismiss(other.id, by=OPERATOR, where=HERE)
+    await dismiss(policy, other.id, by=OPERATOR, where=HERE)
     assert await policy.moderation.freeze_of(12, HERE) is not None
-    await policy.dismiss(ours.id, by=OPERATOR, where=EVERYWHERE)
+    await dismiss(policy, ours.id, by=OPERATOR, where=EVERYWHERE)
     assert await policy.moderation.freeze_of(12, HERE) is not None, "the server decides for itself"
 
     with pytest.raises(Refusal) as late:
-        await policy.dismiss(ours.id, by=BEN, where=HERE)
+        await dismiss(policy, ours.id, by=BEN, where=HERE)
     assert late.value.reason is Reason.DECIDED_BY_OPERATOR
 
 
