@@ -20,8 +20,11 @@ from bot.interface.delivery import DISCORD_FAILURES
 from bot.interface.errors import TimbreCommandTree
 from bot.interface.options import Where
 from bot.interface.reply import Replies, Reply
+from bot.interface.report_buttons import BUTTONS
+from bot.interface.report_notices import ReportNotices
 from bot.playback.players import GuildPlayers
 from bot.playback.voice_client import VoiceClient
+from bot.reporting import Reporting
 from bot.speech import open_backend
 from bot.storage.database import open_database
 from bot.studio import Studio
@@ -44,6 +47,7 @@ COGS = (
     "cogs.channel",
     "cogs.voice",
     "cogs.dictionary",
+    "cogs.report",
     "cogs.moderation",
     "cogs.upkeep",
     "cogs.warm",
@@ -74,6 +78,7 @@ class VoiceBot(commands.AutoShardedBot):
         dictionaries: How words are pronounced; there once the bot has logged in.
         policy: What is allowed, where, and what happened; there once the bot has logged in.
         enforcement: Ends what may not go on; there once the bot has logged in.
+        reporting: Sends reports to who decides; there once the bot has logged in.
         studio: The voice pipeline; there once the bot has logged in.
         replies: The commands that are being answered now.
         players: What speaks in voice channels.
@@ -85,6 +90,7 @@ class VoiceBot(commands.AutoShardedBot):
     dictionaries: Dictionaries
     policy: Policy
     enforcement: Enforcement
+    reporting: Reporting
     studio: Studio
 
     def __init__(
@@ -134,13 +140,14 @@ class VoiceBot(commands.AutoShardedBot):
         """Load the commands and open what they need; discord.py calls this once, at login."""
         for cog in COGS:
             await self.load_extension(cog)
+        self.add_dynamic_items(*BUTTONS)
         if self._is_serving:
             await self.open_studio()
 
     async def publish_commands(
         self, token: str, *, guild_id: int | None = None, remove: bool = False
     ) -> list[str]:
-        """Log in and tell Discord which slash commands there are; return their names.
+        """Log in and tell Discord which commands there are; return their names.
 
         That is all that the bot can do then: it opens neither the library nor a speech backend.
 
@@ -157,7 +164,9 @@ class VoiceBot(commands.AutoShardedBot):
             self.tree.copy_global_to(guild=guild)
         if remove:
             self.tree.clear_commands(guild=guild)
-        return [f"/{command.name}" for command in await self.tree.sync(guild=guild)]
+        published = await self.tree.sync(guild=guild)
+        slash = discord.AppCommandType.chat_input
+        return [f"/{each.name}" if each.type is slash else each.name for each in published]
 
     async def open_studio(self) -> None:
         """Open what the commands need, unless it is open."""
@@ -169,7 +178,20 @@ class VoiceBot(commands.AutoShardedBot):
         self.library = VoiceLibrary(database, max_voices_per_user=self.settings.max_voices_per_user)
         self.dictionaries = Dictionaries(database)
         self.policy = Policy(database)
+        self.policy.operators = self.settings.operators
         self.enforcement = Enforcement(self.policy, self.library, self.replies, self.players)
+        self.reporting = Reporting(
+            self,
+            self.policy,
+            self.library,
+            ReportNotices(
+                self,
+                self.policy,
+                operators=self.settings.operators,
+                operators_channel=self.settings.report_channel,
+            ),
+            enforce=self.enforcement.enforce,
+        )
         await self._speech.start()
         if leftovers := await asyncio.to_thread(delete_leftovers):
             log.info("deleted temporary files of a run that was killed", folders=leftovers)

@@ -93,6 +93,23 @@ class Reason(StrEnum):
     ALREADY_REMOVED_HERE = "already removed from the server"
     NOT_REMOVED_HERE = "not removed from the server"
 
+    # Reports
+    NOT_MY_SPEECH = "not speech of the bot, or too old"
+    NOT_A_MESSAGE_LINK = "not a link to a message"
+    JOIN_FIRST_TO_REPORT = "join a voice channel first, or name a message"
+    NOTHING_HEARD = "nothing heard in the voice channel"
+    OWN_SPEECH = "one's own speech"
+    ALREADY_REPORTED = "already reported"
+    REPORT_DECIDED = "report decided"
+    TOO_MANY_REPORTS = "too many reports"  # limit, again: when it works again, a timestamp
+    TOO_MANY_CLAIMS = "too many claims"  # limit, again
+    REPORT_GONE = "report not kept any more"
+    REPORT_NOT_YOURS = "somebody else's report"
+    REPORT_OF_ANOTHER_SERVER = "report of another server"
+    ONLY_OPERATORS = "only for operators"
+    DECIDED_BY_OPERATOR = "decided by the operator"
+    REPORT_ABOUT_YOU = "report about oneself"
+
     # Voice channels
     RECONNECTING = "reconnecting to Discord, which has not said yet who is in voice"
     JOIN_FIRST = "join a voice channel first"

@@ -6,8 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class SettingsError(Exception):
@@ -30,6 +30,18 @@ def _has_profile(path: Path) -> bool:
     except (OSError, RuntimeError, ValueError):  # without a home there is no file either
         return False
     return any(isinstance(profile, dict) and "token_id" in profile for profile in profiles.values())
+
+
+def _split(value: Any) -> Any:
+    """Split a list with commas, such as `1, 2`, into its parts."""
+    if not isinstance(value, str):
+        return value
+    return [part for part in map(str.strip, value.split(",")) if part]
+
+
+DiscordId = Annotated[int, Field(ge=1, lt=2**63)]
+DiscordIds = Annotated[frozenset[DiscordId], NoDecode, BeforeValidator(_split)]
+"""Ids with commas between them."""
 
 
 class Settings(BaseSettings):
@@ -65,6 +77,8 @@ class Settings(BaseSettings):
     max_voices_per_user: Annotated[int, Field(ge=1, le=1000)] = 50
     audit_days: Annotated[int, Field(ge=1, le=3650)] = 30
     max_parallel_uploads: Annotated[int, Field(ge=1, le=64)] = 2
+    operators: DiscordIds = frozenset()
+    report_channel: DiscordId | None = None
     voice_idle_minutes: Annotated[float, Field(ge=0.1, le=1440)] = 5
     voice_trace: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -113,6 +113,11 @@ class Clone(commands.Cog):
                 ),
                 speech,
                 ReplyFormat.OGG,
+                on_posted=partial(
+                    self.bot.policy.posts.note,
+                    voice_id=saved.id if saved is not None else None,
+                    owner_id=owner.id,
+                ),
             )
             if speech.error is not None:
                 raise speech.error

@@ -178,7 +178,8 @@ class Say(commands.Cog):
         self._note(AuditAction.SPOKE_FILE, reply, saved, text)
         heading = cards.with_extent(f"{voice_name(saved.name)} says", speech, sentences)
         words = cards.spoken_message(heading, text, self.bot.studio.backend)
-        await reply.post(words, speech, reply_format)
+        note = partial(self.bot.policy.posts.note, voice_id=saved.id, owner_id=saved.owner_id)
+        await reply.post(words, speech, reply_format, on_posted=note)
         return speech.error
 
     async def _enqueue(

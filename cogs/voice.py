@@ -13,6 +13,7 @@ from bot.guilds.access import Action
 from bot.guilds.records import AuditAction
 from bot.interface import cards, wording
 from bot.interface.options import suggest_voices
+from bot.interface.reported import MAX_LINK_CHARACTERS, subject_of
 from bot.interface.views import Pages, TranscriptForm, ask_to_delete
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import SavedVoice
@@ -23,7 +24,10 @@ VoiceName = app_commands.Range[str, 1, MAX_NAME_CHARACTERS]
 
 
 class Voice(commands.GroupCog, group_name="voice", group_description="Look after your voices"):
-    """What a person can do with the voices they saved. Nobody else can see or use them."""
+    """What a person can do with the voices they saved, which nobody else can see or use.
+
+    And with a voice that somebody else saved, though it is theirs.
+    """
 
     def __init__(self, bot: VoiceBot) -> None:
         self.bot = bot
@@ -107,6 +111,20 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
                 owner_id=saved.owner_id,
             )
             await reply.show(f"Deleted {shown} and its recording.")
+
+    @app_commands.command(description="Say that a voice is yours: I freeze it until that's decided")
+    @app_commands.describe(
+        message="The link to my message; leave it out for what I say in your voice channel"
+    )
+    async def claim(
+        self,
+        interaction: Interaction,
+        message: app_commands.Range[str, 1, MAX_LINK_CHARACTERS] | None = None,
+    ) -> None:
+        """Freeze somebody else's voice everywhere, and report that it was cloned from this one."""
+        async with self.bot.reply(interaction, Action.REPORT) as reply:
+            subject = await subject_of(interaction, message)
+            await reply.show(await self.bot.reporting.claim(subject, interaction.user.id))
 
 
 class Forget(commands.Cog):

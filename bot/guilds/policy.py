@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bot.guilds.audit import AuditLog
 from bot.guilds.ledger import Ledger
 from bot.guilds.moderation import Moderation
+from bot.guilds.posts import Posts
 from bot.guilds.reports import Reports
 from bot.guilds.server_settings import SettingsOfServers
 from bot.storage.errors import DatabaseFailedError
@@ -28,6 +29,7 @@ class Policy:
         settings: What the admins of servers decided.
         moderation: Who is blocked, and which voices are frozen.
         audit: What happened.
+        posts: Which message holds whose speech.
         reports: What people reported.
     """
 
@@ -37,6 +39,7 @@ class Policy:
         self.settings = SettingsOfServers(database)
         self.moderation = Moderation(database)
         self.audit = AuditLog(database)
+        self.posts = Posts(database)
         self.reports = Reports(database)
 
     async def check(self, actor: Actor, action: Action) -> None:

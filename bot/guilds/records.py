@@ -155,6 +155,25 @@ class ReportState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """Speech that is reported.
+
+    Attributes:
+        guild_id: The server, or None for a direct message.
+        channel_id: Of the message or the voice channel.
+        message_id: The message, or None for what was heard in a voice channel.
+        voice_id: The voice, or None for one without a name.
+        owner_id: Whose voice it is.
+    """
+
+    guild_id: int | None
+    channel_id: int
+    message_id: int | None
+    voice_id: int | None
+    owner_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What somebody reported.
 
@@ -172,6 +191,7 @@ class Report:
         consent_version: The statement's version, or None.
         state: What became of it.
         decided_by: The Discord id of who decided it; None while open, or for the command line.
+        decided_in: The server that decided it, or `EVERYWHERE` for the operator; None while open.
         decided_at: In UTC, or None while open.
     """
 
@@ -188,7 +208,25 @@ class Report:
     consent_version: str | None
     state: ReportState
     decided_by: int | None
+    decided_in: int | None
     decided_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A message of ours that shows a report.
+
+    Attributes:
+        report_id: The report.
+        message_id: The message.
+        channel_id: Where it is.
+        guild_id: Where its buttons decide: in that server, or `EVERYWHERE`.
+    """
+
+    report_id: int
+    message_id: int
+    channel_id: int
+    guild_id: int
 
 
 class AuditAction(StrEnum):

@@ -60,13 +60,19 @@ _HELP = {
         "`/skip` skips one item, `/stop` clears yours. "
         "`/queue` shows what comes next. For a file instead, use `/say` with `where: file`."
     ),
+    "Something's wrong": (
+        "`/report` tells those who can act on it about something I said; so does Apps, Report this "
+        "speech, in the menu of my message. If somebody uses your own voice, `/voice claim` "
+        "freezes it at once."
+    ),
     "What I keep about you": (
         "For each voice you name: its cleaned recording, the transcript, what the voice engine "
         "learned from it, how loud it speaks, its name and language, and when it was made and last "
         "used. For your "
         "consent: your Discord ID, the time, the server and the statement's version. "
         "From `/dictionary`: your words, and what I say for them. "
-        "I keep nothing of a `/clone` without a name, and never the texts I say."
+        "For a while, which of my messages hold your speech, and what you reported. "
+        "I keep nothing more of a `/clone` without a name, and never the texts I say."
     ),
     "Delete it": (
         "`/voice delete` deletes one voice, `/forget` everything I keep about you. "

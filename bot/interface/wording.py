@@ -13,7 +13,7 @@ import discord
 
 from backend.contract import SpeechError
 from bot.errors import Note, Reason, Refusal, Remark
-from bot.interface import moderation_wording, recording_wording
+from bot.interface import moderation_wording, recording_wording, report_wording
 from bot.interface.engine_wording import explain_speech_error
 from bot.studio import Step
 
@@ -219,6 +219,7 @@ REFUSALS: dict[Reason, str] = {
     Reason.SKIPPED_BY_VOTE: "The listeners voted to skip this.",
     Reason.ALL_STOPPED_BY: "{name} stopped everything.",
     Reason.SENT_AWAY_BY: "{name} sent me away with `/leave`.",
+    **report_wording.REFUSALS,
     # Who may speak, and where
     Reason.MEMBER_MUTED: (
         f"A moderator has muted you, so I can't speak for you in voice. Wait until you're unmuted, "

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import discord
 
     from bot.errors import Note
-    from bot.playback.queue import QueueEntry
+    from bot.playback.queue import QueueEntry, Spoken
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +70,12 @@ class GuildPlayers:
         """Why a guild's player was last dismissed; None if it never was, or there is none."""
         player = self._players.get(guild_id) if guild_id is not None else None
         return player.last_dismissal if player is not None else None
+
+    def last_spoken(self, channel: VocalChannel) -> Spoken | None:
+        """What is being heard in a voice channel, or was heard there last in its guild."""
+        player = self._players.get(channel.guild.id)
+        spoken = player.last_spoken if player is not None else None
+        return spoken if spoken is not None and spoken.channel_id == channel.id else None
 
     async def join(
         self,

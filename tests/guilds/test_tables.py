@@ -17,6 +17,7 @@ from bot.guilds.records import (
     DayUsage,
     Freeze,
     FreezeKind,
+    Notice,
     Post,
     Report,
     ReportKind,
@@ -133,6 +134,7 @@ async def test_a_report_and_the_messages_that_show_it(database: Database) -> Non
         consent_version="2026-11",
         state=ReportState.OPEN,
         decided_by=None,
+        decided_in=None,
         decided_at=None,
     )
     row = ReportRow(
@@ -149,8 +151,8 @@ async def test_a_report_and_the_messages_that_show_it(database: Database) -> Non
     )
     assert (await stored(database, row)).to_report() == report
 
-    notice = ReportNoticeRow(report_id=1, message_id=BEN, channel_id=GUILD)
-    assert (await stored(database, notice)).message_id == BEN
+    notice = ReportNoticeRow(report_id=1, message_id=BEN, channel_id=GUILD + 1, guild_id=GUILD)
+    assert (await stored(database, notice)).to_notice() == Notice(1, BEN, GUILD + 1, GUILD)
     async with database.write() as session:
         await session.delete(await session.get_one(ReportRow, 1))
     async with database.read() as session:
