@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -219,7 +220,7 @@ USES: dict[str, tuple[str, dict[str, Any]]] = {
 def outcome(answer: Answer) -> str:
     """The word for what a person was told, as in the table."""
     for word, reason in WORDS.items():
-        beginning, _, _ = REFUSALS[reason].partition("{")
+        beginning, *_ = re.split(r"[{.]", REFUSALS[reason])
         if answer.told.startswith(beginning):
             return word
     return "yes"
