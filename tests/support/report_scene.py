@@ -64,7 +64,7 @@ class Scene:
         """What the operator sees."""
         return self.operator.actor.user.dm_channel.history()[-1]
 
-    async def chooses(self, settings: dict[str, int]) -> None:
+    async def chooses(self, settings: dict[str, Any]) -> None:
         """The admins decide something in the settings."""
         chosen = ServerSettings(**settings)
         kept = self.server.bot.policy.settings
