@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 CODES = [*Reason, *Remark]
 
-COMMANDS = "clone|say|voice|dictionary|forget|help|join|leave|queue|skip|stop|warm|report|moderation"
+COMMANDS = (
+    "clone|say|voice|dictionary|forget|help|join|leave|queue|skip|stop|warm|report|moderation"
+)
 SLASH_COMMAND = re.compile(rf"(?<![\w/.])/(?:{COMMANDS})\b")
 
 

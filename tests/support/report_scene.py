@@ -54,6 +54,10 @@ class Scene:
         form = await uses_menu(self.grace, message)
         return await self.grace.submits(form, {REASON: reason})
 
+    async def operator_presses(self, message: object, label: str) -> Answer:
+        """The operator presses a button in a direct message."""
+        return Answer(await self.operator.actor.user.click(message, label=label))
+
     @property
     def notice(self) -> discord.Message:
         """What the server's moderators see."""
