@@ -184,6 +184,7 @@ class VoiceBot(commands.AutoShardedBot):
             self,
             self.policy,
             self.library,
+            self.players,
             ReportNotices(
                 self,
                 self.policy,

@@ -67,7 +67,7 @@ class Case:
         report, is_claim = self.report, self.report.kind is ReportKind.CLAIM
         if report.state is ReportState.DISMISSED and report.decided_in == where:
             return {}
-        choices = {}
+        choices: dict[Decision, str] = {}
         is_final = self.freeze(where) is FreezeKind.REMOVED
         if self.voice_name is not None and not is_final:
             # A claim freezes the voice everywhere by itself, until the operator decides.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import discord
 import pytest
 
-from bot.interface.reported import message_of
+from bot.interface.message_links import message_of
 from tests.support.discord_server import open_server
 from tests.support.report_scene import REASON, labels, open_scene, shown, uses_menu
 from tests.support.scripted_backend import ScriptedBackend
