@@ -31,12 +31,15 @@ EVERY_COMMAND = [
     "/help",
     "/join",
     "/leave",
+    "/moderation",
     "/queue",
+    "/report",
     "/say",
     "/skip",
     "/stop",
     "/voice",
     "/warm",
+    "Report this speech",
 ]
 
 
@@ -241,7 +244,13 @@ class TestAgainstDiscordsApi:
         async def commands(request: web.Request) -> web.Response:
             published.extend(await request.json())
             body = [
-                {**command, "id": str(number), "application_id": "1", "version": "1"}
+                {
+                    "description": "",  # as Discord has it for what is in a menu
+                    **command,
+                    "id": str(number),
+                    "application_id": "1",
+                    "version": "1",
+                }
                 for number, command in enumerate(published, start=1)
             ]
             return answer(body)
@@ -344,7 +353,9 @@ class TestAgainstDiscordsApi:
         async with VoiceBot(settings) as bot:
             names = await bot.publish_commands("right", guild_id=guild_id)
         assert sorted(names) == EVERY_COMMAND
-        assert {f"/{command['name']}" for command in api} == set(names)
+        in_menus = {str(command["name"]) for command in api if command["type"] == 3}
+        typed = {f"/{command['name']}" for command in api if command["type"] == 1}
+        assert in_menus | typed == set(names)
         assert not (tmp_path / "t.db").exists(), "publishing opens no database"
 
 
