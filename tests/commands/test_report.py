@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import discord
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bot.interface.message_links import message_of
+from bot.interface.report_card import in_their_words
 from tests.support.discord_server import open_server
 from tests.support.report_scene import REASON, labels, open_scene, shown, uses_menu
 from tests.support.scripted_backend import ScriptedBackend
@@ -99,6 +102,17 @@ async def test_report_takes_the_link_that_discord_copies(scene: Scene) -> None:
 )
 def test_a_message_is_named_as_discord_copies_it(link: str, message_id: int) -> None:
     assert message_of(link) == message_id
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text("ab `\n\r\u2028\u202e@<>", max_size=900))
+def test_nothing_that_is_written_leaves_its_block_of_code(reason: str) -> None:
+    words = in_their_words(reason)
+    inside = words.removeprefix("They write:\n```\n").removesuffix("\n```")
+    assert (words == "") == (not reason.replace("\u202e", "").strip())
+    assert "`" not in inside
+    assert "\u202e" not in inside
+    assert len(words) <= 400
 
 
 async def test_only_speech_of_others_can_be_reported(scene: Scene) -> None:
