@@ -14,7 +14,7 @@ from bot.audio.reference import ReferenceReader
 from bot.audio.temporary import delete_leftovers
 from bot.enforcement import Enforcement
 from bot.errors import Reason
-from bot.guilds.access import Action
+from bot.guilds.access import Action, OperatorRules
 from bot.guilds.policy import Policy
 from bot.interface.delivery import DISCORD_FAILURES
 from bot.interface.errors import TimbreCommandTree
@@ -51,6 +51,8 @@ COGS = (
     "cogs.moderation",
     "cogs.upkeep",
     "cogs.warm",
+    "cogs.settings",
+    "cogs.servers",
     "cogs.about",
 )
 
@@ -106,6 +108,7 @@ class VoiceBot(commands.AutoShardedBot):
         intents.voice_states = True
         cached = discord.MemberCacheFlags.none()
         cached.voice = True
+        shards = settings.shards
         super().__init__(
             command_prefix=commands.when_mentioned,
             help_command=None,
@@ -114,6 +117,8 @@ class VoiceBot(commands.AutoShardedBot):
             tree_cls=TimbreCommandTree,
             member_cache_flags=cached,
             max_messages=None,
+            shard_ids=list(shards.ids) if shards else None,
+            shard_count=shards.count if shards else None,
         )
         self.settings = settings
         self.speaks_by_default = speaks_by_default
@@ -132,9 +137,17 @@ class VoiceBot(commands.AutoShardedBot):
         self._speech = speech
         self._is_serving = True
 
-    def reply(self, interaction: Interaction, action: Action = Action.OTHER) -> Reply:
-        """The answer to a command that does such a thing, to be used as a context manager."""
-        return Reply(interaction, self.replies, action)
+    def reply(
+        self, interaction: Interaction, action: Action = Action.OTHER, *, in_place: bool = False
+    ) -> Reply:
+        """The answer to a command that does such a thing, to be used as a context manager.
+
+        Args:
+            interaction: The command, or what was done with a message of the bot's.
+            action: What the person wants to do.
+            in_place: The answer takes the place of that message.
+        """
+        return Reply(interaction, self.replies, action, in_place=in_place)
 
     async def setup_hook(self) -> None:
         """Load the commands and open what they need; discord.py calls this once, at login."""
@@ -177,8 +190,15 @@ class VoiceBot(commands.AutoShardedBot):
         database = await open_database(self.settings.database_url)
         self.library = VoiceLibrary(database, max_voices_per_user=self.settings.max_voices_per_user)
         self.dictionaries = Dictionaries(database)
-        self.policy = Policy(database)
-        self.policy.operators = self.settings.operators
+        self.policy = Policy(
+            database,
+            OperatorRules(
+                operators=self.settings.operators,
+                allowed_servers=self.settings.allowed_servers,
+                direct_messages=self.settings.direct_messages,
+                warm_servers=self.settings.warm_servers,
+            ),
+        )
         self.enforcement = Enforcement(self.policy, self.library, self.replies, self.players)
         self.reporting = Reporting(
             self,

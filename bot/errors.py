@@ -67,6 +67,25 @@ class Reason(StrEnum):
     DATABASE_NOT_READ = "database not read"
     DATABASE_NOT_WRITTEN = "database not written"
 
+    # Who may use the bot, and where
+    SERVER_NOT_ALLOWED = "server not allowed"
+    NO_DIRECT_MESSAGES = "no direct messages"
+    BLOCKED_HERE = "blocked in this server"
+    BLOCKED_EVERYWHERE = "blocked everywhere"
+    NOT_IN_THIS_CHANNEL = "not in this channel"  # channels: the ids of those where it may be used
+    NOT_IN_THIS_VOICE_CHANNEL = "not in this voice channel"  # channels
+    ROLE_NEEDED_TO_SPEAK = "role needed to speak"  # roles: their ids
+    ROLE_NEEDED_TO_CLONE = "role needed to clone"  # roles
+    ONLY_MANAGERS = "only for members with Manage Server"
+    ONLY_OPERATORS = "only for operators"
+
+    # Settings of a server
+    SERVER_NOT_SEEN = "reconnecting to Discord, which has not said yet what the server has"
+    CHOICE_GONE = "choice gone"
+    MAY_NOT_POST_THERE = "may not post in the channel that was chosen"  # channel
+    LIMIT_NOT_A_NUMBER = "limit not a number"
+    LIMIT_TOO_HIGH = "limit above the operator's"  # what, limit
+
     # Commands
     TOO_MANY_COMMANDS = "too many commands"  # count
     STOPPED = "stopped"
@@ -75,11 +94,8 @@ class Reason(StrEnum):
     MAY_NOT_POST = "may not post"
     NOT_POSTED = "not posted"
     ONLY_IN_SERVERS = "only in servers"
-    ONLY_MANAGERS = "only for members with Manage Server"
 
     # Moderation
-    BLOCKED_HERE = "blocked in the server"
-    BLOCKED_EVERYWHERE = "blocked everywhere"
     VOICE_FROZEN_HERE = "voice frozen in the server"
     VOICE_FROZEN = "voice frozen everywhere"
     VOICE_REMOVED_HERE = "voice removed from the server"
@@ -106,7 +122,7 @@ class Reason(StrEnum):
     REPORT_GONE = "report not kept any more"
     REPORT_NOT_YOURS = "somebody else's report"
     REPORT_OF_ANOTHER_SERVER = "report of another server"
-    ONLY_OPERATORS = "only for operators"
+    ONLY_OPERATORS_DECIDE = "only operators decide"
     DECIDED_BY_OPERATOR = "decided by the operator"
     REPORT_ABOUT_YOU = "report about oneself"
 

@@ -234,7 +234,7 @@ class Reporting:
         """Raise `Refusal` if a person may not decide something about a report."""
         if where == EVERYWHERE:
             if not self._policy.is_operator(actor.user_id):
-                raise Refusal(Reason.ONLY_OPERATORS)
+                raise Refusal(Reason.ONLY_OPERATORS_DECIDE)
         elif not where == actor.guild_id == report.guild_id:
             raise Refusal(Reason.REPORT_OF_ANOTHER_SERVER)
         elif not actor.is_manager:
@@ -246,7 +246,7 @@ class Reporting:
             Decision.UNFREEZE,
         }
         if is_for_operators and where != EVERYWHERE:
-            raise Refusal(Reason.ONLY_OPERATORS)
+            raise Refusal(Reason.ONLY_OPERATORS_DECIDE)
         if decision is Decision.BLOCK:
             await self._check_may_block(actor, report.owner_id, where)
 

@@ -71,10 +71,12 @@ class Say(commands.Cog):
         last_dismissal = self.bot.players.last_dismissal(interaction.guild_id)
         with self._order.command(owner.id) as command:
             async with self.bot.reply(interaction, Action.SPEAK) as reply:
+                allowed = await self.bot.policy.channels_to_speak_in(reply.actor)
                 target = voice_channels.where_to_speak(
                     owner,
                     self.bot.players,
                     where,
+                    allowed=allowed,
                     file_wanted=format is not None,
                     by_default=self.bot.speaks_by_default,
                 )
@@ -125,7 +127,11 @@ class Say(commands.Cog):
                     owner=owner if isinstance(owner, discord.Member) else None,
                 )
                 player, entry = await self._enqueue(
-                    interaction, command, make_entry, last_dismissal=last_dismissal
+                    interaction,
+                    command,
+                    make_entry,
+                    allowed=allowed,
+                    last_dismissal=last_dismissal,
                 )
                 try:
                     # Whoever deletes the voice from now on finds the entry in the queue.
@@ -188,6 +194,7 @@ class Say(commands.Cog):
         command: OrderedCommand,
         make_entry: Callable[..., QueueEntry],
         *,
+        allowed: frozenset[int],
         last_dismissal: Exception | None,
     ) -> tuple[GuildPlayer, QueueEntry]:
         """Join the person's voice channel, and add to its queue. Raises `Refusal`.
@@ -196,12 +203,13 @@ class Say(commands.Cog):
             interaction: The command.
             command: Its place among those of that person.
             make_entry: Makes the entry for a `channel_id`.
+            allowed: Where the bot may speak, see `voice_channels.channel_to_speak_in`.
             last_dismissal: The player's when the command began. Whoever sends the bot away while
                 the command waits, for Discord or for others, ends it too.
         """
         person, players = interaction.user, self.bot.players
         await command.wait_for_earlier()
-        channel = voice_channels.channel_to_speak_in(person, players)
+        channel = voice_channels.channel_to_speak_in(person, players, allowed)
 
         def check() -> None:
             if isinstance(person, discord.Member):

@@ -10,7 +10,6 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.client import Interaction, VoiceBot
-from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.interface.options import in_servers_only
 
@@ -35,8 +34,6 @@ class Warm(commands.Cog):
     ) -> None:
         """Wake the voice engine; a later `/warm` sets another end."""
         async with self.bot.reply(interaction, Action.OPERATE) as reply:
-            if not interaction.permissions.manage_guild:  # what is declared only guides clients
-                raise Refusal(Reason.ONLY_MANAGERS)
             await self.bot.studio.keep_awake(minutes)
             log.info(
                 "asked to stay awake",

@@ -50,8 +50,10 @@ class ServerSettings:
         report_channel_id: Where reports are posted, or None.
         audit_channel_id: Where the audit log is posted, or None.
         clone_roles: Ids of the roles that may clone; empty if everyone may.
-        speak_roles: Ids of the roles that may speak; empty if everyone may.
-        channels: Ids of the channels in which the bot may post and speak; empty for all.
+        speak_roles: Ids of the roles that may speak, which cloning does too; empty if everyone may.
+        channels: Ids of the channels in which people may let the bot speak; empty for all. A
+            voice channel's own chat is one of them.
+        voice_channels: Ids of the voice channels in which it may be heard; empty for all.
         seconds_per_person: Of speech a day; None for the operator's limit, as in all that follow.
         seconds_per_server: Of speech a day.
         requests_per_minute: Of one person.
@@ -64,6 +66,7 @@ class ServerSettings:
     clone_roles: frozenset[int] = frozenset()
     speak_roles: frozenset[int] = frozenset()
     channels: frozenset[int] = frozenset()
+    voice_channels: frozenset[int] = frozenset()
     seconds_per_person: int | None = None
     seconds_per_server: int | None = None
     requests_per_minute: int | None = None

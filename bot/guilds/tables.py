@@ -122,12 +122,12 @@ class ServerSettingsRow(Base):
     clone_roles: Mapped[frozenset[int]] = mapped_column(IdSet)
     speak_roles: Mapped[frozenset[int]] = mapped_column(IdSet)
     channels: Mapped[frozenset[int]] = mapped_column(IdSet)
+    voice_channels: Mapped[frozenset[int]] = mapped_column(IdSet)
     seconds_per_person: Mapped[int | None]
     seconds_per_server: Mapped[int | None]
     requests_per_minute: Mapped[int | None]
     at_once_per_person: Mapped[int | None]
     at_once_per_server: Mapped[int | None]
-    changed_by: Mapped[int] = mapped_column(BigInteger)
     changed_at: Mapped[datetime]
 
     def to_settings(self) -> ServerSettings:
@@ -138,6 +138,7 @@ class ServerSettingsRow(Base):
             clone_roles=self.clone_roles,
             speak_roles=self.speak_roles,
             channels=self.channels,
+            voice_channels=self.voice_channels,
             seconds_per_person=self.seconds_per_person,
             seconds_per_server=self.seconds_per_server,
             requests_per_minute=self.requests_per_minute,

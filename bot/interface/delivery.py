@@ -187,10 +187,7 @@ async def show_privately(
     """
     content = content and with_links(interaction, content)
     if embed is not None:
-        embed.description = embed.description and with_links(interaction, embed.description)
-        for index, field in enumerate(embed.fields):
-            value = with_links(interaction, field.value or "")
-            embed.set_field_at(index, name=field.name, value=value, inline=field.inline)
+        link_in_embed(interaction, embed)
     for pause in (*SECONDS_TO_NEXT_TRY, None):
         if not has_token(interaction):
             break
@@ -215,6 +212,14 @@ async def show_privately(
 def with_links(interaction: Interaction, words: str) -> str:
     """The words with Discord's links to the commands that they name."""
     return link_commands(words, interaction.client.command_ids)
+
+
+def link_in_embed(interaction: Interaction, embed: discord.Embed) -> None:
+    """Put Discord's links to the commands that an embed names into it."""
+    embed.description = embed.description and with_links(interaction, embed.description)
+    for index, field in enumerate(embed.fields):
+        value = with_links(interaction, field.value or "")
+        embed.set_field_at(index, name=field.name, value=value, inline=field.inline)
 
 
 async def delete_private_message(interaction: Interaction) -> None:

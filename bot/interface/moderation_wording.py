@@ -1,18 +1,10 @@
-"""The sentences about blocks, and about voices that may not be used."""
+"""The sentences about voices that may not be used, and of `/moderation`."""
 
 from __future__ import annotations
 
 from bot.errors import Reason
 
 REFUSALS: dict[Reason, str] = {
-    Reason.BLOCKED_HERE: (
-        "The admins of this server have blocked you here. If you think that's a mistake, ask one "
-        "of them. You can still delete what's yours with `/voice delete` or `/forget`."
-    ),
-    Reason.BLOCKED_EVERYWHERE: (
-        "Whoever runs this bot has blocked you. If you think that's a mistake, ask them. "
-        "You can still delete what's yours with `/voice delete` or `/forget`."
-    ),
     Reason.VOICE_FROZEN_HERE: (
         "That voice was reported, so it's frozen in this server until its admins decide. "
         "Ask one of them, or pick another voice with `/voice list`."

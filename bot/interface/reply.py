@@ -96,6 +96,7 @@ class Reply:
         interaction: The command.
         replies: What the answers of all commands share.
         action: What the person wants to do. It is checked once the command is acknowledged.
+        in_place: Whether the answer takes the place of the message whose button was pressed.
 
     Attributes:
         action: What the person wants to do.
@@ -108,11 +109,17 @@ class Reply:
     """
 
     def __init__(
-        self, interaction: discord.Interaction[Any], replies: Replies, action: Action = Action.OTHER
+        self,
+        interaction: discord.Interaction[Any],
+        replies: Replies,
+        action: Action = Action.OTHER,
+        *,
+        in_place: bool = False,
     ) -> None:
         self._interaction = interaction
         self.action = action
         self.voice_id: int | None = None
+        self._in_place = in_place
         self._replies = replies
         self._command = command_name(interaction)
         self._working: Progress | None = None
@@ -127,7 +134,8 @@ class Reply:
     async def __aenter__(self) -> Self:
         """Acknowledge the command, privately. Raises `Refusal` if the person may not do that."""
         note_arrival(self._interaction)
-        await self._interaction.response.defer(ephemeral=True, thinking=True)
+        is_new = not self._in_place
+        await self._interaction.response.defer(ephemeral=is_new, thinking=is_new)
         await self._replies.check(self.actor, self.action)
         if self._replies.closed_for is not None:  # commands are refused before, but forms are not
             raise Refusal(self._replies.closed_for)

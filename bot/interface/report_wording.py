@@ -52,7 +52,9 @@ REFUSALS: dict[Reason, str] = {
         "That report is about you, so somebody else has to decide it. "
         "Other members with Manage Server can."
     ),
-    Reason.ONLY_OPERATORS: "Only those who run this bot can do that. Please ask one of them.",
+    Reason.ONLY_OPERATORS_DECIDE: (
+        "Only those who run this bot can do that. Please ask one of them."
+    ),
     Reason.DECIDED_BY_OPERATOR: (
         "Whoever runs this bot has decided that report already, and that stays. "
         "You can still decide about the voice and its owner in this server."

@@ -13,12 +13,17 @@ import discord
 
 from backend.contract import SpeechError
 from bot.errors import Note, Reason, Refusal, Remark
-from bot.interface import moderation_wording, recording_wording, report_wording
+from bot.interface import (
+    access_wording,
+    moderation_wording,
+    recording_wording,
+    report_wording,
+)
 from bot.interface.engine_wording import explain_speech_error
 from bot.studio import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from bot.errors import Value
 
@@ -41,6 +46,7 @@ GOES_ON_IN_SILENCE = (
 )
 
 MAX_EXCERPT_CHARACTERS = 300
+MAX_MENTIONS = 5
 
 A_FEW_SECONDS, ROUND_SECONDS, MINUTE = 4, 5, 60
 
@@ -49,6 +55,9 @@ _DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _COMMAND = re.compile(r"`/([a-z]+(?: [a-z]+)?)`")
 _PUBLISHED = re.compile(r"Qwen/Qwen3-TTS-12Hz-([\d.]+B)-Base")
 _SPOILER = re.compile(r"\|\|.+?\|\|", re.DOTALL)
+
+_MENTIONS = {"roles": "<@&{}>", "channels": "<#{}>"}
+"""How the values that hold several ids, with spaces between them, are shown."""
 
 _OR_FILE = "or use `/say` with `where: file`"
 
@@ -250,9 +259,7 @@ REFUSALS: dict[Reason, str] = {
     Reason.VOICE_DELETED_MEANWHILE: "That voice was deleted, so I stopped speaking with it.",
     **moderation_wording.REFUSALS,
     Reason.ONLY_IN_SERVERS: "That works only in a server. Use it in one that I'm in.",
-    Reason.ONLY_MANAGERS: (
-        "Only members with the Manage Server permission can use that. Ask one of them."
-    ),
+    **access_wording.REFUSALS,
 }
 
 REMARKS: dict[Remark, str] = {
@@ -352,6 +359,20 @@ def excerpt(typed: str, *, max_characters: int = MAX_EXCERPT_CHARACTERS) -> str:
     return as_text(flat)
 
 
+def mentions(pattern: str, ids: Iterable[int]) -> str:
+    """Mentions of roles (`<@&{}>`) or channels (`<#{}>`) in a sentence: "A, B or C"."""
+    *others, last = [pattern.format(each) for each in ids]
+    if len(others) >= MAX_MENTIONS:
+        others, last = others[:MAX_MENTIONS], "another"
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def _escaped(values: dict[str, Value]) -> dict[str, Value]:
-    """Escape what a person typed, which is always the value called `name`."""
-    return {key: as_text(str(value)) if key == "name" else value for key, value in values.items()}
+    """Escape what a person typed, the value called `name`; ids are mentioned as what they are."""
+    shown = dict(values)
+    for key, value in values.items():
+        if key == "name":
+            shown[key] = as_text(str(value))
+        elif key in _MENTIONS:
+            shown[key] = mentions(_MENTIONS[key], map(int, str(value).split()))
+    return shown

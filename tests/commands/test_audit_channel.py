@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.guilds.records import AuditAction
-from bot.guilds.tables import AuditRow, ServerSettingsRow
+from bot.guilds.records import AuditAction, ServerSettings
+from bot.guilds.tables import AuditRow
 from bot.interface.audit_channels import OVERLAP, AuditChannels
 from tests.support.databases import Clock
 
@@ -26,18 +26,8 @@ def channel(server: Server) -> ChannelHandle:
 async def channels(server: Server, channel: ChannelHandle) -> AuditChannels:
     """Of a server that has chosen a channel for its log."""
     policy = server.bot.policy
-    async with policy.settings._database.write() as session:
-        session.add(
-            ServerSettingsRow(
-                guild_id=server.env.guild.id,
-                audit_channel_id=channel.id,
-                clone_roles=frozenset(),
-                speak_roles=frozenset(),
-                channels=frozenset(),
-                changed_by=1,
-                changed_at=Clock()(),
-            )
-        )
+    chosen = ServerSettings(audit_channel_id=channel.id)
+    await policy.settings.change(server.env.guild.id, lambda _before: chosen)
     channels = AuditChannels(server.bot, policy)
     await channels.post_new()
     return channels

@@ -9,6 +9,7 @@ import discord
 import pytest
 
 from bot.errors import Reason
+from bot.guilds.access import OperatorRules
 from bot.guilds.moderation import Moderation
 from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind
 from bot.interface.wording import REFUSALS
@@ -106,7 +107,7 @@ async def test_nobody_blocks_themselves_or_their_equals(server: Server, admin: M
     other = manager(server, "other")
     assert "block yourself" in await moderates(admin, "block", member=admin.actor)
     assert "Only the server's owner" in await moderates(admin, "block", member=other.actor)
-    server.bot.policy.operators = frozenset({other.actor.id})
+    server.bot.policy.rules = OperatorRules(operators=frozenset({other.actor.id}))
     assert "Nobody can block them" in await moderates(admin, "block", member=other.actor)
 
 

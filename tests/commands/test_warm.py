@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import discord
 import pytest
 from simcord import SetupError
 
 from bot.speech.errors import BackendNotDeployedError
-from tests.support.discord_server import Member, open_server
+from tests.support.discord_server import open_server
 from tests.support.scripted_backend import ScriptedBackend
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bot.speech.backend import ColdStart
-    from tests.support.discord_server import Server
+    from tests.support.discord_server import Member, Server
 
 
 class SleepyBackend(ScriptedBackend):
@@ -36,11 +35,10 @@ class SleepyBackend(ScriptedBackend):
         self.awake_seconds.append(seconds)
 
 
-def admin(server: Server) -> Member:
-    guild = server.env.guild
-    role = guild.create_role("admins", permissions=discord.Permissions(manage_guild=True))
-    user = server.env.create_user("admin")
-    return Member(server, guild.add_member(user, roles=[role]))
+async def admin(server: Server) -> Member:
+    """A manager of a server that the operator named."""
+    await server.restarts(warm_servers=frozenset({server.env.guild.id}))
+    return server.manager("admin")
 
 
 async def test_keeps_the_engine_awake_and_says_until_when_and_that_it_costs(
@@ -48,7 +46,7 @@ async def test_keeps_the_engine_awake_and_says_until_when_and_that_it_costs(
 ) -> None:
     backend = SleepyBackend()
     async with open_server(tmp_path, backend) as server:
-        answer = await admin(server).types("warm", minutes=30)
+        answer = await (await admin(server)).types("warm", minutes=30)
         assert answer.private is not None
         assert answer.private.ephemeral
         assert answer.told.startswith("The voice engine is waking up and stays awake until <t:")
@@ -60,12 +58,12 @@ async def test_says_why_it_cannot(tmp_path: Path) -> None:
     backend = SleepyBackend()
     backend.is_deployed = False
     async with open_server(tmp_path, backend) as server:
-        answer = await admin(server).types("warm", minutes=30)
+        answer = await (await admin(server)).types("warm", minutes=30)
         assert answer.told.startswith("The voice engine isn't set up yet.")
 
 
 async def test_is_kindly_refused_where_the_engine_never_sleeps(server: Server) -> None:
-    answer = await admin(server).types("warm", minutes=30)
+    answer = await (await admin(server)).types("warm", minutes=30)
     assert answer.told == "The voice engine here never sleeps, so there's nothing to warm up."
 
 
@@ -77,4 +75,4 @@ async def test_is_not_offered_to_everybody(ada: Member) -> None:
 @pytest.mark.parametrize("minutes", [4, 121])
 async def test_is_for_a_sensible_time(server: Server, minutes: int) -> None:
     with pytest.raises(SetupError, match="minutes"):
-        await admin(server).types("warm", minutes=minutes)
+        await (await admin(server)).types("warm", minutes=minutes)

@@ -82,7 +82,11 @@ async def test_a_days_usage(database: Database) -> None:
 @pytest.mark.parametrize("roles", [frozenset(), frozenset({ANA}), frozenset({BEN, GUILD, ANA})])
 async def test_a_servers_settings(database: Database, roles: frozenset[int]) -> None:
     settings = ServerSettings(
-        report_channel_id=BEN, clone_roles=roles, channels=roles, seconds_per_person=0
+        report_channel_id=BEN,
+        clone_roles=roles,
+        channels=roles,
+        voice_channels=frozenset({BEN}),
+        seconds_per_person=0,
     )
     row = ServerSettingsRow(
         guild_id=GUILD,
@@ -90,8 +94,8 @@ async def test_a_servers_settings(database: Database, roles: frozenset[int]) -> 
         clone_roles=roles,
         speak_roles=frozenset(),
         channels=roles,
+        voice_channels=frozenset({BEN}),
         seconds_per_person=0,
-        changed_by=ANA,
         changed_at=AT,
     )
 

@@ -189,6 +189,12 @@ class Server:
         guild = self.env.guild
         return Member(self, guild.add_member(self.env.create_user(name)))
 
+    def manager(self, name: str) -> Member:
+        """Someone with the permission Manage Server joins."""
+        guild = self.env.guild
+        role = guild.create_role("managers", permissions=discord.Permissions(manage_guild=True))
+        return Member(self, guild.add_member(self.env.create_user(name), roles=[role]))
+
     @contextmanager
     def impatient(self) -> Iterator[None]:
         """Look at the bot while it works, rather than after."""
@@ -199,10 +205,14 @@ class Server:
         finally:
             self.env.settle_timeout = SETTLE_SECONDS
 
-    async def restarts(self) -> None:
-        """The bot's process ends, and a new one starts on the same database."""
+    async def restarts(self, **settings: Any) -> None:
+        """The bot's process ends, and a new one starts on the same database.
+
+        The settings that are named are changed before. The others stay.
+        """
         await self.bot.close()
-        self.bot = VoiceBot(self.bot.settings, speech=self.speech)
+        changed = self.bot.settings.model_copy(update=settings)
+        self.bot = VoiceBot(changed, speech=self.speech)
         await self.env.restart_bot(self.bot)
 
     @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from bot.guilds.tables import ServerSettingsRow
+from bot.guilds.records import ServerSettings
 from tests.support.discord_server import Answer, Member, open_server
 from tests.support.scripted_backend import ScriptedBackend
 
@@ -70,17 +70,9 @@ class Scene:
 
     async def chooses(self, settings: dict[str, int]) -> None:
         """The admins decide something in the settings."""
-        row = ServerSettingsRow(
-            guild_id=self.server.env.guild.id,
-            clone_roles=frozenset(),
-            speak_roles=frozenset(),
-            channels=frozenset(),
-            changed_by=self.admin.actor.id,
-            changed_at=discord.utils.utcnow(),
-            **settings,
-        )
-        async with self.server.bot.policy.settings._database.write() as session:
-            await session.merge(row)
+        chosen = ServerSettings(**settings)
+        kept = self.server.bot.policy.settings
+        await kept.change(self.server.env.guild.id, lambda _before: chosen)
 
 
 @asynccontextmanager

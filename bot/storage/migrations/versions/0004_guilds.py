@@ -61,12 +61,12 @@ def _decisions() -> None:
         sa.Column("clone_roles", sa.JSON(), nullable=False),
         sa.Column("speak_roles", sa.JSON(), nullable=False),
         sa.Column("channels", sa.JSON(), nullable=False),
+        sa.Column("voice_channels", sa.JSON(), nullable=False),
         sa.Column("seconds_per_person", sa.Integer()),
         sa.Column("seconds_per_server", sa.Integer()),
         sa.Column("requests_per_minute", sa.Integer()),
         sa.Column("at_once_per_person", sa.Integer()),
         sa.Column("at_once_per_server", sa.Integer()),
-        sa.Column("changed_by", sa.BigInteger(), nullable=False),
         sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("guild_id", name="pk_server_settings"),
     )
