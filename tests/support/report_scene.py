@@ -68,9 +68,9 @@ class Scene:
         """What the operator sees."""
         return self.operator.actor.user.dm_channel.history()[-1]
 
-    async def chooses(self, settings: dict[str, int]) -> None:
-        """The admins decide something in the settings."""
-        chosen = ServerSettings(**settings)
+    async def reads_reports_in(self, channel: ChannelHandle) -> None:
+        """The admins choose the channel for reports."""
+        chosen = ServerSettings(report_channel_id=channel.id)
         kept = self.server.bot.policy.settings
         await kept.change(self.server.env.guild.id, lambda _before: chosen)
 
@@ -93,7 +93,7 @@ async def open_scene(folder: Path) -> AsyncIterator[Scene]:
         ids = {"operators": frozenset({scene.operator.actor.id})}
         server.bot.settings = server.bot.settings.model_copy(update=ids)
         await server.restarts()
-        await scene.chooses({"report_channel_id": scene.reports.id})
+        await scene.reads_reports_in(scene.reports)
         await scene.ada.saves_voice(name="Bob")
         yield scene
 
