@@ -108,7 +108,10 @@ class VoiceBot(commands.AutoShardedBot):
         intents.voice_states = True
         cached = discord.MemberCacheFlags.none()
         cached.voice = True
-        shards = settings.shards
+        sharding: dict[str, Any] = {}  # without, discord.py runs as many shards as Discord suggests
+        if settings.shards is not None:
+            sharding["shard_ids"] = list(settings.shards.ids)
+            sharding["shard_count"] = settings.shards.count
         super().__init__(
             command_prefix=commands.when_mentioned,
             help_command=None,
@@ -117,8 +120,7 @@ class VoiceBot(commands.AutoShardedBot):
             tree_cls=TimbreCommandTree,
             member_cache_flags=cached,
             max_messages=None,
-            shard_ids=list(shards.ids) if shards else None,
-            shard_count=shards.count if shards else None,
+            **sharding,
         )
         self.settings = settings
         self.speaks_by_default = speaks_by_default

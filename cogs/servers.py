@@ -26,7 +26,12 @@ class Servers(commands.Cog):
 
     @commands.Cog.listener()
     async def on_guild_join(self, guild: discord.Guild) -> None:
-        """Leave where the bot is invited now."""
+        """Leave where the bot is invited now. Called by discord.py."""
+        await self._leave_unless_allowed(guild)
+
+    @commands.Cog.listener()
+    async def on_guild_available(self, guild: discord.Guild) -> None:
+        """Leave where the bot was invited during an outage of Discord. Called when that is over."""
         await self._leave_unless_allowed(guild)
 
     async def _leave_unless_allowed(self, guild: discord.Guild) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
 from discord.ext import commands, tasks
@@ -59,7 +60,7 @@ class Upkeep(commands.Cog):
         policy.reports.drop_before(before)
 
     @property
-    def _loops(self) -> tuple[tasks.Loop[Callable[[], Awaitable[None]]], ...]:
+    def _loops(self) -> tuple[tasks.Loop[Any], ...]:
         return (self._enforce, self._post_audit_log, self._clean)
 
     async def _try(self, work: Callable[[], Awaitable[None]]) -> None:

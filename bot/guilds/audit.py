@@ -178,7 +178,12 @@ class AuditLog(DatabaseUser):
         async with self._database.read() as session:
             total = await session.scalar(count) or 0
             rows = await session.execute(uses.offset(offset).limit(limit))
-            return VoiceUsePage(tuple(VoiceUse(*row) for row in rows), total)
+            voices = [
+                VoiceUse(voice_id, owner_id, count, last_at)
+                for voice_id, owner_id, count, last_at in rows
+                if voice_id is not None and owner_id is not None
+            ]
+            return VoiceUsePage(tuple(voices), total)
 
     @carried_out
     async def use_of(self, guild_id: int, voice_id: int) -> VoiceUse | None:
@@ -189,7 +194,7 @@ class AuditLog(DatabaseUser):
         )
         async with self._database.read() as session:
             owner_id, uses, last_at = (await session.execute(query)).one()
-            return VoiceUse(voice_id, owner_id, uses, last_at) if uses else None
+            return None if owner_id is None else VoiceUse(voice_id, owner_id, uses, last_at)
 
     @carried_out
     async def keeps_anything_about(self, user_id: int) -> bool:

@@ -71,8 +71,10 @@ _HELP = {
         "used. For your "
         "consent: your Discord ID, the time, the server and the statement's version. "
         "From `/dictionary`: your words, and what I say for them. "
-        "For a while, which of my messages hold your speech, and what you reported. "
-        "I keep nothing more of a `/clone` without a name, and never the texts I say."
+        "For a while: when and where which of your voices spoke, which of my messages hold that, "
+        "and what you reported. "
+        "I keep nothing more of a `/clone` without a name, and never the texts I say, "
+        "only a fingerprint of them that can't be read."
     ),
     "Delete it": (
         "`/voice delete` deletes one voice, `/forget` everything I keep about you. "

@@ -37,17 +37,12 @@ def posted_in(channel: ChannelHandle) -> list[str]:
     return [message.content for message in channel.history()]
 
 
-async def speak_in(server: Server, guild_id: int | None, *, times: int = 1) -> None:
-    for number in range(times):
-        server.bot.policy.audit.note(
-            AuditAction.SPOKE_FILE,
-            actor_id=1,
-            guild_id=guild_id,
-            voice_id=number,
-            owner_id=1,
-            text="Nobody reads this.",
-        )
-    await server.bot.policy.audit.written()
+async def write(server: Server, guild_id: int | None, *, times: int = 1, **columns: int) -> None:
+    """Write lines as any process does."""
+    columns = {"voice_id": 1, **columns}
+    spoke = {"at": Clock()(), "action": AuditAction.SPOKE_FILE, "actor_id": 1, "owner_id": 1}
+    async with server.bot.policy.settings._database.write() as session:
+        session.add_all(AuditRow(**spoke, guild_id=guild_id, **columns) for _ in range(times))
 
 
 async def test_each_line_is_posted_once_in_its_own_server(
@@ -55,8 +50,9 @@ async def test_each_line_is_posted_once_in_its_own_server(
 ) -> None:
     await ada.saves_voice()
     await ada.types("say", text="Hello.")
-    await speak_in(server, server.env.create_guild("Elsewhere").id)
-    await speak_in(server, None)
+    await server.bot.policy.audit.written()
+    await write(server, server.env.create_guild("Elsewhere").id)
+    await write(server, None)
     await channels.post_new()
     await channels.post_new()
 
@@ -69,7 +65,7 @@ async def test_each_line_is_posted_once_in_its_own_server(
 async def test_lines_that_come_together_are_one_message(
     server: Server, channel: ChannelHandle, channels: AuditChannels
 ) -> None:
-    await speak_in(server, server.env.guild.id, times=100)
+    await write(server, server.env.guild.id, times=100)
     await channels.post_new()
     (message,) = posted_in(channel)
     assert len(message) <= 2_000
@@ -81,7 +77,7 @@ async def test_many_lines_are_posted_once_each(
     server: Server, channel: ChannelHandle, channels: AuditChannels
 ) -> None:
     for _ in range(3):
-        await speak_in(server, server.env.guild.id, times=OVERLAP)
+        await write(server, server.env.guild.id, times=OVERLAP)
         await channels.post_new()
         await channels.post_new()
     assert len(posted_in(channel)) == 3
@@ -92,22 +88,10 @@ async def test_a_line_that_is_written_late_is_posted_too(
 ) -> None:
     """Another process may have taken its id before, and written it after the others."""
 
-    async def write(entry_id: int, voice_id: int) -> None:
-        async with server.bot.policy.settings._database.write() as session:
-            session.add(
-                AuditRow(
-                    id=entry_id,
-                    at=Clock()(),
-                    action=AuditAction.SPOKE_FILE,
-                    actor_id=1,
-                    guild_id=server.env.guild.id,
-                    voice_id=voice_id,
-                )
-            )
-
-    await write(11, voice_id=1)
+    here = server.env.guild.id
+    await write(server, here, id=11, voice_id=1)
     await channels.post_new()
-    await write(10, voice_id=2)
+    await write(server, here, id=10, voice_id=2)
     await channels.post_new()
     assert [line[-2:] for line in posted_in(channel)] == ["#1", "#2"]
 
@@ -117,10 +101,10 @@ async def test_where_the_bot_may_not_post_it_does_not_try(
 ) -> None:
     seen = server.bot.get_channel(channel.id)
     await seen.set_permissions(seen.guild.me, send_messages=False)  # type: ignore[union-attr]
-    await speak_in(server, server.env.guild.id)
+    await write(server, server.env.guild.id)
     await channels.post_new()
     await seen.delete()  # type: ignore[union-attr]
-    await speak_in(server, server.env.guild.id)
+    await write(server, server.env.guild.id)
     await channels.post_new()
     assert not server.requests("POST", f"/channels/{channel.id}/messages")
 
@@ -128,11 +112,11 @@ async def test_where_the_bot_may_not_post_it_does_not_try(
 async def test_what_happened_before_the_start_is_not_posted(
     server: Server, channel: ChannelHandle, channels: AuditChannels
 ) -> None:
-    await speak_in(server, server.env.guild.id, times=3)
+    await write(server, server.env.guild.id, times=3)
     again = AuditChannels(server.bot, server.bot.policy)
     await again.post_new()
     assert not posted_in(channel)
-    await speak_in(server, server.env.guild.id)
+    await write(server, server.env.guild.id)
     await again.post_new()
     assert len(posted_in(channel)) == 1
     assert channels is not again
