@@ -87,7 +87,6 @@ async def test_report_takes_the_link_that_discord_copies(scene: Scene) -> None:
     assert not scene.notice.content, "they wrote nothing"
     link = "https://example.com/1/2/3"
     assert (await scene.grace.types("report", message=link)).told.startswith("That isn't a link")
-    assert scene.server.env.errors, "simcord notes what the bot has handled"
 
 
 @pytest.mark.parametrize(
@@ -123,7 +122,6 @@ async def test_only_speech_of_others_can_be_reported(scene: Scene) -> None:
     assert own.told.startswith("You made that yourself, so there's nobody to report.")
     nowhere = await scene.grace.types("report")
     assert nowhere.told.startswith("Join the voice channel where you heard me")
-    assert len(scene.server.env.errors) == 3, "simcord notes what the bot has handled"
 
 
 async def test_who_reports_in_vain_is_told_what_to_do(scene: Scene) -> None:
