@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.guilds.records import EVERYWHERE
 from bot.interface.message_links import message_of
 from bot.interface.report_card import in_their_words
 from tests.support.discord_server import open_server
@@ -140,6 +141,35 @@ async def test_who_reports_in_vain_is_told_what_to_do(scene: Scene) -> None:
     assert (await scene.reported(message)).told.startswith("Thank you.")
     again = await scene.reported(message)
     assert again.told.startswith("You've sent that already")
+
+
+async def test_who_is_blocked_can_neither_report_nor_claim(scene: Scene) -> None:
+    message = await scene.speech()
+    moderation = scene.server.bot.policy.moderation
+    await moderation.block(scene.grace.actor.id, EVERYWHERE, by=None)
+    for answer in (
+        await uses_menu(scene.grace, message),
+        await scene.grace.types("report", message=message.jump_url),
+        await scene.grace.types("voice claim", message=message.jump_url),
+    ):
+        assert "has blocked you" in answer.told
+    assert scene.reports.history() == []
+
+
+async def test_speech_that_came_by_direct_message_can_be_reported(scene: Scene) -> None:
+    """Where the bot may not post, speech goes to who asked for it, who may well pass it on."""
+    scene.server.breaks("POST", "/webhooks/*", status=403, times=2)
+    await scene.server.forbids_bot(attach_files=False)
+    await scene.ada.types("say", text="Hello.")
+    message = scene.ada.actor.user.dm_channel.history()[-1]
+    form = await scene.grace.types("report", message=str(message.id))
+    answer = await scene.grace.submits(form, {REASON: ""})
+
+    assert answer.told.startswith("Thank you. I sent your report to whoever runs this bot.")
+    assert (
+        f"https://discord.com/channels/@me/{message.channel.id}/{message.id}"
+        in shown(scene.direct_notice)["Speech"]
+    )
 
 
 async def test_the_operators_can_have_a_channel_of_their_own(tmp_path: Path) -> None:
