@@ -206,6 +206,7 @@ class VoiceBot(commands.AutoShardedBot):
             self,
             self.policy,
             self.library,
+            self.players,
             ReportNotices(
                 self,
                 self.policy,

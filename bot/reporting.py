@@ -16,8 +16,10 @@ from bot.guilds.records import (
 )
 from bot.interface import report_card, report_wording
 from bot.interface.delivery import DISCORD_FAILURES
+from bot.interface.message_links import message_of
 from bot.interface.report_card import Case, Decision
 from bot.interface.views import ask_to_delete
+from bot.interface.voice_channels import check_knows_voice, voice_channel_of
 from bot.interface.wording import voice_name
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from bot.guilds.records import Report
     from bot.interface.reply import Reply
     from bot.interface.report_notices import ReportNotices
+    from bot.playback.players import GuildPlayers
     from bot.voices.library import VoiceLibrary
     from bot.voices.records import SavedVoice
 
@@ -50,15 +53,17 @@ class Reporting:
         client: The bot.
         policy: What is allowed, and what was reported.
         library: The saved voices.
+        players: What speaks in voice channels.
         notices: Shows reports to those who decide.
         enforce: Ends what may not go on, once something was decided.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each part is one that others have as well
         self,
         client: discord.Client,
         policy: Policy,
         library: VoiceLibrary,
+        players: GuildPlayers,
         notices: ReportNotices,
         *,
         enforce: Callable[[], Awaitable[None]],
@@ -66,6 +71,7 @@ class Reporting:
         self._client = client
         self._policy = policy
         self._library = library
+        self._players = players
         self._notices = notices
         self._enforce = enforce
 
@@ -83,18 +89,35 @@ class Reporting:
         )
         return _not_ones_own(subject, reporter_id)
 
-    def heard(
-        self, guild_id: int, channel_id: int, voice_id: int, owner_id: int, reporter_id: int
-    ) -> Subject:
-        """Return what was heard in a voice channel. Raises `Refusal` if it is one's own."""
+    def heard(self, person: discord.User | discord.Member) -> Subject:
+        """Return what is heard in a person's voice channel, or was heard there last.
+
+        Raises `Refusal` if there is no such thing, or it is their own.
+        """
+        channel = voice_channel_of(person)
+        if channel is None:
+            check_knows_voice(person)
+            raise Refusal(Reason.JOIN_FIRST_TO_REPORT)
+        spoken = self._players.last_spoken(channel)
+        if spoken is None:
+            raise Refusal(Reason.NOTHING_HEARD)
         subject = Subject(
-            guild_id=guild_id,
-            channel_id=channel_id,
+            guild_id=channel.guild.id,
+            channel_id=channel.id,
             message_id=None,
-            voice_id=voice_id,
-            owner_id=owner_id,
+            voice_id=spoken.voice_id,
+            owner_id=spoken.owner_id,
         )
-        return _not_ones_own(subject, reporter_id)
+        return _not_ones_own(subject, person.id)
+
+    async def meant(self, person: discord.User | discord.Member, link: str | None) -> Subject:
+        """Return what a person means: the message that a link leads to, or what they hear.
+
+        Raises `Refusal` if there is no such thing, or it is their own.
+        """
+        if link is None:
+            return self.heard(person)
+        return await self.posted(message_of(link), person.id)
 
     async def reported_by(self, reporter_id: int, report_id: int) -> Subject:
         """Return what a person has reported. Raises `Refusal` if somebody else has."""

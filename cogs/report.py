@@ -12,8 +12,8 @@ from bot.client import Interaction, VoiceBot
 from bot.guilds.access import Action
 from bot.guilds.records import Subject
 from bot.interface.actors import actor_of
+from bot.interface.message_links import MAX_LINK_CHARACTERS
 from bot.interface.report_buttons import ReasonForm, claim_button
-from bot.interface.reported import MAX_LINK_CHARACTERS, subject_of
 
 MENU = "Report this speech"
 
@@ -44,14 +44,14 @@ class Report(commands.Cog):
     ) -> None:
         """Report a message, or what is heard now or was heard last."""
         await self.bot.policy.check(actor_of(interaction), Action.REPORT)
-        await self._ask(interaction, await subject_of(interaction, message))
+        subject = await self.bot.reporting.meant(interaction.user, message)
+        await self._ask(interaction, subject)
 
     async def _report_message(self, interaction: Interaction, message: discord.Message) -> None:
         """Report the message whose menu it is."""
         await self.bot.policy.check(actor_of(interaction), Action.REPORT)
-        await self._ask(
-            interaction, await self.bot.reporting.posted(message.id, interaction.user.id)
-        )
+        subject = await self.bot.reporting.posted(message.id, interaction.user.id)
+        await self._ask(interaction, subject)
 
     async def _ask(self, interaction: Interaction, subject: Subject) -> None:
         """Ask what is wrong with it, in a form; `_report` takes its answer."""

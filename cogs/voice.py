@@ -12,8 +12,8 @@ from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction
 from bot.interface import cards, wording
+from bot.interface.message_links import MAX_LINK_CHARACTERS
 from bot.interface.options import suggest_voices
-from bot.interface.reported import MAX_LINK_CHARACTERS, subject_of
 from bot.interface.views import Pages, TranscriptForm, ask_to_delete
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import SavedVoice
@@ -123,7 +123,7 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
     ) -> None:
         """Freeze somebody else's voice everywhere, and report that it was cloned from this one."""
         async with self.bot.reply(interaction, Action.REPORT) as reply:
-            subject = await subject_of(interaction, message)
+            subject = await self.bot.reporting.meant(interaction.user, message)
             await reply.show(await self.bot.reporting.claim(subject, interaction.user.id))
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_REASON_CHARACTERS = 300
 
 _OPEN, _DECIDED = discord.Colour.from_str("#e0a030"), discord.Colour.from_str("#7a7f8a")
-_BACKTICKS = re.compile("`")
+_DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 class Decision(StrEnum):
@@ -67,7 +67,7 @@ class Case:
         report, is_claim = self.report, self.report.kind is ReportKind.CLAIM
         if report.state is ReportState.DISMISSED and report.decided_in == where:
             return {}
-        choices = {}
+        choices: dict[Decision, str] = {}
         is_final = self.freeze(where) is FreezeKind.REMOVED
         if self.voice_name is not None and not is_final:
             # A claim freezes the voice everywhere by itself, until the operator decides.
@@ -134,9 +134,8 @@ def in_their_words(reason: str) -> str:
 
 def as_code(typed: str) -> str:
     """Someone's text as it can stand in a block of code, which shows it to the letter."""
-    lines = (
-        line.rstrip() for line in _BACKTICKS.sub("\N{MODIFIER LETTER PRIME}", typed).splitlines()
-    )
+    typed = _DIRECTIONS.sub("", typed).replace("`", "\N{MODIFIER LETTER PRIME}")
+    lines = (line.rstrip() for line in typed.splitlines())
     return "\n".join(line for line in lines if line)[:MAX_REASON_CHARACTERS]
 
 

@@ -102,7 +102,9 @@ class ReportNotices:
         ):
             return None
         allowed = channel.permissions_for(channel.guild.me)
-        is_allowed = allowed.view_channel and allowed.send_messages and allowed.embed_links
+        in_thread = isinstance(channel, discord.Thread)
+        may_send = allowed.send_messages_in_threads if in_thread else allowed.send_messages
+        is_allowed = allowed.view_channel and may_send and allowed.embed_links
         if not is_allowed or guild_id not in {None, channel.guild.id}:
             log.warning("reports may not be posted in their channel", channel=channel_id)
             return None

@@ -126,7 +126,8 @@ async def test_the_upload_is_marked_as_audio(monkeypatch: pytest.MonkeyPatch) ->
         upload = form["files[0]"]
         assert isinstance(upload, web.FileField)
         received.update(type=upload.content_type, name=upload.filename, data=upload.file.read())
-        return web.json_response({"id": "7", "channel_id": "5"})
+        posted = b'{"id": "7", "channel_id": "5"}'
+        return web.Response(body=posted, content_type="application/json")
 
     app = web.Application()
     app.add_routes([web.get("/users/@me", account), web.post("/channels/5/messages", take)])

@@ -54,6 +54,10 @@ class Scene:
         form = await uses_menu(self.grace, message)
         return await self.grace.submits(form, {REASON: reason})
 
+    async def operator_presses(self, message: object, label: str) -> Answer:
+        """The operator presses a button in a direct message."""
+        return Answer(await self.operator.actor.user.click(message, label=label))
+
     @property
     def notice(self) -> discord.Message:
         """What the server's moderators see."""
@@ -64,9 +68,9 @@ class Scene:
         """What the operator sees."""
         return self.operator.actor.user.dm_channel.history()[-1]
 
-    async def chooses(self, settings: dict[str, Any]) -> None:
-        """The admins decide something in the settings."""
-        chosen = ServerSettings(**settings)
+    async def reads_reports_in(self, channel: ChannelHandle) -> None:
+        """The admins choose the channel for reports."""
+        chosen = ServerSettings(report_channel_id=channel.id)
         kept = self.server.bot.policy.settings
         await kept.change(self.server.env.guild.id, lambda _before: chosen)
 
@@ -89,7 +93,7 @@ async def open_scene(folder: Path) -> AsyncIterator[Scene]:
         ids = {"operators": frozenset({scene.operator.actor.id})}
         server.bot.settings = server.bot.settings.model_copy(update=ids)
         await server.restarts()
-        await scene.chooses({"report_channel_id": scene.reports.id})
+        await scene.reads_reports_in(scene.reports)
         await scene.ada.saves_voice(name="Bob")
         yield scene
 
