@@ -136,10 +136,16 @@ class Reply:
         note_arrival(self._interaction)
         is_new = not self._in_place
         await self._interaction.response.defer(ephemeral=is_new, thinking=is_new)
-        self._check_open()  # commands are refused before, but forms are not
-        await self._replies.check(self.actor, self.action)
-        self._check_open()
-        self._replies.open.add(self)
+        if self._replies.closed_for is not None:  # commands are refused before, but forms are not
+            raise Refusal(self._replies.closed_for)
+        self._replies.open.add(self)  # so that the database is not closed during the check
+        try:
+            await self._replies.check(self.actor, self.action)
+            self._check_not_cancelled()
+        except BaseException:
+            self._replies.open.discard(self)
+            self._ended.set()
+            raise
         return self
 
     async def __aexit__(
@@ -237,11 +243,6 @@ class Reply:
             await self.show(" ".join(self.remarks))
         else:
             await delivery.delete_private_message(self._interaction)
-
-    def _check_open(self) -> None:
-        """Raise `Refusal` if the bot stops: the database may be closed at any moment."""
-        if self._replies.closed_for is not None:
-            raise Refusal(self._replies.closed_for)
 
     def _check_not_cancelled(self) -> None:
         if self._cancelled_for is not None:
