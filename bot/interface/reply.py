@@ -133,10 +133,14 @@ class Reply:
         note_arrival(self._interaction)
         is_new = not self._in_place
         await self._interaction.response.defer(ephemeral=is_new, thinking=is_new)
-        await self._replies.check(self.actor, self._action)
-        if self._replies.closed_for is not None:  # commands are refused before, but forms are not
-            raise Refusal(self._replies.closed_for)
         self._replies.open.add(self)
+        try:
+            await self._replies.check(self.actor, self._action)
+            if self._replies.closed_for is not None:  # commands are refused before; forms are not
+                raise Refusal(self._replies.closed_for)
+        except BaseException:
+            self._end()
+            raise
         return self
 
     async def __aexit__(
@@ -153,8 +157,11 @@ class Reply:
             await self.show(" ".join([sentence, *self.remarks]))
             return True
         finally:
-            self._replies.open.discard(self)
-            self._ended.set()
+            self._end()
+
+    def _end(self) -> None:
+        self._replies.open.discard(self)
+        self._ended.set()
 
     def acquire_slot(self) -> None:
         """Begin a command that takes long. Raises `Refusal` if the person has several already."""

@@ -122,6 +122,17 @@ async def test_a_role_that_may_speak(server: Server, ada: Member, page: Page) ->
     assert (await ada.types("say", text="Hello.")).posted
 
 
+async def test_roles_are_not_missed_while_discord_has_not_sent_the_server(
+    server: Server, ada: Member, page: Page
+) -> None:
+    await page.chooses("Who can speak", server.env.guild.create_role("DJ"))
+    [guild] = server.bot.guilds
+    guild.unavailable = True
+    assert (await ada.types("say", text="Hello.")).told.startswith("I'm reconnecting to Discord")
+    await page.opens("Reports")
+    assert page.words.startswith("I'm reconnecting to Discord, so I can't see this server's")
+
+
 async def test_everyone_is_no_role(server: Server, page: Page) -> None:
     await page.chooses("Who can make voices", server.env.guild.default_role)
     assert page.says["Who can make voices"] == "Everyone who can speak"
