@@ -135,9 +135,7 @@ class Reply:
         await self._interaction.response.defer(ephemeral=is_new, thinking=is_new)
         self._replies.open.add(self)
         try:
-            await self._replies.check(self.actor, self._action)
-            if self._replies.closed_for is not None:  # commands are refused before; forms are not
-                raise Refusal(self._replies.closed_for)
+            await self._check_allowed()
         except BaseException:
             self._end()
             raise
@@ -158,6 +156,11 @@ class Reply:
             return True
         finally:
             self._end()
+
+    async def _check_allowed(self) -> None:
+        await self._replies.check(self.actor, self._action)
+        if self._replies.closed_for is not None:  # commands are refused before, but forms are not
+            raise Refusal(self._replies.closed_for)
 
     def _end(self) -> None:
         self._replies.open.discard(self)
