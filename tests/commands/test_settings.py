@@ -182,6 +182,20 @@ async def test_voice_channels_where_it_may_be_heard(
     assert (await ada.types("say", text="Hello.")).posted, "a file, if nothing was chosen"
 
 
+async def test_channels_that_were_deleted_are_shown_and_can_be_cleared(
+    server: Server, ada: Member, page: Page
+) -> None:
+    elsewhere = server.env.guild.create_text_channel("elsewhere")
+    await page.chooses("Where I can be used", elsewhere)
+    server.env.backend.delete_channel(elsewhere.id)
+    again = await page_of(page.member)
+    assert again.says["Where I can be used"].startswith("⚠️ Nowhere, because every channel you")
+    assert not (await ada.types("say", text="Hello.")).posted
+    await again.opens("Where I can be used")
+    await page.member.presses(again.message, "Clear")
+    assert (await ada.types("say", text="Hello.")).posted
+
+
 @pytest.mark.parametrize("part", ["Reports", "Log"])
 async def test_a_channel_for_reports_and_the_log(server: Server, page: Page, part: str) -> None:
     channel = server.env.guild.create_text_channel("moderators")
