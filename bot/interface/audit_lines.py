@@ -74,7 +74,8 @@ def audit_page(log: AuditPage, page: int, per_page: int, *, days: int) -> tuple[
         days: For how many days lines are kept.
     """
     if not log.total:
-        return f"Nothing like that happened here in the last {days} days.", 1
+        time = "day" if days == 1 else f"{days} days"
+        return f"Nothing like that happened here in the last {time}.", 1
     return _paged(map(audit_line, log.entries), page, log.total, per_page)
 
 

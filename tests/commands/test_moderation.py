@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import discord
 import pytest
+from sqlalchemy import update
 
 from bot.errors import Reason
 from bot.guilds.access import OperatorRules
-from bot.guilds.moderation import Moderation
 from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind
+from bot.guilds.tables import AuditRow
 from bot.interface.wording import REFUSALS
-from bot.storage.database import open_database
 from tests.support.discord_server import Member, Server
-from tests.support.voice_guild import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -183,40 +183,6 @@ async def test_speech_is_not_posted_if_its_voice_was_frozen_meanwhile(
     assert not answer.posted
 
 
-@pytest.mark.realtime
-@pytest.mark.parametrize("decided", ["block", "deletion"])
-async def test_what_another_process_decides_takes_effect_at_once(
-    server: Server, tmp_path: Path, grace: Member, backend: ScriptedBackend, decided: str
-) -> None:
-    await grace.saves_voice()
-    asked = asyncio.Event()
-
-    async def never_ends(_request: SpeechRequest) -> None:
-        asked.set()
-        await asyncio.Event().wait()
-
-    backend.on_speak = never_ends
-    server.in_real_time()
-    server.bot.get_cog("Upkeep")._enforce.restart()  # type: ignore[union-attr]
-    answer = await grace.types("say", text="Hello.")
-    await asked.wait()
-    other_process = await open_database(f"sqlite:///{tmp_path / 'timbre.db'}")
-    try:
-        if decided == "block":
-            await Moderation(other_process).block(grace.actor.id, EVERYWHERE, by=None)
-        else:
-            library = server.bot.library
-            await library.delete((await library.about([1]))[1])
-        reasons = {
-            "block": Reason.BLOCKED_EVERYWHERE,
-            "deletion": Reason.VOICE_DELETED_MEANWHILE,
-        }
-        await eventually(lambda: answer.told == REFUSALS[reasons[decided]], within=10)
-    finally:
-        await other_process.close()
-    assert not answer.posted
-
-
 async def test_the_log_says_who_did_what_and_holds_no_texts(
     server: Server, tmp_path: Path, ada: Member, grace: Member, admin: Member
 ) -> None:
@@ -274,3 +240,18 @@ async def test_cloning_deleting_and_forgetting_are_in_the_log(
     assert str(ada.actor.id) not in "".join(lines[2:])
     await ada.saves_voice()
     assert (await says(ada)).told == BLOCKED
+
+
+async def test_old_lines_are_gone_after_a_start(server: Server, ada: Member, admin: Member) -> None:
+    await ada.saves_voice()
+    await says(ada)
+    await server.restarts(audit_days=1)
+    await server.bot.policy.audit.written()
+    assert "posted speech" in await moderates(admin, "log")
+
+    async with server.bot.policy.audit._database.write() as session:
+        yesterday = discord.utils.utcnow() - timedelta(days=1, seconds=1)
+        await session.execute(update(AuditRow).values(at=yesterday))
+    await server.restarts()
+    await server.bot.policy.audit.written()
+    assert await moderates(admin, "log") == "Nothing like that happened here in the last day."

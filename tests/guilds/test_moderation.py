@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from bot.errors import Reason
 from bot.guilds.moderation import Decisions, Moderation
-from bot.guilds.records import EVERYWHERE, FreezeKind
+from bot.guilds.records import EVERYWHERE, Block, Freeze, FreezeKind
 from bot.storage.database import open_database
 
 if TYPE_CHECKING:
@@ -126,3 +130,44 @@ async def test_who_is_forgotten_stays_blocked(moderation: Moderation) -> None:
     await moderation.forget(BEN)
     assert await moderation.is_blocked(BEN, HERE) == HERE
     assert [freeze.voice_id for freeze in await moderation.freezes(HERE, limit=9)] == [OTHER_VOICE]
+
+
+places = st.sampled_from([EVERYWHERE, HERE, THERE])
+kinds = st.sampled_from(FreezeKind)
+AT = datetime(2026, 11, 27, tzinfo=UTC)
+
+
+@given(
+    blocks=st.sets(st.tuples(st.sampled_from([ANA, BEN]), places)),
+    freezes=st.dictionaries(st.tuples(st.sampled_from([VOICE, OTHER_VOICE]), places), kinds),
+    guild=st.sampled_from([HERE, THERE, None]),
+)
+def test_who_may_speak_with_what(
+    blocks: set[tuple[int, int]], freezes: dict[tuple[int, int], FreezeKind], guild: int | None
+) -> None:
+    decided = Decisions(
+        tuple(Block(user, where, None, AT, None) for user, where in blocks),
+        tuple(
+            Freeze(voice, where, BEN, kind, None, AT, None)
+            for (voice, where), kind in freezes.items()
+        ),
+    )
+    frozen_everywhere = freezes.get((VOICE, EVERYWHERE))
+    frozen_here = None if guild is None else freezes.get((VOICE, guild))
+    if (BEN, EVERYWHERE) in blocks:
+        expected = Reason.BLOCKED_EVERYWHERE
+    elif (BEN, guild) in blocks:
+        expected = Reason.BLOCKED_HERE
+    elif frozen_everywhere is not None:
+        is_frozen = frozen_everywhere is FreezeKind.FROZEN
+        expected = Reason.VOICE_FROZEN if is_frozen else Reason.VOICE_REMOVED
+    elif frozen_here is not None:
+        is_frozen = frozen_here is FreezeKind.FROZEN
+        expected = Reason.VOICE_FROZEN_HERE if is_frozen else Reason.VOICE_REMOVED_HERE
+    else:
+        expected = None
+
+    refusal = decided.refusal(BEN, VOICE, guild)
+    assert (refusal.reason if refusal is not None else None) == expected
+    of_no_voice = decided.refusal(BEN, None, guild)
+    assert (of_no_voice is not None) == (not {(BEN, EVERYWHERE), (BEN, guild)}.isdisjoint(blocks))
