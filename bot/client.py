@@ -12,6 +12,7 @@ from discord.ext import commands
 
 from bot.audio.reference import ReferenceReader
 from bot.audio.temporary import delete_leftovers
+from bot.enforcement import Enforcement
 from bot.errors import Reason
 from bot.guilds.access import Action, OperatorRules
 from bot.guilds.policy import Policy
@@ -19,8 +20,11 @@ from bot.interface.delivery import DISCORD_FAILURES
 from bot.interface.errors import TimbreCommandTree
 from bot.interface.options import Where
 from bot.interface.reply import Replies, Reply
+from bot.interface.report_buttons import BUTTONS
+from bot.interface.report_notices import ReportNotices
 from bot.playback.players import GuildPlayers
 from bot.playback.voice_client import VoiceClient
+from bot.reporting import Reporting
 from bot.speech import open_backend
 from bot.storage.database import open_database
 from bot.studio import Studio
@@ -43,6 +47,9 @@ COGS = (
     "cogs.channel",
     "cogs.voice",
     "cogs.dictionary",
+    "cogs.report",
+    "cogs.moderation",
+    "cogs.upkeep",
     "cogs.warm",
     "cogs.settings",
     "cogs.servers",
@@ -72,6 +79,8 @@ class VoiceBot(commands.AutoShardedBot):
         library: The saved voices; there once the bot has logged in.
         dictionaries: How words are pronounced; there once the bot has logged in.
         policy: What is allowed, where, and what happened; there once the bot has logged in.
+        enforcement: Ends what may not go on; there once the bot has logged in.
+        reporting: Sends reports to who decides; there once the bot has logged in.
         studio: The voice pipeline; there once the bot has logged in.
         replies: The commands that are being answered now.
         players: What speaks in voice channels.
@@ -82,6 +91,8 @@ class VoiceBot(commands.AutoShardedBot):
     library: VoiceLibrary
     dictionaries: Dictionaries
     policy: Policy
+    enforcement: Enforcement
+    reporting: Reporting
     studio: Studio
 
     def __init__(
@@ -144,13 +155,14 @@ class VoiceBot(commands.AutoShardedBot):
         """Load the commands and open what they need; discord.py calls this once, at login."""
         for cog in COGS:
             await self.load_extension(cog)
+        self.add_dynamic_items(*BUTTONS)
         if self._is_serving:
             await self.open_studio()
 
     async def publish_commands(
         self, token: str, *, guild_id: int | None = None, remove: bool = False
     ) -> list[str]:
-        """Log in and tell Discord which slash commands there are; return their names.
+        """Log in and tell Discord which commands there are; return their names.
 
         That is all that the bot can do then: it opens neither the library nor a speech backend.
 
@@ -167,7 +179,9 @@ class VoiceBot(commands.AutoShardedBot):
             self.tree.copy_global_to(guild=guild)
         if remove:
             self.tree.clear_commands(guild=guild)
-        return [f"/{command.name}" for command in await self.tree.sync(guild=guild)]
+        published = await self.tree.sync(guild=guild)
+        slash = discord.AppCommandType.chat_input
+        return [f"/{each.name}" if each.type is slash else each.name for each in published]
 
     async def open_studio(self) -> None:
         """Open what the commands need, unless it is open."""
@@ -186,6 +200,20 @@ class VoiceBot(commands.AutoShardedBot):
                 direct_messages=self.settings.direct_messages,
                 warm_servers=self.settings.warm_servers,
             ),
+        )
+        self.enforcement = Enforcement(self.policy, self.library, self.replies, self.players)
+        self.reporting = Reporting(
+            self,
+            self.policy,
+            self.library,
+            self.players,
+            ReportNotices(
+                self,
+                self.policy,
+                operators=self.settings.operators,
+                operators_channel=self.settings.report_channel,
+            ),
+            enforce=self.enforcement.enforce,
         )
         await self._speech.start()
         if leftovers := await asyncio.to_thread(delete_leftovers):

@@ -95,6 +95,37 @@ class Reason(StrEnum):
     NOT_POSTED = "not posted"
     ONLY_IN_SERVERS = "only in servers"
 
+    # Moderation
+    VOICE_FROZEN_HERE = "voice frozen in the server"
+    VOICE_FROZEN = "voice frozen everywhere"
+    VOICE_REMOVED_HERE = "voice removed from the server"
+    VOICE_REMOVED = "voice removed everywhere"
+    CANNOT_BLOCK_YOURSELF = "one can't block oneself"
+    CANNOT_BLOCK_MANAGERS = "only the server's owner may block its managers"
+    CANNOT_BLOCK_OPERATORS = "operators can't be blocked"
+    ALREADY_BLOCKED = "already blocked"  # person: a mention
+    NOT_BLOCKED = "not blocked"  # person: a mention
+    NO_SUCH_VOICE_HERE = "no voice with that number was used in the server"
+    ALREADY_REMOVED_HERE = "already removed from the server"
+    NOT_REMOVED_HERE = "not removed from the server"
+
+    # Reports
+    NOT_MY_SPEECH = "not speech of the bot, or too old"
+    NOT_A_MESSAGE_LINK = "not a link to a message"
+    JOIN_FIRST_TO_REPORT = "join a voice channel first, or name a message"
+    NOTHING_HEARD = "nothing heard in the voice channel"
+    OWN_SPEECH = "one's own speech"
+    ALREADY_REPORTED = "already reported"
+    REPORT_DECIDED = "report decided"
+    TOO_MANY_REPORTS = "too many reports"  # limit, again: when it works again, a timestamp
+    TOO_MANY_CLAIMS = "too many claims"  # limit, again
+    REPORT_GONE = "report not kept any more"
+    REPORT_NOT_YOURS = "somebody else's report"
+    REPORT_OF_ANOTHER_SERVER = "report of another server"
+    ONLY_OPERATORS_DECIDE = "only operators decide"
+    DECIDED_BY_OPERATOR = "decided by the operator"
+    REPORT_ABOUT_YOU = "report about oneself"
+
     # Voice channels
     RECONNECTING = "reconnecting to Discord, which has not said yet who is in voice"
     JOIN_FIRST = "join a voice channel first"

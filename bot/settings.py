@@ -78,6 +78,9 @@ def _has_profile(path: Path) -> bool:
     return any(isinstance(profile, dict) and "token_id" in profile for profile in profiles.values())
 
 
+DiscordId = Annotated[int, Field(ge=1, le=MAX_ID)]
+
+
 class Settings(BaseSettings):
     """What an operator can decide. The README's table describes each one.
 
@@ -114,7 +117,9 @@ class Settings(BaseSettings):
     require_consent: bool = True
     max_modal_calls: Annotated[int, Field(ge=1, le=1000)] = 16
     max_voices_per_user: Annotated[int, Field(ge=1, le=1000)] = 50
+    audit_days: Annotated[int, Field(ge=1, le=3650)] = 30
     max_parallel_uploads: Annotated[int, Field(ge=1, le=64)] = 2
+    report_channel: DiscordId | None = None
     voice_idle_minutes: Annotated[float, Field(ge=0.1, le=1440)] = 5
     voice_trace: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -29,6 +29,7 @@ from bot.guilds.records import (
     DayUsage,
     Freeze,
     FreezeKind,
+    Notice,
     Post,
     Report,
     ReportKind,
@@ -175,6 +176,7 @@ class FreezeRow(Base):
 
     voice_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     guild_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    owner_id: Mapped[int] = mapped_column(BigInteger)
     kind: Mapped[str] = mapped_column(String(8))
     by: Mapped[int | None] = mapped_column(BigInteger)
     at: Mapped[datetime]
@@ -185,6 +187,7 @@ class FreezeRow(Base):
         return Freeze(
             voice_id=self.voice_id,
             guild_id=self.guild_id,
+            owner_id=self.owner_id,
             kind=FreezeKind(self.kind),
             by=self.by,
             at=self.at,
@@ -210,6 +213,7 @@ class ReportRow(Base):
     consent_version: Mapped[str | None] = mapped_column(String(32))
     state: Mapped[str] = mapped_column(String(16))
     decided_by: Mapped[int | None] = mapped_column(BigInteger)
+    decided_in: Mapped[int | None] = mapped_column(BigInteger)
     decided_at: Mapped[datetime | None]
 
     __table_args__ = (Index(None, "reporter_id", "at"), {"sqlite_autoincrement": True})
@@ -230,6 +234,7 @@ class ReportRow(Base):
             consent_version=self.consent_version,
             state=ReportState(self.state),
             decided_by=self.decided_by,
+            decided_in=self.decided_in,
             decided_at=self.decided_at,
         )
 
@@ -244,6 +249,16 @@ class ReportNoticeRow(Base):
     )
     message_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     channel_id: Mapped[int] = mapped_column(BigInteger)
+    guild_id: Mapped[int] = mapped_column(BigInteger)
+
+    def to_notice(self) -> Notice:
+        """Return the notice as the rest of the bot uses it."""
+        return Notice(
+            report_id=self.report_id,
+            message_id=self.message_id,
+            channel_id=self.channel_id,
+            guild_id=self.guild_id,
+        )
 
 
 class AuditRow(Base):

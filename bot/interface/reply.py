@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import discord
 
     from bot.guilds.access import Actor
-    from bot.interface.delivery import ReplyFormat
+    from bot.interface.delivery import OnPosted, ReplyFormat
     from bot.interface.views import Question
     from bot.speech.backend import ColdStart
     from bot.streaming import Speech
@@ -99,6 +99,8 @@ class Reply:
         in_place: Whether the answer takes the place of the message whose button was pressed.
 
     Attributes:
+        action: What the person wants to do.
+        voice_id: The saved voice that speaks, as `SavedVoice.id`; None while that isn't known.
         actor: Who used the command, and where.
         owner: The same person, as Discord knows them.
         has_slot: Whether the command takes long, of which a person may have a few at once.
@@ -115,8 +117,9 @@ class Reply:
         in_place: bool = False,
     ) -> None:
         self._interaction = interaction
+        self.action = action
+        self.voice_id: int | None = None
         self._in_place = in_place
-        self._action = action
         self._replies = replies
         self._command = command_name(interaction)
         self._working: Progress | None = None
@@ -185,9 +188,15 @@ class Reply:
             self._asking.stop()
         await self._ended.wait()
 
-    async def show(self, content: str | None = None, *, embed: discord.Embed | None = None) -> None:
-        """Replace the private message by the last words."""
-        await delivery.show_privately(self._interaction, content, embed=embed)
+    async def show(
+        self,
+        content: str | None = None,
+        *,
+        embed: discord.Embed | None = None,
+        view: discord.ui.View | None = None,
+    ) -> None:
+        """Replace the private message by the last words, with buttons below them if any."""
+        await delivery.show_privately(self._interaction, content, embed=embed, view=view)
 
     async def ask(self, question: Question) -> bool:
         """Ask something privately; return whether the person said yes.
@@ -222,10 +231,15 @@ class Reply:
             self._interaction = progress.interaction
             self._working = None
 
-    async def post(self, content: str, speech: Speech, reply_format: ReplyFormat) -> None:
-        """Post speech where all can see it. Raises `Refusal` if it may be posted nowhere."""
+    async def post(
+        self, content: str, speech: Speech, reply_format: ReplyFormat, *, on_posted: OnPosted
+    ) -> None:
+        """Post speech where all can see it, see `post_speech`.
+
+        Raises `Refusal` if it may be posted nowhere.
+        """
         attachment = SpeechAttachment(speech, reply_format, self._replies.encoders)
-        await delivery.post_speech(self._interaction, content, attachment)
+        await delivery.post_speech(self._interaction, content, attachment, on_posted=on_posted)
 
     async def finish(self) -> None:
         """Show the remarks, or delete the private message if there are none."""

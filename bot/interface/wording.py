@@ -13,7 +13,12 @@ import discord
 
 from backend.contract import SpeechError
 from bot.errors import Note, Reason, Refusal, Remark
-from bot.interface import access_wording, recording_wording
+from bot.interface import (
+    access_wording,
+    moderation_wording,
+    recording_wording,
+    report_wording,
+)
 from bot.interface.engine_wording import explain_speech_error
 from bot.studio import Step
 
@@ -223,6 +228,7 @@ REFUSALS: dict[Reason, str] = {
     Reason.SKIPPED_BY_VOTE: "The listeners voted to skip this.",
     Reason.ALL_STOPPED_BY: "{name} stopped everything.",
     Reason.SENT_AWAY_BY: "{name} sent me away with `/leave`.",
+    **report_wording.REFUSALS,
     # Who may speak, and where
     Reason.MEMBER_MUTED: (
         f"A moderator has muted you, so I can't speak for you in voice. Wait until you're unmuted, "
@@ -250,7 +256,8 @@ REFUSALS: dict[Reason, str] = {
     Reason.IN_HIDDEN_CHANNEL: (
         f"I'm with people in another voice channel right now. Try again later, {_OR_FILE}."
     ),
-    Reason.VOICE_DELETED_MEANWHILE: "You deleted that voice, so I stopped speaking with it.",
+    Reason.VOICE_DELETED_MEANWHILE: "That voice was deleted, so I stopped speaking with it.",
+    **moderation_wording.REFUSALS,
     Reason.ONLY_IN_SERVERS: "That works only in a server. Use it in one that I'm in.",
     **access_wording.REFUSALS,
 }

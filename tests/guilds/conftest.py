@@ -1,3 +1,3 @@
-from tests.support.databases import database_url, postgres_url, sqlite_url
+from tests.support.databases import clock, database_url, postgres_url, sqlite_url
 
-__all__ = ["database_url", "postgres_url", "sqlite_url"]
+__all__ = ["clock", "database_url", "postgres_url", "sqlite_url"]

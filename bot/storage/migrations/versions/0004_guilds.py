@@ -83,6 +83,7 @@ def _decisions() -> None:
         "voice_freezes",
         sa.Column("voice_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("guild_id", sa.BigInteger(), nullable=False),
+        sa.Column("owner_id", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.String(8), nullable=False),
         sa.Column("by", sa.BigInteger()),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
@@ -107,6 +108,7 @@ def _reports() -> None:
         sa.Column("consent_version", sa.String(32)),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("decided_by", sa.BigInteger()),
+        sa.Column("decided_in", sa.BigInteger()),
         sa.Column("decided_at", sa.DateTime(timezone=True)),
         sa.PrimaryKeyConstraint("id", name="pk_reports"),
         sqlite_autoincrement=True,
@@ -118,6 +120,7 @@ def _reports() -> None:
         sa.Column("report_id", sa.Integer(), nullable=False),
         sa.Column("message_id", sa.BigInteger(), nullable=False),
         sa.Column("channel_id", sa.BigInteger(), nullable=False),
+        sa.Column("guild_id", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("report_id", "message_id", name="pk_report_notices"),
         sa.ForeignKeyConstraint(
             ["report_id"],
