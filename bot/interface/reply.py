@@ -161,7 +161,7 @@ class Reply:
             self._end()
 
     async def _check_allowed(self) -> None:
-        await self._replies.check(self.actor, self._action)
+        await self._replies.check(self.actor, self.action)
         if self._replies.closed_for is not None:  # commands are refused before, but forms are not
             raise Refusal(self._replies.closed_for)
 
