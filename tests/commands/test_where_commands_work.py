@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.support.discord_server import Member, Server
 
 GUILD_INSTALL, IN_GUILDS, IN_DIRECT_MESSAGES = 0, 0, 1
-OF_SERVERS = {"join", "leave", "queue", "skip", "stop", "settings", "warm"}
+OF_SERVERS = {"join", "leave", "moderation log", "queue", "settings", "skip", "stop", "warm"}
 
 
 def published(server: Server) -> dict[str, dict[str, Any]]:
@@ -21,8 +21,9 @@ def published(server: Server) -> dict[str, dict[str, Any]]:
 
 
 def test_commands_are_for_servers_and_direct_messages(server: Server) -> None:
+    of_servers = {name.partition(" ")[0] for name in OF_SERVERS}
     for name, command in published(server).items():
-        everywhere = [IN_GUILDS] if name in OF_SERVERS else [IN_GUILDS, IN_DIRECT_MESSAGES]
+        everywhere = [IN_GUILDS] if name in of_servers else [IN_GUILDS, IN_DIRECT_MESSAGES]
         assert command["contexts"] == everywhere, name
         assert command["integration_types"] == [GUILD_INSTALL], name
 
