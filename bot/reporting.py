@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import discord
+
 from bot.errors import Reason, Refusal
 from bot.guilds.dismissal import dismiss
 from bot.guilds.records import (
@@ -15,7 +17,6 @@ from bot.guilds.records import (
     Subject,
 )
 from bot.interface import report_card, report_wording
-from bot.interface.delivery import DISCORD_FAILURES
 from bot.interface.message_links import message_of
 from bot.interface.report_card import Case, Decision
 from bot.interface.views import ask_to_delete
@@ -24,8 +25,6 @@ from bot.interface.wording import voice_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-    import discord
 
     from bot.guilds.access import Actor
     from bot.guilds.policy import Policy
@@ -258,8 +257,8 @@ class Reporting:
         if guild is None or guild.owner_id == actor.user_id:
             return
         try:
-            member = guild.get_member(owner_id) or await guild.fetch_member(owner_id)
-        except DISCORD_FAILURES:  # who has left manages nothing
+            member = await guild.fetch_member(owner_id)
+        except discord.NotFound:  # who has left manages nothing
             return
         if member.guild_permissions.manage_guild:
             raise Refusal(Reason.CANNOT_BLOCK_MANAGERS)

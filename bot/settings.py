@@ -35,10 +35,10 @@ MAX_ID = 2**63 - 1
 
 
 def _parse_ids(value: object) -> object:
-    """Read Discord ids with commas between them."""
+    """Read Discord ids with commas or spaces between them."""
     if not isinstance(value, str):
         return value
-    parts = [part.strip() for part in value.split(",") if part.strip()]
+    parts = value.replace(",", " ").split()
     if not all(_ID.fullmatch(part) and 0 < int(part) <= MAX_ID for part in parts):
         raise ValueError("it has to be Discord ids, which are numbers, with commas between them")
     return frozenset(map(int, parts))

@@ -37,8 +37,8 @@ ROOT = Path(__file__).parents[1]
 CODES = [*Reason, *Remark]
 
 COMMANDS = (
-    "clone|say|voice|dictionary|forget|help|join|leave|queue|skip|stop|warm|report|moderation|"
-    "settings"
+    "clone|say|voice|dictionary|forget|help|join|leave|queue|skip|stop|warm|usage|settings|"
+    "moderation|report"
 )
 SLASH_COMMAND = re.compile(rf"(?<![\w/.])/(?:{COMMANDS})\b")
 

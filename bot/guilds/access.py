@@ -60,7 +60,8 @@ class Actor:
         user_id: The person's Discord id.
         guild_id: The server, or None in a direct message.
         channel_id: The channel; of a thread, the channel that it belongs to. None if not known.
-        role_ids: The ids of the member's roles there, without the role that everyone has.
+        role_ids: The ids of the member's roles there, without the role that everyone has; None
+            while they aren't known, because Discord has not sent the server yet.
         is_manager: Whether the member has the Manage Server permission there, in the member's
             own right, as Discord says with the command.
     """
@@ -68,5 +69,5 @@ class Actor:
     user_id: int
     guild_id: int | None = None
     channel_id: int | None = None
-    role_ids: frozenset[int] = frozenset()
+    role_ids: frozenset[int] | None = frozenset()
     is_manager: bool = False

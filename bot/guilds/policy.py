@@ -111,10 +111,9 @@ class Policy:
             raise Refusal(Reason.NOT_IN_THIS_CHANNEL, channels=_listed(settings.channels))
         if actor.is_manager:
             return
-        if settings.speak_roles and not settings.speak_roles & actor.role_ids:
+        if not _has_one_of(settings.speak_roles, actor):
             raise Refusal(Reason.ROLE_NEEDED_TO_SPEAK, roles=_listed(settings.speak_roles))
-        lacks_role = settings.clone_roles and not settings.clone_roles & actor.role_ids
-        if action is Action.CLONE and lacks_role:
+        if action is Action.CLONE and not _has_one_of(settings.clone_roles, actor):
             raise Refusal(Reason.ROLE_NEEDED_TO_CLONE, roles=_listed(settings.clone_roles))
 
     def _check_operates(self, actor: Actor) -> None:
@@ -171,6 +170,15 @@ def _check_manages(actor: Actor) -> None:
         raise Refusal(Reason.ONLY_IN_SERVERS)
     if not actor.is_manager:
         raise Refusal(Reason.ONLY_MANAGERS)
+
+
+def _has_one_of(roles: frozenset[int], actor: Actor) -> bool:
+    """Whether a member has one of the roles that a rule names, if it names any."""
+    if not roles:
+        return True
+    if actor.role_ids is None:
+        raise Refusal(Reason.SERVER_NOT_SEEN)
+    return bool(roles & actor.role_ids)
 
 
 def _listed(ids: frozenset[int]) -> str:

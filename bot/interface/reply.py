@@ -136,15 +136,11 @@ class Reply:
         note_arrival(self._interaction)
         is_new = not self._in_place
         await self._interaction.response.defer(ephemeral=is_new, thinking=is_new)
-        if self._replies.closed_for is not None:  # commands are refused before, but forms are not
-            raise Refusal(self._replies.closed_for)
-        self._replies.open.add(self)  # so that the database is not closed during the check
+        self._replies.open.add(self)
         try:
-            await self._replies.check(self.actor, self.action)
-            self._check_not_cancelled()
+            await self._check_allowed()
         except BaseException:
-            self._replies.open.discard(self)
-            self._ended.set()
+            self._end()
             raise
         return self
 
@@ -162,8 +158,17 @@ class Reply:
             await self.show(" ".join([sentence, *self.remarks]))
             return True
         finally:
-            self._replies.open.discard(self)
-            self._ended.set()
+            self._end()
+
+    async def _check_allowed(self) -> None:
+        if self._replies.closed_for is None:  # else the database may be closed
+            await self._replies.check(self.actor, self.action)
+        if self._replies.closed_for is not None:  # commands are refused before, but forms are not
+            raise Refusal(self._replies.closed_for)
+
+    def _end(self) -> None:
+        self._replies.open.discard(self)
+        self._ended.set()
 
     def acquire_slot(self) -> None:
         """Begin a command that takes long. Raises `Refusal` if the person has several already."""

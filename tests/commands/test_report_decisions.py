@@ -8,6 +8,7 @@ import discord
 import pytest
 
 from bot.guilds.records import EVERYWHERE, AuditAction
+from tests.support.discord_server import Member
 from tests.support.report_scene import labels, open_scene, says, shown
 
 if TYPE_CHECKING:
@@ -89,15 +90,25 @@ async def test_an_owner_can_be_blocked_and_unblocked(scene: Scene) -> None:
 
 
 async def test_whoever_runs_the_bot_or_a_server_is_not_blocked(scene: Scene) -> None:
+    managers = next(role for name, role in scene.server.env.guild.roles.items() if name == "admins")
+    user = scene.server.env.create_user("another")
+    another = Member(scene.server, scene.server.env.guild.add_member(user, roles=[managers]))
     for member, sentence in (
         (scene.operator, "That's one of those who run this bot."),
-        (scene.admin, "That report is about you"),
+        (another, "That's a member with Manage Server."),
     ):
         await member.saves_voice()
         [message] = (await member.types("say", text="Hello.")).posted
         await scene.reported(message)
         refused = await scene.admin.presses(scene.notice, "Block its owner")
         assert refused.told.startswith(sentence)
+        assert labels(scene.notice)[-1] == "Dismiss", "nothing was decided"
+
+    scene.server.breaks("GET", "/guilds/*/members/*", status=500, times=10)
+    await scene.reported(await scene.speech())
+    unsure = await scene.admin.presses(scene.notice, "Block its owner")
+    assert unsure.told.startswith("Something broke on my side.")
+    assert not await says(scene.ada)
 
 
 async def test_a_dismissed_report_is_closed_and_its_freeze_lifted(scene: Scene) -> None:

@@ -122,6 +122,17 @@ async def test_a_role_that_may_speak(server: Server, ada: Member, page: Page) ->
     assert (await ada.types("say", text="Hello.")).posted
 
 
+async def test_roles_are_not_missed_while_discord_has_not_sent_the_server(
+    server: Server, ada: Member, page: Page
+) -> None:
+    await page.chooses("Who can speak", server.env.guild.create_role("DJ"))
+    [guild] = server.bot.guilds
+    guild.unavailable = True
+    assert (await ada.types("say", text="Hello.")).told.startswith("I'm reconnecting to Discord")
+    await page.opens("Reports")
+    assert page.words.startswith("I'm reconnecting to Discord, so I can't see this server's")
+
+
 async def test_everyone_is_no_role(server: Server, page: Page) -> None:
     await page.chooses("Who can make voices", server.env.guild.default_role)
     assert page.says["Who can make voices"] == "Everyone who can speak"
@@ -169,6 +180,20 @@ async def test_voice_channels_where_it_may_be_heard(
     assert (await ada.types("say", text="Hello.", where="voice")).told.startswith(only)
     assert (await ada.types("join")).told.startswith(only)
     assert (await ada.types("say", text="Hello.")).posted, "a file, if nothing was chosen"
+
+
+async def test_channels_that_were_deleted_are_shown_and_can_be_cleared(
+    server: Server, ada: Member, page: Page
+) -> None:
+    elsewhere = server.env.guild.create_text_channel("elsewhere")
+    await page.chooses("Where I can be used", elsewhere)
+    server.env.backend.delete_channel(elsewhere.id)
+    again = await page_of(page.member)
+    assert again.says["Where I can be used"].startswith("⚠️ Nowhere, because every channel you")
+    assert not (await ada.types("say", text="Hello.")).posted
+    await again.opens("Where I can be used")
+    await page.member.presses(again.message, "Clear")
+    assert (await ada.types("say", text="Hello.")).posted
 
 
 @pytest.mark.parametrize("part", ["Reports", "Log"])
