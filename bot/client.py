@@ -44,6 +44,7 @@ COGS = (
     "cogs.voice",
     "cogs.dictionary",
     "cogs.warm",
+    "cogs.usage",
     "cogs.about",
 )
 
@@ -111,10 +112,12 @@ class VoiceBot(commands.AutoShardedBot):
             # There is neither a studio nor a policy yet.
             cold_start=lambda: self.studio.cold_start(),  # noqa: PLW0108
             check=lambda actor, action: self.policy.check(actor, action),  # noqa: PLW0108
+            begin=lambda actor, kind, seconds: self.policy.begin(actor, kind, seconds),  # noqa: PLW0108
         )
         self.players = GuildPlayers(
             self,
             idle_seconds=settings.voice_idle_minutes * 60,
+            enter=lambda guild_id: self.policy.enter_channel(guild_id),  # noqa: PLW0108
             voice_class=voice_class or partial(VoiceClient, trace=settings.voice_trace),
         )
         self.command_ids: dict[str, int] = {}
@@ -163,7 +166,7 @@ class VoiceBot(commands.AutoShardedBot):
         database = await open_database(self.settings.database_url)
         self.library = VoiceLibrary(database, max_voices_per_user=self.settings.max_voices_per_user)
         self.dictionaries = Dictionaries(database)
-        self.policy = Policy(database)
+        self.policy = Policy(database, limits=self.settings.limits())
         await self._speech.start()
         if leftovers := await asyncio.to_thread(delete_leftovers):
             log.info("deleted temporary files of a run that was killed", folders=leftovers)
@@ -180,6 +183,8 @@ class VoiceBot(commands.AutoShardedBot):
             self.players.close(),
         )
         closing = [super().close()]
+        if hasattr(self, "policy"):
+            closing.append(self.policy.ledger.close())
         if self._speech is not None:
             closing.append(self._speech.close())
         if hasattr(self, "library"):

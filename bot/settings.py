@@ -6,8 +6,10 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from bot.guilds.limits import Limits
 
 
 class SettingsError(Exception):
@@ -30,6 +32,18 @@ def _has_profile(path: Path) -> bool:
     except (OSError, RuntimeError, ValueError):  # without a home there is no file either
         return False
     return any(isinstance(profile, dict) and "token_id" in profile for profile in profiles.values())
+
+
+def _split(ids: Any) -> Any:
+    """Take apart ids that are separated by commas or spaces, as the environment has them."""
+    return ids.replace(",", " ").split() if isinstance(ids, str) else ids
+
+
+Limit = Annotated[int, Field(ge=0, le=1_000_000_000)]
+"""A limit; 0 is none."""
+
+DiscordId = Annotated[int, Field(ge=1, lt=2**63)]
+DiscordIds = Annotated[frozenset[DiscordId], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -63,6 +77,15 @@ class Settings(BaseSettings):
     require_consent: bool = True
     max_modal_calls: Annotated[int, Field(ge=1, le=1000)] = 16
     max_voices_per_user: Annotated[int, Field(ge=1, le=1000)] = 50
+    seconds_per_person: Limit = 600
+    seconds_per_server: Limit = 3_600
+    seconds_in_all: Limit = 10_800
+    requests_per_minute: Limit = 10
+    at_once_per_person: Limit = 3
+    at_once_per_server: Limit = 10
+    voice_channels: Limit = 25
+    operators: DiscordIds = frozenset()
+    warm_servers: DiscordIds = frozenset()
     max_parallel_uploads: Annotated[int, Field(ge=1, le=64)] = 2
     voice_idle_minutes: Annotated[float, Field(ge=0.1, le=1440)] = 5
     voice_trace: bool = False
@@ -77,6 +100,18 @@ class Settings(BaseSettings):
                 "(copy .env.example) or the environment, then start again."
             )
         return self.discord_token.get_secret_value().strip()
+
+    def limits(self) -> Limits:
+        """Return how much may be used; where the operator wrote 0, there is no limit."""
+        return Limits(
+            seconds_per_person=self.seconds_per_person or None,
+            seconds_per_server=self.seconds_per_server or None,
+            seconds_in_all=self.seconds_in_all or None,
+            requests_per_minute=self.requests_per_minute or None,
+            at_once_per_person=self.at_once_per_person or None,
+            at_once_per_server=self.at_once_per_server or None,
+            voice_channels=self.voice_channels or None,
+        )
 
     def modal_token(self) -> tuple[str, str] | None:
         """Return the token's id and secret, or None if Modal's client has to find one itself."""

@@ -10,6 +10,7 @@ from discord.ext import commands
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
+from bot.guilds.records import WorkKind
 from bot.interface import cards, wording
 from bot.interface.options import suggest_voices
 from bot.interface.views import Pages, TranscriptForm, ask_to_delete
@@ -71,10 +72,10 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
     async def _correct(self, voice: SavedVoice, interaction: Interaction, transcript: str) -> None:
         """Make a voice's prompt again, with another transcript."""
         async with self.bot.reply(interaction, Action.CLONE) as reply:
-            reply.acquire_slot()
+            work = await reply.begin(WorkKind.REQUEST, voice.clip_seconds)
             heard = await reply.work(
                 lambda progress: self.bot.studio.correct_transcript(
-                    voice, transcript, on_step=progress.step
+                    voice, transcript, on_step=progress.step, on_speech=work.made
                 )
             )
             shown = wording.voice_name(voice.name)
@@ -111,17 +112,20 @@ class Forget(commands.Cog):
     async def forget(self, interaction: Interaction) -> None:
         """Ask, then delete the person's voices, dictionary and consent records."""
         async with self.bot.reply(interaction, Action.OWN) as reply:
-            if not await self.bot.library.keeps_anything_about(interaction.user.id):
+            library, usage, person = self.bot.library, self.bot.policy.usage, interaction.user.id
+            keeps_anything = await library.keeps_anything_about(person)
+            if not keeps_anything and not await usage.keeps_anything_about(person):
                 raise Refusal(Reason.NOTHING_KEPT)
             everything = ask_to_delete(
-                "all your voices, their recordings, the words of your dictionary "
-                "and your consent record"
+                "all your voices, their recordings, the words of your dictionary, "
+                "your consent record and how much you used me before today"
             )
             if not await reply.ask(everything):
                 raise Refusal(Reason.EVERYTHING_KEPT)
-            forgotten = await self.bot.library.forget(interaction.user.id)
-            self.bot.players.end_voice(interaction.user.id)
-            await reply.show(cards.forgotten(forgotten))
+            forgotten = await library.forget(person)
+            self.bot.players.end_voice(person)
+            days = await usage.forget(person)
+            await reply.show(cards.forgotten(forgotten, days))
 
 
 async def setup(bot: VoiceBot) -> None:

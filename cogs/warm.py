@@ -11,7 +11,7 @@ from discord.ext import commands
 
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
-from bot.guilds.access import Action
+from bot.guilds.access import Action, Actor
 from bot.interface.options import in_servers_only
 
 MIN_MINUTES = 5
@@ -26,29 +26,42 @@ class Warm(commands.Cog):
     def __init__(self, bot: VoiceBot) -> None:
         self.bot = bot
 
-    @app_commands.command(description="Keep the voice engine awake (for server managers)")
+    @app_commands.command(description="Keep the voice engine awake (for whoever runs me)")
     @app_commands.describe(minutes="How many minutes, from now; a GPU that's awake costs money")
     @app_commands.default_permissions(manage_guild=True)
     @in_servers_only
     async def warm(
         self, interaction: Interaction, minutes: app_commands.Range[int, MIN_MINUTES, MAX_MINUTES]
     ) -> None:
-        """Wake the voice engine; a later `/warm` sets another end."""
+        """Wake the voice engine; a later `/warm` makes it stay awake for longer, never shorter."""
         async with self.bot.reply(interaction, Action.OPERATE) as reply:
-            if not interaction.permissions.manage_guild:  # what is declared only guides clients
-                raise Refusal(Reason.ONLY_MANAGERS)
-            await self.bot.studio.keep_awake(minutes)
+            self._check_may_warm(reply.actor)
+            seconds = await self.bot.studio.keep_awake(minutes)
             log.info(
                 "asked to stay awake",
                 minutes=minutes,
                 guild=interaction.guild_id,
                 user=interaction.user.id,
             )
-            end = discord.utils.format_dt(discord.utils.utcnow() + timedelta(minutes=minutes), "t")
+            end = discord.utils.format_dt(discord.utils.utcnow() + timedelta(seconds=seconds), "t")
             await reply.show(
                 f"The voice engine is waking up and stays awake until {end}. "
-                "A GPU that's awake costs money; use `/warm` again to change the end."
+                "A GPU that's awake costs money; use `/warm` again if you need it for longer."
             )
+
+    def _check_may_warm(self, actor: Actor) -> None:
+        """Raise `Refusal` if a person may not spend the operator's money.
+
+        Operators may, and those with Manage Server in the servers that operators named. What the
+        command declares only guides clients.
+        """
+        settings = self.bot.settings
+        if actor.user_id in settings.operators:
+            return
+        if actor.guild_id not in settings.warm_servers:
+            raise Refusal(Reason.ONLY_OPERATORS)
+        if not actor.is_manager:
+            raise Refusal(Reason.ONLY_MANAGERS)
 
 
 async def setup(bot: VoiceBot) -> None:

@@ -184,8 +184,8 @@ def heard_in(heard: Heard | None, *, given: str | None, how_to_correct: str) -> 
     )
 
 
-def forgotten(what: Forgotten) -> str:
-    """What `/forget` did."""
+def forgotten(what: Forgotten, days: int = 0) -> str:
+    """What `/forget` did: what was deleted of the library, and of how many days' usage."""
     deleted = []
     if what.voices:
         voices = "voice with its recording" if what.voices == 1 else "voices with their recordings"
@@ -195,6 +195,8 @@ def forgotten(what: Forgotten) -> str:
         deleted.append(f"{what.words} {words} of your dictionary")
     if what.consents:
         deleted.append("your consent record")
+    if days:
+        deleted.append("how much you used me before today")
     if not deleted:
         return explain(Refusal(Reason.NOTHING_KEPT))
     all_of_it = ", and ".join([", ".join(deleted[:-1]), deleted[-1]] if deleted[1:] else deleted)

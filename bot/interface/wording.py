@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import discord
 
 from backend.contract import SpeechError
 from bot.errors import Note, Reason, Refusal, Remark
-from bot.interface import recording_wording
+from bot.interface import limit_wording, recording_wording
 from bot.interface.engine_wording import explain_speech_error
 from bot.studio import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from bot.errors import Value
 
@@ -130,9 +131,7 @@ REFUSALS: dict[Reason, str] = {
         "I couldn't save that, because my database takes nothing right now. That's my fault, not "
         "yours. Please try again in a minute; if it stays so, tell whoever runs this bot."
     ),
-    Reason.TOO_MANY_COMMANDS: (
-        "You already have {count} running. Wait for one, or press Stop on it."
-    ),
+    **limit_wording.REFUSALS,
     Reason.STOPPED: "Stopped, as you asked. Nothing was posted.",
     Reason.RESTARTING: "I have to restart now. Please run the command again in a minute.",
     Reason.NEVER_SLEEPS: "The voice engine here never sleeps, so there's nothing to warm up.",
@@ -255,6 +254,7 @@ REFUSALS: dict[Reason, str] = {
 
 REMARKS: dict[Remark, str] = {
     **recording_wording.REMARKS,
+    **limit_wording.REMARKS,
     Remark.STAGE_INVITATION_NEEDED: "Ask a moderator to invite me to speak on the stage {channel}.",
     Remark.ASKED_TO_SPEAK_ON_STAGE: (
         "I asked to speak on the stage {channel}. A moderator has to accept."
@@ -265,13 +265,13 @@ REMARKS: dict[Remark, str] = {
 def explain(error: Refusal | SpeechError) -> str:
     """Put an expected failure into a sentence for the person who met it."""
     if isinstance(error, Refusal):
-        return REFUSALS[error.reason].format(**_escaped(error.values))
+        return REFUSALS[error.reason].format(**_shown(error.values))
     return explain_speech_error(error)
 
 
 def note(what: Note) -> str:
     """Put a remark into a sentence."""
-    return REMARKS[what.remark].format(**_escaped(what.values))
+    return REMARKS[what.remark].format(**_shown(what.values))
 
 
 def said_late(seconds: float, *, has_begun: bool) -> str:
@@ -350,6 +350,16 @@ def excerpt(typed: str, *, max_characters: int = MAX_EXCERPT_CHARACTERS) -> str:
     return as_text(flat)
 
 
-def _escaped(values: dict[str, Value]) -> dict[str, Value]:
-    """Escape what a person typed, which is always the value called `name`."""
-    return {key: as_text(str(value)) if key == "name" else value for key, value in values.items()}
+def _shown(values: dict[str, Value]) -> dict[str, Value]:
+    """Escape what a person typed, and put lengths of speech into words, see `bot.errors.Value`."""
+    return {
+        name: _WORDS_FOR.get(name, lambda value: value)(value) for name, value in values.items()
+    }
+
+
+_WORDS_FOR: dict[str, Callable[[Any], Value]] = {
+    "name": lambda value: as_text(str(value)),
+    "wanted": partial(limit_wording.whole_seconds, rounded=math.ceil),
+    "left": limit_wording.whole_seconds,
+    "most": limit_wording.whole_seconds,
+}

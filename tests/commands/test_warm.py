@@ -1,13 +1,16 @@
-"""`/warm` as admins use it."""
+"""`/warm` as operators use it, and the admins whom they let."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import discord
 import pytest
 from simcord import SetupError
 
+from bot.errors import Reason
+from bot.interface.wording import REFUSALS
 from bot.speech.errors import BackendNotDeployedError
 from tests.support.discord_server import Member, open_server
 from tests.support.scripted_backend import ScriptedBackend
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bot.speech.backend import ColdStart
-    from tests.support.discord_server import Server
+    from tests.support.discord_server import Answer, Server
 
 
 class SleepyBackend(ScriptedBackend):
@@ -30,17 +33,32 @@ class SleepyBackend(ScriptedBackend):
     def cold_start(self) -> ColdStart | None:
         return None
 
-    async def keep_awake(self, seconds: float) -> None:
+    async def keep_awake(self, seconds: float) -> float:
         if not self.is_deployed:
             raise BackendNotDeployedError("x")
         self.awake_seconds.append(seconds)
+        return max(self.awake_seconds)
 
 
-def admin(server: Server) -> Member:
+def admin(server: Server, *, allowed: bool = True) -> Member:
+    """Somebody with Manage Server, in a server whose admins may use `/warm` or not."""
     guild = server.env.guild
+    if allowed:
+        change(server, warm_servers=frozenset({guild.id}))
     role = guild.create_role("admins", permissions=discord.Permissions(manage_guild=True))
     user = server.env.create_user("admin")
     return Member(server, guild.add_member(user, roles=[role]))
+
+
+def change(server: Server, **settings: frozenset[int]) -> None:
+    """The operator decides something. Only then are the ids known."""
+    server.bot.settings = server.bot.settings.model_copy(update=settings)
+
+
+def until(answer: Answer) -> int:
+    found = re.search(r"stays awake until <t:(\d+):t>", answer.told)
+    assert found is not None, answer.told
+    return int(found[1])
 
 
 async def test_keeps_the_engine_awake_and_says_until_when_and_that_it_costs(
@@ -54,6 +72,24 @@ async def test_keeps_the_engine_awake_and_says_until_when_and_that_it_costs(
         assert answer.told.startswith("The voice engine is waking up and stays awake until <t:")
         assert "costs money" in answer.told
     assert backend.awake_seconds == [1_800]
+
+
+async def test_says_the_later_end_if_somebody_asked_for_that_before(tmp_path: Path) -> None:
+    async with open_server(tmp_path, SleepyBackend()) as server:
+        manager = admin(server)
+        first = until(await manager.types("warm", minutes=120))
+        assert until(await manager.types("warm", minutes=5)) >= first
+
+
+async def test_admins_of_other_servers_may_not_spend_the_operators_money(tmp_path: Path) -> None:
+    backend = SleepyBackend()
+    async with open_server(tmp_path, backend) as server:
+        manager = admin(server, allowed=False)
+        answer = await manager.types("warm", minutes=30)
+        assert answer.told == REFUSALS[Reason.ONLY_OPERATORS]
+        assert backend.awake_seconds == []
+        change(server, operators=frozenset({manager.actor.id}))
+        assert until(await manager.types("warm", minutes=30))
 
 
 async def test_says_why_it_cannot(tmp_path: Path) -> None:

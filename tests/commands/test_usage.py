@@ -1,0 +1,81 @@
+"""`/usage` as people, admins and operators see it, and what `/forget` does about it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import discord
+
+from bot.guilds.records import Scope
+from bot.guilds.tables import UsageDayRow
+from tests.support.discord_server import Member
+
+if TYPE_CHECKING:
+    from tests.support.discord_server import Answer, Server
+
+TEXT = "This sentence has no more and no less than sixty characters."
+
+
+def admin(server: Server) -> Member:
+    guild = server.env.guild
+    role = guild.create_role("admins", permissions=discord.Permissions(manage_guild=True))
+    return Member(server, guild.add_member(server.env.create_user("admin"), roles=[role]))
+
+
+def shown(answer: Answer) -> dict[str, str]:
+    """The fields of the card."""
+    assert answer.private is not None
+    assert answer.private.ephemeral
+    (card,) = answer.private.message.embeds
+    assert "<t:" in (card.description or ""), "it says when everything starts again"
+    return {str(field.name): str(field.value) for field in card.fields}
+
+
+async def test_a_person_sees_their_own(server: Server, ada: Member, grace: Member) -> None:
+    await ada.saves_voice()
+    await ada.types("say", text=TEXT)
+    await server.bot.policy.ledger.written()
+    mine = {"You": "3 seconds of 10 minutes of speech · 1 request"}
+    assert shown(await ada.types("usage")) == mine
+    nothing = {"You": "0 seconds of 10 minutes of speech · 0 requests"}
+    assert shown(await grace.types("usage")) == nothing
+    assert shown(await ada.types("usage")) == mine, "to look costs nothing"
+
+
+async def test_an_admin_sees_the_servers_too(server: Server, ada: Member) -> None:
+    await ada.saves_voice()
+    await ada.types("say", text=TEXT)
+    await server.bot.policy.ledger.written()
+    assert shown(await admin(server).types("usage")) == {
+        "You": "0 seconds of 10 minutes of speech · 0 requests",
+        "This server": "3 seconds of 60 minutes of speech · 1 request",
+    }
+
+
+async def test_an_operator_sees_everybodys(server: Server, ada: Member) -> None:
+    operators = frozenset({ada.actor.id})
+    server.bot.settings = server.bot.settings.model_copy(update={"operators": operators})
+    await ada.saves_voice()
+    await ada.types("say", text=TEXT)
+    await server.bot.policy.ledger.written()
+    fields = shown(await ada.types("usage"))
+    assert list(fields) == ["You", "This server", "Everybody", "Servers that used most"]
+    assert fields["Everybody"] == "3 seconds of 180 minutes of speech · 1 request"
+    assert fields["Servers that used most"] == "Test server · 3 seconds of speech · 1 request"
+
+
+async def test_forget_deletes_what_was_used_on_earlier_days(server: Server, ada: Member) -> None:
+    ledger, usage = server.bot.policy.ledger, server.bot.policy.usage
+    yesterday = (ledger._clock() - timedelta(days=1)).date()
+    async with ledger._database.write() as session:
+        session.add(
+            UsageDayRow(
+                scope=Scope.PERSON, scope_id=ada.actor.id, day=yesterday, seconds=5.0, requests=1
+            )
+        )
+    asked = await ada.types("forget")
+    assert "how much you used me before today" in asked.told
+    await ada.presses(asked.private, "Delete")
+    assert asked.told == "Deleted how much you used me before today. You had no saved voice."
+    assert not await usage.keeps_anything_about(ada.actor.id)
