@@ -112,20 +112,17 @@ class Forget(commands.Cog):
     async def forget(self, interaction: Interaction) -> None:
         """Ask, then delete the person's voices, dictionary and consent records."""
         async with self.bot.reply(interaction, Action.OWN) as reply:
-            library, usage, person = self.bot.library, self.bot.policy.usage, interaction.user.id
-            keeps_anything = await library.keeps_anything_about(person)
-            if not keeps_anything and not await usage.keeps_anything_about(person):
+            if not await self.bot.library.keeps_anything_about(interaction.user.id):
                 raise Refusal(Reason.NOTHING_KEPT)
             everything = ask_to_delete(
-                "all your voices, their recordings, the words of your dictionary, "
-                "your consent record and how much you used me before today"
+                "all your voices, their recordings, the words of your dictionary "
+                "and your consent record"
             )
             if not await reply.ask(everything):
                 raise Refusal(Reason.EVERYTHING_KEPT)
-            forgotten = await library.forget(person)
-            self.bot.players.end_voice(person)
-            days = await usage.forget(person)
-            await reply.show(cards.forgotten(forgotten, days))
+            forgotten = await self.bot.library.forget(interaction.user.id)
+            self.bot.players.end_voice(interaction.user.id)
+            await reply.show(cards.forgotten(forgotten))
 
 
 async def setup(bot: VoiceBot) -> None:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 FORGOTTEN_AFTER = timedelta(seconds=60)
 """A work that was not renewed for so long is dropped."""
 
-KEPT_DAYS = timedelta(days=35)
-"""For how long a day's usage is kept."""
+KEPT = timedelta(days=35)
+KEPT_OF_PEOPLE = timedelta(days=1)
+"""How old a day is until which its usage is kept. Of people that is short: today alone counts."""
 
 EVERYBODY = 0
 """The id of everybody's usage; instead of a person's id, what is done for nobody in particular."""
@@ -58,9 +59,16 @@ async def usage_on(session: AsyncSession, actor: Actor, day: date) -> dict[Scope
             row = UsageDayRow(scope=scope, scope_id=scope_id, day=day, seconds=0.0, requests=0)
             session.add(row)
             if scope is Scope.ALL:  # the first request of the day
-                await session.execute(delete(UsageDayRow).where(UsageDayRow.day < day - KEPT_DAYS))
+                await _delete_old_days(session, day)
         usage[key[0]] = row
     return usage
+
+
+async def _delete_old_days(session: AsyncSession, today: date) -> None:
+    is_old = UsageDayRow.day < today - KEPT
+    is_persons = UsageDayRow.scope == Scope.PERSON
+    is_old_of_person = is_persons & (UsageDayRow.day < today - KEPT_OF_PEOPLE)
+    await session.execute(delete(UsageDayRow).where(is_old | is_old_of_person))
 
 
 async def standing_of(

@@ -208,7 +208,7 @@ class Ledger(DatabaseUser):
         """Renew a work from now on.
 
         That is not done where it is stored: if the command is cancelled meanwhile, nobody would
-        ever end it.
+        ever end it. So it is dropped after a while.
         """
         self._open[work.id] = work
         if self._renewing is None or self._renewing.done():

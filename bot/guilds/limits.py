@@ -7,6 +7,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from bot.errors import Reason, Refusal
+from bot.guilds.records import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,25 +104,10 @@ class Standing:
 
     def _check_seconds(self, limits: Limits, seconds: float) -> None:
         again = timestamp(next_day(self.now))
-        for used, limit, nothing_left, too_little_left in (
-            (
-                self.person_seconds,
-                limits.seconds_per_person,
-                Reason.OWN_SPEECH_USED_UP,
-                Reason.OWN_SPEECH_TOO_LITTLE,
-            ),
-            (
-                self.server_seconds,
-                limits.seconds_per_server,
-                Reason.SERVER_SPEECH_USED_UP,
-                Reason.SERVER_SPEECH_TOO_LITTLE,
-            ),
-            (
-                self.all_seconds,
-                limits.seconds_in_all,
-                Reason.ALL_SPEECH_USED_UP,
-                Reason.ALL_SPEECH_TOO_LITTLE,
-            ),
+        for scope, used, limit in (
+            (Scope.PERSON, self.person_seconds, limits.seconds_per_person),
+            (Scope.SERVER, self.server_seconds, limits.seconds_per_server),
+            (Scope.ALL, self.all_seconds, limits.seconds_in_all),
         ):
             if limit is None or used is None or used + seconds <= limit:
                 continue
@@ -129,7 +115,17 @@ class Standing:
                 raise Refusal(Reason.LONGER_THAN_A_DAY, wanted=seconds, most=limit)
             left = limit - used
             if left < 1:
+                nothing_left = {
+                    Scope.PERSON: Reason.OWN_SPEECH_USED_UP,
+                    Scope.SERVER: Reason.SERVER_SPEECH_USED_UP,
+                    Scope.ALL: Reason.ALL_SPEECH_USED_UP,
+                }[scope]
                 raise Refusal(nothing_left, again=again)
+            too_little_left = {
+                Scope.PERSON: Reason.OWN_SPEECH_TOO_LITTLE,
+                Scope.SERVER: Reason.SERVER_SPEECH_TOO_LITTLE,
+                Scope.ALL: Reason.ALL_SPEECH_TOO_LITTLE,
+            }[scope]
             raise Refusal(too_little_left, wanted=seconds, left=left, again=again)
 
 

@@ -1,15 +1,14 @@
-"""What was used, as it is shown to people, and what is deleted of it."""
+"""What was used, as it is shown to people."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import select
 
-from bot.guilds.limits import MINUTE
 from bot.guilds.records import DayUsage, Scope
-from bot.guilds.tables import RequestRow, UsageDayRow
+from bot.guilds.tables import UsageDayRow
 from bot.storage.database import DatabaseUser, carried_out
 
 if TYPE_CHECKING:
@@ -53,30 +52,3 @@ class Usage(DatabaseUser):
         )
         async with self._database.read() as session:
             return [row.to_usage() for row in await session.scalars(query)]
-
-    @carried_out
-    async def keeps_anything_about(self, user_id: int) -> bool:
-        """Return whether `forget` would delete anything."""
-        days = select(func.count()).select_from(UsageDayRow).where(*self._earlier_days(user_id))
-        async with self._database.read() as session:
-            return bool(await session.scalar(days))
-
-    @carried_out
-    async def forget(self, user_id: int) -> int:
-        """Delete what is kept about a person's usage; return of how many days that was.
-
-        What limits still count stays until then: today's usage, and the last minute's requests.
-        """
-        now = self._clock()
-        old = RequestRow.user_id == user_id, RequestRow.at <= now - MINUTE
-        days = delete(UsageDayRow).where(*self._earlier_days(user_id)).returning(UsageDayRow.day)
-        async with self._database.write() as session:
-            await session.execute(delete(RequestRow).where(*old))
-            return len((await session.scalars(days)).all())
-
-    def _earlier_days(self, user_id: int) -> tuple[ColumnElement[bool], ...]:
-        return (
-            UsageDayRow.scope == Scope.PERSON,
-            UsageDayRow.scope_id == user_id,
-            UsageDayRow.day < self._clock().date(),
-        )

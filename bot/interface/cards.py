@@ -66,6 +66,7 @@ _HELP = {
         "used. For your "
         "consent: your Discord ID, the time, the server and the statement's version. "
         "From `/dictionary`: your words, and what I say for them. "
+        "For two days: how much speech you used, see `/usage`. "
         "I keep nothing of a `/clone` without a name, and never the texts I say."
     ),
     "Delete it": (
@@ -184,8 +185,8 @@ def heard_in(heard: Heard | None, *, given: str | None, how_to_correct: str) -> 
     )
 
 
-def forgotten(what: Forgotten, days: int = 0) -> str:
-    """What `/forget` did: what was deleted of the library, and of how many days' usage."""
+def forgotten(what: Forgotten) -> str:
+    """What `/forget` did."""
     deleted = []
     if what.voices:
         voices = "voice with its recording" if what.voices == 1 else "voices with their recordings"
@@ -195,8 +196,6 @@ def forgotten(what: Forgotten, days: int = 0) -> str:
         deleted.append(f"{what.words} {words} of your dictionary")
     if what.consents:
         deleted.append("your consent record")
-    if days:
-        deleted.append("how much you used me before today")
     if not deleted:
         return explain(Refusal(Reason.NOTHING_KEPT))
     all_of_it = ", and ".join([", ".join(deleted[:-1]), deleted[-1]] if deleted[1:] else deleted)

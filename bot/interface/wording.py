@@ -122,7 +122,10 @@ REFUSALS: dict[Reason, str] = {
     Reason.TRANSCRIPT_EMPTY: "That transcript is empty. Please write what's said in the recording.",
     Reason.VOICE_KEPT: "Kept. **{name}** is still there.",
     Reason.EVERYTHING_KEPT: "Kept. Nothing was deleted.",
-    Reason.NOTHING_KEPT: "There's nothing to delete: I keep nothing about you.",
+    Reason.NOTHING_KEPT: (
+        "There's nothing to delete. At most I know how much speech you used today, and I forget "
+        "that by myself."
+    ),
     Reason.DATABASE_NOT_READ: (
         "I can't look that up right now, because my database doesn't answer. That's my fault, not "
         "yours. Please try again in a minute; if it stays so, tell whoever runs this bot."

@@ -141,8 +141,8 @@ async def test_speech_that_is_stopped_counts_what_was_made(
         ada = await member(server, "ada")
         backend.on_speak = hang_in_the_third
         progress = await ada.begins("say", text=" ".join([ONE_SENTENCE] * 6))
-        refused = await ada.types("say", text=" ".join([ONE_SENTENCE] * 2))
-        assert "you have 6 seconds left" in refused.told, "the rest is reserved"
+        refused = await ada.begins("say", text=" ".join([ONE_SENTENCE] * 2))
+        assert "you have 6 seconds left" in refused.content, "the rest is reserved"
         await ada.presses(progress, "Stop")
         assert await used(server, ada) == pytest.approx(2 * SECONDS)
         backend.on_speak = None
@@ -182,8 +182,8 @@ async def test_a_server_has_so_many_requests_at_once(
         ada, grace = [await member(server, name) for name in ("ada", "grace")]
         backend.on_speak = hang
         progress = await ada.begins("say", text="Hello there.")
-        refused = await grace.types("say", text="Hello there.")
-        assert refused.told.startswith("I'm doing as much as I can at once in this server (1).")
+        refused = await grace.begins("say", text="Hello there.")
+        assert refused.content.startswith("I'm doing as much as I can at once in this server (1).")
         await ada.presses(progress, "Stop")
         backend.on_speak = None
         assert (await grace.types("say", text="Hello there.")).posted

@@ -1,14 +1,11 @@
-"""`/usage` as people, admins and operators see it, and what `/forget` does about it."""
+"""`/usage` as people, admins and operators see it."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import discord
 
-from bot.guilds.records import Scope
-from bot.guilds.tables import UsageDayRow
 from tests.support.discord_server import Member
 
 if TYPE_CHECKING:
@@ -63,19 +60,3 @@ async def test_an_operator_sees_everybodys(server: Server, ada: Member) -> None:
     assert list(fields) == ["You", "This server", "Everybody", "Servers that used most"]
     assert fields["Everybody"] == "3 seconds of 180 minutes of speech · 1 request"
     assert fields["Servers that used most"] == "Test server · 3 seconds of speech · 1 request"
-
-
-async def test_forget_deletes_what_was_used_on_earlier_days(server: Server, ada: Member) -> None:
-    ledger, usage = server.bot.policy.ledger, server.bot.policy.usage
-    yesterday = (ledger._clock() - timedelta(days=1)).date()
-    async with ledger._database.write() as session:
-        session.add(
-            UsageDayRow(
-                scope=Scope.PERSON, scope_id=ada.actor.id, day=yesterday, seconds=5.0, requests=1
-            )
-        )
-    asked = await ada.types("forget")
-    assert "how much you used me before today" in asked.told
-    await ada.presses(asked.private, "Delete")
-    assert asked.told == "Deleted how much you used me before today. You had no saved voice."
-    assert not await usage.keeps_anything_about(ada.actor.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -133,15 +134,18 @@ class TestSecondsOfADay:
         with refused(Reason.OWN_SPEECH_TOO_LITTLE, wanted=41, left=40, again=MIDNIGHT):
             await file(restarted, 41, seconds_per_person=100)
 
-    async def test_are_kept_for_a_month(
+    async def test_are_kept_for_a_month_but_not_whose_they_were(
         self, database: Database, ledger: Ledger, watch: Watch
     ) -> None:
-        for _ in range(2):
+        kept = []
+        for days in (1, 1, 34, 1):
             await end(await file(ledger))
-            watch.passes(days=36)
-        await end(await file(ledger))
-        async with database.read() as session:
-            assert len((await session.scalars(select(UsageDayRow.day).distinct())).all()) == 1
+            async with database.read() as session:
+                rows = (await session.scalars(select(UsageDayRow))).all()
+                kept.append(Counter(row.scope for row in rows))
+            watch.passes(days=days)
+        assert [each[Scope.PERSON] for each in kept] == [1, 2, 2, 1]
+        assert [each[Scope.SERVER] for each in kept] == [1, 2, 3, 3]
 
 
 class TestAProcessThatWasKilled:
@@ -229,12 +233,13 @@ class TestAtOnce:
         assert (await usage.today(Scope.ALL, EVERYBODY)).seconds == 10
 
     async def test_whoever_gives_up_while_it_begins_keeps_no_slot(
-        self, ledger: Ledger, watch: Watch
+        self, database: Database, ledger: Ledger, watch: Watch
     ) -> None:
         beginning = asyncio.create_task(file(ledger, 60))
         await asyncio.sleep(0)
         beginning.cancel()
         await asyncio.gather(beginning, return_exceptions=True)
+        await asyncio.gather(*database._under_way)
         watch.passes(seconds=61)
         assert await ledger.renew()
         assert await file(ledger, 100, at_once_per_person=1, seconds_per_person=100)
@@ -289,21 +294,6 @@ async def test_nothing_begins_if_the_database_cannot_be_written(
     assert refusal.value.reason is Reason.DATABASE_NOT_WRITTEN
     async with database.read() as session:
         assert await session.scalar(select(func.count()).select_from(WorkRow)) == 0
-
-
-async def test_what_was_used_is_forgotten_except_what_limits_count(
-    ledger: Ledger, usage: Usage, watch: Watch
-) -> None:
-    await end(await file(ledger, 10), made=10)
-    assert not await usage.keeps_anything_about(ANA.user_id)
-    watch.passes(days=1)
-    await end(await file(ledger, 10), made=10)
-    assert await usage.keeps_anything_about(ANA.user_id)
-    assert await usage.forget(ANA.user_id) == 1
-    assert not await usage.keeps_anything_about(ANA.user_id)
-    with refused(Reason.OWN_SPEECH_TOO_LITTLE, wanted=91, left=90, again=MIDNIGHT + 86_400):
-        await file(ledger, 91, seconds_per_person=100)
-    assert (await usage.today(Scope.SERVER, GUILD)).seconds == 10
 
 
 async def test_the_servers_that_used_most_come_first(ledger: Ledger, usage: Usage) -> None:
