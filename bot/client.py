@@ -183,8 +183,6 @@ class VoiceBot(commands.AutoShardedBot):
             self.players.close(),
         )
         closing = [super().close()]
-        if hasattr(self, "policy"):
-            closing.append(self.policy.ledger.close())
         if self._speech is not None:
             closing.append(self._speech.close())
         if hasattr(self, "library"):

@@ -1,14 +1,15 @@
-"""`/usage`: what was used today, of what may be used."""
+"""`/usage`: what was used today, of what may be used. What is being used is renewed."""
 
 from __future__ import annotations
 
 import discord
 from discord import app_commands
-from discord.ext import commands
+from discord.ext import commands, tasks
 
 from bot.client import Interaction, VoiceBot
 from bot.guilds.access import Action
 from bot.guilds.counting import EVERYBODY
+from bot.guilds.ledger import RENEW_SECONDS
 from bot.guilds.records import DayUsage, Scope
 from bot.interface.usage_card import usage_card
 from bot.interface.wording import as_text
@@ -21,6 +22,20 @@ class Usage(commands.Cog):
 
     def __init__(self, bot: VoiceBot) -> None:
         self.bot = bot
+
+    @commands.Cog.listener()
+    async def on_ready(self) -> None:
+        """Begin to renew. Called by discord.py after every new session."""
+        if not self._renew.is_running():
+            self._renew.start()
+
+    async def cog_unload(self) -> None:
+        """End. Called by discord.py when the bot closes."""
+        self._renew.cancel()
+
+    @tasks.loop(seconds=RENEW_SECONDS)
+    async def _renew(self) -> None:
+        self.bot.policy.ledger.renew()
 
     @app_commands.command(description="Show how much speech you have left today")
     async def usage(self, interaction: Interaction) -> None:

@@ -9,7 +9,6 @@ process that was killed are dropped: what it had counted stays used.
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -31,6 +30,7 @@ from bot.storage.database import DatabaseUser
 from bot.storage.errors import DatabaseFailedError
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -128,7 +128,6 @@ class Ledger(DatabaseUser):
         super().__init__(database)
         self._clock = clock
         self._open: dict[int, Work] = {}
-        self._renewing: asyncio.Task[None] | None = None
 
     async def begin(self, actor: Actor, kind: WorkKind, seconds: float, limits: Limits) -> Work:
         """Begin something for a person, if it fits into the limits.
@@ -157,9 +156,6 @@ class Ledger(DatabaseUser):
         """End a work, see `Work.end`."""
         if self._open.pop(work.id, None) is None:
             return None
-        if not self._open and self._renewing is not None:
-            self._renewing.cancel()
-            self._renewing = None
 
         async def write(session: AsyncSession) -> None:
             await self._database.lock(session, _LOCK)
@@ -170,8 +166,14 @@ class Ledger(DatabaseUser):
 
         return self._database.later("usage", write)
 
-    def renew(self) -> asyncio.Future[bool]:
-        """Say that this process is alive, and count what its works have made by now."""
+    def renew(self) -> asyncio.Future[bool] | None:
+        """Say that this process is alive, and count what its works have made by now.
+
+        To be called every `RENEW_SECONDS`. Returns a future that tells whether it is written, which
+        need not be awaited; None if nothing is being done.
+        """
+        if not self._open:
+            return None
 
         async def write(session: AsyncSession) -> None:
             await self._database.lock(session, _LOCK)
@@ -198,12 +200,6 @@ class Ledger(DatabaseUser):
         except DatabaseFailedError:  # they are told the next time
             return False
 
-    async def close(self) -> None:
-        """Renew nothing any more. What this process still does is dropped after a while."""
-        if self._renewing is not None:
-            self._renewing.cancel()
-            await asyncio.wait([self._renewing])
-
     def _keep(self, work: Work) -> Work:
         """Renew a work from now on.
 
@@ -211,14 +207,7 @@ class Ledger(DatabaseUser):
         ever end it. So it is dropped after a while.
         """
         self._open[work.id] = work
-        if self._renewing is None or self._renewing.done():
-            self._renewing = asyncio.create_task(self._renew_regularly())
         return work
-
-    async def _renew_regularly(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_SECONDS)
-            self.renew()
 
     async def _begin(self, actor: Actor, kind: WorkKind, seconds: float, limits: Limits) -> Work:
         async with self._database.write() as session:

@@ -51,7 +51,7 @@ def again(told: str) -> str:
 
 
 async def test_a_person_has_so_much_speech_a_day_also_after_a_restart(limited: Any) -> None:
-    async with limited(seconds_per_person=7) as server:
+    async with limited(seconds_per_person=6) as server:
         ada, grace = [await member(server, name) for name in ("ada", "grace")]
         assert (await ada.types("say", text=ONE_SENTENCE)).posted
         assert await used(server, ada) == pytest.approx(SECONDS)
@@ -59,7 +59,7 @@ async def test_a_person_has_so_much_speech_a_day_also_after_a_restart(limited: A
             refused = await ada.types("say", text=ONE_SENTENCE)
             assert not refused.posted
             assert again(refused.told) == (
-                "That takes about 4 seconds of speech, and you have 4 seconds left today. "
+                "That takes about 4 seconds of speech, and you have 3 seconds left today. "
                 "Please shorten it, or try again later."
             )
             await server.restarts()
@@ -68,7 +68,7 @@ async def test_a_person_has_so_much_speech_a_day_also_after_a_restart(limited: A
 
 
 async def test_a_server_and_everybody_have_so_much_speech_a_day(limited: Any) -> None:
-    async with limited(seconds_per_server=5, seconds_in_all=7) as server:
+    async with limited(seconds_per_server=5, seconds_in_all=6) as server:
         ada, grace = [await member(server, name) for name in ("ada", "grace")]
         await ada.types("say", text=ONE_SENTENCE)
         refused = await grace.types("say", text=ONE_SENTENCE)
@@ -81,7 +81,7 @@ async def test_a_server_and_everybody_have_so_much_speech_a_day(limited: Any) ->
         )
         await guest.saves_voice()
         refused = await guest.types("say", text=ONE_SENTENCE)
-        assert "I have 4 seconds left for everybody today" in refused.told
+        assert "I have 3 seconds left for everybody today" in refused.told
 
 
 async def test_a_text_that_never_fits_is_not_put_off(limited: Any) -> None:

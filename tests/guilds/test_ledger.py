@@ -23,8 +23,6 @@ from tests.support import failing_databases
 from tests.support.refusals import refused
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from bot.guilds.ledger import Work
     from bot.storage.database import Database
 
@@ -53,10 +51,8 @@ def watch() -> Watch:
 
 
 @pytest.fixture
-async def ledger(database: Database, watch: Watch) -> AsyncIterator[Ledger]:
-    ledger = Ledger(database, clock=watch)
-    yield ledger
-    await ledger.close()
+def ledger(database: Database, watch: Watch) -> Ledger:
+    return Ledger(database, clock=watch)
 
 
 @pytest.fixture
@@ -74,6 +70,12 @@ async def live(
     ledger: Ledger, seconds: float = 0.0, actor: Actor = ANA, **limits: int | None
 ) -> Work:
     return await ledger.begin(actor, WorkKind.LIVE, seconds, replace(NO_LIMITS, **limits))
+
+
+async def renew(ledger: Ledger) -> None:
+    renewed = ledger.renew()
+    assert renewed is not None
+    assert await renewed
 
 
 async def end(work: Work, *, made: float = 0.0) -> None:
@@ -155,8 +157,7 @@ class TestAProcessThatWasKilled:
         killed = Ledger(database, clock=watch)
         work = await file(killed, 60)
         work.made(25)
-        assert await killed.renew()
-        await killed.close()
+        await renew(killed)
         watch.passes(seconds=61)
         with refused(Reason.OWN_SPEECH_TOO_LITTLE, wanted=76, left=75, again=MIDNIGHT):
             await file(ledger, 76, seconds_per_person=100)
@@ -167,7 +168,7 @@ class TestAProcessThatWasKilled:
         await file(ledger, 60)
         for _ in range(5):
             watch.passes(seconds=40)
-            assert await ledger.renew()
+            await renew(ledger)
         with refused(Reason.TOO_MANY_COMMANDS, count=1):
             await file(ledger, at_once_per_person=1)
 
@@ -179,12 +180,11 @@ class TestAProcessThatWasKilled:
         watch.passes(seconds=61)
         await end(await file(ledger))
         work.made(10)
-        assert await slow.renew()
+        await renew(slow)
         with refused(Reason.TOO_MANY_COMMANDS, count=1):
             await file(ledger, at_once_per_person=1)
         await end(work, made=5)
         assert (await usage.today(Scope.PERSON, ANA.user_id)).seconds == 5
-        await slow.close()
 
     async def test_leaves_its_voice_channels(
         self, database: Database, ledger: Ledger, watch: Watch
@@ -192,7 +192,6 @@ class TestAProcessThatWasKilled:
         killed = Ledger(database, clock=watch)
         one = replace(NO_LIMITS, voice_channels=1)
         await killed.enter_channel(GUILD, one)
-        await killed.close()
         with refused(Reason.TOO_MANY_CHANNELS, count=1):
             await ledger.enter_channel(OTHER_GUILD, one)
         watch.passes(seconds=61)
@@ -240,8 +239,8 @@ class TestAtOnce:
         beginning.cancel()
         await asyncio.gather(beginning, return_exceptions=True)
         await asyncio.gather(*database._under_way)
+        assert ledger.renew() is None, "nobody would ever end it"
         watch.passes(seconds=61)
-        assert await ledger.renew()
         assert await file(ledger, 100, at_once_per_person=1, seconds_per_person=100)
 
 

@@ -50,7 +50,6 @@ async def main(database_url: str, count: int) -> None:
         *(_outcome(ENTERED, ledger.enter_channel(guild_id, LIMITS)) for guild_id in own_servers),
     )
     print(json.dumps(Counter(outcomes)), flush=True)  # noqa: T201 - the result
-    await ledger.close()
     await database.close()
 
 
