@@ -1,4 +1,4 @@
-"""The command line: `python -m bot run | sync | demo`."""
+"""The command line: `python -m bot run | sync | demo | admin`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import discord
 import structlog
 
 from backend.contract import LANGUAGES, BackendUnavailableError
+from bot import admin
 from bot.audio.decode import check_decoder
 from bot.client import VoiceBot
 from bot.extras import install_command
@@ -116,6 +117,8 @@ def _parser() -> argparse.ArgumentParser:
         help="what --once speaks in (default: it looks for it in the words)",
     )
     demo.set_defaults(command=_demo)
+
+    admin.add_commands(commands)
     return parser
 
 

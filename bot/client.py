@@ -12,15 +12,19 @@ from discord.ext import commands
 
 from bot.audio.reference import ReferenceReader
 from bot.audio.temporary import delete_leftovers
+from bot.enforcement import Enforcement
 from bot.errors import Reason
-from bot.guilds.access import Action
+from bot.guilds.access import Action, OperatorRules
 from bot.guilds.policy import Policy
 from bot.interface.delivery import DISCORD_FAILURES
 from bot.interface.errors import TimbreCommandTree
 from bot.interface.options import Where
 from bot.interface.reply import Replies, Reply
+from bot.interface.report_buttons import BUTTONS
+from bot.interface.report_notices import ReportNotices
 from bot.playback.players import GuildPlayers
 from bot.playback.voice_client import VoiceClient
+from bot.reporting import Reporting
 from bot.speech import open_backend
 from bot.storage.database import open_database
 from bot.studio import Studio
@@ -43,8 +47,13 @@ COGS = (
     "cogs.channel",
     "cogs.voice",
     "cogs.dictionary",
+    "cogs.report",
+    "cogs.moderation",
+    "cogs.upkeep",
     "cogs.warm",
     "cogs.usage",
+    "cogs.settings",
+    "cogs.servers",
     "cogs.about",
 )
 
@@ -71,6 +80,8 @@ class VoiceBot(commands.AutoShardedBot):
         library: The saved voices; there once the bot has logged in.
         dictionaries: How words are pronounced; there once the bot has logged in.
         policy: What is allowed, where, and what happened; there once the bot has logged in.
+        enforcement: Ends what may not go on; there once the bot has logged in.
+        reporting: Sends reports to who decides; there once the bot has logged in.
         studio: The voice pipeline; there once the bot has logged in.
         replies: The commands that are being answered now.
         players: What speaks in voice channels.
@@ -81,6 +92,8 @@ class VoiceBot(commands.AutoShardedBot):
     library: VoiceLibrary
     dictionaries: Dictionaries
     policy: Policy
+    enforcement: Enforcement
+    reporting: Reporting
     studio: Studio
 
     def __init__(
@@ -96,6 +109,10 @@ class VoiceBot(commands.AutoShardedBot):
         intents.voice_states = True
         cached = discord.MemberCacheFlags.none()
         cached.voice = True
+        sharding: dict[str, Any] = {}  # without, discord.py runs as many shards as Discord suggests
+        if settings.shards is not None:
+            sharding["shard_ids"] = list(settings.shards.ids)
+            sharding["shard_count"] = settings.shards.count
         super().__init__(
             command_prefix=commands.when_mentioned,
             help_command=None,
@@ -104,6 +121,7 @@ class VoiceBot(commands.AutoShardedBot):
             tree_cls=TimbreCommandTree,
             member_cache_flags=cached,
             max_messages=None,
+            **sharding,
         )
         self.settings = settings
         self.speaks_by_default = speaks_by_default
@@ -124,21 +142,30 @@ class VoiceBot(commands.AutoShardedBot):
         self._speech = speech
         self._is_serving = True
 
-    def reply(self, interaction: Interaction, action: Action = Action.OTHER) -> Reply:
-        """The answer to a command that does such a thing, to be used as a context manager."""
-        return Reply(interaction, self.replies, action)
+    def reply(
+        self, interaction: Interaction, action: Action = Action.OTHER, *, in_place: bool = False
+    ) -> Reply:
+        """The answer to a command that does such a thing, to be used as a context manager.
+
+        Args:
+            interaction: The command, or what was done with a message of the bot's.
+            action: What the person wants to do.
+            in_place: The answer takes the place of that message.
+        """
+        return Reply(interaction, self.replies, action, in_place=in_place)
 
     async def setup_hook(self) -> None:
         """Load the commands and open what they need; discord.py calls this once, at login."""
         for cog in COGS:
             await self.load_extension(cog)
+        self.add_dynamic_items(*BUTTONS)
         if self._is_serving:
             await self.open_studio()
 
     async def publish_commands(
         self, token: str, *, guild_id: int | None = None, remove: bool = False
     ) -> list[str]:
-        """Log in and tell Discord which slash commands there are; return their names.
+        """Log in and tell Discord which commands there are; return their names.
 
         That is all that the bot can do then: it opens neither the library nor a speech backend.
 
@@ -155,7 +182,9 @@ class VoiceBot(commands.AutoShardedBot):
             self.tree.copy_global_to(guild=guild)
         if remove:
             self.tree.clear_commands(guild=guild)
-        return [f"/{command.name}" for command in await self.tree.sync(guild=guild)]
+        published = await self.tree.sync(guild=guild)
+        slash = discord.AppCommandType.chat_input
+        return [f"/{each.name}" if each.type is slash else each.name for each in published]
 
     async def open_studio(self) -> None:
         """Open what the commands need, unless it is open."""
@@ -166,7 +195,30 @@ class VoiceBot(commands.AutoShardedBot):
         database = await open_database(self.settings.database_url)
         self.library = VoiceLibrary(database, max_voices_per_user=self.settings.max_voices_per_user)
         self.dictionaries = Dictionaries(database)
-        self.policy = Policy(database, limits=self.settings.limits())
+        self.policy = Policy(
+            database,
+            OperatorRules(
+                operators=self.settings.operators,
+                allowed_servers=self.settings.allowed_servers,
+                direct_messages=self.settings.direct_messages,
+                warm_servers=self.settings.warm_servers,
+            ),
+            self.settings.limits(),
+        )
+        self.enforcement = Enforcement(self.policy, self.library, self.replies, self.players)
+        self.reporting = Reporting(
+            self,
+            self.policy,
+            self.library,
+            self.players,
+            ReportNotices(
+                self,
+                self.policy,
+                operators=self.settings.operators,
+                operators_channel=self.settings.report_channel,
+            ),
+            enforce=self.enforcement.enforce,
+        )
         await self._speech.start()
         if leftovers := await asyncio.to_thread(delete_leftovers):
             log.info("deleted temporary files of a run that was killed", folders=leftovers)

@@ -68,6 +68,25 @@ class Reason(StrEnum):
     DATABASE_NOT_READ = "database not read"
     DATABASE_NOT_WRITTEN = "database not written"
 
+    # Who may use the bot, and where
+    SERVER_NOT_ALLOWED = "server not allowed"
+    NO_DIRECT_MESSAGES = "no direct messages"
+    BLOCKED_HERE = "blocked in this server"
+    BLOCKED_EVERYWHERE = "blocked everywhere"
+    NOT_IN_THIS_CHANNEL = "not in this channel"  # channels: the ids of those where it may be used
+    NOT_IN_THIS_VOICE_CHANNEL = "not in this voice channel"  # channels
+    ROLE_NEEDED_TO_SPEAK = "role needed to speak"  # roles: their ids
+    ROLE_NEEDED_TO_CLONE = "role needed to clone"  # roles
+    ONLY_MANAGERS = "only for members with Manage Server"
+    ONLY_OPERATORS = "only for operators"
+
+    # Settings of a server
+    SERVER_NOT_SEEN = "reconnecting to Discord, which has not said yet what the server has"
+    CHOICE_GONE = "choice gone"
+    MAY_NOT_POST_THERE = "may not post in the channel that was chosen"  # channel
+    LIMIT_NOT_A_NUMBER = "limit not a number"
+    LIMIT_TOO_HIGH = "limit above the operator's"  # what, limit
+
     # Limits
     TOO_MANY_COMMANDS = "too many commands"  # count
     TOO_MANY_REQUESTS = "too many requests in a minute"  # limit, again
@@ -80,7 +99,6 @@ class Reason(StrEnum):
     ALL_SPEECH_USED_UP = "everybody's speech of the day is used up"  # again
     ALL_SPEECH_TOO_LITTLE = "too little is left of everybody's speech"  # wanted, left, again
     LONGER_THAN_A_DAY = "longer than the speech of a day"  # wanted, most
-    ONLY_OPERATORS = "only for those who run the bot, and servers that they name"
 
     # Commands
     STOPPED = "stopped"
@@ -89,7 +107,37 @@ class Reason(StrEnum):
     MAY_NOT_POST = "may not post"
     NOT_POSTED = "not posted"
     ONLY_IN_SERVERS = "only in servers"
-    ONLY_MANAGERS = "only for members with Manage Server"
+
+    # Moderation
+    VOICE_FROZEN_HERE = "voice frozen in the server"
+    VOICE_FROZEN = "voice frozen everywhere"
+    VOICE_REMOVED_HERE = "voice removed from the server"
+    VOICE_REMOVED = "voice removed everywhere"
+    CANNOT_BLOCK_YOURSELF = "one can't block oneself"
+    CANNOT_BLOCK_MANAGERS = "only the server's owner may block its managers"
+    CANNOT_BLOCK_OPERATORS = "operators can't be blocked"
+    ALREADY_BLOCKED = "already blocked"  # person: a mention
+    NOT_BLOCKED = "not blocked"  # person: a mention
+    NO_SUCH_VOICE_HERE = "no voice with that number was used in the server"
+    ALREADY_REMOVED_HERE = "already removed from the server"
+    NOT_REMOVED_HERE = "not removed from the server"
+
+    # Reports
+    NOT_MY_SPEECH = "not speech of the bot, or too old"
+    NOT_A_MESSAGE_LINK = "not a link to a message"
+    JOIN_FIRST_TO_REPORT = "join a voice channel first, or name a message"
+    NOTHING_HEARD = "nothing heard in the voice channel"
+    OWN_SPEECH = "one's own speech"
+    ALREADY_REPORTED = "already reported"
+    REPORT_DECIDED = "report decided"
+    TOO_MANY_REPORTS = "too many reports"  # limit, again: when it works again, a timestamp
+    TOO_MANY_CLAIMS = "too many claims"  # limit, again
+    REPORT_GONE = "report not kept any more"
+    REPORT_NOT_YOURS = "somebody else's report"
+    REPORT_OF_ANOTHER_SERVER = "report of another server"
+    ONLY_OPERATORS_DECIDE = "only operators decide"
+    DECIDED_BY_OPERATOR = "decided by the operator"
+    REPORT_ABOUT_YOU = "report about oneself"
 
     # Voice channels
     RECONNECTING = "reconnecting to Discord, which has not said yet who is in voice"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +16,50 @@ from bot.guilds.limits import Limits
 
 class SettingsError(Exception):
     """A setting is missing or unusable. The text says which one, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shards:
+    """Which part of all servers a process serves. Discord puts each server into one shard.
+
+    Attributes:
+        ids: The shards of this process, from 0.
+        count: How many there are, over all processes.
+    """
+
+    ids: tuple[int, ...]
+    count: int
+
+
+_SHARDS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?/(\d{1,5})", re.ASCII)
+_ID = re.compile(r"\d{1,19}", re.ASCII)
+MAX_ID = 2**63 - 1
+
+
+def _parse_ids(value: object) -> object:
+    """Read Discord ids with commas between them."""
+    if not isinstance(value, str):
+        return value
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    if not all(_ID.fullmatch(part) and 0 < int(part) <= MAX_ID for part in parts):
+        raise ValueError("it has to be Discord ids, which are numbers, with commas between them")
+    return frozenset(map(int, parts))
+
+
+def _parse_shards(value: object) -> object:
+    """Read shards such as "0-3/8", the first four of eight."""
+    if not isinstance(value, str):
+        return value
+    found = _SHARDS.fullmatch(value.replace(" ", ""))
+    if found is not None:
+        first, count = int(found[1]), int(found[3])
+        last = int(found[2] or first)
+        if first <= last < count:
+            return Shards(tuple(range(first, last + 1)), count)
+    raise ValueError("it has to be like 0-3/8: the first and the last shard, counted from 0, of 8")
+
+
+Ids = Annotated[frozenset[int], NoDecode, BeforeValidator(_parse_ids)]
 
 
 def _choose_backend(settings: dict[str, Any]) -> Literal["preview", "modal"]:
@@ -34,16 +80,10 @@ def _has_profile(path: Path) -> bool:
     return any(isinstance(profile, dict) and "token_id" in profile for profile in profiles.values())
 
 
-def _split(ids: Any) -> Any:
-    """Take apart ids that are separated by commas or spaces, as the environment has them."""
-    return ids.replace(",", " ").split() if isinstance(ids, str) else ids
-
+DiscordId = Annotated[int, Field(ge=1, le=MAX_ID)]
 
 Limit = Annotated[int, Field(ge=0, le=1_000_000_000)]
 """A limit; 0 is none."""
-
-DiscordId = Annotated[int, Field(ge=1, lt=2**63)]
-DiscordIds = Annotated[frozenset[DiscordId], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -62,6 +102,11 @@ class Settings(BaseSettings):
     )
 
     discord_token: SecretStr | None = None
+    operators: Ids = frozenset()
+    allowed_servers: Ids = frozenset()
+    direct_messages: bool = True
+    warm_servers: Ids = frozenset()
+    shards: Annotated[Shards | None, NoDecode, BeforeValidator(_parse_shards)] = None
     database_url: str = "sqlite:///data/timbre.db"
     modal_token_id: SecretStr | None = None
     modal_token_secret: SecretStr | None = None
@@ -84,9 +129,9 @@ class Settings(BaseSettings):
     at_once_per_person: Limit = 3
     at_once_per_server: Limit = 10
     voice_channels: Limit = 25
-    operators: DiscordIds = frozenset()
-    warm_servers: DiscordIds = frozenset()
+    audit_days: Annotated[int, Field(ge=1, le=3650)] = 30
     max_parallel_uploads: Annotated[int, Field(ge=1, le=64)] = 2
+    report_channel: DiscordId | None = None
     voice_idle_minutes: Annotated[float, Field(ge=0.1, le=1440)] = 5
     voice_trace: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -67,7 +67,8 @@ class Channel(commands.Cog):
         last_dismissal = players.last_dismissal(interaction.guild_id)
         async with self.bot.reply(interaction, Action.SPEAK) as reply:
             member = interaction.user
-            channel = voice_channels.channel_to_join(member)
+            allowed = await self.bot.policy.channels_to_speak_in(reply.actor)
+            channel = voice_channels.channel_to_join(member, allowed)
             assert isinstance(member, discord.Member)  # noqa: S101 - others are in no channel
             note = await players.join(
                 channel,

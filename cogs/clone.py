@@ -18,7 +18,7 @@ from bot.audio.reference import check_upload
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
-from bot.guilds.records import WorkKind
+from bot.guilds.records import AuditAction, WorkKind
 from bot.interface import cards, wording
 from bot.interface.delivery import DISCORD_FAILURES, ReplyFormat
 from bot.interface.mentions import resolve_names
@@ -113,8 +113,11 @@ class Clone(commands.Cog):
                     on_sentence=partial(progress.sentence, total=len(sentences)),
                 )
             )
+            saved_id = saved.id if saved is not None else None
+            await self.bot.policy.check_still(owner.id, saved_id, interaction.guild_id)
             if saved is not None:
                 await studio.note_loudness(saved, speech.loudness)
+            self._note(reply, saved, with_names(text, name_of=name_of))
             who = wording.voice_name(name or owner.display_name)
             heading = f"{who} says" if name else f"New voice, made by {who}"
             heading = cards.with_extent(heading, speech, len(sentences))
@@ -124,10 +127,26 @@ class Clone(commands.Cog):
                 ),
                 speech,
                 ReplyFormat.OGG,
+                on_posted=partial(
+                    self.bot.policy.posts.note,
+                    voice_id=saved.id if saved is not None else None,
+                    owner_id=owner.id,
+                ),
             )
             if speech.error is not None:
                 raise speech.error
             await reply.finish()
+
+    def _note(self, reply: Reply, saved: SavedVoice | None, text: str) -> None:
+        """Note in the audit log who made a voice, and what it says."""
+        self.bot.policy.audit.note(
+            AuditAction.CLONED,
+            actor_id=reply.owner.id,
+            guild_id=reply.actor.guild_id,
+            voice_id=saved.id if saved is not None else None,
+            owner_id=reply.owner.id,
+            text=text,
+        )
 
     async def _ask_for_consent(self, interaction: Interaction, reply: Reply) -> ConsentRecord:
         """Ask, and keep the answer. Raises `Refusal` if it is no."""

@@ -8,6 +8,7 @@ from discord.ext import commands
 
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
+from bot.guilds.access import Action
 from bot.interface import cards
 from bot.interface.options import WHOSE_CHOICES
 from bot.interface.views import Pages
@@ -63,8 +64,8 @@ class Dictionary(
         whose: str | None = None,
     ) -> None:
         """Store a word, or change what is said for it."""
-        async with self.bot.reply(interaction) as reply:
-            kind, owner_id = _dictionary_of(interaction, whose, to_change=True)
+        async with self.bot.reply(interaction, _action(whose, Action.OTHER)) as reply:
+            kind, owner_id = _dictionary_of(interaction, whose)
             entry = await self.bot.dictionaries.add(kind, owner_id, word, spoken)
             who = "somebody here writes" if kind is Whose.SERVER else "you write"
             spoken, word = as_text(entry.spoken), as_text(entry.word)
@@ -83,8 +84,8 @@ class Dictionary(
         whose: str | None = None,
     ) -> None:
         """Remove a word."""
-        async with self.bot.reply(interaction) as reply:
-            kind, owner_id = _dictionary_of(interaction, whose, to_change=True)
+        async with self.bot.reply(interaction, _action(whose, Action.OWN)) as reply:
+            kind, owner_id = _dictionary_of(interaction, whose)
             entry = await self.bot.dictionaries.remove(kind, owner_id, word)
             others = await self.bot.dictionaries.spoken_for(
                 interaction.user.id, interaction.guild_id
@@ -107,20 +108,21 @@ class Dictionary(
                 )
             return cards.dictionary_page(mine, servers, page, WORDS_PER_PAGE)
 
-        async with self.bot.reply(interaction):
+        async with self.bot.reply(interaction, Action.OWN):
             await Pages(render).show(interaction)
 
 
-def _dictionary_of(
-    interaction: Interaction, chosen: str | None, *, to_change: bool = False
-) -> tuple[Whose, int]:
-    """Which dictionary a person means. Raises `Refusal` if they may not change it."""
+def _action(whose: str | None, with_own: Action) -> Action:
+    """What a person does who changes a dictionary, given what it is to change their own."""
+    return Action.MANAGE if whose == Whose.SERVER else with_own
+
+
+def _dictionary_of(interaction: Interaction, chosen: str | None) -> tuple[Whose, int]:
+    """Which dictionary a person means. Raises `Refusal` if there is none."""
     if chosen != Whose.SERVER:
         return Whose.PERSON, interaction.user.id
     if interaction.guild_id is None:
         raise Refusal(Reason.ONLY_IN_SERVERS)
-    if to_change and not interaction.permissions.manage_guild:
-        raise Refusal(Reason.ONLY_MANAGERS)
     return Whose.SERVER, interaction.guild_id
 
 

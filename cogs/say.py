@@ -15,7 +15,7 @@ from backend.contract import AUTO_LANGUAGE, SpeechError
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
-from bot.guilds.records import WorkKind
+from bot.guilds.records import AuditAction, WorkKind
 from bot.interface import cards, voice_channels
 from bot.interface.delivery import ReplyFormat
 from bot.interface.mentions import resolve_names
@@ -71,16 +71,20 @@ class Say(commands.Cog):
         last_dismissal = self.bot.players.last_dismissal(interaction.guild_id)
         with self._order.command(owner.id) as command:
             async with self.bot.reply(interaction, Action.SPEAK) as reply:
+                allowed = await self.bot.policy.channels_to_speak_in(reply.actor)
                 target = voice_channels.where_to_speak(
                     owner,
                     self.bot.players,
                     where,
+                    allowed=allowed,
                     file_wanted=format is not None,
                     by_default=self.bot.speaks_by_default,
                 )
                 if target is Where.FILE:
                     command.release()
                 saved = await self._voice(owner.id, voice)
+                reply.voice_id = saved.id
+                await self.bot.policy.check_speaking(owner.id, saved.id, interaction.guild_id)
                 language = language or saved.language or AUTO_LANGUAGE
                 name_of = await resolve_names(interaction, text)
                 spoken_for = await self.bot.dictionaries.spoken_for(owner.id, interaction.guild_id)
@@ -123,11 +127,16 @@ class Say(commands.Cog):
                     owner=owner if isinstance(owner, discord.Member) else None,
                 )
                 player, entry = await self._enqueue(
-                    interaction, command, make_entry, last_dismissal=last_dismissal
+                    interaction,
+                    command,
+                    make_entry,
+                    allowed=allowed,
+                    last_dismissal=last_dismissal,
                 )
                 try:
                     # Whoever deletes the voice from now on finds the entry in the queue.
-                    await self._touch(saved)
+                    await self._touch(reply, saved)
+                    self._note(AuditAction.SPOKE_VOICE, reply, saved, shown)
                     if shared is not None:
                         # An error comes to whoever follows, too.
                         await post(shared.collect, heard=(entry, player))
@@ -171,10 +180,12 @@ class Say(commands.Cog):
                 remarks.cancel()
 
         speech = await reply.work(collected)
-        await self._touch(saved)
+        await self._touch(reply, saved)
+        self._note(AuditAction.SPOKE_FILE, reply, saved, text)
         heading = cards.with_extent(f"{voice_name(saved.name)} says", speech, sentences)
         words = cards.spoken_message(heading, text, self.bot.studio.backend)
-        await reply.post(words, speech, reply_format)
+        note = partial(self.bot.policy.posts.note, voice_id=saved.id, owner_id=saved.owner_id)
+        await reply.post(words, speech, reply_format, on_posted=note)
         return speech.error
 
     async def _enqueue(
@@ -183,6 +194,7 @@ class Say(commands.Cog):
         command: OrderedCommand,
         make_entry: Callable[..., QueueEntry],
         *,
+        allowed: frozenset[int],
         last_dismissal: Exception | None,
     ) -> tuple[GuildPlayer, QueueEntry]:
         """Join the person's voice channel, and add to its queue. Raises `Refusal`.
@@ -191,12 +203,13 @@ class Say(commands.Cog):
             interaction: The command.
             command: Its place among those of that person.
             make_entry: Makes the entry for a `channel_id`.
+            allowed: Where the bot may speak, see `voice_channels.channel_to_speak_in`.
             last_dismissal: The player's when the command began. Whoever sends the bot away while
                 the command waits, for Discord or for others, ends it too.
         """
         person, players = interaction.user, self.bot.players
         await command.wait_for_earlier()
-        channel = voice_channels.channel_to_speak_in(person, players)
+        channel = voice_channels.channel_to_speak_in(person, players, allowed)
 
         def check() -> None:
             if isinstance(person, discord.Member):
@@ -229,11 +242,23 @@ class Say(commands.Cog):
             raise Refusal(Reason.NO_VOICE_YET)
         return saved
 
-    async def _touch(self, voice: SavedVoice) -> None:
-        """Note that a voice is used now. Raises `Refusal` if it is gone."""
+    async def _touch(self, reply: Reply, voice: SavedVoice) -> None:
+        """Note that a voice is used now. Raises `Refusal` if it is gone, or may not be used now."""
         if await self.bot.library.is_deleted(voice):
             raise Refusal(Reason.VOICE_DELETED)
+        await self.bot.policy.check_still(reply.owner.id, voice.id, reply.actor.guild_id)
         self.bot.library.touch(voice)
+
+    def _note(self, action: AuditAction, reply: Reply, voice: SavedVoice, text: str) -> None:
+        """Note in the audit log who speaks with which voice."""
+        self.bot.policy.audit.note(
+            action,
+            actor_id=reply.owner.id,
+            guild_id=reply.actor.guild_id,
+            voice_id=voice.id,
+            owner_id=voice.owner_id,
+            text=text,
+        )
 
 
 async def setup(bot: VoiceBot) -> None:

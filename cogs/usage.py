@@ -43,7 +43,7 @@ class Usage(commands.Cog):
         async with self.bot.reply(interaction, Action.OWN) as reply:
             usage, actor = self.bot.policy.usage, reply.actor
             limits = await self.bot.policy.limits_in(actor.guild_id)
-            is_operator = actor.user_id in self.bot.settings.operators
+            is_operator = self.bot.policy.is_operator(actor.user_id)
             mine = await usage.today(Scope.PERSON, actor.user_id)
             parts = [("You", mine, limits.seconds_per_person)]
             if actor.guild_id is not None and (actor.is_manager or is_operator):

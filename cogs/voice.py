@@ -10,8 +10,9 @@ from discord.ext import commands
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
-from bot.guilds.records import WorkKind
+from bot.guilds.records import AuditAction, WorkKind
 from bot.interface import cards, wording
+from bot.interface.message_links import MAX_LINK_CHARACTERS
 from bot.interface.options import suggest_voices
 from bot.interface.views import Pages, TranscriptForm, ask_to_delete
 from bot.voices.names import MAX_NAME_CHARACTERS
@@ -23,7 +24,10 @@ VoiceName = app_commands.Range[str, 1, MAX_NAME_CHARACTERS]
 
 
 class Voice(commands.GroupCog, group_name="voice", group_description="Look after your voices"):
-    """What a person can do with the voices they saved. Nobody else can see or use them."""
+    """What a person can do with the voices they saved, which nobody else can see or use.
+
+    And with a voice that somebody else saved, though it is theirs.
+    """
 
     def __init__(self, bot: VoiceBot) -> None:
         self.bot = bot
@@ -99,7 +103,28 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
                 raise Refusal(Reason.VOICE_KEPT, name=saved.name)
             await self.bot.library.delete(saved)
             self.bot.players.end_voice(interaction.user.id, saved.id)
+            self.bot.policy.audit.note(
+                AuditAction.DELETED,
+                actor_id=saved.owner_id,
+                guild_id=interaction.guild_id,
+                voice_id=saved.id,
+                owner_id=saved.owner_id,
+            )
             await reply.show(f"Deleted {shown} and its recording.")
+
+    @app_commands.command(description="Say that a voice is yours: I freeze it until that's decided")
+    @app_commands.describe(
+        message="The link to my message; leave it out for what I say in your voice channel"
+    )
+    async def claim(
+        self,
+        interaction: Interaction,
+        message: app_commands.Range[str, 1, MAX_LINK_CHARACTERS] | None = None,
+    ) -> None:
+        """Freeze somebody else's voice everywhere, and report that it was cloned from this one."""
+        async with self.bot.reply(interaction, Action.REPORT) as reply:
+            subject = await self.bot.reporting.meant(interaction.user, message)
+            await reply.show(await self.bot.reporting.claim(subject, interaction.user.id))
 
 
 class Forget(commands.Cog):
@@ -110,19 +135,23 @@ class Forget(commands.Cog):
 
     @app_commands.command(description="Delete everything I keep about you")
     async def forget(self, interaction: Interaction) -> None:
-        """Ask, then delete the person's voices, dictionary and consent records."""
+        """Ask, then delete the person's voices, dictionary, consent records and audit log."""
         async with self.bot.reply(interaction, Action.OWN) as reply:
-            if not await self.bot.library.keeps_anything_about(interaction.user.id):
+            library, policy, person = self.bot.library, self.bot.policy, interaction.user.id
+            is_known = await library.keeps_anything_about(person)
+            if not is_known and not await policy.keeps_anything_about(person):
                 raise Refusal(Reason.NOTHING_KEPT)
             everything = ask_to_delete(
-                "all your voices, their recordings, the words of your dictionary "
-                "and your consent record"
+                "all your voices, their recordings, the words of your dictionary, your consent "
+                "record, and your name in the log of what was said with them"
             )
             if not await reply.ask(everything):
                 raise Refusal(Reason.EVERYTHING_KEPT)
-            forgotten = await self.bot.library.forget(interaction.user.id)
-            self.bot.players.end_voice(interaction.user.id)
-            await reply.show(cards.forgotten(forgotten))
+            forgotten = await library.forget(person)
+            self.bot.players.end_voice(person)
+            was_logged = await policy.forget(person)
+            policy.audit.note(AuditAction.FORGOT, actor_id=None, guild_id=interaction.guild_id)
+            await reply.show(cards.forgotten(forgotten, was_logged=was_logged))
 
 
 async def setup(bot: VoiceBot) -> None:

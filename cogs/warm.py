@@ -10,8 +10,8 @@ from discord import app_commands
 from discord.ext import commands
 
 from bot.client import Interaction, VoiceBot
-from bot.errors import Reason, Refusal
-from bot.guilds.access import Action, Actor
+from bot.guilds.access import Action
+from bot.guilds.records import AuditAction
 from bot.interface.options import in_servers_only
 
 MIN_MINUTES = 5
@@ -35,8 +35,13 @@ class Warm(commands.Cog):
     ) -> None:
         """Wake the voice engine; a later `/warm` makes it stay awake for longer, never shorter."""
         async with self.bot.reply(interaction, Action.OPERATE) as reply:
-            self._check_may_warm(reply.actor)
             seconds = await self.bot.studio.keep_awake(minutes)
+            self.bot.policy.audit.note(
+                AuditAction.WARMED,
+                actor_id=interaction.user.id,
+                guild_id=interaction.guild_id,
+                details=f"{minutes} minutes",
+            )
             log.info(
                 "asked to stay awake",
                 minutes=minutes,
@@ -48,20 +53,6 @@ class Warm(commands.Cog):
                 f"The voice engine is waking up and stays awake until {end}. "
                 "A GPU that's awake costs money; use `/warm` again if you need it for longer."
             )
-
-    def _check_may_warm(self, actor: Actor) -> None:
-        """Raise `Refusal` if a person may not spend the operator's money.
-
-        Operators may, and those with Manage Server in the servers that operators named. What the
-        command declares only guides clients.
-        """
-        settings = self.bot.settings
-        if actor.user_id in settings.operators:
-            return
-        if actor.guild_id not in settings.warm_servers:
-            raise Refusal(Reason.ONLY_OPERATORS)
-        if not actor.is_manager:
-            raise Refusal(Reason.ONLY_MANAGERS)
 
 
 async def setup(bot: VoiceBot) -> None:

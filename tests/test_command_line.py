@@ -31,12 +31,16 @@ EVERY_COMMAND = [
     "/help",
     "/join",
     "/leave",
+    "/moderation",
     "/queue",
+    "/report",
     "/say",
+    "/settings",
     "/skip",
     "/stop",
     "/voice",
     "/warm",
+    "Report this speech",
 ]
 
 
@@ -240,8 +244,9 @@ class TestAgainstDiscordsApi:
 
         async def commands(request: web.Request) -> web.Response:
             published.extend(await request.json())
+            about = {"description": "", "application_id": "1", "version": "1"}
             body = [
-                {**command, "id": str(number), "application_id": "1", "version": "1"}
+                {**about, **command, "id": str(number)}
                 for number, command in enumerate(published, start=1)
             ]
             return answer(body)
@@ -344,7 +349,7 @@ class TestAgainstDiscordsApi:
         async with VoiceBot(settings) as bot:
             names = await bot.publish_commands("right", guild_id=guild_id)
         assert sorted(names) == EVERY_COMMAND
-        assert {f"/{command['name']}" for command in api} == set(names)
+        assert {command["name"] for command in api} == {name.removeprefix("/") for name in names}
         assert not (tmp_path / "t.db").exists(), "publishing opens no database"
 
 

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.settings import Settings, SettingsError, load_settings
+from bot.client import VoiceBot
+from bot.settings import Settings, SettingsError, Shards, load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +50,41 @@ def test_every_bad_setting_is_named_without_its_value(monkeypatch: pytest.Monkey
     assert "LOG_LEVEL: " in sentence
     assert "many" not in sentence
     assert "SHOUT" not in sentence
+
+
+@pytest.mark.parametrize("name", ["operators", "allowed_servers", "warm_servers"])
+def test_ids_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert getattr(load_settings(), name) == frozenset()
+    monkeypatch.setenv(name.upper(), "1198765432109876543")
+    assert getattr(load_settings(), name) == {1198765432109876543}
+    monkeypatch.setenv(name.upper(), " 7, 1198765432109876543 ,7,")
+    assert getattr(load_settings(), name) == {7, 1198765432109876543}
+
+
+@pytest.mark.parametrize("value", ["ada", "0", "-7", "7;8", "7 8", "9223372036854775808", "\u0667"])
+def test_what_is_no_id_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("OPERATORS", value)
+    with pytest.raises(SettingsError, match=r"OPERATORS: .*Discord ids, which are numbers"):
+        load_settings()
+
+
+def test_shards_are_those_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().shards is None
+    bot = VoiceBot(load_settings())
+    assert not bot.shard_ids
+    assert not bot.shard_count
+    monkeypatch.setenv("SHARDS", "4-7/8")
+    bot = VoiceBot(load_settings())
+    assert (bot.shard_ids, bot.shard_count) == ([4, 5, 6, 7], 8)
+    monkeypatch.setenv("SHARDS", "0/2")
+    assert load_settings().shards == Shards(ids=(0,), count=2)
+
+
+@pytest.mark.parametrize("value", ["8", "4-8/8", "3-2/8", "0-3", "a/8", "0/0", "-1/8", "0-3/8/9"])
+def test_other_shards_are_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("SHARDS", value)
+    with pytest.raises(SettingsError, match=r"SHARDS: .*it has to be like 0-3/8"):
+        load_settings()
 
 
 @pytest.mark.parametrize("value", ["auto", "float32", "bfloat16", "int8", ""])

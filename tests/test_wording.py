@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 CODES = [*Reason, *Remark]
 
-COMMANDS = "clone|say|voice|dictionary|forget|help|join|leave|queue|skip|stop|warm|usage"
+COMMANDS = (
+    "clone|say|voice|dictionary|forget|help|join|leave|queue|skip|stop|warm|report|moderation|"
+    "settings|usage"
+)
 SLASH_COMMAND = re.compile(rf"(?<![\w/.])/(?:{COMMANDS})\b")
 
 

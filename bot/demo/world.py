@@ -85,7 +85,13 @@ async def open_world(
     """
     broadcast = Broadcast()
     bot = VoiceBot(
-        settings.model_copy(update={"speech_backend": backend_of(settings)}),
+        settings.model_copy(
+            update={
+                "speech_backend": backend_of(settings),
+                "allowed_servers": frozenset(),  # those are on Discord
+                "shards": None,
+            }
+        ),
         speech=speech,
         voice_class=partial(BroadcastVoice, broadcast=broadcast),
         speaks_by_default=Where.BOTH,  # so that a first try is heard in the page too

@@ -6,6 +6,27 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 
+@dataclass(frozen=True, slots=True)
+class OperatorRules:
+    """What whoever runs the bot decided about who may use it.
+
+    Attributes:
+        operators: The Discord ids of the people who run the bot.
+        allowed_servers: The ids of the servers that may use it; empty for all.
+        direct_messages: Whether it takes commands in direct messages.
+        warm_servers: The ids of the servers whose managers may do what costs money, too.
+    """
+
+    operators: frozenset[int] = frozenset()
+    allowed_servers: frozenset[int] = frozenset()
+    direct_messages: bool = True
+    warm_servers: frozenset[int] = frozenset()
+
+    def allows_server(self, guild_id: int) -> bool:
+        """Whether a server may use the bot."""
+        return not self.allowed_servers or guild_id in self.allowed_servers
+
+
 class Action(Enum):
     """The kinds of things that people do with the bot."""
 

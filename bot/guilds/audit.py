@@ -8,20 +8,31 @@ import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from sqlalchemy import delete, func, or_, select, update
+
+from bot.guilds.records import AuditAction, AuditPage, VoiceUse, VoiceUsePage
 from bot.guilds.tables import AuditRow, SecretRow
-from bot.storage.database import DatabaseUser
+from bot.storage.database import DatabaseUser, carried_out
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from bot.guilds.records import AuditAction
+    from bot.guilds.records import AuditEntry
     from bot.storage.database import Database
 
 KEY_NAME = "texts"
 HASH_CHARACTERS = 32
+ENTRIES_PER_PAGE = 10
+
+USES = (AuditAction.CLONED, AuditAction.SPOKE_FILE, AuditAction.SPOKE_VOICE)
+"""What people do with voices."""
+
+ONES_OWN = (*USES, AuditAction.DELETED)
+"""What people do with what is their own. It is forgotten with them; what moderators do is not."""
 
 
 class AuditLog(DatabaseUser):
@@ -58,7 +69,7 @@ class AuditLog(DatabaseUser):
         at = self._clock()
 
         async def write(session: AsyncSession) -> None:
-            key = await _key(session) if text is not None else b""
+            text_hash = None if text is None else _hash(text, await self._make_key(session))
             session.add(
                 AuditRow(
                     at=at,
@@ -67,23 +78,181 @@ class AuditLog(DatabaseUser):
                     guild_id=guild_id,
                     voice_id=voice_id,
                     owner_id=owner_id,
-                    text_hash=None if text is None else _hash(text, key),
+                    text_hash=text_hash,
                     details=details,
                 )
             )
 
         return self._database.later("audit log", write)
 
+    @carried_out
+    async def page(
+        self,
+        guild_id: int,
+        *,
+        user_id: int | None = None,
+        text: str | None = None,
+        offset: int = 0,
+        limit: int = ENTRIES_PER_PAGE,
+    ) -> AuditPage:
+        """Return a page of what happened in a server.
 
-async def _key(session: AsyncSession) -> bytes:
-    """Return the key of this database's hashes. It is made at the first call."""
-    row = await session.get(SecretRow, KEY_NAME)
-    if row is None:
-        row = SecretRow(name=KEY_NAME, value=secrets.token_bytes(32))
-        session.add(row)
-        await session.flush()
-    return row.value
+        Args:
+            guild_id: The server.
+            user_id: Only what this person did, or what was about them.
+            text: Only where this was said, all of it; its case and its spaces don't matter.
+            offset: How many lines to leave out, the latest first.
+            limit: The most lines to return.
+        """
+        async with self._database.read() as session:
+            wanted = AuditRow.guild_id == guild_id
+            if user_id is not None:
+                wanted &= or_(AuditRow.actor_id == user_id, AuditRow.owner_id == user_id)
+            if text is not None:
+                key = await session.get(SecretRow, KEY_NAME)
+                if key is None:
+                    return AuditPage((), 0)
+                wanted &= AuditRow.text_hash == _hash(text, key.value)
+            total = await session.scalar(select(func.count(AuditRow.id)).where(wanted))
+            latest = select(AuditRow).where(wanted).order_by(AuditRow.id.desc())
+            rows = await session.scalars(latest.offset(offset).limit(limit))
+            return AuditPage(tuple(row.to_entry() for row in rows), total or 0)
+
+    @carried_out
+    async def after(
+        self,
+        entry_id: int,
+        *,
+        guild_id: int | None = None,
+        since: datetime | None = None,
+        limit: int,
+    ) -> tuple[AuditEntry, ...]:
+        """Return entries with a larger id, in the order of their ids.
+
+        Args:
+            entry_id: The id.
+            guild_id: Only of this server.
+            since: Only what happened then or later.
+            limit: The most entries to return.
+        """
+        wanted = AuditRow.id > entry_id
+        if guild_id is not None:
+            wanted &= AuditRow.guild_id == guild_id
+        if since is not None:
+            wanted &= AuditRow.at >= since
+        async with self._database.read() as session:
+            following = select(AuditRow).where(wanted).order_by(AuditRow.id).limit(limit)
+            return tuple(row.to_entry() for row in await session.scalars(following))
+
+    @carried_out
+    async def last_id(self) -> int:
+        """Return the id of the last entry; 0 if there is none."""
+        async with self._database.read() as session:
+            return await session.scalar(select(func.max(AuditRow.id))) or 0
+
+    @carried_out
+    async def voices_in(
+        self, guild_id: int, *, owner_id: int | None = None, offset: int = 0, limit: int
+    ) -> VoiceUsePage:
+        """Return the voices that were made or used in a server.
+
+        Args:
+            guild_id: The server.
+            owner_id: Only the voices of this person.
+            offset: How many voices to leave out, the most recently used first.
+            limit: The most voices to return.
+        """
+        wanted = _uses_in(guild_id)
+        if owner_id is not None:
+            wanted &= AuditRow.owner_id == owner_id
+        last = func.max(AuditRow.id)
+        uses = (
+            select(
+                AuditRow.voice_id, func.max(AuditRow.owner_id), func.count(), func.max(AuditRow.at)
+            )
+            .where(wanted)
+            .group_by(AuditRow.voice_id)
+            .order_by(last.desc())
+        )
+        count = select(func.count(AuditRow.voice_id.distinct())).where(wanted)
+        async with self._database.read() as session:
+            total = await session.scalar(count) or 0
+            rows = await session.execute(uses.offset(offset).limit(limit))
+            voices = [
+                VoiceUse(voice_id, owner_id, count, last_at)
+                for voice_id, owner_id, count, last_at in rows
+                if voice_id is not None and owner_id is not None
+            ]
+            return VoiceUsePage(tuple(voices), total)
+
+    @carried_out
+    async def use_of(self, guild_id: int, voice_id: int) -> VoiceUse | None:
+        """Return how a voice was used in a server; None if it was not, as far as is known."""
+        wanted = _uses_in(guild_id) & (AuditRow.voice_id == voice_id)
+        query = select(func.max(AuditRow.owner_id), func.count(), func.max(AuditRow.at)).where(
+            wanted
+        )
+        async with self._database.read() as session:
+            owner_id, uses, last_at = (await session.execute(query)).one()
+            return None if owner_id is None else VoiceUse(voice_id, owner_id, uses, last_at)
+
+    @carried_out
+    async def keeps_anything_about(self, user_id: int) -> bool:
+        """Return whether `forget` would erase anything."""
+        theirs = select(AuditRow.id).where(_is_own_of(user_id)).limit(1)
+        async with self._database.read() as session:
+            return await session.scalar(theirs) is not None
+
+    @carried_out
+    async def forget(self, user_id: int) -> bool:
+        """Erase who it was where a person used voices of their own; return if there was anything.
+
+        What moderators decided stays until it is old, and so does what the person reported.
+        """
+        erase = (
+            update(AuditRow)
+            .where(_is_own_of(user_id))
+            .values(actor_id=None, owner_id=None, text_hash=None)
+        )
+        # What was noted before may not be written yet.
+        self._database.later("audit log", lambda session: session.execute(erase))
+        async with self._database.write() as session:
+            erased = await session.scalars(erase.returning(AuditRow.id))
+            return len(erased.all()) > 0
+
+    def drop_before(self, at: datetime) -> asyncio.Future[bool]:
+        """Erase what happened before that time. It is done later, see `Database.later`."""
+        old = delete(AuditRow).where(AuditRow.at < at)
+        return self._database.later("end of old audit log", lambda session: session.execute(old))
+
+    async def _make_key(self, session: AsyncSession) -> bytes:
+        """Return the key of this database's hashes. It is made at the first call."""
+        row = await session.get(SecretRow, KEY_NAME)
+        if row is None:
+            await self._database.lock(session, KEY_NAME)
+            row = await session.get(SecretRow, KEY_NAME)  # another process may have made it
+        if row is None:
+            row = SecretRow(name=KEY_NAME, value=secrets.token_bytes(32))
+            session.add(row)
+            await session.flush()
+        return row.value
+
+
+def _uses_in(guild_id: int) -> ColumnElement[bool]:
+    """The condition that a line says how a saved voice was used in a server, and whose it is."""
+    return (
+        (AuditRow.guild_id == guild_id)
+        & AuditRow.voice_id.is_not(None)
+        & AuditRow.owner_id.is_not(None)
+        & AuditRow.action.in_(USES)
+    )
+
+
+def _is_own_of(user_id: int) -> ColumnElement[bool]:
+    """The condition that a line says what a person did with what is their own."""
+    return (AuditRow.actor_id == user_id) & AuditRow.action.in_(ONES_OWN)
 
 
 def _hash(text: str, key: bytes) -> str:
-    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:HASH_CHARACTERS]
+    words = " ".join(text.split()).casefold()
+    return hmac.new(key, words.encode(), hashlib.sha256).hexdigest()[:HASH_CHARACTERS]

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from bot.errors import Reason, Refusal
+from bot.guilds.access import Action, OperatorRules
 from bot.guilds.audit import AuditLog
 from bot.guilds.ledger import Ledger
 from bot.guilds.limits import Limits
 from bot.guilds.moderation import Moderation
+from bot.guilds.posts import Posts
+from bot.guilds.records import EVERYWHERE
 from bot.guilds.reports import Reports
 from bot.guilds.server_settings import SettingsOfServers
 from bot.guilds.usage import Usage
+from bot.storage.errors import DatabaseFailedError
 
 if TYPE_CHECKING:
-    from bot.guilds.access import Action, Actor
+    from collections.abc import Collection
+
+    from bot.guilds.access import Actor
     from bot.guilds.ledger import Work
+    from bot.guilds.moderation import Decisions
     from bot.guilds.records import WorkKind
     from bot.storage.database import Database
 
@@ -24,32 +33,101 @@ class Policy:
 
     Args:
         database: Where everything is kept.
-        limits: How much may be used.
+        rules: What the operator decided about who may use the bot; by default everybody may.
+        limits: How much the operator lets people use.
 
     Attributes:
-        limits: How much may be used, where a server doesn't lower it.
+        rules: What the operator decided about who may use the bot.
+        limits: How much the operator lets people use. A server's own limits can only be lower.
         ledger: What is being used, and counts against the limits.
         usage: What was used.
         settings: What the admins of servers decided.
         moderation: Who is blocked, and which voices are frozen.
         audit: What happened.
+        posts: Which message holds whose speech.
         reports: What people reported.
     """
 
-    def __init__(self, database: Database, *, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        rules: OperatorRules | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.rules = rules or OperatorRules()
         self.limits = limits or Limits()
         self.ledger = Ledger(database)
         self.usage = Usage(database)
         self.settings = SettingsOfServers(database)
         self.moderation = Moderation(database)
         self.audit = AuditLog(database)
+        self.posts = Posts(database)
         self.reports = Reports(database)
+
+    def is_operator(self, user_id: int) -> bool:
+        """Whether a person runs the bot."""
+        return user_id in self.rules.operators
 
     async def check(self, actor: Actor, action: Action) -> None:
         """Raise `Refusal` if a person may not do something where they are.
 
         `Action.OWN` is always allowed: what is one's own can be seen, stopped and deleted anywhere.
+        Operators pass whatever blocks, roles and channels forbid. Members with Manage Server pass
+        what roles forbid, since they decide about them.
         """
+        if action is Action.OWN:
+            return
+        if actor.guild_id is not None and not self.rules.allows_server(actor.guild_id):
+            raise Refusal(Reason.SERVER_NOT_ALLOWED)
+        if not self.is_operator(actor.user_id):
+            self._check_direct_message(actor, action)
+            await self._check_not_blocked(actor)
+            if action in {Action.SPEAK, Action.CLONE} and actor.guild_id is not None:
+                await self._check_settings(actor, action, actor.guild_id)
+        if action is Action.MANAGE:
+            _check_manages(actor)
+        elif action is Action.OPERATE:
+            self._check_operates(actor)
+
+    async def channels_to_speak_in(self, actor: Actor) -> frozenset[int]:
+        """Return in which voice channels the bot may be heard by a person's wish; empty for all."""
+        if actor.guild_id is None or self.is_operator(actor.user_id):
+            return frozenset()
+        return (await self.settings.of(actor.guild_id)).voice_channels
+
+    def _check_direct_message(self, actor: Actor, action: Action) -> None:
+        """Speech can be reported by direct message in any case."""
+        is_open = self.rules.direct_messages or action is Action.REPORT
+        if actor.guild_id is None and not is_open:
+            raise Refusal(Reason.NO_DIRECT_MESSAGES)
+
+    async def _check_not_blocked(self, actor: Actor) -> None:
+        where = await self.moderation.is_blocked(actor.user_id, actor.guild_id)
+        if where is not None:
+            is_everywhere = where == EVERYWHERE
+            raise Refusal(Reason.BLOCKED_EVERYWHERE if is_everywhere else Reason.BLOCKED_HERE)
+
+    async def _check_settings(self, actor: Actor, action: Action, guild_id: int) -> None:
+        """Check what the server's admins decided about speech. Cloning speaks as well."""
+        settings = await self.settings.of(guild_id)
+        # Whoever is in a voice channel where the bot may speak may also type the command there.
+        is_here = actor.channel_id in settings.channels | settings.voice_channels
+        if settings.channels and not is_here:
+            raise Refusal(Reason.NOT_IN_THIS_CHANNEL, channels=_listed(settings.channels))
+        if actor.is_manager:
+            return
+        if settings.speak_roles and not settings.speak_roles & actor.role_ids:
+            raise Refusal(Reason.ROLE_NEEDED_TO_SPEAK, roles=_listed(settings.speak_roles))
+        lacks_role = settings.clone_roles and not settings.clone_roles & actor.role_ids
+        if action is Action.CLONE and lacks_role:
+            raise Refusal(Reason.ROLE_NEEDED_TO_CLONE, roles=_listed(settings.clone_roles))
+
+    def _check_operates(self, actor: Actor) -> None:
+        if self.is_operator(actor.user_id):
+            return
+        if actor.guild_id not in self.rules.warm_servers:
+            raise Refusal(Reason.ONLY_OPERATORS)
+        _check_manages(actor)
 
     async def begin(self, actor: Actor, kind: WorkKind, seconds: float) -> Work:
         """Begin something that makes speech, if it fits into the limits, see `Ledger.begin`."""
@@ -65,3 +143,53 @@ class Policy:
         if guild_id is None:
             return self.limits
         return self.limits.lowered_by(await self.settings.of(guild_id))
+
+    async def decisions(self, user_ids: Collection[int], voice_ids: Collection[int]) -> Decisions:
+        """Return what counts now about some people and voices. Nobody can block operators."""
+        people = [user_id for user_id in user_ids if not self.is_operator(user_id)]
+        return await self.moderation.decisions(people, voice_ids)
+
+    async def check_speaking(
+        self, user_id: int, voice_id: int | None, guild_id: int | None
+    ) -> None:
+        """Raise `Refusal` if a person is blocked, or a voice frozen or removed.
+
+        Args:
+            user_id: The person.
+            voice_id: The voice; None for one that isn't saved.
+            guild_id: The server, or None for a direct message.
+        """
+        voices = () if voice_id is None else (voice_id,)
+        refusal = (await self.decisions((user_id,), voices)).refusal(user_id, voice_id, guild_id)
+        if refusal is not None:
+            raise refusal
+
+    async def check_still(self, user_id: int, voice_id: int | None, guild_id: int | None) -> None:
+        """As `check_speaking`, for speech that is made. If the database fails, it is not lost."""
+        with suppress(DatabaseFailedError):
+            await self.check_speaking(user_id, voice_id, guild_id)
+
+    async def keeps_anything_about(self, user_id: int) -> bool:
+        """Return whether `forget` would erase anything."""
+        return await self.audit.keeps_anything_about(user_id)
+
+    async def forget(self, user_id: int) -> bool:
+        """Erase what this room keeps about a person, once their voices are erased.
+
+        Blocks stay, and so does what moderators decided, until it is old. Returns whether the audit
+        log named the person.
+        """
+        await self.moderation.forget(user_id)
+        return await self.audit.forget(user_id)
+
+
+def _check_manages(actor: Actor) -> None:
+    if actor.guild_id is None:
+        raise Refusal(Reason.ONLY_IN_SERVERS)
+    if not actor.is_manager:
+        raise Refusal(Reason.ONLY_MANAGERS)
+
+
+def _listed(ids: frozenset[int]) -> str:
+    """Ids as one value of a refusal."""
+    return " ".join(str(each) for each in sorted(ids))

@@ -63,8 +63,10 @@ class ServerSettings:
         report_channel_id: Where reports are posted, or None.
         audit_channel_id: Where the audit log is posted, or None.
         clone_roles: Ids of the roles that may clone; empty if everyone may.
-        speak_roles: Ids of the roles that may speak; empty if everyone may.
-        channels: Ids of the channels in which the bot may post and speak; empty for all.
+        speak_roles: Ids of the roles that may speak, which cloning does too; empty if everyone may.
+        channels: Ids of the channels in which people may let the bot speak; empty for all. A
+            voice channel's own chat is one of them.
+        voice_channels: Ids of the voice channels in which it may be heard; empty for all.
         seconds_per_person: Of speech a day; None for the operator's limit, as in all that follow.
         seconds_per_server: Of speech a day.
         requests_per_minute: Of one person.
@@ -77,6 +79,7 @@ class ServerSettings:
     clone_roles: frozenset[int] = frozenset()
     speak_roles: frozenset[int] = frozenset()
     channels: frozenset[int] = frozenset()
+    voice_channels: frozenset[int] = frozenset()
     seconds_per_person: int | None = None
     seconds_per_server: int | None = None
     requests_per_minute: int | None = None
@@ -103,6 +106,19 @@ class Block:
     report_id: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class BlockPage:
+    """Some of a server's blocks, the latest first.
+
+    Attributes:
+        blocks: Those of this page.
+        total: How many there are on all pages.
+    """
+
+    blocks: tuple[Block, ...]
+    total: int
+
+
 class FreezeKind(StrEnum):
     """What keeps a voice from being used. The values are stored."""
 
@@ -120,6 +136,7 @@ class Freeze:
     Attributes:
         voice_id: The voice.
         guild_id: The server, or `EVERYWHERE`.
+        owner_id: Whose voice it is.
         kind: Until when.
         by: The Discord id of who decided it; None for the operator's command line.
         at: In UTC.
@@ -128,6 +145,7 @@ class Freeze:
 
     voice_id: int
     guild_id: int
+    owner_id: int
     kind: FreezeKind
     by: int | None
     at: datetime
@@ -153,6 +171,25 @@ class ReportState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """Speech that is reported.
+
+    Attributes:
+        guild_id: The server, or None for a direct message.
+        channel_id: Of the message or the voice channel.
+        message_id: The message, or None for what was heard in a voice channel.
+        voice_id: The voice, or None for one without a name.
+        owner_id: Whose voice it is.
+    """
+
+    guild_id: int | None
+    channel_id: int
+    message_id: int | None
+    voice_id: int | None
+    owner_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What somebody reported.
 
@@ -170,6 +207,7 @@ class Report:
         consent_version: The statement's version, or None.
         state: What became of it.
         decided_by: The Discord id of who decided it; None while open, or for the command line.
+        decided_in: The server that decided it, or `EVERYWHERE` for the operator; None while open.
         decided_at: In UTC, or None while open.
     """
 
@@ -186,7 +224,25 @@ class Report:
     consent_version: str | None
     state: ReportState
     decided_by: int | None
+    decided_in: int | None
     decided_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A message of ours that shows a report.
+
+    Attributes:
+        report_id: The report.
+        message_id: The message.
+        channel_id: Where it is.
+        guild_id: Where its buttons decide: in that server, or `EVERYWHERE`.
+    """
+
+    report_id: int
+    message_id: int
+    channel_id: int
+    guild_id: int
 
 
 class AuditAction(StrEnum):
@@ -217,7 +273,7 @@ class AuditEntry:
         id: Never used for another entry. A later entry has a larger one.
         at: In UTC.
         action: What happened.
-        actor_id: Who did it; None for the operator's command line.
+        actor_id: Who did it; None for the operator's command line, and for who was forgotten since.
         guild_id: In which server, or None for a direct message or the command line.
         voice_id: Which voice it was about, if any.
         owner_id: Whose voice, or which person it was about, if any.
@@ -234,6 +290,49 @@ class AuditEntry:
     owner_id: int | None
     text_hash: str | None
     details: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Some lines of a server's audit log, the latest first.
+
+    Attributes:
+        entries: Those of this page.
+        total: How many there are on all pages.
+    """
+
+    entries: tuple[AuditEntry, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceUse:
+    """How a voice was used in a server, as far as the audit log goes back.
+
+    Attributes:
+        voice_id: The voice.
+        owner_id: Whose voice it is.
+        uses: How often it was made or spoke there.
+        last_at: When it last did, in UTC.
+    """
+
+    voice_id: int
+    owner_id: int
+    uses: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceUsePage:
+    """Some of the voices that were used in a server, the most recently used first.
+
+    Attributes:
+        voices: Those of this page.
+        total: How many there are on all pages.
+    """
+
+    voices: tuple[VoiceUse, ...]
+    total: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from bot.guilds.records import (
     DayUsage,
     Freeze,
     FreezeKind,
+    Notice,
     Post,
     Report,
     ReportKind,
@@ -123,12 +124,12 @@ class ServerSettingsRow(Base):
     clone_roles: Mapped[frozenset[int]] = mapped_column(IdSet)
     speak_roles: Mapped[frozenset[int]] = mapped_column(IdSet)
     channels: Mapped[frozenset[int]] = mapped_column(IdSet)
+    voice_channels: Mapped[frozenset[int]] = mapped_column(IdSet)
     seconds_per_person: Mapped[int | None]
     seconds_per_server: Mapped[int | None]
     requests_per_minute: Mapped[int | None]
     at_once_per_person: Mapped[int | None]
     at_once_per_server: Mapped[int | None]
-    changed_by: Mapped[int] = mapped_column(BigInteger)
     changed_at: Mapped[datetime]
 
     def to_settings(self) -> ServerSettings:
@@ -139,6 +140,7 @@ class ServerSettingsRow(Base):
             clone_roles=self.clone_roles,
             speak_roles=self.speak_roles,
             channels=self.channels,
+            voice_channels=self.voice_channels,
             seconds_per_person=self.seconds_per_person,
             seconds_per_server=self.seconds_per_server,
             requests_per_minute=self.requests_per_minute,
@@ -176,6 +178,7 @@ class FreezeRow(Base):
 
     voice_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     guild_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    owner_id: Mapped[int] = mapped_column(BigInteger)
     kind: Mapped[str] = mapped_column(String(8))
     by: Mapped[int | None] = mapped_column(BigInteger)
     at: Mapped[datetime]
@@ -186,6 +189,7 @@ class FreezeRow(Base):
         return Freeze(
             voice_id=self.voice_id,
             guild_id=self.guild_id,
+            owner_id=self.owner_id,
             kind=FreezeKind(self.kind),
             by=self.by,
             at=self.at,
@@ -211,6 +215,7 @@ class ReportRow(Base):
     consent_version: Mapped[str | None] = mapped_column(String(32))
     state: Mapped[str] = mapped_column(String(16))
     decided_by: Mapped[int | None] = mapped_column(BigInteger)
+    decided_in: Mapped[int | None] = mapped_column(BigInteger)
     decided_at: Mapped[datetime | None]
 
     __table_args__ = (Index(None, "reporter_id", "at"), {"sqlite_autoincrement": True})
@@ -231,6 +236,7 @@ class ReportRow(Base):
             consent_version=self.consent_version,
             state=ReportState(self.state),
             decided_by=self.decided_by,
+            decided_in=self.decided_in,
             decided_at=self.decided_at,
         )
 
@@ -245,6 +251,16 @@ class ReportNoticeRow(Base):
     )
     message_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     channel_id: Mapped[int] = mapped_column(BigInteger)
+    guild_id: Mapped[int] = mapped_column(BigInteger)
+
+    def to_notice(self) -> Notice:
+        """Return the notice as the rest of the bot uses it."""
+        return Notice(
+            report_id=self.report_id,
+            message_id=self.message_id,
+            channel_id=self.channel_id,
+            guild_id=self.guild_id,
+        )
 
 
 class AuditRow(Base):

@@ -12,12 +12,13 @@ from bot.guilds.access import Actor
 def actor_of(interaction: discord.Interaction[Any]) -> Actor:
     """Return who uses a command, and where."""
     person, channel = interaction.user, interaction.channel
-    in_thread = isinstance(channel, discord.Thread)
     roles = person.roles if isinstance(person, discord.Member) else ()
     return Actor(
         user_id=person.id,
         guild_id=interaction.guild_id,
-        channel_id=channel.parent_id if in_thread else interaction.channel_id,
+        channel_id=(
+            channel.parent_id if isinstance(channel, discord.Thread) else interaction.channel_id
+        ),
         role_ids=frozenset(role.id for role in roles if not role.is_default()),
         is_manager=interaction.guild_id is not None and interaction.permissions.manage_guild,
     )

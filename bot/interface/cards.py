@@ -60,6 +60,11 @@ _HELP = {
         "`/skip` skips one item, `/stop` clears yours. "
         "`/queue` shows what comes next. For a file instead, use `/say` with `where: file`."
     ),
+    "Something's wrong": (
+        "`/report` tells those who can act on it about something I said; so does Apps, Report this "
+        "speech, in the menu of my message. If somebody uses your own voice, `/voice claim` "
+        "freezes it at once."
+    ),
     "What I keep about you": (
         "For each voice you name: its cleaned recording, the transcript, what the voice engine "
         "learned from it, how loud it speaks, its name and language, and when it was made and last "
@@ -67,7 +72,10 @@ _HELP = {
         "consent: your Discord ID, the time, the server and the statement's version. "
         "From `/dictionary`: your words, and what I say for them. "
         "For two days: how much speech you used, see `/usage`. "
-        "I keep nothing of a `/clone` without a name, and never the texts I say."
+        "For a while: when and where which of your voices spoke, which of my messages hold that, "
+        "and what you reported. "
+        "I keep nothing more of a `/clone` without a name, and never the texts I say, "
+        "only a fingerprint of them that can't be read."
     ),
     "Delete it": (
         "`/voice delete` deletes one voice, `/forget` everything I keep about you. "
@@ -185,8 +193,13 @@ def heard_in(heard: Heard | None, *, given: str | None, how_to_correct: str) -> 
     )
 
 
-def forgotten(what: Forgotten) -> str:
-    """What `/forget` did."""
+def forgotten(what: Forgotten, *, was_logged: bool) -> str:
+    """What `/forget` did.
+
+    Args:
+        what: What was erased of the saved voices and what belongs to them.
+        was_logged: Whether the audit log named the person, and doesn't any more.
+    """
     deleted = []
     if what.voices:
         voices = "voice with its recording" if what.voices == 1 else "voices with their recordings"
@@ -196,6 +209,8 @@ def forgotten(what: Forgotten) -> str:
         deleted.append(f"{what.words} {words} of your dictionary")
     if what.consents:
         deleted.append("your consent record")
+    if was_logged:
+        deleted.append("your name in the log")
     if not deleted:
         return explain(Refusal(Reason.NOTHING_KEPT))
     all_of_it = ", and ".join([", ".join(deleted[:-1]), deleted[-1]] if deleted[1:] else deleted)

@@ -29,8 +29,11 @@ log = structlog.get_logger(__name__)
 
 Interaction = discord.Interaction[Any]
 
-Sender = tuple[str, Callable[..., Awaitable[object]]]
+Sender = tuple[str, Callable[..., Awaitable[discord.Message | None]]]
 """A way to send a message: a mention to begin it with, and discord.py's method."""
+
+OnPosted = Callable[[int, int, int | None], object]
+"""Told of each message that was posted: its id, its channel's, and its server's or None."""
 
 DISCORD_FAILURES = (discord.HTTPException, aiohttp.ClientError, OSError)
 """What a request to Discord may raise: its refusals, and a connection that breaks."""
@@ -118,7 +121,9 @@ class SpeechAttachment:
         )
 
 
-async def post_speech(interaction: Interaction, content: str, speech: SpeechAttachment) -> None:
+async def post_speech(
+    interaction: Interaction, content: str, speech: SpeechAttachment, *, on_posted: OnPosted
+) -> None:
     """Post speech in the interaction's channel, in as many messages as its upload limit asks for.
 
     A voice message holds no words, so they follow in a second message. Where Discord takes no voice
@@ -127,22 +132,35 @@ async def post_speech(interaction: Interaction, content: str, speech: SpeechAtta
     If Discord finds a message too large, though it is within the limit, smaller files are made of
     what has not been posted yet.
 
+    Args:
+        interaction: The command.
+        content: The words beside the speech.
+        speech: What to post.
+        on_posted: Called for each message as soon as it is posted, whatever becomes of the rest.
+
     Raises `Refusal` if Discord takes it nowhere.
     """
+    note = partial(_note_message, interaction, on_posted)
     can_follow_up = await _may_follow_up(interaction)
     limit = interaction.filesize_limit
     files = await speech.files(limit)
     if speech.reply_format is ReplyFormat.VOICE_MESSAGE and _is_voice_message(files):
         drawing = await speech.waveform()
-        if await _send_voice_message(interaction, files[0], drawing, can_follow_up=can_follow_up):
+        sent = await _send_voice_message(
+            interaction, files[0], drawing, can_follow_up=can_follow_up
+        )
+        if sent is not None:
+            note(*sent)
             files = []
     senders = _senders(interaction, follow_up_first=can_follow_up)
     lower_limits = [lower for lower in _lower_limits() if lower < limit]
     while True:
         posted: list[SpeechFile] = []
         try:
-            async for group in _post_groups(senders, content, files, limit):
+            async for group, message in _post_groups(senders, content, files, limit):
                 posted += group
+                if message is not None:
+                    note(message.id, message.channel.id)
                 content = ""
         except discord.HTTPException as error:
             if not _is_too_large(error) or not lower_limits:
@@ -156,7 +174,11 @@ async def post_speech(interaction: Interaction, content: str, speech: SpeechAtta
 
 
 async def show_privately(
-    interaction: Interaction, content: str | None, *, embed: discord.Embed | None = None
+    interaction: Interaction,
+    content: str | None,
+    *,
+    embed: discord.Embed | None = None,
+    view: discord.ui.View | None = None,
 ) -> None:
     """Replace the private message; if the interaction's token has ended, tell the person anyhow.
 
@@ -165,15 +187,12 @@ async def show_privately(
     """
     content = content and with_links(interaction, content)
     if embed is not None:
-        embed.description = embed.description and with_links(interaction, embed.description)
-        for index, field in enumerate(embed.fields):
-            value = with_links(interaction, field.value or "")
-            embed.set_field_at(index, name=field.name, value=value, inline=field.inline)
+        link_in_embed(interaction, embed)
     for pause in (*SECONDS_TO_NEXT_TRY, None):
         if not has_token(interaction):
             break
         try:
-            await interaction.edit_original_response(content=content, embed=embed, view=None)
+            await interaction.edit_original_response(content=content, embed=embed, view=view)
         except DISCORD_FAILURES as error:
             log.warning("private answer refused", reason=repr(error))
             if says_token_ended(interaction, error):
@@ -193,6 +212,14 @@ async def show_privately(
 def with_links(interaction: Interaction, words: str) -> str:
     """The words with Discord's links to the commands that they name."""
     return link_commands(words, interaction.client.command_ids)
+
+
+def link_in_embed(interaction: Interaction, embed: discord.Embed) -> None:
+    """Put Discord's links to the commands that an embed names into it."""
+    embed.description = embed.description and with_links(interaction, embed.description)
+    for index, field in enumerate(embed.fields):
+        value = with_links(interaction, field.value or "")
+        embed.set_field_at(index, name=field.name, value=value, inline=field.inline)
 
 
 async def delete_private_message(interaction: Interaction) -> None:
@@ -225,20 +252,29 @@ async def _may_follow_up(interaction: Interaction) -> bool:
 
 async def _send_voice_message(
     interaction: Interaction, file: SpeechFile, drawing: bytes, *, can_follow_up: bool
-) -> bool:
-    """Try a follow-up, then an ordinary message; return whether one was accepted."""
+) -> tuple[int, int] | None:
+    """Try a follow-up, then an ordinary message.
+
+    Returns the ids of the message that was accepted and of its channel, or None.
+    """
     routes = [voice_message.follow_up(interaction)] if can_follow_up else []
     if interaction.channel_id is not None and _may_post(interaction, files=True):
         routes.append(voice_message.channel_message(interaction.channel_id))
     for route in routes:
         try:
-            await voice_message.send_voice_message(interaction.client, route, file, drawing)
+            return await voice_message.send_voice_message(interaction.client, route, file, drawing)
         except DISCORD_FAILURES as error:
             says_token_ended(interaction, error)
             log.info("voice message refused", reason=repr(error))
-        else:
-            return True
-    return False
+    return None
+
+
+def _note_message(
+    interaction: Interaction, on_posted: OnPosted, message_id: int, channel_id: int
+) -> None:
+    """Tell of a message, which is in the interaction's channel or in a direct one."""
+    is_here = channel_id == interaction.channel_id
+    on_posted(message_id, channel_id, interaction.guild_id if is_here else None)
 
 
 def _senders(interaction: Interaction, *, follow_up_first: bool) -> list[Sender]:
@@ -291,11 +327,10 @@ def _mention_of(person: discord.User | discord.Member) -> discord.AllowedMention
 
 async def _post_groups(
     senders: Sequence[Sender], content: str, files: Sequence[SpeechFile], limit: int
-) -> AsyncIterator[list[SpeechFile]]:
-    """Post files, the words with the first; yield the files of each message that was accepted."""
+) -> AsyncIterator[tuple[list[SpeechFile], discord.Message | None]]:
+    """Post files, the words with the first; yield each message's files and the message."""
     for number, group in enumerate(_groups(files, min(limit, SAFE_TOTAL_LIMIT))):
-        await _post(senders, content if number == 0 else "", group)
-        yield group
+        yield group, await _post(senders, content if number == 0 else "", group)
 
 
 def _lower_limits() -> tuple[int, ...]:
@@ -308,8 +343,10 @@ def _is_voice_message(files: Sequence[SpeechFile]) -> bool:
     return len(files) == 1 and files[0].name.endswith(f".{AudioFormat.OGG}")
 
 
-async def _post(senders: Sequence[Sender], content: str, files: Sequence[SpeechFile]) -> None:
-    """Send one message in the first way that works.
+async def _post(
+    senders: Sequence[Sender], content: str, files: Sequence[SpeechFile]
+) -> discord.Message | None:
+    """Send one message in the first way that works, and return it.
 
     Raises `Refusal` if none does: that the bot may not post only if Discord said so each time.
     """
@@ -318,14 +355,12 @@ async def _post(senders: Sequence[Sender], content: str, files: Sequence[SpeechF
         # discord.py closes files after a request, so each try needs its own.
         uploads = [discord.File(io.BytesIO(file.data), filename=file.name) for file in files]
         try:
-            await send(f"{mention}{content}".strip(), files=uploads, suppress_embeds=True)
+            return await send(f"{mention}{content}".strip(), files=uploads, suppress_embeds=True)
         except DISCORD_FAILURES as error:
             if _is_too_large(error):
                 raise
             log.warning("speech refused here", reason=repr(error))
             may_not_post &= _is_refusal(error)
-        else:
-            return
     raise Refusal(Reason.MAY_NOT_POST if may_not_post else Reason.NOT_POSTED)
 
 

@@ -47,7 +47,10 @@ class TimbreCommandTree(app_commands.CommandTree[Any]):
         """
         note_arrival(interaction)
         command = interaction.command
-        is_for_guilds = isinstance(command, app_commands.Command) and command.guild_only
+        is_for_guilds = (
+            isinstance(command, app_commands.Command)
+            and (command.root_parent or command).guild_only  # a group declares it for all
+        )
         reason: Reason | None = interaction.client.replies.closed_for
         if reason is None and is_for_guilds and interaction.guild is None:
             reason = Reason.ONLY_IN_SERVERS

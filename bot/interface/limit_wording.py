@@ -53,10 +53,6 @@ REFUSALS: dict[Reason, str] = {
         "That takes about {wanted} of speech, more than the {most} that I can make here in a day. "
         "Please shorten it."
     ),
-    Reason.ONLY_OPERATORS: (
-        "Only whoever runs this bot can use that here, because it costs money. Ask them to allow "
-        "it in this server. `/say` and `/clone` wake the voice engine by themselves."
-    ),
 }
 
 REMARKS: dict[Remark, str] = {

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from bot.guilds.access import Actor
     from bot.guilds.ledger import Work
     from bot.guilds.records import WorkKind
-    from bot.interface.delivery import ReplyFormat
+    from bot.interface.delivery import OnPosted, ReplyFormat
     from bot.interface.views import Question
     from bot.speech.backend import ColdStart
     from bot.streaming import Speech
@@ -99,8 +99,11 @@ class Reply:
         interaction: The command.
         replies: What the answers of all commands share.
         action: What the person wants to do. It is checked once the command is acknowledged.
+        in_place: Whether the answer takes the place of the message whose button was pressed.
 
     Attributes:
+        action: What the person wants to do.
+        voice_id: The saved voice that speaks, as `SavedVoice.id`; None while that isn't known.
         actor: Who used the command, and where.
         owner: The same person, as Discord knows them.
         remarks: Sentences for the person alone that hold even if the rest fails, such as that a
@@ -108,10 +111,17 @@ class Reply:
     """
 
     def __init__(
-        self, interaction: discord.Interaction[Any], replies: Replies, action: Action = Action.OTHER
+        self,
+        interaction: discord.Interaction[Any],
+        replies: Replies,
+        action: Action = Action.OTHER,
+        *,
+        in_place: bool = False,
     ) -> None:
         self._interaction = interaction
-        self._action = action
+        self.action = action
+        self.voice_id: int | None = None
+        self._in_place = in_place
         self._replies = replies
         self._command = command_name(interaction)
         self._working: Progress | None = None
@@ -126,8 +136,9 @@ class Reply:
     async def __aenter__(self) -> Self:
         """Acknowledge the command, privately. Raises `Refusal` if the person may not do that."""
         note_arrival(self._interaction)
-        await self._interaction.response.defer(ephemeral=True, thinking=True)
-        await self._replies.check(self.actor, self._action)
+        is_new = not self._in_place
+        await self._interaction.response.defer(ephemeral=is_new, thinking=is_new)
+        await self._replies.check(self.actor, self.action)
         if self._replies.closed_for is not None:  # commands are refused before, but forms are not
             raise Refusal(self._replies.closed_for)
         self._replies.open.add(self)
@@ -176,9 +187,15 @@ class Reply:
             self._asking.stop()
         await self._ended.wait()
 
-    async def show(self, content: str | None = None, *, embed: discord.Embed | None = None) -> None:
-        """Replace the private message by the last words."""
-        await delivery.show_privately(self._interaction, content, embed=embed)
+    async def show(
+        self,
+        content: str | None = None,
+        *,
+        embed: discord.Embed | None = None,
+        view: discord.ui.View | None = None,
+    ) -> None:
+        """Replace the private message by the last words, with buttons below them if any."""
+        await delivery.show_privately(self._interaction, content, embed=embed, view=view)
 
     async def ask(self, question: Question) -> bool:
         """Ask something privately; return whether the person said yes.
@@ -213,10 +230,15 @@ class Reply:
             self._interaction = progress.interaction
             self._working = None
 
-    async def post(self, content: str, speech: Speech, reply_format: ReplyFormat) -> None:
-        """Post speech where all can see it. Raises `Refusal` if it may be posted nowhere."""
+    async def post(
+        self, content: str, speech: Speech, reply_format: ReplyFormat, *, on_posted: OnPosted
+    ) -> None:
+        """Post speech where all can see it, see `post_speech`.
+
+        Raises `Refusal` if it may be posted nowhere.
+        """
         attachment = SpeechAttachment(speech, reply_format, self._replies.encoders)
-        await delivery.post_speech(self._interaction, content, attachment)
+        await delivery.post_speech(self._interaction, content, attachment, on_posted=on_posted)
 
     async def finish(self, words: str | None = None) -> None:
         """Show the last words and the remarks; without any, delete the private message.

@@ -64,28 +64,45 @@ def voice_channel_of(person: discord.User | discord.Member) -> VocalChannel | No
 
 
 def channel_to_speak_in(
-    person: discord.User | discord.Member, players: GuildPlayers
+    person: discord.User | discord.Member, players: GuildPlayers, allowed: frozenset[int]
 ) -> VocalChannel:
     """The voice channel of a person.
 
     Raises `Refusal` if the person may not speak there, or the bot cannot be heard there.
+
+    Args:
+        person: Who wants to be heard.
+        players: The bot's.
+        allowed: The ids of the voice channels in which the server's admins let the bot speak; empty
+            for all.
     """
     channel = voice_channel_of(person)
     if channel is None or not isinstance(person, discord.Member):
         check_knows_voice(person)
         raise Refusal(Reason.JOIN_FIRST_OR_FILE)
     check_may_speak(person, channel, players)
+    _check_allowed(channel, allowed)
     check_can_speak_in(channel)
     return channel
 
 
-def channel_to_join(person: discord.User | discord.Member) -> VocalChannel:
-    """The voice channel that a person calls the bot into. Raises `Refusal` if there is none."""
+def channel_to_join(person: discord.User | discord.Member, allowed: frozenset[int]) -> VocalChannel:
+    """The voice channel that a person calls the bot into.
+
+    Raises `Refusal` if there is none, or it is not one of the `allowed`, of which none means all.
+    """
     channel = voice_channel_of(person)
     if channel is None:
         check_knows_voice(person)
         raise Refusal(Reason.JOIN_FIRST)
+    _check_allowed(channel, allowed)
     return channel
+
+
+def _check_allowed(channel: VocalChannel, allowed: frozenset[int]) -> None:
+    if allowed and channel.id not in allowed:
+        listed = " ".join(str(each) for each in sorted(allowed))
+        raise Refusal(Reason.NOT_IN_THIS_VOICE_CHANNEL, channels=listed)
 
 
 def check_knows_voice(person: discord.User | discord.Member) -> None:
@@ -141,11 +158,12 @@ def _check_not_elsewhere(
     raise Refusal(Reason.IN_ANOTHER_CHANNEL, channel=elsewhere.mention)
 
 
-def where_to_speak(
+def where_to_speak(  # noqa: PLR0913 - what a person chose, and what decides besides
     person: discord.User | discord.Member,
     players: GuildPlayers,
     wanted: str | None,
     *,
+    allowed: frozenset[int],
     file_wanted: bool,
     by_default: Where,
 ) -> Where:
@@ -156,6 +174,7 @@ def where_to_speak(
         players: The bot's.
         wanted: What the person chose. A person who may not speak in their voice channel has to
             choose.
+        allowed: As in `channel_to_speak_in`.
         file_wanted: The person chose a kind of file. They get one, and by default that alone.
         by_default: Where it goes if the person chose nothing and the bot can be heard in their
             voice channel. If it can't be heard there, a file is the default.
@@ -163,7 +182,7 @@ def where_to_speak(
     if wanted == Where.FILE or (wanted is None and file_wanted):
         return Where.FILE
     try:
-        channel_to_speak_in(person, players)
+        channel_to_speak_in(person, players, allowed)
     except Refusal as refusal:
         if wanted is None and refusal.reason not in _SILENCED:
             return Where.FILE

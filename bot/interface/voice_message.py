@@ -46,7 +46,7 @@ def channel_message(channel_id: int) -> Route:
 
 async def send_voice_message(
     client: discord.Client, route: Route, file: SpeechFile, waveform: bytes
-) -> None:
+) -> tuple[int, int]:
     """Post speech as a voice message. Raises what discord.py raises where it is refused.
 
     Args:
@@ -54,6 +54,8 @@ async def send_voice_message(
         route: Where to post it.
         file: The speech, as Ogg/Opus.
         waveform: A byte for each point of its drawing, at most 256.
+
+    Returns the ids of the message and of its channel.
     """
     attachment = {
         "id": 0,
@@ -72,4 +74,5 @@ async def send_voice_message(
             "content_type": CONTENT_TYPE,
         },
     ]
-    await client.http.request(route, files=[upload], form=form)
+    posted = await client.http.request(route, files=[upload], form=form)
+    return int(posted["id"]), int(posted["channel_id"])

@@ -14,12 +14,18 @@ import discord
 
 from backend.contract import SpeechError
 from bot.errors import Note, Reason, Refusal, Remark
-from bot.interface import limit_wording, recording_wording
+from bot.interface import (
+    access_wording,
+    limit_wording,
+    moderation_wording,
+    recording_wording,
+    report_wording,
+)
 from bot.interface.engine_wording import explain_speech_error
 from bot.studio import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from bot.errors import Value
 
@@ -42,6 +48,7 @@ GOES_ON_IN_SILENCE = (
 )
 
 MAX_EXCERPT_CHARACTERS = 300
+MAX_MENTIONS = 5
 
 A_FEW_SECONDS, ROUND_SECONDS, MINUTE = 4, 5, 60
 
@@ -221,6 +228,7 @@ REFUSALS: dict[Reason, str] = {
     Reason.SKIPPED_BY_VOTE: "The listeners voted to skip this.",
     Reason.ALL_STOPPED_BY: "{name} stopped everything.",
     Reason.SENT_AWAY_BY: "{name} sent me away with `/leave`.",
+    **report_wording.REFUSALS,
     # Who may speak, and where
     Reason.MEMBER_MUTED: (
         f"A moderator has muted you, so I can't speak for you in voice. Wait until you're unmuted, "
@@ -248,11 +256,10 @@ REFUSALS: dict[Reason, str] = {
     Reason.IN_HIDDEN_CHANNEL: (
         f"I'm with people in another voice channel right now. Try again later, {_OR_FILE}."
     ),
-    Reason.VOICE_DELETED_MEANWHILE: "You deleted that voice, so I stopped speaking with it.",
+    Reason.VOICE_DELETED_MEANWHILE: "That voice was deleted, so I stopped speaking with it.",
+    **moderation_wording.REFUSALS,
     Reason.ONLY_IN_SERVERS: "That works only in a server. Use it in one that I'm in.",
-    Reason.ONLY_MANAGERS: (
-        "Only members with the Manage Server permission can use that. Ask one of them."
-    ),
+    **access_wording.REFUSALS,
 }
 
 REMARKS: dict[Remark, str] = {
@@ -353,8 +360,16 @@ def excerpt(typed: str, *, max_characters: int = MAX_EXCERPT_CHARACTERS) -> str:
     return as_text(flat)
 
 
+def mentions(pattern: str, ids: Iterable[int]) -> str:
+    """Mentions of roles (`<@&{}>`) or channels (`<#{}>`) in a sentence: "A, B or C"."""
+    *others, last = [pattern.format(each) for each in ids]
+    if len(others) >= MAX_MENTIONS:
+        others, last = others[:MAX_MENTIONS], "another"
+    return f"{', '.join(others)} or {last}" if others else last
+
+
 def _shown(values: dict[str, Value]) -> dict[str, Value]:
-    """Escape what a person typed, and put lengths of speech into words, see `bot.errors.Value`."""
+    """Put values into words: what a person typed, ids, and lengths, see `bot.errors.Value`."""
     return {
         name: _WORDS_FOR.get(name, lambda value: value)(value) for name, value in values.items()
     }
@@ -362,6 +377,8 @@ def _shown(values: dict[str, Value]) -> dict[str, Value]:
 
 _WORDS_FOR: dict[str, Callable[[Any], Value]] = {
     "name": lambda value: as_text(str(value)),
+    "roles": lambda ids: mentions("<@&{}>", map(int, str(ids).split())),
+    "channels": lambda ids: mentions("<#{}>", map(int, str(ids).split())),
     "wanted": partial(limit_wording.whole_seconds, rounded=math.ceil),
     "left": limit_wording.whole_seconds,
     "most": limit_wording.whole_seconds,

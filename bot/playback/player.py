@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from bot.playback.connection import Connection
-    from bot.playback.queue import QueueEntry
+    from bot.playback.queue import QueueEntry, Spoken
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +68,7 @@ class GuildPlayer:
         self.joining = asyncio.Lock()
         self.presence: Presence | None = None
         self.last_dismissal: Exception | None = None
+        self._last_spoken: Spoken | None = None
         self._current: QueueEntry | None = None
         self._queue: FairQueue[int, QueueEntry] = FairQueue(
             limit=MAX_WAITING, limit_per_caller=MAX_WAITING_PER_MEMBER
@@ -80,6 +81,12 @@ class GuildPlayer:
         """The entry that is being played; None if it has just ended."""
         entry = self._current
         return None if entry is None or entry.has_ended else entry
+
+    @property
+    def last_spoken(self) -> Spoken | None:
+        """What is being heard, or was heard last."""
+        spoken = self._current.spoken if self._current is not None else None
+        return spoken or self._last_spoken
 
     @property
     def is_busy(self) -> bool:
@@ -261,6 +268,7 @@ class GuildPlayer:
             raise
         finally:
             entry.end(Refusal(Reason.PLAYER_FAILED))
+            self._last_spoken = entry.spoken or self._last_spoken
             self._current = None
             self.quiet_since = time.monotonic()
             self._run(entry.producer.stop())

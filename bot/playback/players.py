@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from bot.errors import Note
     from bot.playback.player import Presence
+    from bot.playback.queue import QueueEntry, Spoken
 
 log = structlog.get_logger(__name__)
 
@@ -75,6 +76,12 @@ class GuildPlayers:
         player = self._players.get(guild_id) if guild_id is not None else None
         return player.last_dismissal if player is not None else None
 
+    def last_spoken(self, channel: VocalChannel) -> Spoken | None:
+        """What is being heard in a voice channel, or was heard there last in its guild."""
+        player = self._players.get(channel.guild.id)
+        spoken = player.last_spoken if player is not None else None
+        return spoken if spoken is not None and spoken.channel_id == channel.id else None
+
     async def join(
         self,
         channel: VocalChannel,
@@ -124,6 +131,14 @@ class GuildPlayers:
             raise Refusal(Reason.PLAYER_RESTARTING)
         if player.last_dismissal is not None and player.last_dismissal is not last_dismissal:
             raise player.last_dismissal
+
+    def entries(self) -> list[tuple[int, QueueEntry]]:
+        """Return every entry that has not ended, in all guilds, with the id of its guild."""
+        return [
+            (guild_id, entry)
+            for guild_id, player in self._players.items()
+            for entry in player.entries
+        ]
 
     def end_voice(self, owner_id: int, voice_id: int | None = None) -> int:
         """End what a deleted voice says and would say, in every guild; return how much that was.

@@ -111,6 +111,13 @@ class QueueEntry:
         """The number, from 1, of the sentence that is being played."""
         return self.producer.sentence_at(self.source.position)
 
+    @property
+    def spoken(self) -> Spoken | None:
+        """What remains known of the entry once it has ended; None if nothing of it was played."""
+        if not self.source.position:
+            return None
+        return Spoken(self.owner_id, self.voice_id, self.channel_id)
+
     def end(self, error: Exception | None = None) -> None:
         """Mark the entry as played, or as failed with an error. Only the first call counts."""
         if not self.has_ended:
@@ -122,6 +129,21 @@ class QueueEntry:
         await self._ended.wait()
         if self._error is not None:
             raise self._error
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """Speech that was heard, or is being heard, without its sound and its text.
+
+    Attributes:
+        owner_id: The Discord id of the member who requested it.
+        voice_id: The saved voice, as `SavedVoice.id`.
+        channel_id: The voice channel.
+    """
+
+    owner_id: int
+    voice_id: int
+    channel_id: int
 
 
 @dataclass(frozen=True, slots=True)

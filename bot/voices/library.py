@@ -20,7 +20,7 @@ from bot.voices.tables import ConsentRow, PromptRow, PronunciationRow, VoiceRow
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -44,7 +44,8 @@ class VoiceLibrary(DatabaseUser):
 
     Each call is one short transaction, which runs to its end even if the caller is cancelled. What
     speech can do without is written later, and its result need not be awaited.
-    Only its owner can see, use, rename or delete a voice. For anyone else it does not exist.
+    Only its owner can see, use, rename or delete a voice. For anyone else it does not exist. Only
+    `about` asks for no owner: it is for those who moderate.
     A call that breaks a rule raises `bot.errors.Refusal`.
     """
 
@@ -251,6 +252,24 @@ class VoiceLibrary(DatabaseUser):
             await session.execute(delete(PromptRow).where(PromptRow.voice_id == voice.id))
             session.add(self._prompt_row(voice, prompt))
         await self._database.erase_remains()
+
+    @carried_out
+    async def about(self, voice_ids: Collection[int]) -> dict[int, SavedVoice]:
+        """Return those voices that were not deleted, by their ids, whoever owns them."""
+        query = (
+            select(VoiceRow)
+            .where(VoiceRow.id.in_(voice_ids))
+            .options(joinedload(VoiceRow.consent), selectinload(VoiceRow.prompts))
+        )
+        async with self._database.read() as session:
+            return {voice.id: voice.to_saved_voice() for voice in await session.scalars(query)}
+
+    @carried_out
+    async def deleted_among(self, voice_ids: Collection[int]) -> frozenset[int]:
+        """Return those of these ids whose voice was deleted."""
+        there = select(VoiceRow.id).where(VoiceRow.id.in_(voice_ids))
+        async with self._database.read() as session:
+            return frozenset(voice_ids) - frozenset(await session.scalars(there))
 
     async def is_deleted(self, voice: SavedVoice) -> bool:
         """Return whether the voice was deleted; False also if the database can't tell now."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from simcord import actors
 
 from tests.support.discord_server import Member, Server, open_server
 from tests.support.recordings import as_file, speech
@@ -11,6 +12,18 @@ from tests.support.scripted_backend import ScriptedBackend
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+
+@pytest.fixture
+def careless_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that offers every command to everybody, everywhere."""
+    monkeypatch.setattr(actors, "_check_command_access", lambda *_arguments: None)
+
+
+@pytest.fixture
+def manager(server: Server) -> Member:
+    """A member with Manage Server."""
+    return server.manager("manager")
 
 
 @pytest.fixture

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import discord
 import pytest
 
-from tests.support.discord_server import Member
-
 if TYPE_CHECKING:
-    from tests.support.discord_server import Server
+    from tests.support.discord_server import Member, Server
     from tests.support.scripted_backend import ScriptedBackend
 
 
@@ -24,13 +21,6 @@ async def ada(ada: Member) -> Member:
 async def grace(grace: Member) -> Member:
     await grace.saves_voice()
     return grace
-
-
-@pytest.fixture
-def manager(server: Server) -> Member:
-    guild = server.env.guild
-    role = guild.create_role("managers", permissions=discord.Permissions(manage_guild=True))
-    return Member(server, guild.add_member(server.env.create_user("manager"), roles=[role]))
 
 
 async def test_a_word_is_said_as_its_owner_wants_and_shown_as_written(

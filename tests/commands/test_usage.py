@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import discord
-
-from tests.support.discord_server import Member
-
 if TYPE_CHECKING:
-    from tests.support.discord_server import Answer, Server
+    from tests.support.discord_server import Answer, Member, Server
 
 TEXT = "This sentence has no more and no less than sixty characters."
-
-
-def admin(server: Server) -> Member:
-    guild = server.env.guild
-    role = guild.create_role("admins", permissions=discord.Permissions(manage_guild=True))
-    return Member(server, guild.add_member(server.env.create_user("admin"), roles=[role]))
 
 
 def shown(answer: Answer) -> dict[str, str]:
@@ -44,15 +34,14 @@ async def test_an_admin_sees_the_servers_too(server: Server, ada: Member) -> Non
     await ada.saves_voice()
     await ada.types("say", text=TEXT)
     await server.bot.policy.ledger.written()
-    assert shown(await admin(server).types("usage")) == {
+    assert shown(await server.manager("admin").types("usage")) == {
         "You": "0 seconds of 10 minutes of speech · 0 requests",
         "This server": "3 seconds of 60 minutes of speech · 1 request",
     }
 
 
 async def test_an_operator_sees_everybodys(server: Server, ada: Member) -> None:
-    operators = frozenset({ada.actor.id})
-    server.bot.settings = server.bot.settings.model_copy(update={"operators": operators})
+    await server.restarts(operators=frozenset({ada.actor.id}))
     await ada.saves_voice()
     await ada.types("say", text=TEXT)
     await server.bot.policy.ledger.written()

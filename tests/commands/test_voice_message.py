@@ -126,7 +126,8 @@ async def test_the_upload_is_marked_as_audio(monkeypatch: pytest.MonkeyPatch) ->
         upload = form["files[0]"]
         assert isinstance(upload, web.FileField)
         received.update(type=upload.content_type, name=upload.filename, data=upload.file.read())
-        return web.Response(status=204)
+        posted = b'{"id": "7", "channel_id": "5"}'
+        return web.Response(body=posted, content_type="application/json")
 
     app = web.Application()
     app.add_routes([web.get("/users/@me", account), web.post("/channels/5/messages", take)])
@@ -140,7 +141,8 @@ async def test_the_upload_is_marked_as_audio(monkeypatch: pytest.MonkeyPatch) ->
             await client.http.static_login("token")
             file = SpeechFile("speech.ogg", b"OggS and so on", 1.5)
             route = voice_message.channel_message(5)
-            await voice_message.send_voice_message(client, route, file, b"\x10\xff")
+            posted = await voice_message.send_voice_message(client, route, file, b"\x10\xff")
     finally:
         await runner.cleanup()
     assert received == {"type": "audio/ogg", "name": "speech.ogg", "data": file.data}
+    assert posted == (7, 5)

@@ -5,21 +5,20 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import discord
 import pytest
 from simcord import SetupError
 
 from bot.errors import Reason
 from bot.interface.wording import REFUSALS
 from bot.speech.errors import BackendNotDeployedError
-from tests.support.discord_server import Member, open_server
+from tests.support.discord_server import open_server
 from tests.support.scripted_backend import ScriptedBackend
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bot.speech.backend import ColdStart
-    from tests.support.discord_server import Answer, Server
+    from tests.support.discord_server import Answer, Member, Server
 
 
 class SleepyBackend(ScriptedBackend):
@@ -40,19 +39,10 @@ class SleepyBackend(ScriptedBackend):
         return max(self.awake_seconds)
 
 
-def admin(server: Server, *, allowed: bool = True) -> Member:
-    """Somebody with Manage Server, in a server whose admins may use `/warm` or not."""
-    guild = server.env.guild
-    if allowed:
-        change(server, warm_servers=frozenset({guild.id}))
-    role = guild.create_role("admins", permissions=discord.Permissions(manage_guild=True))
-    user = server.env.create_user("admin")
-    return Member(server, guild.add_member(user, roles=[role]))
-
-
-def change(server: Server, **settings: frozenset[int]) -> None:
-    """The operator decides something. Only then are the ids known."""
-    server.bot.settings = server.bot.settings.model_copy(update=settings)
+async def admin(server: Server) -> Member:
+    """A manager of a server that the operator named."""
+    await server.restarts(warm_servers=frozenset({server.env.guild.id}))
+    return server.manager("admin")
 
 
 def until(answer: Answer) -> int:
@@ -66,7 +56,7 @@ async def test_keeps_the_engine_awake_and_says_until_when_and_that_it_costs(
 ) -> None:
     backend = SleepyBackend()
     async with open_server(tmp_path, backend) as server:
-        answer = await admin(server).types("warm", minutes=30)
+        answer = await (await admin(server)).types("warm", minutes=30)
         assert answer.private is not None
         assert answer.private.ephemeral
         assert answer.told.startswith("The voice engine is waking up and stays awake until <t:")
@@ -76,7 +66,7 @@ async def test_keeps_the_engine_awake_and_says_until_when_and_that_it_costs(
 
 async def test_says_the_later_end_if_somebody_asked_for_that_before(tmp_path: Path) -> None:
     async with open_server(tmp_path, SleepyBackend()) as server:
-        manager = admin(server)
+        manager = await admin(server)
         first = until(await manager.types("warm", minutes=120))
         assert until(await manager.types("warm", minutes=5)) >= first
 
@@ -84,11 +74,11 @@ async def test_says_the_later_end_if_somebody_asked_for_that_before(tmp_path: Pa
 async def test_admins_of_other_servers_may_not_spend_the_operators_money(tmp_path: Path) -> None:
     backend = SleepyBackend()
     async with open_server(tmp_path, backend) as server:
-        manager = admin(server, allowed=False)
+        manager = server.manager("admin")
         answer = await manager.types("warm", minutes=30)
         assert answer.told == REFUSALS[Reason.ONLY_OPERATORS]
         assert backend.awake_seconds == []
-        change(server, operators=frozenset({manager.actor.id}))
+        await server.restarts(operators=frozenset({manager.actor.id}))
         assert until(await manager.types("warm", minutes=30))
 
 
@@ -96,12 +86,12 @@ async def test_says_why_it_cannot(tmp_path: Path) -> None:
     backend = SleepyBackend()
     backend.is_deployed = False
     async with open_server(tmp_path, backend) as server:
-        answer = await admin(server).types("warm", minutes=30)
+        answer = await (await admin(server)).types("warm", minutes=30)
         assert answer.told.startswith("The voice engine isn't set up yet.")
 
 
 async def test_is_kindly_refused_where_the_engine_never_sleeps(server: Server) -> None:
-    answer = await admin(server).types("warm", minutes=30)
+    answer = await (await admin(server)).types("warm", minutes=30)
     assert answer.told == "The voice engine here never sleeps, so there's nothing to warm up."
 
 
@@ -113,4 +103,4 @@ async def test_is_not_offered_to_everybody(ada: Member) -> None:
 @pytest.mark.parametrize("minutes", [4, 121])
 async def test_is_for_a_sensible_time(server: Server, minutes: int) -> None:
     with pytest.raises(SetupError, match="minutes"):
-        await admin(server).types("warm", minutes=minutes)
+        await (await admin(server)).types("warm", minutes=minutes)

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.storage.database import open_database
-from tests.support.databases import database_url, postgres_url, sqlite_url
+from tests.support.databases import clock, database_url, postgres_url, sqlite_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from bot.storage.database import Database
 
-__all__ = ["database_url", "postgres_url", "sqlite_url"]
+__all__ = ["clock", "database_url", "postgres_url", "sqlite_url"]
 
 
 @pytest.fixture

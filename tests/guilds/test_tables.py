@@ -17,6 +17,7 @@ from bot.guilds.records import (
     DayUsage,
     Freeze,
     FreezeKind,
+    Notice,
     Post,
     Report,
     ReportKind,
@@ -72,7 +73,11 @@ async def test_a_days_usage(database: Database) -> None:
 @pytest.mark.parametrize("roles", [frozenset(), frozenset({ANA}), frozenset({BEN, GUILD, ANA})])
 async def test_a_servers_settings(database: Database, roles: frozenset[int]) -> None:
     settings = ServerSettings(
-        report_channel_id=BEN, clone_roles=roles, channels=roles, seconds_per_person=0
+        report_channel_id=BEN,
+        clone_roles=roles,
+        channels=roles,
+        voice_channels=frozenset({BEN}),
+        seconds_per_person=0,
     )
     row = ServerSettingsRow(
         guild_id=GUILD,
@@ -80,8 +85,8 @@ async def test_a_servers_settings(database: Database, roles: frozenset[int]) -> 
         clone_roles=roles,
         speak_roles=frozenset(),
         channels=roles,
+        voice_channels=frozenset({BEN}),
         seconds_per_person=0,
-        changed_by=ANA,
         changed_at=AT,
     )
 
@@ -100,10 +105,12 @@ async def test_blocks_in_a_server_and_everywhere(database: Database) -> None:
 
 
 async def test_a_frozen_voice(database: Database) -> None:
-    row = FreezeRow(voice_id=5, guild_id=GUILD, kind=FreezeKind.REMOVED, by=ANA, at=AT)
+    row = FreezeRow(
+        voice_id=5, guild_id=GUILD, owner_id=BEN, kind=FreezeKind.REMOVED, by=ANA, at=AT
+    )
 
     assert (await stored(database, row)).to_freeze() == Freeze(
-        5, GUILD, FreezeKind.REMOVED, ANA, AT, None
+        5, GUILD, BEN, FreezeKind.REMOVED, ANA, AT, None
     )
 
 
@@ -122,6 +129,7 @@ async def test_a_report_and_the_messages_that_show_it(database: Database) -> Non
         consent_version="2026-11",
         state=ReportState.OPEN,
         decided_by=None,
+        decided_in=None,
         decided_at=None,
     )
     row = ReportRow(
@@ -138,8 +146,8 @@ async def test_a_report_and_the_messages_that_show_it(database: Database) -> Non
     )
     assert (await stored(database, row)).to_report() == report
 
-    notice = ReportNoticeRow(report_id=1, message_id=BEN, channel_id=GUILD)
-    assert (await stored(database, notice)).message_id == BEN
+    notice = ReportNoticeRow(report_id=1, message_id=BEN, channel_id=GUILD + 1, guild_id=GUILD)
+    assert (await stored(database, notice)).to_notice() == Notice(1, BEN, GUILD + 1, GUILD)
     async with database.write() as session:
         await session.delete(await session.get_one(ReportRow, 1))
     async with database.read() as session:

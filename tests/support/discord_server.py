@@ -17,6 +17,7 @@ from simcord.http import router
 
 from backend.contract import VoicePrompt
 from bot.client import VoiceBot
+from bot.errors import Refusal
 from bot.settings import Settings
 from tests.support.tokens import Tokens
 
@@ -189,6 +190,12 @@ class Server:
         guild = self.env.guild
         return Member(self, guild.add_member(self.env.create_user(name)))
 
+    def manager(self, name: str) -> Member:
+        """Someone with the permission Manage Server joins."""
+        guild = self.env.guild
+        role = guild.create_role("managers", permissions=discord.Permissions(manage_guild=True))
+        return Member(self, guild.add_member(self.env.create_user(name), roles=[role]))
+
     @contextmanager
     def impatient(self) -> Iterator[None]:
         """Look at the bot while it works, rather than after."""
@@ -199,10 +206,14 @@ class Server:
         finally:
             self.env.settle_timeout = SETTLE_SECONDS
 
-    async def restarts(self) -> None:
-        """The bot's process ends, and a new one starts on the same database."""
+    async def restarts(self, **settings: Any) -> None:
+        """The bot's process ends, and a new one starts on the same database.
+
+        The settings that are named are changed before. The others stay.
+        """
         await self.bot.close()
-        self.bot = VoiceBot(self.bot.settings, speech=self.speech)
+        changed = self.bot.settings.model_copy(update=settings)
+        self.bot = VoiceBot(changed, speech=self.speech)
         await self.env.restart_bot(self.bot)
 
     @contextmanager
@@ -279,6 +290,17 @@ class Server:
         ]
 
 
+def _expect_refusals(env: Env) -> None:
+    """Let refusals that leave a command be answers, as they are for people, and not errors."""
+    record = env._record_error
+
+    def record_unless_refused(error: BaseException) -> None:
+        if not isinstance(getattr(error, "original", error), Refusal):
+            record(error)
+
+    env._record_error = record_unless_refused  # type: ignore[method-assign]
+
+
 @asynccontextmanager
 async def open_server(
     folder: Path, speech: SpeechBackend | None, *, database_url: str | None = None, **settings: Any
@@ -288,6 +310,7 @@ async def open_server(
     bot = VoiceBot(Settings(_env_file=None, database_url=database_url, **settings), speech=speech)
     # simcord.run() would need its start and end in one context, which pytest's fixtures lack.
     env = Env(bot, shard_count=1, settle_timeout=SETTLE_SECONDS)
+    _expect_refusals(env)
     await env.start()
     Tokens.watch(env)
     channel = env.create_guild("Test server").create_text_channel("voices")

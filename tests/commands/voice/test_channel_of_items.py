@@ -166,7 +166,7 @@ async def test_a_deleted_voice_falls_silent(
     await eventually(lambda: question.private is not None and question.private.components)
     await ada.presses(question.private, "Delete")
     for answer in (said, waits):
-        told_so = "You deleted that voice, so I stopped speaking with it."
+        told_so = "That voice was deleted, so I stopped speaking with it."
         assert await last_word(answer, within=3) == told_so
     assert SPOKEN in (await last_word(others) or "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import discord
@@ -180,3 +181,17 @@ async def test_a_member_who_is_muted_while_the_bot_joins_is_not_heard(
     ada.is_moderated(mute=True)
     assert await last_word(answer) == MUTED
     assert not guild.call.packets
+
+
+async def test_only_where_the_servers_admins_let_the_bot_speak(
+    guild: VoiceGuild, ada: Speaker
+) -> None:
+    await guild.server.bot.policy.settings.change(
+        guild.handle.id, lambda before: replace(before, voice_channels=frozenset({guild.lounge.id}))
+    )
+    assert SPOKEN in (await last_word(await ada.says(1, 0.5)) or "")
+    await ada.goes_to(guild.studio)
+    only = f"In this server, I speak only in <#{guild.lounge.id}>."
+    assert (await last_word(await ada.says(2, 0.5)) or "").startswith(only)
+    assert (await told(ada, "join")).startswith(only)
+    assert guild.bot_is_in == guild.lounge.id

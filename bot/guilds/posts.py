@@ -1,0 +1,78 @@
+"""Which message holds whose speech, so that it can be reported."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete
+
+from bot.guilds.tables import PostRow
+from bot.storage.database import DatabaseUser, carried_out
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from bot.guilds.records import Post
+    from bot.storage.database import Database
+
+
+class Posts(DatabaseUser):
+    """Keeps whose speech the bot's messages hold, for a while, and nothing of what was said."""
+
+    def __init__(
+        self, database: Database, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        super().__init__(database)
+        self._clock = clock
+
+    def note(
+        self,
+        message_id: int,
+        channel_id: int,
+        guild_id: int | None,
+        *,
+        voice_id: int | None,
+        owner_id: int,
+    ) -> asyncio.Future[bool]:
+        """Note that a message with speech was posted now. It is written later.
+
+        See `Database.later`.
+
+        Args:
+            message_id: The message.
+            channel_id: Where it is.
+            guild_id: The server, or None for a direct message.
+            voice_id: The saved voice, or None for one without a name.
+            owner_id: Whose voice it is.
+        """
+        at = self._clock()
+
+        async def write(session: AsyncSession) -> None:
+            await session.merge(
+                PostRow(
+                    message_id=message_id,
+                    channel_id=channel_id,
+                    guild_id=guild_id,
+                    voice_id=voice_id,
+                    owner_id=owner_id,
+                    at=at,
+                )
+            )
+
+        return self._database.later("posts", write)
+
+    @carried_out
+    async def find(self, message_id: int) -> Post | None:
+        """Return whose speech a message holds; None if it holds none, or is older than is kept."""
+        async with self._database.read() as session:
+            row = await session.get(PostRow, message_id)
+            return None if row is None else row.to_post()
+
+    def drop_before(self, at: datetime) -> asyncio.Future[bool]:
+        """Forget the messages that were posted before that time. It is done later."""
+        old = delete(PostRow).where(PostRow.at < at)
+        return self._database.later("end of old posts", lambda session: session.execute(old))

@@ -1,0 +1,263 @@
+"""What `/settings` shows: all that a server's admins decided, and controls to change it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import discord
+
+from bot.interface.cards import ACCENT
+
+if TYPE_CHECKING:
+    from bot.guilds.limits import Limits
+    from bot.guilds.records import ServerSettings
+
+MAX_CHOSEN = 25
+"""So many channels or roles can be chosen in one menu of Discord's."""
+
+SECONDS_A_MINUTE = 60
+
+_MENU, _CHOICE, _BUTTONS = range(3)
+"""The rows below the message."""
+
+_POSTABLE = [discord.ChannelType.text, discord.ChannelType.news]
+_VOICE = [discord.ChannelType.voice, discord.ChannelType.stage_voice]
+_WITH_COMMANDS = [*_POSTABLE, discord.ChannelType.forum, *_VOICE]
+
+
+class Part(StrEnum):
+    """What can be changed on its own. A value is the name in `ServerSettings`, but for the limits.
+
+    The values are also in the ids of buttons and in the audit log.
+    """
+
+    REPORT_CHANNEL = "report_channel_id"
+    AUDIT_CHANNEL = "audit_channel_id"
+    CLONE_ROLES = "clone_roles"
+    SPEAK_ROLES = "speak_roles"
+    CHANNELS = "channels"
+    VOICE_CHANNELS = "voice_channels"
+    LIMITS = "limits"
+
+
+class Use(StrEnum):
+    """What a menu or button is for. The values are in their ids."""
+
+    SHOW = "show"
+    SET = "set"
+    OPEN_FORM = "form"
+    CLEAR = "clear"
+
+
+CONTROL_ID = re.compile(rf"settings:(?P<use>{'|'.join(Use)}):(?P<part>{'|'.join(Part)}|)")
+"""The ids of menus and buttons. They say all that is needed, so they also work after a restart."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What is said about a part: its name, what it means, and what holds if nothing is chosen."""
+
+    name: str
+    meaning: str
+    by_default: str
+
+
+_WORDS = {
+    Part.REPORT_CHANNEL: _Words(
+        "Reports",
+        "The channel where I post what members report. Choose one that only moderators see.",
+        "Not posted here. Whoever runs this bot still gets them.",
+    ),
+    Part.AUDIT_CHANNEL: _Words(
+        "Log",
+        "The channel where I post who did what with which voice, and never what was said.",
+        "Not posted here. You can read it with `/moderation log`.",
+    ),
+    Part.CLONE_ROLES: _Words(
+        "Who can make voices",
+        "Members with one of these roles, and whoever has Manage Server. "
+        "A new voice speaks at once, so they also need to be among those who can speak.",
+        "Everyone who can speak",
+    ),
+    Part.SPEAK_ROLES: _Words(
+        "Who can speak",
+        "Members with one of these roles, and whoever has Manage Server.",
+        "Everyone",
+    ),
+    Part.CHANNELS: _Words(
+        "Where I can be used",
+        "The channels in which people can make me speak, and where I post what I say. "
+        "Their threads count, too.",
+        "In every channel",
+    ),
+    Part.VOICE_CHANNELS: _Words(
+        "Voice channels",
+        "The voice channels in which I can be heard. Commands can be typed in their chats, too.",
+        "In every voice channel",
+    ),
+    Part.LIMITS: _Words(
+        "Limits",
+        "How much people can use me here. It can be less than whoever runs this bot allows.",
+        "",
+    ),
+}
+
+_ALL_ROLES_GONE = "Only members with Manage Server, because every role you chose was deleted."
+_ALL_CHANNELS_GONE = "Nowhere, because every channel you chose was deleted."
+_CHANNEL_GONE = "Not posted, because the channel you chose was deleted."
+_CHOOSE_AGAIN = "⚠️ {} Choose again below, or clear it."
+
+
+@dataclass(frozen=True, slots=True)
+class LimitField:
+    """A limit as people read and write it.
+
+    Attributes:
+        name: Its name in `ServerSettings` and in `Limits`.
+        title: What it limits.
+        unit: How much of it is one as people write it: 60 for seconds written in minutes.
+    """
+
+    name: str
+    title: str
+    unit: int = 1
+
+    def shown(self, amount: int | None) -> str:
+        """An amount, as people read it."""
+        return "no limit" if amount is None else f"{amount / self.unit:g}"
+
+
+LIMIT_FIELDS = (
+    LimitField("seconds_per_person", "Minutes of speech a day, for each person", SECONDS_A_MINUTE),
+    LimitField("seconds_per_server", "Minutes of speech a day, for all together", SECONDS_A_MINUTE),
+    LimitField("requests_per_minute", "Commands a minute, for each person"),
+    LimitField("at_once_per_person", "Commands at the same time, for each person"),
+    LimitField("at_once_per_server", "Commands at the same time, for all together"),
+)
+
+
+def page(
+    guild: discord.Guild, settings: ServerSettings, limits: Limits, part: Part | None
+) -> discord.Embed:
+    """All that is decided for a server, and what the part means that is about to be changed.
+
+    Args:
+        guild: The server.
+        settings: What its admins decided.
+        limits: The operator's.
+        part: What is about to be changed, if anything is.
+    """
+    embed = discord.Embed(
+        title="Settings of this server",
+        colour=ACCENT,
+        description=f"**{_WORDS[part].name}**: {_WORDS[part].meaning}"
+        if part is not None
+        else "Choose below what to change. Changes count at once.",
+    )
+    for each, words in _WORDS.items():
+        value = (
+            _limits(settings, limits)
+            if each is Part.LIMITS
+            else _chosen(guild, each, getattr(settings, each.value)) or words.by_default
+        )
+        embed.add_field(name=words.name, value=value, inline=False)
+    return embed
+
+
+def items(
+    guild: discord.Guild, settings: ServerSettings, part: Part | None
+) -> list[discord.ui.Item[Any]]:
+    """The menus and buttons below the page, as for `page`. Their ids match `CONTROL_ID`."""
+    menu: discord.ui.Select[Any] = discord.ui.Select(
+        custom_id=_control_id(Use.SHOW), placeholder="What do you want to change?", row=_MENU
+    )
+    for each, words in _WORDS.items():
+        menu.add_option(label=words.name, value=each.value, default=each is part)
+    shown: list[discord.ui.Item[Any]] = [menu]
+    if part is None:
+        return shown
+    if part is Part.LIMITS:
+        shown.append(
+            discord.ui.Button(
+                custom_id=_control_id(Use.OPEN_FORM, part),
+                label="Change the limits",
+                style=discord.ButtonStyle.primary,
+                row=_BUTTONS,
+            )
+        )
+    else:
+        shown.append(_choice(guild, part, getattr(settings, part.value)))
+    clear = _control_id(Use.CLEAR, part)
+    shown.append(discord.ui.Button(custom_id=clear, label="Clear", row=_BUTTONS))
+    return shown
+
+
+def _control_id(use: Use, part: Part | None = None) -> str:
+    return f"settings:{use}:{part or ''}"
+
+
+def _choice(
+    guild: discord.Guild, part: Part, chosen: frozenset[int] | int | None
+) -> discord.ui.Item[Any]:
+    """The menu of Discord's in which a part's channels or roles are chosen."""
+    custom_id = _control_id(Use.SET, part)
+    if part in {Part.CLONE_ROLES, Part.SPEAK_ROLES}:
+        return discord.ui.RoleSelect(
+            custom_id=custom_id,
+            placeholder="Choose roles",
+            min_values=0,
+            max_values=MAX_CHOSEN,
+            default_values=[discord.Object(each) for each in _existing(guild, part, chosen)],
+            row=_CHOICE,
+        )
+    is_one = part in {Part.REPORT_CHANNEL, Part.AUDIT_CHANNEL}
+    types = _POSTABLE if is_one else _VOICE if part is Part.VOICE_CHANNELS else _WITH_COMMANDS
+    return discord.ui.ChannelSelect(
+        custom_id=custom_id,
+        placeholder="Choose a channel" if is_one else "Choose channels",
+        channel_types=types,
+        min_values=0,
+        max_values=1 if is_one else MAX_CHOSEN,
+        default_values=[discord.Object(each) for each in _existing(guild, part, chosen)],
+        row=_CHOICE,
+    )
+
+
+def _chosen(guild: discord.Guild, part: Part, chosen: frozenset[int] | int | None) -> str:
+    """What was chosen for a part, as mentions; no text if nothing was."""
+    if not chosen:
+        return ""
+    are_roles = part in {Part.CLONE_ROLES, Part.SPEAK_ROLES}
+    there = _existing(guild, part, chosen)
+    if not there:
+        gone = _ALL_ROLES_GONE if are_roles else _ALL_CHANNELS_GONE
+        return _CHOOSE_AGAIN.format(_CHANNEL_GONE if isinstance(chosen, int) else gone)
+    shown = ", ".join(f"<@&{each}>" if are_roles else f"<#{each}>" for each in there)
+    missing = 0 if isinstance(chosen, int) else len(chosen) - len(there)
+    return f"{shown}, and {missing} that {_were(missing)} deleted" if missing else shown
+
+
+def _existing(guild: discord.Guild, part: Part, chosen: frozenset[int] | int | None) -> list[int]:
+    """Those of the chosen roles or channels that the server still has."""
+    ids = {chosen} if isinstance(chosen, int) else chosen or ()
+    find = guild.get_role if part in {Part.CLONE_ROLES, Part.SPEAK_ROLES} else guild.get_channel
+    return [each for each in sorted(ids) if find(each) is not None]
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
+
+
+def _limits(settings: ServerSettings, limits: Limits) -> str:
+    lines = []
+    for field in LIMIT_FIELDS:
+        own, highest = getattr(settings, field.name), getattr(limits, field.name)
+        lowest = min((each for each in (own, highest) if each is not None), default=None)
+        line = f"{field.title}: **{field.shown(lowest)}**"
+        if lowest != highest:
+            line += f" (whoever runs this bot allows {field.shown(highest)})"
+        lines.append(line)
+    return "\n".join(lines)

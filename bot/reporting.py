@@ -1,0 +1,321 @@
+"""What happens to a report: who is sent it, what they decide, and what that changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bot.errors import Reason, Refusal
+from bot.guilds.dismissal import dismiss
+from bot.guilds.records import (
+    EVERYWHERE,
+    AuditAction,
+    FreezeKind,
+    ReportKind,
+    ReportState,
+    Subject,
+)
+from bot.interface import report_card, report_wording
+from bot.interface.delivery import DISCORD_FAILURES
+from bot.interface.message_links import message_of
+from bot.interface.report_card import Case, Decision
+from bot.interface.views import ask_to_delete
+from bot.interface.voice_channels import check_knows_voice, voice_channel_of
+from bot.interface.wording import voice_name
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import discord
+
+    from bot.guilds.access import Actor
+    from bot.guilds.policy import Policy
+    from bot.guilds.records import Report
+    from bot.interface.reply import Reply
+    from bot.interface.report_notices import ReportNotices
+    from bot.playback.players import GuildPlayers
+    from bot.voices.library import VoiceLibrary
+    from bot.voices.records import SavedVoice
+
+_NOTED = {
+    Decision.FREEZE: AuditAction.FROZEN,
+    Decision.UNFREEZE: AuditAction.UNFROZEN,
+    Decision.REMOVE: AuditAction.REMOVED,
+    Decision.BLOCK: AuditAction.BLOCKED,
+    Decision.UNBLOCK: AuditAction.UNBLOCKED,
+    Decision.DISMISS: AuditAction.DECIDED,
+}
+
+
+class Reporting:
+    """Sends reports to those who decide about them, and carries out what they decide.
+
+    Args:
+        client: The bot.
+        policy: What is allowed, and what was reported.
+        library: The saved voices.
+        players: What speaks in voice channels.
+        notices: Shows reports to those who decide.
+        enforce: Ends what may not go on, once something was decided.
+    """
+
+    def __init__(  # noqa: PLR0913 - each part is one that others have as well
+        self,
+        client: discord.Client,
+        policy: Policy,
+        library: VoiceLibrary,
+        players: GuildPlayers,
+        notices: ReportNotices,
+        *,
+        enforce: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._client = client
+        self._policy = policy
+        self._library = library
+        self._players = players
+        self._notices = notices
+        self._enforce = enforce
+
+    async def posted(self, message_id: int, reporter_id: int) -> Subject:
+        """Return what a message holds. Raises `Refusal` if that is not to be reported."""
+        post = await self._policy.posts.find(message_id)
+        if post is None:
+            raise Refusal(Reason.NOT_MY_SPEECH)
+        subject = Subject(
+            guild_id=post.guild_id,
+            channel_id=post.channel_id,
+            message_id=message_id,
+            voice_id=post.voice_id,
+            owner_id=post.owner_id,
+        )
+        return _not_ones_own(subject, reporter_id)
+
+    def heard(self, person: discord.User | discord.Member) -> Subject:
+        """Return what is heard in a person's voice channel, or was heard there last.
+
+        Raises `Refusal` if there is no such thing, or it is their own.
+        """
+        channel = voice_channel_of(person)
+        if channel is None:
+            check_knows_voice(person)
+            raise Refusal(Reason.JOIN_FIRST_TO_REPORT)
+        spoken = self._players.last_spoken(channel)
+        if spoken is None:
+            raise Refusal(Reason.NOTHING_HEARD)
+        subject = Subject(
+            guild_id=channel.guild.id,
+            channel_id=channel.id,
+            message_id=None,
+            voice_id=spoken.voice_id,
+            owner_id=spoken.owner_id,
+        )
+        return _not_ones_own(subject, person.id)
+
+    async def meant(self, person: discord.User | discord.Member, link: str | None) -> Subject:
+        """Return what a person means: the message that a link leads to, or what they hear.
+
+        Raises `Refusal` if there is no such thing, or it is their own.
+        """
+        if link is None:
+            return self.heard(person)
+        return await self.posted(message_of(link), person.id)
+
+    async def reported_by(self, reporter_id: int, report_id: int) -> Subject:
+        """Return what a person has reported. Raises `Refusal` if somebody else has."""
+        report = await self._find(report_id)
+        if report.reporter_id != reporter_id:
+            raise Refusal(Reason.REPORT_NOT_YOURS)
+        return Subject(
+            guild_id=report.guild_id,
+            channel_id=report.channel_id,
+            message_id=report.message_id,
+            voice_id=report.voice_id,
+            owner_id=report.owner_id,
+        )
+
+    async def report(self, subject: Subject, reporter_id: int, reason: str) -> tuple[Report, str]:
+        """Send a report to those who decide; return it, and what its sender is told.
+
+        Args:
+            subject: What is reported.
+            reporter_id: Who reports it.
+            reason: What they write about it. It is shown, and not stored.
+        """
+        report = await self._file(ReportKind.REPORT, subject, reporter_id)
+        reached = await self._notices.send(await self._case(report), reason)
+        return report, report_wording.report_sent(reached)
+
+    async def claim(self, subject: Subject, claimant_id: int) -> str:
+        """Freeze a voice everywhere at once and report it; return what the person is told.
+
+        Args:
+            subject: Speech of the voice.
+            claimant_id: Who says that it is their own voice.
+        """
+        claim = await self._file(ReportKind.CLAIM, subject, claimant_id)
+        voice_id = claim.voice_id
+        is_saved = await self._voice(voice_id) is not None
+        if voice_id is not None and is_saved:
+            await self._policy.moderation.freeze(
+                voice_id,
+                claim.owner_id,
+                EVERYWHERE,
+                FreezeKind.FROZEN,
+                by=claimant_id,
+                report_id=claim.id,
+            )
+            await self._enforce()
+        reached = await self._notices.send(await self._case(claim), "")
+        return report_wording.claim_sent(reached, claim.id, is_frozen=is_saved)
+
+    async def decide(self, reply: Reply, report_id: int, decision: Decision, where: int) -> str:
+        """Decide something about a report; return what whoever has decided it is told.
+
+        Raises `Refusal` if they may not.
+
+        Args:
+            reply: Answers whoever decides it.
+            report_id: The report.
+            decision: What they decide.
+            where: In this server, or `EVERYWHERE`.
+        """
+        report = await self._find(report_id)
+        await self._check_may_decide(reply.actor, report, decision, where)
+        case = await self._case(report)
+        if decision is Decision.REMOVE and where == EVERYWHERE and case.voice_name is not None:
+            voice = f"the voice {voice_name(case.voice_name)} with its recording"
+            if not await reply.ask(ask_to_delete(voice)):
+                raise Refusal(Reason.VOICE_KEPT, name=case.voice_name)
+        await self._carry_out(report, decision, where, by=reply.actor.user_id)
+        self._policy.audit.note(
+            _NOTED[decision],
+            actor_id=reply.actor.user_id,
+            guild_id=report.guild_id,
+            voice_id=report.voice_id,
+            owner_id=report.owner_id,
+            details=f"{report.kind} {report.id}",
+        )
+        case = await self._case(await self._find(report_id))
+        await self._notices.update(case)
+        return report_card.decided(decision, case, where)
+
+    async def _carry_out(self, report: Report, decision: Decision, where: int, *, by: int) -> None:
+        moderation, voice_id, owner_id = self._policy.moderation, report.voice_id, report.owner_id
+        if decision is Decision.BLOCK:
+            await moderation.block(owner_id, where, by=by, report_id=report.id)
+            await self._enforce()
+        elif decision is Decision.UNBLOCK:
+            await moderation.unblock(owner_id, where)
+        elif decision is Decision.UNFREEZE and voice_id is not None:
+            if (await self._case(report)).freeze(where) is FreezeKind.FROZEN:
+                await moderation.lift(voice_id, where)
+        elif decision in {Decision.FREEZE, Decision.REMOVE} and voice_id is not None:
+            is_final = decision is Decision.REMOVE
+            kind = FreezeKind.REMOVED if is_final else FreezeKind.FROZEN
+            await moderation.freeze(voice_id, owner_id, where, kind, by=by, report_id=report.id)
+            await self._enforce()  # before it is deleted, so that its owner is told why
+            voice = await self._voice(voice_id)
+            if voice is not None and is_final and where == EVERYWHERE:
+                await self._delete(voice)
+        if _upholds(report, decision, where):
+            await self._policy.reports.decide(report.id, ReportState.UPHELD, by=by, where=where)
+        elif decision is Decision.DISMISS:
+            await dismiss(self._policy, report.id, by=by, where=where)
+
+    async def _delete(self, voice: SavedVoice) -> None:
+        try:
+            await self._library.delete(voice)
+        except Refusal as refusal:
+            if refusal.reason is not Reason.NO_SUCH_VOICE:  # its owner may just have deleted it
+                raise
+
+    async def _check_may_decide(
+        self, actor: Actor, report: Report, decision: Decision, where: int
+    ) -> None:
+        """Raise `Refusal` if a person may not decide something about a report."""
+        if where == EVERYWHERE:
+            if not self._policy.is_operator(actor.user_id):
+                raise Refusal(Reason.ONLY_OPERATORS_DECIDE)
+        elif not where == actor.guild_id == report.guild_id:
+            raise Refusal(Reason.REPORT_OF_ANOTHER_SERVER)
+        elif not actor.is_manager:
+            raise Refusal(Reason.ONLY_MANAGERS)
+        elif actor.user_id == report.owner_id:
+            raise Refusal(Reason.REPORT_ABOUT_YOU)
+        is_for_operators = report.kind is ReportKind.CLAIM and decision in {
+            Decision.DISMISS,
+            Decision.UNFREEZE,
+        }
+        if is_for_operators and where != EVERYWHERE:
+            raise Refusal(Reason.ONLY_OPERATORS_DECIDE)
+        if decision is Decision.BLOCK:
+            await self._check_may_block(actor, report.owner_id, where)
+
+    async def _check_may_block(self, actor: Actor, owner_id: int, where: int) -> None:
+        """Raise `Refusal` for those whom nobody can block, or only a server's owner."""
+        if self._policy.is_operator(owner_id):
+            raise Refusal(Reason.CANNOT_BLOCK_OPERATORS)
+        guild = self._client.get_guild(where)
+        if guild is None or guild.owner_id == actor.user_id:
+            return
+        try:
+            member = guild.get_member(owner_id) or await guild.fetch_member(owner_id)
+        except DISCORD_FAILURES:  # who has left manages nothing
+            return
+        if member.guild_permissions.manage_guild:
+            raise Refusal(Reason.CANNOT_BLOCK_MANAGERS)
+
+    async def _file(self, kind: ReportKind, subject: Subject, reporter_id: int) -> Report:
+        """Store a report with the owner's consent as it is now, and note it in the audit log."""
+        voice_id, owner_id = subject.voice_id, subject.owner_id
+        voice = await self._voice(voice_id)
+        consent = voice.consent if voice else await self._library.consent_of(owner_id)
+        report = await self._policy.reports.file(
+            kind,
+            subject,
+            reporter_id,
+            consent_at=consent.attested_at if consent is not None else None,
+            consent_version=consent.statement_version if consent is not None else None,
+        )
+        self._policy.audit.note(
+            AuditAction.CLAIMED if kind is ReportKind.CLAIM else AuditAction.REPORTED,
+            actor_id=reporter_id,
+            guild_id=report.guild_id,
+            voice_id=voice_id,
+            owner_id=owner_id,
+            details=f"{kind} {report.id}",
+        )
+        return report
+
+    async def _find(self, report_id: int) -> Report:
+        report = await self._policy.reports.find(report_id)
+        if report is None:
+            raise Refusal(Reason.REPORT_GONE)
+        return report
+
+    async def _voice(self, voice_id: int | None) -> SavedVoice | None:
+        """Return a voice; None if it was never saved, or was deleted."""
+        if voice_id is None:
+            return None
+        return (await self._library.about((voice_id,))).get(voice_id)
+
+    async def _case(self, report: Report) -> Case:
+        voice_ids = () if report.voice_id is None else (report.voice_id,)
+        voice = await self._voice(report.voice_id)
+        decisions = await self._policy.moderation.decisions((report.owner_id,), voice_ids)
+        return Case(report, None if voice is None else voice.name, decisions)
+
+
+def _upholds(report: Report, decision: Decision, where: int) -> bool:
+    """Whether a report doesn't wait any more after a decision that agrees with it.
+
+    A claim waits until the operator says whose voice it is, whatever else is decided.
+    """
+    if report.kind is ReportKind.CLAIM:
+        return decision is Decision.REMOVE and where == EVERYWHERE
+    return decision in {Decision.REMOVE, Decision.BLOCK}
+
+
+def _not_ones_own(subject: Subject, reporter_id: int) -> Subject:
+    if subject.owner_id == reporter_id:
+        raise Refusal(Reason.OWN_SPEECH)
+    return subject

@@ -1,0 +1,257 @@
+"""`/moderation` as a server's managers use it, and what the people it is about are told."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import discord
+import pytest
+from sqlalchemy import update
+
+from bot.errors import Reason
+from bot.guilds.access import OperatorRules
+from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind
+from bot.guilds.tables import AuditRow
+from bot.interface.wording import REFUSALS
+from tests.support.discord_server import Member, Server
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from backend.contract import SpeechRequest
+    from tests.support.discord_server import Answer
+    from tests.support.scripted_backend import ScriptedBackend
+
+BLOCKED = REFUSALS[Reason.BLOCKED_HERE]
+REMOVED = REFUSALS[Reason.VOICE_REMOVED_HERE]
+
+
+def manager(server: Server, name: str = "admin") -> Member:
+    guild = server.env.guild
+    role = guild.create_role(name, permissions=discord.Permissions(manage_guild=True))
+    return Member(server, guild.add_member(server.env.create_user(name), roles=[role]))
+
+
+@pytest.fixture
+def admin(server: Server) -> Member:
+    return manager(server)
+
+
+async def says(member: Member, text: str = "Hello.") -> Answer:
+    answer = await member.types("say", text=text)
+    await member.server.bot.policy.audit.written()
+    return answer
+
+
+async def moderates(admin: Member, command: str, **options: object) -> str:
+    told = (await admin.types(f"moderation {command}", **options)).told
+    await admin.server.bot.policy.audit.written()
+    return told
+
+
+async def choices(admin: Member, command: str, typed: str = "") -> dict[str, str]:
+    channel = admin.server.channel
+    offered = await admin.actor.autocomplete(channel, f"moderation {command}", "voice", typed)
+    return {choice["name"]: choice["value"] for choice in offered}
+
+
+def on_disk(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.rglob("timbre.db*"))
+
+
+async def test_a_blocked_member_cannot_speak_until_unblocked(
+    ada: Member, grace: Member, admin: Member
+) -> None:
+    await ada.saves_voice()
+    await grace.saves_voice()
+    told = await moderates(admin, "block", member=grace.actor)
+    assert told.startswith(f"Blocked <@{grace.actor.id}>.")
+
+    refused = await says(grace)
+    assert refused.told == BLOCKED
+    assert not refused.posted
+    assert (await says(ada)).posted
+
+    listed = await moderates(admin, "unblock")
+    assert listed.startswith(f"<@{grace.actor.id}> · blocked by <@{admin.actor.id}> <t:")
+    assert "blocked here already" in await moderates(admin, "block", member=grace.actor)
+    assert "can use me here again" in await moderates(admin, "unblock", member=grace.actor)
+    assert (await says(grace)).posted
+    assert await moderates(admin, "unblock") == "Nobody is blocked here."
+    assert "isn't blocked here" in await moderates(admin, "unblock", member=grace.actor)
+
+
+async def test_a_block_ends_what_is_being_made(
+    grace: Member, admin: Member, backend: ScriptedBackend
+) -> None:
+    await grace.saves_voice()
+    asked = asyncio.Event()
+
+    async def never_ends(_request: SpeechRequest) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    backend.on_speak = never_ends
+    private = await grace.begins("say", text="Hello.")
+    assert asked.is_set()
+    await moderates(admin, "block", member=grace.actor)
+
+    history = grace.server.channel.history(viewer=grace.actor)
+    assert [message.content for message in history if message.id == private.id] == [BLOCKED]
+    assert all(message.flags.ephemeral for message in history)
+
+
+async def test_nobody_blocks_themselves_or_their_equals(server: Server, admin: Member) -> None:
+    other = manager(server, "other")
+    assert "block yourself" in await moderates(admin, "block", member=admin.actor)
+    assert "Only the server's owner" in await moderates(admin, "block", member=other.actor)
+    server.bot.policy.rules = OperatorRules(operators=frozenset({other.actor.id}))
+    assert "Nobody can block them" in await moderates(admin, "block", member=other.actor)
+
+
+async def test_a_removed_voice_is_silent_in_that_server_alone(
+    server: Server, admin: Member
+) -> None:
+    elsewhere, user = server.env.create_guild("Elsewhere"), server.env.create_user("grace")
+    there = Server(server.env, server.bot, None, elsewhere.create_text_channel("text"))
+    grace = Member(server, server.env.guild.add_member(user))
+    same = Member(there, elsewhere.add_member(user))
+    await grace.saves_voice(name="*Bob*")
+    assert await moderates(admin, "voices") == "No saved voice was used here yet."
+    await says(grace)
+    await says(grace)
+
+    listed = await moderates(admin, "voices")
+    assert listed.startswith(rf"#1 **\*Bob\*** of <@{grace.actor.id}> · used 2 times, last <t:")
+    assert await choices(admin, "remove", "bo") == {"#1 *Bob*": "1"}
+    assert await choices(admin, "remove", "else") == {}
+    assert (await moderates(admin, "remove", voice="1")).startswith(r"Removed #1 **\*Bob\***.")
+
+    assert (await says(grace)).told == REMOVED
+    assert (await says(same)).posted
+    assert "**removed here**" in await moderates(admin, "voices", member=grace.actor)
+    assert "removed here already" in await moderates(admin, "remove", voice="#1")
+    assert await choices(admin, "remove") == {}
+    assert await choices(admin, "restore") == {"#1 *Bob*": "1"}
+
+    assert (await moderates(admin, "restore", voice="#1")).endswith("can be used here again.")
+    assert (await says(grace)).posted
+    assert "isn't removed here" in await moderates(admin, "restore", voice="#1")
+
+
+@pytest.mark.parametrize("typed", ["2", "#", "Bob", "-1", "1.0", "²", "9" * 30])
+async def test_only_voices_that_were_used_here_can_be_removed(
+    grace: Member, ada: Member, admin: Member, typed: str
+) -> None:
+    await grace.saves_voice(name="Bob")
+    await ada.saves_voice(name="Unused")
+    await says(grace)
+    told = await moderates(admin, "remove", voice=typed)
+    assert told.startswith("No voice with that number was used here.")
+
+
+async def test_a_server_cannot_restore_what_is_frozen_everywhere(
+    server: Server, grace: Member, admin: Member
+) -> None:
+    await grace.saves_voice()
+    await says(grace)
+    await moderates(admin, "remove", voice="1")
+    await server.bot.policy.moderation.freeze(
+        1, grace.actor.id, EVERYWHERE, FreezeKind.FROZEN, by=None
+    )
+    assert (await says(grace)).told == REFUSALS[Reason.VOICE_FROZEN]
+    told = await moderates(admin, "restore", voice="1")
+    assert "It stays frozen everywhere" in told
+    assert (await says(grace)).told == REFUSALS[Reason.VOICE_FROZEN]
+
+
+async def test_speech_is_not_posted_if_its_voice_was_frozen_meanwhile(
+    server: Server, grace: Member, backend: ScriptedBackend
+) -> None:
+    await grace.saves_voice()
+    here = server.env.guild.id
+
+    async def freeze(_request: SpeechRequest) -> None:
+        moderation = server.bot.policy.moderation
+        await moderation.freeze(1, grace.actor.id, here, FreezeKind.FROZEN, by=None)
+
+    backend.on_speak = freeze
+    answer = await says(grace)
+    assert answer.told == REFUSALS[Reason.VOICE_FROZEN_HERE]
+    assert not answer.posted
+
+
+async def test_the_log_says_who_did_what_and_holds_no_texts(
+    server: Server, tmp_path: Path, ada: Member, grace: Member, admin: Member
+) -> None:
+    await grace.saves_voice()
+    await ada.saves_voice()
+    await says(grace, "The secret word is rhubarb.")
+    await says(ada, "Nobody knows it.")
+    await moderates(admin, "block", member=grace.actor)
+
+    blocked, second, first = (await moderates(admin, "log")).split("\n")
+    assert blocked.endswith(f"> <@{admin.actor.id}> blocked <@{grace.actor.id}>")
+    assert second.endswith(f"> <@{ada.actor.id}> posted speech with voice #2")
+    assert first.endswith(f"> <@{grace.actor.id}> posted speech with voice #1")
+    assert await moderates(admin, "log", member=grace.actor) == f"{blocked}\n{first}"
+    found = await moderates(admin, "log", text="the secret  word is Rhubarb.")
+    assert found == first
+    assert (await moderates(admin, "log", text="rhubarb")).startswith("Nothing like that")
+    await server.bot.policy.audit.written()
+    assert b"rhubarb" not in on_disk(tmp_path)
+
+
+async def test_the_log_has_pages(server: Server, ada: Member, admin: Member) -> None:
+    await ada.saves_voice()
+    for _ in range(11):
+        server.bot.policy.audit.note(
+            AuditAction.SPOKE_VOICE,
+            actor_id=ada.actor.id,
+            guild_id=server.env.guild.id,
+        )
+    await server.bot.policy.audit.written()
+    first = await admin.types("moderation log")
+    assert first.told.endswith("Page 1 of 2.")
+    second = await admin.presses(first.private, "Next ▶")
+    assert "spoke in a voice channel" in second.told
+
+
+async def test_cloning_deleting_and_forgetting_are_in_the_log(
+    ada: Member, admin: Member, recording: bytes
+) -> None:
+    await ada.clones(recording, name="Bob")
+    question = await ada.types("voice delete", voice="Bob")
+    await ada.presses(question.private, "Delete")
+    await moderates(admin, "block", member=ada.actor)
+    lines = (await moderates(admin, "log")).split("\n")
+    assert lines[1].endswith(f"> <@{ada.actor.id}> deleted voice #1")
+    assert lines[2].endswith(f"> <@{ada.actor.id}> made voice #1")
+
+    question = await ada.types("forget")  # although blocked
+    answer = await ada.presses(question.private, "Delete")
+    assert "your name in the log" in question.told + answer.told
+    lines = (await moderates(admin, "log")).split("\n")
+    assert lines[0].endswith("> Somebody had everything deleted that I kept about them")
+    assert lines[1].endswith(f"> <@{admin.actor.id}> blocked <@{ada.actor.id}>")
+    assert lines[2].endswith("Somebody who was forgotten deleted voice #1")
+    assert str(ada.actor.id) not in "".join(lines[2:])
+    await ada.saves_voice()
+    assert (await says(ada)).told == BLOCKED
+
+
+async def test_old_lines_are_gone_after_a_start(server: Server, ada: Member, admin: Member) -> None:
+    await ada.saves_voice()
+    await says(ada)
+    await server.restarts(audit_days=1)
+    await server.bot.policy.audit.written()
+    assert "posted speech" in await moderates(admin, "log")
+
+    async with server.bot.policy.audit._database.write() as session:
+        yesterday = discord.utils.utcnow() - timedelta(days=1, seconds=1)
+        await session.execute(update(AuditRow).values(at=yesterday))
+    await server.restarts()
+    await server.bot.policy.audit.written()
+    assert await moderates(admin, "log") == "Nothing like that happened here in the last day."

@@ -1,0 +1,201 @@
+"""What can be decided about reports and claims, by whom, and what that changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import discord
+import pytest
+
+from bot.guilds.records import EVERYWHERE, AuditAction
+from tests.support.report_scene import labels, open_scene, says, shown
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.support.discord_server import Answer
+    from tests.support.report_scene import Scene
+
+FROZEN = "That voice is frozen: somebody reported it, or says that it's their own."
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    async with open_scene(tmp_path) as opened:
+        yield opened
+
+
+async def claims(scene: Scene, message: discord.Message) -> Answer:
+    """Grace says that the voice of a message is hers."""
+    return await scene.grace.types("voice claim", message=message.jump_url)
+
+
+async def test_a_server_decides_for_itself_and_all_notices_say_so(scene: Scene) -> None:
+    await scene.reported(await scene.speech(), "Rude")
+    frozen = await scene.admin.presses(scene.notice, "Freeze the voice")
+    assert frozen.told == "Frozen. Nobody can use that voice in this server until it's unfrozen."
+    assert (await says(scene.ada)).startswith("That voice was reported, so it's frozen in this")
+    for notice in (scene.notice, scene.direct_notice):
+        assert "The voice is frozen in the server." in shown(notice)["State"]
+        assert notice.content == "They write:\n```\nRude\n```"
+    assert "Freeze the voice" in labels(scene.direct_notice), "the operator may still freeze it"
+
+    await scene.admin.presses(scene.notice, "Unfreeze the voice")
+    assert not await says(scene.ada)
+    await scene.admin.presses(scene.notice, "Remove the voice")
+    assert (await says(scene.ada)).startswith("The admins of this server have removed that voice")
+    assert shown(scene.notice)["State"].startswith(
+        f"Acted on in the server by <@{scene.admin.actor.id}>, <t:"
+    )
+    assert labels(scene.notice) == ["Block its owner"]
+
+
+async def test_the_buttons_work_after_a_restart(scene: Scene) -> None:
+    await scene.reported(await scene.speech())
+    await scene.server.restarts()
+    frozen = await scene.admin.presses(scene.notice, "Freeze the voice")
+    assert frozen.told.startswith("Frozen.")
+    assert labels(scene.notice)[0] == "Unfreeze the voice"
+
+
+async def test_only_managers_and_operators_decide_and_not_about_themselves(scene: Scene) -> None:
+    await scene.reported(await scene.speech())
+    refused = await scene.grace.presses(scene.notice, "Freeze the voice")
+    assert refused.told.startswith("Only members with the Manage Server permission can use that.")
+
+    await scene.admin.saves_voice()
+    [own] = (await scene.admin.types("say", text="Hello.")).posted
+    await scene.reported(own)
+    about_them = await scene.admin.presses(scene.notice, "Dismiss")
+    assert about_them.told.startswith("That report is about you")
+    assert labels(scene.notice)[-1] == "Dismiss"
+    blocked = await scene.operator_presses(scene.direct_notice, "Block its owner")
+    assert blocked.told.startswith("Blocked.")
+
+
+async def test_an_owner_can_be_blocked_and_unblocked(scene: Scene) -> None:
+    await scene.reported(await scene.speech())
+    blocked = await scene.admin.presses(scene.notice, "Block its owner")
+    ada = scene.ada.actor.id
+    assert blocked.told == f"Blocked. <@{ada}> can't make or use voices in this server any more."
+    assert "blocked you" in await says(scene.ada)
+    assert "Its owner is blocked in the server." in shown(scene.direct_notice)["State"]
+    assert "Dismiss" not in labels(scene.notice)
+    assert "Dismiss" in labels(scene.direct_notice), "operators look at it themselves"
+
+    await scene.admin.presses(scene.notice, "Unblock its owner")
+    assert not await says(scene.ada)
+
+
+async def test_whoever_runs_the_bot_or_a_server_is_not_blocked(scene: Scene) -> None:
+    for member, sentence in (
+        (scene.operator, "That's one of those who run this bot."),
+        (scene.admin, "That report is about you"),
+    ):
+        await member.saves_voice()
+        [message] = (await member.types("say", text="Hello.")).posted
+        await scene.reported(message)
+        refused = await scene.admin.presses(scene.notice, "Block its owner")
+        assert refused.told.startswith(sentence)
+
+
+async def test_a_dismissed_report_is_closed_and_its_freeze_lifted(scene: Scene) -> None:
+    await scene.reported(await scene.speech())
+    await scene.admin.presses(scene.notice, "Freeze the voice")
+    dismissed = await scene.admin.presses(scene.notice, "Dismiss")
+    assert dismissed.told == "Dismissed."
+    assert labels(scene.notice) == []
+    assert not await says(scene.ada)
+    assert shown(scene.direct_notice)["State"].startswith("Dismissed in the server by")
+
+    await scene.operator_presses(scene.direct_notice, "Dismiss")
+    assert shown(scene.notice)["State"].startswith("Dismissed everywhere by")
+    assert labels(scene.notice)[-1] == "Block its owner", "the server can still act for itself"
+
+
+async def test_an_operator_deletes_a_voice_everywhere_once_they_are_sure(scene: Scene) -> None:
+    await scene.reported(await scene.speech())
+    asked = await scene.operator_presses(scene.direct_notice, "Remove the voice")
+    assert asked.told == ("Delete the voice **Bob** with its recording? This can't be undone.")
+    await scene.operator_presses(asked.private, "Keep")
+    assert not await says(scene.ada)
+    asked = await scene.operator_presses(scene.direct_notice, "Remove the voice")
+    await scene.operator_presses(asked.private, "Delete")
+
+    assert asked.told == "Deleted. That voice and its recording are gone for good."
+    assert (await says(scene.ada)).startswith("You have no saved voice yet.")
+    assert shown(scene.notice)["Voice"] == "`#1`, which is deleted"
+    assert labels(scene.notice) == ["Block its owner"]
+
+
+async def test_a_claim_freezes_a_voice_everywhere_until_an_operator_decides(scene: Scene) -> None:
+    message = await scene.speech()
+    answer = await claims(scene, message)
+    assert answer.told == (
+        "That voice is frozen now. Nobody can use it anywhere until this is decided. "
+        "I told the server's moderators and whoever runs this bot. Whoever runs this bot decides, "
+        "and may write to you to be sure that it's your voice. This is claim 1."
+    )
+    assert (await says(scene.ada)).startswith(FROZEN)
+    assert scene.notice.embeds[0].title == "Claim 1: “That's my voice”"
+    assert labels(scene.notice) == ["Remove the voice", "Block its owner"]
+    assert "until then it's frozen" in str(scene.notice.embeds[0].footer.text)
+
+    decided = await scene.operator_presses(scene.direct_notice, "It isn't: unfreeze the voice")
+    assert decided.told == "Dismissed. Its owner can use that voice again."
+    assert not await says(scene.ada)
+    assert (await claims(scene, message)).told.startswith("You've sent that before")
+
+
+async def test_a_claim_that_is_right_ends_the_voice(scene: Scene) -> None:
+    message = await scene.speech()
+    report = await scene.reported(message)
+    await scene.grace.presses(report.private, "That's my voice")
+    assert report.private is not None
+    assert (await says(scene.ada)).startswith(FROZEN)
+
+    await scene.admin.presses(scene.notice, "Remove the voice")
+    assert shown(scene.notice)["State"].startswith("Waits for a decision.")
+    asked = await scene.operator_presses(scene.direct_notice, "It's theirs: delete the voice")
+    await scene.operator_presses(asked.private, "Delete")
+    assert (await says(scene.ada)).startswith("You have no saved voice yet.")
+    assert shown(scene.notice)["State"].startswith("Acted on everywhere by")
+
+
+async def test_a_voice_that_was_only_tried_can_be_claimed(scene: Scene, recording: bytes) -> None:
+    [tried] = (await scene.ada.clones(recording)).posted
+    answer = await claims(scene, tried)
+    assert answer.told.startswith("That voice isn't saved, so nobody can use it again, and")
+    assert shown(scene.notice)["Voice"].startswith("Not saved")
+    assert labels(scene.direct_notice) == ["Block its owner", "Dismiss"]
+    assert (await claims(scene, await scene.speech())).told.startswith("That voice is frozen now.")
+    own = await scene.ada.types("voice claim", message=tried.jump_url)
+    assert own.told.startswith("You made that yourself")
+
+
+async def test_everything_is_in_the_audit_log(scene: Scene) -> None:
+    await scene.reported(await scene.speech(), "Something private")
+    await scene.admin.presses(scene.notice, "Freeze the voice")
+    await scene.admin.presses(scene.notice, "Dismiss")
+    await claims(scene, await scene.speech())
+    audit = scene.server.bot.policy.audit
+    await audit.written()
+    lines = (await audit.page(scene.server.env.guild.id)).entries
+    noted = [(line.action, line.actor_id, line.details) for line in reversed(lines)]
+    grace, admin = scene.grace.actor.id, scene.admin.actor.id
+    assert [each for each in noted if each[0] is not AuditAction.SPOKE_FILE] == [
+        (AuditAction.REPORTED, grace, "report 1"),
+        (AuditAction.FROZEN, admin, "report 1"),
+        (AuditAction.DECIDED, admin, "report 1"),
+        (AuditAction.CLAIMED, grace, "claim 2"),
+    ]
+
+
+async def test_old_reports_cannot_be_decided(scene: Scene) -> None:
+    await scene.reported(await scene.speech())
+    reports = scene.server.bot.policy.reports
+    await reports.decide(1, "upheld", by=1, where=EVERYWHERE)  # type: ignore[arg-type]
+    await reports.drop_before(discord.utils.utcnow())
+    gone = await scene.admin.presses(scene.notice, "Freeze the voice")
+    assert gone.told.startswith("I don't keep that report any more.")

@@ -1,0 +1,45 @@
+"""Whoever is blocked, and any voice that may not be used, falls silent; the others go on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bot.errors import Reason
+from bot.guilds.records import EVERYWHERE, FreezeKind
+from bot.interface.wording import REFUSALS, link_commands
+from tests.support.voice_guild import SPOKEN, last_word
+from tests.support.voice_words import one_speaks_and_two_wait
+
+if TYPE_CHECKING:
+    from tests.support.voice_guild import Speaker, VoiceGuild
+
+pytestmark = [
+    pytest.mark.realtime,
+    pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning"),  # discord.py
+]
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [Reason.BLOCKED_HERE, Reason.VOICE_FROZEN, Reason.VOICE_DELETED_MEANWHILE],
+)
+async def test_what_is_heard_and_queued_ends_for_one_alone(
+    guild: VoiceGuild, ada: Speaker, grace: Speaker, reason: Reason
+) -> None:
+    bot, person = guild.server.bot, ada.actor.id
+    moderation = bot.policy.moderation
+    said, waits, others = await one_speaks_and_two_wait(guild, ada, grace)
+    voice = await bot.library.find(person, "ada")
+    if reason is Reason.BLOCKED_HERE:
+        await moderation.block(person, guild.handle.id, by=None)
+    elif reason is Reason.VOICE_FROZEN:
+        await moderation.freeze(voice.id, person, EVERYWHERE, FreezeKind.FROZEN, by=None)
+    else:
+        await bot.library.delete(voice)
+    await bot.enforcement.enforce()
+
+    sentence = link_commands(REFUSALS[reason], bot.command_ids)
+    assert [await last_word(answer, within=5) for answer in (said, waits)] == [sentence] * 2
+    assert SPOKEN in (await last_word(others) or "")
