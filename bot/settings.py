@@ -11,8 +11,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from bot.guilds.limits import Limits
-
 
 class SettingsError(Exception):
     """A setting is missing or unusable. The text says which one, and what to do."""
@@ -145,18 +143,6 @@ class Settings(BaseSettings):
                 "(copy .env.example) or the environment, then start again."
             )
         return self.discord_token.get_secret_value().strip()
-
-    def limits(self) -> Limits:
-        """Return how much may be used; where the operator wrote 0, there is no limit."""
-        return Limits(
-            seconds_per_person=self.seconds_per_person or None,
-            seconds_per_server=self.seconds_per_server or None,
-            seconds_in_all=self.seconds_in_all or None,
-            requests_per_minute=self.requests_per_minute or None,
-            at_once_per_person=self.at_once_per_person or None,
-            at_once_per_server=self.at_once_per_server or None,
-            voice_channels=self.voice_channels or None,
-        )
 
     def modal_token(self) -> tuple[str, str] | None:
         """Return the token's id and secret, or None if Modal's client has to find one itself."""

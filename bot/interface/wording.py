@@ -371,7 +371,8 @@ def mentions(pattern: str, ids: Iterable[int]) -> str:
 def _shown(values: dict[str, Value]) -> dict[str, Value]:
     """Put values into words: what a person typed, ids, and lengths, see `bot.errors.Value`."""
     return {
-        name: _WORDS_FOR.get(name, lambda value: value)(value) for name, value in values.items()
+        name: _WORDS_FOR[name](value) if name in _WORDS_FOR else value
+        for name, value in values.items()
     }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from backend.contract import BackendBusyError
 from bot.guilds.records import Scope
-from bot.guilds.tables import ServerSettingsRow
 from tests.support.discord_server import Member, Server, open_server
 from tests.support.scripted_backend import SECONDS_PER_CHARACTER, ScriptedBackend
 
@@ -27,7 +27,7 @@ SECONDS = len(ONE_SENTENCE) * SECONDS_PER_CHARACTER
 
 @pytest.fixture
 def limited(tmp_path: Path, backend: ScriptedBackend) -> Any:
-    def open_limited(**settings: int) -> AbstractAsyncContextManager[Server]:
+    def open_limited(**settings: Any) -> AbstractAsyncContextManager[Server]:
         return open_server(tmp_path, backend, **settings)
 
     return open_limited
@@ -202,18 +202,9 @@ async def test_zero_is_no_limit(limited: Any) -> None:
 
 async def test_a_server_has_lower_limits_of_its_own(limited: Any) -> None:
     async with limited() as server:
-        async with server.bot.policy.ledger._database.write() as session:
-            session.add(
-                ServerSettingsRow(
-                    guild_id=server.env.guild.id,
-                    clone_roles=frozenset(),
-                    speak_roles=frozenset(),
-                    channels=frozenset(),
-                    seconds_per_person=5,
-                    changed_by=1,
-                    changed_at=server.bot.policy.ledger._clock(),
-                )
-            )
+        await server.bot.policy.settings.change(
+            server.env.guild.id, lambda decided: replace(decided, seconds_per_person=5)
+        )
         ada = await member(server, "ada")
         assert (await ada.types("say", text=ONE_SENTENCE)).posted
         assert "you have 2 seconds left" in (await ada.types("say", text=ONE_SENTENCE)).told

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from sqlalchemy import func, select
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 GUILD, OTHER_GUILD = 998_765_432_109_876_543, 998_765_432_109_876_544
 ANA = Actor(1_198_765_432_109_876_543, GUILD)
 BEN = Actor(2**63 - 1, GUILD)
-NO_LIMITS = Limits(**dict.fromkeys(Limits.__dataclass_fields__))  # type: ignore[arg-type]
+NO_LIMITS = Limits(**dict.fromkeys(Limits.__dataclass_fields__))
 
 
 class Watch:
@@ -213,7 +213,7 @@ class TestAtOnce:
         assert await file(ledger, at_once_per_person=2, at_once_per_server=3)
 
     async def test_live_speech_of_a_server_is_one(self, ledger: Ledger) -> None:
-        few = {"at_once_per_person": 2, "at_once_per_server": 2}
+        few: dict[str, Any] = {"at_once_per_person": 2, "at_once_per_server": 2}
         for actor in (ANA, ANA, ANA, BEN):
             await live(ledger, 1, actor, **few)
         await file(ledger, **few)

@@ -154,9 +154,9 @@ class Budget(RuleBasedStateMachine):
     @invariant()
     def nobody_does_too_much_at_once(self) -> None:
         for person in (1, 2, 3):
-            assert self._at_once(lambda work, who=person: work.user_id == who) <= 2  # type: ignore[misc]
+            assert self._at_once(lambda work, who=person: work.user_id == who) <= 2
         for guild in (7, 8):
-            assert self._at_once(lambda work, where=guild: work.guild_id == where) <= 3  # type: ignore[misc]
+            assert self._at_once(lambda work, where=guild: work.guild_id == where) <= 3
 
     def _at_once(self, counts: Any) -> int:
         works = [work for _, work in self.open if counts(work)]
