@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from bot.guilds.tables import PostRow
 from bot.storage.database import DatabaseUser, carried_out
@@ -71,6 +71,22 @@ class Posts(DatabaseUser):
         async with self._database.read() as session:
             row = await session.get(PostRow, message_id)
             return None if row is None else row.to_post()
+
+    @carried_out
+    async def keeps_anything_about(self, owner_id: int) -> bool:
+        """Return whether `forget` would erase anything."""
+        theirs = select(PostRow.message_id).where(PostRow.owner_id == owner_id).limit(1)
+        async with self._database.read() as session:
+            return await session.scalar(theirs) is not None
+
+    @carried_out
+    async def forget(self, owner_id: int) -> None:
+        """Forget which messages hold a person's speech."""
+        theirs = delete(PostRow).where(PostRow.owner_id == owner_id)
+        # What was noted before may not be written yet.
+        self._database.later("posts", lambda session: session.execute(theirs))
+        async with self._database.write() as session:
+            await session.execute(theirs)
 
     def drop_before(self, at: datetime) -> asyncio.Future[bool]:
         """Forget the messages that were posted before that time. It is done later."""

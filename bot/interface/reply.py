@@ -138,10 +138,16 @@ class Reply:
         note_arrival(self._interaction)
         is_new = not self._in_place
         await self._interaction.response.defer(ephemeral=is_new, thinking=is_new)
-        await self._replies.check(self.actor, self.action)
         if self._replies.closed_for is not None:  # commands are refused before, but forms are not
             raise Refusal(self._replies.closed_for)
-        self._replies.open.add(self)
+        self._replies.open.add(self)  # so that the database is not closed during the check
+        try:
+            await self._replies.check(self.actor, self.action)
+            self._check_not_cancelled()
+        except BaseException:
+            self._replies.open.discard(self)
+            self._ended.set()
+            raise
         return self
 
     async def __aexit__(

@@ -28,12 +28,9 @@ async def test_an_answer_links_commands(ada: Member, ids: dict[str, int]) -> Non
     assert listed.told == answer.told
 
 
-async def test_a_refusal_of_a_form_links_commands(
-    server: Server, ada: Member, ids: dict[str, int]
-) -> None:
+async def test_a_refusal_of_a_form_links_commands(ada: Member, ids: dict[str, int]) -> None:
     answer = await ada.types("voice transcript", voice="Nobody")
     assert f"See yours with </voice list:{ids['voice']}>," in answer.told
-    assert len(server.env.errors) == 1, "simcord notes what the bot has handled"
 
 
 async def test_a_question_links_commands(

@@ -220,7 +220,7 @@ async def test_the_log_has_pages(server: Server, ada: Member, admin: Member) -> 
 
 
 async def test_cloning_deleting_and_forgetting_are_in_the_log(
-    ada: Member, admin: Member, recording: bytes
+    server: Server, ada: Member, admin: Member, recording: bytes
 ) -> None:
     await ada.clones(recording, name="Bob")
     question = await ada.types("voice delete", voice="Bob")
@@ -230,9 +230,11 @@ async def test_cloning_deleting_and_forgetting_are_in_the_log(
     assert lines[1].endswith(f"> <@{ada.actor.id}> deleted voice #1")
     assert lines[2].endswith(f"> <@{ada.actor.id}> made voice #1")
 
+    assert await server.bot.policy.posts.keeps_anything_about(ada.actor.id)
     question = await ada.types("forget")  # although blocked
     answer = await ada.presses(question.private, "Delete")
-    assert "your name in the log" in question.told + answer.told
+    assert "your name in the log" in answer.told
+    assert not await server.bot.policy.keeps_anything_about(ada.actor.id)
     lines = (await moderates(admin, "log")).split("\n")
     assert lines[0].endswith("> Somebody had everything deleted that I kept about them")
     assert lines[1].endswith(f"> <@{admin.actor.id}> blocked <@{ada.actor.id}>")

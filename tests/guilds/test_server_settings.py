@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -51,12 +51,12 @@ async def test_a_change_is_of_one_server(kept: SettingsOfServers) -> None:
 
 async def test_changes_at_the_same_time_are_all_kept(kept: SettingsOfServers) -> None:
     fields = ("clone_roles", "speak_roles", "channels", "voice_channels")
-    await asyncio.gather(
-        *(
-            kept.change(SERVER, lambda before, name=name: replace(before, **{name: ROLES}))
-            for name in fields
-        )
-    )
+
+    async def change(name: str) -> None:
+        changed: dict[str, Any] = {name: ROLES}
+        await kept.change(SERVER, lambda before: replace(before, **changed))
+
+    await asyncio.gather(*map(change, fields))
     decided = await kept.of(SERVER)
     assert [getattr(decided, name) for name in fields] == [ROLES] * len(fields)
 
