@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.voice_tally import LOST_SECONDS, Tally
-from tests.support.discord_server import open_server
+from tests.support.discord_server import NO_LIMITS, open_server
 from tests.support.explanations import Cause, causes_of
 from tests.support.marked_speech import MarkedBackend, account, passages
 from tests.support.voice_guild import SPOKEN, eventually, last_word, open_voice
@@ -238,7 +238,9 @@ async def _run_cases(
     folder: Path, cases: Sequence[tuple[str, str]], idle_seconds: float
 ) -> list[Tally]:
     async with (
-        open_server(folder, MarkedBackend(), voice_idle_minutes=idle_seconds / 60) as server,
+        open_server(
+            folder, MarkedBackend(), voice_idle_minutes=idle_seconds / 60, **NO_LIMITS
+        ) as server,
         open_voice(server, guilds=len(cases)) as world,
     ):
         for guild, (mode, _) in zip(world.guilds, cases, strict=True):

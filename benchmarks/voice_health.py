@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from benchmarks.voice_tally import Tally
-from tests.support.discord_server import open_server
+from tests.support.discord_server import NO_LIMITS, open_server
 from tests.support.marked_speech import ITEMS, MarkedBackend, account
 from tests.support.voice_guild import last_word, open_voice
 from tests.support.voice_server.modes import MODES
@@ -31,7 +31,7 @@ async def healthy_lines(folder: Path, modes: Sequence[str], *, seconds: float) -
     """Speak for so many seconds in each of these modes, all at once."""
     tallies = {mode: Tally() for mode in modes}
     async with (
-        open_server(folder, MarkedBackend()) as server,
+        open_server(folder, MarkedBackend(), **NO_LIMITS) as server,
         open_voice(server, guilds=len(modes)) as world,
         asyncio.TaskGroup() as tasks,
     ):

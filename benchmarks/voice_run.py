@@ -19,7 +19,7 @@ from benchmarks.metronome import Metronome
 from benchmarks.voice_server import RemoteRegion
 from bot.log import configure_logging
 from bot.settings import Settings
-from tests.support.discord_server import open_server
+from tests.support.discord_server import NO_LIMITS, open_server
 from tests.support.scripted_backend import SAMPLE_RATE, ScriptedBackend
 from tests.support.voice_guild import eventually, open_voice
 
@@ -139,7 +139,7 @@ async def _measure(folder: Path, guilds: int, rounds: int) -> dict[str, float]:
     backend = SyntheticBackend()
     region = cast("VoiceRegion", RemoteRegion())
     async with (
-        open_server(folder, backend) as server,
+        open_server(folder, backend, **NO_LIMITS) as server,
         open_voice(server, guilds=guilds, region=region) as world,
     ):
         speakers = [await guild.speaker(f"speaker {at}") for at, guild in enumerate(world.guilds)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from bot.audio.temporary import delete_leftovers
 from bot.enforcement import Enforcement
 from bot.errors import Reason
 from bot.guilds.access import Action, OperatorRules
+from bot.guilds.limits import Limits
 from bot.guilds.policy import Policy
 from bot.interface.delivery import DISCORD_FAILURES
 from bot.interface.errors import TimbreCommandTree
@@ -51,6 +53,7 @@ COGS = (
     "cogs.moderation",
     "cogs.upkeep",
     "cogs.warm",
+    "cogs.usage",
     "cogs.settings",
     "cogs.servers",
     "cogs.about",
@@ -129,10 +132,12 @@ class VoiceBot(commands.AutoShardedBot):
             # There is neither a studio nor a policy yet.
             cold_start=lambda: self.studio.cold_start(),  # noqa: PLW0108
             check=lambda actor, action: self.policy.check(actor, action),  # noqa: PLW0108
+            begin=lambda actor, kind, seconds: self.policy.begin(actor, kind, seconds),  # noqa: PLW0108
         )
         self.players = GuildPlayers(
             self,
             idle_seconds=settings.voice_idle_minutes * 60,
+            enter=lambda guild_id: self.policy.enter_channel(guild_id),  # noqa: PLW0108
             voice_class=voice_class or partial(VoiceClient, trace=settings.voice_trace),
         )
         self.command_ids: dict[str, int] = {}
@@ -200,6 +205,7 @@ class VoiceBot(commands.AutoShardedBot):
                 direct_messages=self.settings.direct_messages,
                 warm_servers=self.settings.warm_servers,
             ),
+            _limits(self.settings),
         )
         self.enforcement = Enforcement(self.policy, self.library, self.replies, self.players)
         self.reporting = Reporting(
@@ -252,6 +258,11 @@ class VoiceBot(commands.AutoShardedBot):
 
 Interaction = discord.Interaction[VoiceBot]
 """An interaction as our commands receive it."""
+
+
+def _limits(settings: Settings) -> Limits:
+    """Return how much may be used; where the operator wrote 0, there is no limit."""
+    return Limits(**{field.name: getattr(settings, field.name) or None for field in fields(Limits)})
 
 
 async def _within(seconds: float, *parts: Coroutine[Any, Any, None]) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 Value = str | int | float
-"""What a code may carry. `name` is as a person typed it; its sentence shows it escaped."""
+"""What a code may carry. `name` is as a person typed it; its sentence shows it escaped. `wanted`,
+`left` and `most` are lengths of speech in seconds; `again` is a moment in seconds since 1970."""
 
 
 class Reason(StrEnum):
@@ -86,8 +87,20 @@ class Reason(StrEnum):
     LIMIT_NOT_A_NUMBER = "limit not a number"
     LIMIT_TOO_HIGH = "limit above the operator's"  # what, limit
 
-    # Commands
+    # Limits
     TOO_MANY_COMMANDS = "too many commands"  # count
+    TOO_MANY_REQUESTS = "too many requests in a minute"  # limit, again
+    SERVER_BUSY = "too many commands in the server"  # count
+    TOO_MANY_CHANNELS = "in too many voice channels"  # count
+    OWN_SPEECH_USED_UP = "the person's speech of the day is used up"  # again
+    OWN_SPEECH_TOO_LITTLE = "too little is left of the person's speech"  # wanted, left, again
+    SERVER_SPEECH_USED_UP = "the server's speech of the day is used up"  # again
+    SERVER_SPEECH_TOO_LITTLE = "too little is left of the server's speech"  # wanted, left, again
+    ALL_SPEECH_USED_UP = "everybody's speech of the day is used up"  # again
+    ALL_SPEECH_TOO_LITTLE = "too little is left of everybody's speech"  # wanted, left, again
+    LONGER_THAN_A_DAY = "longer than the speech of a day"  # wanted, most
+
+    # Commands
     STOPPED = "stopped"
     RESTARTING = "restarting"
     NEVER_SLEEPS = "backend never sleeps"
@@ -180,6 +193,7 @@ class Remark(StrEnum):
     RECORDING_NOISY = "recording noisy"
     RECORDING_HAS_MUSIC = "music in the recording"
     RECORDING_HAS_TWO_VOICES = "two voices in the recording"
+    LITTLE_SPEECH_LEFT = "little is left of the person's speech"  # left, again
     STAGE_INVITATION_NEEDED = "stage invitation needed"  # channel
     ASKED_TO_SPEAK_ON_STAGE = "asked to speak on the stage"  # channel
 

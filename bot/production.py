@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bot.pace import FADING_SECONDS, UNSURE_MARGIN, Pace
-from bot.text import expected_seconds, typed_silence
+from bot.text import spoken_seconds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
@@ -90,6 +90,8 @@ class Production:
     Args:
         pace: What is known of the backend.
         sentences: The sentences of the text.
+        on_speech: Called with the length of each chunk, in seconds, as the backend sends it; of a
+            sentence that restarts, and of a text that begins anew, also before that.
 
     Attributes:
         parts: Each sentence's speech.
@@ -98,6 +100,7 @@ class Production:
 
     pace: Pace
     sentences: Sequence[Sentence] = field(repr=False)
+    on_speech: Callable[[float], None] = field(default=lambda _seconds: None, repr=False)
     parts: list[Part] = field(init=False, repr=False)
     at_once: int = field(default=1, init=False)
 
@@ -211,6 +214,7 @@ class Production:
                     if chunk is None:
                         break
                     seconds = len(chunk.pcm) / 2 / chunk.sample_rate
+                    self.on_speech(seconds)
                     took = watch.took(asked_at, now)
                     if not part.chunks:
                         part.first_seconds = max(now - asked_at, 1e-6)
@@ -300,5 +304,4 @@ class MeasuredBackend:
 
 
 def _part(sentence: Sentence) -> Part:
-    spoken = expected_seconds([sentence]) - typed_silence([sentence])
-    return Part(spoken + SENTENCE_EXTRA_SECONDS, sentence.silence_after)
+    return Part(spoken_seconds([sentence]) + SENTENCE_EXTRA_SECONDS, sentence.silence_after)

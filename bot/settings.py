@@ -80,6 +80,9 @@ def _has_profile(path: Path) -> bool:
 
 DiscordId = Annotated[int, Field(ge=1, le=MAX_ID)]
 
+Limit = Annotated[int, Field(ge=0, le=1_000_000_000)]
+"""A limit; 0 is none."""
+
 
 class Settings(BaseSettings):
     """What an operator can decide. The README's table describes each one.
@@ -117,6 +120,13 @@ class Settings(BaseSettings):
     require_consent: bool = True
     max_modal_calls: Annotated[int, Field(ge=1, le=1000)] = 16
     max_voices_per_user: Annotated[int, Field(ge=1, le=1000)] = 50
+    seconds_per_person: Limit = 600
+    seconds_per_server: Limit = 3_600
+    seconds_in_all: Limit = 10_800
+    requests_per_minute: Limit = 10
+    at_once_per_person: Limit = 3
+    at_once_per_server: Limit = 10
+    voice_channels: Limit = 25
     audit_days: Annotated[int, Field(ge=1, le=3650)] = 30
     max_parallel_uploads: Annotated[int, Field(ge=1, le=64)] = 2
     report_channel: DiscordId | None = None

@@ -56,6 +56,10 @@ NO_WORDS: Mapping[str, str] = MappingProxyType({})
 log = structlog.get_logger(__name__)
 
 
+def _uncounted(_seconds: float) -> None:
+    """Nobody counts the speech."""
+
+
 class Step(StrEnum):
     """The steps of making a voice, for progress messages."""
 
@@ -114,14 +118,15 @@ class Studio:
         """Return the cold start that calls are waiting for now, or None."""
         return self._speech.cold_start() if isinstance(self._speech, StartingBackend) else None
 
-    async def keep_awake(self, minutes: int) -> None:
-        """Start the speech backend, and keep it running for this long from now.
+    async def keep_awake(self, minutes: int) -> float:
+        """Start the speech backend, and keep it running for at least this long from now.
 
-        Raises `Refusal` if the backend never sleeps.
+        Returns for how many seconds from now it is kept running: for longer, if that was asked for
+        earlier. Raises `Refusal` if the backend never sleeps.
         """
         if not isinstance(self._speech, SleepingBackend):
             raise Refusal(Reason.NEVER_SLEEPS)
-        await self._speech.keep_awake(60.0 * minutes)
+        return await self._speech.keep_awake(60.0 * minutes)
 
     async def script(
         self,
@@ -149,9 +154,16 @@ class Studio:
         _check_length(typed)
         return await asyncio.to_thread(_script, typed, language, languages, name_of, spoken_for)
 
-    def production(self, sentences: Sequence[Sentence]) -> Production:
-        """Return the record of how the speech of some sentences comes, for `stream`."""
-        return Production(self._pace, sentences)
+    def production(
+        self, sentences: Sequence[Sentence], *, on_speech: Callable[[float], None] = _uncounted
+    ) -> Production:
+        """Return the record of how the speech of some sentences comes, for `stream`.
+
+        Args:
+            sentences: The sentences.
+            on_speech: Called with the length of each chunk that the backend makes, in seconds.
+        """
+        return Production(self._pace, sentences, on_speech)
 
     async def check_recording(self, upload: bytes) -> None:
         """Raise `Refusal` if an upload holds no sound that can be read, before more is asked."""
@@ -164,8 +176,17 @@ class Studio:
         transcript: str | None,
         consent: ConsentRecord,
         on_step: Callable[[Step], None],
+        on_speech: Callable[[float], None] = _uncounted,
     ) -> NewVoice:
         """Clean a recording and make a voice prompt from it.
+
+        Args:
+            upload: The recording.
+            transcript: What is said in it, if the person says so.
+            consent: The person's agreement.
+            on_step: Called as each step begins.
+            on_speech: Called with the length of the clip, in seconds, once the backend has worked
+                on it.
 
         Raises `Refusal` or a `SpeechError`. Nothing is stored.
         """
@@ -175,22 +196,40 @@ class Studio:
         pcm = await asyncio.to_thread(clips.to_pcm16, reference.samples)
         flac = await asyncio.to_thread(clips.to_flac, pcm)
         clip = ReferenceClip(pcm=pcm, transcript=transcript)
-        voice = await self._speech.prepare_voice(clip, consent)
+        voice = await self._prepare(clip, consent, on_speech)
         known = _transcript(clip, voice)
         return NewVoice(flac, clip.seconds, voice.prompt, known, voice.heard, reference.notes)
 
     async def correct_transcript(
-        self, voice: SavedVoice, transcript: str, *, on_step: Callable[[Step], None]
+        self,
+        voice: SavedVoice,
+        transcript: str,
+        *,
+        on_step: Callable[[Step], None],
+        on_speech: Callable[[float], None] = _uncounted,
     ) -> Heard | None:
         """Rebuild a saved voice's prompt with a corrected transcript of its clip, and store both.
 
-        Returns the recognised transcript, or None if the clip was not transcribed.
+        `on_step` and `on_speech` are called as by `make_voice`. Returns the recognised transcript,
+        or None if the clip was not transcribed.
         """
         on_step(Step.LEARNING)
         clip = await self._clip(voice, transcript)
-        corrected = await self._speech.prepare_voice(clip, voice.consent)
+        corrected = await self._prepare(clip, voice.consent, on_speech)
         await self._library.correct_transcript(voice, transcript, corrected.prompt)
         return corrected.heard
+
+    async def _prepare(
+        self, clip: ReferenceClip, consent: ConsentRecord, on_speech: Callable[[float], None]
+    ) -> PreparedVoice:
+        """Make a voice prompt. The clip counts also if that is cancelled, but not if it fails."""
+        try:
+            voice = await self._speech.prepare_voice(clip, consent)
+        except asyncio.CancelledError:
+            on_speech(clip.seconds)
+            raise
+        on_speech(clip.seconds)
+        return voice
 
     async def stream(
         self,

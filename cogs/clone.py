@@ -8,12 +8,17 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from backend.contract import AUTO_LANGUAGE, MAX_TRANSCRIPT_CHARACTERS, ConsentRecord
+from backend.contract import (
+    AUTO_LANGUAGE,
+    MAX_REFERENCE_SECONDS,
+    MAX_TRANSCRIPT_CHARACTERS,
+    ConsentRecord,
+)
 from bot.audio.reference import check_upload
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
-from bot.guilds.records import AuditAction
+from bot.guilds.records import AuditAction, WorkKind
 from bot.interface import cards, wording
 from bot.interface.delivery import DISCORD_FAILURES, ReplyFormat
 from bot.interface.mentions import resolve_names
@@ -22,7 +27,7 @@ from bot.interface.reply import Reply
 from bot.interface.views import ask_for_consent
 from bot.streaming import collect
 from bot.studio import NewVoice
-from bot.text import MAX_TEXT_CHARACTERS, with_names
+from bot.text import MAX_TEXT_CHARACTERS, spoken_seconds, with_names
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import SavedVoice
 
@@ -54,7 +59,6 @@ class Clone(commands.Cog):
         """Refuse what can be refused at once, ask for consent, then do the work."""
         studio, owner = self.bot.studio, interaction.user
         async with self.bot.reply(interaction, Action.CLONE) as reply:
-            reply.acquire_slot()
             name_of = await resolve_names(interaction, text)
             spoken_for = await self.bot.dictionaries.spoken_for(owner.id, interaction.guild_id)
             sentences = await studio.script(
@@ -62,6 +66,8 @@ class Clone(commands.Cog):
             )
             if name is not None:
                 name = await self.bot.library.check_can_save(owner.id, name)
+            seconds = MAX_REFERENCE_SECONDS + spoken_seconds(sentences)
+            work = await reply.begin(WorkKind.REQUEST, seconds)
             upload = await _download(audio)
             consent = await self.bot.library.consent_of(owner.id)
             if consent is None:
@@ -72,7 +78,11 @@ class Clone(commands.Cog):
 
             voice = await reply.work(
                 lambda progress: studio.make_voice(
-                    upload, transcript=transcript, consent=consent, on_step=progress.step
+                    upload,
+                    transcript=transcript,
+                    consent=consent,
+                    on_step=progress.step,
+                    on_speech=work.made,
                 )
             )
             saved: SavedVoice | None = None
@@ -94,7 +104,11 @@ class Clone(commands.Cog):
             speech = await reply.work(
                 lambda progress: collect(
                     studio.stream(
-                        sentences, voice.prompt, language=language, caller=caller_of(interaction)
+                        sentences,
+                        voice.prompt,
+                        language=language,
+                        caller=caller_of(interaction),
+                        production=studio.production(sentences, on_speech=work.made),
                     ),
                     on_sentence=partial(progress.sentence, total=len(sentences)),
                 )

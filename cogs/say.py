@@ -15,7 +15,7 @@ from backend.contract import AUTO_LANGUAGE, SpeechError
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
-from bot.guilds.records import AuditAction
+from bot.guilds.records import AuditAction, WorkKind
 from bot.interface import cards, voice_channels
 from bot.interface.delivery import ReplyFormat
 from bot.interface.mentions import resolve_names
@@ -35,7 +35,7 @@ from bot.interface.wording import voice_name
 from bot.playback.player import GuildPlayer
 from bot.playback.queue import QueueEntry
 from bot.streaming import SharedStream, Speech, collect, leveled
-from bot.text import MAX_TEXT_CHARACTERS, expected_seconds, with_names
+from bot.text import MAX_TEXT_CHARACTERS, expected_seconds, spoken_seconds, with_names
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import SavedVoice
 
@@ -80,8 +80,6 @@ class Say(commands.Cog):
                     file_wanted=format is not None,
                     by_default=self.bot.speaks_by_default,
                 )
-                if target is not Where.VOICE:
-                    reply.acquire_slot()
                 if target is Where.FILE:
                     command.release()
                 saved = await self._voice(owner.id, voice)
@@ -95,7 +93,9 @@ class Say(commands.Cog):
                 )
                 shown = with_names(text, name_of=name_of)
                 count, caller = len(sentences), caller_of(interaction)
-                production = studio.production(sentences)
+                kind = WorkKind.LIVE if target is Where.VOICE else WorkKind.REQUEST
+                work = await reply.begin(kind, spoken_seconds(sentences))
+                production = studio.production(sentences, on_speech=work.made)
                 speak = partial(
                     studio.stream,
                     sentences,
@@ -231,7 +231,7 @@ class Say(commands.Cog):
         )
         where = voice_channels.place_for(reply.owner, entry.channel_id)
         backend = self.bot.studio.backend
-        await reply.show(cards.spoken_in(entry.speaker, where, backend, was_heard=was_heard))
+        await reply.finish(cards.spoken_in(entry.speaker, where, backend, was_heard=was_heard))
 
     async def _voice(self, owner_id: int, name: str | None) -> SavedVoice:
         """The voice of that name, or the one used last. Raises `Refusal`."""

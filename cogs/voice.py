@@ -10,7 +10,7 @@ from discord.ext import commands
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
-from bot.guilds.records import AuditAction
+from bot.guilds.records import AuditAction, WorkKind
 from bot.interface import cards, wording
 from bot.interface.message_links import MAX_LINK_CHARACTERS
 from bot.interface.options import suggest_voices
@@ -76,10 +76,10 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
     async def _correct(self, voice: SavedVoice, interaction: Interaction, transcript: str) -> None:
         """Make a voice's prompt again, with another transcript."""
         async with self.bot.reply(interaction, Action.CLONE) as reply:
-            reply.acquire_slot()
+            work = await reply.begin(WorkKind.REQUEST, voice.clip_seconds)
             heard = await reply.work(
                 lambda progress: self.bot.studio.correct_transcript(
-                    voice, transcript, on_step=progress.step
+                    voice, transcript, on_step=progress.step, on_speech=work.made
                 )
             )
             shown = wording.voice_name(voice.name)

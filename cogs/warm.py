@@ -11,6 +11,7 @@ from discord.ext import commands
 
 from bot.client import Interaction, VoiceBot
 from bot.guilds.access import Action
+from bot.guilds.records import AuditAction
 from bot.interface.options import in_servers_only
 
 MIN_MINUTES = 5
@@ -25,26 +26,32 @@ class Warm(commands.Cog):
     def __init__(self, bot: VoiceBot) -> None:
         self.bot = bot
 
-    @app_commands.command(description="Keep the voice engine awake (for server managers)")
+    @app_commands.command(description="Keep the voice engine awake (for whoever runs me)")
     @app_commands.describe(minutes="How many minutes, from now; a GPU that's awake costs money")
     @app_commands.default_permissions(manage_guild=True)
     @in_servers_only
     async def warm(
         self, interaction: Interaction, minutes: app_commands.Range[int, MIN_MINUTES, MAX_MINUTES]
     ) -> None:
-        """Wake the voice engine; a later `/warm` sets another end."""
+        """Wake the voice engine; a later `/warm` makes it stay awake for longer, never shorter."""
         async with self.bot.reply(interaction, Action.OPERATE) as reply:
-            await self.bot.studio.keep_awake(minutes)
+            seconds = await self.bot.studio.keep_awake(minutes)
+            self.bot.policy.audit.note(
+                AuditAction.WARMED,
+                actor_id=interaction.user.id,
+                guild_id=interaction.guild_id,
+                details=f"{minutes} minutes",
+            )
             log.info(
                 "asked to stay awake",
                 minutes=minutes,
                 guild=interaction.guild_id,
                 user=interaction.user.id,
             )
-            end = discord.utils.format_dt(discord.utils.utcnow() + timedelta(minutes=minutes), "t")
+            end = discord.utils.format_dt(discord.utils.utcnow() + timedelta(seconds=seconds), "t")
             await reply.show(
                 f"The voice engine is waking up and stays awake until {end}. "
-                "A GPU that's awake costs money; use `/warm` again to change the end."
+                "A GPU that's awake costs money; use `/warm` again if you need it for longer."
             )
 
 

@@ -90,6 +90,7 @@ async def open_world(
                 "speech_backend": backend_of(settings),
                 "allowed_servers": frozenset(),  # those are on Discord
                 "shards": None,
+                "operators": frozenset({YOUR_ID}),
             }
         ),
         speech=speech,

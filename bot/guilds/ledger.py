@@ -1,9 +1,263 @@
-"""What was used and is being used, counted in the database against the limits."""
+"""What is being done and was used, counted in the database against the limits.
+
+What somebody asks for is a *work*: a row in a table, for as long as it is done, with the seconds of
+speech that are reserved for it. Whether one more fits into the limits is decided under one lock, so
+the limits hold over all processes. What was really made is added to the usage of the day on which
+the work began; the reservation ends with the work. A process renews its works regularly. Those of a
+process that was killed are dropped: what it had counted stays used.
+"""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+
+from bot.errors import Note, Reason, Refusal, Remark
+from bot.guilds.counting import (
+    EVERYBODY,
+    count_seconds,
+    drop_old,
+    standing_of,
+    usage_keys,
+    usage_on,
+)
+from bot.guilds.limits import LITTLE_SHARE, next_day, timestamp
+from bot.guilds.records import WorkKind
+from bot.guilds.tables import RequestRow, UsageDayRow, WorkRow
 from bot.storage.database import DatabaseUser
+from bot.storage.errors import DatabaseFailedError
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from bot.guilds.access import Actor
+    from bot.guilds.counting import UsageKey
+    from bot.guilds.limits import Limits
+    from bot.storage.database import Database
+
+RENEW_SECONDS = 15.0
+_LOCK = "limits"
+
+
+class Work:
+    """Something that is being done for somebody, as `Ledger.begin` returns it.
+
+    Args:
+        ledger: Counts it.
+        row: What is stored of it.
+        limit: How many seconds of speech the person may use today; None for no limit.
+        others: How many of these are used already, or reserved for others of their works.
+
+    Attributes:
+        id: Never used for another work.
+        user_id: For whom it is done.
+        guild_id: In which server, or None for a direct message.
+        kind: What it is.
+        reserved: How many seconds of speech it will probably need.
+        started_at: In UTC.
+        seconds: How many seconds of speech were made for it.
+    """
+
+    def __init__(
+        self, ledger: Ledger, row: WorkRow, *, limit: int | None = None, others: float = 0.0
+    ) -> None:
+        self.id = row.id
+        self.user_id = row.user_id
+        self.guild_id = row.guild_id
+        self.kind = WorkKind(row.kind)
+        self.reserved = row.seconds
+        self.started_at = row.started_at
+        self.seconds = 0.0
+        self._ledger = ledger
+        self._limit = limit
+        self._others = others
+
+    def made(self, seconds: float) -> None:
+        """Count speech that was made."""
+        self.seconds += seconds
+
+    def end(self) -> asyncio.Future[bool] | None:
+        """End the work. Only the first call counts.
+
+        What was reserved and not made is free again once that is written, see `Database.later`.
+        Returns a future that tells whether it is, which need not be awaited; None if it had ended.
+        """
+        return self._ledger.end(self)
+
+    async def little_left(self) -> Note | None:
+        """Return a note for the person if little speech is left today; once a day."""
+        if self._limit is None:
+            return None
+        left = self._limit - self._others - self.seconds
+        if left > LITTLE_SHARE * self._limit or not await self._ledger.tell(self):
+            return None
+        again = timestamp(next_day(self.started_at))
+        return Note(Remark.LITTLE_SPEECH_LEFT, {"left": max(left, 0.0), "again": again})
+
+    @property
+    def usage_keys(self) -> list[UsageKey]:
+        """The days' usages in which it counts, first the person's: those of its first day."""
+        if self.kind is WorkKind.CHANNEL:
+            return []
+        return usage_keys(self.user_id, self.guild_id, self.started_at.date())
+
+    def to_row(self) -> WorkRow:
+        """Return what is stored of it, with everything counted that was made."""
+        return WorkRow(
+            id=self.id,
+            user_id=self.user_id,
+            guild_id=self.guild_id,
+            kind=self.kind,
+            seconds=self.reserved,
+            counted=self.seconds,
+            started_at=self.started_at,
+        )
 
 
 class Ledger(DatabaseUser):
     """Counts seconds of speech, requests and concurrent work, over restarts and processes."""
+
+    def __init__(
+        self, database: Database, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        super().__init__(database)
+        self._clock = clock
+        self._open: dict[int, Work] = {}
+
+    async def begin(self, actor: Actor, kind: WorkKind, seconds: float, limits: Limits) -> Work:
+        """Begin something for a person, if it fits into the limits.
+
+        All live speech of one server counts as one of the requests that run at the same time: it is
+        heard one after the other, and its queue is bounded.
+
+        Args:
+            actor: The person, and where they are.
+            kind: `WorkKind.REQUEST` or `WorkKind.LIVE`.
+            seconds: How much speech it will probably need.
+            limits: Those that hold there.
+
+        Raises `Refusal` if a limit would be exceeded, or the database can't be written.
+        """
+        return self._keep(await self._database.carry_out(self._begin(actor, kind, seconds, limits)))
+
+    async def enter_channel(self, guild_id: int, limits: Limits) -> Work:
+        """Begin to be in a voice channel of a server.
+
+        Raises `Refusal` if the bot is in too many already, or the database can't be written.
+        """
+        return self._keep(await self._database.carry_out(self._enter_channel(guild_id, limits)))
+
+    def end(self, work: Work) -> asyncio.Future[bool] | None:
+        """End a work, see `Work.end`."""
+        if self._open.pop(work.id, None) is None:
+            return None
+
+        async def write(session: AsyncSession) -> None:
+            await self._database.lock(session, _LOCK)
+            row = await session.get(WorkRow, work.id)
+            if row is not None:  # else it was dropped, or this is written a second time
+                await count_seconds(session, [(work.usage_keys, work.seconds - row.counted)])
+                await session.delete(row)
+
+        return self._database.later("usage", write)
+
+    def renew(self) -> asyncio.Future[bool] | None:
+        """Say that this process is alive, and count what its works have made by now.
+
+        To be called every `RENEW_SECONDS`. Returns a future that tells whether it is written, which
+        need not be awaited; None if nothing is being done.
+        """
+        if not self._open:
+            return None
+
+        async def write(session: AsyncSession) -> None:
+            await self._database.lock(session, _LOCK)
+            works, now = dict(self._open), self._clock()
+            stored = await session.scalars(select(WorkRow).where(WorkRow.id.in_(list(works))))
+            rows = {row.id: row for row in stored}
+            made = []
+            for work in works.values():
+                row = rows.get(work.id)
+                if row is None:  # it was dropped, and goes on nevertheless
+                    row = work.to_row()
+                    session.add(row)
+                made.append((work.usage_keys, work.seconds - row.counted))
+                row.counted = work.seconds
+                row.renewed_at = now
+            await count_seconds(session, made)
+
+        return self._database.later("usage", write, key="renewal")
+
+    async def tell(self, work: Work) -> bool:
+        """Note that a person is told how little is left. Returns False if they were, that day."""
+        try:
+            return await self._database.carry_out(self._tell(work))
+        except DatabaseFailedError:  # they are told the next time
+            return False
+
+    def _keep(self, work: Work) -> Work:
+        """Renew a work from now on.
+
+        That is not done where it is stored: if the command is cancelled meanwhile, nobody would
+        ever end it. So it is dropped after a while.
+        """
+        self._open[work.id] = work
+        return work
+
+    async def _begin(self, actor: Actor, kind: WorkKind, seconds: float, limits: Limits) -> Work:
+        async with self._database.write() as session:
+            await self._database.lock(session, _LOCK)
+            now = self._clock()
+            await drop_old(session, now)
+            usage = await usage_on(session, actor, now.date())
+            standing = await standing_of(session, actor, kind, usage, now)
+            standing.check(limits, seconds)
+            for day in usage.values():
+                day.requests += 1
+            row = _row(actor.user_id, actor.guild_id, kind, seconds, now)
+            session.add_all([row, RequestRow(user_id=actor.user_id, at=now)])
+            await session.flush()
+            return Work(self, row, limit=limits.seconds_per_person, others=standing.person_seconds)
+
+    async def _enter_channel(self, guild_id: int, limits: Limits) -> Work:
+        async with self._database.write() as session:
+            await self._database.lock(session, _LOCK)
+            now = self._clock()
+            await drop_old(session, now)
+            channels = select(func.count()).where(
+                WorkRow.kind == WorkKind.CHANNEL, WorkRow.guild_id != guild_id
+            )
+            count, limit = await session.scalar(channels) or 0, limits.voice_channels
+            if limit is not None and count >= limit:
+                raise Refusal(Reason.TOO_MANY_CHANNELS, count=count)
+            row = _row(EVERYBODY, guild_id, WorkKind.CHANNEL, 0.0, now)
+            session.add(row)
+            await session.flush()
+            return Work(self, row)
+
+    async def _tell(self, work: Work) -> bool:
+        async with self._database.write() as session:
+            row = await session.get(UsageDayRow, work.usage_keys[0], with_for_update=True)
+            if row is None or row.told_at is not None:
+                return False
+            row.told_at = self._clock()
+            return True
+
+
+def _row(
+    user_id: int, guild_id: int | None, kind: WorkKind, seconds: float, now: datetime
+) -> WorkRow:
+    return WorkRow(
+        user_id=user_id,
+        guild_id=guild_id,
+        kind=kind,
+        seconds=seconds,
+        counted=0.0,
+        started_at=now,
+        renewed_at=now,
+    )

@@ -15,13 +15,16 @@ from bot.guilds.posts import Posts
 from bot.guilds.records import EVERYWHERE
 from bot.guilds.reports import Reports
 from bot.guilds.server_settings import SettingsOfServers
+from bot.guilds.usage import Usage
 from bot.storage.errors import DatabaseFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from bot.guilds.access import Actor
+    from bot.guilds.ledger import Work
     from bot.guilds.moderation import Decisions
+    from bot.guilds.records import WorkKind
     from bot.storage.database import Database
 
 
@@ -36,7 +39,8 @@ class Policy:
     Attributes:
         rules: What the operator decided about who may use the bot.
         limits: How much the operator lets people use. A server's own limits can only be lower.
-        ledger: What was used and is being used.
+        ledger: What is being used, and counts against the limits.
+        usage: What was used.
         settings: What the admins of servers decided.
         moderation: Who is blocked, and which voices are frozen.
         audit: What happened.
@@ -53,6 +57,7 @@ class Policy:
         self.rules = rules or OperatorRules()
         self.limits = limits or Limits()
         self.ledger = Ledger(database)
+        self.usage = Usage(database)
         self.settings = SettingsOfServers(database)
         self.moderation = Moderation(database)
         self.audit = AuditLog(database)
@@ -122,6 +127,21 @@ class Policy:
         if actor.guild_id not in self.rules.warm_servers:
             raise Refusal(Reason.ONLY_OPERATORS)
         _check_manages(actor)
+
+    async def begin(self, actor: Actor, kind: WorkKind, seconds: float) -> Work:
+        """Begin something that makes speech, if it fits into the limits, see `Ledger.begin`."""
+        limits = await self.limits_in(actor.guild_id)
+        return await self.ledger.begin(actor, kind, seconds, limits)
+
+    async def enter_channel(self, guild_id: int) -> Work:
+        """Begin to be in a voice channel of a server, see `Ledger.enter_channel`."""
+        return await self.ledger.enter_channel(guild_id, self.limits)
+
+    async def limits_in(self, guild_id: int | None) -> Limits:
+        """Return the limits that hold in a server, or in direct messages."""
+        if guild_id is None:
+            return self.limits
+        return self.limits.lowered_by(await self.settings.of(guild_id))
 
     async def decisions(self, user_ids: Collection[int], voice_ids: Collection[int]) -> Decisions:
         """Return what counts now about some people and voices. Nobody can block operators."""

@@ -13,6 +13,19 @@ EVERYWHERE = 0
 """Instead of a server's id: the operator's decision, which counts in every server and elsewhere."""
 
 
+class WorkKind(StrEnum):
+    """What the bot does for somebody. The values are stored."""
+
+    REQUEST = "request"
+    """Makes a file of speech, or a voice."""
+
+    LIVE = "live"
+    """Makes speech that is heard in a voice channel, now or when it is its turn."""
+
+    CHANNEL = "channel"
+    """Is in a voice channel."""
+
+
 class Scope(StrEnum):
     """Who used something. The values are stored."""
 
@@ -29,7 +42,7 @@ class DayUsage:
         scope: Which of these it is.
         scope_id: The Discord id of the person or server; 0 for everybody.
         day: The calendar day in UTC.
-        seconds: Of speech that was made.
+        seconds: Of speech that was made for requests which began on that day.
         requests: How many were begun.
         told_at: When the person was told that little is left, in UTC; None if they were not.
     """

@@ -94,7 +94,8 @@ class RequestRow(Base):
 class WorkRow(Base):
     """What is being done now, and how much speech is reserved for it.
 
-    Whoever does it renews it. If nobody has for a while, the process was killed.
+    Whoever does it renews it. If nobody has for a while, the process was killed. `counted` is how
+    much of its speech is in the day's usage by now; the rest of `seconds` is still reserved.
     """
 
     __tablename__ = "work"
@@ -104,6 +105,7 @@ class WorkRow(Base):
     guild_id: Mapped[int | None] = mapped_column(BigInteger)
     kind: Mapped[str] = mapped_column(String(16))
     seconds: Mapped[float] = mapped_column(Double)
+    counted: Mapped[float] = mapped_column(Double)
     started_at: Mapped[datetime]
     renewed_at: Mapped[datetime]
 

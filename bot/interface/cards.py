@@ -71,6 +71,7 @@ _HELP = {
         "used. For your "
         "consent: your Discord ID, the time, the server and the statement's version. "
         "From `/dictionary`: your words, and what I say for them. "
+        "For two days: how much speech you used, see `/usage`. "
         "For a while: when and where which of your voices spoke, which of my messages hold that, "
         "and what you reported. "
         "I keep nothing more of a `/clone` without a name, and never the texts I say, "

@@ -19,7 +19,7 @@ from bot.interface.delivery import SpeechAttachment
 from bot.interface.errors import command_name, log_and_explain
 from bot.interface.progress import Progress
 from bot.interface.tokens import note_arrival
-from bot.interface.wording import explain
+from bot.interface.wording import explain, note
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import discord
 
     from bot.guilds.access import Actor
+    from bot.guilds.ledger import Work
+    from bot.guilds.records import WorkKind
     from bot.interface.delivery import OnPosted, ReplyFormat
     from bot.interface.views import Question
     from bot.speech.backend import ColdStart
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
-
-MAX_SLOTS_PER_PERSON = 3
 
 
 class Replies:
@@ -46,6 +46,7 @@ class Replies:
         max_encoders: How many replies are encoded at once.
         cold_start: Tells how far the voice engine's cold start is, or None if there is none.
         check: Raises `Refusal` if a person may not do something.
+        begin: Begins something that takes long, see `Policy.begin`.
 
     Attributes:
         open: The replies to commands that have not ended.
@@ -59,11 +60,13 @@ class Replies:
         max_encoders: int,
         cold_start: Callable[[], ColdStart | None],
         check: Callable[[Actor, Action], Awaitable[None]],
+        begin: Callable[[Actor, WorkKind, float], Awaitable[Work]],
     ) -> None:
         self.open: set[Reply] = set()
         self.encoders = asyncio.Semaphore(max_encoders)
         self.cold_start = cold_start
         self.check = check
+        self.begin = begin
         self.closed_for: Reason | None = None
 
     async def close(self, reason: Reason, *, within: float) -> None:
@@ -103,7 +106,6 @@ class Reply:
         voice_id: The saved voice that speaks, as `SavedVoice.id`; None while that isn't known.
         actor: Who used the command, and where.
         owner: The same person, as Discord knows them.
-        has_slot: Whether the command takes long, of which a person may have a few at once.
         remarks: Sentences for the person alone that hold even if the rest fails, such as that a
             voice is saved already.
     """
@@ -128,7 +130,7 @@ class Reply:
         self._ended = asyncio.Event()
         self.actor = actor_of(interaction)
         self.owner = interaction.user
-        self.has_slot = False
+        self._begun: Work | None = None
         self.remarks: list[str] = []
 
     async def __aenter__(self) -> Self:
@@ -167,15 +169,22 @@ class Reply:
             raise Refusal(self._replies.closed_for)
 
     def _end(self) -> None:
+        if self._begun is not None:
+            self._begun.end()
         self._replies.open.discard(self)
         self._ended.set()
 
-    def acquire_slot(self) -> None:
-        """Begin a command that takes long. Raises `Refusal` if the person has several already."""
-        taken = sum(reply.has_slot and reply.owner == self.owner for reply in self._replies.open)
-        if taken >= MAX_SLOTS_PER_PERSON:
-            raise Refusal(Reason.TOO_MANY_COMMANDS, count=taken)
-        self.has_slot = True
+    async def begin(self, kind: WorkKind, seconds: float) -> Work:
+        """Begin what takes long, before anything large is loaded; it ends with the command.
+
+        Args:
+            kind: What it is.
+            seconds: How much speech it will probably need.
+
+        Raises `Refusal` if that exceeds a limit.
+        """
+        self._begun = await self._replies.begin(self.actor, kind, seconds)
+        return self._begun
 
     async def cancel(self, reason: Reason) -> None:
         """End the command, tell the person why, and return when they know.
@@ -242,9 +251,17 @@ class Reply:
         attachment = SpeechAttachment(speech, reply_format, self._replies.encoders)
         await delivery.post_speech(self._interaction, content, attachment, on_posted=on_posted)
 
-    async def finish(self) -> None:
-        """Show the remarks, or delete the private message if there are none."""
-        if self.remarks:
+    async def finish(self, words: str | None = None) -> None:
+        """Show the last words and the remarks; without any, delete the private message.
+
+        If little of the day's speech is left, the person is told that too, once a day.
+        """
+        little_left = await self._begun.little_left() if self._begun is not None else None
+        if little_left is not None:
+            self.remarks.append(note(little_left))
+        if words is not None:
+            await self.show("\n".join([words, *self.remarks]))
+        elif self.remarks:
             await self.show(" ".join(self.remarks))
         else:
             await delivery.delete_private_message(self._interaction)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import discord
 
@@ -15,6 +16,7 @@ from backend.contract import SpeechError
 from bot.errors import Note, Reason, Refusal, Remark
 from bot.interface import (
     access_wording,
+    limit_wording,
     moderation_wording,
     recording_wording,
     report_wording,
@@ -23,7 +25,7 @@ from bot.interface.engine_wording import explain_speech_error
 from bot.studio import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from bot.errors import Value
 
@@ -55,9 +57,6 @@ _DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _COMMAND = re.compile(r"`/([a-z]+(?: [a-z]+)?)`")
 _PUBLISHED = re.compile(r"Qwen/Qwen3-TTS-12Hz-([\d.]+B)-Base")
 _SPOILER = re.compile(r"\|\|.+?\|\|", re.DOTALL)
-
-_MENTIONS = {"roles": "<@&{}>", "channels": "<#{}>"}
-"""How the values that hold several ids, with spaces between them, are shown."""
 
 _OR_FILE = "or use `/say` with `where: file`"
 
@@ -130,7 +129,10 @@ REFUSALS: dict[Reason, str] = {
     Reason.TRANSCRIPT_EMPTY: "That transcript is empty. Please write what's said in the recording.",
     Reason.VOICE_KEPT: "Kept. **{name}** is still there.",
     Reason.EVERYTHING_KEPT: "Kept. Nothing was deleted.",
-    Reason.NOTHING_KEPT: "There's nothing to delete: I keep nothing about you.",
+    Reason.NOTHING_KEPT: (
+        "There's nothing to delete. At most I know how much speech you used today, and I forget "
+        "that by myself."
+    ),
     Reason.DATABASE_NOT_READ: (
         "I can't look that up right now, because my database doesn't answer. That's my fault, not "
         "yours. Please try again in a minute; if it stays so, tell whoever runs this bot."
@@ -139,9 +141,7 @@ REFUSALS: dict[Reason, str] = {
         "I couldn't save that, because my database takes nothing right now. That's my fault, not "
         "yours. Please try again in a minute; if it stays so, tell whoever runs this bot."
     ),
-    Reason.TOO_MANY_COMMANDS: (
-        "You already have {count} running. Wait for one, or press Stop on it."
-    ),
+    **limit_wording.REFUSALS,
     Reason.STOPPED: "Stopped, as you asked. Nothing was posted.",
     Reason.RESTARTING: "I have to restart now. Please run the command again in a minute.",
     Reason.NEVER_SLEEPS: "The voice engine here never sleeps, so there's nothing to warm up.",
@@ -264,6 +264,7 @@ REFUSALS: dict[Reason, str] = {
 
 REMARKS: dict[Remark, str] = {
     **recording_wording.REMARKS,
+    **limit_wording.REMARKS,
     Remark.STAGE_INVITATION_NEEDED: "Ask a moderator to invite me to speak on the stage {channel}.",
     Remark.ASKED_TO_SPEAK_ON_STAGE: (
         "I asked to speak on the stage {channel}. A moderator has to accept."
@@ -274,13 +275,13 @@ REMARKS: dict[Remark, str] = {
 def explain(error: Refusal | SpeechError) -> str:
     """Put an expected failure into a sentence for the person who met it."""
     if isinstance(error, Refusal):
-        return REFUSALS[error.reason].format(**_escaped(error.values))
+        return REFUSALS[error.reason].format(**_shown(error.values))
     return explain_speech_error(error)
 
 
 def note(what: Note) -> str:
     """Put a remark into a sentence."""
-    return REMARKS[what.remark].format(**_escaped(what.values))
+    return REMARKS[what.remark].format(**_shown(what.values))
 
 
 def said_late(seconds: float, *, has_begun: bool) -> str:
@@ -367,12 +368,19 @@ def mentions(pattern: str, ids: Iterable[int]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _escaped(values: dict[str, Value]) -> dict[str, Value]:
-    """Escape what a person typed, the value called `name`; ids are mentioned as what they are."""
-    shown = dict(values)
-    for key, value in values.items():
-        if key == "name":
-            shown[key] = as_text(str(value))
-        elif key in _MENTIONS:
-            shown[key] = mentions(_MENTIONS[key], map(int, str(value).split()))
-    return shown
+def _shown(values: dict[str, Value]) -> dict[str, Value]:
+    """Put values into words: what a person typed, ids, and lengths, see `bot.errors.Value`."""
+    return {
+        name: _WORDS_FOR[name](value) if name in _WORDS_FOR else value
+        for name, value in values.items()
+    }
+
+
+_WORDS_FOR: dict[str, Callable[[Any], Value]] = {
+    "name": lambda value: as_text(str(value)),
+    "roles": lambda ids: mentions("<@&{}>", map(int, str(ids).split())),
+    "channels": lambda ids: mentions("<#{}>", map(int, str(ids).split())),
+    "wanted": partial(limit_wording.whole_seconds, rounded=math.ceil),
+    "left": limit_wording.whole_seconds,
+    "most": limit_wording.whole_seconds,
+}

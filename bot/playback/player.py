@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -34,6 +34,13 @@ OWNER_KNOWN_SECONDS = 5.0
 kicked from the server later is heard for no more than twice as long."""
 
 
+class Presence(Protocol):
+    """That the bot is in a voice channel, as it counts against a limit."""
+
+    def end(self) -> object:
+        """Count it no longer."""
+
+
 class GuildPlayer:
     """Plays the entries that the members of one guild have queued, round-robin between members.
 
@@ -47,6 +54,8 @@ class GuildPlayer:
         alone_since: When the last person left the channel, set by `GuildPlayers`; None while
             somebody is there.
         joining: Held by the command that has the bot join a channel, until it has joined.
+        presence: Counts the voice channel against the limit while the bot is in it, set by
+            `GuildPlayers`; None while it is in none.
         last_dismissal: Why it had to leave when that was last wanted: the reason that `dismiss` was
             given, or that a moderator has disconnected the bot. None if it never was.
     """
@@ -57,6 +66,7 @@ class GuildPlayer:
         self.quiet_since = time.monotonic()
         self.alone_since: float | None = None
         self.joining = asyncio.Lock()
+        self.presence: Presence | None = None
         self.last_dismissal: Exception | None = None
         self._last_spoken: Spoken | None = None
         self._current: QueueEntry | None = None
@@ -211,6 +221,14 @@ class GuildPlayer:
         await self.connection.leave()
         while self._stopping:
             await asyncio.wait(self._stopping)
+        self.end_presence()
+
+    def end_presence(self) -> None:
+        """Count the voice channel no longer, if the bot is in none and joins none."""
+        is_out = self.connection.channel is None and not self.joining.locked()
+        if self.presence is not None and is_out:
+            self.presence.end()
+            self.presence = None
 
     async def _play_all(self) -> None:
         try:

@@ -16,11 +16,12 @@ from bot.playback.player import OWNER_KNOWN_SECONDS, GuildPlayer
 from bot.playback.voice_client import VoiceClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     import discord
 
     from bot.errors import Note
+    from bot.playback.player import Presence
     from bot.playback.queue import QueueEntry, Spoken
 
 log = structlog.get_logger(__name__)
@@ -35,6 +36,8 @@ class GuildPlayers:
     Args:
         client: The bot.
         idle_seconds: How long the bot stays in a channel with no entries to play.
+        enter: Called with a guild's id before the bot joins a channel there, if it is in none.
+            Raises `Refusal` if it is in too many.
         voice_class: The class of voice clients.
     """
 
@@ -43,10 +46,12 @@ class GuildPlayers:
         client: discord.Client,
         *,
         idle_seconds: float,
+        enter: Callable[[int], Awaitable[Presence]],
         voice_class: Callable[..., Any] = VoiceClient,
     ) -> None:
         self._client = client
         self._idle_seconds = idle_seconds
+        self._enter = enter
         self._voice_class = voice_class
         self._players: dict[int, GuildPlayer] = {}
         self._closed = False
@@ -100,19 +105,24 @@ class GuildPlayers:
         Returns a note for that member, if there is one. Raises `Refusal`.
         """
         player = self.of(channel.guild.id)
-        async with player.joining:
-            self._check_open(player, last_dismissal)
-            check()
-            check_can_speak_in(channel)
-            player.keep_only(channel.id)
-            try:
-                note = await player.connection.join(channel)
-            except Refusal:
+        try:
+            async with player.joining:
+                if player.presence is None:
+                    player.presence = await self._enter(channel.guild.id)
                 self._check_open(player, last_dismissal)
-                raise
-            self._check_open(player, last_dismissal)
-            player.quiet_since = time.monotonic()
-            player.alone_since = None
+                check()
+                check_can_speak_in(channel)
+                player.keep_only(channel.id)
+                try:
+                    note = await player.connection.join(channel)
+                except Refusal:
+                    self._check_open(player, last_dismissal)
+                    raise
+                self._check_open(player, last_dismissal)
+                player.quiet_since = time.monotonic()
+                player.alone_since = None
+        finally:
+            player.end_presence()  # unless the bot is there now
         return note
 
     def _check_open(self, player: GuildPlayer, last_dismissal: Exception | None) -> None:
@@ -211,6 +221,7 @@ class GuildPlayers:
                 work.append(_close(player, Reason.REMOVED_FROM_GUILD))
                 continue
             if not _is_in_use(player):
+                player.end_presence()
                 continue
             player.check_speakers()
             if player.current is not None:

@@ -81,8 +81,10 @@ class StartingBackend(SpeechBackend, Protocol):
 class SleepingBackend(StartingBackend, Protocol):
     """A backend that scales to zero when it is idle, so that the next call causes a cold start."""
 
-    async def keep_awake(self, seconds: float) -> None:
-        """Start the backend, and keep it running for this long from now.
+    async def keep_awake(self, seconds: float) -> float:
+        """Start the backend, and keep it running for at least this long from now.
 
-        Does not wait for the start. Raises the error that a request would get.
+        Does not wait for the start. Returns for how many seconds from now it is kept running: for
+        longer, if that was asked for earlier. Raises the error that a request would get.
         """
+        ...

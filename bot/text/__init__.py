@@ -10,6 +10,7 @@ from bot.text.sentences import (
     Sentence,
     expected_seconds,
     split,
+    spoken_seconds,
     typed_silence,
 )
 
@@ -28,6 +29,7 @@ __all__ = [
     "plain_words",
     "replace_words",
     "split",
+    "spoken_seconds",
     "typed_silence",
     "with_names",
     "word_key",

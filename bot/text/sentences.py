@@ -99,8 +99,13 @@ def split(
 def expected_seconds(sentences: Iterable[Sentence]) -> float:
     """Return about how long the speech of some sentences will be, with the typed silence."""
     sentences = list(sentences)
+    return spoken_seconds(sentences) + typed_silence(sentences)
+
+
+def spoken_seconds(sentences: Iterable[Sentence]) -> float:
+    """Return about how long the speech of some sentences will be, without the typed silence."""
     characters = sum(_length(sentence.text) for sentence in sentences)
-    return characters * SECONDS_PER_CHARACTER + typed_silence(sentences)
+    return characters * SECONDS_PER_CHARACTER
 
 
 def typed_silence(sentences: Iterable[Sentence]) -> float:

@@ -144,6 +144,7 @@ async def test_a_clock_that_is_wrong_costs_nothing(
     """By this machine's clock, the interaction is an hour old when it arrives."""
     with server.tokens.last_only(-3_600):
         answer = await slow.types("say", text="One. Two.")
+        await eventually(lambda: server.bot.replies.open)
     server.tokens.never_end()
     await eventually(lambda: server.bot.replies.open)
     await is_done(server, may_end)

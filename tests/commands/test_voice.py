@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from discord import app_commands
 
 from backend.contract import BackendUnavailableError, Heard, VoicePrompt
-from bot.interface.wording import PREVIEW_NOTICE
+from bot.errors import Reason
+from bot.interface.wording import PREVIEW_NOTICE, REFUSALS
 
 if TYPE_CHECKING:
     from tests.support.discord_server import Member, Server
@@ -204,7 +205,7 @@ async def test_forget_says_at_once_if_nothing_is_kept(
 ) -> None:
     await has_voices(server, grace, "Three")
     answer = await ada.types("forget")
-    assert answer.told == "There's nothing to delete: I keep nothing about you."
+    assert answer.told == REFUSALS[Reason.NOTHING_KEPT]
     assert answer.private is not None
     assert answer.private.components == [], "there is nothing to be sure about"
 
@@ -216,7 +217,7 @@ async def test_forget_that_is_asked_twice_says_the_second_time_that_nothing_is_l
     asked, again = await ada.types("forget"), await ada.types("forget")
     await ada.presses(asked.private, "Delete")
     await ada.presses(again.private, "Delete")
-    assert again.told == "There's nothing to delete: I keep nothing about you."
+    assert again.told == REFUSALS[Reason.NOTHING_KEPT]
 
 
 async def test_help_says_what_is_kept_and_how_to_delete_it(ada: Member) -> None:

@@ -35,10 +35,8 @@ from bot.guilds.tables import (
     ServerSettingsRow,
     UsageDayRow,
 )
-from bot.storage.database import open_database
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from enum import StrEnum
 
     from bot.storage.database import Database
@@ -46,13 +44,6 @@ if TYPE_CHECKING:
 ANA, BEN = 1_198_765_432_109_876_543, 2**63 - 1
 GUILD = 998_765_432_109_876_543
 AT = datetime(2026, 11, 27, 23, 59, 59, 999_999, tzinfo=UTC)
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = await open_database(database_url)
-    yield database
-    await database.close()
 
 
 async def stored(database: Database, row: Any) -> Any:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.support.discord_server import open_server
+from tests.support.discord_server import NO_LIMITS, open_server
 from tests.support.explanations import Cause, causes_of, explains
 from tests.support.marked_speech import ITEMS, MarkedBackend, account
 from tests.support.voice_guild import SPOKEN, last_word, open_voice
@@ -125,7 +125,7 @@ async def storm(
     """
     reports = {mode: Report() for mode in modes}
     async with (
-        open_server(folder, MarkedBackend()) as server,
+        open_server(folder, MarkedBackend(), **NO_LIMITS) as server,
         open_voice(server, guilds=len(modes)) as world,
         asyncio.TaskGroup() as tasks,
     ):

@@ -34,6 +34,20 @@ if TYPE_CHECKING:
 SETTLE_SECONDS = 60.0
 CONFIRM = "I confirm"
 
+NO_LIMITS: dict[str, Any] = dict.fromkeys(
+    (
+        "seconds_per_person",
+        "seconds_per_server",
+        "seconds_in_all",
+        "requests_per_minute",
+        "at_once_per_person",
+        "at_once_per_server",
+        "voice_channels",
+    ),
+    0,
+)
+"""Settings for members who use more of the bot than people do."""
+
 
 @dataclass
 class Answer:

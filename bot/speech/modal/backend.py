@@ -92,10 +92,13 @@ class ModalBackend:
         """Return how long a container has been starting, or None if none is."""
         return self._calls.cold_start()
 
-    async def keep_awake(self, seconds: float) -> None:
-        """Keep a container running for this long from now. Raises the error that a call would."""
+    async def keep_awake(self, seconds: float) -> float:
+        """Keep a container running for at least this long from now; return for how long.
+
+        Raises the error that a call would.
+        """
         await self._calls.check()
-        await self._keep_warm.keep(seconds)
+        return await self._keep_warm.keep(seconds)
 
     async def prepare_voice(self, clip: ReferenceClip, consent: ConsentRecord) -> PreparedVoice:
         """Make the voice prompt in a container. The call counts for the person who consented."""

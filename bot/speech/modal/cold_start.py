@@ -120,13 +120,13 @@ class KeepWarm:
         self._until = 0.0
         self._pinging: asyncio.Task[None] | None = None
 
-    async def keep(self, seconds: float) -> None:
-        """Keep a container running for this long from now; replaces the time set before.
+    async def keep(self, seconds: float) -> float:
+        """Keep a container running for at least this long from now; return for how many seconds.
 
-        Does not wait for a container to start. If the first call fails within
-        `FAIL_WITHIN_SECONDS`, its `SpeechError` is raised.
+        It never ends earlier than what was asked for before. Does not wait for a container to
+        start. If the first call fails within `FAIL_WITHIN_SECONDS`, its `SpeechError` is raised.
         """
-        self._until = monotonic() + seconds
+        self._until = max(self._until, monotonic() + seconds)
         if self._pinging is None or self._pinging.done():
             first = asyncio.create_task(self._failure())
             self._pinging = asyncio.create_task(self._ping_until_over(first))
@@ -134,7 +134,9 @@ class KeepWarm:
             failure = first.result() if done else None
             if failure is not None:
                 await self.close()
+                self._until = 0.0
                 raise failure
+        return self._until - monotonic()
 
     async def close(self) -> None:
         """Stop the regular calls."""

@@ -362,7 +362,7 @@ async def test_voice_channels_are_for_servers_only(guild: VoiceGuild) -> None:
 async def test_speech_is_heard_though_nothing_can_be_written(
     guild: VoiceGuild, ada: Speaker
 ) -> None:
+    await ada.types("say", text=item_text(1, 2.0))
+    await waits_for(await ada.types("say", text=item_text(2, 0.6)), "in the queue")
     async with failing_databases.locked(guild.server.bot.settings.database_url):
-        for item in (1, 2):
-            await ada.types("say", text=item_text(item, 0.6))
         assert await is_heard(guild) == [1, 2]

@@ -45,6 +45,7 @@ def _limits() -> None:
         sa.Column("guild_id", sa.BigInteger()),
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("seconds", sa.Double(), nullable=False),
+        sa.Column("counted", sa.Double(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("renewed_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_work"),
