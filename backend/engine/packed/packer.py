@@ -32,13 +32,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_TRIALS = 5
+_TRIALS = 12
 _TRIAL_SIZE = (2_048, 1_024)
 """Outputs and inputs of the matrices that are tried; the published models' have 1 to 12 million."""
 
 _TRIAL_BYTES = 24_000_000  # in all, so that they don't stay in a cache
-_MANY_ROWS = (8, 64)
-"""Rows of a batch, and of a prompt."""
+_PROMPT_ROWS, _FRAMES = 128, 48
+"""A usual sentence: the positions of its prompt, which are rows of one product, and its frames. Each
+frame takes a product of one row."""
 
 LACKING = (AttributeError, NotImplementedError, RuntimeError, ValueError)
 """What is raised where torch or the processor lacks a kernel, or it computes nonsense."""
@@ -140,30 +141,36 @@ class Packer:
 @cache
 @torch.inference_mode()
 def fastest_kind(weights: WeightFormat) -> Kind:
-    """Return what makes the matrices of a format with the kernel that is the fastest here."""
+    """Return what makes the matrices of a format with the kernel that is the fastest here.
+
+    That is the one that takes the least time for a usual sentence, not for each number of rows: to
+    have the fastest for each, every matrix would be kept twice.
+    """
     if weights is WeightFormat.FLOAT32:
         return Float32Matrix
     if weights is WeightFormat.BFLOAT16:
         return _fastest({"float16": HalfMatrix, "bfloat16": RoundedMatrix})
-    kind = _fastest({"split": SplitInt8Matrix, "bfloat16": Int8Matrix})
-    return _int8_kind() if kind is Int8Matrix else kind
+    return _fastest({"split": SplitInt8Matrix, "bfloat16": _int8_kind()})
 
 
 def _int8_kind() -> Kind:
     """Return how torch's int8 kernel is used: from how many rows on a matrix is unpacked."""
     weight = _noise(_TRIAL_SIZE)
-    packed, unpacked = [Int8Matrix(weight)], [Int8Matrix(weight, many=0)]
-    for rows in (2, 4, *_MANY_ROWS):
-        if _is_slower(packed, unpacked, rows):
-            return partial(Int8Matrix, many=rows)
+    try:
+        packed, unpacked = [Int8Matrix(weight)], [Int8Matrix(weight, many=0)]
+        for rows in (2, 4, 8, _PROMPT_ROWS):
+            of_packed, of_unpacked = _seconds([packed, unpacked], rows)
+            if of_packed > of_unpacked * _CLEARLY:
+                return partial(Int8Matrix, many=rows)
+    except LACKING:
+        pass  # whoever makes a matrix finds out
     return Int8Matrix
 
 
 def _fastest(kinds: dict[str, Kind]) -> Kind:
-    """Return the first kind that works here, or the second if that is clearly faster for one row.
+    """Return the first kind that works here, or the second if a sentence takes clearly less.
 
-    The first one is not taken either where products of many rows take longer than bfloat16's. If
-    only one works, it is taken. Raises what the second one raises if none works.
+    If only one works, it is taken. Raises what the second one raises if none works.
     """
     weight = _noise(_TRIAL_SIZE)
     (name, first), (_, second) = kinds.items()
@@ -178,25 +185,28 @@ def _fastest(kinds: dict[str, Kind]) -> Kind:
         _check(others[0], weight)
     except LACKING:
         return first
-    trials: list[tuple[int, Sequence[PackedMatrix], Sequence[PackedMatrix]]]
-    trials = [(1, matrices, others)]
-    rounded = [RoundedMatrix(weight)]
-    trials += [(rows, matrices[:1], rounded) for rows in _MANY_ROWS]
-    is_slower = any(_is_slower(of_first, of_other, rows) for rows, of_first, of_other in trials)
-    return second if is_slower else first
+    frame = _seconds([matrices, others], 1)
+    prompt = _seconds([matrices[:1], others[:1]], _PROMPT_ROWS)
+    of_first, of_second = (
+        _FRAMES * each + of_prompt for each, of_prompt in zip(frame, prompt, strict=True)
+    )
+    return second if of_first > of_second * _CLEARLY else first
 
 
-def _is_slower(some: Sequence[PackedMatrix], others: Sequence[PackedMatrix], rows: int) -> bool:
-    """Return whether products with some matrices are clearly slower than with others.
+def _seconds(contestants: Sequence[Sequence[PackedMatrix]], rows: int) -> list[float]:
+    """Return how long one product of so many rows takes with the matrices of each contestant.
 
     Each time is the least of several, which alternate: other programs may be running.
     """
     inputs = _noise((rows, _TRIAL_SIZE[1]))
-    least = [math.inf, math.inf]
+    least = [math.inf] * len(contestants)
     for _ in range(_TRIALS):
-        for number, matrices in enumerate((some, others)):
-            least[number] = min([least[number], *(_seconds(each, inputs) for each in matrices)])
-    return least[0] > least[1] * _CLEARLY
+        for number, matrices in enumerate(contestants):
+            for matrix in matrices:
+                began = time.perf_counter()
+                matrix.product(inputs)
+                least[number] = min(least[number], time.perf_counter() - began)
+    return least
 
 
 def _check(matrix: PackedMatrix, weight: Tensor) -> None:
@@ -206,12 +216,6 @@ def _check(matrix: PackedMatrix, weight: Tensor) -> None:
     error = (matrix.product(inputs) - expected).norm() / expected.norm()
     if not float(error) < _MOST_ERROR:
         raise ValueError("the kernel computes no products")
-
-
-def _seconds(matrix: PackedMatrix, inputs: Tensor) -> float:
-    began = time.perf_counter()
-    matrix.product(inputs)
-    return time.perf_counter() - began
 
 
 def _noise(shape: tuple[int, int]) -> Tensor:

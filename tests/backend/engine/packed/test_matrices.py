@@ -45,10 +45,11 @@ BOUNDS = {
 
 LAYER_BOUNDS = {
     WeightFormat.FLOAT32: 1e-5,
-    WeightFormat.BFLOAT16: 0.01,
+    WeightFormat.BFLOAT16: 0.02,
     WeightFormat.INT8: 0.05,
 }
-"""How far what a layer adds to the states may be off, as a share of it."""
+"""How far what a layer adds to the states may be off, as a share of it. Where processors multiply
+bfloat16 themselves, products are rounded to it as well as inputs."""
 
 KINDS = pytest.mark.parametrize("kind", BOUNDS, ids=lambda kind: kind.__name__)
 
