@@ -91,7 +91,8 @@ class Production:
         pace: What is known of the backend.
         sentences: The sentences of the text.
         on_speech: Called with the length of each chunk, in seconds, as the backend sends it; of a
-            sentence that restarts, and of a text that begins anew, also before that.
+            sentence that restarts, and of a text that begins anew, also before that. What it raises
+            ends the speech.
 
     Attributes:
         parts: Each sentence's speech.

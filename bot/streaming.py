@@ -17,6 +17,7 @@ import numpy as np
 from backend.contract import GenerationFailedError, SpeechError, SpeechRequest
 from bot.audio import loudness
 from bot.audio.pauses import CUT_SECONDS, PauseJoiner
+from bot.errors import Refusal
 from bot.pace import Pace
 from bot.production import MeasuredBackend, Production
 
@@ -65,7 +66,7 @@ class Speech:
         breaks: Where a file may be cut, as sample indices, one in each pause between sentences.
         loudness: What loudness the voice seems to have before levelling, in LUFS; None if unknown.
         sentences: How many sentences it has.
-        error: Why it ends before the text does; None if it doesn't.
+        error: Why it ends before the text does, the backend's error or a limit; None if it doesn't.
     """
 
     pcm: bytes = field(repr=False)
@@ -73,7 +74,7 @@ class Speech:
     breaks: tuple[int, ...]
     loudness: float | None = None
     sentences: int = 1
-    error: SpeechError | None = None
+    error: SpeechError | Refusal | None = None
 
     @property
     def seconds(self) -> float:
@@ -226,8 +227,8 @@ async def collect(
 ) -> Speech:
     """Read a stream to its end as fast as it is generated, and level it, for a file.
 
-    If the backend fails, what was spoken so far is not thrown away: the result has the sentences
-    before that one, and the error.
+    If the backend fails, or a limit is reached, what was spoken so far is not thrown away: the
+    result has the sentences before that one, and the error.
 
     Args:
         chunks: The stream.
@@ -240,7 +241,7 @@ async def collect(
     kept: dict[int, list[bytes]] = {}
     sample_rate = 0
     expected: float | None = None
-    failure: SpeechError | None = None
+    failure: SpeechError | Refusal | None = None
     try:
         async with aclosing(chunks):
             async for chunk in chunks:
@@ -252,7 +253,7 @@ async def collect(
                     kept[chunk.sentence] = []
                 kept.setdefault(chunk.sentence, []).append(chunk.pcm)
                 sample_rate, expected = chunk.sample_rate, chunk.loudness
-    except SpeechError as error:
+    except (SpeechError, Refusal) as error:
         kept.pop(sentence, None)
         if not any(pcm.strip(b"\0") for parts in kept.values() for pcm in parts):
             raise

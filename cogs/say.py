@@ -154,7 +154,7 @@ class Say(commands.Cog):
         collect_speech: Callable[..., Coroutine[Any, Any, Speech]],
         *,
         heard: tuple[QueueEntry, GuildPlayer] | None = None,
-    ) -> SpeechError | None:
+    ) -> SpeechError | Refusal | None:
         """Collect the speech for a file, and post it where all can see it.
 
         Args:

@@ -6,14 +6,14 @@ from collections import defaultdict
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
-from sqlalchemy import ColumnElement, case, delete, func, select
+from sqlalchemy import ColumnElement, case, delete, func, select, update
 
 from bot.guilds.limits import MINUTE, Standing, next_day
 from bot.guilds.records import Scope, WorkKind
 from bot.guilds.tables import RequestRow, UsageDayRow, WorkRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -39,12 +39,21 @@ def usage_keys(user_id: int, guild_id: int | None, day: date) -> list[UsageKey]:
     return [(Scope.PERSON, user_id, day), *servers, (Scope.ALL, EVERYBODY, day)]
 
 
-async def drop_old(session: AsyncSession, now: datetime) -> None:
+async def drop_old(session: AsyncSession, now: datetime, *, but: Collection[int]) -> None:
     """Drop the works that nobody does any more, and requests that are no longer counted.
 
-    Requests of times to come are from before the clock was put back.
+    If they are of times to come, the clock was put back: the requests are dropped, and works if
+    nobody renews them now.
+
+    Args:
+        session: Of a transaction that has the lock.
+        now: The time, in UTC.
+        but: The ids of works that go on for certain, however long they were not renewed.
     """
-    await session.execute(delete(WorkRow).where(WorkRow.renewed_at < now - FORGOTTEN_AFTER))
+    goes_on, renewed = WorkRow.id.in_(list(but)), WorkRow.renewed_at
+    await session.execute(delete(WorkRow).where(~goes_on, renewed < now - FORGOTTEN_AFTER))
+    is_ahead = renewed > now + FORGOTTEN_AFTER
+    await session.execute(update(WorkRow).where(is_ahead).values(renewed_at=now))
     is_old = (RequestRow.at <= now - MINUTE) | (RequestRow.at > now + MINUTE)
     await session.execute(delete(RequestRow).where(is_old))
 

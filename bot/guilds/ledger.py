@@ -3,18 +3,21 @@
 What somebody asks for is a *work*: a row in a table, for as long as it is done, with the seconds of
 speech that are reserved for it. Whether one more fits into the limits is decided under one lock, so
 the limits hold over all processes. What was really made is added to the usage of the day on which
-the work began; the reservation ends with the work. A process renews its works regularly. Those of a
+the work began; the reservation ends with the work. Speech that gets longer than was expected
+reserves more, and ends where a limit is reached, unless it is nearly done. A process renews its works regularly. Those of a
 process that was killed are dropped: what it had counted stays used.
 """
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
 from bot.errors import Note, Reason, Refusal, Remark
+from bot.guilds.access import Actor
 from bot.guilds.counting import (
     EVERYBODY,
     count_seconds,
@@ -30,17 +33,26 @@ from bot.storage.database import DatabaseUser
 from bot.storage.errors import DatabaseFailedError
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-    from bot.guilds.access import Actor
     from bot.guilds.counting import UsageKey
     from bot.guilds.limits import Limits
     from bot.storage.database import Database
 
 RENEW_SECONDS = 15.0
+
+MORE_SECONDS = 30.0
+"""So much speech is reserved at a time where there is more than was expected."""
+
+SPARE_SECONDS = 1.0
+"""More is reserved once this much more was made than is reserved."""
+
+MOST_SHARE, MOST_EXTRA_SECONDS = 1.5, 5.0
+"""Where a limit is reached, speech that was begun may still be so many times as long as expected,
+and so much more, before it ends. Some speak slowly."""
+
 _LOCK = "limits"
 
 
@@ -50,21 +62,25 @@ class Work:
     Args:
         ledger: Counts it.
         row: What is stored of it.
-        limit: How many seconds of speech the person may use today; None for no limit.
-        others: How many of these are used already, or reserved for others of their works.
+        limits: Those that hold for it.
+        others: How many of the person's seconds of today are used already, or reserved for others
+            of their works.
 
     Attributes:
         id: Never used for another work.
         user_id: For whom it is done.
         guild_id: In which server, or None for a direct message.
         kind: What it is.
+        limits: Those that hold for it.
         reserved: How many seconds of speech it will probably need.
         started_at: In UTC.
         seconds: How many seconds of speech were made for it.
+        counted: How many of these are in the day's usage by now.
+        refusal: Why it may have no more speech; None while it may.
     """
 
     def __init__(
-        self, ledger: Ledger, row: WorkRow, *, limit: int | None = None, others: float = 0.0
+        self, ledger: Ledger, row: WorkRow, limits: Limits, *, others: float = 0.0
     ) -> None:
         self.id = row.id
         self.user_id = row.user_id
@@ -72,14 +88,29 @@ class Work:
         self.kind = WorkKind(row.kind)
         self.reserved = row.seconds
         self.started_at = row.started_at
+        self.limits = limits
         self.seconds = 0.0
+        self.counted = 0.0
+        self.refusal: Refusal | None = None
         self._ledger = ledger
-        self._limit = limit
         self._others = others
+        self._expected = row.seconds
+        self._reserving: asyncio.Task[None] | None = None
 
     def made(self, seconds: float) -> None:
-        """Count speech that was made."""
+        """Count speech that was made.
+
+        If that is more than was reserved, more is reserved meanwhile. Raises `Refusal` if a limit
+        is reached, and what was made is far more than was expected.
+        """
         self.seconds += seconds
+        if self.refusal is not None:
+            if self.seconds > MOST_SHARE * self._expected + MOST_EXTRA_SECONDS:
+                raise Refusal(self.refusal.reason, **self.refusal.values)
+            return
+        is_reserving = self._reserving is not None and not self._reserving.done()
+        if self.seconds > self.reserved + SPARE_SECONDS and not is_reserving:
+            self._reserving = asyncio.create_task(self._ledger.reserve_more(self))
 
     def end(self) -> asyncio.Future[bool] | None:
         """End the work. Only the first call counts.
@@ -91,10 +122,11 @@ class Work:
 
     async def little_left(self) -> Note | None:
         """Return a note for the person if little speech is left today; once a day."""
-        if self._limit is None:
+        limit = self.limits.seconds_per_person
+        if limit is None:
             return None
-        left = self._limit - self._others - self.seconds
-        if left > LITTLE_SHARE * self._limit or not await self._ledger.tell(self):
+        left = limit - self._others - self.seconds
+        if left > LITTLE_SHARE * limit or not await self._ledger.tell(self):
             return None
         again = timestamp(next_day(self.started_at))
         return Note(Remark.LITTLE_SPEECH_LEFT, {"left": max(left, 0.0), "again": again})
@@ -107,14 +139,14 @@ class Work:
         return usage_keys(self.user_id, self.guild_id, self.started_at.date())
 
     def to_row(self) -> WorkRow:
-        """Return what is stored of it, with everything counted that was made."""
+        """Return what is stored of it."""
         return WorkRow(
             id=self.id,
             user_id=self.user_id,
             guild_id=self.guild_id,
             kind=self.kind,
             seconds=self.reserved,
-            counted=self.seconds,
+            counted=self.counted,
             started_at=self.started_at,
         )
 
@@ -160,8 +192,11 @@ class Ledger(DatabaseUser):
         async def write(session: AsyncSession) -> None:
             await self._database.lock(session, _LOCK)
             row = await session.get(WorkRow, work.id)
-            if row is not None:  # else it was dropped, or this is written a second time
-                await count_seconds(session, [(work.usage_keys, work.seconds - row.counted)])
+            if row is None:  # it was dropped, or this is written a second time
+                row = work.to_row()
+                await _count(session, [(work, row)])
+            else:
+                await _count(session, [(work, row)])
                 await session.delete(row)
 
         return self._database.later("usage", write)
@@ -180,18 +215,26 @@ class Ledger(DatabaseUser):
             works, now = dict(self._open), self._clock()
             stored = await session.scalars(select(WorkRow).where(WorkRow.id.in_(list(works))))
             rows = {row.id: row for row in stored}
-            made = []
             for work in works.values():
-                row = rows.get(work.id)
-                if row is None:  # it was dropped, and goes on nevertheless
-                    row = work.to_row()
-                    session.add(row)
-                made.append((work.usage_keys, work.seconds - row.counted))
-                row.counted = work.seconds
-                row.renewed_at = now
-            await count_seconds(session, made)
+                if work.id not in rows:  # it was dropped, and goes on nevertheless
+                    rows[work.id] = work.to_row()
+                    session.add(rows[work.id])
+                rows[work.id].renewed_at = now
+            await _count(session, [(work, rows[work.id]) for work in works.values()])
 
         return self._database.later("usage", write, key="renewal")
+
+    async def reserve_more(self, work: Work) -> None:
+        """Reserve more for a work of which more was made than is reserved, or refuse it more.
+
+        If the database fails, that is not the end of its speech.
+        """
+        try:
+            work.reserved = await self._database.carry_out(self._reserve_more(work))
+        except DatabaseFailedError:  # it is tried again with the next speech
+            pass
+        except Refusal as refusal:
+            work.refusal = refusal
 
     async def tell(self, work: Work) -> bool:
         """Note that a person is told how little is left. Returns False if they were, that day."""
@@ -213,7 +256,7 @@ class Ledger(DatabaseUser):
         async with self._database.write() as session:
             await self._database.lock(session, _LOCK)
             now = self._clock()
-            await drop_old(session, now)
+            await drop_old(session, now, but=self._open)
             usage = await usage_on(session, actor, now.date())
             standing = await standing_of(session, actor, kind, usage, now)
             standing.check(limits, seconds)
@@ -222,14 +265,14 @@ class Ledger(DatabaseUser):
             row = _row(actor.user_id, actor.guild_id, kind, seconds, now)
             session.add_all([row, RequestRow(user_id=actor.user_id, at=now)])
             await session.flush()
-            return Work(self, row, limit=limits.seconds_per_person, others=standing.person_seconds)
+            return Work(self, row, limits, others=standing.person_seconds)
 
     async def _enter_channel(self, guild_id: int, limits: Limits) -> Work:
         async with self._database.write() as session:
             await self._database.lock(session, _LOCK)
             now = self._clock()
-            await drop_old(session, now)
-            channels = select(func.count()).where(
+            await drop_old(session, now, but=self._open)
+            channels = select(func.count(WorkRow.guild_id.distinct())).where(
                 WorkRow.kind == WorkKind.CHANNEL, WorkRow.guild_id != guild_id
             )
             count, limit = await session.scalar(channels) or 0, limits.voice_channels
@@ -238,7 +281,24 @@ class Ledger(DatabaseUser):
             row = _row(EVERYBODY, guild_id, WorkKind.CHANNEL, 0.0, now)
             session.add(row)
             await session.flush()
-            return Work(self, row)
+            return Work(self, row, limits)
+
+    async def _reserve_more(self, work: Work) -> float:
+        """Return how much is reserved for a work then. Raises `Refusal` if nothing is left."""
+        async with self._database.write() as session:
+            await self._database.lock(session, _LOCK)
+            row = await session.get(WorkRow, work.id)
+            if row is None:  # it was dropped, and is stored again when it is renewed
+                return work.reserved
+            await _count(session, [(work, row)])
+            actor, began = Actor(work.user_id, work.guild_id), work.started_at
+            usage = await usage_on(session, actor, began.date())
+            standing = await standing_of(session, actor, work.kind, usage, began)
+            left = standing.seconds_left(work.limits)
+            row.seconds = row.counted + max(0.0, min(left, MORE_SECONDS))
+            reserved = row.seconds
+        standing.check_anything_left(work.limits)
+        return reserved
 
     async def _tell(self, work: Work) -> bool:
         async with self._database.write() as session:
@@ -247,6 +307,15 @@ class Ledger(DatabaseUser):
                 return False
             row.told_at = self._clock()
             return True
+
+
+async def _count(session: AsyncSession, works: Iterable[tuple[Work, WorkRow]]) -> None:
+    """Add what was made of works, and is not counted yet, to the days' usages."""
+    made = []
+    for work, row in works:
+        made.append((work.usage_keys, work.seconds - row.counted))
+        row.counted = work.counted = work.seconds
+    await count_seconds(session, made)
 
 
 def _row(

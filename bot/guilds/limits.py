@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from bot.guilds.records import ServerSettings
 
 MINUTE = timedelta(minutes=1)
+
+LEAST_SECONDS = 1.0
+"""Less speech than this is none."""
 
 LITTLE_SHARE = 0.2
 """A person is told when no more than this share of the day's seconds is left."""
@@ -96,6 +100,30 @@ class Standing:
             raise Refusal(Reason.SERVER_BUSY, count=self.server_at_once or 0)
         self._check_seconds(limits, seconds)
 
+    def seconds_left(self, limits: Limits) -> float:
+        """Return how many more seconds of speech the limits allow today."""
+        return min(
+            (
+                limit - used
+                for _, used, limit in self._seconds(limits)
+                if used is not None and limit is not None
+            ),
+            default=math.inf,
+        )
+
+    def check_anything_left(self, limits: Limits) -> None:
+        """Raise `Refusal` if the limits allow no more speech today."""
+        if self.seconds_left(limits) < LEAST_SECONDS:
+            self._check_seconds(limits, LEAST_SECONDS)
+
+    def _seconds(self, limits: Limits) -> tuple[tuple[Scope, float | None, int | None], ...]:
+        """Whose seconds of speech are limited, how many are used, and how many may be."""
+        return (
+            (Scope.PERSON, self.person_seconds, limits.seconds_per_person),
+            (Scope.SERVER, self.server_seconds, limits.seconds_per_server),
+            (Scope.ALL, self.all_seconds, limits.seconds_in_all),
+        )
+
     def _check_minute(self, limit: int | None) -> None:
         if limit is None or len(self.recent) < limit:
             return
@@ -104,17 +132,13 @@ class Standing:
 
     def _check_seconds(self, limits: Limits, seconds: float) -> None:
         again = timestamp(next_day(self.now))
-        for scope, used, limit in (
-            (Scope.PERSON, self.person_seconds, limits.seconds_per_person),
-            (Scope.SERVER, self.server_seconds, limits.seconds_per_server),
-            (Scope.ALL, self.all_seconds, limits.seconds_in_all),
-        ):
+        for scope, used, limit in self._seconds(limits):
             if limit is None or used is None or used + seconds <= limit:
                 continue
             if seconds > limit:  # it wouldn't work tomorrow either
                 raise Refusal(Reason.LONGER_THAN_A_DAY, wanted=seconds, most=limit)
             left = limit - used
-            if left < 1:
+            if left < LEAST_SECONDS:
                 nothing_left = {
                     Scope.PERSON: Reason.OWN_SPEECH_USED_UP,
                     Scope.SERVER: Reason.SERVER_SPEECH_USED_UP,

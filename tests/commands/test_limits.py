@@ -15,10 +15,11 @@ from tests.support.discord_server import Member, Server, open_server
 from tests.support.scripted_backend import SECONDS_PER_CHARACTER, ScriptedBackend
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from backend.contract import ReferenceClip, SpeechRequest
+    from backend.contract import PcmChunk, ReferenceClip, SpeechRequest
 
 ONE_SENTENCE = "This sentence has no more and no less than sixty characters."
 SECONDS = len(ONE_SENTENCE) * SECONDS_PER_CHARACTER
@@ -92,6 +93,34 @@ async def test_a_text_that_never_fits_is_not_put_off(limited: Any) -> None:
             "That takes about 4 seconds of speech, more than the 3 seconds that I can make here in "
             "a day. Please shorten it."
         )
+
+
+class LongWinded(ScriptedBackend):
+    """Speaks six times as long as anybody expects, for example where a text is all digits."""
+
+    async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
+        async for chunk in super().speak(request):
+            for _ in range(6):
+                yield chunk
+
+
+async def test_speech_that_never_ends_ends_where_the_limit_is(tmp_path: Path) -> None:
+    backend = LongWinded()
+
+    async def wait_for_the_ledger(_request: SpeechRequest) -> None:
+        for work in server.bot.policy.ledger._open.values():
+            if work._reserving is not None:
+                await work._reserving
+
+    backend.on_speak = wait_for_the_ledger
+    async with open_server(tmp_path, backend, seconds_per_person=20) as server:
+        ada = await member(server, "ada")
+        answer = await ada.types("say", text=" ".join([ONE_SENTENCE] * 5))
+        assert again(answer.told) == "You've used all your speech for today. You get more later."
+        assert await used(server, ada) == pytest.approx(3 * 6 * SECONDS, abs=6 * SECONDS)
+        [message] = answer.posted
+        assert "of 5 sentences)" in message.content
+        assert len(await answer.files()) == 1
 
 
 async def test_nothing_is_downloaded_for_what_is_refused(limited: Any, recording: bytes) -> None:

@@ -85,6 +85,13 @@ async def end(work: Work, *, made: float = 0.0) -> None:
     assert await ended
 
 
+async def makes(work: Work, seconds: float) -> None:
+    """Make speech, and wait until more is reserved if that is needed."""
+    work.made(seconds)
+    if work._reserving is not None:
+        await work._reserving
+
+
 MIDNIGHT = timestamp(datetime(2026, 11, 28, tzinfo=UTC))
 
 
@@ -184,7 +191,38 @@ class TestAProcessThatWasKilled:
         with refused(Reason.TOO_MANY_COMMANDS, count=1):
             await file(ledger, at_once_per_person=1)
         await end(work, made=5)
-        assert (await usage.today(Scope.PERSON, ANA.user_id)).seconds == 5
+        assert (await usage.today(Scope.PERSON, ANA.user_id)).seconds == 15
+
+    async def test_that_was_dropped_and_ends_has_used_all_that_it_made(
+        self, database: Database, ledger: Ledger, usage: Usage, watch: Watch
+    ) -> None:
+        slow = Ledger(database, clock=watch)
+        work = await file(slow, 60)
+        work.made(10)
+        await renew(slow)
+        watch.passes(seconds=61)
+        await end(await file(ledger))
+        await end(work, made=5)
+        assert (await usage.today(Scope.PERSON, ANA.user_id)).seconds == 15
+
+    async def test_its_own_works_are_not_dropped_while_the_database_was_locked(
+        self, ledger: Ledger, watch: Watch
+    ) -> None:
+        await file(ledger)
+        watch.passes(seconds=61)
+        with refused(Reason.TOO_MANY_COMMANDS, count=1):
+            await file(ledger, at_once_per_person=1)
+
+    async def test_is_dropped_although_the_clock_was_put_back(
+        self, database: Database, ledger: Ledger, watch: Watch
+    ) -> None:
+        await file(Ledger(database, clock=watch))
+        watch.passes(hours=-2)
+        with refused(Reason.TOO_MANY_COMMANDS, count=1):
+            await file(ledger, at_once_per_person=1)
+        await end(await file(ledger))
+        watch.passes(seconds=61)
+        assert await file(ledger, at_once_per_person=1)
 
     async def test_leaves_its_voice_channels(
         self, database: Database, ledger: Ledger, watch: Watch
@@ -198,6 +236,14 @@ class TestAProcessThatWasKilled:
         channel = await ledger.enter_channel(OTHER_GUILD, one)
         await end(channel)
         await end(await ledger.enter_channel(GUILD, one))
+
+    async def test_and_its_successor_are_in_a_servers_channel_once(
+        self, database: Database, ledger: Ledger, watch: Watch
+    ) -> None:
+        two = replace(NO_LIMITS, voice_channels=2)
+        await Ledger(database, clock=watch).enter_channel(GUILD, two)
+        await ledger.enter_channel(GUILD, two)
+        assert await ledger.enter_channel(OTHER_GUILD, two)
 
 
 class TestAtOnce:
@@ -256,6 +302,54 @@ async def test_a_minute_has_so_many_requests(ledger: Ledger, watch: Watch) -> No
     assert await file(ledger, actor=BEN, requests_per_minute=3)
     watch.passes(seconds=30)
     assert await file(ledger, requests_per_minute=3)
+
+
+class TestSpeechThatIsLongerThanExpected:
+    async def test_reserves_more_while_there_is_some(self, ledger: Ledger) -> None:
+        work = await file(ledger, 10, seconds_per_person=100)
+        await makes(work, 20)
+        with refused(Reason.OWN_SPEECH_TOO_LITTLE, wanted=60, left=50, again=MIDNIGHT):
+            await file(ledger, 60, seconds_per_person=100)
+
+    @pytest.mark.parametrize(
+        ("limit", "reason"),
+        [
+            ("seconds_per_person", Reason.OWN_SPEECH_USED_UP),
+            ("seconds_per_server", Reason.SERVER_SPEECH_USED_UP),
+            ("seconds_in_all", Reason.ALL_SPEECH_USED_UP),
+        ],
+    )
+    async def test_ends_where_a_limit_is_reached(
+        self, ledger: Ledger, usage: Usage, limit: str, reason: Reason
+    ) -> None:
+        work = await file(ledger, 10, **{limit: 100})
+        await file(ledger, 60, **{limit: 100})
+        with refused(reason, again=MIDNIGHT):
+            while True:
+                await makes(work, 4)
+        assert work.seconds <= 40 + 8
+        ended = work.end()
+        assert ended is not None
+        assert await ended
+        assert (await usage.today(Scope.PERSON, ANA.user_id)).seconds == work.seconds
+
+    async def test_may_be_somewhat_longer_at_any_limit(self, ledger: Ledger) -> None:
+        work = await file(ledger, 100, seconds_per_person=100)
+        for _ in range(7):
+            await makes(work, 20)
+
+    async def test_goes_on_while_the_database_fails(
+        self, ledger: Ledger, database: Database, sqlite_url: str
+    ) -> None:
+        if not database._is_sqlite:
+            pytest.skip("how a database fails is tested elsewhere")
+        work = await file(ledger, 1, seconds_per_person=2)
+        async with failing_databases.read_only(sqlite_url):
+            for _ in range(3):
+                await makes(work, 10)
+        await makes(work, 10)
+        with refused(Reason.OWN_SPEECH_USED_UP, again=MIDNIGHT):
+            work.made(1)
 
 
 class TestLittleLeft:
