@@ -24,8 +24,11 @@ class Usage(commands.Cog):
         self.bot = bot
 
     @commands.Cog.listener()
-    async def on_ready(self) -> None:
-        """Begin to renew. Called by discord.py after every new session."""
+    async def on_connect(self) -> None:
+        """Begin to renew. Called by discord.py whenever a shard has connected.
+
+        Members of its servers can use commands from then on, however long other shards take.
+        """
         if not self._renew.is_running():
             self._renew.start()
 

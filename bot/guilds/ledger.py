@@ -4,8 +4,8 @@ What somebody asks for is a *work*: a row in a table, for as long as it is done,
 speech that are reserved for it. Whether one more fits into the limits is decided under one lock, so
 the limits hold over all processes. What was really made is added to the usage of the day on which
 the work began; the reservation ends with the work. Speech that gets longer than was expected
-reserves more, and ends where a limit is reached, unless it is nearly done. A process renews its works regularly. Those of a
-process that was killed are dropped: what it had counted stays used.
+reserves more, and ends where a limit is reached, unless it is nearly done. A process renews its
+works regularly. Those of a process that was killed are dropped: what it had counted stays used.
 """
 
 from __future__ import annotations

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from bot.client import VoiceBot
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.support.discord_server import Answer, Member, Server
 
 TEXT = "This sentence has no more and no less than sixty characters."
@@ -49,3 +54,18 @@ async def test_an_operator_sees_everybodys(server: Server, ada: Member) -> None:
     assert list(fields) == ["You", "This server", "Everybody", "Servers that used most"]
     assert fields["Everybody"] == "3 seconds of 180 minutes of speech · 1 request"
     assert fields["Servers that used most"] == "Test server · 3 seconds of speech · 1 request"
+
+
+async def test_what_is_done_is_renewed_before_every_shard_is_there(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    async def on_connect(bot: VoiceBot) -> None:
+        await asyncio.sleep(0)
+        cog: Any = bot.get_cog("Usage")
+        seen.append((cog._renew.is_running(), bot.is_ready()))
+
+    monkeypatch.setattr(VoiceBot, "on_connect", on_connect, raising=False)
+    await server.restarts()
+    assert seen == [(True, False)]
