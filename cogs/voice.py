@@ -12,9 +12,10 @@ from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction, WorkKind
 from bot.interface import cards, wording
+from bot.interface.actors import actor_of
 from bot.interface.message_links import MAX_LINK_CHARACTERS
 from bot.interface.options import suggest_voices
-from bot.interface.views import Pages, TranscriptForm, ask_to_delete
+from bot.interface.views import Pages, TranscriptForm, ask_to_delete, before_form
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import SavedVoice
 
@@ -69,9 +70,14 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
     @app_commands.autocomplete(voice=suggest_voices)
     async def transcript(self, interaction: Interaction, voice: VoiceName) -> None:
         """Ask for what is really said, in a form; `_correct` takes its answer."""
-        saved = await self.bot.library.find(interaction.user.id, voice)
+        saved = await before_form(self._to_correct(interaction, voice))
         form = TranscriptForm(saved.transcript, on_answer=partial(self._correct, saved))
         await interaction.response.send_modal(form)
+
+    async def _to_correct(self, interaction: Interaction, name: str) -> SavedVoice:
+        """The voice of that name. Raises `Refusal` before the person writes for nothing."""
+        await self.bot.policy.check(actor_of(interaction), Action.CLONE)
+        return await self.bot.library.find(interaction.user.id, name)
 
     async def _correct(self, voice: SavedVoice, interaction: Interaction, transcript: str) -> None:
         """Make a voice's prompt again, with another transcript."""

@@ -15,6 +15,7 @@ from bot.interface.delivery import link_in_embed
 from bot.interface.errors import answer_error
 from bot.interface.settings_panel import CONTROL_ID, LIMIT_FIELDS, Part, Use, items, page
 from bot.interface.tokens import note_arrival
+from bot.interface.views import before_form
 from bot.interface.wording import explain
 
 if TYPE_CHECKING:
@@ -106,8 +107,13 @@ async def receive_form(interaction: discord.Interaction[Any]) -> None:
 async def _open_form(interaction: discord.Interaction[Any]) -> None:
     """Open the form of the limits, filled with those that the server has."""
     policy = interaction.client.policy
-    await policy.check(actor_of(interaction), Action.MANAGE)
-    settings = await policy.settings.of(interaction.guild_id)
+
+    async def settings_to_change() -> ServerSettings:
+        await policy.check(actor_of(interaction), Action.MANAGE)
+        settings: ServerSettings = await policy.settings.of(interaction.guild_id)
+        return settings
+
+    settings = await before_form(settings_to_change())
     form = discord.ui.Modal(
         title="Limits of this server", custom_id=FORM_ID, timeout=FORM_TIMEOUT_SECONDS
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import discord
 
@@ -21,6 +22,21 @@ Render = Callable[[discord.Interaction[Any], int], Awaitable[tuple[str, int]]]
 PAGES_TIMEOUT_SECONDS = 600.0
 QUESTION_TIMEOUT_SECONDS = 300.0
 FORM_TIMEOUT_SECONDS = 900.0
+
+SECONDS_BEFORE_FORM = 2.0
+"""Discord waits three seconds for a form, and a command that opens one can't be acknowledged before
+that."""
+
+T = TypeVar("T")
+
+
+async def before_form(looking_up: Awaitable[T]) -> T:
+    """Look up what a form needs. Raises `Refusal` if that takes longer than Discord waits."""
+    try:
+        async with asyncio.timeout(SECONDS_BEFORE_FORM):
+            return await looking_up
+    except TimeoutError:
+        raise Refusal(Reason.DATABASE_NOT_READ) from None
 
 
 class TimbreView(discord.ui.View):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -287,6 +288,18 @@ async def test_each_press_is_checked(server: Server, page: Page, press: str) -> 
         answer = await page.member.presses(page.message, label)
         assert ONLY_MANAGERS in {page.words, answer.told}
     assert not await _noted(server)
+
+
+async def test_a_form_is_refused_before_discord_gives_up(
+    server: Server, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_arguments: object) -> None:
+        await asyncio.sleep(3_600)
+
+    await page.opens("Limits")
+    monkeypatch.setattr(server.bot.policy.moderation, "is_blocked", hang)
+    answer = await page.member.presses(page.message, "Change the limits")
+    assert answer.told.startswith("I can't look that up right now")
 
 
 async def test_changes_are_noted(server: Server, page: Page) -> None:

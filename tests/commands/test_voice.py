@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from discord import app_commands
@@ -11,6 +13,8 @@ from bot.errors import Reason
 from bot.interface.wording import PREVIEW_NOTICE, REFUSALS
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.support.discord_server import Member, Server
     from tests.support.scripted_backend import ScriptedBackend
 
@@ -140,6 +144,28 @@ async def test_transcript_that_cannot_be_learned_changes_nothing(
     voice = await server.bot.library.find(ada.actor.id, "Ada")
     assert voice.transcript == "The birch canoe slid."
     assert voice.prompt_models == ("scripted/1",)
+
+
+async def test_transcript_is_refused_before_it_is_typed(server: Server, ada: Member) -> None:
+    await ada.saves_voice()
+    await server.bot.policy.settings.change(
+        server.env.guild.id, lambda decided: replace(decided, clone_roles=frozenset({1}))
+    )
+    answer = await ada.types("voice transcript", voice="ada")
+    assert answer.result.modal is None
+    assert answer.told.startswith("In this server, only members with the role")
+
+
+async def test_transcript_is_refused_before_discord_gives_up(
+    server: Server, ada: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_arguments: object) -> None:
+        await asyncio.sleep(3_600)
+
+    await ada.saves_voice()
+    monkeypatch.setattr(server.bot.library, "find", hang)
+    answer = await ada.types("voice transcript", voice="ada")
+    assert answer.told.startswith("I can't look that up right now")
 
 
 async def test_transcript_of_a_voice_that_is_not_there_is_a_sentence(ada: Member) -> None:
