@@ -72,8 +72,11 @@ class Clone(commands.Cog):
             consent = await self.bot.library.consent_of(owner.id)
             if consent is None:
                 await studio.check_recording(upload)  # refuse it before the question
-                del upload  # the answer may take minutes, and others send recordings meanwhile
+                # The answer may take minutes, and others make voices meanwhile.
+                del upload
+                work.end()
                 consent = await self._ask_for_consent(interaction, reply)
+                work = await reply.begin(WorkKind.REQUEST, seconds)
                 upload = await _download(audio)
 
             voice = await reply.work(

@@ -177,6 +177,8 @@ class Reply:
     async def begin(self, kind: WorkKind, seconds: float) -> Work:
         """Begin what takes long, before anything large is loaded; it ends with the command.
 
+        What the command began earlier has to have ended.
+
         Args:
             kind: What it is.
             seconds: How much speech it will probably need.
@@ -212,7 +214,8 @@ class Reply:
         """Ask something privately; return whether the person said yes.
 
         The answer is an interaction of its own. The rest of the command goes on with that one,
-        because its token is younger and lasts longer.
+        because its token is younger and lasts longer. Raises `Refusal` if the person may not do
+        any more what they said yes to.
         """
         self._asking = question
         words = delivery.with_links(self._interaction, question.text)
@@ -222,6 +225,9 @@ class Reply:
         self._check_not_cancelled()
         if question.answered_by is not None:
             self._interaction = question.answered_by
+            self.actor = actor_of(question.answered_by)
+        if question.answer:
+            await self._check_allowed()
         return question.answer
 
     async def work(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,6 +73,18 @@ class TestConsent:
         await server.env.advance_time(301)
         assert "I cloned nothing and kept nothing." in asked.told
         assert not backend.clips
+
+    async def test_is_no_use_to_who_may_not_clone_any_more(
+        self, server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+    ) -> None:
+        asked = await ada.types("clone", audio=("a.wav", recording), text="Hello.")
+        await server.bot.policy.settings.change(
+            server.env.guild.id, lambda decided: replace(decided, clone_roles=frozenset({1}))
+        )
+        await ada.presses(asked.private, CONFIRM)
+        assert asked.told.startswith("In this server, only members with the role")
+        assert not backend.clips
+        assert await server.bot.library.consent_of(ada.actor.id) is None
 
     async def test_of_one_person_is_not_that_of_another(
         self, ada: Member, grace: Member, recording: bytes
