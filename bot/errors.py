@@ -194,6 +194,7 @@ class Remark(StrEnum):
     RECORDING_HAS_MUSIC = "music in the recording"
     RECORDING_HAS_TWO_VOICES = "two voices in the recording"
     LITTLE_SPEECH_LEFT = "little is left of the person's speech"  # left, again
+    NO_SPEECH_LEFT = "nothing is left of the person's speech"  # again
     STAGE_INVITATION_NEEDED = "stage invitation needed"  # channel
     ASKED_TO_SPEAK_ON_STAGE = "asked to speak on the stage"  # channel
 

@@ -26,7 +26,7 @@ from bot.guilds.counting import (
     usage_keys,
     usage_on,
 )
-from bot.guilds.limits import LITTLE_SHARE, next_day, timestamp
+from bot.guilds.limits import LEAST_SECONDS, LITTLE_SHARE, next_day, timestamp
 from bot.guilds.records import WorkKind
 from bot.guilds.tables import RequestRow, UsageDayRow, WorkRow
 from bot.storage.database import DatabaseUser
@@ -129,7 +129,9 @@ class Work:
         if left > LITTLE_SHARE * limit or not await self._ledger.tell(self):
             return None
         again = timestamp(next_day(self.started_at))
-        return Note(Remark.LITTLE_SPEECH_LEFT, {"left": max(left, 0.0), "again": again})
+        if left < LEAST_SECONDS:
+            return Note(Remark.NO_SPEECH_LEFT, {"again": again})
+        return Note(Remark.LITTLE_SPEECH_LEFT, {"left": left, "again": again})
 
     @property
     def usage_keys(self) -> list[UsageKey]:

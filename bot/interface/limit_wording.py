@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 MINUTE = 60
 
+RECORDING_COUNTS = "The recording counts as {most} of that at most."
+
 _SHORTEN = "Please shorten it, or try again <t:{again}:R>."
 
 REFUSALS: dict[Reason, str] = {
@@ -23,8 +25,7 @@ REFUSALS: dict[Reason, str] = {
         "Please try again <t:{again}:R>."
     ),
     Reason.SERVER_BUSY: (
-        "I'm doing as much as I can at once in this server ({count}). "
-        "Please try again when something of it is done."
+        "I'm doing as much as I can at once in this server ({count}). Please try again in a moment."
     ),
     Reason.TOO_MANY_CHANNELS: (
         "I'm in as many voice channels as I can be at once ({count}). "
@@ -59,6 +60,7 @@ REMARKS: dict[Remark, str] = {
     Remark.LITTLE_SPEECH_LEFT: (
         "You have about {left} of speech left today. You get more <t:{again}:R>."
     ),
+    Remark.NO_SPEECH_LEFT: "That was all your speech for today. You get more <t:{again}:R>.",
 }
 
 

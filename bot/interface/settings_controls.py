@@ -121,7 +121,7 @@ async def _open_form(interaction: discord.Interaction[Any]) -> None:
         own, highest = getattr(settings, field.name), getattr(policy.limits, field.name)
         component: discord.ui.TextInput[Any] = discord.ui.TextInput(
             custom_id=field.name,
-            default=None if own is None else field.shown(own),
+            default=None if own is None else str(own // field.unit),
             placeholder=f"Empty: {field.shown(highest)}",
             required=False,
             max_length=MAX_DIGITS,

@@ -127,7 +127,9 @@ class LimitField:
 
     def shown(self, amount: int | None) -> str:
         """An amount, as people read it."""
-        return "no limit" if amount is None else f"{amount / self.unit:g}"
+        if amount is None:
+            return "no limit"
+        return f"{amount / self.unit:,.2f}".rstrip("0").rstrip(".")
 
 
 LIMIT_FIELDS = (

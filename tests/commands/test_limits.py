@@ -96,11 +96,13 @@ async def test_a_text_that_never_fits_is_not_put_off(limited: Any) -> None:
 
 
 class LongWinded(ScriptedBackend):
-    """Speaks six times as long as anybody expects, for example where a text is all digits."""
+    """Speaks far longer than anybody expects, for example where a text is all digits."""
+
+    times = 6
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
         async for chunk in super().speak(request):
-            for _ in range(6):
+            for _ in range(self.times):
                 yield chunk
 
 
@@ -130,6 +132,7 @@ async def test_nothing_is_downloaded_for_what_is_refused(limited: Any, recording
         with server.attachments_expire():
             refused = await ada.clones(recording)
         assert "of speech, and you have 30 seconds left today" in refused.told
+        assert refused.told.endswith("The recording counts as 30 seconds of that at most.")
 
 
 async def test_a_clone_counts_its_recording_and_its_speech(
@@ -187,6 +190,15 @@ async def test_a_person_is_told_once_when_a_fifth_is_left(limited: Any) -> None:
             "You have about 2 seconds of speech left today. You get more later."
         )
         assert not (await ada.types("say", text="Hi there.")).told
+
+
+async def test_a_person_is_told_when_nothing_is_left(tmp_path: Path) -> None:
+    backend = LongWinded()
+    backend.times = 2
+    async with open_server(tmp_path, backend, seconds_per_person=4) as server:
+        ada = await member(server, "ada")
+        answer = await ada.types("say", text=ONE_SENTENCE)
+        assert again(answer.told) == "That was all your speech for today. You get more later."
 
 
 async def test_a_person_has_so_many_requests_a_minute(limited: Any) -> None:

@@ -241,8 +241,15 @@ async def test_other_limits_change_nothing(server: Server, page: Page, typed: st
 
 async def test_an_operators_lower_limit_counts(server: Server, page: Page) -> None:
     await page.limits(seconds_per_person="5")
-    server.bot.policy.limits = Limits(seconds_per_person=120, at_once_per_person=None)
+    server.bot.policy.limits = Limits(
+        seconds_per_person=120,
+        seconds_per_server=3_650,
+        requests_per_minute=1_000_000,
+        at_once_per_person=None,
+    )
     await page.opens("Limits")
+    assert "Minutes of speech a day, for all together: **60.83**" in page.says["Limits"]
+    assert "Commands a minute, for each person: **1,000,000**" in page.says["Limits"]
     assert f"{PERSONS_MINUTES}: **2**\n" in page.says["Limits"]
     assert "Commands at the same time, for each person: **no limit**" in page.says["Limits"]
 
