@@ -26,6 +26,10 @@ LOCK_WAIT_SECONDS = 30.0
 READ_WAIT_SECONDS = 10.0
 """How long a read waits for its turn, and for PostgreSQL's answer."""
 
+SILENT_SECONDS = 45.0
+"""PostgreSQL ends a transaction whose process says nothing for so long. If its machine has lost the
+network, the transaction would hold its locks for hours, and others wait for them."""
+
 CONNECT_SECONDS = 5.0
 """How long PostgreSQL may take to accept a connection."""
 
@@ -58,6 +62,8 @@ def _postgres(location: URL, use: Use) -> AsyncEngine:
         },
     }
     if use is not Use.MIGRATIONS:  # one may copy a large table
+        silent = f"{SILENT_SECONDS * 1000:.0f}"
+        arguments["server_settings"]["idle_in_transaction_session_timeout"] = silent
         # A server that has gone without a word would never answer.
         arguments["command_timeout"] = READ_WAIT_SECONDS if reads else LOCK_WAIT_SECONDS + 5
     return create_async_engine(

@@ -322,10 +322,11 @@ class TestSpeechThatIsLongerThanExpected:
     async def test_ends_where_a_limit_is_reached(
         self, ledger: Ledger, usage: Usage, limit: str, reason: Reason
     ) -> None:
-        work = await file(ledger, 10, **{limit: 100})
-        await file(ledger, 60, **{limit: 100})
+        limits: dict[str, Any] = {limit: 100}
+        work = await file(ledger, 10, **limits)
+        await file(ledger, 60, **limits)
         with refused(reason, again=MIDNIGHT):
-            while True:
+            for _ in range(100):
                 await makes(work, 4)
         assert work.seconds <= 40 + 8
         ended = work.end()

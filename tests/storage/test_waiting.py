@@ -81,6 +81,29 @@ async def test_writes_are_done_in_the_order_in_which_they_were_begun(
     await database.close()
 
 
+async def test_nobody_waits_for_a_process_that_has_lost_the_network(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.storage.engines.SILENT_SECONDS", 0.2)
+    lost, ours = [await open_database(postgres_url) for _ in range(2)]
+    has_lock = asyncio.Event()
+
+    async def hold_the_lock() -> None:
+        async with lost.write() as session:
+            await lost.lock(session, "limits")
+            has_lock.set()
+            await asyncio.Event().wait()
+
+    holding = asyncio.create_task(hold_the_lock())
+    await has_lock.wait()
+    async with asyncio.timeout(10), ours.write() as session:
+        await ours.lock(session, "limits")
+    holding.cancel()
+    await asyncio.gather(holding, return_exceptions=True)
+    for database in (lost, ours):
+        await database.close()
+
+
 async def test_a_write_that_waited_too_long_says_so(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
