@@ -100,7 +100,8 @@ _WORDS = {
     ),
     Part.LIMITS: _Words(
         "Limits",
-        "How much people can use me here. It can be less than whoever runs this bot allows.",
+        "How much people can use me here. It can be less than whoever runs this bot allows. "
+        "What a person uses in other servers counts, too.",
         "",
     ),
 }
