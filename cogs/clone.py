@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import discord
 from discord import app_commands
@@ -20,7 +19,7 @@ from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction, WorkKind
-from bot.interface import cards, limit_wording, wording
+from bot.interface import cards, wording
 from bot.interface.delivery import DISCORD_FAILURES, ReplyFormat
 from bot.interface.mentions import resolve_names
 from bot.interface.options import LANGUAGE_CHOICES, caller_of
@@ -31,12 +30,6 @@ from bot.studio import NewVoice
 from bot.text import MAX_TEXT_CHARACTERS, spoken_seconds, with_names
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import SavedVoice
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bot.guilds.ledger import Work
-    from bot.text import Sentence
 
 
 class Clone(commands.Cog):
@@ -73,7 +66,13 @@ class Clone(commands.Cog):
             )
             if name is not None:
                 name = await self.bot.library.check_can_save(owner.id, name)
-            work = await _begin(reply, sentences)
+            begin = partial(
+                reply.begin,
+                WorkKind.REQUEST,
+                MAX_REFERENCE_SECONDS + spoken_seconds(sentences),
+                recording=MAX_REFERENCE_SECONDS,
+            )
+            work = await begin()
             upload = await _download(audio)
             consent = await self.bot.library.consent_of(owner.id)
             if consent is None:
@@ -82,7 +81,7 @@ class Clone(commands.Cog):
                 del upload
                 work.end()
                 consent = await self._ask_for_consent(interaction, reply)
-                work = await _begin(reply, sentences)
+                work = await begin()
                 upload = await _download(audio)
 
             voice = await reply.work(
@@ -178,18 +177,6 @@ class Clone(commands.Cog):
         )
         self.bot.library.touch(saved)
         return saved
-
-
-async def _begin(reply: Reply, sentences: Sequence[Sentence]) -> Work:
-    """Begin to make a voice and its speech. Raises `Refusal` if that exceeds a limit."""
-    try:
-        seconds = MAX_REFERENCE_SECONDS + spoken_seconds(sentences)
-        return await reply.begin(WorkKind.REQUEST, seconds)
-    except Refusal as refusal:
-        if "wanted" in refusal.values:  # people know of their text only
-            most = limit_wording.whole_seconds(MAX_REFERENCE_SECONDS)
-            reply.remarks.append(limit_wording.RECORDING_COUNTS.format(most=most))
-        raise
 
 
 async def _download(audio: discord.Attachment) -> bytes:

@@ -82,7 +82,8 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
     async def _correct(self, voice: SavedVoice, interaction: Interaction, transcript: str) -> None:
         """Make a voice's prompt again, with another transcript."""
         async with self.bot.reply(interaction, Action.CLONE) as reply:
-            work = await reply.begin(WorkKind.REQUEST, voice.clip_seconds)
+            seconds = voice.clip_seconds
+            work = await reply.begin(WorkKind.REQUEST, seconds, recording=seconds)
             heard = await reply.work(
                 lambda progress: self.bot.studio.correct_transcript(
                     voice, transcript, on_step=progress.step, on_speech=work.made

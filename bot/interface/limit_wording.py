@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 MINUTE = 60
 
-RECORDING_COUNTS = "The recording counts as {most} of that at most."
-
 _SHORTEN = "Please shorten it, or try again <t:{again}:R>."
 
 REFUSALS: dict[Reason, str] = {
@@ -62,6 +60,12 @@ REMARKS: dict[Remark, str] = {
     ),
     Remark.NO_SPEECH_LEFT: "That was all your speech for today. You get more <t:{again}:R>.",
 }
+
+
+def recording_counts(seconds: float) -> str:
+    """What is said where a recording of at most so many seconds counts as speech."""
+    most = whole_seconds(seconds, rounded=math.ceil)
+    return f"The recording counts as up to {most} of that."
 
 
 def whole_seconds(seconds: float, *, rounded: Callable[[float], int] = math.floor) -> str:

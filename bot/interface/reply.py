@@ -17,6 +17,7 @@ from bot.interface import delivery
 from bot.interface.actors import actor_of
 from bot.interface.delivery import SpeechAttachment
 from bot.interface.errors import command_name, log_and_explain
+from bot.interface.limit_wording import recording_counts
 from bot.interface.progress import Progress
 from bot.interface.tokens import note_arrival
 from bot.interface.wording import explain, note
@@ -174,7 +175,7 @@ class Reply:
         self._replies.open.discard(self)
         self._ended.set()
 
-    async def begin(self, kind: WorkKind, seconds: float) -> Work:
+    async def begin(self, kind: WorkKind, seconds: float, *, recording: float = 0.0) -> Work:
         """Begin what takes long, before anything large is loaded; it ends with the command.
 
         What the command began earlier has to have ended.
@@ -182,10 +183,16 @@ class Reply:
         Args:
             kind: What it is.
             seconds: How much speech it will probably need.
+            recording: How much of that a recording is, at most.
 
         Raises `Refusal` if that exceeds a limit.
         """
-        self._begun = await self._replies.begin(self.actor, kind, seconds)
+        try:
+            self._begun = await self._replies.begin(self.actor, kind, seconds)
+        except Refusal as refusal:
+            if recording and "wanted" in refusal.values:  # people think of their text alone
+                self.remarks.append(recording_counts(recording))
+            raise
         return self._begun
 
     async def cancel(self, reason: Reason) -> None:

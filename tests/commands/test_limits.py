@@ -132,7 +132,7 @@ async def test_nothing_is_downloaded_for_what_is_refused(limited: Any, recording
         with server.attachments_expire():
             refused = await ada.clones(recording)
         assert "of speech, and you have 30 seconds left today" in refused.told
-        assert refused.told.endswith("The recording counts as 30 seconds of that at most.")
+        assert refused.told.endswith("The recording counts as up to 30 seconds of that.")
 
 
 async def test_a_clone_counts_its_recording_and_its_speech(
@@ -147,6 +147,15 @@ async def test_a_clone_counts_its_recording_and_its_speech(
         (label,) = form.fields_of_form()
         await ada.submits(form, {label: "Something else."})
         assert await used(server, ada) == pytest.approx(2 * clip.seconds + SECONDS)
+
+
+async def test_a_recording_that_is_learned_again_says_what_it_counts(limited: Any) -> None:
+    async with limited(seconds_per_person=10) as server:
+        ada = await member(server, "ada")
+        form = await ada.types("voice transcript", voice="ada")
+        (label,) = form.fields_of_form()
+        refused = await ada.submits(form, {label: "Something else."})
+        assert refused.told.endswith("The recording counts as up to 12 seconds of that.")
 
 
 async def test_a_voice_that_cannot_be_made_costs_nothing(
