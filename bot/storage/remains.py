@@ -1,0 +1,235 @@
+"""What deleted rows leave in a SQLite file and in its write-ahead log, and how that is removed.
+
+SQLite overwrites the space of a deleted row with zeros (`PRAGMA secure_delete`). Two kinds of
+copies outlive that:
+
+- The log holds pages as they were. It is truncated by a checkpoint, which has to wait for whoever
+  still reads an older state.
+- A page has gaps between its rows, in which there may be copies of rows that were moved. `VACUUM`
+  writes every page anew.
+
+The file counts the deletions whose copies aren't removed yet, in `PRAGMA user_version`. That is
+counted in the transaction that deletes, so what a process leaves, another one or the next finishes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from bot.storage.engines import LOCK_TRY_SECONDS, is_busy
+from bot.storage.errors import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+SECONDS_TO_EMPTY_LOG = 2.0
+"""How long a deletion tries to empty the log before it is left to the background."""
+
+SECONDS_BETWEEN_TRIES = 0.05
+SECONDS_BETWEEN_LATER_TRIES = 2.0
+SECONDS_AFTER_FAILURE = 30.0
+
+IDLE_SECONDS = 10.0
+"""`VACUUM` waits until nothing was written for so long,"""
+
+LONGEST_WAIT_SECONDS = 300.0
+"""but not longer than this. From then on, writes wait for it."""
+
+_MOST_COUNTED = 2**31 - 1
+
+log = structlog.get_logger(__name__)
+
+
+class Remains:
+    """Removes what deleted rows leave in the files of one SQLite database.
+
+    Args:
+        connect: Opens the connection that writes, outside of a transaction; nothing else writes
+            meanwhile. Yields the driver's connection.
+    """
+
+    def __init__(self, connect: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
+        self._connect = connect
+        self._closing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._has_more = False
+        self._last_write = time.monotonic()
+        self._is_urgent = False
+        self._vacuuming: Any = None
+        """The driver's connection while it runs a `VACUUM` that may be interrupted."""
+
+    async def count(self, session: AsyncSession) -> None:
+        """Count a deletion, in its own transaction. Call `start` when that has ended."""
+        counted = await session.scalar(text("PRAGMA user_version")) or 0
+        await session.execute(text(f"PRAGMA user_version = {counted % _MOST_COUNTED + 1}"))
+
+    async def resume(self) -> None:
+        """Go on with what an earlier process left."""
+        if await self._count():
+            self.start()
+
+    def start(self) -> None:
+        """Remove in the background what there is, and repeat that until all is gone."""
+        self._has_more = True
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._remove_all())
+
+    async def empty_log(self) -> bool:
+        """Truncate the log. Return False if others read or write for too long.
+
+        Locks are held only while it is tried, so nobody waits for this.
+        """
+        deadline = time.monotonic() + SECONDS_TO_EMPTY_LOG
+        while not await self._checkpoint():
+            if self._closing.is_set() or time.monotonic() > deadline:
+                return False
+            await self._pause(SECONDS_BETWEEN_TRIES)
+        return True
+
+    async def make_room(self) -> None:
+        """Interrupt a `VACUUM`, for somebody who writes; it is begun again later."""
+        self._last_write = time.monotonic()
+        if self._vacuuming is not None:
+            await self._vacuuming.interrupt()
+
+    async def removed(self, *, at_once: bool = False) -> None:
+        """Wait until everything is removed.
+
+        Args:
+            at_once: Don't wait until nobody writes.
+        """
+        self._is_urgent = self._is_urgent or at_once
+        while self._task is not None and not self._task.done():
+            await asyncio.wait([self._task])
+
+    async def close(self) -> None:
+        """End as soon as possible. The next start goes on."""
+        self._closing.set()
+        if self._vacuuming is not None:
+            await self._vacuuming.interrupt()
+        if self._task is not None:
+            # Not cancelled: that would drop a connection whose thread still runs a statement.
+            await asyncio.wait([self._task])
+
+    async def _remove_all(self) -> None:
+        has_failed = False
+        while self._has_more and not self._closing.is_set():
+            self._has_more = False
+            try:
+                await self._remove()
+            except (sqlite3.Error, SQLAlchemyError, OSError) as error:
+                if not has_failed and not _is_passing(error):
+                    has_failed = True
+                    log.warning("deleted data is not out of every file yet", reason=describe(error))
+                self._has_more = True
+                await self._pause(SECONDS_AFTER_FAILURE)
+
+    async def _remove(self) -> None:
+        """Remove everything that is counted now, and then count no more of it."""
+        counted = await self._count()
+        if not counted:
+            return
+        await self._empty_log_in_time()
+        await self._until_idle()
+        if self._closing.is_set():
+            return
+        if not await self._vacuum():
+            self._has_more = True
+            return
+        if await self._empty_log_in_time():
+            await self._settle(counted)
+
+    async def _empty_log_in_time(self) -> bool:
+        """Truncate the log, however long that takes. Return False only if the bot stops."""
+        is_told = False
+        while not await self.empty_log():
+            if self._closing.is_set():
+                return False
+            if not is_told:
+                is_told = True
+                log.warning("deleted data stays in the log while another program reads for long")
+            await self._pause(SECONDS_BETWEEN_LATER_TRIES)
+        return True
+
+    async def _until_idle(self) -> None:
+        latest = time.monotonic() + LONGEST_WAIT_SECONDS
+        while not self._is_urgent and not self._closing.is_set():
+            left = min(self._last_write + IDLE_SECONDS, latest) - time.monotonic()
+            if left <= 0:
+                break
+            await self._pause(min(left, 1.0))
+        self._is_urgent = self._is_urgent or time.monotonic() >= latest
+
+    async def _vacuum(self) -> bool:
+        """Write every page anew. Return False if a write interrupted it."""
+        began = time.monotonic()
+        async with self._connect() as driver:
+            if not self._is_urgent:
+                self._vacuuming = driver
+            try:
+                await driver.execute_fetchall("VACUUM")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                    raise
+                return False
+            finally:
+                self._vacuuming = None
+        self._is_urgent = False
+        log.debug("vacuumed", seconds=round(time.monotonic() - began, 2))
+        return True
+
+    async def _checkpoint(self) -> bool:
+        """Truncate the log now, or return False if others hold it."""
+        async with self._connect() as driver:
+            # If SQLite waited for readers, it would hold up all writers meanwhile.
+            await driver.execute_fetchall("PRAGMA busy_timeout = 0")
+            try:
+                rows = await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.OperationalError as error:
+                if is_busy(error):
+                    return False
+                raise
+            finally:
+                milliseconds = round(LOCK_TRY_SECONDS * 1000)
+                await driver.execute_fetchall(f"PRAGMA busy_timeout = {milliseconds}")
+        [(is_blocked, *_)] = rows  # https://sqlite.org/pragma.html#pragma_wal_checkpoint
+        return not is_blocked
+
+    async def _count(self) -> int:
+        async with self._connect() as driver:
+            [(counted,)] = await driver.execute_fetchall("PRAGMA user_version")
+        return int(counted)
+
+    async def _settle(self, counted: int) -> None:
+        """Count from zero again, unless more was deleted meanwhile."""
+        async with self._connect() as driver:
+            await driver.execute_fetchall("BEGIN IMMEDIATE")
+            try:
+                [(now,)] = await driver.execute_fetchall("PRAGMA user_version")
+                if now == counted:
+                    await driver.execute_fetchall("PRAGMA user_version = 0")
+                elif now:
+                    self._has_more = True
+            finally:
+                await driver.execute_fetchall("COMMIT")
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait; not any longer once the bot stops."""
+        closing = asyncio.ensure_future(self._closing.wait())
+        await asyncio.wait([closing], timeout=seconds)
+        closing.cancel()
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether it is only that others write."""
+    return isinstance(error, sqlite3.OperationalError) and is_busy(error)
