@@ -61,6 +61,11 @@ class Keys:
         self.writing = next(iter(boxes))
         """The name of the key that writes."""
 
+    @property
+    def encrypts(self) -> bool:
+        """Whether what is written is encrypted."""
+        return self.writing != NO_KEY
+
     def __contains__(self, name: str) -> bool:
         return name in self._boxes
 

@@ -339,9 +339,7 @@ class VoiceLibrary(DatabaseUser):
             words = delete(PronunciationRow).where(_is_word_of(user_id))
             forgotten = len((await session.scalars(words.returning(PronunciationRow.id))).all())
         is_complete = await self._database.erase_remains()
-        return Forgotten(
-            voices=voices, consents=consents, words=forgotten, is_complete=is_complete
-        )
+        return Forgotten(voices=voices, consents=consents, words=forgotten, is_complete=is_complete)
 
     async def close(self) -> None:
         """Close the database, after the calls that are still running have ended."""
