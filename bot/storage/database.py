@@ -20,11 +20,11 @@ from bot.extras import install_command
 from bot.storage.background import BackgroundWrites
 from bot.storage.engines import LOCK_WAIT_SECONDS, Use, create_engine, is_locked
 from bot.storage.errors import DatabaseFailedError, describe, failures_as
-from bot.storage.keys import Keys
+from bot.storage.keys import NO_KEY, Keys
 from bot.storage.location import DatabaseUnusableError, location_of, without_secrets
 from bot.storage.migrating import DatabaseTooNewError, migrate
 from bot.storage.remains import Remains
-from bot.storage.sealed import missing_keys, use_keys
+from bot.storage.sealed import use_keys, used_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
@@ -289,7 +289,7 @@ async def open_database(url: str, keys: Keys | None = None) -> Database:
         await asyncio.to_thread(migrate, location)
         database = Database(location, keys)
         async with database.read() as session:
-            missing = await missing_keys(session, keys)
+            used = await used_keys(session)
         await database.resume()
     except DatabaseTooNewError as error:
         raise DatabaseUnusableError(
@@ -313,10 +313,12 @@ async def open_database(url: str, keys: Keys | None = None) -> Database:
             f"{shown} can't be opened ({reason}). "
             "Check that the address is right and that the bot may read and write there.",
         ) from error
-    if missing:
+    if missing := sorted(name for name in used if name not in keys):
         await database.close()
         raise DatabaseUnusableError(
             f"{shown} has recordings that were encrypted with another key "
-            f"({', '.join(sorted(missing))}). Add that key to STORAGE_KEYS, then start again."
+            f"({', '.join(missing)}). Add that key to STORAGE_KEYS, then start again."
         )
+    if keys.encrypts and NO_KEY in used:
+        log.warning("some recordings are not encrypted yet", fix="python -m bot rotate-keys")
     return database

@@ -112,8 +112,9 @@ def _sqlite(location: URL, use: Use) -> AsyncEngine:
 def prepare_file(file: Path) -> None:
     """Create the file if it is missing. Set the journal mode in which reads do not wait for writes.
 
-    Only the bot's own user can read what it creates, and a database that was there before. The mode is stored in the file. If another process sets it at the same moment, SQLite does not
-    wait but fails with a locked file. So the call is repeated here.
+    The mode is stored in the file. If another process sets it at the same moment, SQLite does not
+    wait but fails with a locked file. So the call is repeated here. Only the bot's user can read
+    the file afterwards.
     """
     create_private(file)
     deadline = time.monotonic() + LOCK_WAIT_SECONDS

@@ -8,7 +8,6 @@ ciphertext. The name `00000000` means no key. What is stored so has a checksum i
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -139,7 +138,7 @@ def _key(number: int, written: str) -> bytes | None:
         return None
     try:
         key = base64.b64decode(written.translate(str.maketrans("-_", "+/")), validate=True)
-    except binascii.Error:
+    except ValueError:  # not base64, or not even ASCII
         key = b""
     if len(key) != SecretBox.KEY_SIZE:
         raise DatabaseUnusableError(

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -82,19 +83,21 @@ class Remains:
         """Remove in the background what there is, and repeat that until all is gone."""
         self._has_more = True
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._remove_all())
+            # It belongs to no command, and logs nothing about one.
+            loop = asyncio.get_running_loop()
+            self._task = loop.create_task(self._remove_all(), context=Context())
 
     async def empty_log(self) -> bool:
         """Truncate the log. Return False if others read or write for too long.
 
-        Locks are held only while it is tried, so nobody waits for this.
+        Others are held up for a moment by the first try, and not by those after it.
         """
         deadline = time.monotonic() + SECONDS_TO_EMPTY_LOG
-        while not await self._checkpoint():
-            if self._closing.is_set() or time.monotonic() > deadline:
-                return False
+        is_empty = await self._checkpoint(waits=True)
+        while not is_empty and not self._closing.is_set() and time.monotonic() < deadline:
             await self._pause(SECONDS_BETWEEN_TRIES)
-        return True
+            is_empty = await self._checkpoint(waits=False)
+        return is_empty
 
     async def make_room(self) -> None:
         """Interrupt a `VACUUM`, for somebody who writes; it is begun again later."""
@@ -188,11 +191,15 @@ class Remains:
         log.debug("vacuumed", seconds=round(time.monotonic() - began, 2))
         return True
 
-    async def _checkpoint(self) -> bool:
-        """Truncate the log now, or return False if others hold it."""
+    async def _checkpoint(self, *, waits: bool) -> bool:
+        """Truncate the log now, or return False if others hold it.
+
+        Args:
+            waits: Whether SQLite waits for readers, for `LOCK_TRY_SECONDS`. Nobody can write then.
+        """
         async with self._connect() as driver:
-            # If SQLite waited for readers, it would hold up all writers meanwhile.
-            await driver.execute_fetchall("PRAGMA busy_timeout = 0")
+            if not waits:
+                await driver.execute_fetchall("PRAGMA busy_timeout = 0")
             try:
                 rows = await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
             except sqlite3.OperationalError as error:

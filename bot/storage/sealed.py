@@ -83,16 +83,15 @@ def use_keys(engine: AsyncEngine, keys: Keys) -> None:
     setattr(engine.sync_engine.dialect, _KEYS, keys)
 
 
-async def missing_keys(session: AsyncSession, keys: Keys) -> set[str]:
-    """Return the names of the keys that values were written with and that aren't among these."""
-    missing = set()
+async def used_keys(session: AsyncSession) -> set[str]:
+    """Return the names of the keys that values were written with."""
+    names = set()
     for _table, column in sealed_columns():
-        for header in await session.scalars(select(header_of(column)).distinct()):
+        headers = select(header_of(column)).where(column.is_not(None)).distinct()
+        for header in await session.scalars(headers):
             with suppress(DamagedError):
-                name = key_name(header)
-                if name not in keys:
-                    missing.add(name)
-    return missing
+                names.add(key_name(header))
+    return names
 
 
 def sealed_columns() -> Iterator[tuple[Table, Column[Any]]]:
