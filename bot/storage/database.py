@@ -288,9 +288,7 @@ async def open_database(url: str, keys: Keys | None = None) -> Database:
     try:
         await asyncio.to_thread(migrate, location)
         database = Database(location, keys)
-        async with database.read() as session:
-            used = await used_keys(session)
-        await database.resume()
+        used = await _begin_with(database)
     except DatabaseTooNewError as error:
         raise DatabaseUnusableError(
             f"{shown} was made by a newer version of Timbre. "
@@ -322,3 +320,18 @@ async def open_database(url: str, keys: Keys | None = None) -> Database:
     if keys.encrypts and NO_KEY in used:
         log.warning("some recordings are not encrypted yet", fix="python -m bot rotate-keys")
     return database
+
+
+async def _begin_with(database: Database) -> set[str]:
+    """Return the names of the keys in use, and remove what an earlier process has left to do.
+
+    The database is closed if that fails.
+    """
+    try:
+        async with database.read() as session:
+            used = await used_keys(session)
+        await database.resume()
+    except BaseException:
+        await database.close()
+        raise
+    return used

@@ -23,7 +23,7 @@ def location_of(url: str) -> URL:
     """Return the URL with the driver for its scheme. Raises `DatabaseUnusableError`."""
     try:
         location = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number
         # The URL is not quoted and the error not chained, because the URL may have a password.
         raise DatabaseUnusableError(
             "The database address isn't a URL such as sqlite:///data/timbre.db",
