@@ -39,7 +39,7 @@ def modes(folder: Path) -> dict[str, str]:
 async def opened(file: Path) -> dict[str, str]:
     """The modes while a bot uses the file and has written."""
     library = VoiceLibrary(await open_database(f"sqlite:///{file}"))
-    await save(library, ANA, str(uuid4()))
+    await save(library, ANA, uuid4().hex)
     seen = modes(file.parent)
     await library.close()
     return seen
@@ -73,7 +73,7 @@ async def test_a_database_of_before_becomes_private(tmp_path: Path) -> None:
 
 async def test_a_folder_with_other_things_in_it_is_only_warned_of(tmp_path: Path) -> None:
     (tmp_path / "diary.txt").touch()
-    tmp_path.chmod(0o755)
+    os.chmod(tmp_path, 0o755)  # noqa: PTH101 - blocks for no time
     with capture_logs() as logs:
         seen = await opened(tmp_path / "voices.db")
 
