@@ -87,9 +87,8 @@ class Remains:
         """Remove in the background what there is, and repeat that until all is gone."""
         self._has_more = True
         if self._task is None or self._task.done():
-            # It belongs to no command, and logs nothing about one.
-            loop = asyncio.get_running_loop()
-            self._task = loop.create_task(self._remove_all(), context=Context())
+            # In a context of its own, because it belongs to no command.
+            self._task = Context().run(asyncio.create_task, self._remove_all())
 
     async def empty_log(self) -> bool:
         """Truncate the log. Return False if others read or write for too long.

@@ -73,7 +73,7 @@ async def test_a_database_of_before_becomes_private(tmp_path: Path) -> None:
 
 async def test_a_folder_with_other_things_in_it_is_only_warned_of(tmp_path: Path) -> None:
     (tmp_path / "diary.txt").touch()
-    os.chmod(tmp_path, 0o755)  # noqa: PTH101 - blocks for no time
+    os.chmod(tmp_path, 0o755)  # noqa: PTH101, S103 - blocks for no time
     with capture_logs() as logs:
         seen = await opened(tmp_path / "voices.db")
 
