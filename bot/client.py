@@ -160,6 +160,8 @@ class VoiceBot(commands.AutoShardedBot):
         database = await open_database(
             self.settings.database_url, read_keys(self.settings.storage_keys.get_secret_value())
         )
+        if database.is_partly_encrypted:
+            log.warning("some recordings are not encrypted yet", fix="python -m bot rotate-keys")
         self.library = VoiceLibrary(database, max_voices_per_user=self.settings.max_voices_per_user)
         self.dictionaries = Dictionaries(database)
         await self._speech.start()

@@ -51,6 +51,10 @@ class Database:
     Created by `open_database`. Transactions must be short, so nothing else is awaited inside one.
     A transaction raises `DatabaseFailedError`, which is a `Refusal`, if the database can't be read
     or written now.
+
+    Attributes:
+        is_partly_encrypted: Whether something was stored before there was a key, when the database
+            was opened.
     """
 
     def __init__(self, location: URL, keys: Keys) -> None:
@@ -60,6 +64,7 @@ class Database:
             use_keys(engine, keys)
         self._reads = async_sessionmaker(self._read_engine)
         self._writes = async_sessionmaker(self._write_engine)
+        self.is_partly_encrypted = False
         self._is_sqlite = location.get_backend_name() == "sqlite"
         self._next_write = asyncio.Lock()
         self._under_way: set[asyncio.Task[Any]] = set()
@@ -317,8 +322,7 @@ async def open_database(url: str, keys: Keys | None = None) -> Database:
             f"{shown} has recordings that were encrypted with another key "
             f"({', '.join(missing)}). Add that key to STORAGE_KEYS, then start again."
         )
-    if keys.encrypts and NO_KEY in used:
-        log.warning("some recordings are not encrypted yet", fix="python -m bot rotate-keys")
+    database.is_partly_encrypted = keys.encrypts and NO_KEY in used
     return database
 
 

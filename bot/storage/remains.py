@@ -69,7 +69,8 @@ class Remains:
         self._task: asyncio.Task[None] | None = None
         self._has_more = False
         self._last_write = time.monotonic()
-        self._is_urgent = False
+        self._never_waits = False
+        self._insists = False
         self._vacuuming: Any = None
         """The driver's connection while it runs a `VACUUM` that may be interrupted."""
 
@@ -114,7 +115,7 @@ class Remains:
         Args:
             at_once: Don't wait until nobody writes.
         """
-        self._is_urgent = self._is_urgent or at_once
+        self._never_waits = self._never_waits or at_once
         while self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
 
@@ -170,18 +171,18 @@ class Remains:
     async def _until_idle(self) -> None:
         is_small = await self._bytes() <= MOST_BYTES_TO_INSIST
         latest = time.monotonic() + (LONGEST_WAIT_SECONDS if is_small else inf)
-        while not self._is_urgent and not self._closing.is_set():
+        while not self._never_waits and not self._closing.is_set():
             left = min(self._last_write + IDLE_SECONDS, latest) - time.monotonic()
             if left <= 0:
                 break
             await self._pause(min(left, 1.0))
-        self._is_urgent = self._is_urgent or time.monotonic() >= latest
+        self._insists = self._never_waits or time.monotonic() >= latest
 
     async def _vacuum(self) -> bool:
         """Write every page anew. Return False if a write interrupted it."""
         began = time.monotonic()
         async with self._connect() as driver:
-            if not self._is_urgent:
+            if not self._insists:
                 self._vacuuming = driver
             try:
                 await driver.execute_fetchall("VACUUM")
@@ -191,7 +192,6 @@ class Remains:
                 return False
             finally:
                 self._vacuuming = None
-        self._is_urgent = False
         log.debug("vacuumed", seconds=round(time.monotonic() - began, 2))
         return True
 
