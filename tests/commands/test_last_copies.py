@@ -35,7 +35,7 @@ async def test_the_last_copies_go_by_themselves(
     tmp_path: Path,
     command: str,
     options: dict[str, str],
-    restarts: bool,  # noqa: FBT001 - a parameter of the test
+    restarts: bool,
 ) -> None:
     server.lets_time_pass()
     await ada.saves_voice(name="Ada's voice")
