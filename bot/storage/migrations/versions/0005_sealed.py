@@ -37,9 +37,9 @@ PROMPTS = sa.table(
 
 
 def upgrade() -> None:
-    _change_each(VOICES.c.clip_flac, _seal)
-    _change_each(VOICES.c.transcript, lambda transcript: HEADER + transcript)
-    _change_each(PROMPTS.c.data, _seal)
+    _change_each(VOICES, "clip_flac", _seal)
+    _change_each(VOICES, "transcript", lambda transcript: HEADER + transcript)
+    _change_each(PROMPTS, "data", _seal)
     connection = op.get_bind()
     if connection.dialect.name == "sqlite":
         ids_given = sa.select(sa.func.count()).select_from(sa.table("sqlite_sequence"))
@@ -49,20 +49,20 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    _change_each(PROMPTS.c.data, _unseal)
-    _change_each(VOICES.c.transcript, _unseal_text)
-    _change_each(VOICES.c.clip_flac, _unseal)
+    _change_each(PROMPTS, "data", _unseal)
+    _change_each(VOICES, "transcript", _unseal_text)
+    _change_each(VOICES, "clip_flac", _unseal)
 
 
-def _change_each(column: sa.ColumnClause[Any], change: Callable[[Any], Any]) -> None:
+def _change_each(table: sa.TableClause, name: str, change: Callable[[Any], Any]) -> None:
     """Change every value that isn't missing, one at a time: they may be large."""
     connection = op.get_bind()
-    table = column.table
-    ids = [table.c[name] for name in ("id", "voice_id", "model_id") if name in table.c]
+    column = table.c[name]
+    ids = [table.c[key] for key in ("id", "voice_id", "model_id") if key in table.c]
     for row in connection.execute(sa.select(*ids).where(column.is_not(None))).all():
         this = [each == value for each, value in zip(ids, row, strict=True)]
         value = connection.scalar(sa.select(column).where(*this))
-        connection.execute(sa.update(table).where(*this).values({column.name: change(value)}))
+        connection.execute(sa.update(table).where(*this).values({name: change(value)}))
 
 
 def _seal(data: bytes) -> bytes:
