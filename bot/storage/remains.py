@@ -80,8 +80,9 @@ class Remains:
         await session.execute(text(f"PRAGMA user_version = {counted % _MOST_COUNTED + 1}"))
 
     async def resume(self) -> None:
-        """Go on with what an earlier process left."""
+        """Go on with what an earlier process left: with the log at once."""
         if await self._count():
+            await self.empty_log()
             self.start()
 
     def start(self) -> None:
