@@ -40,6 +40,8 @@ SECONDS_TO_EMPTY_LOG = 2.0
 SECONDS_BETWEEN_TRIES = 0.05
 SECONDS_BETWEEN_LATER_TRIES = 2.0
 SECONDS_AFTER_FAILURE = 30.0
+LONGEST_PAUSE_SECONDS = 3_600.0
+"""Between two tries, if the disk is full for example; each pause is twice as long as before."""
 
 IDLE_SECONDS = 10.0
 """`VACUUM` waits until nothing was written for so long,"""
@@ -72,7 +74,7 @@ class Remains:
         self._never_waits = False
         self._insists = False
         self._vacuuming: Any = None
-        """The driver's connection while it runs a `VACUUM` that may be interrupted."""
+        """The driver's connection while it runs a `VACUUM`."""
 
     async def count(self, session: AsyncSession) -> None:
         """Count a deletion, in its own transaction. Call `start` when that has ended."""
@@ -92,22 +94,23 @@ class Remains:
             # In a context of its own, because it belongs to no command.
             self._task = Context().run(asyncio.create_task, self._remove_all())
 
-    async def empty_log(self) -> bool:
+    async def empty_log(self, *, waits: bool = True) -> bool:
         """Truncate the log. Return False if others read or write for too long.
 
-        Others are held up for a moment by the first try, and not by those after it.
+        Args:
+            waits: Whether the first try waits for readers, which holds up writers for a moment.
         """
         deadline = time.monotonic() + SECONDS_TO_EMPTY_LOG
-        is_empty = await self._checkpoint(waits=True)
+        is_empty = await self._checkpoint(waits=waits)
         while not is_empty and not self._closing.is_set() and time.monotonic() < deadline:
             await self._pause(SECONDS_BETWEEN_TRIES)
             is_empty = await self._checkpoint(waits=False)
         return is_empty
 
     async def make_room(self) -> None:
-        """Interrupt a `VACUUM`, for somebody who writes; it is begun again later."""
+        """Interrupt a `VACUUM` for somebody who writes, unless it was put off for long."""
         self._last_write = time.monotonic()
-        if self._vacuuming is not None:
+        if self._vacuuming is not None and not self._insists:
             await self._vacuuming.interrupt()
 
     async def removed(self, *, at_once: bool = False) -> None:
@@ -130,37 +133,39 @@ class Remains:
             await asyncio.wait([self._task])
 
     async def _remove_all(self) -> None:
-        has_failed = False
+        pause = SECONDS_AFTER_FAILURE
         while self._has_more and not self._closing.is_set():
             self._has_more = False
             try:
                 await self._remove()
             except (sqlite3.Error, SQLAlchemyError, OSError) as error:
-                if not has_failed and not _is_passing(error):
-                    has_failed = True
-                    log.warning("deleted data is not out of every file yet", reason=describe(error))
                 self._has_more = True
-                await self._pause(SECONDS_AFTER_FAILURE)
+                if _is_passing(error):
+                    await self._pause(SECONDS_AFTER_FAILURE)
+                    continue
+                log.warning("deleted data is not out of every file yet", reason=describe(error))
+                await self._pause(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     async def _remove(self) -> None:
-        """Remove everything that is counted now, and then count no more of it."""
-        counted = await self._count()
-        if not counted:
+        """Remove everything that is counted, and then count no more of it."""
+        if not await self._count():
             return
         await self._empty_log_in_time()
-        await self._until_idle()
-        if self._closing.is_set():
-            return
-        if not await self._vacuum():
-            self._has_more = True
-            return
-        if await self._empty_log_in_time():
-            await self._settle(counted)
+        is_small = await self._bytes() <= MOST_BYTES_TO_INSIST
+        latest = time.monotonic() + (LONGEST_WAIT_SECONDS if is_small else inf)
+        while not self._closing.is_set():
+            await self._until_idle(latest)
+            counted = await self._count()
+            if not self._closing.is_set() and await self._vacuum():
+                if await self._empty_log_in_time():
+                    await self._settle(counted)
+                return
 
     async def _empty_log_in_time(self) -> bool:
         """Truncate the log, however long that takes. Return False only if the bot stops."""
         is_told = False
-        while not await self.empty_log():
+        while not await self.empty_log(waits=False):
             if self._closing.is_set():
                 return False
             if not is_told:
@@ -169,9 +174,8 @@ class Remains:
             await self._pause(SECONDS_BETWEEN_LATER_TRIES)
         return True
 
-    async def _until_idle(self) -> None:
-        is_small = await self._bytes() <= MOST_BYTES_TO_INSIST
-        latest = time.monotonic() + (LONGEST_WAIT_SECONDS if is_small else inf)
+    async def _until_idle(self, latest: float) -> None:
+        """Wait until nothing was written for a while, but not beyond a time of the clock."""
         while not self._never_waits and not self._closing.is_set():
             left = min(self._last_write + IDLE_SECONDS, latest) - time.monotonic()
             if left <= 0:
@@ -183,8 +187,7 @@ class Remains:
         """Write every page anew. Return False if a write interrupted it."""
         began = time.monotonic()
         async with self._connect() as driver:
-            if not self._insists:
-                self._vacuuming = driver
+            self._vacuuming = driver
             try:
                 await driver.execute_fetchall("VACUUM")
             except sqlite3.OperationalError as error:

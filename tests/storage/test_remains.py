@@ -182,6 +182,10 @@ async def test_a_write_does_not_wait_until_pages_are_cleaned(
     await library.rename(BEN, "Ben", "Ben again")
     assert len(asked) == 1
 
+    monkeypatch.setattr(cleaner, "_insists", True)
+    await library.rename(BEN, "Ben again", "Ben")
+    assert len(asked) == 1
+
 
 async def test_an_interrupted_cleaning_is_begun_again(
     library: VoiceLibrary, database: Database, sqlite_url: str
