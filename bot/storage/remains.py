@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import time
 from contextvars import Context
-from math import inf
-from typing import TYPE_CHECKING, Any
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from sqlalchemy import text
@@ -29,15 +28,15 @@ from bot.storage.engines import LOCK_TRY_SECONDS, is_busy
 from bot.storage.errors import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
-SECONDS_TO_EMPTY_LOG = 2.0
-"""How long a deletion tries to empty the log before it is left to the background."""
-
 SECONDS_BETWEEN_TRIES = 0.05
+TRIES_TO_EMPTY_LOG = 40
+"""How often a deletion tries to empty the log, in two seconds, before the background does."""
+
 SECONDS_BETWEEN_LATER_TRIES = 2.0
 SECONDS_AFTER_FAILURE = 30.0
 LONGEST_PAUSE_SECONDS = 3_600.0
@@ -46,13 +45,15 @@ LONGEST_PAUSE_SECONDS = 3_600.0
 IDLE_SECONDS = 10.0
 """`VACUUM` waits until nothing was written for so long,"""
 
-LONGEST_WAIT_SECONDS = 300.0
-"""but not longer than this, if the file is small. From then on, writes wait for it."""
+LONGEST_WAIT = 30
+"""but not for more than this many times. From then on, writes wait for it, if the file is small."""
 
 MOST_BYTES_TO_INSIST = 500_000_000
 """`VACUUM` took 17 s for a gigabyte on a busy machine, and who writes waits for at most 30 s."""
 
 _MOST_COUNTED = 2**31 - 1
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -70,7 +71,7 @@ class Remains:
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._has_more = False
-        self._last_write = time.monotonic()
+        self._is_idle = False
         self._never_waits = False
         self._insists = False
         self._vacuuming: Any = None
@@ -91,8 +92,7 @@ class Remains:
         """Remove in the background what there is, and repeat that until all is gone."""
         self._has_more = True
         if self._task is None or self._task.done():
-            # In a context of its own, because it belongs to no command.
-            self._task = Context().run(asyncio.create_task, self._remove_all())
+            self._task = _apart(self._remove_all())
 
     async def empty_log(self, *, waits: bool = True) -> bool:
         """Truncate the log. Return False if others read or write for too long.
@@ -100,16 +100,21 @@ class Remains:
         Args:
             waits: Whether the first try waits for readers, which holds up writers for a moment.
         """
-        deadline = time.monotonic() + SECONDS_TO_EMPTY_LOG
-        is_empty = await self._checkpoint(waits=waits)
-        while not is_empty and not self._closing.is_set() and time.monotonic() < deadline:
+        return await _apart(self._empty_log(waits=waits))
+
+    async def _empty_log(self, *, waits: bool) -> bool:
+        for _ in range(TRIES_TO_EMPTY_LOG):
+            if await self._checkpoint(waits=waits):
+                return True
+            if self._closing.is_set():
+                break
+            waits = False
             await self._pause(SECONDS_BETWEEN_TRIES)
-            is_empty = await self._checkpoint(waits=False)
-        return is_empty
+        return False
 
     async def make_room(self) -> None:
         """Interrupt a `VACUUM` for somebody who writes, unless it was put off for long."""
-        self._last_write = time.monotonic()
+        self._is_idle = False
         if self._vacuuming is not None and not self._insists:
             await self._vacuuming.interrupt()
 
@@ -152,15 +157,17 @@ class Remains:
         if not await self._count():
             return
         await self._empty_log_in_time()
-        is_small = await self._bytes() <= MOST_BYTES_TO_INSIST
-        latest = time.monotonic() + (LONGEST_WAIT_SECONDS if is_small else inf)
-        while not self._closing.is_set():
-            await self._until_idle(latest)
+        may_insist = await self._bytes() <= MOST_BYTES_TO_INSIST
+        for waited in count():
+            self._insists = self._never_waits or (may_insist and waited >= LONGEST_WAIT)
+            is_idle = await self._has_become_idle()
             counted = await self._count()
-            if not self._closing.is_set() and await self._vacuum():
-                if await self._empty_log_in_time():
-                    await self._settle(counted)
+            if self._closing.is_set():
                 return
+            if (is_idle or self._insists) and await self._vacuum():
+                break
+        if await self._empty_log_in_time():
+            await self._settle(counted)
 
     async def _empty_log_in_time(self) -> bool:
         """Truncate the log, however long that takes. Return False only if the bot stops."""
@@ -174,18 +181,15 @@ class Remains:
             await self._pause(SECONDS_BETWEEN_LATER_TRIES)
         return True
 
-    async def _until_idle(self, latest: float) -> None:
-        """Wait until nothing was written for a while, but not beyond a time of the clock."""
-        while not self._never_waits and not self._closing.is_set():
-            left = min(self._last_write + IDLE_SECONDS, latest) - time.monotonic()
-            if left <= 0:
-                break
-            await self._pause(min(left, 1.0))
-        self._insists = self._never_waits or time.monotonic() >= latest
+    async def _has_become_idle(self) -> bool:
+        """Wait for a while, and return whether nothing was written meanwhile."""
+        self._is_idle = True
+        if not self._insists:
+            await self._pause(IDLE_SECONDS)
+        return self._is_idle
 
     async def _vacuum(self) -> bool:
         """Write every page anew. Return False if a write interrupted it."""
-        began = time.monotonic()
         async with self._connect() as driver:
             self._vacuuming = driver
             try:
@@ -196,7 +200,6 @@ class Remains:
                 return False
             finally:
                 self._vacuuming = None
-        log.debug("vacuumed", seconds=round(time.monotonic() - began, 2))
         return True
 
     async def _checkpoint(self, *, waits: bool) -> bool:
@@ -249,6 +252,11 @@ class Remains:
         closing = asyncio.ensure_future(self._closing.wait())
         await asyncio.wait([closing], timeout=seconds)
         closing.cancel()
+
+
+def _apart(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Begin work in a context of its own, because it belongs to no command."""
+    return Context().run(asyncio.create_task, work)
 
 
 def _is_passing(error: BaseException) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remains, "SECONDS_TO_EMPTY_LOG", 0.1)
+    monkeypatch.setattr(remains, "TRIES_TO_EMPTY_LOG", 3)
     monkeypatch.setattr(remains, "SECONDS_BETWEEN_LATER_TRIES", 0.05)
     monkeypatch.setattr(remains, "IDLE_SECONDS", 0.0)
 
@@ -37,7 +37,6 @@ async def test_the_last_copies_go_by_themselves(
     options: dict[str, str],
     restarts: bool,
 ) -> None:
-    server.lets_time_pass()
     await ada.saves_voice(name="Ada's voice")
     asked = await ada.types(command, **options)
     with closing(sqlite3.connect(tmp_path / "timbre.db", isolation_level=None)) as backup:
