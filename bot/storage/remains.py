@@ -72,7 +72,7 @@ class Remains:
         self._task: asyncio.Task[None] | None = None
         self._has_more = False
         self._is_idle = False
-        self._never_waits = False
+        self._hurry = asyncio.Event()
         self._insists = False
         self._vacuuming: Any = None
         """The driver's connection while it runs a `VACUUM`."""
@@ -124,13 +124,15 @@ class Remains:
         Args:
             at_once: Don't wait until nobody writes.
         """
-        self._never_waits = self._never_waits or at_once
+        if at_once:
+            self._hurry.set()
         while self._task is not None and not self._task.done():
             await asyncio.wait([self._task])
 
     async def close(self) -> None:
         """End as soon as possible. The next start goes on."""
         self._closing.set()
+        self._hurry.set()
         if self._vacuuming is not None:
             await self._vacuuming.interrupt()
         if self._task is not None:
@@ -159,8 +161,8 @@ class Remains:
         await self._empty_log_in_time()
         may_insist = await self._bytes() <= MOST_BYTES_TO_INSIST
         for waited in count():
-            self._insists = self._never_waits or (may_insist and waited >= LONGEST_WAIT)
             is_idle = await self._has_become_idle()
+            self._insists = self._hurry.is_set() or (may_insist and waited >= LONGEST_WAIT)
             counted = await self._count()
             if self._closing.is_set():
                 return
@@ -184,8 +186,7 @@ class Remains:
     async def _has_become_idle(self) -> bool:
         """Wait for a while, and return whether nothing was written meanwhile."""
         self._is_idle = True
-        if not self._insists:
-            await self._pause(IDLE_SECONDS)
+        await _wait(self._hurry, IDLE_SECONDS)
         return self._is_idle
 
     async def _vacuum(self) -> bool:
@@ -249,9 +250,14 @@ class Remains:
 
     async def _pause(self, seconds: float) -> None:
         """Wait; not any longer once the bot stops."""
-        closing = asyncio.ensure_future(self._closing.wait())
-        await asyncio.wait([closing], timeout=seconds)
-        closing.cancel()
+        await _wait(self._closing, seconds)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Wait for an event, for at most so many seconds."""
+    waiting = asyncio.ensure_future(event.wait())
+    await asyncio.wait([waiting], timeout=seconds)
+    waiting.cancel()
 
 
 def _apart(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
