@@ -194,11 +194,9 @@ class Ledger(DatabaseUser):
         async def write(session: AsyncSession) -> None:
             await self._database.lock(session, _LOCK)
             row = await session.get(WorkRow, work.id)
-            if row is None:  # it was dropped, or this is written a second time
-                row = work.to_row()
-                await _count(session, [(work, row)])
-            else:
-                await _count(session, [(work, row)])
+            # Without a row, it was dropped, or this is written a second time.
+            await _count(session, [(work, row or work.to_row())])
+            if row is not None:
                 await session.delete(row)
 
         return self._database.later("usage", write)

@@ -158,7 +158,8 @@ def page(
         colour=ACCENT,
         description=f"**{_WORDS[part].name}**: {_WORDS[part].meaning}"
         if part is not None
-        else "Choose below what to change. Changes count at once.",
+        else "Choose below what to change. Changes count from the next command on. "
+        "`/stop` ends what's being said or waits.",
     )
     for each, words in _WORDS.items():
         value = (

@@ -92,6 +92,8 @@ async def page(manager: Member) -> Page:
 
 def test_shows_privately_what_holds(page: Page) -> None:
     assert page.message.ephemeral
+    [embed] = page.message.embeds
+    assert "Changes count from the next command on. `/stop` ends" in (embed.description or "")
     assert page.says["Who can speak"] == "Everyone"
     assert page.says["Where I can be used"] == "In every channel"
     assert f"{PERSONS_MINUTES}: **10**" in page.says["Limits"]
