@@ -133,7 +133,9 @@ class VoiceBot(commands.AutoShardedBot):
             # There is neither a studio nor a policy yet.
             cold_start=lambda: self.studio.cold_start(),  # noqa: PLW0108
             check=lambda actor, action: self.policy.check(actor, action),  # noqa: PLW0108
-            begin=lambda actor, kind, seconds: self.policy.begin(actor, kind, seconds),  # noqa: PLW0108
+            begin=lambda actor, kind, seconds, resumes: self.policy.begin(
+                actor, kind, seconds, resumes=resumes
+            ),
         )
         self.players = GuildPlayers(
             self,

@@ -92,8 +92,7 @@ class Standing:
     server_at_once: int | None
 
     def check(self, limits: Limits, seconds: float) -> None:
-        """Raise `Refusal` if a request for so many seconds of speech would exceed a limit."""
-        self._check_minute(limits.requests_per_minute)
+        """Raise `Refusal` if so many more seconds of speech would exceed a limit."""
         if _is_reached(self.person_at_once, limits.at_once_per_person):
             raise Refusal(Reason.TOO_MANY_COMMANDS, count=self.person_at_once)
         if _is_reached(self.server_at_once, limits.at_once_per_server):
@@ -124,7 +123,9 @@ class Standing:
             (Scope.ALL, self.all_seconds, limits.seconds_in_all),
         )
 
-    def _check_minute(self, limit: int | None) -> None:
+    def check_minute(self, limits: Limits) -> None:
+        """Raise `Refusal` if one more request would exceed the limit of a minute."""
+        limit = limits.requests_per_minute
         if limit is None or len(self.recent) < limit:
             return
         again = self.recent[-limit] if limit else self.now

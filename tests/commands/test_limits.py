@@ -242,11 +242,14 @@ async def test_a_server_has_so_many_requests_at_once(
 async def test_a_question_without_an_answer_keeps_nobody_waiting(
     limited: Any, recording: bytes
 ) -> None:
-    async with limited(at_once_per_server=1, seconds_per_server=40) as server:
+    async with limited(
+        at_once_per_server=1, seconds_per_server=40, requests_per_minute=1
+    ) as server:
         ada, grace = server.member("ada"), await member(server, "grace")
         asked = await ada.types("clone", audio=("me.wav", recording), text="Hello there.")
         assert (await grace.types("say", text=ONE_SENTENCE)).posted
-        assert (await ada.presses(asked.private, CONFIRM)).posted
+        assert (await ada.presses(asked.private, CONFIRM)).posted, "it is still one request"
+        assert (await ada.clones(recording)).told.startswith("That's a lot at once")
 
 
 async def test_zero_is_no_limit(limited: Any) -> None:
