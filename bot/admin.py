@@ -188,14 +188,6 @@ async def _reports(desk: Desk, _options: argparse.Namespace) -> int:
 
 async def _dismiss(desk: Desk, options: argparse.Namespace) -> int:
     report = await dismiss(desk.policy, options.report, by=None, where=EVERYWHERE)
-    desk.policy.audit.note(
-        AuditAction.DECIDED,
-        actor_id=None,
-        guild_id=report.guild_id,
-        voice_id=report.voice_id,
-        owner_id=report.owner_id,
-        details=f"{report.kind} {report.id}, dismissed",
-    )
     _say(f"Dismissed report {report.id}.")
     return DONE
 

@@ -41,8 +41,8 @@ _NOTED = {
     Decision.REMOVE: AuditAction.REMOVED,
     Decision.BLOCK: AuditAction.BLOCKED,
     Decision.UNBLOCK: AuditAction.UNBLOCKED,
-    Decision.DISMISS: AuditAction.DECIDED,
 }
+"""What the audit log calls a decision. `dismiss` notes by itself what it does."""
 
 
 class Reporting:
@@ -169,7 +169,8 @@ class Reporting:
     async def decide(self, reply: Reply, report_id: int, decision: Decision, where: int) -> str:
         """Decide something about a report; return what whoever has decided it is told.
 
-        Raises `Refusal` if they may not.
+        Raises `Refusal` if they may not, or can't any more. All notices of the report show then how
+        it stands, if they did not: it may have been decided elsewhere, such as at a terminal.
 
         Args:
             reply: Answers whoever decides it.
@@ -180,52 +181,72 @@ class Reporting:
         report = await self._find(report_id)
         await self._check_may_decide(reply.actor, report, decision, where)
         case = await self._case(report)
-        if decision is Decision.REMOVE and where == EVERYWHERE and case.voice_name is not None:
-            voice = f"the voice {voice_name(case.voice_name)} with its recording"
+        if _deletes(decision, case, where):
+            voice = f"the voice {voice_name(str(case.voice_name))} with its recording"
             if not await reply.ask(ask_to_delete(voice)):
-                raise Refusal(Reason.VOICE_KEPT, name=case.voice_name)
-        await self._carry_out(report, decision, where, by=reply.actor.user_id)
-        self._policy.audit.note(
+                raise Refusal(Reason.VOICE_KEPT, name=str(case.voice_name))
+            case = await self._case(await self._find(report_id))  # the answer may take minutes
+        try:
+            await self._carry_out(case, decision, where, by=reply.actor.user_id)
+        finally:
+            case = await self._case(await self._find(report_id))
+            await self._notices.update(case)
+        return report_card.decided(decision, case, where)
+
+    async def _carry_out(self, case: Case, decision: Decision, where: int, *, by: int) -> None:
+        """Do what was decided. Raises `Refusal` if it can't be decided any more."""
+        report, policy = case.report, self._policy
+        can_be_decided = decision in case.choices(where)
+        if decision is Decision.DISMISS and can_be_decided:
+            await dismiss(policy, report.id, by=by, where=where)
+            return
+        if not can_be_decided or not await self._change(case, decision, where, by=by):
+            raise Refusal(Reason.DECIDED_MEANWHILE)
+        policy.audit.note(
             _NOTED[decision],
-            actor_id=reply.actor.user_id,
+            actor_id=by,
             guild_id=report.guild_id,
             voice_id=report.voice_id,
             owner_id=report.owner_id,
             details=f"{report.kind} {report.id}",
         )
-        case = await self._case(await self._find(report_id))
-        await self._notices.update(case)
-        return report_card.decided(decision, case, where)
-
-    async def _carry_out(self, report: Report, decision: Decision, where: int, *, by: int) -> None:
-        moderation, voice_id, owner_id = self._policy.moderation, report.voice_id, report.owner_id
-        if decision is Decision.BLOCK:
-            await moderation.block(owner_id, where, by=by, report_id=report.id)
-            await self._enforce()
-        elif decision is Decision.UNBLOCK:
-            await moderation.unblock(owner_id, where)
-        elif decision is Decision.UNFREEZE and voice_id is not None:
-            if (await self._case(report)).freeze(where) is FreezeKind.FROZEN:
-                await moderation.lift(voice_id, where)
-        elif decision in {Decision.FREEZE, Decision.REMOVE} and voice_id is not None:
-            is_final = decision is Decision.REMOVE
-            kind = FreezeKind.REMOVED if is_final else FreezeKind.FROZEN
-            await moderation.freeze(voice_id, owner_id, where, kind, by=by, report_id=report.id)
-            await self._enforce()  # before it is deleted, so that its owner is told why
-            voice = await self._voice(voice_id)
-            if voice is not None and is_final and where == EVERYWHERE:
-                await self._delete(voice)
         if _upholds(report, decision, where):
-            await self._policy.reports.decide(report.id, ReportState.UPHELD, by=by, where=where)
-        elif decision is Decision.DISMISS:
-            await dismiss(self._policy, report.id, by=by, where=where)
+            await policy.reports.decide(report.id, ReportState.UPHELD, by=by, where=where)
 
-    async def _delete(self, voice: SavedVoice) -> None:
+    async def _change(self, case: Case, decision: Decision, where: int, *, by: int) -> bool:
+        """Change what holds for a voice or its owner; return False if that held already."""
+        report, moderation = case.report, self._policy.moderation
+        if decision is Decision.UNBLOCK:
+            return await moderation.unblock(report.owner_id, where)
+        if decision is Decision.BLOCK:
+            is_new = await moderation.block(report.owner_id, where, by=by, report_id=report.id)
+            await self._enforce()
+            return is_new
+        if report.voice_id is None:
+            return False
+        if decision is Decision.UNFREEZE:
+            if where == EVERYWHERE and await self._policy.reports.is_claimed(report.voice_id):
+                raise Refusal(Reason.STILL_CLAIMED)
+            return await moderation.lift(report.voice_id, where) is not None
+        kind = FreezeKind.REMOVED if decision is Decision.REMOVE else FreezeKind.FROZEN
+        is_new = await moderation.freeze(
+            report.voice_id, report.owner_id, where, kind, by=by, report_id=report.id
+        )
+        await self._enforce()  # before it is deleted, so that its owner is told why
+        return await self._delete(report.voice_id) if _deletes(decision, case, where) else is_new
+
+    async def _delete(self, voice_id: int) -> bool:
+        """Delete a voice; return False if it was deleted before."""
+        voice = await self._voice(voice_id)
+        if voice is None:
+            return False
         try:
             await self._library.delete(voice)
         except Refusal as refusal:
             if refusal.reason is not Reason.NO_SUCH_VOICE:  # its owner may just have deleted it
                 raise
+            return False
+        return True
 
     async def _check_may_decide(
         self, actor: Actor, report: Report, decision: Decision, where: int
@@ -302,6 +323,11 @@ class Reporting:
         voice = await self._voice(report.voice_id)
         decisions = await self._policy.moderation.decisions((report.owner_id,), voice_ids)
         return Case(report, None if voice is None else voice.name, decisions)
+
+
+def _deletes(decision: Decision, case: Case, where: int) -> bool:
+    """Whether a decision deletes a voice with its recording."""
+    return decision is Decision.REMOVE and where == EVERYWHERE and case.voice_name is not None
 
 
 def _upholds(report: Report, decision: Decision, where: int) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_REASON_CHARACTERS = 300
 
 _OPEN, _DECIDED = discord.Colour.from_str("#e0a030"), discord.Colour.from_str("#7a7f8a")
+_UNNAMED = "Not shown here, because the owner of the voice may read this."
 _DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
@@ -69,9 +70,10 @@ class Case:
             return {}
         choices: dict[Decision, str] = {}
         is_final = self.freeze(where) is FreezeKind.REMOVED
-        if self.voice_name is not None and not is_final:
+        # A voice that was removed everywhere is deleted next, unless the bot was killed before.
+        if self.voice_name is not None and (not is_final or where == EVERYWHERE):
             # A claim freezes the voice everywhere by itself, until the operator decides.
-            if not is_claim:
+            if not is_claim and not is_final:
                 is_frozen = self.freeze(where) is FreezeKind.FROZEN
                 choices |= (
                     {Decision.UNFREEZE: "Unfreeze the voice"}
@@ -100,12 +102,13 @@ class Case:
         return self.report.state is ReportState.OPEN and self.report.kind is ReportKind.REPORT
 
 
-def card(case: Case, where: int) -> discord.Embed:
+def card(case: Case, where: int, *, names_reporter: bool) -> discord.Embed:
     """Everything about a report but the words of who sent it.
 
     Args:
         case: The report.
         where: Where what is decided on this card holds: in a server, or `EVERYWHERE`.
+        names_reporter: Whether whoever reads it may know who has sent the report.
     """
     report = case.report
     is_claim = report.kind is ReportKind.CLAIM
@@ -116,7 +119,9 @@ def card(case: Case, where: int) -> discord.Embed:
         "Speech": _speech(report),
         "Voice": _voice(case),
         "Its owner": _person(report.owner_id),
-        "Claimed by" if is_claim else "Reported by": _person(report.reporter_id),
+        "Claimed by" if is_claim else "Reported by": (
+            _person(report.reporter_id) if names_reporter else _UNNAMED
+        ),
         "The owner's consent": _consent(report),
         "State": "\n".join(_state(case)),
     }

@@ -34,6 +34,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
 async def test_a_report_reaches_moderators_and_operators_with_all_that_they_need(
     scene: Scene,
 ) -> None:
+    await scene.hides(scene.reports)
     message = await scene.speech()
     answer = await scene.reported(message, "They pretend to be @everyone's boss")
 
@@ -55,6 +56,26 @@ async def test_a_report_reaches_moderators_and_operators_with_all_that_they_need
         *("Freeze the voice", "Remove the voice", "Block its owner", "Dismiss")
     ]
     assert scene.notice.embeds[0].footer.text != scene.direct_notice.embeds[0].footer.text
+
+
+async def test_who_reports_is_not_named_where_whoever_spoke_may_read_it(scene: Scene) -> None:
+    """Neither in a channel that they see, nor in the server's log, which managers read."""
+    message = await scene.speech()
+    await scene.reported(message)
+    grace = str(scene.grace.actor.id)
+    assert grace not in str(scene.notice.embeds[0].to_dict())
+    await scene.admin.presses(scene.notice, "Freeze the voice")
+    assert shown(scene.notice)["Reported by"].startswith("Not shown here")
+    assert grace in shown(scene.direct_notice)["Reported by"]
+
+    await scene.grace.types("voice claim", message=message.jump_url)
+    await scene.server.bot.policy.audit.written()
+    log = (await scene.admin.types("moderation log")).told
+    assert f"Somebody reported voice #1 of <@{scene.ada.actor.id}>" in log
+    assert f"Somebody said that voice #1 of <@{scene.ada.actor.id}> is their own" in log
+    assert grace not in log
+    of_grace = await scene.admin.types("moderation log", member=scene.grace.actor)
+    assert of_grace.told.startswith("Nothing like that happened here")
 
 
 async def test_what_people_typed_stays_harmless(scene: Scene) -> None:
@@ -134,7 +155,7 @@ async def test_who_reports_in_vain_is_told_what_to_do(scene: Scene) -> None:
     await hidden.set_permissions(everybody.me, send_messages=False)
     scene.server.breaks("POST", "/users/@me/channels", status=403, code=50007)
     answer = await scene.reported(message)
-    assert answer.told.startswith("I couldn't pass your report on, because nobody")
+    assert answer.told.startswith("I couldn't pass your report on: there's no")
     assert scene.reports.history() == []
 
     await hidden.set_permissions(everybody.me, send_messages=True)
