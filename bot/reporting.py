@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import discord
@@ -24,13 +25,14 @@ from bot.interface.voice_channels import check_knows_voice, voice_channel_of
 from bot.interface.wording import voice_name
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from bot.guilds.access import Actor
     from bot.guilds.policy import Policy
     from bot.guilds.records import Report
     from bot.interface.reply import Reply
     from bot.interface.report_notices import ReportNotices
+    from bot.interface.report_wording import Reached
     from bot.playback.players import GuildPlayers
     from bot.voices.library import VoiceLibrary
     from bot.voices.records import SavedVoice
@@ -73,6 +75,7 @@ class Reporting:
         self._players = players
         self._notices = notices
         self._enforce = enforce
+        self._sending: set[int] = set()  # the ids of reports
 
     async def posted(self, message_id: int, reporter_id: int) -> Subject:
         """Return what a message holds. Raises `Refusal` if that is not to be reported."""
@@ -139,8 +142,8 @@ class Reporting:
             reporter_id: Who reports it.
             reason: What they write about it. It is shown, and not stored.
         """
-        report = await self._file(ReportKind.REPORT, subject, reporter_id)
-        reached = await self._notices.send(await self._case(report), reason)
+        async with self._filed(ReportKind.REPORT, subject, reporter_id) as report:
+            reached = await self._send(report, reason)
         return report, report_wording.report_sent(reached)
 
     async def claim(self, subject: Subject, claimant_id: int) -> str:
@@ -150,20 +153,20 @@ class Reporting:
             subject: Speech of the voice.
             claimant_id: Who says that it is their own voice.
         """
-        claim = await self._file(ReportKind.CLAIM, subject, claimant_id)
-        voice_id = claim.voice_id
-        is_saved = await self._voice(voice_id) is not None
-        if voice_id is not None and is_saved:
-            await self._policy.moderation.freeze(
-                voice_id,
-                claim.owner_id,
-                EVERYWHERE,
-                FreezeKind.FROZEN,
-                by=claimant_id,
-                report_id=claim.id,
-            )
-            await self._enforce()
-        reached = await self._notices.send(await self._case(claim), "")
+        async with self._filed(ReportKind.CLAIM, subject, claimant_id) as claim:
+            voice_id = claim.voice_id
+            is_saved = await self._voice(voice_id) is not None
+            if voice_id is not None and is_saved:
+                await self._policy.moderation.freeze(
+                    voice_id,
+                    claim.owner_id,
+                    EVERYWHERE,
+                    FreezeKind.FROZEN,
+                    by=claimant_id,
+                    report_id=claim.id,
+                )
+                await self._enforce()
+            reached = await self._send(claim, "")
         return report_wording.claim_sent(reached, claim.id, is_frozen=is_saved)
 
     async def decide(self, reply: Reply, report_id: int, decision: Decision, where: int) -> str:
@@ -284,27 +287,52 @@ class Reporting:
         if member.guild_permissions.manage_guild:
             raise Refusal(Reason.CANNOT_BLOCK_MANAGERS)
 
+    async def _send(self, report: Report, reason: str) -> Reached:
+        """Show a report to who decides; only to the operators if the server blocks its sender.
+
+        Such a person can't report there, but elsewhere with a link.
+        """
+        reporter_id, guild_id = report.reporter_id, report.guild_id
+        is_blocked = (
+            not self._policy.is_operator(reporter_id)
+            and await self._policy.moderation.is_blocked(reporter_id, guild_id) is not None
+        )
+        return await self._notices.send(await self._case(report), reason, to_server=not is_blocked)
+
+    @asynccontextmanager
+    async def _filed(
+        self, kind: ReportKind, subject: Subject, reporter_id: int
+    ) -> AsyncIterator[Report]:
+        """File a report that is sent within the block. Raises `Refusal` if it's being sent."""
+        report = await self._file(kind, subject, reporter_id)
+        if report.id in self._sending:  # a button that was pressed twice
+            raise Refusal(Reason.ALREADY_REPORTED)
+        self._sending.add(report.id)
+        try:
+            self._policy.audit.note(
+                AuditAction.CLAIMED if kind is ReportKind.CLAIM else AuditAction.REPORTED,
+                actor_id=reporter_id,
+                guild_id=report.guild_id,
+                voice_id=report.voice_id,
+                owner_id=report.owner_id,
+                details=f"{kind} {report.id}",
+            )
+            yield report
+        finally:
+            self._sending.discard(report.id)
+
     async def _file(self, kind: ReportKind, subject: Subject, reporter_id: int) -> Report:
-        """Store a report with the owner's consent as it is now, and note it in the audit log."""
+        """Store a report with the owner's consent as it is now."""
         voice_id, owner_id = subject.voice_id, subject.owner_id
         voice = await self._voice(voice_id)
         consent = voice.consent if voice else await self._library.consent_of(owner_id)
-        report = await self._policy.reports.file(
+        return await self._policy.reports.file(
             kind,
             subject,
             reporter_id,
             consent_at=consent.attested_at if consent is not None else None,
             consent_version=consent.statement_version if consent is not None else None,
         )
-        self._policy.audit.note(
-            AuditAction.CLAIMED if kind is ReportKind.CLAIM else AuditAction.REPORTED,
-            actor_id=reporter_id,
-            guild_id=report.guild_id,
-            voice_id=voice_id,
-            owner_id=owner_id,
-            details=f"{kind} {report.id}",
-        )
-        return report
 
     async def _find(self, report_id: int) -> Report:
         report = await self._policy.reports.find(report_id)

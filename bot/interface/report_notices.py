@@ -47,15 +47,16 @@ class ReportNotices:
         self._operators = operators
         self._operators_channel = operators_channel
 
-    async def send(self, case: Case, reason: str) -> Reached:
+    async def send(self, case: Case, reason: str, *, to_server: bool = True) -> Reached:
         """Show a report to the server's moderators and to the operators.
 
         Args:
             case: The report.
             reason: What its sender writes about it.
+            to_server: Whether the server's moderators are shown it, too.
         """
         moderators, guild_id = False, case.report.guild_id
-        if guild_id is not None:
+        if guild_id is not None and to_server:
             channel_id = (await self._policy.settings.of(guild_id)).report_channel_id
             if channel_id is not None:
                 place = self._channel(channel_id, guild_id)

@@ -233,7 +233,7 @@ async def test_cloning_deleting_and_forgetting_are_in_the_log(
     assert await server.bot.policy.posts.keeps_anything_about(ada.actor.id)
     question = await ada.types("forget")  # although blocked
     answer = await ada.presses(question.private, "Delete")
-    assert "your name in the log" in answer.told
+    assert "what I knew about how you used me" in answer.told
     assert not await server.bot.policy.keeps_anything_about(ada.actor.id)
     lines = (await moderates(admin, "log")).split("\n")
     assert lines[0].endswith("> Somebody had everything deleted that I kept about them")
