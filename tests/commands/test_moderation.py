@@ -167,6 +167,21 @@ async def test_a_server_cannot_restore_what_is_frozen_everywhere(
     assert (await says(grace)).told == REFUSALS[Reason.VOICE_FROZEN]
 
 
+async def test_nobody_restores_their_own_voice_that_another_removed(
+    server: Server, admin: Member
+) -> None:
+    other = manager(server, "other")
+    await other.saves_voice()
+    await says(other)
+    await moderates(admin, "remove", voice="1")
+    told = await moderates(other, "restore", voice="1")
+    assert told.startswith("That's your own voice, and somebody else decided about it.")
+    assert (await says(other)).told == REMOVED
+    await moderates(admin, "restore", voice="1")
+    await moderates(other, "remove", voice="1")
+    assert "can be used here again" in await moderates(other, "restore", voice="1")
+
+
 async def test_speech_is_not_posted_if_its_voice_was_frozen_meanwhile(
     server: Server, grace: Member, backend: ScriptedBackend
 ) -> None:

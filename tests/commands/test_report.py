@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import discord
@@ -9,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.errors import Reason, Refusal
 from bot.guilds.records import EVERYWHERE
 from bot.interface.message_links import message_of
 from bot.interface.report_card import in_their_words
-from tests.support.discord_server import open_server
+from tests.support.discord_server import Answer, open_server
 from tests.support.report_scene import REASON, labels, open_scene, shown, uses_menu
 from tests.support.scripted_backend import ScriptedBackend
 
@@ -175,6 +177,30 @@ async def test_who_is_blocked_can_neither_report_nor_claim(scene: Scene) -> None
     ):
         assert "has blocked you" in answer.told
     assert scene.reports.history() == []
+
+
+async def test_whom_a_server_blocks_reaches_only_the_operators_with_a_link(scene: Scene) -> None:
+    message = await scene.speech()
+    moderation, here = scene.server.bot.policy.moderation, scene.server.env.guild.id
+    await moderation.block(scene.grace.actor.id, here, by=None)
+    person = scene.grace.actor.user
+    answer = Answer(await person.slash("voice claim", message=message.jump_url))
+    assert "I told whoever runs this bot." in answer.told
+    assert scene.reports.history() == []
+    assert scene.direct_notice.embeds[0].title == "Claim 1: “That's my voice”"
+
+
+async def test_what_is_sent_twice_at_the_same_time_is_sent_once(scene: Scene) -> None:
+    message = await scene.speech()
+    reporting, grace = scene.server.bot.reporting, scene.grace.actor.id
+    subject = await reporting.posted(message.id, grace)
+    results = await asyncio.gather(
+        *(reporting.claim(subject, grace) for _ in range(2)), return_exceptions=True
+    )
+    [refused] = [result for result in results if not isinstance(result, str)]
+    assert isinstance(refused, Refusal)
+    assert refused.reason is Reason.ALREADY_REPORTED
+    assert len(scene.reports.history()) == 1
 
 
 async def test_speech_that_came_by_direct_message_can_be_reported(scene: Scene) -> None:
