@@ -103,6 +103,24 @@ async def test_a_block_ends_what_is_being_made(
     assert all(message.flags.ephemeral for message in history)
 
 
+async def test_speech_that_waits_to_be_encoded_is_not_posted_for_who_was_blocked_meanwhile(
+    server: Server, grace: Member, admin: Member
+) -> None:
+    await grace.saves_voice()
+    encoders = server.bot.replies.encoders
+    while not encoders.locked():
+        await encoders.acquire()
+    private = await grace.begins("say", text="Hello.")
+    await server.bot.policy.moderation.block(grace.actor.id, server.env.guild.id, by=None)
+    await server.bot.enforcement.enforce()
+    encoders.release()
+    await admin.types("moderation log")  # waits until the bot is done
+
+    history = server.channel.history(viewer=grace.actor)
+    assert [message.content for message in history if message.id == private.id] == [BLOCKED]
+    assert all(message.flags.ephemeral for message in history)
+
+
 async def test_nobody_blocks_themselves_or_their_equals(server: Server, admin: Member) -> None:
     other = manager(server, "other")
     assert "block yourself" in await moderates(admin, "block", member=admin.actor)
