@@ -79,11 +79,16 @@ class Moderation(
             await self._show_pages(interaction, self._render_blocks)
             return
         async with self.bot.reply(interaction, Action.MANAGE) as reply:
-            moderation = self.bot.policy.moderation
-            if not await moderation.unblock(member.id, _server_of(interaction)):
+            moderation, guild_id = self.bot.policy.moderation, _server_of(interaction)
+            if not await moderation.unblock(member.id, guild_id):
                 raise Refusal(Reason.NOT_BLOCKED, person=member.mention)
             self._note(interaction, AuditAction.UNBLOCKED, owner_id=member.id)
-            await reply.show(f"{member.mention} can use me here again.")
+            await reply.show(
+                f"{member.mention} can use me here again."
+                if await moderation.is_blocked(member.id, guild_id) is None
+                else f"This server doesn't block {member.mention} any more. Whoever runs this bot "
+                "still does, though."
+            )
 
     @app_commands.command(description="Show the voices that were used in this server")
     @app_commands.describe(member="Only the voices of this member")

@@ -63,7 +63,7 @@ def audit_line(entry: AuditEntry) -> str:
         who = "Somebody who was forgotten" if is_forgotten else "Whoever runs this bot"
     owner = "somebody" if entry.owner_id is None else _person(entry.owner_id)
     what = sentences[entry.action].format(who=who, voice=f"#{entry.voice_id}", owner=owner)
-    details = f" ({entry.details})" if entry.details else ""
+    details = f" ({entry.details.replace('_', ' ')})" if entry.details else ""
     return f"{discord.utils.format_dt(entry.at, 'f')} {what}{details}"
 
 

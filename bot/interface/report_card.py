@@ -54,6 +54,10 @@ class Case:
         """Whether the owner is blocked by a server's own decision, or by the operator's."""
         return any(block.guild_id == where for block in self.decisions.blocks)
 
+    def is_blocked_in(self, where: int) -> bool:
+        """Whether the owner is blocked there by anybody's decision."""
+        return self.is_blocked(EVERYWHERE) or self.is_blocked(where)
+
     def freeze(self, where: int) -> FreezeKind | None:
         """What keeps the voice from being used, by a server's own decision, or the operator's."""
         kinds = (each.kind for each in self.decisions.freezes if each.guild_id == where)
@@ -164,7 +168,11 @@ def decided(decision: Decision, case: Case, where: int) -> str:
             "`/moderation restore` brings it back."
         ),
         Decision.BLOCK: f"Blocked. {owner} can't make or use voices {place} any more.",
-        Decision.UNBLOCK: f"Unblocked. {owner} can use me again.",
+        Decision.UNBLOCK: (
+            f"Unblocked here. But whoever runs this bot still blocks {owner}."
+            if case.is_blocked_in(where)
+            else f"Unblocked. {owner} can use me again."
+        ),
     }[decision].strip()
 
 
@@ -173,7 +181,9 @@ def _still_kept(case: Case, where: int) -> str:
     kinds = {case.freeze(EVERYWHERE), case.freeze(where)}
     if FreezeKind.REMOVED in kinds:
         return "But the voice was removed, and stays so."
-    return "But something else keeps the voice frozen." if FreezeKind.FROZEN in kinds else ""
+    if FreezeKind.FROZEN in kinds:
+        return "But something else keeps the voice frozen."
+    return "But its owner is blocked." if case.is_blocked_in(where) else ""
 
 
 def _speech(report: Report) -> str:

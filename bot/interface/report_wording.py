@@ -105,7 +105,7 @@ def report_sent(reached: Reached) -> str:
             "An admin can choose a channel for reports with `/settings`; then report it again."
         )
     return (
-        f"Thank you. I sent your report to {reached.whom}. They see who sent it; "
+        f"Thank you. I sent your report to {reached.whom}. They may see who sent it; "
         "I don't tell whoever made the speech. They decide what happens next, and you needn't do "
         "anything."
     )

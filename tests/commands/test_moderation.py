@@ -83,6 +83,17 @@ async def test_a_blocked_member_cannot_speak_until_unblocked(
     assert "isn't blocked here" in await moderates(admin, "unblock", member=grace.actor)
 
 
+async def test_a_server_cannot_unblock_whom_an_operator_blocks(
+    server: Server, grace: Member, admin: Member
+) -> None:
+    moderation = server.bot.policy.moderation
+    await moderation.block(grace.actor.id, EVERYWHERE, by=None)
+    await moderates(admin, "block", member=grace.actor)
+    told = await moderates(admin, "unblock", member=grace.actor)
+    assert told.endswith("Whoever runs this bot still does, though.")
+    assert (await says(grace)).told == REFUSALS[Reason.BLOCKED_EVERYWHERE]
+
+
 async def test_a_block_ends_what_is_being_made(
     grace: Member, admin: Member, backend: ScriptedBackend
 ) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.support.report_scene import Scene
 
-NOTHING_TOLD = "They see who sent it; I don't tell whoever made the speech."
+NOTHING_TOLD = "They may see who sent it; I don't tell whoever made the speech."
 
 
 @pytest.fixture

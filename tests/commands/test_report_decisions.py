@@ -86,7 +86,10 @@ async def test_an_owner_can_be_blocked_and_unblocked(scene: Scene) -> None:
     assert "Dismiss" not in labels(scene.notice)
     assert "Dismiss" in labels(scene.direct_notice), "operators look at it themselves"
 
-    await scene.admin.presses(scene.notice, "Unblock its owner")
+    await scene.operator_presses(scene.direct_notice, "Block its owner")
+    unblocked = await scene.admin.presses(scene.notice, "Unblock its owner")
+    assert unblocked.told.startswith("Unblocked here. But whoever runs this bot still blocks")
+    await scene.operator_presses(scene.direct_notice, "Unblock its owner")
     assert not await says(scene.ada)
 
 
