@@ -277,8 +277,12 @@ class Reporting:
         """Raise `Refusal` for those whom nobody can block, or only a server's owner."""
         if self._policy.is_operator(owner_id):
             raise Refusal(Reason.CANNOT_BLOCK_OPERATORS)
+        if where == EVERYWHERE:
+            return
         guild = self._client.get_guild(where)
-        if guild is None or guild.owner_id == actor.user_id:
+        if guild is None or guild.unavailable:  # then it isn't known what its roles permit
+            raise Refusal(Reason.SERVER_NOT_SEEN)
+        if guild.owner_id == actor.user_id:
             return
         try:
             member = await guild.fetch_member(owner_id)

@@ -112,6 +112,12 @@ async def test_whoever_runs_the_bot_or_a_server_is_not_blocked(scene: Scene) -> 
     await scene.reported(await scene.speech())
     unsure = await scene.admin.presses(scene.notice, "Block its owner")
     assert unsure.told.startswith("Something broke on my side.")
+    guild = scene.server.bot.get_guild(scene.server.env.guild.id)
+    assert guild is not None
+    guild.unavailable = True
+    unsure = await scene.admin.presses(scene.notice, "Block its owner")
+    assert unsure.told.startswith("I'm reconnecting to Discord")
+    guild.unavailable = False
     assert not await says(scene.ada)
 
 

@@ -26,7 +26,7 @@ from bot.guilds import tables as guilds
 from bot.storage.database import open_database
 from bot.storage.location import location_of
 from bot.storage.migrating import migrate
-from bot.storage.tables import UtcDateTime
+from bot.storage.tables import Base, UtcDateTime
 from bot.voices.dictionary import Dictionaries
 from bot.voices.library import VoiceLibrary
 from bot.voices.records import Whose
@@ -69,7 +69,7 @@ def tables(connection: Connection) -> set[str]:
 
 def tables_of_guilds() -> list[Table]:
     """In an order in which rows can be added."""
-    return [table for table in guilds.Base.metadata.sorted_tables if table.name not in FIRST_TABLES]
+    return [table for table in Base.metadata.sorted_tables if table.name not in FIRST_TABLES]
 
 
 def fill_tables_of_guilds(connection: Connection) -> None:
