@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import discord
 import pytest
 
 from bot.guilds.dismissal import dismiss
-from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind
+from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind, ServerSettings
 from tests.support.discord_server import Member
-from tests.support.report_scene import labels, open_scene, says, shown
+from tests.support.report_scene import REASON, labels, open_scene, says, shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -271,6 +272,36 @@ async def test_a_claimed_voice_stays_frozen_whatever_is_decided_about_a_report(
     assert (await says(scene.ada)).startswith(FROZEN)
     await scene.operator_presses(claim, "It isn't: unfreeze the voice")
     assert not await says(scene.ada)
+
+
+async def test_a_manager_of_another_server_has_no_hold_over_this_one(scene: Scene) -> None:
+    """They know the voice's number and the message's link, and their server has a channel, too."""
+    message = await scene.speech()
+    await scene.reported(message)
+    elsewhere, user = (
+        scene.server.env.create_guild("Elsewhere"),
+        scene.server.env.create_user("eve"),
+    )
+    role = elsewhere.create_role("admins", permissions=discord.Permissions(manage_guild=True))
+    there = replace(scene.server, channel=elsewhere.create_text_channel("text"))
+    eve = Member(there, elsewhere.add_member(user, roles=[role]))
+    chosen = ServerSettings(report_channel_id=there.channel.id)
+    await scene.server.bot.policy.settings.change(elsewhere.id, lambda _before: chosen)
+
+    await scene.admin.presses(scene.notice, "Freeze the voice")
+    for command, told in (
+        ("remove", "No voice with that number was used here."),
+        ("restore", "That voice isn't removed here."),
+    ):
+        assert (await eve.types(f"moderation {command}", voice="1")).told.startswith(told)
+    assert (await eve.types("moderation voices")).told == "No saved voice was used here yet."
+    assert (await eve.types("moderation log")).told.startswith("Nothing like that happened here")
+    form = await eve.types("report", message=message.jump_url)
+    sent = await eve.submits(form, {REASON: "Mine to decide?"})
+    assert sent.told.startswith("Thank you. I sent your report to the server's moderators")
+    assert [each for each in there.channel.history() if each.embeds] == []
+    assert len(scene.reports.history()) == 2
+    assert (await says(scene.ada)).startswith("That voice was reported, so it's frozen in this")
 
 
 async def test_old_reports_cannot_be_decided(scene: Scene) -> None:
