@@ -10,6 +10,7 @@ import discord
 import pytest
 from sqlalchemy import update
 
+from backend.contract import SpeechError
 from bot.errors import Reason
 from bot.guilds.access import OperatorRules
 from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind
@@ -246,6 +247,25 @@ async def test_the_log_says_who_did_what_and_holds_no_texts(
     assert (await moderates(admin, "log", text="rhubarb")).startswith("Nothing like that")
     await server.bot.policy.audit.written()
     assert b"rhubarb" not in on_disk(tmp_path)
+
+
+async def test_the_log_has_what_happened_and_not_what_was_tried(
+    server: Server, ada: Member, admin: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    """A voice is there, though its first speech failed; what Discord takes nowhere isn't."""
+
+    async def fail(_request: SpeechRequest) -> None:
+        raise SpeechError("it broke")
+
+    backend.on_speak = fail
+    assert not (await ada.clones(recording, name="Bob")).posted
+    backend.on_speak = None
+    await server.forbids_bot(attach_files=False)
+    server.breaks("POST", "/webhooks/*", status=403, times=5)
+    server.breaks("POST", "/users/@me/channels", status=403)
+    assert not (await says(ada)).posted
+    [line] = (await moderates(admin, "log")).split("\n")
+    assert line.endswith(f"> <@{ada.actor.id}> made voice #1")
 
 
 async def test_the_log_has_pages(server: Server, ada: Member, admin: Member) -> None:
