@@ -1,4 +1,4 @@
-"""The command line: `python -m bot run | sync | demo | admin`."""
+"""The command line: `python -m bot run | sync | demo | admin | new-key | rotate-keys`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,12 @@ from bot.client import VoiceBot
 from bot.extras import install_command
 from bot.log import configure_logging
 from bot.platforms import PlatformError, check_platform
-from bot.settings import Settings, SettingsError, load_settings
+from bot.settings import Settings, SettingsError, can_others_read, load_settings
+from bot.storage.database import open_database
+from bot.storage.errors import DatabaseFailedError
+from bot.storage.keys import new_key, read_keys
 from bot.storage.location import DatabaseUnusableError
+from bot.storage.rotation import rotate
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +39,9 @@ SECONDS_TO_STOP = 7.5
 The bot itself closes within 6.9 s (`bot/client.py`). Python then waits for every thread. The lookup
 of an address, for example, may keep one for much longer.
 """
+
+SECONDS_TO_ERASE = 60.0
+"""How long `rotate-keys` waits until nothing is left of what it replaced."""
 
 USAGE_ERROR = 2
 MAX_PORT = 65_534
@@ -119,11 +126,18 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(command=_demo)
 
     admin.add_commands(commands)
+    making = commands.add_parser("new-key", help="print a new key for STORAGE_KEYS")
+    making.set_defaults(command=_new_key)
+
+    rotate = commands.add_parser(
+        "rotate-keys", help="write what is stored again with the first key of STORAGE_KEYS"
+    )
+    rotate.set_defaults(command=_rotate_keys)
     return parser
 
 
 async def _run(settings: Settings, _options: argparse.Namespace) -> int:
-    configure_logging(settings)
+    _start_log(settings)
     check_platform()
     token = settings.require_token()
     async with VoiceBot(settings) as bot:
@@ -134,7 +148,7 @@ async def _run(settings: Settings, _options: argparse.Namespace) -> int:
 
 
 async def _sync(settings: Settings, options: argparse.Namespace) -> int:
-    configure_logging(settings)
+    _start_log(settings)
     check_platform()
     token = settings.require_token()
     try:
@@ -160,7 +174,7 @@ async def _demo(settings: Settings, options: argparse.Namespace) -> int:
             f"The demo needs more packages ({error.name} is missing). "
             f"Install them: {install_command('demo')}"
         ) from None
-    configure_logging(settings.model_copy(update={"log_level": "WARNING"}))
+    _start_log(settings.model_copy(update={"log_level": "WARNING"}))
     await check_decoder()
     if options.once:
         recording, text = options.once
@@ -168,6 +182,42 @@ async def _demo(settings: Settings, options: argparse.Namespace) -> int:
             settings, Path(recording), text, options.out, language=options.language
         )
     return await page.serve(settings, port=options.port)
+
+
+async def _new_key(_settings: Settings, _options: argparse.Namespace) -> int:
+    print(new_key())  # noqa: T201 - the answer
+    return 0
+
+
+async def _rotate_keys(settings: Settings, _options: argparse.Namespace) -> int:
+    _start_log(settings)
+    keys = read_keys(settings.storage_keys.get_secret_value())
+    database = await open_database(settings.database_url, keys)
+    try:
+        rewritten = await rotate(database, keys)
+        how = "with the first key of STORAGE_KEYS" if keys.encrypts else "without encryption"
+        print(f"Everything is stored {how} now. Written again: {rewritten}.")  # noqa: T201 - the answer
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SECONDS_TO_ERASE):
+                await database.remains_erased(at_once=True)
+            return 0
+    except DatabaseFailedError as error:
+        return _fail(f"The database can't be used right now ({error.why}). Please try again.")
+    finally:
+        await database.close()
+    print(  # noqa: T201 - the answer
+        "Another program is reading the database, so earlier copies are still in its files. "
+        "The bot removes them while it runs."
+    )
+    return 0
+
+
+def _start_log(settings: Settings) -> None:
+    configure_logging(settings)
+    if can_others_read():
+        log.warning(
+            "other users of this machine can read .env, which holds secrets", fix="chmod 600 .env"
+        )
 
 
 def _port(typed: str) -> int:

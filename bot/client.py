@@ -29,6 +29,7 @@ from bot.playback.voice_client import VoiceClient
 from bot.reporting import Reporting
 from bot.speech import open_backend
 from bot.storage.database import open_database
+from bot.storage.keys import read_keys
 from bot.studio import Studio
 from bot.text import load_languages
 from bot.voices.dictionary import Dictionaries
@@ -192,9 +193,15 @@ class VoiceBot(commands.AutoShardedBot):
         """Open what the commands need, unless it is open."""
         if hasattr(self, "studio"):
             return
+        if leftovers := await asyncio.to_thread(delete_leftovers):
+            log.info("deleted temporary files of a run that was killed", folders=leftovers)
         if self._speech is None:
             self._speech = open_backend(self.settings)
-        database = await open_database(self.settings.database_url)
+        database = await open_database(
+            self.settings.database_url, read_keys(self.settings.storage_keys.get_secret_value())
+        )
+        if database.is_partly_encrypted:
+            log.warning("some recordings are not encrypted yet", fix="python -m bot rotate-keys")
         self.library = VoiceLibrary(database, max_voices_per_user=self.settings.max_voices_per_user)
         self.dictionaries = Dictionaries(database)
         self.policy = Policy(
@@ -222,8 +229,6 @@ class VoiceBot(commands.AutoShardedBot):
             enforce=self.enforcement.enforce,
         )
         await self._speech.start()
-        if leftovers := await asyncio.to_thread(delete_leftovers):
-            log.info("deleted temporary files of a run that was killed", folders=leftovers)
         await asyncio.to_thread(load_languages)
         reader = ReferenceReader(max_parallel=self.settings.max_parallel_uploads)
         self.studio = Studio(speech=self._speech, reader=reader, library=self.library)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,8 @@ class Settings(BaseSettings):
     direct_messages: bool = True
     warm_servers: Ids = frozenset()
     shards: Annotated[Shards | None, NoDecode, BeforeValidator(_parse_shards)] = None
-    database_url: str = "sqlite:///data/timbre.db"
+    database_url: str = Field(default="sqlite:///data/timbre.db", repr=False)
+    storage_keys: SecretStr = SecretStr("")
     modal_token_id: SecretStr | None = None
     modal_token_secret: SecretStr | None = None
     modal_config_path: Path = Path("~/.modal.toml")
@@ -152,6 +154,15 @@ class Settings(BaseSettings):
             self.modal_token_id.get_secret_value().strip(),
             self.modal_token_secret.get_secret_value().strip(),
         )
+
+
+def can_others_read(file: Path = Path(".env")) -> bool:
+    """Whether other users of this machine may read the file of settings, which holds secrets."""
+    try:
+        mode = file.stat().st_mode
+    except OSError:
+        return False
+    return bool(mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
 def load_settings() -> Settings:

@@ -101,7 +101,7 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
             shown = wording.voice_name(saved.name)
             if not await reply.ask(ask_to_delete(f"the voice {shown}")):
                 raise Refusal(Reason.VOICE_KEPT, name=saved.name)
-            await self.bot.library.delete(saved)
+            is_complete = await self.bot.library.delete(saved)
             self.bot.players.end_voice(interaction.user.id, saved.id)
             self.bot.policy.audit.note(
                 AuditAction.DELETED,
@@ -110,7 +110,8 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
                 voice_id=saved.id,
                 owner_id=saved.owner_id,
             )
-            await reply.show(f"Deleted {shown} and its recording.")
+            deleted = f"Deleted {shown} and its recording."
+            await reply.show(deleted if is_complete else f"{deleted} {cards.LAST_COPIES}")
 
     @app_commands.command(description="Say that a voice is yours: I freeze it until that's decided")
     @app_commands.describe(

@@ -52,6 +52,12 @@ if find_spec("torch") is None:  # `make test-bot`
     collect_ignore = list(NEEDS_TORCH)
 
 
+# Tracebacks are plain, as the bot logs them. To write local variables, too, takes half a second.
+renderer = structlog.get_config()["processors"][-1]
+assert isinstance(renderer, structlog.dev.ConsoleRenderer)
+renderer.exception_formatter = structlog.dev.plain_traceback
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Share speech between processes, and give Hypothesis' examples no deadline.
 

@@ -38,6 +38,7 @@ EVERY_COMMAND = [
     "/settings",
     "/skip",
     "/stop",
+    "/usage",
     "/voice",
     "/warm",
     "Report this speech",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.client import VoiceBot
-from bot.settings import Settings, SettingsError, Shards, load_settings
+from bot.settings import Settings, SettingsError, Shards, can_others_read, load_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +32,22 @@ def test_come_from_the_environment_before_the_file(
 def test_never_show_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISCORD_TOKEN", "very-secret")
     assert "very-secret" not in repr(load_settings())
+
+
+def test_never_show_keys_nor_the_databases_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORAGE_KEYS", "very-secret")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://host/x?password=very-secret")
+    assert "very-secret" not in repr(load_settings())
+
+
+@pytest.mark.parametrize(
+    ("mode", "can_read"), [(0o600, False), (0o700, False), (0o644, True), (0o640, True)]
+)
+def test_a_file_that_others_can_read_is_noticed(tmp_path: Path, mode: int, can_read: bool) -> None:
+    assert not can_others_read(), "there is none"
+    (tmp_path / ".env").touch()
+    (tmp_path / ".env").chmod(mode)
+    assert can_others_read() == can_read
 
 
 def test_an_empty_token_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,12 @@ Tensors have a leading dimension of rows: one for each recording. No row depends
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import math
-import warnings
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,7 +26,10 @@ from backend.contract import REFERENCE_SAMPLE_RATE, BackendUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_WEIGHTS = Path("implicit", "perth_net_250000.pth.tar")
+_WEIGHTS = Path("pretrained", "implicit", "perth_net_250000.pth.tar")
+_NETWORKS = "backend.watermark.perth_networks"
+"""The name under which the package's folder of networks is imported."""
+
 _HEADROOM_DECIBELS = 15
 """The level, in dB, that Perth's `normalize` maps to 1."""
 
@@ -32,28 +38,44 @@ _SIDE_FRAMES = 3
 
 
 def load_perth(device: str) -> Any:
-    """Load Perth's `PerthNet` with the weights from its wheel. Takes seconds.
+    """Load Perth's `PerthNet` with the weights from its wheel.
 
     Raises `BackendUnavailableError` if the package, or something it needs, is not installed.
     """
     try:
-        with warnings.catch_warnings():
-            # Perth finds its weights with pkg_resources, which setuptools has deprecated.
-            warnings.filterwarnings("ignore", message=".*pkg_resources")
-            # Imported here because it imports librosa, which takes seconds.
-            from perth.perth_net import PREPACKAGED_MODELS_DIR  # noqa: PLC0415
-            from perth.perth_net.perth_net_implicit.config import default_hp  # noqa: PLC0415
-            from perth.perth_net.perth_net_implicit.model.perth_net import PerthNet  # noqa: PLC0415
+        folder = _package_folder()
+        config = importlib.import_module(f"{_NETWORKS}.config")
+        perth_net = importlib.import_module(f"{_NETWORKS}.model.perth_net")
     except ImportError as error:
         raise BackendUnavailableError(
             f"the watermark can't be loaded without {error.name}. On this machine, install it: "
             ".venv/bin/pip install -c constraints.txt -e '.[local]'. On Modal, deploy again."
         ) from error
     # Not `PerthNet.load`, which prints to the standard output.
-    net = PerthNet(default_hp)
-    path = Path(PREPACKAGED_MODELS_DIR, _WEIGHTS)
-    net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["model"])
+    net = perth_net.PerthNet(config.default_hp)
+    net.load_state_dict(
+        torch.load(folder / _WEIGHTS, map_location="cpu", weights_only=True)["model"]
+    )
     return net.requires_grad_(requires_grad=False).to(device).eval()
+
+
+def _package_folder() -> Path:
+    """Where the package is; afterwards its networks can be imported from `_NETWORKS`.
+
+    `import perth` would import what the networks don't need, too: librosa, parts of which compile
+    themselves for seconds where they have not been imported before.
+
+    Raises ImportError if the package is not installed.
+    """
+    found = importlib.util.find_spec("perth")
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError("No module named 'perth'", name="perth")
+    folder = Path(found.submodule_search_locations[0], "perth_net")
+    if _NETWORKS not in sys.modules:
+        networks = ModuleType(_NETWORKS)
+        networks.__path__ = [str(folder / "perth_net_implicit")]
+        sys.modules[_NETWORKS] = networks
+    return folder
 
 
 class SpectralFrames:

@@ -45,7 +45,7 @@ class Watermarker:
     """A recording with at least this confidence counts as marked."""
 
     def __init__(self, device: str = "cpu") -> None:
-        """Load the networks, which takes seconds.
+        """Load the networks.
 
         Raises `BackendUnavailableError` if `resemble-perth` is not installed.
         """

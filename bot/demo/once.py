@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 from bot.audio.reference import MAX_UPLOAD_MEGABYTES
+from bot.audio.temporary import private_folder
 from bot.demo.terminal import plain, starting
 from bot.demo.world import open_world
 from bot.settings import SettingsError
@@ -42,7 +42,7 @@ async def clone_once(
         )
     await asyncio.to_thread(_check_can_write, out)
     upload = await asyncio.to_thread(_read, recording)
-    with starting(settings), tempfile.TemporaryDirectory(prefix="timbre-") as folder:
+    with starting(settings), private_folder() as folder:
         database = f"sqlite:///{folder}/once.db"
         async with open_world(settings.model_copy(update={"database_url": database})) as world:
             options = {"text": text} if language is None else {"text": text, "language": language}

@@ -86,6 +86,10 @@ _HELP = {
 """The fields of the help page: their names, and what they say."""
 
 
+LAST_COPIES = "The last copies on my disk go soon; you don't have to do anything."
+"""Added where somebody still reads the database, so that deleted data stays in its log."""
+
+
 def with_extent(heading: str, speech: Speech, sentences: int) -> str:
     """The heading of speech, which may end before its text of so many sentences does."""
     return (
@@ -215,7 +219,11 @@ def forgotten(what: Forgotten, *, had_use: bool) -> str:
     if not deleted:
         return explain(Refusal(Reason.NOTHING_KEPT))
     all_of_it = ", and ".join([", ".join(deleted[:-1]), deleted[-1]] if deleted[1:] else deleted)
-    return f"Deleted {all_of_it}." + ("" if what.voices else " You had no saved voice.")
+    return (
+        f"Deleted {all_of_it}."
+        + ("" if what.voices else " You had no saved voice.")
+        + ("" if what.is_complete else f" {LAST_COPIES}")
+    )
 
 
 def dictionary_page(

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import structlog
 from sqlalchemy import func, select
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from bot.errors import Reason
 from bot.extras import install_command
 from bot.storage.background import BackgroundWrites
-from bot.storage.engines import LOCK_WAIT_SECONDS, Use, create_engine, is_busy, is_locked
+from bot.storage.engines import LOCK_WAIT_SECONDS, Use, create_engine, is_locked
 from bot.storage.errors import DatabaseFailedError, describe, failures_as
-from bot.storage.location import DatabaseUnusableError, location_of
+from bot.storage.keys import NO_KEY, Keys
+from bot.storage.location import DatabaseUnusableError, location_of, without_secrets
 from bot.storage.migrating import DatabaseTooNewError, migrate
+from bot.storage.remains import Remains
+from bot.storage.sealed import use_keys, used_keys
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
@@ -48,18 +51,26 @@ class Database:
     Created by `open_database`. Transactions must be short, so nothing else is awaited inside one.
     A transaction raises `DatabaseFailedError`, which is a `Refusal`, if the database can't be read
     or written now.
+
+    Attributes:
+        is_partly_encrypted: Whether something was stored before there was a key, when the database
+            was opened.
     """
 
-    def __init__(self, location: URL) -> None:
+    def __init__(self, location: URL, keys: Keys) -> None:
         self._read_engine = create_engine(location, Use.READS)
         self._write_engine = create_engine(location, Use.WRITES)
+        for engine in (self._read_engine, self._write_engine):
+            use_keys(engine, keys)
         self._reads = async_sessionmaker(self._read_engine)
         self._writes = async_sessionmaker(self._write_engine)
+        self.is_partly_encrypted = False
         self._is_sqlite = location.get_backend_name() == "sqlite"
         self._next_write = asyncio.Lock()
         self._under_way: set[asyncio.Task[Any]] = set()
         self._is_closing = False
         self._background = BackgroundWrites(self._write_in_background)
+        self._remains = Remains(self._connection_that_writes) if self._is_sqlite else None
 
     async def carry_out(self, call: Coroutine[Any, Any, T]) -> T:
         """Await a call that runs to its end even if its caller is cancelled.
@@ -122,15 +133,48 @@ class Database:
             key = int.from_bytes(sha256(what.encode()).digest()[:8], "big", signed=True)
             await session.execute(select(func.pg_advisory_xact_lock(key)))
 
-    async def erase_remains(self) -> None:
-        """Remove deleted data from SQLite's write-ahead log too. PostgreSQL vacuums itself."""
-        if not self._is_sqlite:
-            return
-        deadline = time.monotonic() + LOCK_WAIT_SECONDS
-        while not await self._checkpoint():
-            if self._is_closing or time.monotonic() > deadline:
-                log.warning("deleted data stays in the write-ahead log until the next deletion")
-                return
+    @asynccontextmanager
+    async def erase(self) -> AsyncIterator[AsyncSession]:
+        """Open a transaction that writes, and that deletes what nobody must find any more.
+
+        Afterwards, what SQLite keeps of deleted data in its files is removed in the background,
+        also after a restart. `erase_remains` waits for the most of it. PostgreSQL vacuums itself.
+        """
+        async with self.write() as session:
+            if self._remains is not None:
+                await self._remains.count(session)
+            yield session
+        if self._remains is not None and not self._is_closing:
+            self._remains.start()
+
+    async def erase_remains(self) -> bool:
+        """After `erase`, wait a little until no deleted data is in SQLite's write-ahead log.
+
+        Returns:
+            Whether that is so. If not, others still read an older state of the database, and it
+            is done as soon as they have ended.
+        """
+        if self._remains is None:
+            return True
+        try:
+            return await self._remains.empty_log()
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            log.warning("deleted data is not out of the log yet", reason=describe(error))
+            return False
+
+    async def remains_erased(self, *, at_once: bool = False) -> None:
+        """Wait until nothing of deleted data is in SQLite's files.
+
+        Args:
+            at_once: Don't wait until nobody writes.
+        """
+        if self._remains is not None:
+            await self._remains.removed(at_once=at_once)
+
+    async def resume(self) -> None:
+        """Remove what an earlier process left in SQLite's files of what it deleted."""
+        if self._remains is not None:
+            await self._remains.resume()
 
     async def close(self, *, within: float = SECONDS_TO_CLOSE) -> None:
         """Write what was to be written later, then close every connection.
@@ -144,25 +188,20 @@ class Database:
             await self._background.close(within)
         finally:
             self._is_closing = True
+        if self._remains is not None:
+            await self._remains.close()
         await asyncio.gather(*self._under_way, return_exceptions=True)
         await self._read_engine.dispose()
         await self._write_engine.dispose()
 
-    async def _checkpoint(self) -> bool:
-        """Empty SQLite's write-ahead log; return False if others read or write too long."""
+    @asynccontextmanager
+    async def _connection_that_writes(self) -> AsyncIterator[Any]:
+        """Yield the driver's connection to SQLite, outside of a transaction.
+
+        This bypasses SQLAlchemy, because some statements are not possible inside one.
+        """
         async with self._next_write, self._write_engine.connect() as connection:
-            # This bypasses SQLAlchemy, because a checkpoint is not possible inside a transaction.
-            driver = (await connection.get_raw_connection()).driver_connection
-            if driver is None:
-                return False
-            try:
-                rows = await driver.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)")
-            except sqlite3.OperationalError as error:
-                if is_busy(error):
-                    return False
-                raise
-        [(is_blocked, *_)] = rows  # https://sqlite.org/pragma.html#pragma_wal_checkpoint
-        return not is_blocked
+            yield (await connection.get_raw_connection()).driver_connection
 
     async def _write_in_background(self, write: Write) -> None:
         async def transact() -> None:
@@ -180,6 +219,8 @@ class Database:
                     yield session
                 return
             deadline = time.monotonic() + patience
+            if self._remains is not None:
+                await self._remains.make_room()
             async with self._next_write, self._writes() as session:
                 await self._begin(session, deadline)
                 yield session
@@ -237,31 +278,64 @@ def carried_out(
     return call
 
 
-async def open_database(url: str) -> Database:
+async def open_database(url: str, keys: Keys | None = None) -> Database:
     """Migrate a database and open it. A SQLite file is created if it does not exist.
 
     Args:
         url: `sqlite:///folder/file.db`, or `postgresql://user:password@host/name`.
+        keys: What encrypts recordings, prompts and transcripts; by default nothing does.
 
     Raises `DatabaseUnusableError`.
     """
     location = location_of(url)
-    shown = location.render_as_string(hide_password=True)
+    shown = without_secrets(location)
+    keys = keys or Keys()
     try:
         await asyncio.to_thread(migrate, location)
-        return Database(location)
+        database = Database(location, keys)
+        used = await _begin_with(database)
     except DatabaseTooNewError as error:
         raise DatabaseUnusableError(
-            f"The database {shown} was made by a newer version of Timbre. "
+            f"{shown} was made by a newer version of Timbre. "
             "Install that version again, or restore a backup from before the update.",
         ) from error
     except ModuleNotFoundError as error:
         raise DatabaseUnusableError(
-            f"The database {shown} needs a package that is missing ({error.name}). "
+            f"{shown} needs a package that is missing ({error.name}). "
             f"Install it: {install_command('postgres')}",
         ) from error
-    except (DBAPIError, sqlite3.Error, OSError) as error:
+    except TypeError:
+        # The error has a part of the address, which may be a part of a password.
         raise DatabaseUnusableError(
-            f"The database {shown} can't be opened ({describe(error)}). "
+            "The database address has something after its question mark that PostgreSQL's "
+            "driver doesn't know. Correct DATABASE_URL, then start again."
+        ) from None
+    except (DBAPIError, sqlite3.Error, OSError, ValueError, DatabaseFailedError) as error:
+        reason = error.why if isinstance(error, DatabaseFailedError) else describe(error)
+        raise DatabaseUnusableError(
+            f"{shown} can't be opened ({reason}). "
             "Check that the address is right and that the bot may read and write there.",
         ) from error
+    if missing := sorted(name for name in used if name not in keys):
+        await database.close()
+        raise DatabaseUnusableError(
+            f"{shown} has recordings that were encrypted with another key "
+            f"({', '.join(missing)}). Add that key to STORAGE_KEYS, then start again."
+        )
+    database.is_partly_encrypted = keys.encrypts and NO_KEY in used
+    return database
+
+
+async def _begin_with(database: Database) -> set[str]:
+    """Return the names of the keys in use, and remove what an earlier process has left to do.
+
+    The database is closed if that fails.
+    """
+    try:
+        async with database.read() as session:
+            used = await used_keys(session)
+        await database.resume()
+    except BaseException:
+        await database.close()
+        raise
+    return used

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from bot.storage.private_files import create_private, make_private
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -111,9 +113,10 @@ def prepare_file(file: Path) -> None:
     """Create the file if it is missing. Set the journal mode in which reads do not wait for writes.
 
     The mode is stored in the file. If another process sets it at the same moment, SQLite does not
-    wait but fails with a locked file. So the call is repeated here.
+    wait but fails with a locked file. So the call is repeated here. Only the bot's user can read
+    the file afterwards.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
+    create_private(file)
     deadline = time.monotonic() + LOCK_WAIT_SECONDS
     with closing(sqlite3.connect(file, timeout=LOCK_WAIT_SECONDS)) as connection:
         while True:
@@ -124,6 +127,7 @@ def prepare_file(file: Path) -> None:
                     raise
                 time.sleep(0.01)
             else:
+                make_private(file)
                 return
 
 

@@ -23,7 +23,7 @@ def location_of(url: str) -> URL:
     """Return the URL with the driver for its scheme. Raises `DatabaseUnusableError`."""
     try:
         location = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number
         # The URL is not quoted and the error not chained, because the URL may have a password.
         raise DatabaseUnusableError(
             "The database address isn't a URL such as sqlite:///data/timbre.db",
@@ -37,4 +37,19 @@ def location_of(url: str) -> URL:
         raise DatabaseUnusableError(
             "Voices saved in memory are lost at the end. Name a file: sqlite:///data/timbre.db",
         )
+    if location.get_backend_name() == "sqlite" and (location.host or location.username):
+        raise DatabaseUnusableError(
+            "The address of a database file begins with three slashes: sqlite:///data/timbre.db",
+        )
     return location.set(drivername=_DRIVERS[location.drivername])
+
+
+def without_secrets(location: URL) -> str:
+    """Return what to call a database in sentences and in the log.
+
+    Of PostgreSQL's address nothing is shown: a password may be anywhere in it, for example after a
+    question mark, or in the host's place if it has an @ in it.
+    """
+    if location.get_backend_name() == "sqlite":
+        return f"The database {location.database}"
+    return "The PostgreSQL database of DATABASE_URL"

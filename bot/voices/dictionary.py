@@ -75,7 +75,7 @@ class Dictionaries(DatabaseUser):
     async def remove(self, whose: Whose, owner_id: int, word: str) -> Pronunciation:
         """Forget what is to be said for a word. Raises `Refusal` if nothing was stored."""
         query = _of(whose, owner_id).where(PronunciationRow.word_key == word_key(plain_words(word)))
-        async with self._database.write() as session:
+        async with self._database.erase() as session:
             row = await session.scalar(query)
             if row is None:
                 raise Refusal(Reason.NO_SUCH_WORD)

@@ -14,6 +14,7 @@ from backend.contract import VoicePrompt
 from bot.errors import Reason, Refusal
 from bot.storage.database import DatabaseUser, carried_out
 from bot.storage.errors import DatabaseFailedError
+from bot.storage.keys import DamagedError
 from bot.voices.names import clean_voice_name, lookup_key, name_key
 from bot.voices.records import CONSENT_VERSION, Forgotten, SavedClip, VoicePage, Whose
 from bot.voices.tables import ConsentRow, PromptRow, PronunciationRow, VoiceRow
@@ -183,8 +184,11 @@ class VoiceLibrary(DatabaseUser):
             .join(VoiceRow, VoiceRow.id == PromptRow.voice_id)
             .where(_is_voice(voice), PromptRow.model_id == model_id)
         )
-        async with self._database.read() as session:
-            data = await session.scalar(query)
+        try:
+            async with self._database.read() as session:
+                data = await session.scalar(query)
+        except DamagedError:
+            return None
         return None if data is None else VoicePrompt(data=data, model_id=model_id)
 
     @carried_out
@@ -213,10 +217,13 @@ class VoiceLibrary(DatabaseUser):
 
     @carried_out
     async def clip(self, voice: SavedVoice) -> SavedClip:
-        """Return the voice's reference clip."""
+        """Return the voice's reference clip. Raises `Refusal` if it is damaged."""
         query = select(VoiceRow.clip_flac, VoiceRow.transcript).where(_is_voice(voice))
-        async with self._database.read() as session:
-            row = (await session.execute(query)).one_or_none()
+        try:
+            async with self._database.read() as session:
+                row = (await session.execute(query)).one_or_none()
+        except DamagedError:
+            raise Refusal(Reason.CLIP_DAMAGED) from None
         if row is None:
             raise Refusal(Reason.NO_SUCH_VOICE)
         return SavedClip(*row)
@@ -246,7 +253,7 @@ class VoiceLibrary(DatabaseUser):
         self, voice: SavedVoice, transcript: str, prompt: VoicePrompt
     ) -> None:
         """Store a corrected transcript, and a prompt made with it that replaces all others."""
-        async with self._database.write() as session:
+        async with self._database.erase() as session:
             row = await _lock(session, voice)
             row.transcript = transcript
             await session.execute(delete(PromptRow).where(PromptRow.voice_id == voice.id))
@@ -316,13 +323,16 @@ class VoiceLibrary(DatabaseUser):
             raise await self._refusal_for(error, owner_id, cleaned) from error
 
     @carried_out
-    async def delete(self, voice: SavedVoice) -> None:
-        """Erase this voice, whatever its name is now: clip, transcript and prompts."""
+    async def delete(self, voice: SavedVoice) -> bool:
+        """Erase this voice, whatever its name is now: clip, transcript and prompts.
+
+        Returns what `Database.erase_remains` does: whether no copy is left in the database's log.
+        """
         erased = delete(VoiceRow).where(_is_voice(voice)).returning(VoiceRow.id)
-        async with self._database.write() as session:
+        async with self._database.erase() as session:
             if await session.scalar(erased) is None:
                 raise Refusal(Reason.NO_SUCH_VOICE)
-        await self._database.erase_remains()
+        return await self._database.erase_remains()
 
     @carried_out
     async def keeps_anything_about(self, user_id: int) -> bool:
@@ -338,7 +348,7 @@ class VoiceLibrary(DatabaseUser):
     @carried_out
     async def forget(self, user_id: int) -> Forgotten:
         """Erase everything about a person."""
-        async with self._database.write() as session:
+        async with self._database.erase() as session:
             # A running `save` holds one of these locks, so this waits until it has ended.
             locked = select(ConsentRow.id).where(ConsentRow.user_id == user_id).with_for_update()
             consents = len((await session.scalars(locked)).all())
@@ -347,8 +357,8 @@ class VoiceLibrary(DatabaseUser):
             await session.execute(delete(ConsentRow).where(ConsentRow.user_id == user_id))
             words = delete(PronunciationRow).where(_is_word_of(user_id))
             forgotten = len((await session.scalars(words.returning(PronunciationRow.id))).all())
-        await self._database.erase_remains()
-        return Forgotten(voices=voices, consents=consents, words=forgotten)
+        is_complete = await self._database.erase_remains()
+        return Forgotten(voices=voices, consents=consents, words=forgotten, is_complete=is_complete)
 
     async def close(self) -> None:
         """Close the database, after the calls that are still running have ended."""

@@ -84,11 +84,13 @@ class Forgotten:
         voices: How many saved voices.
         consents: How many records of consent.
         words: How many words of their own dictionary.
+        is_complete: Whether no copy is left in the database's log. If one is, it is removed soon.
     """
 
     voices: int
     consents: int
     words: int
+    is_complete: bool = True
 
 
 class Whose(StrEnum):

@@ -8,6 +8,7 @@ from sqlalchemy import BigInteger, Double, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from backend.contract import ConsentRecord
+from bot.storage.sealed import SealedBytes, SealedText
 from bot.storage.tables import Base
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import Pronunciation, SavedVoice
@@ -46,7 +47,7 @@ class PromptRow(Base):
     )
     model_id: Mapped[str] = mapped_column(String(200), primary_key=True)
     created_at: Mapped[datetime]
-    data: Mapped[bytes] = mapped_column(deferred=True, deferred_raiseload=True)
+    data: Mapped[bytes] = mapped_column(SealedBytes, deferred=True, deferred_raiseload=True)
     loudness: Mapped[float | None] = mapped_column(Double)
     """Of speech with this prompt as the model gives it, in LUFS; None if it was not measured."""
 
@@ -61,13 +62,13 @@ class VoiceRow(Base):
     name: Mapped[str] = mapped_column(String(MAX_NAME_CHARACTERS))
     name_key: Mapped[str]
     clip_seconds: Mapped[float] = mapped_column(Double)
-    transcript: Mapped[str | None]
+    transcript: Mapped[str | None] = mapped_column(SealedText)
     language: Mapped[str | None] = mapped_column(String(32))
     consent_id: Mapped[int] = mapped_column(ForeignKey("consents.id"), index=True)
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime | None]
     # The last column, because SQLite reads all of it to reach a column after it. A list took 0.3 s.
-    clip_flac: Mapped[bytes] = mapped_column(deferred=True, deferred_raiseload=True)
+    clip_flac: Mapped[bytes] = mapped_column(SealedBytes, deferred=True, deferred_raiseload=True)
 
     consent: Mapped[ConsentRow] = relationship(lazy="raise")
     prompts: Mapped[list[PromptRow]] = relationship(lazy="raise", order_by=PromptRow.model_id)

@@ -18,7 +18,7 @@ import pytest_asyncio
 from backend.contract import BackendUnavailableError
 from bot.speech.worker.host import WorkerBackend
 from bot.speech.worker.watch import Limits
-from tests.support.discord_server import open_server
+from tests.support.discord_server import NO_LIMITS, open_server
 from tests.support.hanging_model import WAYS, Accidents, loader
 from tests.support.voice_guild import eventually
 
@@ -58,7 +58,7 @@ async def server(
     accidents: Accidents,  # noqa: ARG001 - in the same folder
 ) -> AsyncIterator[Server]:
     backend = WorkerBackend(loader(tmp_path_factory.getbasetemp()), limits=LIMITS)
-    async with open_server(tmp_path_factory.mktemp("bot"), backend) as server:
+    async with open_server(tmp_path_factory.mktemp("bot"), backend, **NO_LIMITS) as server:
         server.in_real_time()
         yield server
 

@@ -197,3 +197,32 @@ async def test_postgresql_refusals_are_explained_without_the_password(postgres_u
         with pytest.raises(DatabaseUnusableError, match="can't be opened") as refusal:
             await open_database(wrong.render_as_string(hide_password=False))
         assert secret not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://user:{secret}@127.0.0.1:1/timbre",
+        "postgresql://127.0.0.1:1/timbre?user=me&password={secret}",
+        "postgresql://127.0.0.1:1/timbre?{secret}",
+        "postgresql://127.0.0.1:1/timbre?{secret}=1",
+        "postgresql://user:p@{secret}@127.0.0.1:1/timbre",
+        "postgresql://user:p@{secret}/@127.0.0.1:1/timbre",
+        "postgresql://user:{secret}/x@127.0.0.1:1/timbre",
+        "postgresql://user/{secret}@127.0.0.1:1/timbre",
+        "postgresql://{secret}:1/timbre",
+        "postgresql://127.0.0.1:{secret}/timbre",
+        "postgresql:// user:{secret}@127.0.0.1:1/timbre",
+        "postgresql:/user:{secret}@127.0.0.1:1/timbre",
+        "user:{secret}@127.0.0.1:1/timbre",
+        "sqlite://user:{secret}@host/voices.db",
+        "sqlite://{secret}/voices.db",
+        "mysql://user:{secret}@host/timbre",
+    ],
+)
+async def test_no_refusal_shows_a_password_however_it_was_written(address: str) -> None:
+    pytest.importorskip("asyncpg")
+    secret = "hunter2"  # noqa: S105 - the example
+    with pytest.raises(DatabaseUnusableError) as refusal:
+        await open_database(address.format(secret=secret))
+    assert secret not in str(refusal.value)

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 SETTLE_SECONDS = 60.0
 CONFIRM = "I confirm"
 
+LOOKS_AT_A_BUSY_BOT = 5
+"""How often a member looks whether a command has shown something, on a slow machine."""
+
 NO_LIMITS: dict[str, Any] = dict.fromkeys(
     (
         "seconds_per_person",
@@ -100,8 +103,17 @@ class Member:
         """Type a slash command that will take long; return its private message while it works."""
         with self.server.impatient():
             await self.actor.slash(self.server.channel, command, **options)
-        messages = self.server.channel.history(viewer=self.actor)
-        return [message for message in messages if message.flags.ephemeral][-1]
+        for _ in range(LOOKS_AT_A_BUSY_BOT):
+            message = self._last_private_message()
+            if message.content:
+                break
+            with self.server.impatient():
+                await self.server.env.settle()
+        return self._last_private_message()
+
+    def _last_private_message(self) -> discord.Message:
+        history = self.server.channel.history(viewer=self.actor)
+        return [message for message in history if message.flags.ephemeral][-1]
 
     async def presses(self, message: Any, label: str) -> Answer:
         """Press a button."""

@@ -24,8 +24,12 @@ async def locked(url: str, table: str = "voices") -> AsyncIterator[None]:
     """
     location = make_url(url)
     if location.get_backend_name() == "sqlite":
-        with closing(sqlite3.connect(str(location.database), isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
+        other = sqlite3.connect(
+            str(location.database), isolation_level=None, check_same_thread=False
+        )
+        with closing(other):
+            # The bot may be writing, and needs the event loop to end that.
+            await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
             yield
         return
     async with create_async_engine(

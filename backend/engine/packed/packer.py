@@ -38,8 +38,8 @@ _TRIAL_SIZE = (2_048, 1_024)
 
 _TRIAL_BYTES = 24_000_000  # in all, so that they don't stay in a cache
 _PROMPT_ROWS, _FRAMES = 128, 48
-"""A usual sentence: the positions of its prompt, which are rows of one product, and its frames. Each
-frame takes a product of one row."""
+"""A usual sentence: the positions of its prompt, which are rows of one product, and its frames.
+Each frame takes a product of one row."""
 
 LACKING = (AttributeError, NotImplementedError, RuntimeError, ValueError)
 """What is raised where torch or the processor lacks a kernel, or it computes nonsense."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
@@ -134,9 +135,12 @@ def _import_quietly() -> None:
             with suppress(OSError):  # it is closed
                 streams[descriptor] = os.dup(descriptor)
                 os.dup2(nowhere.fileno(), descriptor)
+        gc.disable()  # nothing that is imported is garbage, and to look for it takes a second
         try:
             import backend.engine.engine  # noqa: F401, PLC0415 - heavy
         finally:
+            gc.freeze()
+            gc.enable()
             print(end="", flush=True)  # noqa: T201 - what waits in the buffer goes nowhere, too
             for descriptor, stream in streams.items():
                 os.dup2(stream, descriptor)

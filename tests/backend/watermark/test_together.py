@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +33,7 @@ STEPS = st.dictionaries(st.integers(0, ROWS - 1), st.just(FINISH) | LENGTHS, min
 """What the next pieces of some recordings are: so many samples, or the end."""
 
 
+@cache
 def voice(row: int, seconds: float = 6) -> NDArray[np.float32]:
     """Speech that no other row has."""
     return np.roll(speech(seconds, RATE), row * RATE) * np.float32(0.5)
