@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bot.errors import Reason, Refusal
+from bot.guilds.access import OperatorRules
 from bot.guilds.dismissal import dismiss
 from bot.guilds.policy import Policy
 from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind
@@ -72,6 +73,11 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     purge.add_argument("person", type=_discord_id, metavar="ID", help="the person's Discord id")
     remove = add("remove", _remove, "delete a voice everywhere, for good")
     remove.add_argument("voice", type=_voice_id, metavar="NUMBER", help="such as 12 for voice #12")
+    restore = add("restore", _restore, "let a frozen voice be used again, not one that was deleted")
+    restore.add_argument("voice", type=_voice_id, metavar="NUMBER", help="such as 12 for voice #12")
+    restore.add_argument(
+        "--server", type=_discord_id, metavar="ID", help="what this server decided instead"
+    )
     export = add("export-log", _export_log, "print the audit log as JSON, one line for each entry")
     export.add_argument(
         "--since", type=_time, metavar="TIME", help="such as 2026-11-27 or 2026-11-27T18:30, in UTC"
@@ -87,7 +93,8 @@ async def _run(settings: Settings, options: argparse.Namespace) -> int:
     database = await open_database(settings.database_url)
     action: Action = options.action
     try:
-        done = await action(Desk(Policy(database), VoiceLibrary(database)), options)
+        policy = Policy(database, OperatorRules(operators=settings.operators))
+        done = await action(Desk(policy, VoiceLibrary(database)), options)
         sys.stdout.flush()
     except Refusal as refusal:
         _say(explain(refusal))
@@ -104,6 +111,9 @@ async def _run(settings: Settings, options: argparse.Namespace) -> int:
 
 async def _block(desk: Desk, options: argparse.Namespace) -> int:
     where, place = _place(options)
+    if desk.policy.is_operator(options.person):
+        _say(f"{options.person} is in OPERATORS, so a block wouldn't hold. Take them out first.")
+        return NOTHING_TO_DO
     if not await desk.policy.moderation.block(options.person, where, by=None):
         _say(f"{options.person} was blocked {place} already.")
         return NOTHING_TO_DO
@@ -133,7 +143,8 @@ async def _purge(desk: Desk, options: argparse.Namespace) -> int:
     _note(desk, AuditAction.FORGOT, options, details="purged")
     _say(
         f"Deleted everything about {person}: voices {forgotten.voices}, consent records "
-        f"{forgotten.consents}, words of a dictionary {forgotten.words}. "
+        f"{forgotten.consents}, words of a dictionary {forgotten.words}. Only reports, blocks and "
+        "what they used today stay. "
         f"To keep them from coming back, use: python -m bot admin block {person}"
     )
     return DONE
@@ -156,6 +167,22 @@ async def _remove(desk: Desk, options: argparse.Namespace) -> int:
             raise
     _note(desk, AuditAction.REMOVED, options, voice_id=number, owner_id=voice.owner_id)
     _say(f"Deleted voice #{number} of {voice.owner_id}, with its recording.")
+    return DONE
+
+
+async def _restore(desk: Desk, options: argparse.Namespace) -> int:
+    number, (where, place) = options.voice, _place(options)
+    lifted = await desk.policy.moderation.lift(number, where)
+    if lifted is None:
+        _say(f"Voice #{number} isn't frozen {place}.")
+        return NOTHING_TO_DO
+    _note(desk, AuditAction.UNFROZEN, options, voice_id=number, owner_id=lifted.owner_id)
+    is_there = number in await desk.library.about([number])
+    _say(
+        f"Voice #{number} isn't frozen {place} any more."
+        if is_there
+        else f"Voice #{number} was deleted, so nobody can use it again."
+    )
     return DONE
 
 
@@ -188,14 +215,6 @@ async def _reports(desk: Desk, _options: argparse.Namespace) -> int:
 
 async def _dismiss(desk: Desk, options: argparse.Namespace) -> int:
     report = await dismiss(desk.policy, options.report, by=None, where=EVERYWHERE)
-    desk.policy.audit.note(
-        AuditAction.DECIDED,
-        actor_id=None,
-        guild_id=report.guild_id,
-        voice_id=report.voice_id,
-        owner_id=report.owner_id,
-        details=f"{report.kind} {report.id}, dismissed",
-    )
     _say(f"Dismissed report {report.id}.")
     return DONE
 

@@ -78,5 +78,5 @@ class Enforcement:
                 self._end(reply, refusal.reason)
 
     def _end(self, reply: Reply, reason: Reason) -> None:
-        self._ending[reply] = ending = asyncio.create_task(reply.cancel(reason))
+        self._ending[reply] = ending = asyncio.create_task(reply.cancel(reason, is_forbidden=True))
         ending.add_done_callback(lambda _: self._ending.pop(reply))

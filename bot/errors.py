@@ -121,6 +121,7 @@ class Reason(StrEnum):
     NO_SUCH_VOICE_HERE = "no voice with that number was used in the server"
     ALREADY_REMOVED_HERE = "already removed from the server"
     NOT_REMOVED_HERE = "not removed from the server"
+    OWN_VOICE_KEPT_AWAY = "others decided about one's own voice"
 
     # Reports
     NOT_MY_SPEECH = "not speech of the bot, or too old"
@@ -137,6 +138,8 @@ class Reason(StrEnum):
     REPORT_OF_ANOTHER_SERVER = "report of another server"
     ONLY_OPERATORS_DECIDE = "only operators decide"
     DECIDED_BY_OPERATOR = "decided by the operator"
+    DECIDED_MEANWHILE = "decided meanwhile"
+    STILL_CLAIMED = "somebody's claim on the voice waits"
     REPORT_ABOUT_YOU = "report about oneself"
 
     # Voice channels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import discord
@@ -24,13 +25,14 @@ from bot.interface.voice_channels import check_knows_voice, voice_channel_of
 from bot.interface.wording import voice_name
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from bot.guilds.access import Actor
     from bot.guilds.policy import Policy
     from bot.guilds.records import Report
     from bot.interface.reply import Reply
     from bot.interface.report_notices import ReportNotices
+    from bot.interface.report_wording import Reached
     from bot.playback.players import GuildPlayers
     from bot.voices.library import VoiceLibrary
     from bot.voices.records import SavedVoice
@@ -41,8 +43,8 @@ _NOTED = {
     Decision.REMOVE: AuditAction.REMOVED,
     Decision.BLOCK: AuditAction.BLOCKED,
     Decision.UNBLOCK: AuditAction.UNBLOCKED,
-    Decision.DISMISS: AuditAction.DECIDED,
 }
+"""What the audit log calls a decision. `dismiss` notes by itself what it does."""
 
 
 class Reporting:
@@ -73,6 +75,7 @@ class Reporting:
         self._players = players
         self._notices = notices
         self._enforce = enforce
+        self._sending: set[int] = set()  # the ids of reports
 
     async def posted(self, message_id: int, reporter_id: int) -> Subject:
         """Return what a message holds. Raises `Refusal` if that is not to be reported."""
@@ -139,8 +142,8 @@ class Reporting:
             reporter_id: Who reports it.
             reason: What they write about it. It is shown, and not stored.
         """
-        report = await self._file(ReportKind.REPORT, subject, reporter_id)
-        reached = await self._notices.send(await self._case(report), reason)
+        async with self._filed(ReportKind.REPORT, subject, reporter_id) as report:
+            reached = await self._send(report, reason)
         return report, report_wording.report_sent(reached)
 
     async def claim(self, subject: Subject, claimant_id: int) -> str:
@@ -150,26 +153,27 @@ class Reporting:
             subject: Speech of the voice.
             claimant_id: Who says that it is their own voice.
         """
-        claim = await self._file(ReportKind.CLAIM, subject, claimant_id)
-        voice_id = claim.voice_id
-        is_saved = await self._voice(voice_id) is not None
-        if voice_id is not None and is_saved:
-            await self._policy.moderation.freeze(
-                voice_id,
-                claim.owner_id,
-                EVERYWHERE,
-                FreezeKind.FROZEN,
-                by=claimant_id,
-                report_id=claim.id,
-            )
-            await self._enforce()
-        reached = await self._notices.send(await self._case(claim), "")
+        async with self._filed(ReportKind.CLAIM, subject, claimant_id) as claim:
+            voice_id = claim.voice_id
+            is_saved = await self._voice(voice_id) is not None
+            if voice_id is not None and is_saved:
+                await self._policy.moderation.freeze(
+                    voice_id,
+                    claim.owner_id,
+                    EVERYWHERE,
+                    FreezeKind.FROZEN,
+                    by=claimant_id,
+                    report_id=claim.id,
+                )
+                await self._enforce()
+            reached = await self._send(claim, "")
         return report_wording.claim_sent(reached, claim.id, is_frozen=is_saved)
 
     async def decide(self, reply: Reply, report_id: int, decision: Decision, where: int) -> str:
         """Decide something about a report; return what whoever has decided it is told.
 
-        Raises `Refusal` if they may not.
+        Raises `Refusal` if they may not, or can't any more. All notices of the report show then how
+        it stands, if they did not: it may have been decided elsewhere, such as at a terminal.
 
         Args:
             reply: Answers whoever decides it.
@@ -180,52 +184,72 @@ class Reporting:
         report = await self._find(report_id)
         await self._check_may_decide(reply.actor, report, decision, where)
         case = await self._case(report)
-        if decision is Decision.REMOVE and where == EVERYWHERE and case.voice_name is not None:
-            voice = f"the voice {voice_name(case.voice_name)} with its recording"
+        if _deletes(decision, case, where):
+            voice = f"the voice {voice_name(str(case.voice_name))} with its recording"
             if not await reply.ask(ask_to_delete(voice)):
-                raise Refusal(Reason.VOICE_KEPT, name=case.voice_name)
-        await self._carry_out(report, decision, where, by=reply.actor.user_id)
-        self._policy.audit.note(
+                raise Refusal(Reason.VOICE_KEPT, name=str(case.voice_name))
+            case = await self._case(await self._find(report_id))  # the answer may take minutes
+        try:
+            await self._carry_out(case, decision, where, by=reply.actor.user_id)
+        finally:
+            case = await self._case(await self._find(report_id))
+            await self._notices.update(case)
+        return report_card.decided(decision, case, where)
+
+    async def _carry_out(self, case: Case, decision: Decision, where: int, *, by: int) -> None:
+        """Do what was decided. Raises `Refusal` if it can't be decided any more."""
+        report, policy = case.report, self._policy
+        can_be_decided = decision in case.choices(where)
+        if decision is Decision.DISMISS and can_be_decided:
+            await dismiss(policy, report.id, by=by, where=where)
+            return
+        if not can_be_decided or not await self._change(case, decision, where, by=by):
+            raise Refusal(Reason.DECIDED_MEANWHILE)
+        policy.audit.note(
             _NOTED[decision],
-            actor_id=reply.actor.user_id,
+            actor_id=by,
             guild_id=report.guild_id,
             voice_id=report.voice_id,
             owner_id=report.owner_id,
             details=f"{report.kind} {report.id}",
         )
-        case = await self._case(await self._find(report_id))
-        await self._notices.update(case)
-        return report_card.decided(decision, case, where)
-
-    async def _carry_out(self, report: Report, decision: Decision, where: int, *, by: int) -> None:
-        moderation, voice_id, owner_id = self._policy.moderation, report.voice_id, report.owner_id
-        if decision is Decision.BLOCK:
-            await moderation.block(owner_id, where, by=by, report_id=report.id)
-            await self._enforce()
-        elif decision is Decision.UNBLOCK:
-            await moderation.unblock(owner_id, where)
-        elif decision is Decision.UNFREEZE and voice_id is not None:
-            if (await self._case(report)).freeze(where) is FreezeKind.FROZEN:
-                await moderation.lift(voice_id, where)
-        elif decision in {Decision.FREEZE, Decision.REMOVE} and voice_id is not None:
-            is_final = decision is Decision.REMOVE
-            kind = FreezeKind.REMOVED if is_final else FreezeKind.FROZEN
-            await moderation.freeze(voice_id, owner_id, where, kind, by=by, report_id=report.id)
-            await self._enforce()  # before it is deleted, so that its owner is told why
-            voice = await self._voice(voice_id)
-            if voice is not None and is_final and where == EVERYWHERE:
-                await self._delete(voice)
         if _upholds(report, decision, where):
-            await self._policy.reports.decide(report.id, ReportState.UPHELD, by=by, where=where)
-        elif decision is Decision.DISMISS:
-            await dismiss(self._policy, report.id, by=by, where=where)
+            await policy.reports.decide(report.id, ReportState.UPHELD, by=by, where=where)
 
-    async def _delete(self, voice: SavedVoice) -> None:
+    async def _change(self, case: Case, decision: Decision, where: int, *, by: int) -> bool:
+        """Change what holds for a voice or its owner; return False if that held already."""
+        report, moderation = case.report, self._policy.moderation
+        if decision is Decision.UNBLOCK:
+            return await moderation.unblock(report.owner_id, where)
+        if decision is Decision.BLOCK:
+            is_new = await moderation.block(report.owner_id, where, by=by, report_id=report.id)
+            await self._enforce()
+            return is_new
+        if report.voice_id is None:
+            return False
+        if decision is Decision.UNFREEZE:
+            if where == EVERYWHERE and await self._policy.reports.is_claimed(report.voice_id):
+                raise Refusal(Reason.STILL_CLAIMED)
+            return await moderation.lift(report.voice_id, where) is not None
+        kind = FreezeKind.REMOVED if decision is Decision.REMOVE else FreezeKind.FROZEN
+        is_new = await moderation.freeze(
+            report.voice_id, report.owner_id, where, kind, by=by, report_id=report.id
+        )
+        await self._enforce()  # before it is deleted, so that its owner is told why
+        return await self._delete(report.voice_id) if _deletes(decision, case, where) else is_new
+
+    async def _delete(self, voice_id: int) -> bool:
+        """Delete a voice; return False if it was deleted before."""
+        voice = await self._voice(voice_id)
+        if voice is None:
+            return False
         try:
             await self._library.delete(voice)
         except Refusal as refusal:
             if refusal.reason is not Reason.NO_SUCH_VOICE:  # its owner may just have deleted it
                 raise
+            return False
+        return True
 
     async def _check_may_decide(
         self, actor: Actor, report: Report, decision: Decision, where: int
@@ -253,8 +277,12 @@ class Reporting:
         """Raise `Refusal` for those whom nobody can block, or only a server's owner."""
         if self._policy.is_operator(owner_id):
             raise Refusal(Reason.CANNOT_BLOCK_OPERATORS)
+        if where == EVERYWHERE:
+            return
         guild = self._client.get_guild(where)
-        if guild is None or guild.owner_id == actor.user_id:
+        if guild is None or guild.unavailable:  # then it isn't known what its roles permit
+            raise Refusal(Reason.SERVER_NOT_SEEN)
+        if guild.owner_id == actor.user_id:
             return
         try:
             member = await guild.fetch_member(owner_id)
@@ -263,27 +291,52 @@ class Reporting:
         if member.guild_permissions.manage_guild:
             raise Refusal(Reason.CANNOT_BLOCK_MANAGERS)
 
+    async def _send(self, report: Report, reason: str) -> Reached:
+        """Show a report to who decides; only to the operators if the server blocks its sender.
+
+        Such a person can't report there, but elsewhere with a link.
+        """
+        reporter_id, guild_id = report.reporter_id, report.guild_id
+        is_blocked = (
+            not self._policy.is_operator(reporter_id)
+            and await self._policy.moderation.is_blocked(reporter_id, guild_id) is not None
+        )
+        return await self._notices.send(await self._case(report), reason, to_server=not is_blocked)
+
+    @asynccontextmanager
+    async def _filed(
+        self, kind: ReportKind, subject: Subject, reporter_id: int
+    ) -> AsyncIterator[Report]:
+        """File a report that is sent within the block. Raises `Refusal` if it's being sent."""
+        report = await self._file(kind, subject, reporter_id)
+        if report.id in self._sending:  # a button that was pressed twice
+            raise Refusal(Reason.ALREADY_REPORTED)
+        self._sending.add(report.id)
+        try:
+            self._policy.audit.note(
+                AuditAction.CLAIMED if kind is ReportKind.CLAIM else AuditAction.REPORTED,
+                actor_id=reporter_id,
+                guild_id=report.guild_id,
+                voice_id=report.voice_id,
+                owner_id=report.owner_id,
+                details=f"{kind} {report.id}",
+            )
+            yield report
+        finally:
+            self._sending.discard(report.id)
+
     async def _file(self, kind: ReportKind, subject: Subject, reporter_id: int) -> Report:
-        """Store a report with the owner's consent as it is now, and note it in the audit log."""
+        """Store a report with the owner's consent as it is now."""
         voice_id, owner_id = subject.voice_id, subject.owner_id
         voice = await self._voice(voice_id)
         consent = voice.consent if voice else await self._library.consent_of(owner_id)
-        report = await self._policy.reports.file(
+        return await self._policy.reports.file(
             kind,
             subject,
             reporter_id,
             consent_at=consent.attested_at if consent is not None else None,
             consent_version=consent.statement_version if consent is not None else None,
         )
-        self._policy.audit.note(
-            AuditAction.CLAIMED if kind is ReportKind.CLAIM else AuditAction.REPORTED,
-            actor_id=reporter_id,
-            guild_id=report.guild_id,
-            voice_id=voice_id,
-            owner_id=owner_id,
-            details=f"{kind} {report.id}",
-        )
-        return report
 
     async def _find(self, report_id: int) -> Report:
         report = await self._policy.reports.find(report_id)
@@ -302,6 +355,11 @@ class Reporting:
         voice = await self._voice(report.voice_id)
         decisions = await self._policy.moderation.decisions((report.owner_id,), voice_ids)
         return Case(report, None if voice is None else voice.name, decisions)
+
+
+def _deletes(decision: Decision, case: Case, where: int) -> bool:
+    """Whether a decision deletes a voice with its recording."""
+    return decision is Decision.REMOVE and where == EVERYWHERE and case.voice_name is not None
 
 
 def _upholds(report: Report, decision: Decision, where: int) -> bool:

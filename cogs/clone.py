@@ -96,6 +96,7 @@ class Clone(commands.Cog):
             saved: SavedVoice | None = None
             if name is not None:
                 saved = await self._keep(owner.id, name, voice, language)
+                self._note(reply, saved, with_names(text, name_of=name_of))
                 shown = wording.voice_name(name)
                 reply.remarks.append(
                     f"Your voice is saved as {shown}. Use it any time with `/say`."
@@ -125,7 +126,8 @@ class Clone(commands.Cog):
             await self.bot.policy.check_still(owner.id, saved_id, interaction.guild_id)
             if saved is not None:
                 await studio.note_loudness(saved, speech.loudness)
-            self._note(reply, saved, with_names(text, name_of=name_of))
+            else:
+                self._note(reply, None, with_names(text, name_of=name_of))
             who = wording.voice_name(name or owner.display_name)
             heading = f"{who} says" if name else f"New voice, made by {who}"
             heading = cards.with_extent(heading, speech, len(sentences))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import discord
 import structlog
@@ -12,7 +12,7 @@ from discord.ext import commands
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
-from bot.guilds.records import AuditAction, FreezeKind
+from bot.guilds.records import AuditAction, Freeze, FreezeKind
 from bot.interface import audit_lines
 from bot.interface.actors import actor_of
 from bot.interface.options import MAX_CHOICES, in_servers_only
@@ -79,11 +79,16 @@ class Moderation(
             await self._show_pages(interaction, self._render_blocks)
             return
         async with self.bot.reply(interaction, Action.MANAGE) as reply:
-            moderation = self.bot.policy.moderation
-            if not await moderation.unblock(member.id, _server_of(interaction)):
+            moderation, guild_id = self.bot.policy.moderation, _server_of(interaction)
+            if not await moderation.unblock(member.id, guild_id):
                 raise Refusal(Reason.NOT_BLOCKED, person=member.mention)
             self._note(interaction, AuditAction.UNBLOCKED, owner_id=member.id)
-            await reply.show(f"{member.mention} can use me here again.")
+            await reply.show(
+                f"{member.mention} can use me here again."
+                if await moderation.is_blocked(member.id, guild_id) is None
+                else f"This server doesn't block {member.mention} any more. Whoever runs this bot "
+                "still does, though."
+            )
 
     @app_commands.command(description="Show the voices that were used in this server")
     @app_commands.describe(member="Only the voices of this member")
@@ -141,6 +146,7 @@ class Moderation(
         async with self.bot.reply(interaction, Action.MANAGE) as reply:
             guild_id, moderation = _server_of(interaction), self.bot.policy.moderation
             number = _number_of(voice)
+            _check_may_restore(interaction, await moderation.freezes_among([number]))
             lifted = await moderation.lift(number, guild_id)
             if lifted is None:
                 raise Refusal(Reason.NOT_REMOVED_HERE)
@@ -270,6 +276,16 @@ async def _used_in(bot: VoiceBot, guild_id: int) -> list[int]:
 async def _kept_away_from(bot: VoiceBot, guild_id: int) -> list[int]:
     freezes = await bot.policy.moderation.freezes(guild_id, limit=_MOST_SEARCHED)
     return [freeze.voice_id for freeze in freezes]
+
+
+def _check_may_restore(interaction: Interaction, freezes: Collection[Freeze]) -> None:
+    """Raise `Refusal` for those who would undo what others decided about their own voice."""
+    person, guild = interaction.user.id, interaction.guild
+    if guild is not None and guild.owner_id == person:
+        return
+    here = (freeze for freeze in freezes if freeze.guild_id == interaction.guild_id)
+    if any(freeze.owner_id == person != freeze.by for freeze in here):
+        raise Refusal(Reason.OWN_VOICE_KEPT_AWAY)
 
 
 def _number_of(typed: str) -> int:

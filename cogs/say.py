@@ -181,10 +181,19 @@ class Say(commands.Cog):
 
         speech = await reply.work(collected)
         await self._touch(reply, saved)
-        self._note(AuditAction.SPOKE_FILE, reply, saved, text)
         heading = cards.with_extent(f"{voice_name(saved.name)} says", speech, sentences)
         words = cards.spoken_message(heading, text, self.bot.studio.backend)
-        note = partial(self.bot.policy.posts.note, voice_id=saved.id, owner_id=saved.owner_id)
+        posted: list[int] = []
+
+        def note(message_id: int, channel_id: int, guild_id: int | None) -> None:
+            voice, owner = saved.id, saved.owner_id
+            self.bot.policy.posts.note(
+                message_id, channel_id, guild_id, voice_id=voice, owner_id=owner
+            )
+            if not posted:
+                self._note(AuditAction.SPOKE_FILE, reply, saved, text)
+            posted.append(message_id)
+
         await reply.post(words, speech, reply_format, on_posted=note)
         return speech.error
 

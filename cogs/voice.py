@@ -151,15 +151,15 @@ class Forget(commands.Cog):
                 raise Refusal(Reason.NOTHING_KEPT)
             everything = ask_to_delete(
                 "all your voices, their recordings, the words of your dictionary, your consent "
-                "record, and your name in the log of what was said with them"
+                "record, and what I know about how you used me"
             )
             if not await reply.ask(everything):
                 raise Refusal(Reason.EVERYTHING_KEPT)
             forgotten = await library.forget(person)
             self.bot.players.end_voice(person)
-            was_logged = await policy.forget(person)
+            had_use = await policy.forget(person)
             policy.audit.note(AuditAction.FORGOT, actor_id=None, guild_id=interaction.guild_id)
-            await reply.show(cards.forgotten(forgotten, was_logged=was_logged))
+            await reply.show(cards.forgotten(forgotten, had_use=had_use))
 
 
 async def setup(bot: VoiceBot) -> None:

@@ -96,6 +96,35 @@ def test_block_and_unblock(terminal: Terminal) -> None:
     ]
 
 
+def test_whoever_runs_the_bot_is_not_blocked(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPERATORS", str(BEN))
+    code, said = terminal.types("block", str(BEN))
+    assert code == 1
+    assert said.startswith(f"{BEN} is in OPERATORS, so a block wouldn't hold.")
+    assert terminal.bot(lambda policy, _: policy.moderation.is_blocked(BEN, GUILD)) is None
+
+
+def test_restore_lets_a_frozen_voice_be_used_again(terminal: Terminal) -> None:
+    """As one whose report is so old that it isn't kept, so that its buttons don't work."""
+
+    async def freeze(policy: Policy, library: VoiceLibrary) -> None:
+        number = await save_voice(library, ANA)
+        for where in (EVERYWHERE, GUILD):
+            frozen = FreezeKind.FROZEN
+            await policy.moderation.freeze(number, ANA, where, frozen, by=BEN, report_id=9)
+
+    terminal.bot(freeze)
+    assert terminal.types("restore", "#1") == (0, "Voice #1 isn't frozen everywhere any more.")
+    assert terminal.types("restore", "1") == (1, "Voice #1 isn't frozen everywhere.")
+    freezes = terminal.bot(lambda policy, _: policy.moderation.freezes_among([1]))
+    assert [each.guild_id for each in freezes] == [GUILD], "a server decides for itself"
+    assert terminal.types("restore", "1", "--server", str(GUILD))[0] == 0
+    page = terminal.bot(lambda policy, _: policy.audit.page(GUILD))
+    assert [each.action for each in page.entries] == [AuditAction.UNFROZEN]
+
+
 def test_purge_deletes_everything_about_a_person(terminal: Terminal) -> None:
     async def use(policy: Policy, library: VoiceLibrary) -> None:
         for person in (ANA, BEN):

@@ -35,6 +35,10 @@ ONES_OWN = (*USES, AuditAction.DELETED)
 """What people do with what is their own. It is forgotten with them; what moderators do is not."""
 
 
+WITHOUT_NAME = (AuditAction.REPORTED, AuditAction.CLAIMED)
+"""What a server's log doesn't say who has done."""
+
+
 class AuditLog(DatabaseUser):
     """Keeps one line for each thing that happened, for a while."""
 
@@ -99,7 +103,7 @@ class AuditLog(DatabaseUser):
 
         Args:
             guild_id: The server.
-            user_id: Only what this person did, or what was about them.
+            user_id: Only what this person did, or what was about them; not what they reported.
             text: Only where this was said, all of it; its case and its spaces don't matter.
             offset: How many lines to leave out, the latest first.
             limit: The most lines to return.
@@ -107,7 +111,8 @@ class AuditLog(DatabaseUser):
         async with self._database.read() as session:
             wanted = AuditRow.guild_id == guild_id
             if user_id is not None:
-                wanted &= or_(AuditRow.actor_id == user_id, AuditRow.owner_id == user_id)
+                did = (AuditRow.actor_id == user_id) & AuditRow.action.not_in(WITHOUT_NAME)
+                wanted &= or_(did, AuditRow.owner_id == user_id)
             if text is not None:
                 key = await session.get(SecretRow, KEY_NAME)
                 if key is None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bot.errors import Reason, Refusal
-from bot.guilds.records import FreezeKind, ReportKind, ReportState
+from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind, ReportKind, ReportState
 
 if TYPE_CHECKING:
     from bot.guilds.policy import Policy
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
 async def dismiss(policy: Policy, report_id: int, *, by: int | None, where: int) -> Report:
     """Close a report without more; its voice can be used again if nothing else keeps it frozen.
 
-    Raises `Refusal` if the report isn't kept any more, or a server can't decide it.
+    Both are noted in the audit log. If a report is dismissed once more, what the first time has
+    not come to is done.
+
+    Raises `Refusal` if the report isn't kept any more, or was decided otherwise.
 
     Args:
-        policy: Keeps reports and frozen voices.
+        policy: Keeps reports, frozen voices and the audit log.
         report_id: The report.
         by: The Discord id of who decides it; None for the operator's command line.
         where: The server that decides it, or `EVERYWHERE`.
@@ -28,20 +32,33 @@ async def dismiss(policy: Policy, report_id: int, *, by: int | None, where: int)
         raise Refusal(Reason.REPORT_GONE)
     if report.decided_in != where:
         raise Refusal(Reason.DECIDED_BY_OPERATOR)
-    if report.voice_id is not None and await _is_freeze_over(policy, report, where):
-        await policy.moderation.lift(report.voice_id, where)
+    if report.state is not ReportState.DISMISSED:
+        raise Refusal(Reason.DECIDED_MEANWHILE)
+    note = partial(
+        policy.audit.note,
+        actor_id=by,
+        guild_id=report.guild_id,
+        voice_id=report.voice_id,
+        owner_id=report.owner_id,
+        details=f"{report.kind} {report.id}",
+    )
+    note(AuditAction.DECIDED)
+    if report.voice_id is None or not await _is_freeze_over(policy, report, report.voice_id, where):
+        return report
+    if await policy.moderation.lift(report.voice_id, where) is not None:
+        note(AuditAction.UNFROZEN)
     return report
 
 
-async def _is_freeze_over(policy: Policy, report: Report, where: int) -> bool:
-    """Whether a voice was frozen on a report, or on claims of which the last was dismissed."""
-    voice_ids = () if report.voice_id is None else (report.voice_id,)
-    freezes = await policy.moderation.freezes_among(voice_ids)
+async def _is_freeze_over(policy: Policy, report: Report, voice_id: int, where: int) -> bool:
+    """Whether what a voice was frozen on is dismissed now, and nobody's claim on it waits."""
+    freezes = await policy.moderation.freezes_among((voice_id,))
     freeze = next((each for each in freezes if each.guild_id == where), None)
     if freeze is None or freeze.kind is not FreezeKind.FROZEN or freeze.report_id is None:
         return False
-    if report.kind is ReportKind.REPORT:
-        return freeze.report_id == report.id
+    if where == EVERYWHERE and await policy.reports.is_claimed(voice_id):
+        return False
     frozen_on = await policy.reports.find(freeze.report_id)
-    is_on_claims = frozen_on is None or frozen_on.kind is ReportKind.CLAIM
-    return is_on_claims and not await policy.reports.is_claimed(freeze.voice_id)
+    if frozen_on is None:  # it is so old that it isn't kept
+        return report.kind is ReportKind.CLAIM
+    return frozen_on.state is ReportState.DISMISSED and frozen_on.decided_in == where

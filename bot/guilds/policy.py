@@ -172,19 +172,18 @@ class Policy:
 
     async def keeps_anything_about(self, user_id: int) -> bool:
         """Return whether `forget` would erase anything."""
-        return await self.audit.keeps_anything_about(
-            user_id
-        ) or await self.posts.keeps_anything_about(user_id)
+        parts = (self.audit, self.posts, self.usage)
+        return any([await part.keeps_anything_about(user_id) for part in parts])
 
     async def forget(self, user_id: int) -> bool:
         """Erase what this room keeps about a person, once their voices are erased.
 
-        Blocks stay, and so do reports and what moderators decided, until that is old. Returns
-        whether the audit log named the person.
+        Blocks stay, and so do reports and what moderators decided, until that is old, and what the
+        person used today. Returns whether it was known how they used the bot.
         """
         await self.moderation.forget(user_id)
-        await self.posts.forget(user_id)
-        return await self.audit.forget(user_id)
+        parts = (self.audit, self.posts, self.usage)
+        return any([await part.forget(user_id) for part in parts])
 
 
 def _check_manages(actor: Actor) -> None:

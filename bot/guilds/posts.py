@@ -80,13 +80,14 @@ class Posts(DatabaseUser):
             return await session.scalar(theirs) is not None
 
     @carried_out
-    async def forget(self, owner_id: int) -> None:
-        """Forget which messages hold a person's speech."""
+    async def forget(self, owner_id: int) -> bool:
+        """Forget which messages hold a person's speech; return if there were any."""
         theirs = delete(PostRow).where(PostRow.owner_id == owner_id)
         # What was noted before may not be written yet.
         self._database.later("posts", lambda session: session.execute(theirs))
         async with self._database.write() as session:
-            await session.execute(theirs)
+            forgotten = await session.scalars(theirs.returning(PostRow.message_id))
+            return len(forgotten.all()) > 0
 
     def drop_before(self, at: datetime) -> asyncio.Future[bool]:
         """Forget the messages that were posted before that time. It is done later."""

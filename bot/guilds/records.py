@@ -237,12 +237,14 @@ class Notice:
         message_id: The message.
         channel_id: Where it is.
         guild_id: Where its buttons decide: in that server, or `EVERYWHERE`.
+        names_reporter: Whether it says who has sent the report.
     """
 
     report_id: int
     message_id: int
     channel_id: int
     guild_id: int
+    names_reporter: bool
 
 
 class AuditAction(StrEnum):

@@ -117,7 +117,7 @@ class Reports(DatabaseUser):
     ) -> Report | None:
         """Note what became of a report; return it as it is now, or None if it is not kept.
 
-        A server's decision doesn't change what the operator has decided.
+        What an operator has decided stays, whoever decides something else later.
 
         Args:
             report_id: The report.
@@ -130,7 +130,7 @@ class Reports(DatabaseUser):
             row = await session.scalar(query)
             if row is None:
                 return None
-            if row.decided_in != EVERYWHERE or where == EVERYWHERE:
+            if row.decided_in != EVERYWHERE:
                 row.state, row.decided_by = state, by
                 row.decided_in, row.decided_at = where, self._clock()
             return row.to_report()
@@ -145,6 +145,7 @@ class Reports(DatabaseUser):
                     message_id=notice.message_id,
                     channel_id=notice.channel_id,
                     guild_id=notice.guild_id,
+                    names_reporter=notice.names_reporter,
                 )
             )
 

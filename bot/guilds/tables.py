@@ -252,6 +252,7 @@ class ReportNoticeRow(Base):
     message_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     channel_id: Mapped[int] = mapped_column(BigInteger)
     guild_id: Mapped[int] = mapped_column(BigInteger)
+    names_reporter: Mapped[bool]
 
     def to_notice(self) -> Notice:
         """Return the notice as the rest of the bot uses it."""
@@ -260,6 +261,7 @@ class ReportNoticeRow(Base):
             message_id=self.message_id,
             channel_id=self.channel_id,
             guild_id=self.guild_id,
+            names_reporter=self.names_reporter,
         )
 
 

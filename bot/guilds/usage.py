@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, delete, select
 
 from bot.guilds.records import DayUsage, Scope
 from bot.guilds.tables import UsageDayRow
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Usage(DatabaseUser):
-    """Tells what people, servers and everybody used today (UTC)."""
+    """Tells what people, servers and everybody used today (UTC), and forgets what people used."""
 
     def __init__(
         self, database: Database, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -40,6 +40,30 @@ class Usage(DatabaseUser):
             if row is not None:
                 return row.to_usage()
         return DayUsage(scope, scope_id, day, seconds=0.0, requests=0, told_at=None)
+
+    @carried_out
+    async def keeps_anything_about(self, user_id: int) -> bool:
+        """Return whether `forget` would erase anything."""
+        async with self._database.read() as session:
+            return (
+                await session.scalar(select(UsageDayRow.day).where(self._before(user_id)))
+                is not None
+            )
+
+    @carried_out
+    async def forget(self, user_id: int) -> bool:
+        """Forget what a person used before today; return if there was anything.
+
+        What they used today still counts against limits.
+        """
+        forgotten = delete(UsageDayRow).where(self._before(user_id)).returning(UsageDayRow.day)
+        async with self._database.write() as session:
+            return len((await session.scalars(forgotten)).all()) > 0
+
+    def _before(self, user_id: int) -> ColumnElement[bool]:
+        """The condition that it is what a person used before today."""
+        is_theirs = (UsageDayRow.scope == Scope.PERSON) & (UsageDayRow.scope_id == user_id)
+        return is_theirs & (UsageDayRow.day < self._clock().date())
 
     @carried_out
     async def top_servers(self, limit: int) -> list[DayUsage]:

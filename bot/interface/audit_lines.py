@@ -25,9 +25,9 @@ _WITH_VOICE: dict[AuditAction, str] = {
     AuditAction.FROZEN: "{who} froze voice {voice} of {owner}",
     AuditAction.UNFROZEN: "{who} allowed voice {voice} of {owner} again",
     AuditAction.REMOVED: "{who} removed voice {voice} of {owner}",
-    AuditAction.REPORTED: "{who} reported voice {voice} of {owner}",
-    AuditAction.CLAIMED: "{who} said that voice {voice} of {owner} is their own",
-    AuditAction.DECIDED: "{who} decided a report about voice {voice} of {owner}",
+    AuditAction.REPORTED: "Somebody reported voice {voice} of {owner}",
+    AuditAction.CLAIMED: "Somebody said that voice {voice} of {owner} is their own",
+    AuditAction.DECIDED: "{who} dismissed a report about voice {voice} of {owner}",
 }
 
 _WITHOUT_VOICE: dict[AuditAction, str] = {
@@ -41,16 +41,19 @@ _WITHOUT_VOICE: dict[AuditAction, str] = {
     AuditAction.FROZEN: "{who} froze a voice of {owner}",
     AuditAction.UNFROZEN: "{who} allowed a voice of {owner} again",
     AuditAction.REMOVED: "{who} removed a voice of {owner}",
-    AuditAction.REPORTED: "{who} reported speech of {owner}",
-    AuditAction.CLAIMED: "{who} said that a voice of {owner} is their own",
-    AuditAction.DECIDED: "{who} decided a report about {owner}",
+    AuditAction.REPORTED: "Somebody reported speech of {owner}",
+    AuditAction.CLAIMED: "Somebody said that a voice of {owner} is their own",
+    AuditAction.DECIDED: "{who} dismissed a report about speech of {owner}",
     AuditAction.SETTINGS_CHANGED: "{who} changed this server's settings",
     AuditAction.WARMED: "{who} kept the voice engine awake",
 }
 
 
 def audit_line(entry: AuditEntry) -> str:
-    """One line of the log. Its mentions are to be sent without pings."""
+    """One line of the log. Its mentions are to be sent without pings.
+
+    It doesn't say who has sent a report: whoever made the speech may read the log.
+    """
     sentences = _WITHOUT_VOICE if entry.voice_id is None else {**_WITHOUT_VOICE, **_WITH_VOICE}
     if entry.actor_id is not None:
         who = _person(entry.actor_id)
@@ -60,7 +63,7 @@ def audit_line(entry: AuditEntry) -> str:
         who = "Somebody who was forgotten" if is_forgotten else "Whoever runs this bot"
     owner = "somebody" if entry.owner_id is None else _person(entry.owner_id)
     what = sentences[entry.action].format(who=who, voice=f"#{entry.voice_id}", owner=owner)
-    details = f" ({entry.details})" if entry.details else ""
+    details = f" ({entry.details.replace('_', ' ')})" if entry.details else ""
     return f"{discord.utils.format_dt(entry.at, 'f')} {what}{details}"
 
 

@@ -79,7 +79,8 @@ _HELP = {
     ),
     "Delete it": (
         "`/voice delete` deletes one voice, `/forget` everything I keep about you. "
-        "Neither can be undone."
+        "Neither can be undone. "
+        "Blocks stay, and so do reports for a while, and what you used today until tomorrow."
     ),
 }
 """The fields of the help page: their names, and what they say."""
@@ -197,12 +198,12 @@ def heard_in(heard: Heard | None, *, given: str | None, how_to_correct: str) -> 
     )
 
 
-def forgotten(what: Forgotten, *, was_logged: bool) -> str:
+def forgotten(what: Forgotten, *, had_use: bool) -> str:
     """What `/forget` did.
 
     Args:
         what: What was erased of the saved voices and what belongs to them.
-        was_logged: Whether the audit log named the person, and doesn't any more.
+        had_use: Whether anything was known about how they used the bot, and isn't any more.
     """
     deleted = []
     if what.voices:
@@ -213,8 +214,8 @@ def forgotten(what: Forgotten, *, was_logged: bool) -> str:
         deleted.append(f"{what.words} {words} of your dictionary")
     if what.consents:
         deleted.append("your consent record")
-    if was_logged:
-        deleted.append("your name in the log")
+    if had_use:
+        deleted.append("what I knew about how you used me")
     if not deleted:
         return explain(Refusal(Reason.NOTHING_KEPT))
     all_of_it = ", and ".join([", ".join(deleted[:-1]), deleted[-1]] if deleted[1:] else deleted)

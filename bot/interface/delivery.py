@@ -77,12 +77,14 @@ class SpeechAttachment:
         speech: What to encode.
         reply_format: How it is attached.
         encoders: Bounds how many encoders run at once.
+        check: Called when files are made; it raises what keeps the speech from being posted then.
         parts_before: How many parts of the same speech were posted earlier.
     """
 
     speech: Speech
     reply_format: ReplyFormat
     encoders: asyncio.Semaphore
+    check: Callable[[], None] = lambda: None
     parts_before: int = 0
 
     async def files(self, limit_bytes: int) -> list[SpeechFile]:
@@ -92,10 +94,12 @@ class SpeechAttachment:
         """
         async with self.encoders:
             try:
-                return await self._encode(self.reply_format.audio_format, limit_bytes)
+                files = await self._encode(self.reply_format.audio_format, limit_bytes)
             except SpeechEncodingError as error:
                 log.error("speech not encoded; posted as WAV", exc_info=error)  # noqa: TRY400 - as the other logs
-                return await self._encode(AudioFormat.WAV, limit_bytes)
+                files = await self._encode(AudioFormat.WAV, limit_bytes)
+        self.check()
+        return files
 
     def rest(self, posted: Sequence[SpeechFile]) -> SpeechAttachment:
         """What is left of the speech when some of its files have been posted."""

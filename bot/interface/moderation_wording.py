@@ -40,4 +40,8 @@ REFUSALS: dict[Reason, str] = {
     Reason.NOT_REMOVED_HERE: (
         "That voice isn't removed here. See its state with `/moderation voices`."
     ),
+    Reason.OWN_VOICE_KEPT_AWAY: (
+        "That's your own voice, and somebody else decided about it. "
+        "Ask them, or another member with Manage Server."
+    ),
 }

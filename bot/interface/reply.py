@@ -128,6 +128,7 @@ class Reply:
         self._working: Progress | None = None
         self._asking: Question | None = None
         self._cancelled_for: Reason | None = None
+        self._is_forbidden = False
         self._ended = asyncio.Event()
         self.actor = actor_of(interaction)
         self.owner = interaction.user
@@ -196,12 +197,12 @@ class Reply:
             raise
         return self._begun
 
-    async def cancel(self, reason: Reason) -> None:
+    async def cancel(self, reason: Reason, *, is_forbidden: bool = False) -> None:
         """End the command, tell the person why, and return when they know.
 
-        What is being sent already is still sent.
+        What is made already is still sent, unless that is forbidden now.
         """
-        self._cancelled_for = reason
+        self._cancelled_for, self._is_forbidden = reason, is_forbidden
         if self._working is not None:
             self._working.cancel(reason)
         if self._asking is not None:
@@ -262,7 +263,9 @@ class Reply:
 
         Raises `Refusal` if it may be posted nowhere.
         """
-        attachment = SpeechAttachment(speech, reply_format, self._replies.encoders)
+        attachment = SpeechAttachment(
+            speech, reply_format, self._replies.encoders, self._check_not_forbidden
+        )
         await delivery.post_speech(self._interaction, content, attachment, on_posted=on_posted)
 
     async def finish(self, words: str | None = None) -> None:
@@ -279,6 +282,10 @@ class Reply:
             await self.show(" ".join(self.remarks))
         else:
             await delivery.delete_private_message(self._interaction)
+
+    def _check_not_forbidden(self) -> None:
+        if self._is_forbidden:
+            self._check_not_cancelled()
 
     def _check_not_cancelled(self) -> None:
         if self._cancelled_for is not None:

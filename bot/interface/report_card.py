@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MAX_REASON_CHARACTERS = 300
 
 _OPEN, _DECIDED = discord.Colour.from_str("#e0a030"), discord.Colour.from_str("#7a7f8a")
+_UNNAMED = "Not shown here, because the owner of the voice may read this."
 _DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
@@ -53,6 +54,10 @@ class Case:
         """Whether the owner is blocked by a server's own decision, or by the operator's."""
         return any(block.guild_id == where for block in self.decisions.blocks)
 
+    def is_blocked_in(self, where: int) -> bool:
+        """Whether the owner is blocked there by anybody's decision."""
+        return self.is_blocked(EVERYWHERE) or self.is_blocked(where)
+
     def freeze(self, where: int) -> FreezeKind | None:
         """What keeps the voice from being used, by a server's own decision, or the operator's."""
         kinds = (each.kind for each in self.decisions.freezes if each.guild_id == where)
@@ -69,9 +74,10 @@ class Case:
             return {}
         choices: dict[Decision, str] = {}
         is_final = self.freeze(where) is FreezeKind.REMOVED
-        if self.voice_name is not None and not is_final:
+        # A voice that was removed everywhere is deleted next, unless the bot was killed before.
+        if self.voice_name is not None and (not is_final or where == EVERYWHERE):
             # A claim freezes the voice everywhere by itself, until the operator decides.
-            if not is_claim:
+            if not is_claim and not is_final:
                 is_frozen = self.freeze(where) is FreezeKind.FROZEN
                 choices |= (
                     {Decision.UNFREEZE: "Unfreeze the voice"}
@@ -100,12 +106,13 @@ class Case:
         return self.report.state is ReportState.OPEN and self.report.kind is ReportKind.REPORT
 
 
-def card(case: Case, where: int) -> discord.Embed:
+def card(case: Case, where: int, *, names_reporter: bool) -> discord.Embed:
     """Everything about a report but the words of who sent it.
 
     Args:
         case: The report.
         where: Where what is decided on this card holds: in a server, or `EVERYWHERE`.
+        names_reporter: Whether whoever reads it may know who has sent the report.
     """
     report = case.report
     is_claim = report.kind is ReportKind.CLAIM
@@ -116,7 +123,9 @@ def card(case: Case, where: int) -> discord.Embed:
         "Speech": _speech(report),
         "Voice": _voice(case),
         "Its owner": _person(report.owner_id),
-        "Claimed by" if is_claim else "Reported by": _person(report.reporter_id),
+        "Claimed by" if is_claim else "Reported by": (
+            _person(report.reporter_id) if names_reporter else _UNNAMED
+        ),
         "The owner's consent": _consent(report),
         "State": "\n".join(_state(case)),
     }
@@ -159,7 +168,11 @@ def decided(decision: Decision, case: Case, where: int) -> str:
             "`/moderation restore` brings it back."
         ),
         Decision.BLOCK: f"Blocked. {owner} can't make or use voices {place} any more.",
-        Decision.UNBLOCK: f"Unblocked. {owner} can use me again.",
+        Decision.UNBLOCK: (
+            f"Unblocked here. But whoever runs this bot still blocks {owner}."
+            if case.is_blocked_in(where)
+            else f"Unblocked. {owner} can use me again."
+        ),
     }[decision].strip()
 
 
@@ -168,7 +181,9 @@ def _still_kept(case: Case, where: int) -> str:
     kinds = {case.freeze(EVERYWHERE), case.freeze(where)}
     if FreezeKind.REMOVED in kinds:
         return "But the voice was removed, and stays so."
-    return "But something else keeps the voice frozen." if FreezeKind.FROZEN in kinds else ""
+    if FreezeKind.FROZEN in kinds:
+        return "But something else keeps the voice frozen."
+    return "But its owner is blocked." if case.is_blocked_in(where) else ""
 
 
 def _speech(report: Report) -> str:

@@ -47,15 +47,16 @@ class ReportNotices:
         self._operators = operators
         self._operators_channel = operators_channel
 
-    async def send(self, case: Case, reason: str) -> Reached:
+    async def send(self, case: Case, reason: str, *, to_server: bool = True) -> Reached:
         """Show a report to the server's moderators and to the operators.
 
         Args:
             case: The report.
             reason: What its sender writes about it.
+            to_server: Whether the server's moderators are shown it, too.
         """
         moderators, guild_id = False, case.report.guild_id
-        if guild_id is not None:
+        if guild_id is not None and to_server:
             channel_id = (await self._policy.settings.of(guild_id)).report_channel_id
             if channel_id is not None:
                 place = self._channel(channel_id, guild_id)
@@ -117,17 +118,18 @@ class ReportNotices:
         if place is None:
             return False
         buttons = decision_buttons(case, where) or discord.utils.MISSING
+        names_reporter = not await _may_read(place, case.report.owner_id, where)
         try:
             message = await place.send(
                 report_card.in_their_words(reason) or None,
-                embed=report_card.card(case, where),
+                embed=report_card.card(case, where, names_reporter=names_reporter),
                 view=buttons,
                 allowed_mentions=discord.AllowedMentions.none(),
             )
         except DISCORD_FAILURES as error:
             log.warning("report not sent", report=case.report.id, reason=repr(error))
             return False
-        notice = Notice(case.report.id, message.id, message.channel.id, where)
+        notice = Notice(case.report.id, message.id, message.channel.id, where, names_reporter)
         with suppress(DatabaseFailedError):  # it was sent, though it won't change any more
             await self._policy.reports.note_notice(notice)
         return True
@@ -136,8 +138,27 @@ class ReportNotices:
         place = self._client.get_partial_messageable(notice.channel_id)
         try:
             await place.get_partial_message(notice.message_id).edit(
-                embed=report_card.card(case, notice.guild_id),
+                embed=report_card.card(case, notice.guild_id, names_reporter=notice.names_reporter),
                 view=decision_buttons(case, notice.guild_id),
             )
         except DISCORD_FAILURES as error:
             log.info("a report's notice stays as it is", reason=repr(error))
+
+
+async def _may_read(place: discord.abc.Messageable, person_id: int, where: int) -> bool:
+    """Whether a person may read what is posted somewhere.
+
+    If that can't be known, they may, but not in the operators' place.
+    """
+    if isinstance(place, discord.User):
+        return place.id == person_id
+    if not isinstance(place, discord.abc.GuildChannel | discord.Thread):
+        return where != EVERYWHERE  # another process knows it better
+    try:
+        member = await place.guild.fetch_member(person_id)
+    except discord.NotFound:  # who has left reads nothing
+        return False
+    except DISCORD_FAILURES as error:
+        log.info("a report doesn't name who sent it", reason=repr(error))
+        return where != EVERYWHERE
+    return place.permissions_for(member).view_channel

@@ -8,8 +8,8 @@ from bot.errors import Reason
 
 REFUSALS: dict[Reason, str] = {
     Reason.NOT_MY_SPEECH: (
-        "I don't know that message: it isn't speech of mine, or I posted it too long ago. "
-        "Ask a moderator about it instead."
+        "I don't know that message: it isn't speech of mine, I posted it too long ago, or whoever "
+        "let me say it had everything about them deleted. Ask a moderator about it instead."
     ),
     Reason.NOT_A_MESSAGE_LINK: (
         "That isn't a link to a message. Open the message's menu, choose Copy Message Link, "
@@ -55,6 +55,13 @@ REFUSALS: dict[Reason, str] = {
     Reason.ONLY_OPERATORS_DECIDE: (
         "Only those who run this bot can do that. Please ask one of them."
     ),
+    Reason.DECIDED_MEANWHILE: (
+        "That was decided already, so I changed nothing. The report shows how things stand now."
+    ),
+    Reason.STILL_CLAIMED: (
+        "Somebody says that this voice is their own, so it stays frozen. "
+        "Please decide their claim first; it has a message of its own."
+    ),
     Reason.DECIDED_BY_OPERATOR: (
         "Whoever runs this bot has decided that report already, and that stays. "
         "You can still decide about the voice and its owner in this server."
@@ -93,12 +100,12 @@ def report_sent(reached: Reached) -> str:
     """What the person is told who has sent a report."""
     if not reached.anybody:
         return (
-            "I couldn't pass your report on, because nobody has set up a place for reports yet. "
-            "Please tell a moderator yourself, with the link to the message. "
+            "I couldn't pass your report on: there's no place for reports yet, or I can't write "
+            "there. Please tell a moderator yourself, with the link to the message. "
             "An admin can choose a channel for reports with `/settings`; then report it again."
         )
     return (
-        f"Thank you. I sent your report to {reached.whom}. They see who sent it; "
+        f"Thank you. I sent your report to {reached.whom}. They may see who sent it; "
         "I don't tell whoever made the speech. They decide what happens next, and you needn't do "
         "anything."
     )

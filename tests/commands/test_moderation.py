@@ -10,6 +10,7 @@ import discord
 import pytest
 from sqlalchemy import update
 
+from backend.contract import SpeechError
 from bot.errors import Reason
 from bot.guilds.access import OperatorRules
 from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind
@@ -83,6 +84,17 @@ async def test_a_blocked_member_cannot_speak_until_unblocked(
     assert "isn't blocked here" in await moderates(admin, "unblock", member=grace.actor)
 
 
+async def test_a_server_cannot_unblock_whom_an_operator_blocks(
+    server: Server, grace: Member, admin: Member
+) -> None:
+    moderation = server.bot.policy.moderation
+    await moderation.block(grace.actor.id, EVERYWHERE, by=None)
+    await moderates(admin, "block", member=grace.actor)
+    told = await moderates(admin, "unblock", member=grace.actor)
+    assert told.endswith("Whoever runs this bot still does, though.")
+    assert (await says(grace)).told == REFUSALS[Reason.BLOCKED_EVERYWHERE]
+
+
 async def test_a_block_ends_what_is_being_made(
     grace: Member, admin: Member, backend: ScriptedBackend
 ) -> None:
@@ -99,6 +111,24 @@ async def test_a_block_ends_what_is_being_made(
     await moderates(admin, "block", member=grace.actor)
 
     history = grace.server.channel.history(viewer=grace.actor)
+    assert [message.content for message in history if message.id == private.id] == [BLOCKED]
+    assert all(message.flags.ephemeral for message in history)
+
+
+async def test_speech_that_waits_to_be_encoded_is_not_posted_for_who_was_blocked_meanwhile(
+    server: Server, grace: Member, admin: Member
+) -> None:
+    await grace.saves_voice()
+    encoders = server.bot.replies.encoders
+    while not encoders.locked():
+        await encoders.acquire()
+    private = await grace.begins("say", text="Hello.")
+    await server.bot.policy.moderation.block(grace.actor.id, server.env.guild.id, by=None)
+    await server.bot.enforcement.enforce()
+    encoders.release()
+    await admin.types("moderation log")  # waits until the bot is done
+
+    history = server.channel.history(viewer=grace.actor)
     assert [message.content for message in history if message.id == private.id] == [BLOCKED]
     assert all(message.flags.ephemeral for message in history)
 
@@ -167,6 +197,21 @@ async def test_a_server_cannot_restore_what_is_frozen_everywhere(
     assert (await says(grace)).told == REFUSALS[Reason.VOICE_FROZEN]
 
 
+async def test_nobody_restores_their_own_voice_that_another_removed(
+    server: Server, admin: Member
+) -> None:
+    other = manager(server, "other")
+    await other.saves_voice()
+    await says(other)
+    await moderates(admin, "remove", voice="1")
+    told = await moderates(other, "restore", voice="1")
+    assert told.startswith("That's your own voice, and somebody else decided about it.")
+    assert (await says(other)).told == REMOVED
+    await moderates(admin, "restore", voice="1")
+    await moderates(other, "remove", voice="1")
+    assert "can be used here again" in await moderates(other, "restore", voice="1")
+
+
 async def test_speech_is_not_posted_if_its_voice_was_frozen_meanwhile(
     server: Server, grace: Member, backend: ScriptedBackend
 ) -> None:
@@ -204,6 +249,25 @@ async def test_the_log_says_who_did_what_and_holds_no_texts(
     assert b"rhubarb" not in on_disk(tmp_path)
 
 
+async def test_the_log_has_what_happened_and_not_what_was_tried(
+    server: Server, ada: Member, admin: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    """A voice is there, though its first speech failed; what Discord takes nowhere isn't."""
+
+    async def fail(_request: SpeechRequest) -> None:
+        raise SpeechError("it broke")
+
+    backend.on_speak = fail
+    assert not (await ada.clones(recording, name="Bob")).posted
+    backend.on_speak = None
+    await server.forbids_bot(attach_files=False)
+    server.breaks("POST", "/webhooks/*", status=403, times=5)
+    server.breaks("POST", "/users/@me/channels", status=403)
+    assert not (await says(ada)).posted
+    [line] = (await moderates(admin, "log")).split("\n")
+    assert line.endswith(f"> <@{ada.actor.id}> made voice #1")
+
+
 async def test_the_log_has_pages(server: Server, ada: Member, admin: Member) -> None:
     await ada.saves_voice()
     for _ in range(11):
@@ -233,7 +297,7 @@ async def test_cloning_deleting_and_forgetting_are_in_the_log(
     assert await server.bot.policy.posts.keeps_anything_about(ada.actor.id)
     question = await ada.types("forget")  # although blocked
     answer = await ada.presses(question.private, "Delete")
-    assert "your name in the log" in answer.told
+    assert "what I knew about how you used me" in answer.told
     assert not await server.bot.policy.keeps_anything_about(ada.actor.id)
     lines = (await moderates(admin, "log")).split("\n")
     assert lines[0].endswith("> Somebody had everything deleted that I kept about them")

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bot.errors import Reason
+from bot.errors import Reason, Refusal
+from bot.guilds.dismissal import dismiss
 from bot.guilds.policy import Policy
 from bot.guilds.records import EVERYWHERE, FreezeKind
 from bot.interface.wording import REFUSALS, link_commands
 from bot.storage.database import open_database
 from bot.voices.library import VoiceLibrary
 from tests.support.databases import database_url, postgres_url, sqlite_url
-from tests.support.discord_server import Server, open_server
+from tests.support.discord_server import Member, Server, open_server
 from tests.support.voice_guild import eventually
 
 if TYPE_CHECKING:
@@ -68,6 +69,32 @@ async def test_a_decision_counts_from_the_next_command_on(
         answer = await grace.types("say", text="Hello.")
         assert answer.told == link_commands(REFUSALS[reason], server.bot.command_ids)
         assert not answer.posted
+
+
+async def test_a_claimed_voice_is_silent_everywhere_until_an_operator_dismisses_the_claim(
+    server: Server, elsewhere: Database
+) -> None:
+    guild, user = server.env.create_guild("Elsewhere"), server.env.create_user("ada")
+    ada = Member(server, server.env.guild.add_member(user))
+    there = Server(server.env, server.bot, None, guild.create_text_channel("text"))
+    ada_there = Member(there, guild.add_member(user))
+    other_process = Policy(elsewhere)
+    frozen = link_commands(REFUSALS[Reason.VOICE_FROZEN], server.bot.command_ids)
+    await ada.saves_voice()
+    [message] = (await ada.types("say", text="Hello.")).posted
+
+    await server.member("grace").types("voice claim", message=message.jump_url)
+    for member in (ada, ada_there):
+        answer = await member.types("say", text="Hello.")
+        assert (answer.told, answer.posted) == (frozen, [])
+    with pytest.raises(Refusal) as refused:
+        await other_process.check_speaking(ada.actor.id, 1, guild.id)
+    assert refused.value.reason is Reason.VOICE_FROZEN
+
+    await dismiss(other_process, 1, by=None, where=EVERYWHERE)
+    for member in (ada, ada_there):
+        assert (await member.types("say", text="Hello.")).posted
+    await other_process.check_speaking(ada.actor.id, 1, guild.id)
 
 
 @pytest.mark.realtime

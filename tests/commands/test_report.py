@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import discord
@@ -9,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.errors import Reason, Refusal
 from bot.guilds.records import EVERYWHERE
 from bot.interface.message_links import message_of
 from bot.interface.report_card import in_their_words
-from tests.support.discord_server import open_server
+from tests.support.discord_server import Answer, open_server
 from tests.support.report_scene import REASON, labels, open_scene, shown, uses_menu
 from tests.support.scripted_backend import ScriptedBackend
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.support.report_scene import Scene
 
-NOTHING_TOLD = "They see who sent it; I don't tell whoever made the speech."
+NOTHING_TOLD = "They may see who sent it; I don't tell whoever made the speech."
 
 
 @pytest.fixture
@@ -34,6 +36,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
 async def test_a_report_reaches_moderators_and_operators_with_all_that_they_need(
     scene: Scene,
 ) -> None:
+    await scene.hides(scene.reports)
     message = await scene.speech()
     answer = await scene.reported(message, "They pretend to be @everyone's boss")
 
@@ -55,6 +58,26 @@ async def test_a_report_reaches_moderators_and_operators_with_all_that_they_need
         *("Freeze the voice", "Remove the voice", "Block its owner", "Dismiss")
     ]
     assert scene.notice.embeds[0].footer.text != scene.direct_notice.embeds[0].footer.text
+
+
+async def test_who_reports_is_not_named_where_whoever_spoke_may_read_it(scene: Scene) -> None:
+    """Neither in a channel that they see, nor in the server's log, which managers read."""
+    message = await scene.speech()
+    await scene.reported(message)
+    grace = str(scene.grace.actor.id)
+    assert grace not in str(scene.notice.embeds[0].to_dict())
+    await scene.admin.presses(scene.notice, "Freeze the voice")
+    assert shown(scene.notice)["Reported by"].startswith("Not shown here")
+    assert grace in shown(scene.direct_notice)["Reported by"]
+
+    await scene.grace.types("voice claim", message=message.jump_url)
+    await scene.server.bot.policy.audit.written()
+    log = (await scene.admin.types("moderation log")).told
+    assert f"Somebody reported voice #1 of <@{scene.ada.actor.id}>" in log
+    assert f"Somebody said that voice #1 of <@{scene.ada.actor.id}> is their own" in log
+    assert grace not in log
+    of_grace = await scene.admin.types("moderation log", member=scene.grace.actor)
+    assert of_grace.told.startswith("Nothing like that happened here")
 
 
 async def test_what_people_typed_stays_harmless(scene: Scene) -> None:
@@ -134,7 +157,7 @@ async def test_who_reports_in_vain_is_told_what_to_do(scene: Scene) -> None:
     await hidden.set_permissions(everybody.me, send_messages=False)
     scene.server.breaks("POST", "/users/@me/channels", status=403, code=50007)
     answer = await scene.reported(message)
-    assert answer.told.startswith("I couldn't pass your report on, because nobody")
+    assert answer.told.startswith("I couldn't pass your report on: there's no")
     assert scene.reports.history() == []
 
     await hidden.set_permissions(everybody.me, send_messages=True)
@@ -154,6 +177,30 @@ async def test_who_is_blocked_can_neither_report_nor_claim(scene: Scene) -> None
     ):
         assert "has blocked you" in answer.told
     assert scene.reports.history() == []
+
+
+async def test_whom_a_server_blocks_reaches_only_the_operators_with_a_link(scene: Scene) -> None:
+    message = await scene.speech()
+    moderation, here = scene.server.bot.policy.moderation, scene.server.env.guild.id
+    await moderation.block(scene.grace.actor.id, here, by=None)
+    person = scene.grace.actor.user
+    answer = Answer(await person.slash("voice claim", message=message.jump_url))
+    assert "I told whoever runs this bot." in answer.told
+    assert scene.reports.history() == []
+    assert scene.direct_notice.embeds[0].title == "Claim 1: “That's my voice”"
+
+
+async def test_what_is_sent_twice_at_the_same_time_is_sent_once(scene: Scene) -> None:
+    message = await scene.speech()
+    reporting, grace = scene.server.bot.reporting, scene.grace.actor.id
+    subject = await reporting.posted(message.id, grace)
+    results = await asyncio.gather(
+        *(reporting.claim(subject, grace) for _ in range(2)), return_exceptions=True
+    )
+    [refused] = [result for result in results if not isinstance(result, str)]
+    assert isinstance(refused, Refusal)
+    assert refused.reason is Reason.ALREADY_REPORTED
+    assert len(scene.reports.history()) == 1
 
 
 async def test_speech_that_came_by_direct_message_can_be_reported(scene: Scene) -> None:

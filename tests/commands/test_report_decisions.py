@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import discord
 import pytest
 
-from bot.guilds.records import EVERYWHERE, AuditAction
+from bot.guilds.dismissal import dismiss
+from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind, ServerSettings
 from tests.support.discord_server import Member
-from tests.support.report_scene import labels, open_scene, says, shown
+from tests.support.report_scene import REASON, labels, open_scene, says, shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -85,7 +87,10 @@ async def test_an_owner_can_be_blocked_and_unblocked(scene: Scene) -> None:
     assert "Dismiss" not in labels(scene.notice)
     assert "Dismiss" in labels(scene.direct_notice), "operators look at it themselves"
 
-    await scene.admin.presses(scene.notice, "Unblock its owner")
+    await scene.operator_presses(scene.direct_notice, "Block its owner")
+    unblocked = await scene.admin.presses(scene.notice, "Unblock its owner")
+    assert unblocked.told.startswith("Unblocked here. But whoever runs this bot still blocks")
+    await scene.operator_presses(scene.direct_notice, "Unblock its owner")
     assert not await says(scene.ada)
 
 
@@ -108,6 +113,12 @@ async def test_whoever_runs_the_bot_or_a_server_is_not_blocked(scene: Scene) -> 
     await scene.reported(await scene.speech())
     unsure = await scene.admin.presses(scene.notice, "Block its owner")
     assert unsure.told.startswith("Something broke on my side.")
+    guild = scene.server.bot.get_guild(scene.server.env.guild.id)
+    assert guild is not None
+    guild.unavailable = True
+    unsure = await scene.admin.presses(scene.notice, "Block its owner")
+    assert unsure.told.startswith("I'm reconnecting to Discord")
+    guild.unavailable = False
     assert not await says(scene.ada)
 
 
@@ -199,8 +210,98 @@ async def test_everything_is_in_the_audit_log(scene: Scene) -> None:
         (AuditAction.REPORTED, grace, "report 1"),
         (AuditAction.FROZEN, admin, "report 1"),
         (AuditAction.DECIDED, admin, "report 1"),
+        (AuditAction.UNFROZEN, admin, "report 1"),
         (AuditAction.CLAIMED, grace, "claim 2"),
     ]
+
+
+async def test_who_decides_what_was_decided_meanwhile_sees_how_it_stands(scene: Scene) -> None:
+    """Somebody else pressed the same button, or another one, or an operator used a terminal."""
+    await scene.reported(await scene.speech())
+    policy, here, ada = scene.server.bot.policy, scene.server.env.guild.id, scene.ada.actor.id
+    await policy.moderation.block(ada, here, by=7, report_id=1)
+    late = await scene.admin.presses(scene.notice, "Block its owner")
+    assert late.told.startswith("That was decided already, so I changed nothing.")
+    assert labels(scene.notice)[-2:] == ["Unblock its owner", "Dismiss"]
+    await policy.audit.written()
+    lines = (await policy.audit.page(here)).entries
+    assert AuditAction.BLOCKED not in {line.action for line in lines}, "by whoever was late"
+
+    await dismiss(policy, 1, by=None, where=EVERYWHERE)
+    late = await scene.admin.presses(scene.notice, "Dismiss")
+    assert late.told.startswith("That was decided already")
+    assert labels(scene.notice)[-1] == "Unblock its owner"
+    assert labels(scene.direct_notice) == []
+    assert shown(scene.direct_notice)["State"].startswith("Dismissed everywhere by whoever runs")
+
+
+async def test_a_question_that_is_answered_too_late_changes_nothing(scene: Scene) -> None:
+    """Two operators decide a claim: one deletes, the other finds that it isn't theirs."""
+    await claims(scene, await scene.speech())
+    asked = await scene.operator_presses(scene.direct_notice, "It's theirs: delete the voice")
+    await dismiss(scene.server.bot.policy, 1, by=None, where=EVERYWHERE)
+    await scene.operator_presses(asked.private, "Delete")
+    assert asked.told.startswith("That was decided already, so I changed nothing.")
+    assert not await says(scene.ada)
+
+
+async def test_an_operator_can_finish_what_a_kill_has_cut_off(scene: Scene) -> None:
+    """The bot was killed after a voice was removed everywhere, and before it was deleted."""
+    await scene.reported(await scene.speech())
+    moderation = scene.server.bot.policy.moderation
+    await moderation.freeze(1, scene.ada.actor.id, EVERYWHERE, FreezeKind.REMOVED, by=None)
+    asked = await scene.operator_presses(scene.direct_notice, "Remove the voice")
+    await scene.operator_presses(asked.private, "Delete")
+    assert asked.told.startswith("Deleted.")
+    assert not await scene.server.bot.library.about([1])
+
+
+async def test_a_claimed_voice_stays_frozen_whatever_is_decided_about_a_report(
+    scene: Scene,
+) -> None:
+    message = await scene.speech()
+    await scene.reported(message)
+    report = scene.direct_notice
+    await scene.operator_presses(report, "Freeze the voice")
+    await claims(scene, message)
+    claim = scene.direct_notice
+    report = await report.channel.fetch_message(report.id)
+    refused = await scene.operator_presses(report, "Unfreeze the voice")
+    assert refused.told.startswith("Somebody says that this voice is their own, so it stays")
+    await scene.operator_presses(report, "Dismiss")
+    assert (await says(scene.ada)).startswith(FROZEN)
+    await scene.operator_presses(claim, "It isn't: unfreeze the voice")
+    assert not await says(scene.ada)
+
+
+async def test_a_manager_of_another_server_has_no_hold_over_this_one(scene: Scene) -> None:
+    """They know the voice's number and the message's link, and their server has a channel, too."""
+    message = await scene.speech()
+    await scene.reported(message)
+    elsewhere, user = (
+        scene.server.env.create_guild("Elsewhere"),
+        scene.server.env.create_user("eve"),
+    )
+    role = elsewhere.create_role("admins", permissions=discord.Permissions(manage_guild=True))
+    there = replace(scene.server, channel=elsewhere.create_text_channel("text"))
+    eve = Member(there, elsewhere.add_member(user, roles=[role]))
+    chosen = ServerSettings(report_channel_id=there.channel.id)
+    await scene.server.bot.policy.settings.change(elsewhere.id, lambda _before: chosen)
+
+    await scene.admin.presses(scene.notice, "Freeze the voice")
+    for command, told in (
+        ("remove", "No voice with that number was used here."),
+        ("restore", "That voice isn't removed here."),
+    ):
+        assert (await eve.types(f"moderation {command}", voice="1")).told.startswith(told)
+    assert (await eve.types("moderation voices")).told == "No saved voice was used here yet."
+    assert (await eve.types("moderation log")).told.startswith("Nothing like that happened here")
+    form = await eve.types("report", message=message.jump_url)
+    sent = await eve.submits(form, {REASON: "Mine to decide?"})
+    assert sent.told.startswith("Thank you. I sent your report to the server's moderators")
+    assert [each for each in there.channel.history() if each.embeds] == []
+    assert len(scene.reports.history()) == 2
+    assert (await says(scene.ada)).startswith("That voice was reported, so it's frozen in this")
 
 
 async def test_old_reports_cannot_be_decided(scene: Scene) -> None:

@@ -60,7 +60,8 @@ async def reported(
     """A report that has reached a moderator. Each message is of another voice."""
     subject = replace(SUBJECT, message_id=message_id, voice_id=message_id)
     report = await reports.file(kind, subject, by)
-    await reports.note_notice(Notice(report.id, message_id + 1_000, HERE, HERE))
+    notice = Notice(report.id, message_id + 1_000, HERE, HERE, names_reporter=True)
+    await reports.note_notice(notice)
     return report
 
 
@@ -70,7 +71,10 @@ async def test_a_report_is_kept_with_its_notices(reports: Reports, clock: Clock)
         ReportKind.REPORT, SUBJECT, ANA, consent_at=consent_at, consent_version="2026-11"
     )
     assert (report.state, report.at, report.consent_at) == (ReportState.OPEN, clock.now, consent_at)
-    notices = [Notice(report.id, 7, HERE, HERE), Notice(report.id, 8, HERE + 1, EVERYWHERE)]
+    notices = [
+        Notice(report.id, 7, HERE, HERE, names_reporter=False),
+        Notice(report.id, 8, HERE + 1, EVERYWHERE, names_reporter=True),
+    ]
     for notice in notices:
         await reports.note_notice(notice)
 
@@ -112,7 +116,7 @@ async def test_a_person_sends_a_few_within_a_day(
 async def test_the_same_is_reported_once(reports: Reports) -> None:
     first = await reports.file(ReportKind.REPORT, SUBJECT, ANA)
     assert await reports.file(ReportKind.REPORT, SUBJECT, ANA) == first, "it has reached nobody"
-    await reports.note_notice(Notice(first.id, 7, HERE, HERE))
+    await reports.note_notice(Notice(first.id, 7, HERE, HERE, names_reporter=True))
 
     with pytest.raises(Refusal) as again:
         await reports.file(ReportKind.REPORT, SUBJECT, ANA)

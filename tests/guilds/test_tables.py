@@ -146,8 +146,12 @@ async def test_a_report_and_the_messages_that_show_it(database: Database) -> Non
     )
     assert (await stored(database, row)).to_report() == report
 
-    notice = ReportNoticeRow(report_id=1, message_id=BEN, channel_id=GUILD + 1, guild_id=GUILD)
-    assert (await stored(database, notice)).to_notice() == Notice(1, BEN, GUILD + 1, GUILD)
+    notice = ReportNoticeRow(
+        report_id=1, message_id=BEN, channel_id=GUILD + 1, guild_id=GUILD, names_reporter=True
+    )
+    assert (await stored(database, notice)).to_notice() == Notice(
+        1, BEN, GUILD + 1, GUILD, names_reporter=True
+    )
     async with database.write() as session:
         await session.delete(await session.get_one(ReportRow, 1))
     async with database.read() as session:

@@ -7,14 +7,27 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import Connection, MetaData, inspect, select
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    Date,
+    Double,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    func,
+    inspect,
+    select,
+)
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from backend.contract import VoicePrompt
-from bot.guilds.tables import BlockRow
+from bot.guilds import tables as guilds
 from bot.storage.database import open_database
 from bot.storage.location import location_of
 from bot.storage.migrating import migrate
+from bot.storage.tables import Base, UtcDateTime
 from bot.voices.dictionary import Dictionaries
 from bot.voices.library import VoiceLibrary
 from bot.voices.records import Whose
@@ -25,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 VOICES: tuple[Any, ...] = (ConsentRow, VoiceRow, PromptRow, PronunciationRow)
+FIRST_TABLES = {row.__tablename__ for row in VOICES}
 BEFORE_GUILDS = "0003"
 
 
@@ -53,6 +67,35 @@ def kept(connection: Connection) -> dict[str, list[Any]]:
 
 def tables(connection: Connection) -> set[str]:
     return set(inspect(connection).get_table_names()) - {"alembic_version"}
+
+
+def tables_of_guilds() -> list[Table]:
+    """In an order in which rows can be added."""
+    return [table for table in Base.metadata.sorted_tables if table.name not in FIRST_TABLES]
+
+
+def fill_tables_of_guilds(connection: Connection) -> None:
+    """Add a row to each table that is not one of the voices'."""
+    now = datetime.now(UTC)
+    values: dict[type[Any], Any] = {
+        UtcDateTime: now,
+        Date: now.date(),
+        guilds.IdSet: frozenset({GUILD}),
+        LargeBinary: b"key",
+        String: "1",
+        Double: 1.0,
+        Boolean: True,
+    }
+    for table in tables_of_guilds():
+        row = {column.name: values.get(type(column.type), 1) for column in table.c}
+        connection.execute(table.insert().values(row))
+
+
+def sizes_of_tables_of_guilds(connection: Connection) -> set[int]:
+    return {
+        connection.scalar(select(func.count()).select_from(table)) or 0
+        for table in tables_of_guilds()
+    }
 
 
 async def fill(url: str) -> None:
@@ -115,14 +158,15 @@ async def test_an_id_is_not_given_again_after_an_update(todays_database: str) ->
 
 
 async def test_what_servers_decided_goes_with_its_tables(database_url: str) -> None:
+    await fill(database_url)
+    before = await ask(database_url, kept)
     database = await open_database(database_url)
     async with database.write() as session:
-        session.add(BlockRow(user_id=ANA, guild_id=GUILD, by=BEN, at=datetime.now(UTC)))
+        await session.run_sync(lambda session: fill_tables_of_guilds(session.connection()))
     await database.close()
+    assert await ask(database_url, sizes_of_tables_of_guilds) == {1}
 
     await migrated(database_url, BEFORE_GUILDS)
-    database = await open_database(database_url)
-
-    async with database.read() as session:
-        assert (await session.scalars(select(BlockRow))).all() == []
-    await database.close()
+    await (await open_database(database_url)).close()
+    assert await ask(database_url, sizes_of_tables_of_guilds) == {0}
+    assert await ask(database_url, kept) == before

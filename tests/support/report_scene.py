@@ -68,6 +68,15 @@ class Scene:
         """What the operator sees."""
         return self.operator.actor.user.dm_channel.history()[-1]
 
+    async def hides(self, channel: ChannelHandle) -> None:
+        """Only those who manage the server can see a channel from now on."""
+        seen = self.server.bot.get_channel(channel.id)
+        assert isinstance(seen, discord.TextChannel)
+        [admins] = [role for role in seen.guild.roles if role.name == "admins"]
+        await seen.set_permissions(admins, view_channel=True)
+        await seen.set_permissions(seen.guild.me, view_channel=True)
+        await seen.set_permissions(seen.guild.default_role, view_channel=False)
+
     async def reads_reports_in(self, channel: ChannelHandle) -> None:
         """The admins choose the channel for reports."""
         chosen = ServerSettings(report_channel_id=channel.id)

@@ -122,6 +122,7 @@ def _reports() -> None:
         sa.Column("message_id", sa.BigInteger(), nullable=False),
         sa.Column("channel_id", sa.BigInteger(), nullable=False),
         sa.Column("guild_id", sa.BigInteger(), nullable=False),
+        sa.Column("names_reporter", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("report_id", "message_id", name="pk_report_notices"),
         sa.ForeignKeyConstraint(
             ["report_id"],
