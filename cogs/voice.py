@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from discord import app_commands
@@ -157,9 +158,11 @@ class Forget(commands.Cog):
                 raise Refusal(Reason.EVERYTHING_KEPT)
             forgotten = await library.forget(person)
             self.bot.players.end_voice(person)
-            had_use = await policy.forget(person)
+            use = await policy.forget(person)
             policy.audit.note(AuditAction.FORGOT, actor_id=None, guild_id=interaction.guild_id)
-            await reply.show(cards.forgotten(forgotten, had_use=had_use))
+            # The log was emptied again after that, and holds nothing of the voices either.
+            forgotten = replace(forgotten, is_complete=use.is_complete)
+            await reply.show(cards.forgotten(forgotten, had_use=use.had_any))
 
 
 async def setup(bot: VoiceBot) -> None:

@@ -221,7 +221,7 @@ class AuditLog(DatabaseUser):
         )
         # What was noted before may not be written yet.
         self._database.later("audit log", lambda session: session.execute(erase))
-        async with self._database.write() as session:
+        async with self._database.erase() as session:
             erased = await session.scalars(erase.returning(AuditRow.id))
             return len(erased.all()) > 0
 

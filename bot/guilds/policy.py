@@ -12,7 +12,7 @@ from bot.guilds.ledger import Ledger
 from bot.guilds.limits import Limits
 from bot.guilds.moderation import Moderation
 from bot.guilds.posts import Posts
-from bot.guilds.records import EVERYWHERE
+from bot.guilds.records import EVERYWHERE, ForgottenUse
 from bot.guilds.reports import Reports
 from bot.guilds.server_settings import SettingsOfServers
 from bot.guilds.usage import Usage
@@ -54,6 +54,7 @@ class Policy:
         rules: OperatorRules | None = None,
         limits: Limits | None = None,
     ) -> None:
+        self._database = database
         self.rules = rules or OperatorRules()
         self.limits = limits or Limits()
         self.ledger = Ledger(database)
@@ -175,15 +176,16 @@ class Policy:
         parts = (self.audit, self.posts, self.usage)
         return any([await part.keeps_anything_about(user_id) for part in parts])
 
-    async def forget(self, user_id: int) -> bool:
+    async def forget(self, user_id: int) -> ForgottenUse:
         """Erase what this room keeps about a person, once their voices are erased.
 
-        Blocks stay, and so do reports and what moderators decided, until that is old, and what the
-        person used today. Returns whether it was known how they used the bot.
+        Blocks stay, and so do reports and what moderators decided, until that is old. What was used
+        today stays because of the limits.
         """
         await self.moderation.forget(user_id)
-        parts = (self.audit, self.posts, self.usage)
-        return any([await part.forget(user_id) for part in parts])
+        parts = (self.posts, self.usage, self.audit)
+        had_any = any([await part.forget(user_id) for part in parts])
+        return ForgottenUse(had_any=had_any, is_complete=await self._database.erase_remains())
 
 
 def _check_manages(actor: Actor) -> None:

@@ -85,7 +85,7 @@ class Posts(DatabaseUser):
         theirs = delete(PostRow).where(PostRow.owner_id == owner_id)
         # What was noted before may not be written yet.
         self._database.later("posts", lambda session: session.execute(theirs))
-        async with self._database.write() as session:
+        async with self._database.erase() as session:
             forgotten = await session.scalars(theirs.returning(PostRow.message_id))
             return len(forgotten.all()) > 0
 

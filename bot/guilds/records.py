@@ -356,3 +356,16 @@ class Post:
     voice_id: int | None
     owner_id: int
     at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ForgottenUse:
+    """What was erased of how a person used the bot.
+
+    Attributes:
+        had_any: Whether there was anything.
+        is_complete: Whether no copy is left in the database's log. If one is, it is removed soon.
+    """
+
+    had_any: bool
+    is_complete: bool

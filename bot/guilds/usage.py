@@ -57,7 +57,7 @@ class Usage(DatabaseUser):
         What they used today still counts against limits.
         """
         forgotten = delete(UsageDayRow).where(self._before(user_id)).returning(UsageDayRow.day)
-        async with self._database.write() as session:
+        async with self._database.erase() as session:
             return len((await session.scalars(forgotten)).all()) > 0
 
     def _before(self, user_id: int) -> ColumnElement[bool]:

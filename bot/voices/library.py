@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Select, delete, func, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import joinedload, selectinload
 
@@ -15,8 +15,18 @@ from bot.errors import Reason, Refusal
 from bot.storage.database import DatabaseUser, carried_out
 from bot.storage.errors import DatabaseFailedError
 from bot.storage.keys import DamagedError
-from bot.voices.names import clean_voice_name, lookup_key, name_key
-from bot.voices.records import CONSENT_VERSION, Forgotten, SavedClip, VoicePage, Whose
+from bot.voices.names import clean_voice_name, name_key
+from bot.voices.queries import (
+    RECENT_FIRST,
+    current_consent,
+    is_voice,
+    is_word_of,
+    locked_row,
+    row_named,
+    voice_count,
+    voices_of,
+)
+from bot.voices.records import CONSENT_VERSION, Forgotten, SavedClip, VoicePage
 from bot.voices.tables import ConsentRow, PromptRow, PronunciationRow, VoiceRow
 
 if TYPE_CHECKING:
@@ -31,13 +41,6 @@ if TYPE_CHECKING:
 
 MAX_SUGGESTIONS = 25
 """Discord shows at most this many choices while someone types."""
-
-_RECENT_FIRST = (
-    VoiceRow.last_used_at.desc().nulls_last(),
-    VoiceRow.created_at.desc(),
-    VoiceRow.id.desc(),
-)
-"""The most recently used voices first; then the voices that were never used, the newest first."""
 
 
 class VoiceLibrary(DatabaseUser):
@@ -67,7 +70,7 @@ class VoiceLibrary(DatabaseUser):
     async def consent_of(self, user_id: int) -> ConsentRecord | None:
         """Return the person's latest agreement to the current statement, if there is one."""
         async with self._database.read() as session:
-            consent = await session.scalar(_current_consent(user_id))
+            consent = await session.scalar(current_consent(user_id))
             return None if consent is None else consent.to_record()
 
     @carried_out
@@ -111,7 +114,7 @@ class VoiceLibrary(DatabaseUser):
             async with self._database.write() as session:
                 # On PostgreSQL, the lock on the consent makes one person's saves wait for each
                 # other, so that two at once cannot exceed the limit.
-                consent = await session.scalar(_current_consent(owner_id).with_for_update())
+                consent = await session.scalar(current_consent(owner_id).with_for_update())
                 if consent is None:
                     raise Refusal(Reason.CONSENT_NEEDED)
                 await self._check_room(session, owner_id, cleaned)
@@ -137,14 +140,14 @@ class VoiceLibrary(DatabaseUser):
     async def find(self, owner_id: int, name: str) -> SavedVoice:
         """Return the owner's voice of that name, ignoring case. Raises `Refusal`."""
         async with self._database.read() as session:
-            voice = await _find_row(session, owner_id, name)
+            voice = await row_named(session, owner_id, name)
             return voice.to_saved_voice()
 
     @carried_out
     async def default_for(self, owner_id: int) -> SavedVoice | None:
         """Return the voice to use if none is named: the last used, else the newest."""
         just_used = VoiceRow.id == self._just_used.get(owner_id, 0)
-        query = _voices_of(owner_id).order_by(just_used.desc(), *_RECENT_FIRST).limit(1)
+        query = voices_of(owner_id).order_by(just_used.desc(), *RECENT_FIRST).limit(1)
         async with self._database.read() as session:
             voice = await session.scalar(query)
             return None if voice is None else voice.to_saved_voice()
@@ -152,9 +155,9 @@ class VoiceLibrary(DatabaseUser):
     @carried_out
     async def page(self, owner_id: int, *, offset: int = 0, limit: int = 10) -> VoicePage:
         """Return some of the owner's voices, the most recently used first."""
-        query = _voices_of(owner_id).order_by(*_RECENT_FIRST).offset(offset).limit(limit)
+        query = voices_of(owner_id).order_by(*RECENT_FIRST).offset(offset).limit(limit)
         async with self._database.read() as session:
-            total = await session.scalar(_voice_count(owner_id)) or 0
+            total = await session.scalar(voice_count(owner_id)) or 0
             voices = await session.scalars(query)
             return VoicePage(tuple(voice.to_saved_voice() for voice in voices), total)
 
@@ -167,7 +170,7 @@ class VoiceLibrary(DatabaseUser):
         query = (
             select(VoiceRow.name, VoiceRow.name_key)
             .where(VoiceRow.owner_id == owner_id)
-            .order_by(*_RECENT_FIRST)
+            .order_by(*RECENT_FIRST)
         )
         async with self._database.read() as session:
             named = (await session.execute(query)).all()
@@ -182,7 +185,7 @@ class VoiceLibrary(DatabaseUser):
         query = (
             select(PromptRow.data)
             .join(VoiceRow, VoiceRow.id == PromptRow.voice_id)
-            .where(_is_voice(voice), PromptRow.model_id == model_id)
+            .where(is_voice(voice), PromptRow.model_id == model_id)
         )
         try:
             async with self._database.read() as session:
@@ -218,7 +221,7 @@ class VoiceLibrary(DatabaseUser):
     @carried_out
     async def clip(self, voice: SavedVoice) -> SavedClip:
         """Return the voice's reference clip. Raises `Refusal` if it is damaged."""
-        query = select(VoiceRow.clip_flac, VoiceRow.transcript).where(_is_voice(voice))
+        query = select(VoiceRow.clip_flac, VoiceRow.transcript).where(is_voice(voice))
         try:
             async with self._database.read() as session:
                 row = (await session.execute(query)).one_or_none()
@@ -242,7 +245,7 @@ class VoiceLibrary(DatabaseUser):
         """
 
         async def store(session: AsyncSession) -> None:
-            row = await _lock(session, voice)
+            row = await locked_row(session, voice)
             row.transcript = row.transcript or transcript
             await session.merge(self._prompt_row(voice, prompt))
 
@@ -254,7 +257,7 @@ class VoiceLibrary(DatabaseUser):
     ) -> None:
         """Store a corrected transcript, and a prompt made with it that replaces all others."""
         async with self._database.erase() as session:
-            row = await _lock(session, voice)
+            row = await locked_row(session, voice)
             row.transcript = transcript
             await session.execute(delete(PromptRow).where(PromptRow.voice_id == voice.id))
             session.add(self._prompt_row(voice, prompt))
@@ -288,14 +291,14 @@ class VoiceLibrary(DatabaseUser):
     @carried_out
     async def _exists(self, voice: SavedVoice) -> bool:
         async with self._database.read() as session:
-            return await session.scalar(select(VoiceRow.id).where(_is_voice(voice))) is not None
+            return await session.scalar(select(VoiceRow.id).where(is_voice(voice))) is not None
 
     def touch(self, voice: SavedVoice) -> asyncio.Future[bool]:
         """Record that the voice is used now. It is written later, see `Database.later`.
 
         From this moment, `default_for` returns it.
         """
-        used_now = update(VoiceRow).where(_is_voice(voice)).values(last_used_at=self._clock())
+        used_now = update(VoiceRow).where(is_voice(voice)).values(last_used_at=self._clock())
         written = self._database.later(
             "last use", lambda session: session.execute(used_now), key=voice.id
         )
@@ -315,7 +318,7 @@ class VoiceLibrary(DatabaseUser):
         cleaned = clean_voice_name(new_name)
         try:
             async with self._database.write() as session:
-                voice = await _find_row(session, owner_id, name, lock=True)
+                voice = await row_named(session, owner_id, name, lock=True)
                 voice.name, voice.name_key = cleaned, name_key(cleaned)
                 await session.flush()
                 return voice.to_saved_voice()
@@ -328,7 +331,7 @@ class VoiceLibrary(DatabaseUser):
 
         Returns what `Database.erase_remains` does: whether no copy is left in the database's log.
         """
-        erased = delete(VoiceRow).where(_is_voice(voice)).returning(VoiceRow.id)
+        erased = delete(VoiceRow).where(is_voice(voice)).returning(VoiceRow.id)
         async with self._database.erase() as session:
             if await session.scalar(erased) is None:
                 raise Refusal(Reason.NO_SUCH_VOICE)
@@ -341,7 +344,7 @@ class VoiceLibrary(DatabaseUser):
             kept = [
                 select(ConsentRow.id).where(ConsentRow.user_id == user_id).limit(1),
                 select(VoiceRow.id).where(VoiceRow.owner_id == user_id).limit(1),
-                select(PronunciationRow.id).where(_is_word_of(user_id)).limit(1),
+                select(PronunciationRow.id).where(is_word_of(user_id)).limit(1),
             ]
             return any([await session.scalar(query) is not None for query in kept])
 
@@ -352,10 +355,10 @@ class VoiceLibrary(DatabaseUser):
             # A running `save` holds one of these locks, so this waits until it has ended.
             locked = select(ConsentRow.id).where(ConsentRow.user_id == user_id).with_for_update()
             consents = len((await session.scalars(locked)).all())
-            voices = await session.scalar(_voice_count(user_id)) or 0
+            voices = await session.scalar(voice_count(user_id)) or 0
             await session.execute(delete(VoiceRow).where(VoiceRow.owner_id == user_id))
             await session.execute(delete(ConsentRow).where(ConsentRow.user_id == user_id))
-            words = delete(PronunciationRow).where(_is_word_of(user_id))
+            words = delete(PronunciationRow).where(is_word_of(user_id))
             forgotten = len((await session.scalars(words.returning(PronunciationRow.id))).all())
         is_complete = await self._database.erase_remains()
         return Forgotten(voices=voices, consents=consents, words=forgotten, is_complete=is_complete)
@@ -373,71 +376,15 @@ class VoiceLibrary(DatabaseUser):
         self, error: IntegrityError, owner_id: int, cleaned: str
     ) -> Refusal | IntegrityError:
         """Return what to raise for a violated constraint: a refusal if the name is taken."""
-        same_name = _voices_of(owner_id).where(VoiceRow.name_key == name_key(cleaned))
+        same_name = voices_of(owner_id).where(VoiceRow.name_key == name_key(cleaned))
         async with self._database.read() as session:
             is_taken = await session.scalar(same_name) is not None
         return Refusal(Reason.NAME_TAKEN) if is_taken else error
 
     async def _check_room(self, session: AsyncSession, owner_id: int, cleaned: str) -> None:
         """Raise `Refusal` if the owner has too many voices already, or one of that name."""
-        same_name = _voices_of(owner_id).where(VoiceRow.name_key == name_key(cleaned))
+        same_name = voices_of(owner_id).where(VoiceRow.name_key == name_key(cleaned))
         if await session.scalar(same_name) is not None:
             raise Refusal(Reason.NAME_TAKEN)
-        if (await session.scalar(_voice_count(owner_id)) or 0) >= self._max_voices_per_user:
+        if (await session.scalar(voice_count(owner_id)) or 0) >= self._max_voices_per_user:
             raise Refusal(Reason.TOO_MANY_VOICES, limit=self._max_voices_per_user)
-
-
-async def _lock(session: AsyncSession, voice: SavedVoice) -> VoiceRow:
-    """Return the voice's row, locked. Raises `Refusal` if it was deleted."""
-    row = await session.scalar(select(VoiceRow).where(_is_voice(voice)).with_for_update())
-    if row is None:
-        raise Refusal(Reason.NO_SUCH_VOICE)
-    return row
-
-
-async def _find_row(
-    session: AsyncSession, owner_id: int, name: str, *, lock: bool = False
-) -> VoiceRow:
-    """Return the owner's voice of that name. Raises `Refusal` if there is none."""
-    key = lookup_key(name)
-    if key is None:
-        raise Refusal(Reason.NO_SUCH_VOICE)
-    query = _voices_of(owner_id).where(VoiceRow.name_key == key)
-    voice = await session.scalar(query.with_for_update(of=VoiceRow) if lock else query)
-    if voice is None:
-        raise Refusal(Reason.NO_SUCH_VOICE)
-    return voice
-
-
-def _is_word_of(user_id: int) -> ColumnElement[bool]:
-    """A condition for the words of a person's own dictionary."""
-    return (PronunciationRow.whose == Whose.PERSON) & (PronunciationRow.owner_id == user_id)
-
-
-def _current_consent(user_id: int) -> Select[ConsentRow]:
-    """Select the person's latest agreement to the current statement."""
-    return (
-        select(ConsentRow)
-        .where(ConsentRow.user_id == user_id, ConsentRow.statement_version == CONSENT_VERSION)
-        .order_by(ConsentRow.attested_at.desc(), ConsentRow.id.desc())
-        .limit(1)
-    )
-
-
-def _voices_of(owner_id: int) -> Select[VoiceRow]:
-    """Select a person's voices with what `VoiceRow.to_saved_voice` needs, and no audio."""
-    return (
-        select(VoiceRow)
-        .where(VoiceRow.owner_id == owner_id)
-        .options(joinedload(VoiceRow.consent), selectinload(VoiceRow.prompts))
-    )
-
-
-def _voice_count(owner_id: int) -> Select[int]:
-    """Count a person's voices."""
-    return select(func.count()).select_from(VoiceRow).where(VoiceRow.owner_id == owner_id)
-
-
-def _is_voice(voice: SavedVoice) -> ColumnElement[bool]:
-    """The condition that a row is that voice, and belongs to its owner."""
-    return (VoiceRow.id == voice.id) & (VoiceRow.owner_id == voice.owner_id)

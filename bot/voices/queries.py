@@ -1,0 +1,81 @@
+"""The rows of voices, consents and words that the library asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.orm import joinedload, selectinload
+
+from bot.errors import Reason, Refusal
+from bot.voices.names import lookup_key
+from bot.voices.records import CONSENT_VERSION, Whose
+from bot.voices.tables import ConsentRow, PronunciationRow, VoiceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from bot.voices.records import SavedVoice
+
+RECENT_FIRST = (
+    VoiceRow.last_used_at.desc().nulls_last(),
+    VoiceRow.created_at.desc(),
+    VoiceRow.id.desc(),
+)
+"""The most recently used voices first; then the voices that were never used, the newest first."""
+
+
+async def locked_row(session: AsyncSession, voice: SavedVoice) -> VoiceRow:
+    """Return the voice's row, locked. Raises `Refusal` if it was deleted."""
+    row = await session.scalar(select(VoiceRow).where(is_voice(voice)).with_for_update())
+    if row is None:
+        raise Refusal(Reason.NO_SUCH_VOICE)
+    return row
+
+
+async def row_named(
+    session: AsyncSession, owner_id: int, name: str, *, lock: bool = False
+) -> VoiceRow:
+    """Return the owner's voice of that name. Raises `Refusal` if there is none."""
+    key = lookup_key(name)
+    if key is None:
+        raise Refusal(Reason.NO_SUCH_VOICE)
+    query = voices_of(owner_id).where(VoiceRow.name_key == key)
+    voice = await session.scalar(query.with_for_update(of=VoiceRow) if lock else query)
+    if voice is None:
+        raise Refusal(Reason.NO_SUCH_VOICE)
+    return voice
+
+
+def is_word_of(user_id: int) -> ColumnElement[bool]:
+    """A condition for the words of a person's own dictionary."""
+    return (PronunciationRow.whose == Whose.PERSON) & (PronunciationRow.owner_id == user_id)
+
+
+def current_consent(user_id: int) -> Select[ConsentRow]:
+    """Select the person's latest agreement to the current statement."""
+    return (
+        select(ConsentRow)
+        .where(ConsentRow.user_id == user_id, ConsentRow.statement_version == CONSENT_VERSION)
+        .order_by(ConsentRow.attested_at.desc(), ConsentRow.id.desc())
+        .limit(1)
+    )
+
+
+def voices_of(owner_id: int) -> Select[VoiceRow]:
+    """Select a person's voices with what `VoiceRow.to_saved_voice` needs, and no audio."""
+    return (
+        select(VoiceRow)
+        .where(VoiceRow.owner_id == owner_id)
+        .options(joinedload(VoiceRow.consent), selectinload(VoiceRow.prompts))
+    )
+
+
+def voice_count(owner_id: int) -> Select[int]:
+    """Count a person's voices."""
+    return select(func.count()).select_from(VoiceRow).where(VoiceRow.owner_id == owner_id)
+
+
+def is_voice(voice: SavedVoice) -> ColumnElement[bool]:
+    """The condition that a row is that voice, and belongs to its owner."""
+    return (VoiceRow.id == voice.id) & (VoiceRow.owner_id == voice.owner_id)
