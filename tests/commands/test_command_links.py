@@ -46,7 +46,8 @@ async def test_cards_link_commands(ada: Member, ids: dict[str, int]) -> None:
     shown = {field.name: str(field.value) for field in answer.private.embeds[0].fields}
     assert shown["Delete it"] == (
         f"</voice delete:{ids['voice']}> deletes one voice, </forget:{ids['forget']}> everything "
-        "I keep about you. Neither can be undone."
+        "I keep about you. Neither can be undone. Blocks stay, and so do reports for a while, and "
+        "what you used today until tomorrow."
     )
     assert "`/" not in "".join(shown.values())
 

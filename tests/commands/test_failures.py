@@ -225,15 +225,6 @@ async def test_one_person_has_at_most_three_slots(
     assert "Speaking" in other.content
 
 
-async def test_a_person_who_thinks_about_consent_holds_a_slot(
-    ada: Member, recording: bytes
-) -> None:
-    for _ in range(3):
-        await ada.types("clone", audio=("a.wav", recording), text="Hello.")
-    fourth = await ada.types("clone", audio=("a.wav", recording), text="Hello.")
-    assert fourth.told.startswith("You already have 3 running.")
-
-
 async def test_a_connection_that_breaks_during_progress_costs_nothing(
     ada: Member,
     backend: ScriptedBackend,
