@@ -54,7 +54,8 @@ demo: $(VENV)/demo.stamp ## Try it in a browser: the real bot on a simulated Dis
 .PHONY: test
 test: $(VENV)/dev.stamp ## Run every check and every test
 	@echo "Linters, types and tests run side by side; each shows its lines when it is done."
-	@$(SIDE_BY_SIDE) lint types wait compute
+	@$(SIDE_BY_SIDE) lint types wait
+	@$(MAKE) --no-print-directory compute
 
 .PHONY: check
 check: $(VENV)/dev.stamp ## Run every check and the fast tests
@@ -66,16 +67,16 @@ test-bot: ## Run the tests that need no PyTorch, in an environment without it
 	@$(MAKE) --no-print-directory VENV=$(BOT_VENV) compute
 	@$(MAKE) --no-print-directory VENV=$(BOT_VENV) wait
 
-# Tests that wait in real time leave the processors half of the time. Linters and types take what is
-# left of it, and the other tests what those leave. Tests that wait need no Hypothesis, whose import
-# takes each process half a second.
+# Tests that wait in real time leave the processors enough time for linters and types, but the other
+# tests would keep the processors from them. None of them needs Hypothesis, whose import takes each
+# process half a second.
 SIDE_BY_SIDE := $(MAKE) --no-print-directory --keep-going --jobs 4 \
 	$(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 PYTEST = $(BIN)/python -m pytest --no-loadscope-reorder
 
 .PHONY: compute
 compute:
-	nice -n 19 $(PYTEST) -n $(COMPUTING) -m "not realtime$(if $(FAST), and not slow)"
+	nice -n 10 $(PYTEST) -n $(COMPUTING) -m "not realtime$(if $(FAST), and not slow)"
 
 .PHONY: wait
 wait:

@@ -22,6 +22,7 @@ from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind
 from bot.interface.wording import explain
 from bot.log import configure_logging
 from bot.storage.database import open_database
+from bot.storage.location import check_exists
 from bot.voices.library import VoiceLibrary
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 async def _run(settings: Settings, options: argparse.Namespace) -> int:
     configure_logging(settings)
+    await check_exists(settings.database_url)  # or an answer about an empty one would be believed
     database = await open_database(settings.database_url)
     action: Action = options.action
     try:
@@ -201,7 +203,7 @@ async def _reports(desk: Desk, _options: argparse.Namespace) -> int:
     reports = await desk.policy.reports.open()
     if not reports:
         _say("No report is open.")
-        return NOTHING_TO_DO
+        return DONE
     for report in reports:
         place = f"{report.guild_id or '@me'}/{report.channel_id}"
         message = f"/{report.message_id}" if report.message_id is not None else ""
@@ -215,7 +217,10 @@ async def _reports(desk: Desk, _options: argparse.Namespace) -> int:
 
 async def _dismiss(desk: Desk, options: argparse.Namespace) -> int:
     report = await dismiss(desk.policy, options.report, by=None, where=EVERYWHERE)
-    _say(f"Dismissed report {report.id}.")
+    _say(
+        f"{str(report.kind).capitalize()} {report.id} is dismissed. "
+        "If its voice was frozen for that alone, it can be used again."
+    )
     return DONE
 
 

@@ -62,7 +62,13 @@ def terminal(
         monkeypatch.delenv(name)
     url = f"sqlite:///{tmp_path}/timbre.db"
     monkeypatch.setenv("DATABASE_URL", url)
-    return Terminal(url, capsys)
+    terminal = Terminal(url, capsys)
+    terminal.bot(nothing)  # it has run before
+    return terminal
+
+
+async def nothing(_policy: Policy, _library: VoiceLibrary) -> None:
+    """The bot starts and stops."""
 
 
 async def save_voice(library: VoiceLibrary, owner: int) -> int:
@@ -78,6 +84,19 @@ async def save_voice(library: VoiceLibrary, owner: int) -> int:
         prompt=prompt,
     )
     return saved.id
+
+
+def test_a_database_that_is_not_there_is_not_made(
+    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/other.db")
+    code, said = terminal.types("reports")
+    assert code == 1
+    assert said == (
+        f"There's no database {tmp_path}/other.db. Set DATABASE_URL to the one that the bot uses; "
+        "the demo's is sqlite:///data/demo.db."
+    )
+    assert not (tmp_path / "other.db").exists()
 
 
 def test_block_and_unblock(terminal: Terminal) -> None:
@@ -184,7 +203,7 @@ def test_reports_are_listed_and_dismissed(terminal: Terminal) -> None:
         frozen = FreezeKind.FROZEN
         await policy.moderation.freeze(12, ANA, EVERYWHERE, frozen, by=BEN, report_id=report.id)
 
-    assert terminal.types("reports") == (1, "No report is open.")
+    assert terminal.types("reports") == (0, "No report is open.")
     terminal.bot(claim)
     code, said = terminal.types("reports")
     assert code == 0
@@ -192,8 +211,11 @@ def test_reports_are_listed_and_dismissed(terminal: Terminal) -> None:
     assert said.endswith(
         f"voice #12 of {ANA}, https://discord.com/channels/{GUILD}/5/6",
     )
-    assert terminal.types("dismiss", "1") == (0, "Dismissed report 1.")
-    assert terminal.types("reports")[0] == 1
+    assert terminal.types("dismiss", "1") == (
+        0,
+        "Claim 1 is dismissed. If its voice was frozen for that alone, it can be used again.",
+    )
+    assert terminal.types("reports") == (0, "No report is open.")
     assert terminal.bot(lambda policy, _: policy.moderation.freeze_of(12, None)) is None
     assert terminal.types("dismiss", "2")[0] == 1
 

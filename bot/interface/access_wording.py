@@ -17,7 +17,8 @@ REFUSALS: dict[Reason, str] = {
     ),
     Reason.BLOCKED_HERE: (
         "An admin has blocked you from using me in this server. "
-        f"Please ask them if you think that's a mistake. {STILL_YOURS}"
+        f"Please ask them if you think that's a mistake. {STILL_YOURS} "
+        "If somebody uses your own voice, send me `/voice claim` in a direct message."
     ),
     Reason.BLOCKED_EVERYWHERE: (
         "Whoever runs this bot has blocked you from using it. "

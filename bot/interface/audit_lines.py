@@ -8,6 +8,7 @@ import discord
 
 from bot.guilds.audit import ONES_OWN
 from bot.guilds.records import AuditAction, FreezeKind
+from bot.interface.settings_panel import part_name
 from bot.interface.wording import voice_name
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def audit_line(entry: AuditEntry) -> str:
         who = "Somebody who was forgotten" if is_forgotten else "Whoever runs this bot"
     owner = "somebody" if entry.owner_id is None else _person(entry.owner_id)
     what = sentences[entry.action].format(who=who, voice=f"#{entry.voice_id}", owner=owner)
-    details = f" ({entry.details.replace('_', ' ')})" if entry.details else ""
+    details = f" ({part_name(entry.details) or entry.details})" if entry.details else ""
     return f"{discord.utils.format_dt(entry.at, 'f')} {what}{details}"
 
 
@@ -114,7 +115,7 @@ def voices_used(  # noqa: PLR0913, PLR0917 - what is known of them comes from th
         per_page: The most voices on it.
     """
     if not uses.total:
-        return "No saved voice was used here yet.", 1
+        return "No voice that still exists was used here yet.", 1
     lines = []
     for use in uses.voices:
         times = "once" if use.uses == 1 else f"{use.uses} times"

@@ -65,6 +65,10 @@ _HELP = {
         "speech, in the menu of my message. If somebody uses your own voice, `/voice claim` "
         "freezes it at once."
     ),
+    "For your server": (
+        "Members with Manage Server decide with `/settings` who may use me, where, and how much. "
+        "`/moderation` blocks people, shows and removes voices, and has the log."
+    ),
     "What I keep about you": (
         "For each voice you name: its cleaned recording, the transcript, what the voice engine "
         "learned from it, how loud it speaks, its name and language, and when it was made and last "
@@ -75,12 +79,12 @@ _HELP = {
         "For a while: when and where which of your voices spoke, which of my messages hold that, "
         "and what you reported. "
         "I keep nothing more of a `/clone` without a name, and never the texts I say, "
-        "only a fingerprint of them that can't be read."
+        "only a fingerprint that tells whether a text was the same."
     ),
     "Delete it": (
-        "`/voice delete` deletes one voice, `/forget` everything I keep about you. "
-        "Neither can be undone. "
-        "Blocks stay, and so do reports for a while, and what you used today until tomorrow."
+        "`/voice delete` deletes one voice. `/forget` deletes your voices, words and consent, and "
+        "takes you out of the log of what they said. Neither can be undone. What stays: blocks; "
+        "for a while, reports and what you decided for a server; and today's use until tomorrow."
     ),
 }
 """The fields of the help page: their names, and what they say."""

@@ -19,8 +19,7 @@ REFUSALS: dict[Reason, str] = {
         "You already have {count} running. Wait for one, or press Stop on it."
     ),
     Reason.TOO_MANY_REQUESTS: (
-        "That's a lot at once: I can do {limit} a minute for each person. "
-        "Please try again <t:{again}:R>."
+        "I can say or make {limit} things a minute for each person. You can go on <t:{again}:R>."
     ),
     Reason.SERVER_BUSY: (
         "I'm doing as much as I can at once in this server ({count}). Please try again in a moment."

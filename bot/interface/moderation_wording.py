@@ -11,7 +11,8 @@ REFUSALS: dict[Reason, str] = {
     ),
     Reason.VOICE_FROZEN: (
         "That voice is frozen: somebody reported it, or says that it's their own. Whoever runs "
-        "this bot decides what happens next. Until then, pick another with `/voice list`."
+        "this bot decides what happens next. Until then, use another voice, or make one with "
+        "`/clone`."
     ),
     Reason.VOICE_REMOVED_HERE: (
         "The admins of this server have removed that voice here. "

@@ -106,6 +106,12 @@ _WORDS = {
     ),
 }
 
+
+def part_name(value: str) -> str | None:
+    """What people call a part, given its value; None if there is no such part."""
+    return _WORDS[Part(value)].name if value in set(Part) else None
+
+
 _ALL_ROLES_GONE = "Only members with Manage Server, because every role you chose was deleted."
 _ALL_CHANNELS_GONE = "Nowhere, because every channel you chose was deleted."
 _CHANNEL_GONE = "Not posted, because the channel you chose was deleted."

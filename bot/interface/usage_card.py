@@ -33,7 +33,9 @@ def usage_card(
     """
     again = discord.utils.format_dt(next_day(now), "R")
     card = discord.Embed(
-        title="Used today", description=f"Everything starts again {again}.", colour=ACCENT
+        title="Used today",
+        description=f"This starts again from zero {again}.",
+        colour=ACCENT,
     )
     for name, usage, limit in parts:
         card.add_field(name=name, value=_used(usage, limit), inline=False)

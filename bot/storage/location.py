@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -53,3 +56,16 @@ def without_secrets(location: URL) -> str:
     if location.get_backend_name() == "sqlite":
         return f"The database {location.database}"
     return "The PostgreSQL database of DATABASE_URL"
+
+
+async def check_exists(url: str) -> None:
+    """Raise `DatabaseUnusableError` if a database would be created by opening it."""
+    location = location_of(url)
+    if location.get_backend_name() != "sqlite":
+        return
+    file = Path(location.database or "")
+    if not await asyncio.to_thread(file.exists):
+        raise DatabaseUnusableError(
+            f"There's no database {file}. Set DATABASE_URL to the one that the bot uses; "
+            "the demo's is sqlite:///data/demo.db.",
+        )

@@ -149,7 +149,7 @@ async def test_a_removed_voice_is_silent_in_that_server_alone(
     grace = Member(server, server.env.guild.add_member(user))
     same = Member(there, elsewhere.add_member(user))
     await grace.saves_voice(name="*Bob*")
-    assert await moderates(admin, "voices") == "No saved voice was used here yet."
+    assert await moderates(admin, "voices") == "No voice that still exists was used here yet."
     await says(grace)
     await says(grace)
 

@@ -294,7 +294,9 @@ async def test_a_manager_of_another_server_has_no_hold_over_this_one(scene: Scen
         ("restore", "That voice isn't removed here."),
     ):
         assert (await eve.types(f"moderation {command}", voice="1")).told.startswith(told)
-    assert (await eve.types("moderation voices")).told == "No saved voice was used here yet."
+    assert (
+        await eve.types("moderation voices")
+    ).told == "No voice that still exists was used here yet."
     assert (await eve.types("moderation log")).told.startswith("Nothing like that happened here")
     form = await eve.types("report", message=message.jump_url)
     sent = await eve.submits(form, {REASON: "Mine to decide?"})
