@@ -91,7 +91,7 @@ def test_a_database_that_is_not_there_is_not_made(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/other.db")
     code, said = terminal.types("reports")
-    assert code == 1
+    assert code == 2
     assert said == (
         f"There's no database {tmp_path}/other.db. Set DATABASE_URL to the one that the bot uses; "
         "the demo's is sqlite:///data/demo.db."

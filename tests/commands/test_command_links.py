@@ -45,9 +45,10 @@ async def test_cards_link_commands(ada: Member, ids: dict[str, int]) -> None:
     assert answer.private is not None
     shown = {field.name: str(field.value) for field in answer.private.embeds[0].fields}
     assert shown["Delete it"] == (
-        f"</voice delete:{ids['voice']}> deletes one voice, </forget:{ids['forget']}> everything "
-        "I keep about you. Neither can be undone. Blocks stay, and so do reports for a while, and "
-        "what you used today until tomorrow."
+        f"</voice delete:{ids['voice']}> deletes one voice. </forget:{ids['forget']}> deletes your "
+        "voices, words and consent, and takes you out of the log of what they said. Neither can be "
+        "undone. What stays: blocks; for a while, reports and what you decided for a server; and "
+        "today's use until tomorrow."
     )
     assert "`/" not in "".join(shown.values())
 
