@@ -44,6 +44,9 @@ MAX_TRANSCRIPT_CHARACTERS = 1_000
 MAX_SPOKEN_CHARACTERS = 600
 """The longest text of one request: a long sentence. Callers split longer texts."""
 
+MAX_CHECKED_SECONDS = 180.0
+"""The longest recording that is searched for the watermark; the longest speech has 164 s."""
+
 MAX_NEW_TOKENS = 2_048
 """The most codec frames of one request, 164 s of speech. Longer speech drifts from the voice."""
 

@@ -25,6 +25,7 @@ from backend.answers import (
 )
 from backend.consent import read_consent
 from backend.contract import (
+    MAX_CHECKED_SECONDS,
     MAX_TRANSCRIPT_CHARACTERS,
     REFERENCE_SAMPLE_RATE,
     BackendUnavailableError,
@@ -47,6 +48,7 @@ from backend.reference.audio import (
 )
 from backend.scheduling.scheduler import Scheduler, SchedulerLimits
 from backend.voice_prompt import MAX_PROMPT_BYTES
+from backend.watermark.search import WatermarkSearch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -60,10 +62,6 @@ if TYPE_CHECKING:
     from backend.reference.audio import FetchAudio
     from backend.reference.transcript import LazyTranscriber
     from backend.watermark.watermark import Watermarker
-
-MAX_CHECKED_SECONDS = 180.0
-"""The longest recording to be searched for a watermark; the longest speech has 164 s."""
-
 
 class SpeechService:
     """Clones voices and speaks with them.
@@ -104,7 +102,7 @@ class SpeechService:
         self._scheduler = Scheduler(engine, limits)
         self._info = engine.info()
         self._rows = engine.rows
-        self._watermarker = watermarker
+        self._search = WatermarkSearch(watermarker)
         self._transcriber = transcriber
         self._fetch = fetch
         self._label = label
@@ -273,7 +271,14 @@ class SpeechService:
         Raises `ReferenceUnusableError` if it cannot be read.
         """
         file = await read_audio_file(audio, self._fetch)
-        return await asyncio.to_thread(self._search, file)
+        samples = await asyncio.to_thread(decode_audio, file, MAX_CHECKED_SECONDS)
+        found = await self._search.search(samples)
+        return WatermarkAnswer(
+            watermarked=found.is_marked,
+            confidence=found.confidence,
+            speed=found.speed,
+            seconds=len(samples) / REFERENCE_SAMPLE_RATE,
+        )
 
     def info(self) -> ModelInfoAnswer:
         """Say what is loaded, and on what; and measure the GPU's memory."""
@@ -386,15 +391,6 @@ class SpeechService:
                 self._has_broken_down = True
                 await self._on_breakdown()
             raise
-
-    def _search(self, file: bytes) -> WatermarkAnswer:
-        samples = decode_audio(file, MAX_CHECKED_SECONDS)
-        confidence = self._watermarker.confidence(samples)
-        return WatermarkAnswer(
-            watermarked=confidence >= self._watermarker.THRESHOLD,
-            confidence=confidence,
-            seconds=len(samples) / REFERENCE_SAMPLE_RATE,
-        )
 
 
 def _named(caller: str) -> str:

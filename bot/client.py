@@ -31,6 +31,7 @@ from bot.speech import open_backend
 from bot.storage.database import open_database
 from bot.storage.keys import read_keys
 from bot.studio import Studio
+from bot.verification import Verification
 from bot.text import load_languages
 from bot.voices.dictionary import Dictionaries
 from bot.voices.library import VoiceLibrary
@@ -51,6 +52,7 @@ COGS = (
     "cogs.voice",
     "cogs.dictionary",
     "cogs.report",
+    "cogs.verify",
     "cogs.moderation",
     "cogs.upkeep",
     "cogs.warm",
@@ -86,6 +88,7 @@ class VoiceBot(commands.AutoShardedBot):
         enforcement: Ends what may not go on; there once the bot has logged in.
         reporting: Sends reports to who decides; there once the bot has logged in.
         studio: The voice pipeline; there once the bot has logged in.
+        verification: Tells whether the bot made a recording; there once the bot has logged in.
         replies: The commands that are being answered now.
         players: What speaks in voice channels.
         command_ids: Discord's ids of the commands that every server has, by their names; sentences
@@ -98,6 +101,7 @@ class VoiceBot(commands.AutoShardedBot):
     enforcement: Enforcement
     reporting: Reporting
     studio: Studio
+    verification: Verification
 
     def __init__(
         self,
@@ -234,6 +238,7 @@ class VoiceBot(commands.AutoShardedBot):
         await asyncio.to_thread(load_languages)
         reader = ReferenceReader(max_parallel=self.settings.max_parallel_uploads)
         self.studio = Studio(speech=self._speech, reader=reader, library=self.library)
+        self.verification = Verification(speech=self._speech, reader=reader)
         log.info("ready to speak", backend=self.studio.backend.name)
 
     async def close(self) -> None:

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     TOO_LONG_FOR_TRANSCRIPT = "recording too long for its transcript"  # seconds, maximum
     MUCH_TOO_LONG_FOR_TRANSCRIPT = "recording much too long for its transcript"  # minutes, maximum
     TOO_MANY_UPLOADS = "too many uploads"
+    NOTHING_IS_MARKED = "backend marks nothing"
 
     # Saved voices
     NAME_EMPTY = "name empty"

@@ -61,10 +61,11 @@ def _uncounted(_seconds: float) -> None:
 
 
 class Step(StrEnum):
-    """The steps of making a voice, for progress messages."""
+    """The steps of working on a recording, for progress messages."""
 
     LISTENING = "listening to the recording"
     LEARNING = "learning the voice"
+    SEARCHING = "searching for the watermark"
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ CODES = [*Reason, *Remark]
 
 COMMANDS = (
     "clone|say|voice|dictionary|forget|help|join|leave|queue|skip|stop|warm|usage|settings|"
-    "moderation|report"
+    "moderation|report|verify"
 )
 SLASH_COMMAND = re.compile(rf"(?<![\w/.])/(?:{COMMANDS})\b")
 

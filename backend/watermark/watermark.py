@@ -85,24 +85,30 @@ class Watermarker:
         return _moved_on(streams, self._marker.finish(_recordings(streams)))
 
     @torch.inference_mode()
-    def confidence(self, samples: NDArray[np.float32]) -> float:
+    def confidence(self, samples: NDArray[np.float32], *, speed: float = 1.0) -> float:
         """The confidence, from 0 to 1, that a recording or a part of it is marked.
 
         Reliable for a second or more of speech, also after Ogg/Opus at 24 kbit/s. Silence and noise
         never count as marked, but a pure tone may, because Perth was trained on speech. The
         confidence is 0 for less than `SHORTEST_DETECTION_SECONDS`.
+
+        Args:
+            samples: The recording.
+            speed: How much faster than it was made it is played, pitch included. The mark is lost
+                where the speed is off by 2 %; the tempo alone hardly matters.
         """
         audio = torch.from_numpy(np.array(samples, np.float32)).to(self._net.device)
         shortest = SHORTEST_DETECTION_SECONDS * REFERENCE_SAMPLE_RATE
         slices = [part for part in torch.split(audio, _SLICE) if len(part) >= shortest]
-        return max(map(self._confidence, slices), default=0.0)
+        frames = self._frames if speed == 1.0 else SpectralFrames(self._net, speed=speed)
+        return max((self._confidence(part, frames) for part in slices), default=0.0)
 
-    def _confidence(self, audio: torch.Tensor) -> float:
+    def _confidence(self, audio: torch.Tensor, frames: SpectralFrames) -> float:
         if not audio.any():
             return 0.0  # the network would divide by the number of frames that hold sound
-        half = self._frames.length // 2
-        spectra = self._frames.spectra(functional.pad(audio, (half, half))[None])
-        return float(self._net.decoder(self._frames.levels(spectra).mT).clamp(0, 1))
+        half = frames.length // 2
+        spectra = frames.spectra(functional.pad(audio, (half, half))[None])
+        return float(self._net.decoder(frames.levels(spectra).mT).clamp(0, 1))
 
 
 class MarkingStream:

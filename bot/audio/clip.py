@@ -27,11 +27,12 @@ def to_pcm16(samples: NDArray[np.float32]) -> bytes:
     return np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1).astype("<i2").tobytes()
 
 
-def to_flac(pcm: bytes) -> bytes:
-    """Write a clip of at most `MAX_REFERENCE_SECONDS`, mono s16le, as a FLAC file."""
+def to_flac(pcm: bytes, *, max_seconds: float = MAX_REFERENCE_SECONDS) -> bytes:
+    """Write a clip of at most `max_seconds`, mono s16le, as a FLAC file."""
     samples = np.frombuffer(pcm, "<i2")
-    if len(samples) > _MAX_SAMPLES:
-        raise ValueError(f"a clip has at most {_MAX_SAMPLES} samples, not {len(samples)}")
+    max_samples = round(max_seconds * REFERENCE_SAMPLE_RATE)
+    if len(samples) > max_samples:
+        raise ValueError(f"a clip has at most {max_samples} samples, not {len(samples)}")
     file = io.BytesIO()
     soundfile.write(file, samples, REFERENCE_SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     return file.getvalue()

@@ -94,8 +94,19 @@ class ReferenceReader:
 
     async def check(self, data: bytes) -> None:
         """Raise `Refusal` if no sound can be read from a file, exactly as `read` would."""
+        await self.read_sound(data)
+
+    async def read_sound(self, data: bytes) -> NDArray[np.float32]:
+        """Decode the first sound track of an upload, and change nothing in it.
+
+        Returns:
+            Mono `(n,)` at `REFERENCE_SAMPLE_RATE`: the first `LISTEN_SECONDS`, and one second more
+            if it is longer. A float file can hold any value, also NaN.
+
+        Raises `Refusal` if no sound can be read from the file.
+        """
         async with self._slot(), aclosing(_sounds(data)) as sounds:
-            await anext(sounds)
+            return await anext(sounds)
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:

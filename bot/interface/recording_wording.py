@@ -1,7 +1,8 @@
-"""The sentences about recordings: why one can't be used, and what was noticed in it."""
+"""The sentences about recordings: why one can't be used, what was noticed in it, who made it."""
 
 from __future__ import annotations
 
+from backend.contract import MAX_CHECKED_SECONDS
 from bot.errors import Reason, Remark
 
 REFUSALS: dict[Reason, str] = {
@@ -58,6 +59,10 @@ REFUSALS: dict[Reason, str] = {
         "transcript. Send at most {maximum:.0f} seconds, or leave the transcript out."
     ),
     Reason.TOO_MANY_UPLOADS: "I'm busy with other recordings. Please try again in a minute.",
+    Reason.NOTHING_IS_MARKED: (
+        "I can't tell: the preview voice that I speak with here leaves no mark in its speech. "
+        "Only another voice engine does; ask whoever runs this bot."
+    ),
 }
 
 REMARKS: dict[Remark, str] = {
@@ -79,3 +84,29 @@ REMARKS: dict[Remark, str] = {
         "There's a lot of noise in the recording. Record it somewhere quieter for a better voice."
     ),
 }
+
+_MARKED = (
+    "Yes, that's mine: it carries the inaudible mark that's in everything I say. "
+    "(Few other programs leave the same mark.) If it shouldn't have been said, `/report` tells "
+    "those who can act on it."
+)
+_UNMARKED = (
+    "I found no mark of mine in that, so I most likely didn't make it. That isn't proof: "
+    "loud noise, heavy editing, or less than a second of speech can hide the mark."
+)
+_ONLY_ITS_BEGINNING = (
+    "I listened to the first {minutes:.0f} minutes only. To check the rest, send it on its own."
+)
+
+
+def verdict_on(*, is_marked: bool, goes_on: bool) -> str:
+    """Say whether the bot made a recording.
+
+    Args:
+        is_marked: Whether the watermark was found in it.
+        goes_on: Whether only the first `MAX_CHECKED_SECONDS` were searched.
+    """
+    if is_marked:
+        return _MARKED
+    beginning = _ONLY_ITS_BEGINNING.format(minutes=MAX_CHECKED_SECONDS / 60)
+    return f"{_UNMARKED} {beginning}" if goes_on else _UNMARKED

@@ -63,6 +63,7 @@ _OR_FILE = "or use `/say` with `where: file`"
 STEPS: dict[Step, str] = {
     Step.LISTENING: "Listening to your recording",
     Step.LEARNING: "Learning the voice",
+    Step.SEARCHING: "Looking for my mark",
 }
 
 REFUSALS: dict[Reason, str] = {

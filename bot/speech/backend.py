@@ -56,6 +56,20 @@ class SpeechBackend(SpeechModel, Protocol):
         """Release all resources. Running calls fail with `BackendUnavailableError`."""
 
 
+@runtime_checkable
+class MarkingBackend(SpeechBackend, Protocol):
+    """A backend that marks all its speech inaudibly, and finds the mark in recordings."""
+
+    async def find_watermark(self, flac: bytes, *, caller: str) -> bool:
+        """Return whether a recording carries the mark, as far as it can be found.
+
+        Args:
+            flac: A FLAC file, mono at `REFERENCE_SAMPLE_RATE`, of at most `MAX_CHECKED_SECONDS`.
+            caller: Who the call counts for, see `SpeechRequest`.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ColdStart:
     """A backend is starting, after it was scaled to zero or has failed.

@@ -203,6 +203,11 @@ class LocalModel:
         caller = "" if consent is None else str(consent.attested_by)
         return await self._service.prepare_voice(clip, consent, caller=caller)
 
+    async def find_watermark(self, flac: bytes, _caller: str) -> bool:
+        """Search a recording for the mark. One is searched at a time."""
+        answer = await self._service.detect_watermark(flac)
+        return answer["watermarked"]
+
     def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
         """Speak one sentence. Requests under way at the same time are batched."""
         return self._service.stream(request)

@@ -44,7 +44,7 @@ _BOT = ""
 
 
 class ModalBackend:
-    """A `SleepingBackend`: Modal stops its containers while there are no requests.
+    """A `SleepingBackend` and a `MarkingBackend`: Modal stops its containers while there are no requests.
 
     The deployed class is looked up when it is needed. So the bot can start while Modal is down or
     nothing is deployed yet, and needs no restart after another deployment.
@@ -116,6 +116,14 @@ class ModalBackend:
             VoicePrompt(answer["prompt"], answer["model_id"]),
             None if heard is None else Heard(**heard),
         )
+
+    async def find_watermark(self, flac: bytes, *, caller: str) -> bool:
+        """Search a recording for the mark, in a container."""
+        server, _, _ = caller.partition("/")
+        method = MethodCall("detect_watermark", (flac,), {})
+        answer = await self._calls.result(method, caller=server)
+        is_marked: bool = answer["watermarked"]
+        return is_marked
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
         """Generate the speech of one sentence, in chunks. Closing the iterator cancels the call."""

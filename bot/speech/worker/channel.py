@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from backend.contract import BackendInfo, PcmChunk, PreparedVoice, SpeechError
 
-Method = Literal["health", "prepare_voice", "speak"]
+Method = Literal["health", "prepare_voice", "speak", "find_watermark"]
 
 _LAST = object()
 
@@ -78,7 +78,7 @@ class Answer:
     """To the bot: a part of the answer to a call. None and errors end the answer."""
 
     number: int
-    part: PcmChunk | PreparedVoice | SpeechError | None
+    part: PcmChunk | PreparedVoice | bool | SpeechError | None
 
 
 class Channel:

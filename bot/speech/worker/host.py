@@ -129,6 +129,12 @@ class WorkerBackend:
             async for chunk in chunks:
                 yield chunk
 
+    async def find_watermark(self, flac: bytes, *, caller: str) -> bool:
+        """Have the model search a recording for the mark, if it is one that marks its speech."""
+        async with aclosing(self._call("find_watermark", flac, caller)) as answers:
+            is_marked: bool = await anext(answers)
+            return is_marked
+
     async def _call(self, method: Method, *arguments: object) -> AsyncGenerator[Any, None]:
         """Call the model, once more if its process fails before the first part of the answer."""
         has_answered = is_repeated = False

@@ -92,6 +92,7 @@ class ModelProcess:
             "health": limits.health,
             "prepare_voice": limits.prompt,
             "speak": limits.sentence,
+            "find_watermark": limits.search,
         }
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()

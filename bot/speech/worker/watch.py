@@ -33,6 +33,7 @@ class Limits:
         load: For loading it again, if that takes no longer than usual; see `load_again`.
         prompt: For a voice prompt in all: waiting, transcribing and making it.
         sentence: For a sentence in all, with the time until its turn comes.
+        search: For a search for the watermark in all.
         health: For an answer about its health.
         end: For a process that was killed to be gone.
     """
@@ -46,6 +47,7 @@ class Limits:
     load: float = 600.0
     prompt: float = 900.0
     sentence: float = 960.0
+    search: float = 300.0
     health: float = 1.0
     end: float = 2.0
 
