@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 COUNTED_SECONDS = 10.0
 """As how much speech a search counts, whatever the recording's length: it takes less than that."""
 
+PEAK = 0.5
+"""To this level each recording is brought. Where it is very quiet, the search is less sure."""
+
 _MAX_SAMPLES = round(MAX_CHECKED_SECONDS * REFERENCE_SAMPLE_RATE)
 
 
@@ -33,7 +36,7 @@ class Verdict:
     """What a search found.
 
     Attributes:
-        is_marked: Whether the recording carries the watermark.
+        is_marked: Whether it is speech that carries the watermark.
         goes_on: Whether it is longer than `MAX_CHECKED_SECONDS`, so that only its beginning was
             searched.
     """
@@ -75,8 +78,8 @@ class Verification:
         """
         backend = self.marking_backend()
         on_step(Step.LISTENING)
-        samples = await self._reader.read_sound(upload)
-        flac = await asyncio.to_thread(_to_flac, samples)
+        sound = await self._reader.read_sound(upload)
+        samples, flac = await asyncio.to_thread(_searchable, sound)
         on_step(Step.SEARCHING)
         try:
             is_marked = await backend.find_watermark(flac, caller=caller)
@@ -84,11 +87,19 @@ class Verification:
             on_speech(COUNTED_SECONDS)
             raise
         on_speech(COUNTED_SECONDS)
-        return Verdict(is_marked, goes_on=len(samples) > _MAX_SAMPLES)
+        # A steady tone may look like the mark, which is in speech alone.
+        if is_marked and not await self._reader.has_speech(samples):
+            is_marked = False
+        return Verdict(is_marked, goes_on=len(sound) > len(samples))
 
 
-def _to_flac(samples: NDArray[np.float32]) -> bytes:
-    """Write the samples that are searched as a file; what isn't a number becomes silence."""
-    searched = np.nan_to_num(samples[:_MAX_SAMPLES], posinf=0.0, neginf=0.0)
-    searched /= max(1.0, float(np.abs(searched).max(initial=0.0)))
-    return clips.to_flac(clips.to_pcm16(searched), max_seconds=MAX_CHECKED_SECONDS)
+def _searchable(sound: NDArray[np.float32]) -> tuple[NDArray[np.float32], bytes]:
+    """Return what is searched of a recording, at one level, and the same as a FLAC file.
+
+    What isn't a number becomes silence.
+    """
+    samples = np.nan_to_num(sound[:_MAX_SAMPLES], posinf=0.0, neginf=0.0)
+    peak = np.abs(samples).max(initial=0.0)
+    if peak > 0:
+        samples = (samples / peak * PEAK).astype(np.float32)
+    return samples, clips.to_flac(clips.to_pcm16(samples), max_seconds=MAX_CHECKED_SECONDS)

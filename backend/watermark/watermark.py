@@ -89,8 +89,8 @@ class Watermarker:
         """The confidence, from 0 to 1, that a recording or a part of it is marked.
 
         Reliable for a second or more of speech, also after Ogg/Opus at 24 kbit/s. Silence and noise
-        never count as marked, but a pure tone may, because Perth was trained on speech. The
-        confidence is 0 for less than `SHORTEST_DETECTION_SECONDS`.
+        never count as marked, but a steady tone or chord may, also behind speech, because Perth was
+        trained on speech. The confidence is 0 for less than `SHORTEST_DETECTION_SECONDS`.
 
         Args:
             samples: The recording.

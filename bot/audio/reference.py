@@ -108,6 +108,11 @@ class ReferenceReader:
         async with self._slot(), aclosing(_sounds(data)) as sounds:
             return await anext(sounds)
 
+    async def has_speech(self, samples: NDArray[np.float32]) -> bool:
+        """Whether somebody speaks in a sound; mono `(n,)` at `REFERENCE_SAMPLE_RATE`, finite."""
+        speech = await asyncio.to_thread(self._detector.find_speech, samples)
+        return bool(speech.any())
+
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
         if self._pending >= _MAX_PENDING:

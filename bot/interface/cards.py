@@ -63,7 +63,7 @@ _HELP = {
     "Something's wrong": (
         "`/report` tells those who can act on it about something I said; so does Apps, Report this "
         "speech, in the menu of my message. If somebody uses your own voice, `/voice claim` "
-        "freezes it at once."
+        "freezes it at once. `/verify` tells whether I made a recording."
     ),
     "For your server": (
         "Members with Manage Server decide with `/settings` who may use me, where, and how much. "

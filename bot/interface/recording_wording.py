@@ -86,9 +86,9 @@ REMARKS: dict[Remark, str] = {
 }
 
 _MARKED = (
-    "Yes, that's mine: it carries the inaudible mark that's in everything I say. "
-    "(Few other programs leave the same mark.) If it shouldn't have been said, `/report` tells "
-    "those who can act on it."
+    "That's most likely mine: it carries the inaudible mark that's in everything I say. "
+    "(A few other programs leave the same mark, and a steady tone behind a voice can look like it.) "
+    "If it shouldn't have been said, `/report` tells those who can act on it."
 )
 _UNMARKED = (
     "I found no mark of mine in that, so I most likely didn't make it. That isn't proof: "

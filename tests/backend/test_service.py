@@ -41,6 +41,7 @@ from tests.backend.service_parts import (
     samples_of,
     speak,
 )
+from tests.support import recordings
 from tests.support.buzz import buzz
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ async def test_whatever_is_spoken_carries_the_mark(service: SpeechService) -> No
     answer = await service.detect_watermark(speech)
     assert answer["watermarked"]
     assert answer["seconds"] == pytest.approx(len(samples_of(speech)) / REFERENCE_SAMPLE_RATE)
-    assert not (await service.detect_watermark(LOW))["watermarked"]
+    assert answer["speed"] == 1.0
+    unmarked = recordings.as_file(recordings.speech(3.0), REFERENCE_SAMPLE_RATE, "wav")
+    assert not (await service.detect_watermark(unmarked))["watermarked"]
     with pytest.raises(ReferenceUnusableError):
         await service.detect_watermark(b"no audio")
 

@@ -21,10 +21,11 @@ from backend.contract import (
     SpeechRequest,
     VoicePrompt,
 )
-from backend.watermark.watermark import Watermarker
+from bot.audio.clip import to_flac
 from bot.demo.world import open_world
 from bot.settings import Settings
 from bot.speech import open_backend
+from bot.speech.backend import MarkingBackend
 from tests.backend.conftest import make_checkpoint
 from tests.speech.preview.voices import CONSENT
 from tests.support.recordings import SENTENCES, as_file, speech
@@ -111,7 +112,9 @@ async def test_a_recording_becomes_marked_speech(local: SpeechBackend, prompt: V
 
     assert {chunk.sample_rate for chunk in chunks} == {24_000}
     assert np.sqrt(np.mean(samples**2)) > 0.01
-    assert Watermarker().confidence(samples) >= Watermarker.THRESHOLD
+    assert isinstance(local, MarkingBackend)
+    assert await local.find_watermark(to_flac(pcm), caller="7")
+    assert not await local.find_watermark(to_flac(clip(3.0).pcm), caller="7")
 
 
 async def test_without_a_transcript_the_clip_is_transcribed(local: SpeechBackend) -> None:

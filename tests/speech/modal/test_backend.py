@@ -25,7 +25,7 @@ from backend.contract import (
     VoicePrompt,
     VoicePromptModelMismatchError,
 )
-from bot.speech.backend import SleepingBackend
+from bot.speech.backend import MarkingBackend, SleepingBackend
 from bot.speech.errors import BackendNotDeployedError, BackendQuotaError
 from bot.speech.modal import cold_start
 from bot.speech.modal.backend import ModalBackend
@@ -88,6 +88,19 @@ async def test_a_recording_goes_out_as_a_file_with_its_consent_and_comes_back_as
     assert samples.astype("<i2").tobytes() == clip.pcm
     assert transcript == "The birch canoe."
     assert call.options == {"consent": asdict(CONSENT), "caller": "7"}
+
+
+@pytest.mark.parametrize("is_marked", [True, False])
+async def test_a_recording_is_searched_for_the_mark_in_a_container(
+    modal: FakeModal, backend: ModalBackend, is_marked: bool
+) -> None:
+    assert isinstance(backend, MarkingBackend)
+    modal.scripts = [
+        answers({"watermarked": is_marked, "confidence": 0.7, "speed": 1.0, "seconds": 4.0})
+    ]
+    assert await backend.find_watermark(b"fLaC", caller="1/7") is is_marked
+    [call] = modal.calls
+    assert (call.method, call.args, call.options) == ("detect_watermark", (b"fLaC",), {})
 
 
 async def test_the_deployed_model_is_known_from_answers(

@@ -30,6 +30,7 @@ from backend.contract import (
     VoicePromptInvalidError,
     VoicePromptModelMismatchError,
 )
+from bot.speech.backend import MarkingBackend
 from bot.speech.preview.backend import PreviewBackend
 from tests.speech.preview.voices import (
     CONSENT,
@@ -87,6 +88,7 @@ async def test_it_says_that_it_is_no_clone(preview: SpeechBackend) -> None:
 
     assert not info.clones
     assert info.languages == ("Auto", "English")
+    assert not isinstance(preview, MarkingBackend), "its speech is not marked either"
 
 
 async def test_a_reference_becomes_speech(preview: SpeechBackend, high: VoicePrompt) -> None:
