@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from backend.reference.transcript import LazyTranscriber
     from backend.watermark.watermark import Watermarker
 
+
 class SpeechService:
     """Clones voices and speaks with them.
 

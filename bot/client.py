@@ -31,8 +31,8 @@ from bot.speech import open_backend
 from bot.storage.database import open_database
 from bot.storage.keys import read_keys
 from bot.studio import Studio
-from bot.verification import Verification
 from bot.text import load_languages
+from bot.verification import Verification
 from bot.voices.dictionary import Dictionaries
 from bot.voices.library import VoiceLibrary
 

@@ -87,7 +87,7 @@ REMARKS: dict[Remark, str] = {
 
 _MARKED = (
     "That's most likely mine: it carries the inaudible mark that's in everything I say. "
-    "(A few other programs leave the same mark, and a steady tone behind a voice can look like it.) "
+    "A few other programs leave the same mark, and a steady tone behind a voice can look like it. "
     "If it shouldn't have been said, `/report` tells those who can act on it."
 )
 _UNMARKED = (

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 RATE = 24_000
 YES = (
     "That's most likely mine: it carries the inaudible mark that's in everything I say. "
-    "(A few other programs leave the same mark, and a steady tone behind a voice can look like it.) "
+    "A few other programs leave the same mark, and a steady tone behind a voice can look like it. "
     "If it shouldn't have been said, `/report` tells those who can act on it."
 )
 NO = (

@@ -44,7 +44,9 @@ _BOT = ""
 
 
 class ModalBackend:
-    """A `SleepingBackend` and a `MarkingBackend`: Modal stops its containers while there are no requests.
+    """A `SleepingBackend`: Modal stops its containers while there are no requests.
+
+    It is a `MarkingBackend`, too.
 
     The deployed class is looked up when it is needed. So the bot can start while Modal is down or
     nothing is deployed yet, and needs no restart after another deployment.

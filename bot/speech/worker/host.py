@@ -41,7 +41,7 @@ NOTICE_SECONDS = 3.0
 
 
 class WorkerBackend:
-    """A `StartingBackend` whose model runs in a child process.
+    """A `StartingBackend` whose model runs in a child process; a `MarkingBackend` if that marks.
 
     If the child dies, or hangs by the `limits`, it is replaced. A call that has had no part of its
     answer by then is repeated once; others fail with `SpeechInterruptedError`. If the children keep

@@ -100,7 +100,7 @@ async def test_a_recording_is_searched_for_the_mark_in_a_container(
     ]
     assert await backend.find_watermark(b"fLaC", caller="1/7") is is_marked
     [call] = modal.calls
-    assert (call.method, call.args, call.options) == ("detect_watermark", (b"fLaC",), {})
+    assert (call.name, call.args, call.options) == ("detect_watermark", (b"fLaC",), {})
 
 
 async def test_the_deployed_model_is_known_from_answers(
