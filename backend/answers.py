@@ -80,8 +80,8 @@ class WatermarkAnswer(TypedDict):
     Attributes:
         watermarked: Whether it carries the watermark: the confidence is 0.5 or more.
         confidence: From 0 to 1.
-        speed: How much faster than it was made it is played, pitch included: 0.9 to 1.1. It is
-            meaningful where the watermark was found.
+        speed: How much faster than it was made it is played, pitch included: 0.9 to 1.1, give or
+            take 0.02. It says nothing where the watermark was not found.
         seconds: The recording's length.
     """
 

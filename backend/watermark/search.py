@@ -26,7 +26,7 @@ COARSE_PERCENT = (98, 102, 96, 104, 94, 106, 92, 108, 90, 110)
 """The other speeds, in percent: the likeliest first. The mark is found at a speed 1 % off, too."""
 
 HINT = 0.1
-"""Where the mark is so likely at a speed, the speeds 1 % beside it are tried as well."""
+"""Where the confidence is so high at a speed, the speeds 1 % beside it are tried as well."""
 
 MAX_SEARCHES = 8
 """How many recordings are searched or wait; one more is refused."""
@@ -45,7 +45,7 @@ class Finding(NamedTuple):
     Attributes:
         is_marked: Whether it counts as marked.
         confidence: From 0 to 1, that it is marked.
-        speed: How much faster than it was made it is played, as far as that can be told.
+        speed: How much faster than it was made it is played, give or take 0.02.
     """
 
     is_marked: bool
@@ -83,9 +83,9 @@ class WatermarkSearch:
             loudest = sorted(pieces, key=_energy, reverse=True)[:LOUDEST_PIECES]
             for percent in COARSE_PERCENT:
                 if max(tried.values()).is_marked:
-                    break
+                    return max(tried.values())
                 tried[percent] = await self._at(percent, loudest)
-            for percent in _beside_hints(tried):
+            for percent in _between_hints(tried):
                 if max(tried.values()).is_marked:
                     break
                 tried[percent] = await self._at(percent, loudest)
@@ -125,13 +125,11 @@ def _energy(piece: NDArray[np.float32]) -> float:
     return float(np.square(piece, dtype=np.float64).sum())
 
 
-def _beside_hints(tried: dict[int, Finding]) -> list[int]:
-    """The speeds, in percent, beside those at which the mark is likely, the likeliest first."""
-    hints = sorted((each for each in tried.items() if each[1].confidence >= HINT), key=_likelihood)
-    beside = [percent + step for percent, _ in reversed(hints) for step in (-1, 1)]
-    lowest, highest = min(tried), max(tried)
-    return [percent for percent in dict.fromkeys(beside) if lowest <= percent <= highest]
-
-
-def _likelihood(tried: tuple[int, Finding]) -> float:
-    return tried[1].confidence
+def _between_hints(tried: dict[int, Finding]) -> list[int]:
+    """The speeds, in percent, beside one that hints at the mark, the likeliest first."""
+    sums: dict[int, float] = {}
+    for percent in range(min(tried) + 1, max(tried), 2):
+        beside = [tried[percent + step].confidence for step in (-1, 1)]
+        if max(beside) >= HINT:
+            sums[percent] = sum(beside)
+    return sorted(sums, key=sums.__getitem__, reverse=True)

@@ -82,7 +82,7 @@ async def test_the_mark_is_found_after(
 ) -> None:
     finding = await found(watermarker, changed(marked, change))
     assert finding.is_marked
-    assert finding.speed == pytest.approx(CHANGES[change][2], abs=0.015)
+    assert finding.speed == pytest.approx(CHANGES[change][2], abs=0.021)
 
 
 async def test_the_mark_is_found_in_noise_at_another_speed(
@@ -153,7 +153,7 @@ async def test_at_other_speeds_only_the_loudest_pieces_are_searched() -> None:
 async def test_a_hint_is_followed_to_the_speed_beside_it() -> None:
     watermarker = ScriptedWatermarker(95, 0.1, beside=0.3)
     assert await search_with(watermarker).search(pieces(0.1)) == (True, 1.0, 0.95)
-    assert not {93, 91, 97} & {percent for _, percent in watermarker.asked}
+    assert [percent for _, percent in watermarker.asked if percent % 2] == [95]
 
 
 @pytest.mark.parametrize(("rest", "count"), [(0.0, 1), (0.9, 1), (1.1, 2)])
