@@ -14,16 +14,16 @@ from backend.contract import (
     MAX_TRANSCRIPT_CHARACTERS,
     ConsentRecord,
 )
-from bot.audio.reference import check_upload
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction, WorkKind
 from bot.interface import cards, wording
-from bot.interface.delivery import DISCORD_FAILURES, ReplyFormat
+from bot.interface.delivery import ReplyFormat
 from bot.interface.mentions import resolve_names
 from bot.interface.options import LANGUAGE_CHOICES, caller_of
 from bot.interface.reply import Reply
+from bot.interface.uploads import download
 from bot.interface.views import ask_for_consent
 from bot.streaming import collect
 from bot.studio import NewVoice
@@ -73,7 +73,7 @@ class Clone(commands.Cog):
                 recording=MAX_REFERENCE_SECONDS,
             )
             work = await begin()
-            upload = await _download(audio)
+            upload = await download(audio)
             consent = await self.bot.library.consent_of(owner.id)
             if consent is None:
                 await studio.check_recording(upload)  # refuse it before the question
@@ -82,7 +82,7 @@ class Clone(commands.Cog):
                 work.end()
                 consent = await self._ask_for_consent(interaction, reply)
                 work = await begin()
-                upload = await _download(audio)
+                upload = await download(audio)
 
             voice = await reply.work(
                 lambda progress: studio.make_voice(
@@ -179,15 +179,6 @@ class Clone(commands.Cog):
         )
         self.bot.library.touch(saved)
         return saved
-
-
-async def _download(audio: discord.Attachment) -> bytes:
-    """Read an upload at once, since its address expires. Raises `Refusal`."""
-    check_upload(audio.size)
-    try:
-        return await audio.read()
-    except DISCORD_FAILURES as error:
-        raise Refusal(Reason.UPLOAD_NOT_FETCHED) from error
 
 
 async def setup(bot: VoiceBot) -> None:

@@ -39,6 +39,7 @@ EVERY_COMMAND = [
     "/skip",
     "/stop",
     "/usage",
+    "/verify",
     "/voice",
     "/warm",
     "Report this speech",
