@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
@@ -97,7 +97,8 @@ class Member:
 
     async def types(self, command: str, **options: Any) -> Answer:
         """Type a slash command and wait until the bot is done or wants something."""
-        return Answer(await self.actor.slash(self.server.channel, command, **options))
+        async with self.server.one_at_a_time:
+            return Answer(await self.actor.slash(self.server.channel, command, **options))
 
     async def begins(self, command: str, **options: Any) -> discord.Message:
         """Type a slash command that will take long; return its private message while it works."""
@@ -117,7 +118,8 @@ class Member:
 
     async def presses(self, message: Any, label: str) -> Answer:
         """Press a button."""
-        return Answer(await self.actor.click(message, label=label))
+        async with self.server.one_at_a_time:
+            return Answer(await self.actor.click(message, label=label))
 
     async def submits(self, form: Answer, values: dict[str, str]) -> Answer:
         """Fill the fields of a form, by their labels, and send it."""
@@ -199,12 +201,21 @@ class Member:
 
 @dataclass
 class Server:
-    """One guild with one channel, in which the bot runs."""
+    """One guild with one channel, in which the bot runs.
+
+    Attributes:
+        env: simcord.
+        bot: The bot.
+        speech: Its voice engine, which the bot chooses itself if there is none.
+        channel: The channel.
+        one_at_a_time: simcord takes no command while another one arrives.
+    """
 
     env: Env
     bot: VoiceBot
     speech: SpeechBackend | None
     channel: ChannelHandle
+    one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def tokens(self) -> Tokens:
