@@ -218,8 +218,13 @@ class _ConnectionState(VoiceConnectionState):
             await super()._inner_connect(*arguments, **options)
 
     def _create_socket(self) -> None:
-        """Make the UDP socket for a handshake, which there is none of once it was given up."""
+        """Make the UDP socket for a handshake, which there is none of once it was given up.
+
+        If the server is named twice during a handshake, discord.py leaves the first socket open.
+        """
         if not self.voice_client.is_abandoned:
+            if self.socket:
+                self.socket.close()
             super()._create_socket()
 
     async def _received(self, _websocket: DiscordVoiceWebSocket, message: dict[str, Any]) -> None:
