@@ -10,7 +10,7 @@ import pytest
 from bot.guilds.records import Scope
 from tests.support.discord_server import open_server
 from tests.support.marked_speech import MarkedBackend, item_text
-from tests.support.voice_guild import SPOKEN, last_word, open_voice
+from tests.support.voice_guild import SPOKEN, eventually, last_word, open_voice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,16 +41,17 @@ async def test_the_bot_is_in_so_many_voice_channels_at_once(tmp_path: Path) -> N
 
 async def test_live_speech_counts_when_it_is_queued(tmp_path: Path) -> None:
     async with (
-        open_server(tmp_path, MarkedBackend(), seconds_per_person=30) as server,
+        open_server(tmp_path, MarkedBackend(), seconds_per_person=39) as server,
         open_voice(server) as world,
     ):
         (guild,) = world.guilds
         ada = await guild.speaker("ada")
         heard = await ada.types("say", text=item_text(1, 1.0))
-        refused = await ada.types("say", text=". ".join([item_text(2, 1.0)] * 15))
+        await eventually(lambda: bool(server.bot.players.entries()))
+        refused = await ada.types("say", text=". ".join([item_text(2, 1.0)] * 20))
         words = await last_word(refused)
         assert words is not None
-        assert re.search("you have 2[89] seconds left today", words)  # what was said may be known
+        assert re.search("you have 3[78] seconds left today", words)  # what was said may be known
         told = await last_word(heard)
         assert told is not None
         assert SPOKEN in told
