@@ -41,7 +41,7 @@ class Enforcement:
         self._ending: dict[Reply, asyncio.Task[None]] = {}
 
     async def enforce(self) -> None:
-        """End whatever runs or waits here and may not any more. People are told why.
+        """End what runs or waits in this process and is not allowed any more. People are told why.
 
         If the database can't be read now, nothing ends.
         """

@@ -60,6 +60,7 @@ class Clone(commands.Cog):
         studio, owner = self.bot.studio, interaction.user
         async with self.bot.reply(interaction, Action.CLONE) as reply:
             name_of = await resolve_names(interaction, text)
+            spoken = with_names(text, name_of=name_of)
             spoken_for = await self.bot.dictionaries.spoken_for(owner.id, interaction.guild_id)
             sentences = await studio.script(
                 text, language=language, name_of=name_of, spoken_for=spoken_for
@@ -96,7 +97,9 @@ class Clone(commands.Cog):
             saved: SavedVoice | None = None
             if name is not None:
                 saved = await self._keep(owner.id, name, voice, language)
-                self._note(reply, saved, with_names(text, name_of=name_of))
+                self.bot.policy.audit.note_own(
+                    AuditAction.CLONED, reply.actor, saved.id, text=spoken
+                )
                 shown = wording.voice_name(name)
                 reply.remarks.append(
                     f"Your voice is saved as {shown}. Use it any time with `/say`."
@@ -127,14 +130,12 @@ class Clone(commands.Cog):
             if saved is not None:
                 await studio.note_loudness(saved, speech.loudness)
             else:
-                self._note(reply, None, with_names(text, name_of=name_of))
+                self.bot.policy.audit.note_own(AuditAction.CLONED, reply.actor, None, text=spoken)
             who = wording.voice_name(name or owner.display_name)
             heading = f"{who} says" if name else f"New voice, made by {who}"
             heading = cards.with_extent(heading, speech, len(sentences))
             await reply.post(
-                cards.spoken_message(
-                    heading, with_names(text, name_of=name_of), studio.backend, voice.notes
-                ),
+                cards.spoken_message(heading, spoken, studio.backend, voice.notes),
                 speech,
                 ReplyFormat.OGG,
                 on_posted=partial(
@@ -146,17 +147,6 @@ class Clone(commands.Cog):
             if speech.error is not None:
                 raise speech.error
             await reply.finish()
-
-    def _note(self, reply: Reply, saved: SavedVoice | None, text: str) -> None:
-        """Note in the audit log who made a voice, and what it says."""
-        self.bot.policy.audit.note(
-            AuditAction.CLONED,
-            actor_id=reply.owner.id,
-            guild_id=reply.actor.guild_id,
-            voice_id=saved.id if saved is not None else None,
-            owner_id=reply.owner.id,
-            text=text,
-        )
 
     async def _ask_for_consent(self, interaction: Interaction, reply: Reply) -> ConsentRecord:
         """Ask, and keep the answer. Raises `Refusal` if it is no."""

@@ -136,7 +136,9 @@ class Say(commands.Cog):
                 try:
                     # Whoever deletes the voice from now on finds the entry in the queue.
                     await self._touch(reply, saved)
-                    self._note(AuditAction.SPOKE_VOICE, reply, saved, shown)
+                    self.bot.policy.audit.note_own(
+                        AuditAction.SPOKE_VOICE, reply.actor, saved.id, text=shown
+                    )
                     if shared is not None:
                         # An error comes to whoever follows, too.
                         await post(shared.collect, heard=(entry, player))
@@ -191,7 +193,9 @@ class Say(commands.Cog):
                 message_id, channel_id, guild_id, voice_id=voice, owner_id=owner
             )
             if not posted:
-                self._note(AuditAction.SPOKE_FILE, reply, saved, text)
+                self.bot.policy.audit.note_own(
+                    AuditAction.SPOKE_FILE, reply.actor, saved.id, text=text
+                )
             posted.append(message_id)
 
         await reply.post(words, speech, reply_format, on_posted=note)
@@ -257,17 +261,6 @@ class Say(commands.Cog):
             raise Refusal(Reason.VOICE_DELETED)
         await self.bot.policy.check_still(reply.owner.id, voice.id, reply.actor.guild_id)
         self.bot.library.touch(voice)
-
-    def _note(self, action: AuditAction, reply: Reply, voice: SavedVoice, text: str) -> None:
-        """Note in the audit log who speaks with which voice."""
-        self.bot.policy.audit.note(
-            action,
-            actor_id=reply.owner.id,
-            guild_id=reply.actor.guild_id,
-            voice_id=voice.id,
-            owner_id=voice.owner_id,
-            text=text,
-        )
 
 
 async def setup(bot: VoiceBot) -> None:

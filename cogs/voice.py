@@ -111,13 +111,7 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
                 raise Refusal(Reason.VOICE_KEPT, name=saved.name)
             is_complete = await self.bot.library.delete(saved)
             self.bot.players.end_voice(interaction.user.id, saved.id)
-            self.bot.policy.audit.note(
-                AuditAction.DELETED,
-                actor_id=saved.owner_id,
-                guild_id=interaction.guild_id,
-                voice_id=saved.id,
-                owner_id=saved.owner_id,
-            )
+            self.bot.policy.audit.note_own(AuditAction.DELETED, reply.actor, saved.id)
             deleted = f"Deleted {shown} and its recording."
             await reply.show(deleted if is_complete else f"{deleted} {cards.LAST_COPIES}")
 

@@ -21,8 +21,8 @@ from simcord.builders import UserHandle
 
 from bot.client import VoiceBot
 from bot.demo.listen import Broadcast
+from bot.demo.refusals import expect_refusals
 from bot.demo.voice import BroadcastVoice, answer_voice_requests, detach_playback
-from bot.errors import Refusal
 from bot.interface.options import Where
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ async def open_world(
         # what people read as dates should agree with them. Timers still follow simcord's own time.
         env.backend.clock.now = partial(datetime.now, UTC)  # type: ignore[method-assign]
         env.backend.edit_bot_profile("Timbre")
-        _expect_refusals(env)
+        expect_refusals(env)
         guild = env.create_guild("Timbre demo")
         channel = guild.create_text_channel("voices")
         lounge = guild.create_voice_channel("Lounge")
@@ -122,17 +122,6 @@ async def open_world(
         finally:
             if not bot.is_closed():
                 await bot.close()
-
-
-def _expect_refusals(env: Env) -> None:
-    """Let refusals that leave a command be answers, as they are for people, and not errors."""
-    record = env._record_error  # noqa: SLF001 - simcord has no other way
-
-    def record_unless_refused(error: BaseException) -> None:
-        if not isinstance(getattr(error, "original", error), Refusal):
-            record(error)
-
-    env._record_error = record_unless_refused  # type: ignore[method-assign]  # noqa: SLF001
 
 
 def _deafen_unless_listening(env: Env, person: MemberActor, listeners: int) -> None:

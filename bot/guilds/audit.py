@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from bot.guilds.access import Actor
     from bot.guilds.records import AuditEntry
     from bot.storage.database import Database
 
@@ -88,6 +89,31 @@ class AuditLog(DatabaseUser):
             )
 
         return self._database.later("audit log", write)
+
+    def note_own(
+        self,
+        action: AuditAction,
+        actor: Actor,
+        voice_id: int | None,
+        *,
+        text: str | None = None,
+    ) -> asyncio.Future[bool]:
+        """Note what a person did with a voice of their own, as `note` does.
+
+        Args:
+            action: What happened.
+            actor: The person, and where it was.
+            voice_id: The voice; None for one that isn't saved.
+            text: What was said, if anything.
+        """
+        return self.note(
+            action,
+            actor_id=actor.user_id,
+            guild_id=actor.guild_id,
+            voice_id=voice_id,
+            owner_id=actor.user_id,
+            text=text,
+        )
 
     @carried_out
     async def page(

@@ -128,7 +128,7 @@ async def standing_of(
 async def count_seconds(
     session: AsyncSession, made: Iterable[tuple[Sequence[UsageKey], float]]
 ) -> None:
-    """Add seconds of speech to days' usages, each to all that it counts in."""
+    """Add seconds of speech to the usage of a day: a person's, a server's, and everybody's."""
     seconds: defaultdict[UsageKey, float] = defaultdict(float)
     for keys, more in made:
         for key in keys:

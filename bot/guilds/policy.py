@@ -91,7 +91,7 @@ class Policy:
             self._check_operates(actor)
 
     async def channels_to_speak_in(self, actor: Actor) -> frozenset[int]:
-        """Return in which voice channels the bot may be heard by a person's wish; empty for all."""
+        """Return the voice channels in which the bot may speak for a person; empty for all."""
         if actor.guild_id is None or self.is_operator(actor.user_id):
             return frozenset()
         return (await self.settings.of(actor.guild_id)).voice_channels

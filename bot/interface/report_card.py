@@ -136,7 +136,7 @@ def card(case: Case, where: int, *, names_reporter: bool) -> discord.Embed:
 
 
 def in_their_words(reason: str) -> str:
-    """What the person wrote who has sent a report: to the letter, without links and previews."""
+    """What the reporter wrote, to the letter, without links and previews."""
     cleaned = as_code(reason)
     return f"They write:\n```\n{cleaned}\n```" if cleaned else ""
 
@@ -149,7 +149,7 @@ def as_code(typed: str) -> str:
 
 
 def decided(decision: Decision, case: Case, where: int) -> str:
-    """What whoever has decided something is told."""
+    """What a person is told after deciding a report."""
     everywhere = where == EVERYWHERE
     place = "anywhere" if everywhere else "in this server"
     owner = f"<@{case.report.owner_id}>"

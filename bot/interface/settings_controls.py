@@ -15,7 +15,7 @@ from bot.interface.delivery import link_in_embed
 from bot.interface.errors import answer_error
 from bot.interface.settings_panel import CONTROL_ID, LIMIT_FIELDS, Part, Use, items, page
 from bot.interface.tokens import note_arrival
-from bot.interface.views import before_form
+from bot.interface.views import FORM_TIMEOUT_SECONDS, before_form
 from bot.interface.wording import explain
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 MAX_DIGITS = 5
 FORM_ID = "settings:limits"
-FORM_TIMEOUT_SECONDS = 900.0
 SAVED = "Saved."
 
 

@@ -135,7 +135,7 @@ class Database:
 
     @asynccontextmanager
     async def erase(self) -> AsyncIterator[AsyncSession]:
-        """Open a transaction that writes, and that deletes what nobody must find any more.
+        """Open a transaction that writes and deletes data which nobody must find again.
 
         Afterwards, what SQLite keeps of deleted data in its files is removed in the background,
         also after a restart. `erase_remains` waits for the most of it. PostgreSQL vacuums itself.

@@ -17,7 +17,7 @@ from simcord.http import router
 
 from backend.contract import VoicePrompt
 from bot.client import VoiceBot
-from bot.errors import Refusal
+from bot.demo.refusals import expect_refusals
 from bot.settings import Settings
 from tests.support.tokens import Tokens
 
@@ -327,17 +327,6 @@ class Server:
         ]
 
 
-def _expect_refusals(env: Env) -> None:
-    """Let refusals that leave a command be answers, as they are for people, and not errors."""
-    record = env._record_error
-
-    def record_unless_refused(error: BaseException) -> None:
-        if not isinstance(getattr(error, "original", error), Refusal):
-            record(error)
-
-    env._record_error = record_unless_refused  # type: ignore[method-assign]
-
-
 @asynccontextmanager
 async def open_server(
     folder: Path, speech: SpeechBackend | None, *, database_url: str | None = None, **settings: Any
@@ -347,7 +336,7 @@ async def open_server(
     bot = VoiceBot(Settings(_env_file=None, database_url=database_url, **settings), speech=speech)
     # simcord.run() would need its start and end in one context, which pytest's fixtures lack.
     env = Env(bot, shard_count=1, settle_timeout=SETTLE_SECONDS)
-    _expect_refusals(env)
+    expect_refusals(env)
     await env.start()
     Tokens.watch(env)
     channel = env.create_guild("Test server").create_text_channel("voices")
