@@ -64,7 +64,7 @@ class Base:
     @modal.method()
     async def what_happened(self) -> dict[str, object]:
         """Tell what the container has been through."""
-        return {"most_busy": self.most_busy, "cancelled": self.cancelled}
+        return {"busy": self.busy, "most_busy": self.most_busy, "cancelled": self.cancelled}
 
     @modal.method()
     async def variable(self, name: str) -> str | None:

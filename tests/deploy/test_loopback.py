@@ -94,10 +94,12 @@ async def test_a_second_container_starts_when_the_first_is_full(
 
 
 async def test_a_cancelled_call_is_cancelled_in_the_container(
-    small: Any, client: modal.Client, server: ModalServer
+    small: Any, client: modal.Client
 ) -> None:
     call = await small.nap.spawn.aio(60, "sleeper")
-    await until(lambda: any(container.running for container in server.containers))
+    async with asyncio.timeout(60):
+        while not (await small.what_happened.remote.aio())["busy"]:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.02)
 
     await modal.FunctionCall.from_id(call.object_id, client=client).cancel.aio()
 

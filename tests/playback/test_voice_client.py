@@ -149,9 +149,12 @@ async def test_a_handshake_whose_cancellation_gets_lost_ends_all_the_same(
 
 
 @pytest.mark.realtime
-async def test_leaving_can_be_cancelled(guild: VoiceGuild, client: VoiceClient) -> None:
+async def test_leaving_can_be_cancelled(
+    guild: VoiceGuild, client: VoiceClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """discord.py goes on as if it had not been, and so would whatever wanted the bot to leave."""
-    guild.call.mode = Mode(round_trip=(1.0, 1.0))
+    monkeypatch.setattr(voice_link, "DISCONNECT_SECONDS", 30.0)
+    guild.call.mode = Mode(round_trip=(20.0, 20.0))  # so that it has not left when it is cancelled
     leaving = asyncio.create_task(voice_link.disconnect(client))
     await eventually(lambda: not guild.call.is_connected)
     leaving.cancel()

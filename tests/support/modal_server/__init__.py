@@ -14,7 +14,9 @@ What it does as Modal does, so far as the client's source and Modal's documentat
   `scaledown_window` seconds.
 - A function keeps its id when its app is deployed again, so old handles reach the new code; an app
   that was stopped takes its ids with it, and old handles meet `NotFoundError`.
-- Cancelling a call reaches the container by its heartbeat, and the coroutine is cancelled there.
+- Cancelling a call reaches the container by its heartbeat, and the coroutine is cancelled there. If
+  that comes in the moment before the coroutine begins, modal 1.6.4 ends it without an answer: the
+  call goes on until its timeout, and its place in the container stays taken.
 - Inputs of a container that died are given to the next one.
 
 What it cannot show:
