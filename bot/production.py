@@ -95,6 +95,8 @@ class Production:
             ends the speech.
 
     Attributes:
+        speed: How many times as fast it is heard as it is produced. All lengths here are those that
+            are produced.
         parts: Each sentence's speech.
         at_once: How many sentences are requested at a time.
     """
@@ -102,6 +104,7 @@ class Production:
     pace: Pace
     sentences: Sequence[Sentence] = field(repr=False)
     on_speech: Callable[[float], None] = field(default=lambda _seconds: None, repr=False)
+    speed: float = field(default=1.0, init=False)
     parts: list[Part] = field(init=False, repr=False)
     at_once: int = field(default=1, init=False)
 
@@ -195,7 +198,9 @@ class Production:
         """Whether the rest may come more slowly than it is heard, or hardly faster."""
         rate = self.rate
         rest = sum(not part.is_complete for part in self.parts)
-        return rest > 0 and rate is not None and rate * min(self.at_once, rest) < HARDLY_FASTER
+        if rate is None or rest == 0:
+            return False
+        return rate * min(self.at_once, rest) < HARDLY_FASTER * self.speed
 
     async def read(
         self, number: int, answer: AsyncGenerator[PcmChunk, None]

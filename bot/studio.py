@@ -30,6 +30,7 @@ from bot.speech.backend import SleepingBackend, StartingBackend
 from bot.speech.errors import TextInOtherLanguageError
 from bot.storage.errors import DatabaseFailedError
 from bot.streaming import stream_speech
+from bot.tempo import at_speed, stretched_silence
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -232,7 +233,7 @@ class Studio:
         on_speech(clip.seconds)
         return voice
 
-    async def stream(
+    async def stream(  # noqa: PLR0913 - what to say, with which voice, and how
         self,
         sentences: Sequence[Sentence],
         voice: SavedVoice | VoicePrompt,
@@ -240,6 +241,7 @@ class Studio:
         language: str,
         caller: str = "",
         production: Production | None = None,
+        speed: float = 1.0,
     ) -> AsyncGenerator[SpeechChunk, None]:
         """Yield the speech of some sentences, in order, each chunk as soon as it is generated.
 
@@ -252,15 +254,29 @@ class Studio:
             language: One of the backend's languages.
             caller: The caller that the requests count for, see `SpeechRequest`.
             production: Where it is recorded what has come, for who plays the speech meanwhile.
+            speed: How many times as fast as the voice speaks by itself, at the same pitch. Silence
+                that was typed keeps its length.
         """
+        production = production or self.production(sentences)
+        production.speed = speed
         begin = partial(
             stream_speech,
             self._speech,
-            sentences,
+            stretched_silence(sentences, speed),
             language=language,
             caller=caller,
-            production=production or self.production(sentences),
+            production=production,
         )
+        async with aclosing(at_speed(self._measured(begin, voice), speed)) as speech:
+            async for chunk in speech:
+                yield chunk
+
+    async def _measured(
+        self,
+        begin: Callable[[VoicePrompt], AsyncGenerator[SpeechChunk, None]],
+        voice: SavedVoice | VoicePrompt,
+    ) -> AsyncGenerator[SpeechChunk, None]:
+        """Yield speech with the loudness of its voice."""
         # Looked up while the speech begins, so that the first sound does not wait for a database.
         looking_up = asyncio.create_task(self._known_loudness(voice))
         try:
@@ -268,9 +284,9 @@ class Studio:
             async with aclosing(speech):
                 known = await looking_up
                 meter = LoudnessMeter(first.sample_rate)
-                yield await _measured(first, meter, known)
+                yield await _with_loudness(first, meter, known)
                 async for chunk in speech:
-                    yield await _measured(chunk, meter, known)
+                    yield await _with_loudness(chunk, meter, known)
         finally:
             looking_up.cancel()
         if not isinstance(voice, VoicePrompt):
@@ -335,7 +351,9 @@ class Studio:
         return ReferenceClip(pcm=pcm, transcript=transcript or stored.transcript)
 
 
-async def _measured(chunk: SpeechChunk, meter: LoudnessMeter, known: float | None) -> SpeechChunk:
+async def _with_loudness(
+    chunk: SpeechChunk, meter: LoudnessMeter, known: float | None
+) -> SpeechChunk:
     """Measure a chunk, and add how loud the voice is by now, or was earlier."""
     for piece in slices(to_float(chunk.pcm), chunk.sample_rate):
         meter.push(piece)

@@ -22,6 +22,8 @@ from bot.interface.mentions import resolve_names
 from bot.interface.options import (
     FORMAT_CHOICES,
     LANGUAGE_CHOICES,
+    MAX_SPEED,
+    MIN_SPEED,
     WHERE_CHOICES,
     CommandOrder,
     OrderedCommand,
@@ -54,6 +56,7 @@ class Say(commands.Cog):
         where="Leave it out: I speak in your voice channel if you're in one, otherwise as a file",
         language="The language of the text; leave it out for the one the voice was made with",
         format="Post a file of this kind. With a voice channel in `where`, I do both",
+        speed="From 0.5 (half as fast) to 2 (twice as fast); the voice sounds the same",
     )
     @app_commands.choices(language=LANGUAGE_CHOICES, format=FORMAT_CHOICES, where=WHERE_CHOICES)
     @app_commands.autocomplete(voice=suggest_voices)
@@ -65,6 +68,7 @@ class Say(commands.Cog):
         where: str | None = None,
         language: str | None = None,
         format: str | None = None,  # noqa: A002 - the option's name in Discord
+        speed: app_commands.Range[float, MIN_SPEED, MAX_SPEED] = 1.0,
     ) -> None:
         """Speak sentence by sentence, and post one file, or be heard in the voice channel."""
         studio, owner = self.bot.studio, interaction.user
@@ -103,6 +107,7 @@ class Say(commands.Cog):
                     language=language,
                     caller=caller,
                     production=production,
+                    speed=speed,
                 )
                 reply_format = ReplyFormat(format) if format else ReplyFormat.OGG
                 post = partial(self._post, reply, saved, shown, count, reply_format)
@@ -122,7 +127,7 @@ class Say(commands.Cog):
                     text=shown,
                     sentences=count,
                     speech=lambda: leveled(shared.follow() if shared is not None else speak()),
-                    expected_seconds=expected_seconds(sentences),
+                    expected_seconds=expected_seconds(sentences, speed=speed),
                     production=production,
                     owner=owner if isinstance(owner, discord.Member) else None,
                 )

@@ -26,6 +26,10 @@ MAX_CHOICES = 25
 """Discord shows no list at all if a bot offers more."""
 
 
+MIN_SPEED, MAX_SPEED = 0.5, 2.0
+"""What a person may choose as the speed of speech."""
+
+
 class Where(StrEnum):
     """Where speech can go. The values are those of the option `where` of `/say`."""
 

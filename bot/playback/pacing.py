@@ -136,7 +136,7 @@ class Pacing:
             self._waiting_since = production.clock()
         measured = production.rate
         rate = production.least_rate if measured is None else measured
-        if rate is None or (measured is None and rate < MUCH_FASTER):
+        if rate is None or (measured is None and rate < MUCH_FASTER * production.speed):
             return
         found = self._needs(rate * RATE_MARGIN)
         spare = source.lead_seconds - self._margin
@@ -177,7 +177,7 @@ class Pacing:
         return needs(
             source.buffered_seconds,
             coming,
-            rate=rate,
+            rate=rate / production.speed,
             at_once=production.at_once,
             next_begins_in=max(0.0, begins_in),
         )
@@ -196,13 +196,13 @@ class Pacing:
 
 def _coming(production: Production, part: Part, rate: float, *, is_next: bool) -> Coming:
     """Describe a sentence. What has come of the next one is buffered, with the silence after it."""
-    to_produce = production.usual_seconds(part)
+    speed, to_produce = production.speed, production.usual_seconds(part)
     silence = 0.0 if is_next and part.is_complete else part.silence
     return Coming(
-        to_produce=to_produce,
-        at_most=production.most_seconds(part, is_next=is_next),
-        to_hear=to_produce + silence + (0.0 if is_next else part.speech),
-        chunk=production.next_chunk(part),
+        to_produce=to_produce / speed,
+        at_most=production.most_seconds(part, is_next=is_next) / speed,
+        to_hear=(to_produce + (0.0 if is_next else part.speech)) / speed + silence,
+        chunk=production.next_chunk(part) / speed,
         is_running=part.is_running,
         credit=production.credit(part, rate),
         delay=production.delay(part),
@@ -211,12 +211,13 @@ def _coming(production: Production, part: Part, rate: float, *, is_next: bool) -
 
 def _joined(production: Production, parts: Sequence[Part]) -> Coming:
     """Describe sentences that are produced later as if they were one."""
-    to_produce = sum(map(production.usual_seconds, parts))
+    speed = production.speed
+    to_produce = sum(map(production.usual_seconds, parts)) / speed
     by_itself = to_produce / production.at_once  # as if nothing were produced beside it
     return Coming(
         to_produce=by_itself,
         at_most=by_itself,
-        to_hear=to_produce + sum(part.silence + part.speech for part in parts),
-        chunk=production.next_chunk(parts[0]),
+        to_hear=to_produce + sum(part.silence + part.speech / speed for part in parts),
+        chunk=production.next_chunk(parts[0]) / speed,
         delay=sum(map(production.delay, parts)) / production.at_once,
     )

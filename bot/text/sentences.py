@@ -96,10 +96,15 @@ def split(
     return sentences
 
 
-def expected_seconds(sentences: Iterable[Sentence]) -> float:
-    """Return about how long the speech of some sentences will be, with the typed silence."""
+def expected_seconds(sentences: Iterable[Sentence], *, speed: float = 1.0) -> float:
+    """Return about how long the speech of some sentences will be, with the typed silence.
+
+    Args:
+        sentences: The sentences.
+        speed: How many times as fast as usual they will be heard.
+    """
     sentences = list(sentences)
-    return spoken_seconds(sentences) + typed_silence(sentences)
+    return spoken_seconds(sentences) / speed + typed_silence(sentences)
 
 
 def spoken_seconds(sentences: Iterable[Sentence]) -> float:

@@ -35,6 +35,18 @@ async def test_speaks_with_the_voice_that_is_named(ada: Member, recording: bytes
     assert low.private is None, "nothing private is left to read"
 
 
+@pytest.mark.parametrize("speed", [0.5, 2.0])
+async def test_another_speed_changes_the_length_and_not_the_pitch(
+    ada: Member, recording: bytes, speed: float
+) -> None:
+    await ada.clones(recording, name="Low")
+    [usual] = await (await ada.types("say", text=LONG_TEXT[:300])).files()
+    [changed] = await (await ada.types("say", text=LONG_TEXT[:300], speed=speed)).files()
+    usual_seconds, seconds = (soundfile.info(io.BytesIO(ogg)).duration for ogg in (usual, changed))
+    assert seconds == pytest.approx(usual_seconds / speed, rel=0.03)
+    assert pitch_of(changed) == pytest.approx(400, abs=5)
+
+
 async def test_uses_the_last_used_voice_by_default(ada: Member, recording: bytes) -> None:
     await ada.clones(recording, name="First")
     await ada.clones(recording, name="Second")

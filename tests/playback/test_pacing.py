@@ -73,6 +73,30 @@ def test_slow_speech_has_no_holes(
     assert listening.begins <= listening.produced + 0.4, "it waits no longer than for all of it"
 
 
+@pytest.mark.parametrize(("rate", "speed"), [(0.6, 2.0), (1.3, 2.0), (1.8, 2.0), (0.4, 0.5)])
+def test_speech_that_is_heard_faster_or_slower_has_no_holes(rate: float, speed: float) -> None:
+    """At double speed, it must come twice as fast."""
+    texts = [3.0, 5.0, 4.0, 6.0]
+
+    async def played() -> Listening:
+        return await listen(constant(rate, texts), pace=new_pace(), speed=speed)
+
+    listening = run_virtually(played())
+    pauses = listening.holes + listening.late  # where one sentence fades into the next
+    assert all(pause <= 0.32 / speed for pause in pauses)
+    assert listening.begins <= listening.produced + 0.4
+    assert listening.ends - listening.begins == pytest.approx(sum(texts) / speed, rel=0.1)
+
+
+def test_slowed_speech_that_comes_in_time_begins_at_once() -> None:
+    async def played() -> Listening:
+        return await listen(constant(0.8, TEXT), pace=new_pace(), speed=0.5)
+
+    listening = run_virtually(played())
+    assert not listening.holes
+    assert listening.begins < 2.0, "it comes in time"
+
+
 def test_without_waiting_there_would_be_holes() -> None:
     assert as_before(constant(0.8, TEXT)).holes
 

@@ -15,6 +15,7 @@ from bot.playback.player import GuildPlayer
 from bot.playback.queue import QueueEntry
 from bot.production import Production
 from bot.streaming import stream_speech
+from bot.tempo import at_speed
 from bot.text import Sentence
 from bot.text.sentences import SECONDS_PER_CHARACTER
 
@@ -179,6 +180,7 @@ def entry_for(
     characters: Sequence[int] | None = None,
     *,
     silence: float = 0.0,
+    speed: float = 1.0,
 ) -> QueueEntry:
     """A queue entry whose speech a backend makes.
 
@@ -187,22 +189,25 @@ def entry_for(
         pace: What is known of it; None to have it played as soon as there is something.
         characters: The lengths of the sentences' texts; by default they fit their speech.
         silence: Seconds of silence that were typed after each sentence.
+        speed: How many times as fast it is heard.
     """
     characters = characters or [round(each / SECONDS_PER_CHARACTER) for each in backend.lengths]
     sentences = [
         Sentence("x" * count, ends_paragraph=False, silence_after=silence) for count in characters
     ]
     production = None if pace is None else Production(pace, sentences)
+    if production is not None:
+        production.speed = speed
 
     def speech() -> Any:
         prompt = VoicePrompt(b"", "slow/1")
-        return stream_speech(
+        spoken = stream_speech(
             cast("Any", backend), sentences, prompt, language="Auto", production=production
         )
+        return at_speed(spoken, speed)
 
-    return QueueEntry(
-        1, 7, 1, "ada", "Ada", "…", len(sentences), speech, None, sum(backend.lengths), production
-    )
+    seconds = sum(backend.lengths) / speed
+    return QueueEntry(1, 7, 1, "ada", "Ada", "…", len(sentences), speech, None, seconds, production)
 
 
 def new_player() -> tuple[GuildPlayer, PacedLink]:
@@ -212,12 +217,16 @@ def new_player() -> tuple[GuildPlayer, PacedLink]:
 
 
 async def listen(
-    backend: SlowBackend, *, pace: Pace | None = None, characters: Sequence[int] | None = None
+    backend: SlowBackend,
+    *,
+    pace: Pace | None = None,
+    characters: Sequence[int] | None = None,
+    speed: float = 1.0,
 ) -> Listening:
     """Play a text, and tell what was heard of it."""
     now = asyncio.get_running_loop().time
     began = now()
-    entry = entry_for(backend, pace, characters)
+    entry = entry_for(backend, pace, characters, speed=speed)
     player, link = new_player()
     player.add(entry)
     waits: list[float | None] = []

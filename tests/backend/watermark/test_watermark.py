@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from backend.contract import BackendUnavailableError
 from backend.watermark.watermark import MarkingStream, Watermarker
 from bot.audio.decode import ffmpeg_path
+from bot.audio.loudness import to_float, to_pcm
+from bot.audio.tempo import Tempo
 from tests.backend.watermark.marking import mark
 from tests.support.operations import work_of
 from tests.support.recordings import as_file, resample, speech
@@ -73,6 +75,15 @@ def marked_in_pieces(
 
 def decibels(signal: NDArray[np.float32], noise: NDArray[np.float32]) -> float:
     return float(10 * np.log10(np.square(signal).sum() / np.square(noise).sum()))
+
+
+@pytest.mark.parametrize("speed", [0.5, 0.8, 1.25, 2.0])
+def test_a_speed_that_was_asked_for_keeps_the_mark(
+    watermarker: Watermarker, marked: NDArray[np.float32], speed: float
+) -> None:
+    tempo = Tempo(RATE, speed)
+    pcm = tempo.push(to_pcm(marked)) + tempo.finish()
+    assert watermarker.confidence(to_float(pcm)) > 0.98
 
 
 @pytest.mark.parametrize(("bitrate", "rate"), [("32k", 48_000), ("24k", 44_100), ("32k", 16_000)])

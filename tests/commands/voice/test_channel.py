@@ -56,6 +56,16 @@ async def test_live_speech_is_as_loud_as_files(guild: VoiceGuild, ada: Speaker) 
     assert pyloudnorm.Meter(48_000).integrated_loudness(heard.samples) == pytest.approx(-18, abs=3)
 
 
+@pytest.mark.parametrize("speed", [0.5, 2.0])
+async def test_live_speech_at_another_speed_has_its_pitch(
+    guild: VoiceGuild, ada: Speaker, speed: float
+) -> None:
+    await ada.types("say", text=item_text(1, 1.5), speed=speed)
+    heard = (await guild.call.heard_until_quiet()).audible()
+    assert heard.seconds == pytest.approx(1.5 / speed, rel=0.2)
+    assert {passage.item for passage in passages(heard)} == {1}, "that is its pitch"
+
+
 async def test_a_member_outside_of_voice_gets_a_file(guild: VoiceGuild) -> None:
     linus = await guild.speaker("linus")
     await linus.actor.leave_voice()
