@@ -20,6 +20,7 @@ from bot.guilds.limits import Limits
 from bot.guilds.policy import Policy
 from bot.interface.delivery import DISCORD_FAILURES
 from bot.interface.errors import TimbreCommandTree
+from bot.interface.live_attribution import LiveAttributions
 from bot.interface.options import Where
 from bot.interface.reply import Replies, Reply
 from bot.interface.report_buttons import BUTTONS
@@ -85,6 +86,8 @@ class VoiceBot(commands.AutoShardedBot):
         library: The saved voices; there once the bot has logged in.
         dictionaries: How words are pronounced; there once the bot has logged in.
         policy: What is allowed, where, and what happened; there once the bot has logged in.
+        live_attributions: Tells voice channels who asked for what is heard there; there once
+            the bot has logged in.
         enforcement: Ends what may not go on; there once the bot has logged in.
         reporting: Sends reports to who decides; there once the bot has logged in.
         studio: The voice pipeline; there once the bot has logged in.
@@ -98,6 +101,7 @@ class VoiceBot(commands.AutoShardedBot):
     library: VoiceLibrary
     dictionaries: Dictionaries
     policy: Policy
+    live_attributions: LiveAttributions
     enforcement: Enforcement
     reporting: Reporting
     studio: Studio
@@ -220,6 +224,9 @@ class VoiceBot(commands.AutoShardedBot):
             ),
             _limits(self.settings),
         )
+        self.live_attributions = LiveAttributions(
+            self, self.policy, command_ids=lambda: self.command_ids
+        )
         self.enforcement = Enforcement(self.policy, self.library, self.replies, self.players)
         self.reporting = Reporting(
             self,
@@ -248,6 +255,8 @@ class VoiceBot(commands.AutoShardedBot):
             self.replies.close(Reason.RESTARTING, within=SECONDS_TO_END_COMMANDS),
             self.players.close(),
         )
+        if hasattr(self, "live_attributions"):
+            await self.live_attributions.close()
         closing = [super().close()]
         if self._speech is not None:
             closing.append(self._speech.close())

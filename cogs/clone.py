@@ -19,6 +19,7 @@ from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction, WorkKind
 from bot.interface import cards, wording
+from bot.interface.attribution import PublicWords
 from bot.interface.delivery import ReplyFormat
 from bot.interface.mentions import resolve_names
 from bot.interface.options import LANGUAGE_CHOICES, caller_of
@@ -94,6 +95,7 @@ class Clone(commands.Cog):
                     on_speech=work.made,
                 )
             )
+            reply.remarks += map(wording.note, voice.notes)
             saved: SavedVoice | None = None
             if name is not None:
                 saved = await self._keep(owner.id, name, voice, language)
@@ -131,11 +133,8 @@ class Clone(commands.Cog):
                 await studio.note_loudness(saved, speech.loudness)
             else:
                 self.bot.policy.audit.note_own(AuditAction.CLONED, reply.actor, None, text=spoken)
-            who = wording.voice_name(name or owner.display_name)
-            heading = f"{who} says" if name else f"New voice, made by {who}"
-            heading = cards.with_extent(heading, speech, len(sentences))
             await reply.post(
-                cards.spoken_message(heading, spoken, studio.backend, voice.notes),
+                PublicWords.about(name, owner.id, spoken, speech, len(sentences), studio.backend),
                 speech,
                 ReplyFormat.OGG,
                 on_posted=partial(

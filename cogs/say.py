@@ -17,6 +17,7 @@ from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction, WorkKind
 from bot.interface import cards, voice_channels
+from bot.interface.attribution import PublicWords
 from bot.interface.delivery import ReplyFormat
 from bot.interface.mentions import resolve_names
 from bot.interface.options import (
@@ -33,7 +34,6 @@ from bot.interface.options import (
 )
 from bot.interface.progress import Progress
 from bot.interface.reply import Reply
-from bot.interface.wording import voice_name
 from bot.playback.player import GuildPlayer
 from bot.playback.queue import QueueEntry
 from bot.streaming import SharedStream, Speech, collect, leveled
@@ -122,7 +122,6 @@ class Say(commands.Cog):
                     QueueEntry,
                     owner_id=owner.id,
                     voice_id=saved.id,
-                    owner_name=owner.display_name,
                     speaker=saved.name,
                     text=shown,
                     sentences=count,
@@ -138,6 +137,10 @@ class Say(commands.Cog):
                     allowed=allowed,
                     last_dismissal=last_dismissal,
                 )
+                is_posted = False
+                attribute = partial(
+                    self.bot.live_attributions.say, entry, voice_owner_id=saved.owner_id
+                )
                 try:
                     # Whoever deletes the voice from now on finds the entry in the queue.
                     await self._touch(reply, saved)
@@ -147,9 +150,14 @@ class Say(commands.Cog):
                     if shared is not None:
                         # An error comes to whoever follows, too.
                         await post(shared.collect, heard=(entry, player))
-                    await self._follow(reply, player, entry)
+                        is_posted = True
+                    await self._follow(
+                        reply, player, entry, on_begun=lambda: None if is_posted else attribute()
+                    )
                 finally:
                     player.remove(entry, Refusal(Reason.SPEECH_STOPPED))
+                    if entry.spoken is not None and not is_posted:
+                        attribute()
 
     async def _post(  # noqa: PLR0913, PLR0917 - what is posted, and what is said about it
         self,
@@ -188,8 +196,9 @@ class Say(commands.Cog):
 
         speech = await reply.work(collected)
         await self._touch(reply, saved)
-        heading = cards.with_extent(f"{voice_name(saved.name)} says", speech, sentences)
-        words = cards.spoken_message(heading, text, self.bot.studio.backend)
+        words = PublicWords.about(
+            saved.name, reply.owner.id, text, speech, sentences, self.bot.studio.backend
+        )
         posted: list[int] = []
 
         def note(message_id: int, channel_id: int, guild_id: int | None) -> None:
@@ -241,10 +250,20 @@ class Say(commands.Cog):
         command.release()
         return player, entry
 
-    async def _follow(self, reply: Reply, player: GuildPlayer, entry: QueueEntry) -> None:
-        """Keep the private message up to date until the entry was heard."""
+    async def _follow(
+        self,
+        reply: Reply,
+        player: GuildPlayer,
+        entry: QueueEntry,
+        *,
+        on_begun: Callable[[], object],
+    ) -> None:
+        """Keep the private message up to date until the entry was heard.
+
+        `on_begun` is called when it begins to be heard.
+        """
         was_heard = await reply.work(
-            lambda progress: voice_channels.follow(entry, player, progress),
+            lambda progress: voice_channels.follow(entry, player, progress, on_begun=on_begun),
             stopped=Reason.SPEECH_STOPPED,
         )
         where = voice_channels.place_for(reply.owner, entry.channel_id)

@@ -240,7 +240,8 @@ def test_every_command_that_a_sentence_names_could_be_a_link() -> None:
 
 def test_what_somebody_typed_does_not_turn_the_words_around_it() -> None:
     assert as_text("a\u202eb\u2066c") == "abc"
-    assert as_text("שלום عربي") == "שלום عربي"
+    hebrew = "\N{HEBREW LETTER ALEF}\N{HEBREW LETTER BET}"
+    assert as_text(f"{hebrew}(1)") == f"\u2068{hebrew}\\(1\\)\u2069", "isolated"
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,11 @@ _TOKENS = re.compile(
     r"\\(?P<literal>[^\w\s]|_)"  # any punctuation behind a backslash is meant literally
     r"|</(?P<command>[^:>\n]+):\d+>"
     r"|<t:(?P<moment>-?\d{1,12})(?::[tTdDfFR])?>"
+    r"|<@(?P<person>\d+)>"
     r"|^-# "  # small print
     r"|\*\*|`"
-    r"|\u200b",  # behind an "@", so that nobody is mentioned
+    r"|\u200b"  # behind an "@", so that nobody is mentioned
+    r"|[\u2068\u2069]",  # around what runs from right to left
     re.MULTILINE,
 )
 
@@ -30,6 +32,8 @@ STARTS_CLONING = """\
 Timbre demo, with the voice engine on this machine. It takes about a minute to start, and longer the
 first time, when its weights are downloaded."""
 
+
+YOU = "you"
 
 STOPPED = "\nThe demo was stopped."
 STOPPED_CLONING = STOPPED + " What was downloaded is kept, and the next start goes on from there."
@@ -49,7 +53,10 @@ def starting(settings: Settings) -> Iterator[None]:
 
 
 def plain(message: str) -> str:
-    """The words of a message: links as the commands they lead to, moments in this zone's time."""
+    """The words of a message: links as the commands they lead to, moments in this zone's time.
+
+    Whoever is mentioned is the only person who uses the bot there.
+    """
     return _TOKENS.sub(_plain_token, message)
 
 
@@ -58,6 +65,8 @@ def _plain_token(token: re.Match[str]) -> str:
         return token["literal"]
     if token["command"] is not None:
         return f"/{token['command']}"
+    if token["person"] is not None:
+        return YOU
     if token["moment"] is not None:
         return _moment(int(token["moment"]))
     return ""

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Index,
     String,
     TypeDecorator,
+    true,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -125,6 +126,7 @@ class ServerSettingsRow(Base):
     speak_roles: Mapped[frozenset[int]] = mapped_column(IdSet)
     channels: Mapped[frozenset[int]] = mapped_column(IdSet)
     voice_channels: Mapped[frozenset[int]] = mapped_column(IdSet)
+    live_attribution: Mapped[bool] = mapped_column(server_default=true())
     seconds_per_person: Mapped[int | None]
     seconds_per_server: Mapped[int | None]
     requests_per_minute: Mapped[int | None]
@@ -141,6 +143,7 @@ class ServerSettingsRow(Base):
             speak_roles=self.speak_roles,
             channels=self.channels,
             voice_channels=self.voice_channels,
+            live_attribution=self.live_attribution,
             seconds_per_person=self.seconds_per_person,
             seconds_per_server=self.seconds_per_server,
             requests_per_minute=self.requests_per_minute,

@@ -11,23 +11,20 @@ from bot.errors import Reason, Refusal
 from bot.interface.engine_wording import languages
 from bot.interface.wording import (
     NOBODY_LISTENED,
-    PREVIEW_NOTICE,
     as_text,
     engine_name,
     engine_state,
     excerpt,
     explain,
-    note,
+    preview_notice,
     voice_name,
 )
 from bot.voices.records import Whose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from backend.contract import BackendInfo, Heard, SpeechError
-    from bot.errors import Note
-    from bot.streaming import Speech
     from bot.voices.records import DictionaryPage, Forgotten, Pronunciation, SavedVoice
 
 ACCENT = discord.Colour.from_str("#7c5cff")
@@ -45,7 +42,8 @@ _HELP = {
     ),
     "Use it": (
         "`/say` speaks up to 5,000 characters with a voice you saved: live if you're in a voice "
-        "channel, otherwise as a file. Its `format` can be a voice message, Ogg, MP3, WAV or FLAC."
+        "channel, otherwise as a file. Its `format` can be a voice message, Ogg, MP3, WAV or FLAC. "
+        "Everybody is told that the voice is synthetic, and who asked."
     ),
     "Look after your voices": (
         "`/voice list`, `/voice info`, `/voice rename`, `/voice transcript`, `/voice delete`."
@@ -94,36 +92,11 @@ LAST_COPIES = "The last copies on my disk go soon; you don't have to do anything
 """Added where somebody still reads the database, so that deleted data stays in its log."""
 
 
-def with_extent(heading: str, speech: Speech, sentences: int) -> str:
-    """The heading of speech, which may end before its text of so many sentences does."""
-    return (
-        heading
-        if speech.error is None
-        else f"{heading} (only {speech.sentences} of {sentences} sentences)"
-    )
-
-
-def spoken_message(
-    heading: str, typed: str, backend: BackendInfo, notes: Iterable[Note] = ()
-) -> str:
-    """The public words beside a piece of speech.
-
-    Args:
-        heading: Who is heard, already escaped.
-        typed: What the person asked to be said, with names for mentions. It is shown so that it
-            can be read without sound.
-        backend: What made the speech.
-        notes: What was done to the recording.
-    """
-    small = [*map(note, notes), *_preview_notice(backend)]
-    return "\n".join([f"{heading}: “{excerpt(typed)}”", *(f"-# {line}" for line in small)])
-
-
 def spoken_in(name: str, where: str, backend: BackendInfo, *, was_heard: bool) -> str:
     """The private words after a voice has spoken in a voice channel, named by `where`."""
     spoken = f"{voice_name(name)} has spoken in {where}"
     words = f"{spoken}." if was_heard else f"{spoken}, but {NOBODY_LISTENED}"
-    return "\n".join([words, *(f"-# {line}" for line in _preview_notice(backend))])
+    return "\n".join([words, *(f"-# {line}" for line in preview_notice(backend))])
 
 
 def speaking(number: int, total: int) -> str:
@@ -284,15 +257,11 @@ def help_page(backend: BackendInfo, problem: SpeechError | TimeoutError | None) 
         title="Timbre", description="I speak in the voices you give me.", colour=ACCENT
     )
     spoken = ", ".join(languages(backend.languages))
-    engine = _preview_notice(backend) or [f"{engine_name(backend.model_id)}. Languages: {spoken}."]
+    engine = preview_notice(backend) or [f"{engine_name(backend.model_id)}. Languages: {spoken}."]
     fields = {**_HELP, "Voice engine": " ".join([*engine, engine_state(problem)])}
     for name, value in fields.items():
         page.add_field(name=name, value=value, inline=False)
     return page
-
-
-def _preview_notice(backend: BackendInfo) -> list[str]:
-    return [] if backend.clones else [PREVIEW_NOTICE]
 
 
 def _length(seconds: float) -> str:

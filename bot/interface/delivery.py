@@ -23,14 +23,15 @@ from bot.interface.wording import UNTOLD, link_commands
 
 if TYPE_CHECKING:
     from bot.audio.encode import SpeechFile
+    from bot.interface.attribution import PublicWords
     from bot.streaming import Speech
 
 log = structlog.get_logger(__name__)
 
 Interaction = discord.Interaction[Any]
 
-Sender = tuple[str, Callable[..., Awaitable[discord.Message | None]]]
-"""A way to send a message: a mention to begin it with, and discord.py's method."""
+Sender = tuple[discord.AllowedMentions, Callable[..., Awaitable[discord.Message | None]]]
+"""A way to send a message: whom its first one pings, and discord.py's method."""
 
 OnPosted = Callable[[int, int, int | None], object]
 """Told of each message that was posted: its id, its channel's, and its server's or None."""
@@ -126,19 +127,19 @@ class SpeechAttachment:
 
 
 async def post_speech(
-    interaction: Interaction, content: str, speech: SpeechAttachment, *, on_posted: OnPosted
+    interaction: Interaction, words: PublicWords, speech: SpeechAttachment, *, on_posted: OnPosted
 ) -> None:
     """Post speech in the interaction's channel, in as many messages as its upload limit asks for.
 
     A voice message holds no words, so they follow in a second message. Where Discord takes no voice
-    message, the speech goes out as an ordinary file.
+    message, or not the words below it, the speech goes out as an ordinary file.
 
     If Discord finds a message too large, though it is within the limit, smaller files are made of
     what has not been posted yet.
 
     Args:
         interaction: The command.
-        content: The words beside the speech.
+        words: What is said beside the speech.
         speech: What to post.
         on_posted: Called for each message as soon as it is posted, whatever becomes of the rest.
 
@@ -155,17 +156,24 @@ async def post_speech(
         )
         if sent is not None:
             note(*sent)
-            files = []
+            below = await _say_below(interaction, words, follow_up_first=can_follow_up)
+            if below is not None:
+                note(below.id, below.channel.id)
+                return
+            await _take_back(interaction, *sent)
     senders = _senders(interaction, follow_up_first=can_follow_up)
     lower_limits = [lower for lower in _lower_limits() if lower < limit]
+    is_first = True
     while True:
         posted: list[SpeechFile] = []
         try:
-            async for group, message in _post_groups(senders, content, files, limit):
+            async for group, message in _post_groups(
+                senders, words, files, limit, is_first=is_first
+            ):
                 posted += group
                 if message is not None:
                     note(message.id, message.channel.id)
-                content = ""
+                is_first = False
         except discord.HTTPException as error:
             if not _is_too_large(error) or not lower_limits:
                 raise
@@ -273,6 +281,40 @@ async def _send_voice_message(
     return None
 
 
+async def _say_below(
+    interaction: Interaction, words: PublicWords, *, follow_up_first: bool
+) -> discord.Message | None:
+    """Post the words below a voice message, in the same channel; None if Discord takes them not."""
+    senders = _senders(interaction, follow_up_first=follow_up_first, with_files=False)
+    try:
+        return await _post(senders, words.below_voice_message, [], is_first=True)
+    except (Refusal, *DISCORD_FAILURES) as error:
+        log.warning("the words below a voice message were refused", reason=repr(error))
+        return None
+
+
+async def _take_back(interaction: Interaction, message_id: int, channel_id: int) -> None:
+    """Delete a voice message. While Discord can't be reached, it is tried again."""
+    channel = interaction.client.get_partial_messageable(channel_id)
+    ways = [channel.get_partial_message(message_id).delete]
+    if has_token(interaction):  # the message may be a follow-up, or an ordinary one
+        ways.insert(0, partial(interaction.followup.delete_message, message_id))
+    for pause in (*SECONDS_TO_NEXT_TRY, None):
+        for delete in tuple(ways):
+            try:
+                await delete()
+            except DISCORD_FAILURES as error:
+                says_token_ended(interaction, error)
+                log.warning("a voice message without words is still there", reason=repr(error))
+                if _is_refusal(error):
+                    ways.remove(delete)
+            else:
+                return
+        if not ways or pause is None:
+            return
+        await asyncio.sleep(pause)
+
+
 def _note_message(
     interaction: Interaction, on_posted: OnPosted, message_id: int, channel_id: int
 ) -> None:
@@ -281,19 +323,21 @@ def _note_message(
     on_posted(message_id, channel_id, interaction.guild_id if is_here else None)
 
 
-def _senders(interaction: Interaction, *, follow_up_first: bool) -> list[Sender]:
-    """The ways to post speech, best first.
+def _senders(
+    interaction: Interaction, *, follow_up_first: bool, with_files: bool = True
+) -> list[Sender]:
+    """The ways to post something public, best first.
 
     A follow-up to the command is best, if it may be public; else it comes last. Ordinary messages
-    work when the interaction's token has ended, after 15 minutes. They mention whoever asked, since
-    nothing else ties them to the command.
+    work when the interaction's token has ended, after 15 minutes. They ping whoever asked, since
+    nothing else ties them to the command. Files may go to them directly, too.
     """
     person = interaction.user
-    follow_up: Sender = ("", interaction.followup.send)
-    places = [interaction.channel] if _may_post(interaction, files=True) else []
+    follow_up: Sender = (discord.AllowedMentions.none(), interaction.followup.send)
+    places = [interaction.channel] if _may_post(interaction, files=with_files) else []
     ordinary: list[Sender] = [
-        (f"{person.mention} ", partial(place.send, allowed_mentions=_mention_of(person)))
-        for place in (*places, person)
+        (_mention_of(person), place.send)
+        for place in (*places, *([person] if with_files else []))
         if isinstance(place, discord.abc.Messageable)
     ]
     if not has_token(interaction):
@@ -330,11 +374,18 @@ def _mention_of(person: discord.User | discord.Member) -> discord.AllowedMention
 
 
 async def _post_groups(
-    senders: Sequence[Sender], content: str, files: Sequence[SpeechFile], limit: int
+    senders: Sequence[Sender],
+    words: PublicWords,
+    files: Sequence[SpeechFile],
+    limit: int,
+    *,
+    is_first: bool,
 ) -> AsyncIterator[tuple[list[SpeechFile], discord.Message | None]]:
-    """Post files, the words with the first; yield each message's files and the message."""
-    for number, group in enumerate(_groups(files, min(limit, SAFE_TOTAL_LIMIT))):
-        yield group, await _post(senders, content if number == 0 else "", group)
+    """Post files; yield each message's files and the message."""
+    for group in _groups(files, min(limit, SAFE_TOTAL_LIMIT)):
+        content = words.beside_file if is_first else words.beside_next_files
+        yield group, await _post(senders, content, group, is_first=is_first)
+        is_first = False
 
 
 def _lower_limits() -> tuple[int, ...]:
@@ -348,18 +399,21 @@ def _is_voice_message(files: Sequence[SpeechFile]) -> bool:
 
 
 async def _post(
-    senders: Sequence[Sender], content: str, files: Sequence[SpeechFile]
+    senders: Sequence[Sender], content: str, files: Sequence[SpeechFile], *, is_first: bool
 ) -> discord.Message | None:
-    """Send one message in the first way that works, and return it.
+    """Send one message in the first way that works, and return it. Only the first one pings.
 
     Raises `Refusal` if none does: that the bot may not post only if Discord said so each time.
     """
     may_not_post = True
-    for mention, send in senders:
+    for pinged, send in senders:
+        allowed_mentions = pinged if is_first else discord.AllowedMentions.none()
         # discord.py closes files after a request, so each try needs its own.
         uploads = [discord.File(io.BytesIO(file.data), filename=file.name) for file in files]
         try:
-            return await send(f"{mention}{content}".strip(), files=uploads, suppress_embeds=True)
+            return await send(
+                content, files=uploads, suppress_embeds=True, allowed_mentions=allowed_mentions
+            )
         except DISCORD_FAILURES as error:
             if _is_too_large(error):
                 raise

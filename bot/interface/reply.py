@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bot.guilds.access import Actor
     from bot.guilds.ledger import Work
     from bot.guilds.records import WorkKind
+    from bot.interface.attribution import PublicWords
     from bot.interface.delivery import OnPosted, ReplyFormat
     from bot.interface.views import Question
     from bot.speech.backend import ColdStart
@@ -257,7 +258,7 @@ class Reply:
             self._working = None
 
     async def post(
-        self, content: str, speech: Speech, reply_format: ReplyFormat, *, on_posted: OnPosted
+        self, words: PublicWords, speech: Speech, reply_format: ReplyFormat, *, on_posted: OnPosted
     ) -> None:
         """Post speech where all can see it, see `post_speech`.
 
@@ -266,7 +267,7 @@ class Reply:
         attachment = SpeechAttachment(
             speech, reply_format, self._replies.encoders, self._check_not_forbidden
         )
-        await delivery.post_speech(self._interaction, content, attachment, on_posted=on_posted)
+        await delivery.post_speech(self._interaction, words, attachment, on_posted=on_posted)
 
     async def finish(self, words: str | None = None) -> None:
         """Show the last words and the remarks; without any, delete the private message.

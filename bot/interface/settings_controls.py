@@ -60,6 +60,10 @@ class SettingsControl(discord.ui.DynamicItem[discord.ui.Item[Any]], template=CON
                     await show_settings(interaction, Part(data["values"][0]))
                     return
                 part, ids = Part(match["part"]), [int(each) for each in data.get("values", ())]
+                if match["use"] in {Use.TURN_ON, Use.TURN_OFF}:
+                    on = match["use"] == Use.TURN_ON
+                    await _change(interaction, part, lambda: _switch(part, on=on))
+                    return
                 await _change(interaction, part, lambda: _choice(interaction, part, ids))
         except Exception as error:  # noqa: BLE001 - discord.py would only log it
             await answer_error(interaction, error, source="settings")
@@ -174,6 +178,12 @@ def _choice(interaction: discord.Interaction[Any], part: Part, ids: list[int]) -
         if chosen is not None:
             _check_may_post(guild, chosen)
     return lambda settings: replace(settings, **{part.value: chosen})
+
+
+def _switch(part: Part, *, on: bool) -> Update:
+    """Turn a part on or off."""
+    turned: dict[str, Any] = {part.value: on}
+    return lambda settings: replace(settings, **turned)
 
 
 def _found(find: Callable[[int], object | None], ids: list[int]) -> list[int]:

@@ -40,6 +40,7 @@ class Part(StrEnum):
     SPEAK_ROLES = "speak_roles"
     CHANNELS = "channels"
     VOICE_CHANNELS = "voice_channels"
+    LIVE_ATTRIBUTION = "live_attribution"
     LIMITS = "limits"
 
 
@@ -50,6 +51,8 @@ class Use(StrEnum):
     SET = "set"
     OPEN_FORM = "form"
     CLEAR = "clear"
+    TURN_ON = "on"
+    TURN_OFF = "off"
 
 
 CONTROL_ID = re.compile(rf"settings:(?P<use>{'|'.join(Use)}):(?P<part>{'|'.join(Part)}|)")
@@ -97,6 +100,13 @@ _WORDS = {
         "Voice channels",
         "The voice channels in which I can be heard. Commands can be typed in their chats, too.",
         "In every voice channel",
+    ),
+    Part.LIVE_ATTRIBUTION: _Words(
+        "Who asked, in voice channels",
+        "In the chat of a voice channel, I say which voice is heard there, that it's synthetic, "
+        "and who asked: once an hour for each person, if it's posted nowhere else. "
+        "`/queue` shows that in any case.",
+        "",
     ),
     Part.LIMITS: _Words(
         "Limits",
@@ -168,11 +178,12 @@ def page(
         "`/stop` ends what's being said or waits.",
     )
     for each, words in _WORDS.items():
-        value = (
-            _limits(settings, limits)
-            if each is Part.LIMITS
-            else _chosen(guild, each, getattr(settings, each.value)) or words.by_default
-        )
+        if each is Part.LIMITS:
+            value = _limits(settings, limits)
+        elif each is Part.LIVE_ATTRIBUTION:
+            value = "Said" if settings.live_attribution else "Not said, except in `/queue`"
+        else:
+            value = _chosen(guild, each, getattr(settings, each.value)) or words.by_default
         embed.add_field(name=words.name, value=value, inline=False)
     return embed
 
@@ -189,6 +200,11 @@ def items(
     shown: list[discord.ui.Item[Any]] = [menu]
     if part is None:
         return shown
+    if part is Part.LIVE_ATTRIBUTION:
+        use = Use.TURN_OFF if settings.live_attribution else Use.TURN_ON
+        label = "Turn off" if settings.live_attribution else "Turn on"
+        custom_id = _control_id(use, part)
+        return [*shown, discord.ui.Button(custom_id=custom_id, label=label, row=_BUTTONS)]
     if part is Part.LIMITS:
         shown.append(
             discord.ui.Button(

@@ -11,8 +11,9 @@ import discord
 
 from bot.errors import Reason, Refusal
 from bot.interface import cards
+from bot.interface.attribution import Attribution
 from bot.interface.options import Where
-from bot.interface.wording import as_text, excerpt, said_late, voice_name
+from bot.interface.wording import quoted, said_late
 from bot.playback.permissions import (
     VocalChannel,
     check_can_speak_in,
@@ -25,6 +26,8 @@ from bot.playback.permissions import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bot.interface.progress import Progress
     from bot.playback.player import GuildPlayer
     from bot.playback.players import GuildPlayers
@@ -191,8 +194,12 @@ def where_to_speak(  # noqa: PLR0913 - what a person chose, and what decides bes
     return Where.BOTH if where is Where.VOICE and file_wanted else where
 
 
-async def follow(entry: QueueEntry, player: GuildPlayer, progress: Progress) -> bool:
+async def follow(
+    entry: QueueEntry, player: GuildPlayer, progress: Progress, *, on_begun: Callable[[], object]
+) -> bool:
     """Show how far an entry is until it was played; if this is cancelled, remove it.
+
+    `on_begun` is called when it begins to be heard.
 
     Returns whether anybody could hear it: False if everybody in the channel was deafened, or had
     left, whenever that was looked at. Raises what kept it from being played.
@@ -201,6 +208,7 @@ async def follow(entry: QueueEntry, player: GuildPlayer, progress: Progress) -> 
     heard = asyncio.ensure_future(entry.heard())
     state = EntryState(entry, player)
     shown = ""
+    has_begun = False
     try:
         while not heard.done():
             words = state.words()
@@ -208,6 +216,9 @@ async def follow(entry: QueueEntry, player: GuildPlayer, progress: Progress) -> 
                 shown = words
                 progress.say(words)
             await asyncio.wait([heard], timeout=_POLL_SECONDS)
+            if entry.source.position > 0 and not has_begun:
+                has_begun = True
+                on_begun()
             channel = player.connection.channel
             if entry.source.position > 0 and channel is not None and not channel.guild.unavailable:
                 audience.add(bool(listeners_in(channel)))
@@ -252,11 +263,11 @@ def queue_page(
 
 def _line(position: QueuePosition) -> str:
     entry = position.entry
-    who = f"{voice_name(entry.speaker)} for {as_text(entry.owner_name)}"
-    what = excerpt(entry.text, max_characters=_EXCERPT_CHARACTERS)
+    who = Attribution(entry.speaker, entry.owner_id)
+    what = quoted(entry.text, max_characters=_EXCERPT_CHARACTERS)
     if position.number == 0:
-        return f"**Now**: {who}, “{what}” · ends {_countdown(position.ends_in)}"
-    return f"{position.number}. {who}, “{what}” · {_countdown(position.starts_in)}"
+        return f"**Now**: {who}: {what} · ends {_countdown(position.ends_in)}"
+    return f"{position.number}. {who}: {what} · {_countdown(position.starts_in)}"
 
 
 def _countdown(seconds: float) -> str:

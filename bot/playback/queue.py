@@ -31,7 +31,6 @@ class QueueEntry:
         owner_id: The member's Discord id.
         channel_id: The voice channel that it belongs to. It is heard there or nowhere.
         voice_id: The saved voice that speaks, as `SavedVoice.id`.
-        owner_name: The member's display name, not escaped.
         speaker: The voice's name, not escaped.
         text: What the member typed, with names for mentions.
         sentences: How many sentences the text has.
@@ -48,7 +47,6 @@ class QueueEntry:
     owner_id: int
     channel_id: int
     voice_id: int
-    owner_name: str
     speaker: str
     text: str = field(repr=False)
     sentences: int

@@ -21,6 +21,7 @@ from backend.contract import (
 from bot.interface.wording import PREVIEW_NOTICE
 from bot.voices.records import CONSENT_STATEMENT, CONSENT_VERSION
 from tests.support.discord_server import CONFIRM
+from tests.support.public_words import UNNAMED, beside_file
 from tests.support.recordings import as_file, speech
 
 if TYPE_CHECKING:
@@ -102,9 +103,8 @@ class TestSpeech:
             recording, "The *birch* canoe slid. Nobody looked up!", name="Ada"
         )
         [message] = answer.posted
-        assert message.content.startswith(
-            "**Ada** says: “The \\*birch\\* canoe slid. Nobody looked up!”"
-        )
+        shown = r"The \*birch\* canoe slid. Nobody looked up!"
+        assert message.content.startswith(beside_file("Ada", shown, ada))
         assert f"-# {PREVIEW_NOTICE}" in message.content
         [file] = message.attachments
         assert file.filename == "speech.ogg"
@@ -115,7 +115,7 @@ class TestSpeech:
         self, server: Server, ada: Member, recording: bytes
     ) -> None:
         unnamed = await ada.clones(recording)
-        assert unnamed.posted[0].content.startswith("New voice, made by **ada**: “Hello.”")
+        assert unnamed.posted[0].content.startswith(beside_file(UNNAMED, "Hello.", ada))
         assert (await server.bot.library.page(ada.actor.id)).total == 0
 
         named = await ada.clones(recording, name="Ada")
@@ -166,11 +166,12 @@ class TestSpeech:
         assert clip.sample_rate == 24_000
         assert 3.0 <= clip.seconds <= 7.0
 
-    async def test_of_a_long_recording_says_which_part_was_used(
+    async def test_of_a_long_recording_its_owner_alone_learns_which_part_was_used(
         self, ada: Member, backend: ScriptedBackend
     ) -> None:
         answer = await ada.clones(as_file(speech(45.0), 24_000, "mp3"))
-        assert "so I used its clearest" in answer.posted[0].content
+        assert "so I used its clearest" in answer.told
+        assert "clearest" not in answer.posted[0].content
         assert 10.0 <= backend.clips[0].seconds <= 20.0
 
     async def test_pings_nobody(self, server: Server, ada: Member, recording: bytes) -> None:

@@ -18,6 +18,7 @@ from bot.interface.wording import REFUSALS
 from tests.support import failing_databases
 from tests.support.databases import postgres_url, sqlite_url
 from tests.support.discord_server import open_server
+from tests.support.public_words import attribution
 from tests.support.voice_guild import eventually
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ async def test_speech_is_posted_though_nothing_can_be_written(
 
     assert len(backend.spoken) == SENTENCES
     assert soundfile.info(io.BytesIO(file)).duration > 0.8 * sum(map(len, backend.spoken)) * 0.05
-    assert answer.posted[0].content.startswith("**ada** says: ")
+    assert answer.posted[0].content.startswith(attribution("ada", ada))
     (lost,) = [entry for entry in logs if entry["event"] == "not written to the database"]
     assert lost["lost"] == dict.fromkeys(["loudness", "last use", "audit log", "posts", "usage"], 1)
 

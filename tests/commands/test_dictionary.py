@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.public_words import text_beside
+
 if TYPE_CHECKING:
     from tests.support.discord_server import Member, Server
     from tests.support.scripted_backend import ScriptedBackend
@@ -31,7 +33,7 @@ async def test_a_word_is_said_as_its_owner_wants_and_shown_as_written(
     said = await ada.types("say", text="gg, all of you!")
     await grace.types("say", text="gg, all of you!")
     assert backend.spoken == ["good game, all of you!", "gg, all of you!"]
-    assert "“gg, all of you!”" in said.posted[0].content
+    assert text_beside(said.posted[0].content) == "gg, all of you!"
 
 
 async def test_a_servers_words_are_for_all_and_a_persons_come_first(

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from backend.contract import BackendBusyError, GenerationFailedError
 from bot.errors import Reason
+from tests.support.public_words import beside_file
 from tests.support.voice_guild import eventually
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ async def test_what_was_spoken_before_the_engine_failed_is_posted(
         backend.on_speak = fails_from(3)
         answer = await ada.clones(recording, text=text, name="Ada")
     assert "Many people are speaking right now." in answer.told
-    assert answer.posted[0].content.startswith("**Ada** says (only 2 of 4 sentences): “This is")
+    assert answer.posted[0].content.startswith(
+        beside_file("Ada", "This is one.", ada, extent=", only 2 of 4 sentences")
+    )
     (file,) = await answer.files()
     assert 1.0 < soundfile.info(io.BytesIO(file)).duration < 2.5
 
@@ -110,7 +113,7 @@ async def test_speech_that_took_longer_than_the_token_lasts_is_posted_all_the_sa
     await ada.types("say", text="A long story.")
     message = server.channel.last_message
     assert message is not None
-    assert message.content.startswith(f"{ada.actor.mention} **Ada** says:")
+    assert message.content.startswith(beside_file("Ada", "A long story.", ada))
     assert [file.filename for file in message.attachments] == ["speech.ogg"]
 
 
@@ -206,7 +209,7 @@ async def test_speech_stays_public_even_if_discord_refuses_the_private_words(
     await ada.types("say", text="Hello.")
     message = server.channel.last_message
     assert message is not None
-    assert "**Ada** says: “Hello.”" in message.content
+    assert message.content.startswith(beside_file("Ada", "Hello.", ada))
     assert not message.flags.ephemeral
     assert len(message.attachments) == 1
 

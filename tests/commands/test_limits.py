@@ -121,7 +121,7 @@ async def test_speech_that_never_ends_ends_where_the_limit_is(tmp_path: Path) ->
         assert again(answer.told) == "You've used all your speech for today. You get more later."
         assert await used(server, ada) == pytest.approx(3 * 6 * SECONDS, abs=6 * SECONDS)
         [message] = answer.posted
-        assert "of 5 sentences)" in message.content
+        assert "of 5 sentences:" in message.content
         assert len(await answer.files()) == 1
 
 

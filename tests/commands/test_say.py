@@ -14,6 +14,7 @@ from backend.contract import SpeechRequest, VoicePromptInvalidError
 from bot.interface import delivery
 from tests.commands.test_clone import pitch_of
 from tests.support.discord_server import open_server
+from tests.support.public_words import attribution, beside_file, text_beside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,7 @@ async def test_speaks_with_the_voice_that_is_named(ada: Member, recording: bytes
     high = await ada.types("say", text="Hello there, all of you.", voice="high")
     assert pitch_of((await low.files())[0]) == pytest.approx(400, abs=5)
     assert pitch_of((await high.files())[0]) == pytest.approx(500, abs=5)
-    assert low.posted[0].content.startswith("**Low** says: “Hello there, all of you.”")
+    assert low.posted[0].content.startswith(beside_file("Low", "Hello there, all of you.", ada))
     assert low.private is None, "nothing private is left to read"
 
 
@@ -188,7 +189,9 @@ async def test_what_was_posted_before_the_limit_showed_is_not_posted_again(
     names = [file.filename for message in answer.posted for file in message.attachments]
     numbers = [int(name.split("-")[1]) for name in names]
     assert numbers == list(range(1, len(names) + 1))
-    assert [message.content for message in answer.posted[1:]] == [""] * (len(answer.posted) - 1)
+    first, *others = [message.content for message in answer.posted]
+    assert first.startswith(f"{attribution('Ada', ada)}:")
+    assert set(others) == {f"-# {attribution('Ada', ada)}, continued"}, "each says who asked"
 
 
 async def test_a_limit_that_is_lower_still_is_found(
@@ -297,4 +300,4 @@ async def test_what_was_typed_is_shown_to_the_letter(
 ) -> None:
     await ada.clones(recording, name="Ada")
     answer = await ada.types("say", text=typed)
-    assert answer.posted[0].content.splitlines()[0] == f"**Ada** says: “{shown}”"
+    assert text_beside(answer.posted[0].content) == shown

@@ -216,6 +216,24 @@ async def test_a_channel_where_it_may_not_post_is_not_taken(server: Server, page
     assert page.says["Reports"].startswith("Not posted here.")
 
 
+async def test_who_asked_is_said_in_voice_channels_unless_that_is_turned_off(
+    server: Server, page: Page
+) -> None:
+    part = "Who asked, in voice channels"
+    assert page.says[part] == "Said"
+    for label, value, shown in (
+        ("Turn off", False, "Not said, except in `/queue`"),
+        ("Turn on", True, "Said"),
+    ):
+        await page.opens(part)
+        await page.member.presses(page.message, label)
+        assert (page.words, page.says[part]) == ("Saved.", shown)
+        kept = await server.bot.policy.settings.of(server.env.guild.id)
+        assert kept.live_attribution is value
+    [first, second] = await _noted(server)
+    assert [first.details, second.details] == ["live_attribution"] * 2
+
+
 async def test_lower_limits(server: Server, page: Page) -> None:
     await page.limits(seconds_per_person="5", at_once_per_server=" 4 ")
     assert page.words == "Saved."

@@ -9,6 +9,7 @@ import pytest
 
 from backend.contract import GenerationFailedError
 from bot.interface.wording import GOES_ON_IN_SILENCE
+from tests.support.public_words import attribution
 from tests.support.voice_guild import eventually
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ async def test_progress_falls_silent_and_the_speech_is_posted(
     await outlasts_the_token(server, slow)
     await is_done(server, may_end)
     message = last_in_channel(server)
-    assert message.content.startswith(f"{slow.actor.mention} **Ada** says:")
+    assert message.content.startswith(f"{attribution('Ada', slow)}:"), "one mention is enough"
     assert len(message.attachments) == 1
     assert server.tokens.refused == 0
 

@@ -19,6 +19,7 @@ from bot.audio.encode import SpeechFile
 from bot.interface import voice_message
 from bot.interface.wording import PREVIEW_NOTICE
 from tests.commands.test_say import LONG_TEXT
+from tests.support.public_words import below_voice_message, beside_file
 
 if TYPE_CHECKING:
     from tests.support.discord_server import Answer, Member, Server
@@ -55,11 +56,11 @@ async def test_is_one_ogg_opus_file_with_its_length_and_its_waveform(
     assert max(drawn) == 255
 
 
-async def test_the_words_and_the_notice_follow(answer: Answer) -> None:
+async def test_who_asked_and_the_notice_follow(ada: Member, answer: Answer) -> None:
     spoken, words = answer.posted
     assert spoken.flags.voice
     assert not spoken.content
-    assert words.content == f"**Ada** says: “{TEXT}”\n-# {PREVIEW_NOTICE}"
+    assert words.content == f"{below_voice_message('Ada', TEXT, ada)}\n-# {PREVIEW_NOTICE}"
     assert not words.attachments
     assert answer.private is None, "nothing private is left to read"
 
@@ -88,9 +89,43 @@ async def test_is_an_ordinary_file_where_voice_messages_are_refused(
     answer = await ada.types("say", text=TEXT, format="voice-message")
     [message] = answer.posted
     assert not message.flags.voice
-    assert message.content == f"**Ada** says: “{TEXT}”\n-# {PREVIEW_NOTICE}"
+    assert message.content == f"{beside_file('Ada', TEXT, ada)}\n-# {PREVIEW_NOTICE}"
     [attachment] = message.attachments
     assert attachment.filename == "speech.ogg"
+
+
+@pytest.mark.parametrize("way", ["follow-up", "channel"])
+async def test_is_never_left_without_words(
+    server: Server, ada: Member, recording: bytes, way: str
+) -> None:
+    """A voice message that nobody can tell from a person's is taken back, and is a file instead."""
+    await ada.clones(recording, name="Ada")
+    if way == "follow-up":
+        with (
+            server.breaks_after(1, "POST", FOLLOW_UP, status=400, code=50035),
+            server.breaks_after(0, "POST", CHANNEL, status=403, code=50013),
+        ):
+            answer = await ada.types("say", text=TEXT, format="voice-message")
+    else:
+        server.breaks("POST", FOLLOW_UP, status=400, code=50035, times=2)
+        with server.breaks_after(1, "POST", CHANNEL, status=403, code=50013):
+            answer = await ada.types("say", text=TEXT, format="voice-message")
+    [message] = server.channel.history()[-1:]
+    assert message.content.startswith(beside_file("Ada", TEXT, ada))
+    assert [file.filename for file in message.attachments] == ["speech.ogg"]
+    assert not [message for message in server.channel.history() if message.flags.voice]
+    assert answer.private is None
+
+
+async def test_the_words_go_where_the_voice_message_is(
+    server: Server, ada: Member, recording: bytes
+) -> None:
+    await ada.clones(recording, name="Ada")
+    with server.breaks_after(1, "POST", FOLLOW_UP, status=404, code=10015):
+        await ada.types("say", text=TEXT, format="voice-message")
+    *_, spoken, words = server.channel.history()
+    assert spoken.flags.voice
+    assert words.content.startswith(below_voice_message("Ada", TEXT, ada))
 
 
 async def test_several_files_are_no_voice_message(

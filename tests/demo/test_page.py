@@ -230,7 +230,8 @@ def test_clone_say_restart_and_listen_in_the_browser(
         page.goto(again.address)
         sends(page, "say", text="And I am still here.")
         assert 0.5 < heard_seconds(page, 0) < 5.0, "also without the listen page"
-        expect(page.get_by_text("Me says: “And I am still here.”").last).to_be_visible()
+        said = page.get_by_role("article").filter(has_text="And I am still here.").last
+        expect(said).to_contain_text("Me (synthetic voice, asked by @you)")
         expect(page.get_by_text(", but nobody heard it").last).to_be_visible()
 
         listening = page.context.new_page()

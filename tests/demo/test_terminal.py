@@ -22,7 +22,15 @@ def test_what_somebody_typed_is_shown_to_the_letter(typed: str) -> None:
     assert plain(as_text(typed)).replace("\u200b", "") == typed.replace("\u200b", "")
 
 
-@given(st.text(min_size=1))
+@given(
+    st.text(
+        st.characters(
+            exclude_categories=("C", "M", "Z"),
+            exclude_characters="\u115f\u1160\u2800\u3164\uffa0",
+        ),
+        min_size=1,
+    )
+)
 def test_a_voice_is_shown_by_its_name(name: str) -> None:
     sentence = f"Your voice is saved as {voice_name(name)}."
     shown = f"Your voice is saved as {name}."
@@ -38,7 +46,7 @@ def test_a_moment_is_shown_as_one(seconds: int) -> None:
     ("message", "shown"),
     [
         ("-# This is a preview.", "This is a preview."),
-        ("**Me** says: “Hi.”\n-# Small.", "Me says: “Hi.”\nSmall."),
+        ("**Me** (asked by <@9>):\n> Hi.\n-# Small.", "Me (asked by you):\n> Hi.\nSmall."),
         (
             link_commands("Use `/say` or `/voice transcript`.", IDS),
             "Use /say or /voice transcript.",

@@ -15,6 +15,7 @@ import soundfile
 
 from tests.speech.bot_on_modal import open_bot
 from tests.support.discord_server import CONFIRM
+from tests.support.public_words import beside_file
 from tests.support.recordings import as_file, speech
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ async def test_a_member_clones_a_voice_and_speaks_with_it(
         cloned = await ada.presses(asked.private, CONFIRM)
         assert "Your voice is saved as **Ada**." in asked.told
         [message] = cloned.posted
-        assert message.content.startswith("**Ada** says: “Good evening, everyone.”")
+        assert message.content.startswith(beside_file("Ada", "Good evening, everyone.", ada))
         [ogg] = await cloned.files()
         assert_is_speech(ogg)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from backend.contract import VoicePrompt
 from bot.guilds import tables as guilds
+from bot.guilds.records import ServerSettings
+from bot.guilds.server_settings import SettingsOfServers
 from bot.storage.database import open_database
 from bot.storage.location import location_of
 from bot.storage.migrating import migrate
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 VOICES: tuple[Any, ...] = (ConsentRow, VoiceRow, PromptRow, PronunciationRow)
 FIRST_TABLES = {row.__tablename__ for row in VOICES}
 BEFORE_GUILDS = "0003"
+BEFORE_LIVE_ATTRIBUTION = "0005"
 
 
 async def migrated(url: str, to: str) -> None:
@@ -155,6 +159,30 @@ async def test_an_id_is_not_given_again_after_an_update(todays_database: str) ->
     assert voice.id > max(row[0] for row in before["voices"])
     assert voice.id > 2, "the second voice was deleted"
     await database.close()
+
+
+async def test_servers_decisions_outlast_the_switch_that_came_later(
+    empty_database_url: str,
+) -> None:
+    """Databases of before don't know that what voice channels are told can be turned off."""
+    url = empty_database_url
+    decided = ServerSettings(report_channel_id=7, speak_roles=frozenset({8, 9}))
+    database = await open_database(url)
+    await SettingsOfServers(database).change(GUILD, lambda _before: decided)
+    await database.close()
+
+    def columns(connection: Connection) -> set[str]:
+        return {each["name"] for each in inspect(connection).get_columns("server_settings")}
+
+    for _ in range(2):
+        await migrated(url, BEFORE_LIVE_ATTRIBUTION)
+        assert "live_attribution" not in await ask(url, columns)
+        database = await open_database(url)
+        settings = SettingsOfServers(database)
+        assert await settings.of(GUILD) == decided, "on by default"
+        off = await settings.change(GUILD, lambda before: replace(before, live_attribution=False))
+        assert await settings.of(GUILD) == off == replace(decided, live_attribution=False)
+        await database.close()
 
 
 async def test_what_servers_decided_goes_with_its_tables(database_url: str) -> None:

@@ -15,6 +15,7 @@ from bot.interface.wording import PREVIEW_NOTICE
 from bot.playback import players as guild_players
 from tests.support import failing_databases
 from tests.support.marked_speech import MarkedBackend, item_text, passages
+from tests.support.public_words import attribution, in_queue
 from tests.support.voice_guild import SPOKEN, eventually, last_word
 from tests.support.voice_words import told, waits_for
 
@@ -169,11 +170,13 @@ async def test_queue_shows_who_and_what_and_when(
     waiting = await grace.types("say", text=f"{item_text(4, 1.0)} <@{ada.actor.id}> <:pepe:12>")
     await waits_for(waiting, "Number")
     lines = (await told(grace, "queue")).splitlines()
-    assert lines[0].startswith("**Now**: **ada** for ada, “Item 1, 90 tenths of a second” · ")
-    waits = "1. **grace** for grace, “Item 4, 10 tenths of a second @ada :pepe:” · <t:"
-    assert lines[1].startswith(waits)
-    assert lines[2].startswith("2. **ada** for ada, “Item 2,")
-    assert lines[3].startswith("3. **ada** for ada, “Item 3,")
+    assert lines[0].startswith(
+        f"**Now**: {in_queue('ada', 'Item 1, 90 tenths of a second', ada)} · ends <t:"
+    )
+    waits = in_queue("grace", "Item 4, 10 tenths of a second @ada :pepe:", grace)
+    assert lines[1].startswith(f"1. {waits} · <t:")
+    for number, item in ((2, 2), (3, 3)):
+        assert lines[number].startswith(f"{number}. {attribution('ada', ada)}: “Item {item},")
 
 
 async def test_own_entries_are_skipped_at_once_others_by_vote(

@@ -1,0 +1,97 @@
+"""What everybody who hears or finds speech can read: whose voice, that it's synthetic, who asked.
+
+Names and texts are typed by people who may want to look like somebody else. So:
+
+- A name is escaped, on one line and isolated from the words around it.
+- The text is a block quote, and one line. Discord draws a bar beside all of it, however often the
+  screen breaks it, so nothing in it looks like words of the bot. A quotation mark could be closed
+  by the text, and what stands behind it could begin a line with another name.
+- Who asked is a mention, which shows the person and can't be typed. It pings nobody, except where
+  nothing else tells the person that their speech is there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bot.interface.wording import excerpt, preview_notice, voice_name
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from backend.contract import BackendInfo
+    from bot.streaming import Speech
+
+UNNAMED = "**New voice**"
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Which voice is heard, and who asked for it.
+
+    Attributes:
+        voice: The voice's name as its owner typed it; None for one without a name.
+        asked_by: The Discord id of who asked. That may be somebody else than the voice's owner.
+    """
+
+    voice: str | None
+    asked_by: int
+
+    def __str__(self) -> str:
+        name = UNNAMED if self.voice is None else voice_name(self.voice)
+        return f"{name} (synthetic voice, asked by <@{self.asked_by}>)"
+
+
+@dataclass(frozen=True, slots=True)
+class PublicWords:
+    """The words of the messages that hold one speech. Each of them has the attribution.
+
+    Attributes:
+        attribution: Which voice it is, and who asked.
+        text: What the person asked to be said, with names for mentions. It is shown so that it can
+            be read without sound.
+        extent: How much of the text the speech holds, if not all of it.
+        notices: What else everybody should know of it.
+    """
+
+    attribution: Attribution
+    text: str
+    extent: str = ""
+    notices: tuple[str, ...] = ()
+
+    @classmethod
+    def about(  # noqa: PLR0913, PLR0917 - the speech, and all that is said of it
+        cls,
+        voice: str | None,
+        asked_by: int,
+        text: str,
+        speech: Speech,
+        sentences: int,
+        backend: BackendInfo,
+    ) -> Self:
+        """Make the words about speech, which may end before its text of so many sentences does."""
+        is_whole = speech.error is None
+        extent = "" if is_whole else f", only {speech.sentences} of {sentences} sentences"
+        notices = tuple(preview_notice(backend))
+        return cls(Attribution(voice, asked_by), text, extent, notices)
+
+    @property
+    def beside_file(self) -> str:
+        """The words of the message with the file, or with the first files."""
+        return self._with_text(f"{self.attribution}{self.extent}:")
+
+    @property
+    def below_voice_message(self) -> str:
+        """The message below a voice message, which can't hold a small line and the text itself."""
+        return self._with_text(f"-# {self.attribution}{self.extent}:")
+
+    @property
+    def beside_next_files(self) -> str:
+        """The words of each further message with files of the same speech."""
+        return f"-# {self.attribution}, continued"
+
+    def _with_text(self, heading: str) -> str:
+        return "\n".join(
+            [heading, f"> {excerpt(self.text)}", *(f"-# {each}" for each in self.notices)]
+        )

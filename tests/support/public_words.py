@@ -1,0 +1,47 @@
+"""What everybody reads of speech, as tests expect it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.support.discord_server import Member
+
+UNNAMED = "New voice"
+
+
+def attribution(voice: str, asked_by: Member) -> str:
+    """Which voice is heard, escaped, and who asked for it."""
+    return f"**{voice}** (synthetic voice, asked by {asked_by.actor.mention})"
+
+
+def beside_file(voice: str, text: str, asked_by: Member, *, extent: str = "") -> str:
+    """The first lines of a message with speech.
+
+    Args:
+        voice: The voice's name, escaped.
+        text: What it says, as it is shown.
+        asked_by: Who asked for it.
+        extent: How much of the text that is, if it isn't all.
+    """
+    return f"{attribution(voice, asked_by)}{extent}:\n> {text}"
+
+
+def below_voice_message(voice: str, text: str, asked_by: Member) -> str:
+    """The first lines of the message below a voice message."""
+    return f"-# {beside_file(voice, text, asked_by)}"
+
+
+def in_queue(voice: str, text: str, asked_by: Member) -> str:
+    """How `/queue` names speech."""
+    return f"{attribution(voice, asked_by)}: “{text}”"
+
+
+def in_voice_chat(voice: str, asked_by: Member) -> str:
+    """The beginning of what a voice channel's chat is told."""
+    return f"-# {attribution(voice, asked_by)} is heard here."
+
+
+def text_beside(content: str) -> str:
+    """The text in the words beside speech, as it is shown."""
+    return content.splitlines()[1].removeprefix("> ")
