@@ -20,9 +20,9 @@ from bot.guilds.records import (
 from bot.interface import report_card, report_wording
 from bot.interface.message_links import message_of
 from bot.interface.report_card import Case, Decision
+from bot.interface.typed_text import voice_name
 from bot.interface.views import ask_to_delete
 from bot.interface.voice_channels import check_knows_voice, voice_channel_of
-from bot.interface.wording import voice_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -24,6 +24,7 @@ from bot.interface.delivery import ReplyFormat
 from bot.interface.mentions import resolve_names
 from bot.interface.options import LANGUAGE_CHOICES, caller_of
 from bot.interface.reply import Reply
+from bot.interface.typed_text import voice_name
 from bot.interface.uploads import download
 from bot.interface.views import ask_for_consent
 from bot.streaming import collect
@@ -102,7 +103,7 @@ class Clone(commands.Cog):
                 self.bot.policy.audit.note_own(
                     AuditAction.CLONED, reply.actor, saved.id, text=spoken
                 )
-                shown = wording.voice_name(name)
+                shown = voice_name(name)
                 reply.remarks.append(
                     f"Your voice is saved as {shown}. Use it any time with `/say`."
                 )

@@ -11,8 +11,8 @@ from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.interface import cards
 from bot.interface.options import WHOSE_CHOICES
+from bot.interface.typed_text import as_text
 from bot.interface.views import Pages
-from bot.interface.wording import as_text
 from bot.text import word_key
 from bot.voices.dictionary import MAX_SPOKEN_CHARACTERS, MAX_WORD_CHARACTERS
 from bot.voices.records import Whose

@@ -11,8 +11,8 @@ from bot.guilds.access import Action
 from bot.guilds.counting import EVERYBODY
 from bot.guilds.ledger import RENEW_SECONDS
 from bot.guilds.records import DayUsage, Scope
+from bot.interface.typed_text import as_text
 from bot.interface.usage_card import usage_card
-from bot.interface.wording import as_text
 
 TOP_SERVERS = 5
 

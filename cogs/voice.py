@@ -12,10 +12,11 @@ from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction, WorkKind
-from bot.interface import cards, wording
+from bot.interface import cards
 from bot.interface.actors import actor_of
 from bot.interface.message_links import MAX_LINK_CHARACTERS
 from bot.interface.options import suggest_voices
+from bot.interface.typed_text import voice_name
 from bot.interface.views import Pages, TranscriptForm, ask_to_delete, before_form
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import SavedVoice
@@ -64,7 +65,7 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
         """Rename a voice."""
         async with self.bot.reply(interaction) as reply:
             renamed = await self.bot.library.rename(interaction.user.id, voice, new_name)
-            await reply.show(f"Done. That voice is now called {wording.voice_name(renamed.name)}.")
+            await reply.show(f"Done. That voice is now called {voice_name(renamed.name)}.")
 
     @app_commands.command(description="Correct what's said in the recording of one of your voices")
     @app_commands.describe(voice="One of your voices")
@@ -90,7 +91,7 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
                     voice, transcript, on_step=progress.step, on_speech=work.made
                 )
             )
-            shown = wording.voice_name(voice.name)
+            shown = voice_name(voice.name)
             reply.remarks.append(f"Done. I learned {shown} again with that transcript.")
             doubt = cards.heard_in(
                 heard, given=transcript, how_to_correct="use `/voice transcript` again"
@@ -106,7 +107,7 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
         """Ask, then delete."""
         async with self.bot.reply(interaction, Action.OWN) as reply:
             saved = await self.bot.library.find(interaction.user.id, voice)
-            shown = wording.voice_name(saved.name)
+            shown = voice_name(saved.name)
             if not await reply.ask(ask_to_delete(f"the voice {shown}")):
                 raise Refusal(Reason.VOICE_KEPT, name=saved.name)
             is_complete = await self.bot.library.delete(saved)

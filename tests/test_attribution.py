@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from bot.interface.attribution import Attribution, PublicWords
 from bot.interface.live_attribution import words as told_in_voice_chat
-from bot.interface.wording import PREVIEW_NOTICE, quoted
+from bot.interface.typed_text import quoted
+from bot.interface.wording import PREVIEW_NOTICE
 from bot.voices.names import MAX_NAME_CHARACTERS
 
 MAX_MESSAGE_CHARACTERS = 2_000

@@ -13,12 +13,12 @@ import pytest
 from backend.contract import BackendBusyError, LanguageNotSupportedError, SpeechRunsOnError
 from backend.weights.checkpoints import PUBLISHED
 from bot.errors import Note, Reason, Refusal, Remark
+from bot.interface.typed_text import as_text
 from bot.interface.wording import (
     REFUSALS,
     REMARKS,
     STEPS,
     about,
-    as_text,
     engine_name,
     engine_state,
     explain,

@@ -13,7 +13,7 @@ from bot.demo.listen import listen_page
 from bot.demo.media import play_all_formats
 from bot.demo.terminal import starting
 from bot.demo.world import FRIENDS_ID, YOUR_ID, open_world
-from bot.interface.wording import as_text
+from bot.interface.typed_text import as_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

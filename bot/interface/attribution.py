@@ -15,7 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bot.interface.wording import excerpt, preview_notice, voice_name
+from bot.interface.typed_text import excerpt, voice_name
+from bot.interface.wording import preview_notice
 
 if TYPE_CHECKING:
     from typing import Self

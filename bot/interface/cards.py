@@ -9,15 +9,13 @@ import discord
 from backend.contract import AUTO_LANGUAGE
 from bot.errors import Reason, Refusal
 from bot.interface.engine_wording import languages
+from bot.interface.typed_text import as_text, excerpt, voice_name
 from bot.interface.wording import (
     NOBODY_LISTENED,
-    as_text,
     engine_name,
     engine_state,
-    excerpt,
     explain,
     preview_notice,
-    voice_name,
 )
 from bot.voices.records import Whose
 

@@ -156,7 +156,7 @@ async def post_speech(
         )
         if sent is not None:
             note(*sent)
-            below = await _say_below(interaction, words, follow_up_first=can_follow_up)
+            below = await _say_below(interaction, words, can_follow_up=can_follow_up)
             if below is not None:
                 note(below.id, below.channel.id)
                 return
@@ -282,10 +282,10 @@ async def _send_voice_message(
 
 
 async def _say_below(
-    interaction: Interaction, words: PublicWords, *, follow_up_first: bool
+    interaction: Interaction, words: PublicWords, *, can_follow_up: bool
 ) -> discord.Message | None:
-    """Post the words below a voice message, in the same channel; None if Discord takes them not."""
-    senders = _senders(interaction, follow_up_first=follow_up_first, with_files=False)
+    """Post the words below a voice message; None if Discord doesn't take them."""
+    senders = _senders_below(interaction, can_follow_up=can_follow_up)
     try:
         return await _post(senders, words.below_voice_message, [], is_first=True)
     except (Refusal, *DISCORD_FAILURES) as error:
@@ -323,26 +323,39 @@ def _note_message(
     on_posted(message_id, channel_id, interaction.guild_id if is_here else None)
 
 
-def _senders(
-    interaction: Interaction, *, follow_up_first: bool, with_files: bool = True
-) -> list[Sender]:
-    """The ways to post something public, best first.
+def _senders(interaction: Interaction, *, follow_up_first: bool) -> list[Sender]:
+    """The ways to post speech, best first.
 
     A follow-up to the command is best, if it may be public; else it comes last. Ordinary messages
-    work when the interaction's token has ended, after 15 minutes. They ping whoever asked, since
-    nothing else ties them to the command. Files may go to them directly, too.
+    work when the interaction's token has ended, after 15 minutes. Speech can go to the person
+    directly, too.
     """
-    person = interaction.user
-    follow_up: Sender = (discord.AllowedMentions.none(), interaction.followup.send)
-    places = [interaction.channel] if _may_post(interaction, files=with_files) else []
-    ordinary: list[Sender] = [
-        (_mention_of(person), place.send)
-        for place in (*places, *([person] if with_files else []))
-        if isinstance(place, discord.abc.Messageable)
-    ]
+    place = [interaction.channel] if _may_post(interaction, files=True) else []
+    ordinary = _ordinary(interaction, *place, interaction.user)
     if not has_token(interaction):
         return ordinary
+    follow_up = _follow_up(interaction)
     return [follow_up, *ordinary] if follow_up_first else [*ordinary, follow_up]
+
+
+def _senders_below(interaction: Interaction, *, can_follow_up: bool) -> list[Sender]:
+    """The ways to post words below a voice message, where all see it who see that."""
+    follow_up = [_follow_up(interaction)] if can_follow_up and has_token(interaction) else []
+    place = [interaction.channel] if _may_post(interaction) else []
+    return [*follow_up, *_ordinary(interaction, *place)]
+
+
+def _follow_up(interaction: Interaction) -> Sender:
+    return discord.AllowedMentions.none(), interaction.followup.send
+
+
+def _ordinary(interaction: Interaction, *places: object) -> list[Sender]:
+    """Ordinary messages. They ping whoever asked: nothing else ties them to the command."""
+    return [
+        (_mention_of(interaction.user), place.send)
+        for place in places
+        if isinstance(place, discord.abc.Messageable)
+    ]
 
 
 def _may_post(interaction: Interaction, *, files: bool = False) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import discord
 
 from bot.guilds.records import EVERYWHERE, FreezeKind, ReportKind, ReportState
-from bot.interface.wording import as_text, voice_name
+from bot.interface.typed_text import as_text, voice_name
 
 if TYPE_CHECKING:
     from datetime import datetime

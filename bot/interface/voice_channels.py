@@ -13,7 +13,8 @@ from bot.errors import Reason, Refusal
 from bot.interface import cards
 from bot.interface.attribution import Attribution
 from bot.interface.options import Where
-from bot.interface.wording import quoted, said_late
+from bot.interface.typed_text import quoted
+from bot.interface.wording import said_late
 from bot.playback.permissions import (
     VocalChannel,
     check_can_speak_in,

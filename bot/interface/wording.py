@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import discord
 
 from backend.contract import SpeechError
 from bot.errors import Note, Reason, Refusal, Remark
@@ -23,6 +20,7 @@ from bot.interface import (
     report_wording,
 )
 from bot.interface.engine_wording import explain_speech_error
+from bot.interface.typed_text import as_text
 from bot.studio import Step
 
 if TYPE_CHECKING:
@@ -49,23 +47,12 @@ GOES_ON_IN_SILENCE = (
     "-# Discord doesn't let me update this message any longer. I'll send another when I'm done."
 )
 
-MAX_EXCERPT_CHARACTERS = 300
 MAX_MENTIONS = 5
 
 A_FEW_SECONDS, ROUND_SECONDS, MINUTE = 4, 5, 60
 
-_MARKUP = re.compile(r"[\\*_~|`<>\[\]()#]")
-_DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")
-_UNSEEN = re.compile("[\u00ad\u034f\u17b4\u17b5\u180e\u200b\u2060-\u2064\u206a-\u206f\ufeff]")
-_BLANKS = re.compile("[\u115f\u1160\u2800\u3164\uffa0]")
-_DOUBLE_QUOTES = re.compile('["“”„‟«»\uff02]')
-_RIGHT_TO_LEFT = {"R", "AL", "AN"}
-"""Unicode's bidirectional classes of letters, and of digits, that are laid out from the right."""
-
-_ISOLATE, _END_ISOLATE = "\u2068", "\u2069"
 _COMMAND = re.compile(r"`/([a-z]+(?: [a-z]+)?)`")
 _PUBLISHED = re.compile(r"Qwen/Qwen3-TTS-12Hz-([\d.]+B)-Base")
-_SPOILER = re.compile(r"\|\|.+?\|\|", re.DOTALL)
 
 _OR_FILE = "or use `/say` with `where: file`"
 
@@ -346,47 +333,9 @@ def engine_name(model_id: str) -> str:
     return f"Qwen3-TTS {published[1]}" if published else as_text(model_id.partition("@")[0])
 
 
-def voice_name(name: str) -> str:
-    """A voice's name as text that Discord shows to the letter, on one line."""
-    return f"**{as_text(_on_one_line(name))}**"
-
-
-def as_text(typed: str) -> str:
-    """Someone's text to the letter: no markup, no mention, no masked link, no timestamp.
-
-    Discord shows any punctuation behind a backslash as it is. discord.py's `escape_markdown` is not
-    used, because it leaves some brackets alone and so lets masked links through. Marks that would
-    turn the text after it around are left out. Letters that run from right to left are isolated, or
-    they would turn the brackets and digits after them around.
-    """
-    typed = _DIRECTIONS.sub("", typed)
-    escaped = _MARKUP.sub(r"\\\g<0>", discord.utils.escape_mentions(typed))
-    runs_left = any(unicodedata.bidirectional(each) in _RIGHT_TO_LEFT for each in typed)
-    return f"{_ISOLATE}{escaped}{_END_ISOLATE}" if runs_left else escaped
-
-
-def excerpt(typed: str, *, max_characters: int = MAX_EXCERPT_CHARACTERS) -> str:
-    """Someone's text on one line: shortened, spoilers hidden, everything else to the letter."""
-    flat = _on_one_line(_SPOILER.sub("▮▮▮", typed))
-    if len(flat) > max_characters:
-        flat = flat[: max_characters - 1].rstrip() + "…"
-    return as_text(flat)
-
-
-def quoted(typed: str, *, max_characters: int = MAX_EXCERPT_CHARACTERS) -> str:
-    """An excerpt in quotation marks that the text itself can't close."""
-    inner = _DOUBLE_QUOTES.sub("'", typed)
-    return f"“{excerpt(inner, max_characters=max_characters)}”"
-
-
 def preview_notice(backend: BackendInfo) -> list[str]:
     """What has to be said of a voice engine that doesn't clone; nothing of one that does."""
     return [] if backend.clones else [PREVIEW_NOTICE]
-
-
-def _on_one_line(typed: str) -> str:
-    """A text without line breaks, blanks in a row, and characters that nobody sees."""
-    return " ".join(_BLANKS.sub(" ", _UNSEEN.sub("", typed)).split())
 
 
 def mentions(pattern: str, ids: Iterable[int]) -> str:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.demo.terminal import plain, starting
-from bot.interface.wording import as_text, link_commands, voice_name
+from bot.interface.typed_text import as_text, voice_name
+from bot.interface.wording import link_commands
 from bot.settings import Settings
 
 IDS = {"say": 1, "clone": 22, "voice": 333}
