@@ -152,7 +152,7 @@ class Say(commands.Cog):
                         await post(shared.collect, heard=(entry, player))
                         is_posted = True
                     await self._follow(
-                        reply, player, entry, on_begun=lambda: None if is_posted else attribute()
+                        reply, player, entry, on_begun=(lambda: None) if is_posted else attribute
                     )
                 finally:
                     player.remove(entry, Refusal(Reason.SPEECH_STOPPED))
