@@ -22,6 +22,7 @@ from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind
 from bot.interface.wording import explain
 from bot.log import configure_logging
 from bot.storage.database import open_database
+from bot.storage.keys import read_keys
 from bot.storage.location import check_exists
 from bot.voices.library import VoiceLibrary
 
@@ -92,7 +93,8 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 async def _run(settings: Settings, options: argparse.Namespace) -> int:
     configure_logging(settings)
     await check_exists(settings.database_url)  # or an answer about an empty one would be believed
-    database = await open_database(settings.database_url)
+    keys = read_keys(settings.storage_keys.get_secret_value())
+    database = await open_database(settings.database_url, keys)
     action: Action = options.action
     try:
         policy = Policy(database, OperatorRules(operators=settings.operators))

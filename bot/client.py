@@ -15,6 +15,7 @@ from bot.audio.reference import ReferenceReader
 from bot.audio.temporary import delete_leftovers
 from bot.enforcement import Enforcement
 from bot.errors import Reason
+from bot.export import Exports
 from bot.guilds.access import Action, OperatorRules
 from bot.guilds.limits import Limits
 from bot.guilds.policy import Policy
@@ -31,6 +32,7 @@ from bot.reporting import Reporting
 from bot.speech import open_backend
 from bot.storage.database import open_database
 from bot.storage.keys import read_keys
+from bot.storage.personal import PersonalData
 from bot.studio import Studio
 from bot.text import load_languages
 from bot.verification import Verification
@@ -51,6 +53,7 @@ COGS = (
     "cogs.say",
     "cogs.channel",
     "cogs.voice",
+    "cogs.privacy",
     "cogs.dictionary",
     "cogs.report",
     "cogs.verify",
@@ -90,6 +93,7 @@ class VoiceBot(commands.AutoShardedBot):
             the bot has logged in.
         enforcement: Ends what may not go on; there once the bot has logged in.
         reporting: Sends reports to who decides; there once the bot has logged in.
+        exports: Packs what is kept about people; there once the bot has logged in.
         studio: The voice pipeline; there once the bot has logged in.
         verification: Tells whether the bot made a recording; there once the bot has logged in.
         replies: The commands that are being answered now.
@@ -104,6 +108,7 @@ class VoiceBot(commands.AutoShardedBot):
     live_attributions: LiveAttributions
     enforcement: Enforcement
     reporting: Reporting
+    exports: Exports
     studio: Studio
     verification: Verification
 
@@ -214,6 +219,7 @@ class VoiceBot(commands.AutoShardedBot):
             log.warning("some recordings are not encrypted yet", fix="python -m bot rotate-keys")
         self.library = VoiceLibrary(database, max_voices_per_user=self.settings.max_voices_per_user)
         self.dictionaries = Dictionaries(database)
+        self.exports = Exports(PersonalData(database))
         self.policy = Policy(
             database,
             OperatorRules(

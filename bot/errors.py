@@ -65,6 +65,12 @@ class Reason(StrEnum):
     EVERYTHING_KEPT = "everything kept"
     NOTHING_KEPT = "nothing kept"
 
+    # A copy of what is kept
+    NOTHING_TO_EXPORT = "nothing to export"
+    EXPORT_UNDER_WAY = "export under way"
+    EXPORT_STOPPED = "export stopped"
+    EXPORT_NOT_SENT = "export not sent"
+
     # The database
     DATABASE_NOT_READ = "database not read"
     DATABASE_NOT_WRITTEN = "database not written"

@@ -81,6 +81,9 @@ def _has_profile(path: Path) -> bool:
 
 DiscordId = Annotated[int, Field(ge=1, le=MAX_ID)]
 
+Link = Annotated[str, Field(max_length=500, pattern=r"^https://[^\s/()<>\[\]]+[^\s()<>\[\]]*$")]
+"""An address of a page that people are shown. Nothing in it may end Discord's markup of links."""
+
 Limit = Annotated[int, Field(ge=0, le=1_000_000_000)]
 """A limit; 0 is none."""
 
@@ -134,6 +137,8 @@ class Settings(BaseSettings):
     report_channel: DiscordId | None = None
     voice_idle_minutes: Annotated[float, Field(ge=0.1, le=1440)] = 5
     voice_trace: bool = False
+    privacy_url: Link | None = None
+    terms_url: Link | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
 

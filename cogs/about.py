@@ -27,7 +27,13 @@ class About(commands.Cog):
                 await studio.health()
             except (SpeechError, TimeoutError) as error:
                 problem = error
-            await reply.show(embed=cards.help_page(studio.backend, problem))
+            page = cards.help_page(
+                studio.backend,
+                problem,
+                privacy_url=self.bot.settings.privacy_url,
+                terms_url=self.bot.settings.terms_url,
+            )
+            await reply.show(embed=page)
 
 
 async def setup(bot: VoiceBot) -> None:

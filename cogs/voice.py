@@ -1,8 +1,7 @@
-"""`/voice`: look after saved voices. `/forget`: delete everything."""
+"""`/voice`: look after saved voices."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 from discord import app_commands
@@ -131,36 +130,6 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
             await reply.show(await self.bot.reporting.claim(subject, interaction.user.id))
 
 
-class Forget(commands.Cog):
-    """The right to be forgotten, in one command."""
-
-    def __init__(self, bot: VoiceBot) -> None:
-        self.bot = bot
-
-    @app_commands.command(description="Delete everything I keep about you")
-    async def forget(self, interaction: Interaction) -> None:
-        """Ask, then delete the person's voices, dictionary, consent records and audit log."""
-        async with self.bot.reply(interaction, Action.OWN) as reply:
-            library, policy, person = self.bot.library, self.bot.policy, interaction.user.id
-            is_known = await library.keeps_anything_about(person)
-            if not is_known and not await policy.keeps_anything_about(person):
-                raise Refusal(Reason.NOTHING_KEPT)
-            everything = ask_to_delete(
-                "all your voices, their recordings, the words of your dictionary, your consent "
-                "record, and what I know about how you used me"
-            )
-            if not await reply.ask(everything):
-                raise Refusal(Reason.EVERYTHING_KEPT)
-            forgotten = await library.forget(person)
-            self.bot.players.end_voice(person)
-            use = await policy.forget(person)
-            policy.audit.note(AuditAction.FORGOT, actor_id=None, guild_id=interaction.guild_id)
-            # The log was emptied again after that, and holds nothing of the voices either.
-            forgotten = replace(forgotten, is_complete=use.is_complete)
-            await reply.show(cards.forgotten(forgotten, had_use=use.had_any))
-
-
 async def setup(bot: VoiceBot) -> None:
     """Called by discord.py when the extension is loaded."""
     await bot.add_cog(Voice(bot))
-    await bot.add_cog(Forget(bot))

@@ -38,7 +38,7 @@ CODES = [*Reason, *Remark]
 
 COMMANDS = (
     "clone|say|voice|dictionary|forget|help|join|leave|queue|skip|stop|warm|usage|settings|"
-    "moderation|report|verify"
+    "moderation|report|verify|privacy"
 )
 SLASH_COMMAND = re.compile(rf"(?<![\w/.])/(?:{COMMANDS})\b")
 

@@ -77,10 +77,11 @@ _HELP = {
         "I keep nothing more of a `/clone` without a name, and never the texts I say, "
         "only a fingerprint that tells whether a text was the same."
     ),
-    "Delete it": (
-        "`/voice delete` deletes one voice. `/forget` deletes your voices, words and consent, and "
-        "takes you out of the log of what they said. Neither can be undone. What stays: blocks; "
-        "for a while, reports and what you decided for a server; and today's use until tomorrow."
+    "Get it or delete it": (
+        "`/privacy export` sends you a copy of it all. `/voice delete` deletes one voice. "
+        "`/privacy delete`, or `/forget`, deletes your voices, words and consent, and takes you out "
+        "of the log of what they said. Deleting can't be undone. What stays: blocks; for a while, "
+        "reports and what you decided for a server; and today's use until tomorrow."
     ),
 }
 """The fields of the help page: their names, and what they say."""
@@ -244,12 +245,20 @@ def _pronunciation(entry: Pronunciation) -> str:
     return f"{as_text(entry.word)} → {excerpt(entry.spoken, max_characters=_WORDS_CHARACTERS)}"
 
 
-def help_page(backend: BackendInfo, problem: SpeechError | TimeoutError | None) -> discord.Embed:
+def help_page(
+    backend: BackendInfo,
+    problem: SpeechError | TimeoutError | None,
+    *,
+    privacy_url: str | None = None,
+    terms_url: str | None = None,
+) -> discord.Embed:
     """What the bot does, what it keeps, and how to delete it.
 
     Args:
         backend: What makes the speech.
         problem: What keeps it from speaking now, or None if it is ready.
+        privacy_url: The operator's privacy policy, if they have named one.
+        terms_url: The operator's terms, if they have named them.
     """
     page = discord.Embed(
         title="Timbre", description="I speak in the voices you give me.", colour=ACCENT
@@ -257,6 +266,10 @@ def help_page(backend: BackendInfo, problem: SpeechError | TimeoutError | None) 
     spoken = ", ".join(languages(backend.languages))
     engine = preview_notice(backend) or [f"{engine_name(backend.model_id)}. Languages: {spoken}."]
     fields = {**_HELP, "Voice engine": " ".join([*engine, engine_state(problem)])}
+    pages = {"Privacy policy": privacy_url, "Terms": terms_url}
+    links = [f"[{title}]({url})" for title, url in pages.items() if url is not None]
+    if links:
+        fields["The rules"] = " · ".join(links)
     for name, value in fields.items():
         page.add_field(name=name, value=value, inline=False)
     return page

@@ -221,6 +221,30 @@ async def show_privately(
         await _say_in_channel(interaction, UNTOLD)
 
 
+async def send_privately(interaction: Interaction, name: str, data: bytes) -> None:
+    """Send a file that only the person sees, below the private message.
+
+    That gets other words first, for the same reason as in `_may_follow_up`, and keeps its buttons.
+    Raises `Refusal` if Discord doesn't take it.
+
+    Args:
+        interaction: The command.
+        name: The file's name.
+        data: The file's bytes.
+    """
+    if has_token(interaction):
+        try:
+            await interaction.edit_original_response(content="Sending…")
+            file = discord.File(io.BytesIO(data), filename=name)
+            await interaction.followup.send(file=file, ephemeral=True)
+        except DISCORD_FAILURES as error:
+            says_token_ended(interaction, error)
+            log.warning("private file refused", reason=repr(error))
+        else:
+            return
+    raise Refusal(Reason.EXPORT_NOT_SENT)
+
+
 def with_links(interaction: Interaction, words: str) -> str:
     """The words with Discord's links to the commands that they name."""
     return link_commands(words, interaction.client.command_ids)

@@ -210,6 +210,11 @@ class Reply:
             self._asking.stop()
         await self._ended.wait()
 
+    @property
+    def max_file_bytes(self) -> int:
+        """How large a file may be that is sent here."""
+        return self._interaction.filesize_limit
+
     async def show(
         self,
         content: str | None = None,
@@ -268,6 +273,15 @@ class Reply:
             speech, reply_format, self._replies.encoders, self._check_not_forbidden
         )
         await delivery.post_speech(self._interaction, words, attachment, on_posted=on_posted)
+
+    async def send_privately(self, name: str, data: bytes) -> None:
+        """Send a file that only the person sees. Raises `Refusal` if Discord doesn't take it.
+
+        Args:
+            name: The file's name.
+            data: The file's bytes.
+        """
+        await delivery.send_privately(self._interaction, name, data)
 
     async def finish(self, words: str | None = None) -> None:
         """Show the last words and the remarks; without any, delete the private message.

@@ -14,6 +14,7 @@ from backend.contract import SpeechError
 from bot.errors import Note, Reason, Refusal, Remark
 from bot.interface import (
     access_wording,
+    export_wording,
     limit_wording,
     moderation_wording,
     recording_wording,
@@ -130,6 +131,7 @@ REFUSALS: dict[Reason, str] = {
         "There's nothing to delete. At most I know how much speech you used today, and I forget "
         "that by myself."
     ),
+    **export_wording.REFUSALS,
     Reason.DATABASE_NOT_READ: (
         "I can't look that up right now, because my database doesn't answer. That's my fault, not "
         "yours. Please try again in a minute; if it stays so, tell whoever runs this bot."

@@ -252,7 +252,7 @@ async def test_help_says_what_is_kept_and_how_to_delete_it(ada: Member) -> None:
     [page] = answer.private.embeds
     shown = {field.name: str(field.value) for field in page.fields}
     assert "cleaned recording" in shown["What I keep about you"]
-    assert "`/forget`" in shown["Delete it"]
+    assert "`/forget`" in shown["Get it or delete it"]
     assert shown["Voice engine"] == f"{PREVIEW_NOTICE} It's ready."
 
 

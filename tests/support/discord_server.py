@@ -73,6 +73,11 @@ class Answer:
         """The public messages."""
         return [message.message for message in self.result.followups if not message.ephemeral]
 
+    @property
+    def private_followups(self) -> list[discord.Message]:
+        """The further messages that only the person sees."""
+        return [message.message for message in self.result.followups if message.ephemeral]
+
     def fields_of_form(self) -> dict[str, dict[str, Any]]:
         """The fields of the form that opened, by their labels."""
         assert self.result.modal is not None

@@ -1,0 +1,53 @@
+"""What this room's tables keep about people, see `bot.storage.personal`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from bot.storage.personal import PersonalTable
+from bot.voices.queries import is_word_of
+from bot.voices.tables import ConsentRow, PromptRow, PronunciationRow, VoiceRow
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
+
+
+def _is_of_voice_of(user_id: int) -> ColumnElement[bool]:
+    return PromptRow.voice_id.in_(select(VoiceRow.id).where(VoiceRow.owner_id == user_id))
+
+
+PERSONAL = (
+    PersonalTable(
+        "voices",
+        VoiceRow.metadata.tables["voices"],
+        people=frozenset({"owner_id"}),
+        hidden={"name_key": "the name again, as it is looked up"},
+        files={"clip_flac": "flac"},
+        label="name",
+    ),
+    PersonalTable(
+        "voice_prompts",
+        PromptRow.metadata.tables["voice_prompts"],
+        about=_is_of_voice_of,
+        files={"data": "bin"},
+    ),
+    PersonalTable(
+        "consents", ConsentRow.metadata.tables["consents"], people=frozenset({"user_id"})
+    ),
+    PersonalTable(
+        "dictionary",
+        PronunciationRow.metadata.tables["pronunciations"],
+        people=frozenset({"owner_id"}),
+        about=is_word_of,
+        hidden={
+            "whose": "only the person's own are exported; a server's don't tell who added them",
+            "word_key": "the word again, as it is looked up",
+        },
+    ),
+)
+"""The tables with something about people."""
+
+NOT_PERSONAL: dict[str, str] = {}
+"""The other tables, with the reason why nothing in them is about a person."""
