@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -58,6 +58,21 @@ def _parse_shards(value: object) -> object:
     raise ValueError("it has to be like 0-3/8: the first and the last shard, counted from 0, of 8")
 
 
+_LINK = re.compile(r"https://[^\s()<>\[\]/?#]+\.[^\s()<>\[\]]+")
+MAX_LINK_CHARACTERS = 400
+
+
+def _check_link(value: str) -> str:
+    """Check an address. Nothing in it may end Discord's markup of links."""
+    value = value.strip()
+    if len(value) > MAX_LINK_CHARACTERS or not _LINK.fullmatch(value):
+        raise ValueError(
+            f"it has to be an https address of at most {MAX_LINK_CHARACTERS} characters, "
+            "without spaces and brackets"
+        )
+    return value
+
+
 Ids = Annotated[frozenset[int], NoDecode, BeforeValidator(_parse_ids)]
 
 
@@ -81,8 +96,8 @@ def _has_profile(path: Path) -> bool:
 
 DiscordId = Annotated[int, Field(ge=1, le=MAX_ID)]
 
-Link = Annotated[str, Field(max_length=500, pattern=r"^https://[^\s/()<>\[\]]+[^\s()<>\[\]]*$")]
-"""An address of a page that people are shown. Nothing in it may end Discord's markup of links."""
+Link = Annotated[str, AfterValidator(_check_link)]
+"""The address of a page that people are shown."""
 
 Limit = Annotated[int, Field(ge=0, le=1_000_000_000)]
 """A limit; 0 is none."""

@@ -14,6 +14,7 @@ from bot import __main__ as command_line
 from bot.guilds.policy import Policy
 from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind, ReportKind, Subject
 from bot.storage.database import open_database
+from bot.storage.keys import new_key, read_keys
 from bot.voices.library import VoiceLibrary
 
 if TYPE_CHECKING:
@@ -164,6 +165,21 @@ def test_purge_deletes_everything_about_a_person(terminal: Terminal) -> None:
     assert terminal.bot(lambda _, library: library.about([1, 2])).keys() == {2}
     page = terminal.bot(lambda policy, _: policy.audit.page(GUILD))
     assert [entry.actor_id for entry in page.entries] == [BEN, None]
+
+
+def test_an_encrypted_database_is_administered_with_its_key(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = new_key()
+
+    async def save() -> None:
+        database = await open_database(os.environ["DATABASE_URL"], read_keys(key))
+        await save_voice(VoiceLibrary(database), ANA)
+        await database.close()
+
+    asyncio.run(save())
+    monkeypatch.setenv("STORAGE_KEYS", key)
+    assert terminal.types("remove", "1")[1] == f"Deleted voice #1 of {ANA}, with its recording."
 
 
 def test_remove_deletes_a_voice_and_running_bots_know_why(terminal: Terminal) -> None:

@@ -32,6 +32,7 @@ EVERY_COMMAND = [
     "/join",
     "/leave",
     "/moderation",
+    "/privacy",
     "/queue",
     "/report",
     "/say",

@@ -68,6 +68,19 @@ def test_every_bad_setting_is_named_without_its_value(monkeypatch: pytest.Monkey
     assert "SHOUT" not in sentence
 
 
+@pytest.mark.parametrize("name", ["privacy_url", "terms_url"])
+@pytest.mark.parametrize(
+    "value", ["http://example.org/x", "example.org", "https://", "https://a.b/(x)", "https://a.b c"]
+)
+def test_pages_have_https_addresses(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    assert getattr(load_settings(), name) is None
+    monkeypatch.setenv(name.upper(), " https://example.org/privacy?l=en#top ")
+    assert getattr(load_settings(), name) == "https://example.org/privacy?l=en#top"
+    monkeypatch.setenv(name.upper(), value)
+    with pytest.raises(SettingsError, match=f"{name.upper()}: .*it has to be an https address"):
+        load_settings()
+
+
 @pytest.mark.parametrize("name", ["operators", "allowed_servers", "warm_servers"])
 def test_ids_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     assert getattr(load_settings(), name) == frozenset()

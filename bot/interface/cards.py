@@ -79,9 +79,9 @@ _HELP = {
     ),
     "Get it or delete it": (
         "`/privacy export` sends you a copy of it all. `/voice delete` deletes one voice. "
-        "`/privacy delete`, or `/forget`, deletes your voices, words and consent, and takes you out "
-        "of the log of what they said. Deleting can't be undone. What stays: blocks; for a while, "
-        "reports and what you decided for a server; and today's use until tomorrow."
+        "`/privacy delete`, or `/forget`, deletes your voices, words and consent, and takes you "
+        "out of the log of what they said. Deleting can't be undone. What stays: blocks; for a "
+        "while, reports and what you decided for a server; and today's use until tomorrow."
     ),
 }
 """The fields of the help page: their names, and what they say."""

@@ -91,22 +91,18 @@ def _row(
 
 
 def _value(column: Column[Any], number: int) -> Any:
-    kind = column.type
-    if isinstance(kind, BigInteger):
-        return LARGE + number
-    if isinstance(kind, Boolean):
-        return True
-    if isinstance(kind, Integer):
-        return number
-    if isinstance(kind, Double):
-        return number + 0.5
-    if isinstance(kind, UtcDateTime):
-        return NOON + timedelta(seconds=number)
-    if isinstance(kind, Date):
-        return date(2026, 1, 1) + timedelta(days=number % 300)
-    if isinstance(kind, SealedBytes | LargeBinary):
-        return f"bytes {number}".encode()
-    if isinstance(kind, IdSet | JSON):
-        return frozenset()
+    values: dict[tuple[type[Any], ...], Any] = {
+        (BigInteger,): LARGE + number,
+        (Boolean,): True,
+        (Integer,): number,
+        (Double,): number + 0.5,
+        (UtcDateTime,): NOON + timedelta(seconds=number),
+        (Date,): date(2026, 1, 1) + timedelta(days=number % 300),
+        (SealedBytes, LargeBinary): f"bytes {number}".encode(),
+        (IdSet, JSON): frozenset(),
+    }
+    for kinds, value in values.items():
+        if isinstance(column.type, kinds):
+            return value
     text = f"{column.name} {number}"
-    return text[-(getattr(kind, "length", None) or len(text)) :]
+    return text[-(getattr(column.type, "length", None) or len(text)) :]
