@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import BigInteger, LargeBinary, select, text
+from sqlalchemy import BigInteger, LargeBinary, insert, select, text
 
 from bot import export
 from bot.errors import Reason, Refusal
@@ -104,16 +104,13 @@ async def saves_voice(database: Database, clip: bytes, name: str, transcript: st
     tables = all_tables()
     async with database.write() as session:
         at = datetime(2026, 11, 27, tzinfo=UTC)
-        consent = await session.execute(
-            tables["consents"]
-            .insert()
-            .values(user_id=ADA, statement_version="2026-11", attested_at=at)
+        consents = tables["consents"]
+        consented = insert(consents).values(
+            user_id=ADA, statement_version="2026-11", attested_at=at
         )
-        [consent_id] = consent.inserted_primary_key or ()
+        consent_id = await session.scalar(consented.returning(consents.c.id))
         await session.execute(
-            tables["voices"]
-            .insert()
-            .values(
+            insert(tables["voices"]).values(
                 owner_id=ADA,
                 name=name,
                 name_key=name.casefold(),

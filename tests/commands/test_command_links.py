@@ -44,9 +44,11 @@ async def test_cards_link_commands(ada: Member, ids: dict[str, int]) -> None:
     answer = await ada.types("help")
     assert answer.private is not None
     shown = {field.name: str(field.value) for field in answer.private.embeds[0].fields}
-    assert shown["Delete it"] == (
-        f"</voice delete:{ids['voice']}> deletes one voice. </forget:{ids['forget']}> deletes your "
-        "voices, words and consent, and takes you out of the log of what they said. Neither can be "
+    assert shown["Get it or delete it"] == (
+        f"</privacy export:{ids['privacy']}> sends you a copy of it all. "
+        f"</voice delete:{ids['voice']}> deletes one voice. "
+        f"</privacy delete:{ids['privacy']}>, or </forget:{ids['forget']}>, deletes your voices, "
+        "words and consent, and takes you out of the log of what they said. Deleting can't be "
         "undone. What stays: blocks; for a while, reports and what you decided for a server; and "
         "today's use until tomorrow."
     )

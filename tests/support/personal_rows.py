@@ -58,14 +58,13 @@ async def fill(database: Database, person: int, other: int) -> dict[str, int]:
                 continue
             # The person's own row comes last, so that what refers to it is about them as well.
             own = "owner_id" if "owner_id" in kept.people else None
-            columns = sorted(kept.people, key=lambda name: (name == own, name)) or [None]
+            columns: list[str | None] = [None]
+            if kept.people:
+                columns = [*sorted(kept.people, key=lambda name: (name == own, name))]
             for column in columns:
                 row = _row(kept, column, person, other, next(numbers), latest)
-                key = await session.execute(insert(table).values(row))
-                names = [each.name for each in table.primary_key.columns]
-                latest[table.name] = row | dict(
-                    zip(names, key.inserted_primary_key or (), strict=True)
-                )
+                inserted = insert(table).values(row).returning(*table.columns)
+                latest[table.name] = dict((await session.execute(inserted)).mappings().one())
             stored[kept.title] = len(columns)
     return stored
 
