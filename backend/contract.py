@@ -221,7 +221,7 @@ class TextNotSpeakableError(SpeechError):
 
 
 class ConsentMissingError(SpeechError):
-    """A voice needs a consent record, and none was given."""
+    """A voice needs a consent record. None was given, or the voice prompt holds none."""
 
 
 class ReferenceUnusableError(SpeechError):

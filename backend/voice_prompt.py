@@ -12,23 +12,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from backend.consent import read_consent
 from backend.contract import (
     MAX_REFERENCE_SECONDS,
     MAX_TRANSCRIPT_CHARACTERS,
-    ConsentRecord,
+    ConsentMissingError,
     VoicePromptInvalidError,
     VoicePromptModelMismatchError,
 )
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from backend.contract import ConsentRecord
 
 FORMAT_VERSION = "1"
 
@@ -70,7 +72,7 @@ class ClonedVoice:
         speaker_embedding: float32 `(dimension,)`.
         codes: int16 `(frames, code_groups)`, or None in x-vector mode.
         transcript: What is said in the reference clip; None exactly when `codes` is None.
-        consent: Who attested that the voice may be cloned; None only where consent is not required.
+        consent: Who attested that the voice may be cloned; None if the prompt holds no record.
     """
 
     speaker_embedding: NDArray[np.float32]
@@ -176,10 +178,11 @@ def _consent(metadata: dict[str, str]) -> ConsentRecord | None:
     if attested_by is None:
         return None
     try:
-        return ConsentRecord(
-            attested_by=int(attested_by),
-            attested_at=datetime.fromisoformat(metadata["consent_attested_at"]),
-            statement_version=metadata["consent_statement_version"],
-        )
-    except (KeyError, ValueError) as error:
+        record = {
+            "attested_by": int(attested_by),
+            "attested_at": metadata["consent_attested_at"],
+            "statement_version": metadata["consent_statement_version"],
+        }
+        return read_consent(record, is_required=True)
+    except (KeyError, ValueError, ConsentMissingError) as error:
         raise VoicePromptInvalidError("its consent record is damaged") from error

@@ -14,6 +14,7 @@ import structlog
 
 from backend.contract import (
     AUTO_LANGUAGE,
+    ConsentMissingError,
     LanguageNotSupportedError,
     ReferenceClip,
     VoicePrompt,
@@ -51,6 +52,9 @@ SECONDS_TO_STORE = 1.0
 
 SAME_LOUDNESS = 0.5
 """In LU. A smaller change of a voice's loudness is not stored."""
+
+PROMPT_ERRORS = (VoicePromptInvalidError, VoicePromptModelMismatchError, ConsentMissingError)
+"""Why a model refuses a voice prompt. One that is made anew from the clip may do."""
 
 NO_WORDS: Mapping[str, str] = MappingProxyType({})
 
@@ -245,8 +249,9 @@ class Studio:
     ) -> AsyncGenerator[SpeechChunk, None]:
         """Yield the speech of some sentences, in order, each chunk as soon as it is generated.
 
-        A saved voice's prompt is rebuilt from its clip if there is none for the current model, or
-        if the model refuses it. Its loudness is measured, and stored for the next time.
+        A saved voice's prompt is rebuilt from its clip, with its consent, if there is none for the
+        current model, or if the model refuses it. Its loudness is measured, and stored for the
+        next time.
 
         Args:
             sentences: The sentences to speak.
@@ -301,7 +306,7 @@ class Studio:
         speech = begin(voice if isinstance(voice, VoicePrompt) else await self._prompt(voice))
         try:
             return await anext(speech), speech
-        except (VoicePromptInvalidError, VoicePromptModelMismatchError) as error:
+        except PROMPT_ERRORS as error:
             if isinstance(voice, VoicePrompt):
                 raise
             log.warning("voice prompt rebuilt", voice=voice.id, reason=type(error).__name__)

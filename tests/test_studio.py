@@ -12,6 +12,7 @@ from backend.contract import (
     AUTO_LANGUAGE,
     LANGUAGES,
     BackendUnavailableError,
+    ConsentMissingError,
     LanguageNotSupportedError,
     SpeechError,
     SpeechRequest,
@@ -116,8 +117,12 @@ async def test_a_missing_prompt_is_made_from_the_clip_once(
     assert await library.prompt(voice, backend.model_id) is not None
 
 
-async def test_a_refused_prompt_is_rebuilt_and_tried_once_more(
-    studio: Studio, backend: ScriptedBackend, library: VoiceLibrary
+REFUSALS = (VoicePromptInvalidError("damaged"), ConsentMissingError("of an older bot"))
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+async def test_a_refused_prompt_is_rebuilt_with_its_consent_and_tried_once_more(
+    studio: Studio, backend: ScriptedBackend, library: VoiceLibrary, refusal: SpeechError
 ) -> None:
     backend.model_id = MODEL
     voice = await save(library, ANA, "Ana", CLIP)
@@ -126,17 +131,18 @@ async def test_a_refused_prompt_is_rebuilt_and_tried_once_more(
     async def refuse_the_stored_one(request: SpeechRequest) -> None:
         tries.append(request.prompt.data)
         if len(tries) == 1:
-            raise VoicePromptInvalidError("damaged")
+            raise refusal
 
     backend.on_speak = refuse_the_stored_one
     assert (await spoken(studio, voice)).pcm
     assert tries == [b"codes and an embedding", b"400"]
+    assert backend.consents == [voice.consent]
 
     async def refuse(_request: SpeechRequest) -> None:
-        raise VoicePromptInvalidError("damaged")
+        raise refusal
 
     backend.on_speak = refuse
-    with pytest.raises(VoicePromptInvalidError):
+    with pytest.raises(type(refusal)):
         await spoken(studio, voice)
     assert len(backend.clips) == 2
 

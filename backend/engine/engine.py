@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from backend.consent import read_consent
 from backend.contract import (
     MAX_NEW_TOKENS,
     MAX_TRANSCRIPT_CHARACTERS,
@@ -66,8 +67,8 @@ class Engine:
         info: What was loaded, as `load_model` says.
         watermark: Marks every waveform. None is for measurements only: speech that people hear has
             to be marked.
-        require_consent: Whether a voice prompt needs a consent record. False is for an operator's
-            own private use.
+        require_consent: Whether a voice prompt needs a consent record, to be made and to be spoken
+            with. False is for an operator's own private use.
         text_layout: Where prompts have their text.
         cuda_graphs: Whether a GPU's work is captured and replayed, where that works.
         reserved_bytes: What of the GPU's memory others will need that are not loaded yet.
@@ -167,10 +168,9 @@ class Engine:
 
         Raises `ConsentMissingError`, or `ReferenceUnusableError` if the clip cannot be used.
         """
-        if consent is None and self._require_consent:
-            raise ConsentMissingError("a voice prompt needs a consent record")
+        record = read_consent(consent, is_required=self._require_consent)
         words = self._checked_transcript(transcript)
-        voice = clone_voice(self.package_model.model, samples, words, consent)
+        voice = clone_voice(self.package_model.model, samples, words, record)
         return VoicePrompt(write_voice_prompt(voice, self.prompt_model), self._info.model_id)
 
     def open(self, rows: int) -> GenerationLoop | PackageLoop:
@@ -225,11 +225,13 @@ class Engine:
 
         May be called in any thread, while the model is in use: it takes nothing but the tokenizer.
 
-        Raises `SpeechError` if the request is refused, and ValueError if a number in it is out of
-        range.
+        Raises `SpeechError` if the request is refused, such as `ConsentMissingError` for a voice
+        prompt without a consent record; and ValueError if a number in it is out of range.
         """
         check_request(request, self._info.languages)
         voice = read_voice_prompt(request.prompt.data, self.prompt_model)
+        if voice.consent is None and self._require_consent:
+            raise ConsentMissingError("the voice prompt holds no consent record")
         if self._is_plain:  # the package's loop changes the tokenizer's padding while it speaks
             return ReadRequest(request, voice)
         return self.embedder.read(request, voice)

