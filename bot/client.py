@@ -146,9 +146,7 @@ class VoiceBot(commands.AutoShardedBot):
             # There is neither a studio nor a policy yet.
             cold_start=lambda: self.studio.cold_start(),  # noqa: PLW0108
             check=lambda actor, action: self.policy.check(actor, action),  # noqa: PLW0108
-            begin=lambda actor, kind, seconds, resumes: self.policy.begin(
-                actor, kind, seconds, resumes=resumes
-            ),
+            begin=lambda *what: self.policy.begin(*what),  # noqa: PLW0108
         )
         self.players = GuildPlayers(
             self,

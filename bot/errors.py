@@ -55,8 +55,6 @@ class Reason(StrEnum):
     NO_SUCH_VOICE = "no such voice"
     NO_VOICE_YET = "no voice yet"
     TOO_MANY_VOICES = "too many voices"  # limit
-    CONSENT_NEEDED = "consent needed"
-    CONSENT_REFUSED = "consent refused"
     VOICE_DELETED = "voice deleted"
     VOICE_DELETED_MEANWHILE = "voice deleted meanwhile"
     CLIP_DAMAGED = "clip damaged"

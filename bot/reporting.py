@@ -326,10 +326,9 @@ class Reporting:
             self._sending.discard(report.id)
 
     async def _file(self, kind: ReportKind, subject: Subject, reporter_id: int) -> Report:
-        """Store a report with the owner's consent as it is now."""
-        voice_id, owner_id = subject.voice_id, subject.owner_id
-        voice = await self._voice(voice_id)
-        consent = voice.consent if voice else await self._library.consent_of(owner_id)
+        """Store a report with what the owner has confirmed for the voice, if it is saved."""
+        voice = await self._voice(subject.voice_id)
+        consent = None if voice is None else voice.consent
         return await self._policy.reports.file(
             kind,
             subject,

@@ -171,10 +171,6 @@ class Studio:
         """
         return Production(self._pace, sentences, on_speech)
 
-    async def check_recording(self, upload: bytes) -> None:
-        """Raise `Refusal` if an upload holds no sound that can be read, before more is asked."""
-        await self._reader.check(upload)
-
     async def make_voice(
         self,
         upload: bytes,
@@ -189,7 +185,7 @@ class Studio:
         Args:
             upload: The recording.
             transcript: What is said in it, if the person says so.
-            consent: The person's agreement.
+            consent: What the person confirmed for this voice.
             on_step: Called as each step begins.
             on_speech: Called with the length of the clip, in seconds, once the backend has worked
                 on it.

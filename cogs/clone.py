@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 import discord
 from discord import app_commands
 from discord.ext import commands
 
-from backend.contract import (
-    AUTO_LANGUAGE,
-    MAX_REFERENCE_SECONDS,
-    MAX_TRANSCRIPT_CHARACTERS,
-    ConsentRecord,
-)
+from backend.contract import AUTO_LANGUAGE, MAX_REFERENCE_SECONDS, MAX_TRANSCRIPT_CHARACTERS
 from bot.client import Interaction, VoiceBot
-from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction, WorkKind
-from bot.interface import cards, wording
+from bot.interface import cards, consent_wording, wording
 from bot.interface.attribution import PublicWords
 from bot.interface.delivery import ReplyFormat
+from bot.interface.first_words import FIRST_WORDS, first_language
 from bot.interface.mentions import resolve_names
-from bot.interface.options import LANGUAGE_CHOICES, caller_of
-from bot.interface.reply import Reply
+from bot.interface.options import LANGUAGE_CHOICES, PERMISSION_CHOICES, caller_of
 from bot.interface.typed_text import voice_name
 from bot.interface.uploads import download
-from bot.interface.views import ask_for_consent
 from bot.streaming import collect
 from bot.studio import NewVoice
-from bot.text import MAX_TEXT_CHARACTERS, spoken_seconds, with_names
+from bot.text import MAX_TEXT_CHARACTERS, MentionKind, guess_language, spoken_seconds, with_names
+from bot.voices.consent import Permission, confirm
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import SavedVoice
+
+if TYPE_CHECKING:
+    from backend.contract import ConsentRecord
+    from bot.text import Sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What a new voice is to say.
+
+    Attributes:
+        words: As they are shown.
+        sentences: As they are spoken.
+        language: One of the backend's languages.
+    """
+
+    words: str = field(repr=False)
+    sentences: list[Sentence] = field(repr=False)
+    language: str
 
 
 class Clone(commands.Cog):
@@ -43,50 +58,44 @@ class Clone(commands.Cog):
     @app_commands.command(description="Make a voice from a recording and hear it say something")
     @app_commands.describe(
         audio="3 to 30 seconds of one person speaking: wav, mp3, m4a, ogg, flac, webm or mp4",
-        text="What the voice should say",
+        permission=(
+            "Whose voice is it? By choosing, you also promise not to deceive or harm anyone with it"
+        ),
         name="Keep the voice under this name for /say; leave it out to only try the voice",
+        text="What the voice should say; leave it out and it says hello",
         transcript="Exactly what's said in the recording, if you know it; it helps",
         language="The language of the text; leave it out and I'll tell by myself",
     )
-    @app_commands.choices(language=LANGUAGE_CHOICES)
+    @app_commands.choices(permission=PERMISSION_CHOICES, language=LANGUAGE_CHOICES)
     async def clone(  # noqa: PLR0913, PLR0917 - the options of the slash command
         self,
         interaction: Interaction,
         audio: discord.Attachment,
-        text: app_commands.Range[str, 1, MAX_TEXT_CHARACTERS],
+        permission: str,
         name: app_commands.Range[str, 1, MAX_NAME_CHARACTERS] | None = None,
+        text: app_commands.Range[str, 1, MAX_TEXT_CHARACTERS] | None = None,
         transcript: app_commands.Range[str, 1, MAX_TRANSCRIPT_CHARACTERS] | None = None,
         language: str = AUTO_LANGUAGE,
     ) -> None:
-        """Refuse what can be refused at once, ask for consent, then do the work."""
+        """Refuse what can be refused at once, then do the work."""
         studio, owner = self.bot.studio, interaction.user
+        given = Permission(permission)
+        consent = confirm(given, by=owner.id, at=discord.utils.utcnow())
         async with self.bot.reply(interaction, Action.CLONE) as reply:
-            name_of = await resolve_names(interaction, text)
-            spoken = with_names(text, name_of=name_of)
-            spoken_for = await self.bot.dictionaries.spoken_for(owner.id, interaction.guild_id)
-            sentences = await studio.script(
-                text, language=language, name_of=name_of, spoken_for=spoken_for
+            # Without a text, it depends on the recording what is said. This tells how long it is.
+            script = (
+                await self._first_words(language, None)
+                if text is None
+                else await self._script(interaction, text, language)
             )
             if name is not None:
                 name = await self.bot.library.check_can_save(owner.id, name)
-            begin = partial(
-                reply.begin,
+            work = await reply.begin(
                 WorkKind.REQUEST,
-                MAX_REFERENCE_SECONDS + spoken_seconds(sentences),
+                MAX_REFERENCE_SECONDS + spoken_seconds(script.sentences),
                 recording=MAX_REFERENCE_SECONDS,
             )
-            work = await begin()
             upload = await download(audio)
-            consent = await self.bot.library.consent_of(owner.id)
-            if consent is None:
-                await studio.check_recording(upload)  # refuse it before the question
-                # The answer may take minutes, and others make voices meanwhile.
-                del upload
-                work.end()
-                consent = await self._ask_for_consent(interaction, reply)
-                work = await begin()
-                upload = await download(audio)
-
             voice = await reply.work(
                 lambda progress: studio.make_voice(
                     upload,
@@ -97,16 +106,23 @@ class Clone(commands.Cog):
                 )
             )
             reply.remarks += map(wording.note, voice.notes)
+            if text is None:
+                script = await self._first_words(language, _language_of(voice))
             saved: SavedVoice | None = None
             if name is not None:
-                saved = await self._keep(owner.id, name, voice, language)
+                saved = await self._keep(interaction, name, voice, language, consent)
                 self.bot.policy.audit.note_own(
-                    AuditAction.CLONED, reply.actor, saved.id, text=spoken
+                    AuditAction.CLONED,
+                    reply.actor,
+                    saved.id,
+                    text=script.words,
+                    details=given,
                 )
                 shown = voice_name(name)
                 reply.remarks.append(
                     f"Your voice is saved as {shown}. Use it any time with `/say`."
                 )
+                reply.remarks.append(consent_wording.just_confirmed(consent))
             heard = cards.heard_in(
                 voice.heard,
                 given=transcript,
@@ -119,13 +135,13 @@ class Clone(commands.Cog):
             speech = await reply.work(
                 lambda progress: collect(
                     studio.stream(
-                        sentences,
+                        script.sentences,
                         voice.prompt,
-                        language=language,
+                        language=script.language,
                         caller=caller_of(interaction),
-                        production=studio.production(sentences, on_speech=work.made),
+                        production=studio.production(script.sentences, on_speech=work.made),
                     ),
-                    on_sentence=partial(progress.sentence, total=len(sentences)),
+                    on_sentence=partial(progress.sentence, total=len(script.sentences)),
                 )
             )
             saved_id = saved.id if saved is not None else None
@@ -133,9 +149,13 @@ class Clone(commands.Cog):
             if saved is not None:
                 await studio.note_loudness(saved, speech.loudness)
             else:
-                self.bot.policy.audit.note_own(AuditAction.CLONED, reply.actor, None, text=spoken)
+                self.bot.policy.audit.note_own(
+                    AuditAction.CLONED, reply.actor, None, text=script.words, details=given
+                )
             await reply.post(
-                PublicWords.about(name, owner.id, spoken, speech, len(sentences), studio.backend),
+                PublicWords.about(
+                    name, owner.id, script.words, speech, len(script.sentences), studio.backend
+                ),
                 speech,
                 ReplyFormat.OGG,
                 on_posted=partial(
@@ -148,27 +168,64 @@ class Clone(commands.Cog):
                 raise speech.error
             await reply.finish()
 
-    async def _ask_for_consent(self, interaction: Interaction, reply: Reply) -> ConsentRecord:
-        """Ask, and keep the answer. Raises `Refusal` if it is no."""
-        if not await reply.ask(ask_for_consent()):
-            raise Refusal(Reason.CONSENT_REFUSED)
-        return await self.bot.library.record_consent(
-            interaction.user.id, guild_id=interaction.guild_id
+    async def _script(self, interaction: Interaction, text: str, language: str) -> Script:
+        """Return what a person wants the voice to say."""
+        name_of = await resolve_names(interaction, text)
+        spoken_for = await self.bot.dictionaries.spoken_for(
+            interaction.user.id, interaction.guild_id
         )
+        sentences = await self.bot.studio.script(
+            text, language=language, name_of=name_of, spoken_for=spoken_for
+        )
+        return Script(with_names(text, name_of=name_of), sentences, language)
 
-    async def _keep(self, owner_id: int, name: str, voice: NewVoice, language: str) -> SavedVoice:
+    async def _first_words(self, chosen: str, heard: str | None) -> Script:
+        """Return what a voice says by itself.
+
+        Args:
+            chosen: The language that the person chose, if any.
+            heard: The language of the recording, if it is known.
+        """
+        studio, language = self.bot.studio, chosen
+        if chosen == AUTO_LANGUAGE:
+            language = first_language(heard, studio.backend.languages)
+        words = FIRST_WORDS.get(language, "")
+        sentences = await studio.script(words, language=language, name_of=_no_name)
+        return Script(words, sentences, language)
+
+    async def _keep(
+        self,
+        interaction: Interaction,
+        name: str,
+        voice: NewVoice,
+        language: str,
+        consent: ConsentRecord,
+    ) -> SavedVoice:
         """Save a voice, as the one that `/say` speaks with next."""
         saved = await self.bot.library.save(
-            owner_id,
+            interaction.user.id,
             name,
             clip_flac=voice.clip_flac,
             clip_seconds=voice.clip_seconds,
             transcript=voice.transcript,
             language=language,
             prompt=voice.prompt,
+            consent=consent,
+            guild_id=interaction.guild_id,
         )
         self.bot.library.touch(saved)
         return saved
+
+
+def _no_name(_kind: MentionKind, _id: int) -> None:
+    """First words mention nobody."""
+
+
+def _language_of(voice: NewVoice) -> str | None:
+    """The language of a voice's recording, if it can be told."""
+    if voice.heard is not None and voice.heard.language is not None:
+        return voice.heard.language
+    return None if voice.transcript is None else guess_language(voice.transcript)
 
 
 async def setup(bot: VoiceBot) -> None:

@@ -79,7 +79,7 @@ async def _delete_everything(bot: VoiceBot, interaction: Interaction) -> None:
             raise Refusal(Reason.NOTHING_KEPT)
         everything = ask_to_delete(
             "all your voices, their recordings, the words of your dictionary, your consent "
-            "record, and what I know about how you used me"
+            "records, and what I know about how you used me"
         )
         if not await reply.ask(everything):
             raise Refusal(Reason.EVERYTHING_KEPT)

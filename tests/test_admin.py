@@ -16,6 +16,7 @@ from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind, ReportKind, 
 from bot.storage.database import open_database
 from bot.storage.keys import new_key, read_keys
 from bot.voices.library import VoiceLibrary
+from tests.voices.people import consent_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -73,7 +74,6 @@ async def nothing(_policy: Policy, _library: VoiceLibrary) -> None:
 
 
 async def save_voice(library: VoiceLibrary, owner: int) -> int:
-    await library.record_consent(owner, guild_id=None)
     prompt = VoicePrompt(data=b"300", model_id="scripted/1")
     saved = await library.save(
         owner,
@@ -83,6 +83,8 @@ async def save_voice(library: VoiceLibrary, owner: int) -> int:
         transcript=None,
         language=None,
         prompt=prompt,
+        consent=consent_of(owner),
+        guild_id=None,
     )
     return saved.id
 

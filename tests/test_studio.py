@@ -31,7 +31,7 @@ from bot.text import Sentence
 from bot.voices.library import VoiceLibrary
 from tests.support.refusals import refused
 from tests.support.scripted_backend import SAMPLE_RATE, ScriptedBackend
-from tests.voices.people import ANA, MODEL, save
+from tests.voices.people import ANA, MODEL, consent_of, save
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -77,12 +77,11 @@ async def spoken(studio: Studio, voice: SavedVoice | VoicePrompt) -> Speech:
 
 
 async def test_a_recording_becomes_a_voice_that_can_be_spoken_with(
-    studio: Studio, backend: ScriptedBackend, library: VoiceLibrary
+    studio: Studio, backend: ScriptedBackend
 ) -> None:
-    consent = await library.record_consent(ANA, guild_id=None)
     steps: list[Step] = []
     voice = await studio.make_voice(
-        b"upload", transcript="Hello.", consent=consent, on_step=steps.append
+        b"upload", transcript="Hello.", consent=consent_of(ANA), on_step=steps.append
     )
     assert steps == [Step.LISTENING, Step.LEARNING]
     assert (voice.transcript, voice.clip_seconds, voice.notes) == ("Hello.", 3.0, NOTES)

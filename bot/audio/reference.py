@@ -92,10 +92,6 @@ class ReferenceReader:
                 raise best.problem
             return await asyncio.to_thread(_select, best, transcript_given=transcript_given)
 
-    async def check(self, data: bytes) -> None:
-        """Raise `Refusal` if no sound can be read from a file, exactly as `read` would."""
-        await self.read_sound(data)
-
     async def read_sound(self, data: bytes) -> NDArray[np.float32]:
         """Decode the first sound track of an upload, and change nothing in it.
 

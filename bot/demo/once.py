@@ -13,6 +13,7 @@ from bot.demo.terminal import plain, starting
 from bot.demo.world import open_world
 from bot.settings import SettingsError
 from bot.text import MAX_TEXT_CHARACTERS
+from bot.voices.consent import STATEMENTS, Permission
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from bot.demo.world import World
     from bot.settings import Settings
 
-CONSENT_BUTTON = "I confirm"
+PERMISSION = Permission.GIVEN
+"""What running it confirms. Who speaks in the recording may be anybody, also who runs it."""
+
 SUFFIXES = (".ogg", ".oga", ".opus")
 """How the name of an Ogg/Opus file may end."""
 
@@ -30,7 +33,9 @@ SUFFIXES = (".ogg", ".oga", ".opus")
 async def clone_once(
     settings: Settings, recording: Path, text: str, out: Path, *, language: str | None = None
 ) -> int:
-    """Run `/clone` as a member would, confirm the consent, and write the Ogg/Opus to `out`.
+    """Run `/clone` as a member would, and write the Ogg/Opus to `out`.
+
+    Whoever runs it confirms that they have the speaker's permission.
 
     Prints every message that the member sees. The voice is not kept. Returns 0 only if speech was
     posted. Raises `SettingsError` before the work if the arguments can't be used.
@@ -98,12 +103,9 @@ def _read(recording: Path) -> bytes:
 
 async def _clone(world: World, **options: Any) -> bytes:
     """Return the first file that was posted, or nothing."""
-    result = await world.you.slash(world.channel, "clone", **options)
-    question = result.response
-    if question is not None and question.components:
-        _say(f"You confirm this by running --once. On Discord one clicks “{CONSENT_BUTTON}”:\n")
-        _say(f"{question.content}\n")
-        result = await world.you.click(question, label=CONSENT_BUTTON)
+    _say("By running --once you confirm what one chooses as `permission` on Discord:")
+    _say(f"“{STATEMENTS[PERMISSION.statement_version]}”\n")
+    result = await world.you.slash(world.channel, "clone", permission=PERMISSION.value, **options)
     speech = b""
     for message in _messages(result):
         _say(message.content)

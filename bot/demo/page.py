@@ -38,8 +38,8 @@ Timbre demo: the real bot on a simulated Discord. Nothing leaves this machine.
   Open    {url}
   Listen  {listen} to what is said in the voice channel
 {ports}
-  1. Type /clone, attach 3 to 30 seconds of someone speaking, write what the voice should say,
-     and give the voice a name.
+  1. Type /clone, attach 3 to 30 seconds of someone speaking, choose the permission: whose
+     voice it is. To keep the voice, give it a name.
   2. Play the answer. {voice}
   3. Type /say to hear the voice again: here as a file, and live on the listen page, if you
      press Listen there first. Its "voice" offers your voices after the first letter.
@@ -56,9 +56,10 @@ CLONE = """The voice is cloned, by {engine}.
 
 IN_THE_CHANNEL = """\
 Welcome! This is a simulated Discord with the real bot in it. To try it:
-1. Type `/clone`, choose 3 to 30 seconds of someone speaking, and write what the voice should \
-say. To keep the voice, give it a `name` under *+3 more*.
-2. Read the consent statement, press *I confirm*, wait a moment, and press *Play*.
+1. Type `/clone` and attach 3 to 30 seconds of someone speaking. Under `permission`, choose whose \
+voice it is: by that you also promise not to deceive or harm anyone with it. To keep the voice, \
+give it a `name` under *+4 more*. A `text`, under *+4 more* too, is what it says at first.
+2. Send it, wait a moment, and press *Play*.
 3. Type `/say` to hear the voice again. Its `voice` (under *+4 more*) offers your voices after \
 you type the first letter; without it, the latest one speaks. `/help` shows the rest.
 
@@ -74,7 +75,7 @@ progress, with a Stop button, and can use commands at any time.
 
 ABOUT_CLONES = """
 The voice is cloned, by {engine}. Write exactly what's said in the recording as its `transcript` \
-(under *+3 more*) if you can: that helps. Without a GPU, speech may take longer to make than to \
+(under *+4 more*) if you can: that helps. Without a GPU, speech may take longer to make than to \
 hear, so please wait for the answer.
 """
 

@@ -97,6 +97,7 @@ class AuditLog(DatabaseUser):
         voice_id: int | None,
         *,
         text: str | None = None,
+        details: str | None = None,
     ) -> asyncio.Future[bool]:
         """Note what a person did with a voice of their own, as `note` does.
 
@@ -105,6 +106,7 @@ class AuditLog(DatabaseUser):
             actor: The person, and where it was.
             voice_id: The voice; None for one that isn't saved.
             text: What was said, if anything.
+            details: A short code of our own that says more, if any.
         """
         return self.note(
             action,
@@ -113,6 +115,7 @@ class AuditLog(DatabaseUser):
             voice_id=voice_id,
             owner_id=actor.user_id,
             text=text,
+            details=details,
         )
 
     @carried_out

@@ -163,15 +163,7 @@ class Ledger(DatabaseUser):
         self._clock = clock
         self._open: dict[int, Work] = {}
 
-    async def begin(
-        self,
-        actor: Actor,
-        kind: WorkKind,
-        seconds: float,
-        limits: Limits,
-        *,
-        resumes: bool = False,
-    ) -> Work:
+    async def begin(self, actor: Actor, kind: WorkKind, seconds: float, limits: Limits) -> Work:
         """Begin something for a person, if it fits into the limits.
 
         All live speech of one server counts as one of the requests that run at the same time: it is
@@ -182,11 +174,10 @@ class Ledger(DatabaseUser):
             kind: `WorkKind.REQUEST` or `WorkKind.LIVE`.
             seconds: How much speech it will probably need.
             limits: Those that hold there.
-            resumes: It is the rest of a request that was counted already.
 
         Raises `Refusal` if a limit would be exceeded, or the database can't be written.
         """
-        beginning = self._begin(actor, kind, seconds, limits, resumes=resumes)
+        beginning = self._begin(actor, kind, seconds, limits)
         return self._keep(await self._database.carry_out(beginning))
 
     async def enter_channel(self, guild_id: int, limits: Limits) -> Work:
@@ -262,21 +253,18 @@ class Ledger(DatabaseUser):
         self._open[work.id] = work
         return work
 
-    async def _begin(
-        self, actor: Actor, kind: WorkKind, seconds: float, limits: Limits, *, resumes: bool
-    ) -> Work:
+    async def _begin(self, actor: Actor, kind: WorkKind, seconds: float, limits: Limits) -> Work:
         async with self._database.write() as session:
             await self._database.lock(session, _LOCK)
             now = self._clock()
             await drop_old(session, now, but=self._open)
             usage = await usage_on(session, actor, now.date())
             standing = await standing_of(session, actor, kind, usage, now)
-            if not resumes:
-                standing.check_minute(limits)
-                session.add(RequestRow(user_id=actor.user_id, at=now))
-                for day in usage.values():
-                    day.requests += 1
+            standing.check_minute(limits)
             standing.check(limits, seconds)
+            session.add(RequestRow(user_id=actor.user_id, at=now))
+            for day in usage.values():
+                day.requests += 1
             row = _row(actor.user_id, actor.guild_id, kind, seconds, now)
             session.add(row)
             await session.flush()

@@ -129,12 +129,10 @@ class Policy:
             raise Refusal(Reason.ONLY_OPERATORS)
         _check_manages(actor)
 
-    async def begin(
-        self, actor: Actor, kind: WorkKind, seconds: float, *, resumes: bool = False
-    ) -> Work:
+    async def begin(self, actor: Actor, kind: WorkKind, seconds: float) -> Work:
         """Begin something that makes speech, if it fits into the limits, see `Ledger.begin`."""
         limits = await self.limits_in(actor.guild_id)
-        return await self.ledger.begin(actor, kind, seconds, limits, resumes=resumes)
+        return await self.ledger.begin(actor, kind, seconds, limits)
 
     async def enter_channel(self, guild_id: int) -> Work:
         """Begin to be in a voice channel of a server, see `Ledger.enter_channel`."""

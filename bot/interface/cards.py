@@ -8,6 +8,7 @@ import discord
 
 from backend.contract import AUTO_LANGUAGE
 from bot.errors import Reason, Refusal
+from bot.interface.consent_wording import confirmed
 from bot.interface.engine_wording import languages
 from bot.interface.typed_text import as_text, excerpt, voice_name
 from bot.interface.wording import (
@@ -31,8 +32,10 @@ _WORDS_CHARACTERS = 50
 
 _HELP = {
     "Make a voice": (
-        "Use `/clone` with a recording, and a text for the voice to say. "
-        "Give it a `name` and I'll keep the voice."
+        "Use `/clone` with a recording, and choose its `permission`: whether it's your own voice, "
+        "or you have the speaker's permission. By choosing you confirm that, and that you won't "
+        "use the voice to deceive or harm anyone. "
+        "Give it a `name` and I'll keep the voice; write a `text` and it says that."
     ),
     "A good recording": (
         "At least 3 seconds of one person; 10 to 20 are best. "
@@ -68,8 +71,8 @@ _HELP = {
     "What I keep about you": (
         "For each voice you name: its cleaned recording, the transcript, what the voice engine "
         "learned from it, how loud it speaks, its name and language, and when it was made and last "
-        "used. For your "
-        "consent: your Discord ID, the time, the server and the statement's version. "
+        "used. With it, what you confirmed: your Discord ID, the time, the server and which "
+        "statement. "
         "From `/dictionary`: your words, and what I say for them. "
         "For two days: how much speech you used, see `/usage`. "
         "For a while: when and where which of your voices spoke, which of my messages hold that, "
@@ -140,10 +143,7 @@ def voice_card(voice: SavedVoice) -> discord.Embed:
     card.add_field(name="Made for", value=", ".join(engines) or "no engine yet")
     card.add_field(
         name="Consent",
-        value=(
-            f"You confirmed the statement (version {voice.consent.statement_version}) on "
-            f"{discord.utils.format_dt(voice.consent.attested_at, 'f')}."
-        ),
+        value=f"You {confirmed(voice.consent.statement_version, voice.consent.attested_at)}",
         inline=False,
     )
     card.set_footer(text="Only you can see and use this voice.")
@@ -189,7 +189,8 @@ def forgotten(what: Forgotten, *, had_use: bool) -> str:
         words = "word" if what.words == 1 else "words"
         deleted.append(f"{what.words} {words} of your dictionary")
     if what.consents:
-        deleted.append("your consent record")
+        records = "record" if what.consents == 1 else "records"
+        deleted.append(f"your consent {records}")
     if had_use:
         deleted.append("what I knew about how you used me")
     if not deleted:

@@ -6,6 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from bot.errors import Reason
+from bot.voices.consent import STATEMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +36,11 @@ SECTIONS = {
         "voice_prompts is of use to that engine alone. It was made of your recording, so it's "
         "yours as well."
     ),
-    "consents": "When and where you agreed to the consent statement, and to which version.",
+    "consents": (
+        "What you confirmed for your voices, when, and in which server. The statement_version "
+        "names what it was: "
+        + " ".join(f"“{version}” is “{statement}”" for version, statement in STATEMENTS.items())
+    ),
     "dictionary": "Your own words, and what I say for them.",
     "usage": "How much speech you used on a day.",
     "requests_of_the_last_minute": "When you began something within the last minute or so.",

@@ -13,6 +13,7 @@ from discord import app_commands
 
 from backend.contract import LANGUAGES
 from bot.interface.delivery import ReplyFormat
+from bot.voices.consent import Permission
 from bot.voices.records import Whose
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ class Where(StrEnum):
 
 
 LANGUAGE_CHOICES = [app_commands.Choice(name=name, value=name) for name in LANGUAGES]
+
+PERMISSION_CHOICES = [
+    app_commands.Choice(name="This is my own voice", value=Permission.OWN.value),
+    app_commands.Choice(name="I have the speaker's permission", value=Permission.GIVEN.value),
+]
 
 FORMAT_CHOICES = [
     app_commands.Choice(name="Ogg/Opus (plays in Discord)", value=ReplyFormat.OGG.value),

@@ -48,7 +48,7 @@ class Replies:
         max_encoders: How many replies are encoded at once.
         cold_start: Tells how far the voice engine's cold start is, or None if there is none.
         check: Raises `Refusal` if a person may not do something.
-        begin: Begins something that takes long, or resumes it, see `Policy.begin`.
+        begin: Begins something that takes long, see `Policy.begin`.
 
     Attributes:
         open: The replies to commands that have not ended.
@@ -62,7 +62,7 @@ class Replies:
         max_encoders: int,
         cold_start: Callable[[], ColdStart | None],
         check: Callable[[Actor, Action], Awaitable[None]],
-        begin: Callable[[Actor, WorkKind, float, bool], Awaitable[Work]],
+        begin: Callable[[Actor, WorkKind, float], Awaitable[Work]],
     ) -> None:
         self.open: set[Reply] = set()
         self.encoders = asyncio.Semaphore(max_encoders)
@@ -180,8 +180,6 @@ class Reply:
     async def begin(self, kind: WorkKind, seconds: float, *, recording: float = 0.0) -> Work:
         """Begin what takes long, before anything large is loaded; it ends with the command.
 
-        What the command began earlier has to have ended. It stays one request.
-
         Args:
             kind: What it is.
             seconds: How much speech it will probably need.
@@ -190,8 +188,7 @@ class Reply:
         Raises `Refusal` if that exceeds a limit.
         """
         try:
-            resumes = self._begun is not None
-            self._begun = await self._replies.begin(self.actor, kind, seconds, resumes)
+            self._begun = await self._replies.begin(self.actor, kind, seconds)
         except Refusal as refusal:
             if recording and "wanted" in refusal.values:  # people think of their text alone
                 self.remarks.append(recording_counts(recording))

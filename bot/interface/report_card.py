@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import discord
 
 from bot.guilds.records import EVERYWHERE, FreezeKind, ReportKind, ReportState
-from bot.interface.typed_text import as_text, voice_name
+from bot.interface.consent_wording import confirmed
+from bot.interface.typed_text import voice_name
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -209,10 +210,11 @@ def _person(user_id: int) -> str:
 
 
 def _consent(report: Report) -> str:
-    if report.consent_at is None or report.consent_version is None:
-        return "There's no record of it any more."
-    version = as_text(report.consent_version)
-    return f"Confirmed the statement (version {version}) on {_time(report.consent_at)}"
+    if report.consent_at is not None and report.consent_version is not None:
+        return f"They {confirmed(report.consent_version, report.consent_at)}"
+    if report.voice_id is None:
+        return "`/clone` asked for it. What they chose is in the log, as the voice isn't saved."
+    return "There's no record of it any more."
 
 
 def _state(case: Case) -> list[str]:

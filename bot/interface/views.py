@@ -14,7 +14,6 @@ from bot.errors import Reason, Refusal
 from bot.interface.delivery import DISCORD_FAILURES, with_links
 from bot.interface.errors import answer_error
 from bot.interface.tokens import has_token, note_arrival
-from bot.voices.records import CONSENT_STATEMENT
 
 Render = Callable[[discord.Interaction[Any], int], Awaitable[tuple[str, int]]]
 """Takes who asks, and a page number from 0; gives the page's text and how many pages there are."""
@@ -136,19 +135,6 @@ class Question(TimbreView):
 
         button.callback = pressed  # type: ignore[method-assign]
         self.add_item(button)
-
-
-def ask_for_consent() -> Question:
-    """The question before a person's first clone."""
-    return Question(
-        "**Before your first voice**\n"
-        "Cloning a voice needs the speaker's permission. Please confirm:\n"
-        f"> {CONSENT_STATEMENT}\n\n"
-        "I keep your answer with your Discord ID, the server and the time. "
-        "`/help` says what else I keep.",
-        yes="I confirm",
-        style=discord.ButtonStyle.success,
-    )
 
 
 def ask_to_delete(what: str) -> Question:

@@ -109,14 +109,6 @@ REFUSALS: dict[Reason, str] = {
         "You already have {limit} voices, the most I keep for you. "
         "Delete one with `/voice delete` to make room."
     ),
-    Reason.CONSENT_NEEDED: (
-        "I can save a voice only after you agree to the consent statement. "
-        "Use `/clone` again and agree to it."
-    ),
-    Reason.CONSENT_REFUSED: (
-        "I cloned nothing and kept nothing. "
-        "Use `/clone` again when you have the speaker's permission."
-    ),
     Reason.VOICE_DELETED: (
         "That voice was deleted, so I said nothing. Pick another with `/voice list`."
     ),

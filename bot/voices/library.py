@@ -18,15 +18,15 @@ from bot.storage.keys import DamagedError
 from bot.voices.names import clean_voice_name, name_key
 from bot.voices.queries import (
     RECENT_FIRST,
-    current_consent,
     is_voice,
     is_word_of,
     locked_row,
     row_named,
+    unused_consent,
     voice_count,
     voices_of,
 )
-from bot.voices.records import CONSENT_VERSION, Forgotten, SavedClip, VoicePage
+from bot.voices.records import Forgotten, SavedClip, VoicePage
 from bot.voices.tables import ConsentRow, PromptRow, PronunciationRow, VoiceRow
 
 if TYPE_CHECKING:
@@ -67,27 +67,6 @@ class VoiceLibrary(DatabaseUser):
         """By the id of each owner: the voice whose last use is not written yet."""
 
     @carried_out
-    async def consent_of(self, user_id: int) -> ConsentRecord | None:
-        """Return the person's latest agreement to the current statement, if there is one."""
-        async with self._database.read() as session:
-            consent = await session.scalar(current_consent(user_id))
-            return None if consent is None else consent.to_record()
-
-    @carried_out
-    async def record_consent(self, user_id: int, *, guild_id: int | None) -> ConsentRecord:
-        """Record that the person agrees to the current statement, and in which server if any."""
-        consent = ConsentRow(
-            user_id=user_id,
-            statement_version=CONSENT_VERSION,
-            attested_at=self._clock(),
-            guild_id=guild_id,
-        )
-        record = consent.to_record()
-        async with self._database.write() as session:
-            session.add(consent)
-        return record
-
-    @carried_out
     async def check_can_save(self, owner_id: int, name: str) -> str:
         """Return the name as it would be stored. Raises `Refusal` if `save` would raise it now."""
         cleaned = clean_voice_name(name)
@@ -106,17 +85,32 @@ class VoiceLibrary(DatabaseUser):
         transcript: str | None,
         language: str | None,
         prompt: VoicePrompt,
+        consent: ConsentRecord,
+        guild_id: int | None,
     ) -> SavedVoice:
-        """Save a voice with its first prompt. Raises `Refusal` without the owner's consent."""
+        """Save a voice with its first prompt, and with what its owner confirmed for it.
+
+        Args:
+            owner_id: Whose voice it will be.
+            name: What they call it.
+            clip_flac: The cleaned reference clip.
+            clip_seconds: Its length.
+            transcript: What is said in it, if that is known.
+            language: What it speaks if no language is chosen, if the owner chose one.
+            prompt: The voice prompt.
+            consent: What the owner confirmed for this voice.
+            guild_id: In which server they did; None for a direct message.
+
+        Raises `Refusal` if the owner has too many voices or one of that name, and ValueError if
+        somebody else gave the consent.
+        """
+        if consent.attested_by != owner_id:
+            raise ValueError("a voice is saved with the consent of its owner")
         cleaned = clean_voice_name(name)
         now = self._clock()
         try:
             async with self._database.write() as session:
-                # On PostgreSQL, the lock on the consent makes one person's saves wait for each
-                # other, so that two at once cannot exceed the limit.
-                consent = await session.scalar(current_consent(owner_id).with_for_update())
-                if consent is None:
-                    raise Refusal(Reason.CONSENT_NEEDED)
+                await self._lock_voices(session, owner_id)
                 await self._check_room(session, owner_id, cleaned)
                 voice = VoiceRow(
                     owner_id=owner_id,
@@ -126,7 +120,12 @@ class VoiceLibrary(DatabaseUser):
                     clip_seconds=clip_seconds,
                     transcript=transcript,
                     language=language,
-                    consent=consent,
+                    consent=ConsentRow(
+                        user_id=owner_id,
+                        statement_version=consent.statement_version,
+                        attested_at=consent.attested_at,
+                        guild_id=guild_id,
+                    ),
                     created_at=now,
                     prompts=[PromptRow(model_id=prompt.model_id, data=prompt.data, created_at=now)],
                 )
@@ -327,14 +326,17 @@ class VoiceLibrary(DatabaseUser):
 
     @carried_out
     async def delete(self, voice: SavedVoice) -> bool:
-        """Erase this voice, whatever its name is now: clip, transcript and prompts.
+        """Erase this voice, whatever its name is now: clip, transcript, prompts and consent.
 
         Returns what `Database.erase_remains` does: whether no copy is left in the database's log.
         """
-        erased = delete(VoiceRow).where(is_voice(voice)).returning(VoiceRow.id)
+        erased = delete(VoiceRow).where(is_voice(voice)).returning(VoiceRow.consent_id)
         async with self._database.erase() as session:
-            if await session.scalar(erased) is None:
+            await self._lock_voices(session, voice.owner_id)
+            consent_id = await session.scalar(erased)
+            if consent_id is None:
                 raise Refusal(Reason.NO_SUCH_VOICE)
+            await session.execute(unused_consent(consent_id))
         return await self._database.erase_remains()
 
     @carried_out
@@ -352,12 +354,11 @@ class VoiceLibrary(DatabaseUser):
     async def forget(self, user_id: int) -> Forgotten:
         """Erase everything about a person."""
         async with self._database.erase() as session:
-            # A running `save` holds one of these locks, so this waits until it has ended.
-            locked = select(ConsentRow.id).where(ConsentRow.user_id == user_id).with_for_update()
-            consents = len((await session.scalars(locked)).all())
+            await self._lock_voices(session, user_id)
             voices = await session.scalar(voice_count(user_id)) or 0
             await session.execute(delete(VoiceRow).where(VoiceRow.owner_id == user_id))
-            await session.execute(delete(ConsentRow).where(ConsentRow.user_id == user_id))
+            confirmed = delete(ConsentRow).where(ConsentRow.user_id == user_id)
+            consents = len((await session.scalars(confirmed.returning(ConsentRow.id))).all())
             words = delete(PronunciationRow).where(is_word_of(user_id))
             forgotten = len((await session.scalars(words.returning(PronunciationRow.id))).all())
         is_complete = await self._database.erase_remains()
@@ -380,6 +381,14 @@ class VoiceLibrary(DatabaseUser):
         async with self._database.read() as session:
             is_taken = await session.scalar(same_name) is not None
         return Refusal(Reason.NAME_TAKEN) if is_taken else error
+
+    async def _lock_voices(self, session: AsyncSession, owner_id: int) -> None:
+        """Let what adds or deletes voices of that person wait until this transaction has ended.
+
+        On PostgreSQL, two saves at once would otherwise exceed the limit, two deletions would both
+        leave the consent that the voices share, and one that is being saved would escape `forget`.
+        """
+        await self._database.lock(session, f"voices of {owner_id}")
 
     async def _check_room(self, session: AsyncSession, owner_id: int, cleaned: str) -> None:
         """Raise `Refusal` if the owner has too many voices already, or one of that name."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Delete, Select, delete, func, select
 from sqlalchemy.orm import joinedload, selectinload
 
 from bot.errors import Reason, Refusal
 from bot.voices.names import lookup_key
-from bot.voices.records import CONSENT_VERSION, Whose
+from bot.voices.records import Whose
 from bot.voices.tables import ConsentRow, PronunciationRow, VoiceRow
 
 if TYPE_CHECKING:
@@ -52,14 +52,10 @@ def is_word_of(user_id: int) -> ColumnElement[bool]:
     return (PronunciationRow.whose == Whose.PERSON) & (PronunciationRow.owner_id == user_id)
 
 
-def current_consent(user_id: int) -> Select[ConsentRow]:
-    """Select the person's latest agreement to the current statement."""
-    return (
-        select(ConsentRow)
-        .where(ConsentRow.user_id == user_id, ConsentRow.statement_version == CONSENT_VERSION)
-        .order_by(ConsentRow.attested_at.desc(), ConsentRow.id.desc())
-        .limit(1)
-    )
+def unused_consent(consent_id: int) -> Delete:
+    """Delete a consent record if no voice uses it. Before 2026-12, voices shared one."""
+    uses = select(VoiceRow.id).where(VoiceRow.consent_id == consent_id)
+    return delete(ConsentRow).where(ConsentRow.id == consent_id, ~uses.exists())
 
 
 def voices_of(owner_id: int) -> Select[VoiceRow]:

@@ -1,4 +1,4 @@
-"""The consent statement, and the values that the library returns. They need no open database."""
+"""The values that the library returns. They need no open database."""
 
 from __future__ import annotations
 
@@ -10,15 +10,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from backend.contract import ConsentRecord
-
-CONSENT_STATEMENT = (
-    "This is my own voice, or I have the speaker's permission to clone it. "
-    "I will not use it to deceive or harm anyone."
-)
-"""What a person agrees to before a voice is saved."""
-
-CONSENT_VERSION = "2026-11"
-"""The version of the statement. Change both together. Everyone is then asked for consent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +23,7 @@ class SavedVoice:
         clip_seconds: Length of the reference clip.
         transcript: What is said in the clip, or None if it is not known.
         language: One of `backend.contract.LANGUAGES`, or None if the owner chose none.
-        consent: What the owner agreed to when the voice was saved.
+        consent: What the owner confirmed for this voice.
         created_at: In UTC.
         last_used_at: In UTC, or None if it was never used.
         prompt_models: The models that it has a prompt for.

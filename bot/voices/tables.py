@@ -15,7 +15,10 @@ from bot.voices.records import Pronunciation, SavedVoice
 
 
 class ConsentRow(Base):
-    """A record that a person agreed to the consent statement."""
+    """What a person confirmed for a voice, see `bot.voices.consent`.
+
+    Each voice that is saved has a row of its own. Before 2026-12, a person's voices shared one.
+    """
 
     __tablename__ = "consents"
 

@@ -165,7 +165,7 @@ async def test_a_recording_of_another_kind_is_not_called_damaged(
     upload: Callable[[], bytes],
 ) -> None:
     with refused(Reason.RECORDING_KIND_UNKNOWN):
-        await ReferenceReader().check(upload())
+        await ReferenceReader().read_sound(upload())
 
 
 @pytest.mark.parametrize("zeros", [500, 20_000, 100_000])
@@ -199,7 +199,7 @@ async def test_a_video_whose_sound_begins_late_is_a_recording(tmp_path: Path) ->
         [decoding.ffmpeg_path(), "-v", "error", *picture, *late, "-c:a", "copy", str(video)],
         check=True,
     )
-    await ReferenceReader().check(video.read_bytes())
+    await ReferenceReader().read_sound(video.read_bytes())
 
 
 @pytest.mark.parametrize("length", [1_000_000, 5_000_000])
@@ -252,7 +252,7 @@ async def test_a_file_cut_within_a_frame_is_read_from_the_next_one(suffix: str, 
 )
 async def test_what_is_no_recording_is_refused(upload: bytes) -> None:
     with refused(Reason.NOT_A_RECORDING):
-        await ReferenceReader().check(upload)
+        await ReferenceReader().read_sound(upload)
 
 
 async def test_both_channels_are_heard() -> None:
@@ -311,7 +311,7 @@ async def test_a_decoder_that_does_not_start_is_our_fault(
     monkeypatch.setattr(decoding, "ffmpeg_path", lambda: str(path))
     with capture_logs() as logs:
         with refused(Reason.DECODER_BROKEN):
-            await ReferenceReader().check(as_file(speech(1.0), RATE, "wav"))
+            await ReferenceReader().read_sound(as_file(speech(1.0), RATE, "wav"))
         assert not await check_decoder()
     assert {entry["log_level"] for entry in logs} == {"error"}
 
@@ -322,7 +322,7 @@ async def test_no_ffmpeg_at_all_is_our_fault(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(decoding, "ffmpeg_path", find_none)
     with refused(Reason.DECODER_BROKEN):
-        await ReferenceReader().check(b"RIFF")
+        await ReferenceReader().read_sound(b"RIFF")
 
 
 async def test_the_decoder_of_this_machine_works() -> None:

@@ -1,32 +1,42 @@
-"""`/clone` as people use it: consent, a recording, a text, and what comes back."""
+"""`/clone` as people use it: a permission, a recording, a text, and what comes back."""
 
 from __future__ import annotations
 
 import asyncio
 import io
-from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import soundfile
+from sqlalchemy import select
 
 from backend.contract import (
+    LANGUAGES,
     BackendBusyError,
     BackendUnavailableError,
     GenerationFailedError,
     Heard,
     ReferenceUnusableError,
+    SpeechRequest,
 )
+from bot.interface.audit_lines import audit_line
+from bot.interface.first_words import FIRST_WORDS
 from bot.interface.wording import PREVIEW_NOTICE
-from bot.voices.records import CONSENT_STATEMENT, CONSENT_VERSION
-from tests.support.discord_server import CONFIRM
+from bot.voices.consent import STATEMENTS, Permission
+from bot.voices.tables import ConsentRow
 from tests.support.public_words import UNNAMED, beside_file
 from tests.support.recordings import as_file, speech
 
 if TYPE_CHECKING:
     from tests.support.discord_server import Member, Server
     from tests.support.scripted_backend import ScriptedBackend
+
+SAVED = (
+    "Your voice is saved as **Ada**. Use it any time with `/say`. "
+    "You confirmed: “This is my own voice. I will not use it to deceive or harm anyone.”"
+)
 
 
 def pitch_of(ogg: bytes) -> float:
@@ -37,62 +47,122 @@ def pitch_of(ogg: bytes) -> float:
 
 
 class TestConsent:
-    async def test_is_asked_once_and_kept_with_who_and_when(
+    @pytest.mark.parametrize("permission", Permission)
+    async def test_is_chosen_with_the_command_and_kept_with_the_voice(
+        self,
+        server: Server,
+        ada: Member,
+        backend: ScriptedBackend,
+        recording: bytes,
+        permission: Permission,
+    ) -> None:
+        answer = await ada.clones(recording, name="Ada", permission=permission)
+        assert len(await answer.files()) == 1, "there is nothing more to answer"
+        statement = STATEMENTS[permission.statement_version]
+        assert f"You confirmed: “{statement}”" in answer.told
+        saved = await server.bot.library.find(ada.actor.id, "Ada")
+        assert saved.consent == backend.consents[0]
+        assert saved.consent.attested_by == ada.actor.id
+        assert saved.consent.statement_version == permission.statement_version
+        assert abs(saved.consent.attested_at - saved.created_at) < timedelta(minutes=1)
+        async with server.bot.library._database.read() as session:
+            [row] = await session.scalars(select(ConsentRow))
+        assert row.guild_id == server.env.guild.id
+
+        info = await ada.types("voice info", voice="Ada")
+        assert info.private is not None
+        [shown] = [each for each in info.private.embeds[0].fields if each.name == "Consent"]
+        assert str(shown.value).endswith(f": “{statement}”")
+
+    async def test_of_a_voice_that_is_only_tried_is_in_its_prompt_and_the_log(
         self, server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
     ) -> None:
-        asked = await ada.types("clone", audio=("me.wav", recording), text="Hello there.")
-        assert asked.private is not None
-        assert asked.private.ephemeral
-        assert CONSENT_STATEMENT in asked.told
-        assert not backend.clips, "nothing is cloned before the answer"
+        await ada.clones(recording, permission=Permission.GIVEN)
+        assert [each.attested_by for each in backend.consents] == [ada.actor.id]
+        assert not await server.bot.library.keeps_anything_about(ada.actor.id)
+        await server.bot.policy.audit.written()
+        log = await server.bot.policy.audit.page(server.env.guild.id)
+        [line] = map(audit_line, log.entries)
+        assert line.endswith("tried a voice from a recording (with permission)")
 
-        answer = await ada.presses(asked.private, CONFIRM)
-        assert len(await answer.files()) == 1
-        kept = await server.bot.library.consent_of(ada.actor.id)
-        assert kept is not None
-        assert (kept.attested_by, kept.statement_version) == (ada.actor.id, CONSENT_VERSION)
-        assert backend.consents == [kept]
+    async def test_goes_with_its_voice(self, server: Server, ada: Member, recording: bytes) -> None:
+        await ada.clones(recording, name="Mine")
+        await ada.clones(recording, name="Grandma", permission=Permission.GIVEN)
+        asked = await ada.types("voice delete", voice="Grandma")
+        await ada.presses(asked.private, "Delete")
+        async with server.bot.library._database.read() as session:
+            versions = list(await session.scalars(select(ConsentRow.statement_version)))
+        assert versions == [Permission.OWN.statement_version]
 
-        again = await ada.types("clone", audio=("me.wav", recording), text="Hello again.")
-        assert len(await again.files()) == 1, "the second time nothing is asked"
+    async def test_comes_second_and_cannot_be_left_out(self, server: Server) -> None:
+        [command] = [each for each in server.bot.tree.get_commands() if each.name == "clone"]
+        options = command.to_dict(server.bot.tree)["options"]
+        assert {each["name"]: each["required"] for each in options} == {
+            "audio": True,
+            "permission": True,
+            "name": False,
+            "text": False,
+            "transcript": False,
+            "language": False,
+        }
+        assert [each["name"] for each in options][:3] == ["audio", "permission", "name"]
+        choices = options[1]["choices"]
+        assert [each["name"] for each in choices] == [
+            "This is my own voice",
+            "I have the speaker's permission",
+        ]
+        assert "not to deceive or harm" in options[1]["description"]
+        assert all(len(each["description"]) <= 100 for each in options)
 
-    async def test_without_it_nothing_is_cloned_or_kept(
-        self, server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+
+class TestFirstWords:
+    """Without a text, the voice greets in the language that was heard."""
+
+    @pytest.mark.parametrize(
+        ("heard", "options", "language"),
+        [
+            (Heard("Der Hund lief schnell.", "German"), {}, "German"),
+            (Heard("Szybki pies.", None), {}, "English"),
+            (None, {}, "English"),
+            (None, {"transcript": "Le chien court très vite dans la forêt."}, "French"),
+            (Heard("Der Hund lief schnell.", "German"), {"language": "Italian"}, "Italian"),
+        ],
+    )
+    async def test_are_in_the_language_of_the_recording(
+        self,
+        ada: Member,
+        backend: ScriptedBackend,
+        recording: bytes,
+        heard: Heard | None,
+        options: dict[str, str],
+        language: str,
     ) -> None:
-        asked = await ada.types("clone", audio=("a.wav", recording), text="Hello.", name="Me")
-        answer = await ada.presses(asked.private, "Cancel")
-        assert "I cloned nothing and kept nothing." in asked.told
-        assert not answer.posted
+        backend.languages, backend.heard = LANGUAGES, heard
+        requests: list[SpeechRequest] = []
+
+        async def listen(request: SpeechRequest) -> None:
+            requests.append(request)
+
+        backend.on_speak = listen
+        answer = await ada.clones(recording, None, name="Ada", **options)
+        assert {request.language for request in requests} == {language}
+        said = "".join("".join(request.text for request in requests).split())
+        assert said == "".join(FIRST_WORDS[language].split())
+        assert FIRST_WORDS[language] in answer.posted[0].content
+
+    async def test_are_english_where_the_engine_lacks_the_language(
+        self, ada: Member, backend: ScriptedBackend, recording: bytes
+    ) -> None:
+        backend.heard = Heard("Der Hund lief schnell.", "German")
+        answer = await ada.clones(recording, None)
+        assert "Hello! This is my new voice" in answer.posted[0].content
+
+    async def test_in_a_language_that_the_engine_lacks_are_refused_at_once(
+        self, ada: Member, backend: ScriptedBackend, recording: bytes
+    ) -> None:
+        answer = await ada.clones(recording, None, language="German")
+        assert answer.told.startswith("I can't speak German here yet.")
         assert not backend.clips
-        assert await server.bot.library.consent_of(ada.actor.id) is None
-        assert (await server.bot.library.page(ada.actor.id)).total == 0
-
-    async def test_no_answer_counts_as_no(
-        self, server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
-    ) -> None:
-        asked = await ada.types("clone", audio=("a.wav", recording), text="Hello.")
-        await server.env.advance_time(301)
-        assert "I cloned nothing and kept nothing." in asked.told
-        assert not backend.clips
-
-    async def test_is_no_use_to_who_may_not_clone_any_more(
-        self, server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
-    ) -> None:
-        asked = await ada.types("clone", audio=("a.wav", recording), text="Hello.")
-        await server.bot.policy.settings.change(
-            server.env.guild.id, lambda decided: replace(decided, clone_roles=frozenset({1}))
-        )
-        await ada.presses(asked.private, CONFIRM)
-        assert asked.told.startswith("In this server, only members with the role")
-        assert not backend.clips
-        assert await server.bot.library.consent_of(ada.actor.id) is None
-
-    async def test_of_one_person_is_not_that_of_another(
-        self, ada: Member, grace: Member, recording: bytes
-    ) -> None:
-        await ada.clones(recording)
-        asked = await grace.types("clone", audio=("a.wav", recording), text="Hello.")
-        assert CONSENT_STATEMENT in asked.told
 
 
 class TestSpeech:
@@ -119,7 +189,7 @@ class TestSpeech:
         assert (await server.bot.library.page(ada.actor.id)).total == 0
 
         named = await ada.clones(recording, name="Ada")
-        assert named.told == "Your voice is saved as **Ada**. Use it any time with `/say`."
+        assert named.told == SAVED
         [voice] = (await server.bot.library.page(ada.actor.id)).voices
         assert voice.name == "Ada"
         assert voice.clip_seconds == pytest.approx(6.0, abs=1.0)
@@ -130,9 +200,8 @@ class TestSpeech:
         backend.heard = Heard("The birch canoe slid.", "English")
         named = await ada.clones(recording, name="Ada")
         assert named.told == (
-            "Your voice is saved as **Ada**. Use it any time with `/say`. "
-            "In your recording I heard: “The birch canoe slid”. If that isn't exactly what's said, "
-            "please correct it with `/voice transcript` for a better voice."
+            f"{SAVED} In your recording I heard: “The birch canoe slid”. "
+            "If that isn't exactly what's said, please correct it with `/voice transcript` for a better voice."
         )
         assert "canoe" not in named.posted[0].content
         assert (await server.bot.library.find(ada.actor.id, "Ada")).transcript == backend.heard.text
@@ -220,12 +289,6 @@ class TestRefusals:
             "Send wav, mp3, m4a, ogg, flac, webm or mp4."
         )
 
-    async def test_a_file_that_is_no_recording_is_refused_before_consent_is_asked(
-        self, ada: Member
-    ) -> None:
-        answer = await ada.types("clone", audio=("voice.wav", b"MZ\x00" * 100), text="Hello.")
-        assert "can't find a recording" in answer.told
-
     async def test_no_speech(self, server: Server, ada: Member) -> None:
         times = np.arange(24_000 * 5) / 24_000
         tone = (0.3 * np.sin(2 * np.pi * 440 * times)).astype(np.float32)
@@ -300,7 +363,6 @@ class TestBackendFailures:
         backend.on_speak = fail
         answer = await ada.clones(recording, name="Ada")
         assert answer.told == (
-            "The voice engine gave no usable speech this time. Please try again. "
-            "Your voice is saved as **Ada**. Use it any time with `/say`."
+            f"The voice engine gave no usable speech this time. Please try again. {SAVED}"
         )
         assert (await server.bot.library.page(ada.actor.id)).total == 1

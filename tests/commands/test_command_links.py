@@ -33,13 +33,6 @@ async def test_a_refusal_of_a_form_links_commands(ada: Member, ids: dict[str, in
     assert f"See yours with </voice list:{ids['voice']}>," in answer.told
 
 
-async def test_a_question_links_commands(
-    ada: Member, ids: dict[str, int], recording: bytes
-) -> None:
-    asked = await ada.types("clone", audio=("a.wav", recording), text="Hello.")
-    assert f"</help:{ids['help']}> says what else I keep." in asked.told
-
-
 async def test_cards_link_commands(ada: Member, ids: dict[str, int]) -> None:
     answer = await ada.types("help")
     assert answer.private is not None

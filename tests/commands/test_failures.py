@@ -311,9 +311,10 @@ async def test_speech_of_a_voice_that_is_forgotten_meanwhile_is_not_posted(
 
 
 async def test_a_question_that_is_open_when_the_bot_stops_is_answered(
-    server: Server, ada: Member, recording: bytes
+    server: Server, ada: Member
 ) -> None:
-    await ada.types("clone", audio=("a.wav", recording), text="Hello.")
+    await ada.saves_voice()
+    await ada.types("voice delete", voice="ada")
     await server.bot.close()
     last = server.requests("PATCH", "/@original")[-1]
     assert last["content"] == "I have to restart now. Please run the command again in a minute."

@@ -11,7 +11,7 @@ import pytest
 
 from backend.contract import BackendBusyError
 from bot.guilds.records import Scope
-from tests.support.discord_server import CONFIRM, Member, Server, open_server
+from tests.support.discord_server import Member, Server, open_server
 from tests.support.scripted_backend import SECONDS_PER_CHARACTER, ScriptedBackend
 
 if TYPE_CHECKING:
@@ -237,19 +237,6 @@ async def test_a_server_has_so_many_requests_at_once(
         await ada.presses(progress, "Stop")
         backend.on_speak = None
         assert (await grace.types("say", text="Hello there.")).posted
-
-
-async def test_a_question_without_an_answer_keeps_nobody_waiting(
-    limited: Any, recording: bytes
-) -> None:
-    async with limited(
-        at_once_per_server=1, seconds_per_server=40, requests_per_minute=1
-    ) as server:
-        ada, grace = server.member("ada"), await member(server, "grace")
-        asked = await ada.types("clone", audio=("me.wav", recording), text="Hello there.")
-        assert (await grace.types("say", text=ONE_SENTENCE)).posted
-        assert (await ada.presses(asked.private, CONFIRM)).posted, "it is still one request"
-        assert (await ada.clones(recording)).told.startswith("I can say or make")
 
 
 async def test_zero_is_no_limit(limited: Any) -> None:

@@ -51,7 +51,10 @@ async def test_a_report_reaches_moderators_and_operators_with_all_that_they_need
         assert card["Voice"] == "`#1` **Bob**"
         assert card["Its owner"] == f"<@{scene.ada.actor.id}> (`{scene.ada.actor.id}`)"
         assert card["Reported by"] == f"<@{scene.grace.actor.id}> (`{scene.grace.actor.id}`)"
-        assert card["The owner's consent"].startswith("Confirmed the statement (version 2026-11)")
+        assert card["The owner's consent"].startswith("They confirmed on <t:")
+        assert card["The owner's consent"].endswith(
+            ": “This is my own voice. I will not use it to deceive or harm anyone.”"
+        )
         assert card["State"] == "Waits for a decision."
         assert notice.content == "They write:\n```\nThey pretend to be @everyone's boss\n```"
     assert labels(scene.notice) == [

@@ -11,6 +11,7 @@ from discord import app_commands
 from backend.contract import BackendUnavailableError, Heard, VoicePrompt
 from bot.errors import Reason
 from bot.interface.wording import PREVIEW_NOTICE, REFUSALS
+from tests.voices.people import consent_of
 
 if TYPE_CHECKING:
     import pytest
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 
 async def has_voices(server: Server, member: Member, *names: str) -> None:
-    await member.consents()
     for name in names:
         await server.bot.library.save(
             member.actor.id,
@@ -30,6 +30,8 @@ async def has_voices(server: Server, member: Member, *names: str) -> None:
             transcript="What *was* said.",
             language=None,
             prompt=VoicePrompt(b"300", "scripted/1"),
+            consent=consent_of(member.actor.id),
+            guild_id=None,
         )
 
 
@@ -205,25 +207,16 @@ async def test_the_buttons_of_a_list_go_before_they_fail(server: Server, ada: Me
     assert answer.private.components == []
 
 
-async def test_forget_deletes_voices_and_consent_of_this_person_only(
+async def test_forget_deletes_voices_and_consents_of_this_person_only(
     server: Server, ada: Member, grace: Member
 ) -> None:
     await has_voices(server, ada, "One", "Two")
     await has_voices(server, grace, "Three")
     asked = await ada.types("forget")
     await ada.presses(asked.private, "Delete")
-    assert asked.told == "Deleted 2 voices with their recordings, and your consent record."
-    assert (await server.bot.library.page(ada.actor.id)).total == 0
-    assert await server.bot.library.consent_of(ada.actor.id) is None
+    assert asked.told == "Deleted 2 voices with their recordings, and your consent records."
+    assert not await server.bot.library.keeps_anything_about(ada.actor.id)
     assert (await server.bot.library.page(grace.actor.id)).total == 1
-
-
-async def test_forget_deletes_a_consent_that_led_to_no_voice(server: Server, ada: Member) -> None:
-    await ada.consents()
-    asked = await ada.types("forget")
-    await ada.presses(asked.private, "Delete")
-    assert asked.told == "Deleted your consent record. You had no saved voice."
-    assert await server.bot.library.consent_of(ada.actor.id) is None
 
 
 async def test_forget_says_at_once_if_nothing_is_kept(

@@ -210,7 +210,7 @@ WORDS = {
 }
 USES: dict[str, tuple[str, dict[str, Any]]] = {
     "say": ("say", {"text": "Hello.", "where": "file"}),
-    "clone": ("clone", {"audio": ("voice.wav", b""), "text": "Hello."}),
+    "clone": ("clone", {"audio": ("voice.wav", b""), "permission": "own voice"}),
     "join": ("join", {}),
     "list": ("voice list", {}),
     "word": ("dictionary add", {"word": "GG", "spoken": "good game"}),

@@ -38,7 +38,7 @@ def test_posts_speech_and_says_what_the_member_was_told(tmp_path: Path) -> None:
     recording = as_file(speech(6.0), 24_000, "m4a")
     done = once(tmp_path, recording, "Hello there. It works!", "--language", "English")
     assert done.returncode == 0, done.stderr
-    assert "I confirm" in done.stdout
+    assert "“I have the speaker's permission to clone this voice." in done.stdout
     assert "New voice (synthetic voice, asked by you):\n> Hello there. It works!" in done.stdout
     assert "\nThis is a preview" in done.stdout
     assert not MARKUP.search(done.stdout)

@@ -176,15 +176,16 @@ def sends(page: Page, command: str, **options: str) -> None:
 
 
 def clones(page: Page, recording: Path, text: str, *, name: str) -> None:
-    """Use `/clone` for the first time."""
+    """Use `/clone` as somebody whose own voice it is."""
     begin(page, "clone")
     page.set_input_files('input[data-option="audio"]', recording)
-    page.fill('input[data-option="text"]', text)
-    page.get_by_role("button", name="+3 more").click()
-    page.get_by_role("option", name="name").first.click()
-    page.keyboard.type(name)
+    page.locator('[data-option="permission"]').click()
+    page.get_by_role("option", name="This is my own voice").first.click()
+    for option, typed in (("name", name), ("text", text)):
+        page.get_by_role("button", name="more").click()
+        page.get_by_role("option", name=option).first.click()
+        page.keyboard.type(typed)
     send(page)
-    answers(page, "I confirm")
 
 
 def heard_seconds(page: Page, number: int) -> float:

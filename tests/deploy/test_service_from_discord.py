@@ -14,7 +14,6 @@ import pytest
 import soundfile
 
 from tests.speech.bot_on_modal import open_bot
-from tests.support.discord_server import CONFIRM
 from tests.support.public_words import beside_file
 from tests.support.recordings import as_file, speech
 
@@ -46,12 +45,8 @@ async def test_a_member_clones_a_voice_and_speaks_with_it(
 
     async with open_bot(tmp_path) as discord_server:
         ada = discord_server.member("ada")
-        asked = await ada.types(
-            "clone", audio=("ada.m4a", recording), text="Good evening, everyone.", name="Ada"
-        )
-        assert len(deployment.calls) == before, "nothing goes out before the consent"
-        cloned = await ada.presses(asked.private, CONFIRM)
-        assert "Your voice is saved as **Ada**." in asked.told
+        cloned = await ada.clones(recording, "Good evening, everyone.", name="Ada")
+        assert "Your voice is saved as **Ada**." in cloned.told
         [message] = cloned.posted
         assert message.content.startswith(beside_file("Ada", "Good evening, everyone.", ada))
         [ogg] = await cloned.files()

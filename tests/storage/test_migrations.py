@@ -18,8 +18,10 @@ from sqlalchemy import (
     String,
     Table,
     func,
+    insert,
     inspect,
     select,
+    update,
 )
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -42,8 +44,10 @@ if TYPE_CHECKING:
 
 VOICES: tuple[Any, ...] = (ConsentRow, VoiceRow, PromptRow, PronunciationRow)
 FIRST_TABLES = {row.__tablename__ for row in VOICES}
+CARL = BEN + 1
 BEFORE_GUILDS = "0003"
 BEFORE_LIVE_ATTRIBUTION = "0005"
+BEFORE_CONSENT_OF_EACH_VOICE = "0006"
 
 
 async def migrated(url: str, to: str) -> None:
@@ -51,9 +55,10 @@ async def migrated(url: str, to: str) -> None:
 
 
 async def ask(url: str, question: Callable[[Connection], Any]) -> Any:
+    """Ask or change something; nothing of the bot does it."""
     engine = create_async_engine(location_of(url))
     try:
-        async with engine.connect() as connection:
+        async with engine.begin() as connection:
             return await connection.run_sync(question)
     finally:
         await engine.dispose()
@@ -198,3 +203,43 @@ async def test_what_servers_decided_goes_with_its_tables(database_url: str) -> N
     await (await open_database(database_url)).close()
     assert await ask(database_url, sizes_of_tables_of_guilds) == {0}
     assert await ask(database_url, kept) == before
+
+
+def confirmed_once(connection: Connection) -> None:
+    """A person's voices share what they confirmed first; later wordings led to no voice."""
+    first = select(func.min(ConsentRow.id)).where(ConsentRow.user_id == ANA).scalar_subquery()
+    connection.execute(update(VoiceRow).where(VoiceRow.owner_id == ANA).values(consent_id=first))
+    connection.execute(update(ConsentRow).values(statement_version="2026-11"))
+    at = datetime(2026, 11, 2, tzinfo=UTC)
+    later = {"statement_version": "2026-11", "attested_at": at, "guild_id": GUILD}
+    connection.execute(insert(ConsentRow), [{"user_id": who, **later} for who in (ANA, CARL)])
+
+
+async def test_voices_keep_the_consent_that_they_have_until_the_last_of_them_is_deleted(
+    empty_database_url: str,
+) -> None:
+    url = empty_database_url
+    database = await open_database(url)
+    before = [await save(VoiceLibrary(database), ANA, name) for name in ("one", "two")]
+    await database.close()
+    await migrated(url, BEFORE_CONSENT_OF_EACH_VOICE)
+    await ask(url, confirmed_once)
+    assert len((await ask(url, kept))["consents"]) == 4
+
+    database = await open_database(url)
+    library = VoiceLibrary(database)
+    one, two = [await library.find(ANA, voice.name) for voice in before]
+    assert one.consent == two.consent == replace(before[0].consent, statement_version="2026-11")
+    assert not await library.keeps_anything_about(CARL), "no voice was ever saved"
+    await database.close()
+    [consent] = (await ask(url, kept))["consents"]
+
+    await migrated(url, BEFORE_CONSENT_OF_EACH_VOICE)
+    assert (await ask(url, kept))["consents"] == [consent]
+    database = await open_database(url)
+    library = VoiceLibrary(database)
+    await library.delete(one)
+    assert (await library.find(ANA, "two")).consent == two.consent
+    await library.delete(two)
+    assert not await library.keeps_anything_about(ANA)
+    await database.close()

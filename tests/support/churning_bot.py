@@ -20,6 +20,7 @@ from bot.errors import Refusal
 from bot.storage.database import open_database
 from bot.storage.keys import read_keys
 from bot.voices.library import VoiceLibrary
+from tests.voices.people import consent_of
 
 if TYPE_CHECKING:
     from bot.voices.records import SavedVoice
@@ -42,6 +43,8 @@ async def saves(library: VoiceLibrary, owner: int, name: str) -> SavedVoice:
         transcript=f"words of {name}",
         language=None,
         prompt=VoicePrompt(f"codes of {name} ".encode() * 500, MODEL),
+        consent=consent_of(owner),
+        guild_id=None,
     )
     library.touch(voice)
     return voice
@@ -67,7 +70,6 @@ async def reads(library: VoiceLibrary, owner: int) -> None:
 
 async def main(url: str, owner: int, keys: str = "") -> None:
     library = VoiceLibrary(await open_database(url, read_keys(keys)))
-    await library.record_consent(owner, guild_id=None)
     with private_folder() as folder:
         (folder / "speech.wav").write_bytes(b"sound of a voice")
         say("ready", "")

@@ -19,6 +19,7 @@ from backend.contract import VoicePrompt
 from bot.client import VoiceBot
 from bot.demo.refusals import expect_refusals
 from bot.settings import Settings
+from bot.voices.consent import Permission, confirm
 from tests.support.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from bot.speech.backend import SpeechBackend
 
 SETTLE_SECONDS = 60.0
-CONFIRM = "I confirm"
 
 LOOKS_AT_A_BUSY_BOT = 5
 """How often a member looks whether a command has shown something, on a slow machine."""
@@ -176,17 +176,12 @@ class Member:
         member = guild.get_member(person) or await guild.fetch_member(person)
         await seen.set_permissions(member, **permissions)
 
-    async def consents(self) -> None:
-        """Agree to the consent statement, outside of any command that a test is about."""
-        await self.server.bot.library.record_consent(self.actor.id, guild_id=None)
-
     async def saves_voice(self, *, name: str | None = None) -> None:
         """Save a voice, named as the member is by default, without the upload that `/clone` needs.
 
         Its prompt is one of the `ScriptedBackend`.
         """
         library, backend = self.server.bot.library, self.server.bot.studio.backend
-        await self.consents()
         prompt = VoicePrompt(data=b"300", model_id=backend.model_id)
         await library.save(
             self.actor.id,
@@ -196,12 +191,24 @@ class Member:
             transcript="The quick brown fox.",
             language="English",
             prompt=prompt,
+            consent=confirm(Permission.OWN, by=self.actor.id, at=discord.utils.utcnow()),
+            guild_id=self.server.env.guild.id,
         )
 
-    async def clones(self, recording: bytes, text: str = "Hello.", **options: Any) -> Answer:
-        """Use `/clone`; the person has agreed to the statement before."""
-        await self.consents()
-        return await self.types("clone", audio=("voice.wav", recording), text=text, **options)
+    async def clones(
+        self,
+        recording: bytes,
+        text: str | None = "Hello.",
+        *,
+        permission: str = Permission.OWN,
+        **options: Any,
+    ) -> Answer:
+        """Use `/clone`, with the member's own voice if nothing else is said."""
+        if text is not None:
+            options["text"] = text
+        return await self.types(
+            "clone", audio=("voice.wav", recording), permission=str(permission), **options
+        )
 
 
 @dataclass

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from backend.contract import VoicePrompt
+from bot.voices.consent import Permission, confirm
 
 if TYPE_CHECKING:
+    from backend.contract import ConsentRecord
     from bot.voices.library import VoiceLibrary
     from bot.voices.records import SavedVoice
 
@@ -17,16 +20,26 @@ MODEL = "Qwen/Qwen3-TTS-12Hz-1.7B-Base"
 OTHER_MODEL = "Qwen/Qwen3-TTS-12Hz-0.6B-Base"
 
 
+PROMPT = VoicePrompt(data=b"codes and an embedding", model_id=MODEL)
+CONFIRMED_AT = datetime(2026, 12, 24, 18, 30, tzinfo=UTC)
+
+
+def consent_of(owner_id: int, permission: Permission = Permission.OWN) -> ConsentRecord:
+    """What somebody confirms for a voice."""
+    return confirm(permission, by=owner_id, at=CONFIRMED_AT)
+
+
 async def save(
     library: VoiceLibrary,
     owner_id: int,
     name: str,
     clip_flac: bytes = b"fLaC a few seconds of speech",
     transcript: str | None = "The quick brown fox.",
+    *,
+    consent: ConsentRecord | None = None,
+    prompt: VoicePrompt = PROMPT,
 ) -> SavedVoice:
-    """Save a voice as `/clone` does, for someone who has agreed to the statement."""
-    if await library.consent_of(owner_id) is None:
-        await library.record_consent(owner_id, guild_id=GUILD)
+    """Save a voice as `/clone` does; it is the person's own, if no other consent is named."""
     return await library.save(
         owner_id,
         name,
@@ -34,5 +47,7 @@ async def save(
         clip_seconds=12.5,
         transcript=transcript,
         language="English",
-        prompt=VoicePrompt(data=b"codes and an embedding", model_id=MODEL),
+        prompt=prompt,
+        consent=consent or consent_of(owner_id),
+        guild_id=GUILD,
     )

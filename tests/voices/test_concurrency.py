@@ -40,8 +40,6 @@ async def test_fifty_people_save_at_once(library: VoiceLibrary) -> None:
 
 
 async def test_of_fifty_saves_of_one_name_one_is_kept(library: VoiceLibrary) -> None:
-    await library.record_consent(ANA, guild_id=None)
-
     saved, told = await outcomes(save(library, ANA, "me" if n % 2 else "ME") for n in range(50))
 
     assert saved == 1
@@ -51,8 +49,6 @@ async def test_of_fifty_saves_of_one_name_one_is_kept(library: VoiceLibrary) -> 
 
 async def test_the_limit_holds_for_saves_at_once(database_url: str) -> None:
     library = VoiceLibrary(await open_database(database_url), max_voices_per_user=10)
-    await library.record_consent(ANA, guild_id=None)
-
     saved, told = await outcomes(save(library, ANA, f"voice {n}") for n in range(50))
 
     assert (saved, len(told)) == (10, 40)
@@ -93,7 +89,6 @@ async def test_one_prompt_made_twice_is_kept_once(library: VoiceLibrary) -> None
 
 
 async def test_cancelled_calls_leave_everything_usable(library: VoiceLibrary) -> None:
-    await library.record_consent(ANA, guild_id=None)
     calls = [asyncio.ensure_future(save(library, ANA, f"voice {n}")) for n in range(30)]
     for number, call in enumerate(calls):
         await asyncio.sleep(0.0002 * number)
@@ -112,7 +107,6 @@ async def test_a_cancelled_call_ends_before_the_database_closes(
     database_url: str,
 ) -> None:
     library = VoiceLibrary(await open_database(database_url))
-    await library.record_consent(ANA, guild_id=None)
     voice = await save(library, ANA, "Me")
     renaming = asyncio.ensure_future(library.rename(ANA, "Me", "Myself"))
     await asyncio.sleep(0)
@@ -128,6 +122,7 @@ async def test_closing_leaves_no_thread_behind(sqlite_url: str) -> None:
     library = VoiceLibrary(await open_database(sqlite_url))
     before = set(threading.enumerate())
     await outcomes(save(library, ANA + n, "Me") for n in range(20))
+    await asyncio.gather(*(library.page(ANA + n) for n in range(20)))
     assert len(set(threading.enumerate()) - before) > 1
 
     await library.close()

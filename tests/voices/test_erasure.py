@@ -9,7 +9,7 @@ import pytest
 from backend.contract import VoicePrompt
 from bot.storage.database import open_database
 from bot.voices.library import VoiceLibrary
-from tests.voices.people import ANA, BEN, GUILD, MODEL, save
+from tests.voices.people import ANA, BEN, GUILD, MODEL, consent_of, save
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -27,7 +27,6 @@ async def library(sqlite_url: str) -> AsyncIterator[VoiceLibrary]:
     """Ana's voice, long enough for many pages of the file, between two of Ben's."""
     library = VoiceLibrary(await open_database(sqlite_url))
     await save(library, BEN, "before", b"the sound of Ben" * 5_000)
-    await library.record_consent(ANA, guild_id=GUILD)
     await library.save(
         ANA,
         NAME,
@@ -36,6 +35,8 @@ async def library(sqlite_url: str) -> AsyncIterator[VoiceLibrary]:
         transcript=TRANSCRIPT,
         language=None,
         prompt=VoicePrompt(PROMPT * 500, MODEL),
+        consent=consent_of(ANA),
+        guild_id=GUILD,
     )
     await save(library, BEN, "after", b"the sound of Ben" * 5_000)
     yield library

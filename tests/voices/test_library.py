@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,22 +11,20 @@ from hypothesis import strategies as st
 from backend.contract import ConsentRecord, VoicePrompt
 from bot.errors import Reason, Refusal
 from bot.storage.database import open_database
-from bot.voices import library as library_module
+from bot.voices.consent import STATEMENTS, Permission, confirm
 from bot.voices.library import VoiceLibrary
 from bot.voices.names import clean_voice_name
-from bot.voices.records import CONSENT_STATEMENT, CONSENT_VERSION, SavedClip
+from bot.voices.records import SavedClip
 from tests.support.refusals import refused
-from tests.voices.people import ANA, BEN, GUILD, MODEL, OTHER_MODEL, save
-
-if TYPE_CHECKING:
-    from tests.support.databases import Clock
+from tests.voices.people import ANA, BEN, MODEL, OTHER_MODEL, consent_of, save
 
 
 async def test_everything_about_a_voice_survives_a_restart(database_url: str) -> None:
     noon_in_tokyo = datetime(2026, 11, 1, 12, 0, 0, 123456, timezone(timedelta(hours=9)))
     before = VoiceLibrary(await open_database(database_url), clock=lambda: noon_in_tokyo)
     clip = bytes(range(256)) * 4_000
-    saved = await save(before, ANA, "Grandma", clip)
+    consent = ConsentRecord(ANA, noon_in_tokyo, Permission.GIVEN.statement_version)
+    saved = await save(before, ANA, "Grandma", clip, consent=consent)
     await before.touch(saved)
     await before.close()
 
@@ -41,8 +38,7 @@ async def test_everything_about_a_voice_survives_a_restart(database_url: str) ->
         assert found.prompt_models == (MODEL,)
         assert found.created_at == found.last_used_at == noon_in_tokyo
         assert found.created_at.tzinfo is UTC
-        assert found.consent == ConsentRecord(ANA, noon_in_tokyo, CONSENT_VERSION)
-        assert await after.consent_of(ANA) == found.consent
+        assert found.consent == consent
         assert await after.clip(found) == SavedClip(clip, "The quick brown fox.")
         assert await after.prompt(found, MODEL) == VoicePrompt(b"codes and an embedding", MODEL)
     finally:
@@ -56,7 +52,6 @@ async def test_saving_returns_what_finding_returns(library: VoiceLibrary) -> Non
 
 
 async def test_a_voice_needs_no_transcript_and_no_language(library: VoiceLibrary) -> None:
-    await library.record_consent(ANA, guild_id=None)
     prompt = VoicePrompt(b"codes", MODEL)
     await library.save(
         ANA,
@@ -66,47 +61,34 @@ async def test_a_voice_needs_no_transcript_and_no_language(library: VoiceLibrary
         transcript=None,
         language=None,
         prompt=prompt,
+        consent=consent_of(ANA),
+        guild_id=None,
     )
 
     found = await library.find(ANA, "Grandma")
     assert (found.transcript, found.language, found.last_used_at) == (None, None, None)
 
 
-async def test_without_consent_nothing_is_saved(library: VoiceLibrary) -> None:
-    await library.record_consent(BEN, guild_id=GUILD)
-
-    with refused(Reason.CONSENT_NEEDED):
-        await library.save(
-            ANA,
-            "Ben",
-            clip_flac=b"fLaC",
-            clip_seconds=3.0,
-            transcript=None,
-            language=None,
-            prompt=VoicePrompt(b"codes", MODEL),
-        )
+async def test_a_voice_is_saved_with_its_owners_consent_alone(library: VoiceLibrary) -> None:
+    with pytest.raises(ValueError, match="consent of its owner"):
+        await save(library, ANA, "Ben", consent=consent_of(BEN))
     assert (await library.page(ANA)).total == 0
+    assert not await library.keeps_anything_about(ANA)
 
 
-async def test_a_new_wording_of_the_statement_needs_a_new_consent(
-    library: VoiceLibrary,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with monkeypatch.context() as last_year:
-        last_year.setattr(library_module, "CONSENT_VERSION", "2025-01")
-        await library.record_consent(ANA, guild_id=GUILD)
-    assert await library.consent_of(ANA) is None
-
-    first = await library.record_consent(ANA, guild_id=GUILD)
-    second = await library.record_consent(ANA, guild_id=None)
-    assert first.attested_at < second.attested_at
-    assert await library.consent_of(ANA) == second
-
-
-def test_the_statement_and_its_version_change_together() -> None:
-    wording = hashlib.sha256(CONSENT_STATEMENT.encode()).hexdigest()[:8]
-
-    assert (CONSENT_VERSION, wording) == ("2026-11", "9936d972")
+def test_a_statement_that_was_confirmed_is_never_changed() -> None:
+    """To change one, add another with a version of its own."""
+    wordings = {
+        version: hashlib.sha256(statement.encode()).hexdigest()[:8]
+        for version, statement in STATEMENTS.items()
+    }
+    assert wordings == {
+        "2026-11": "9936d972",
+        "2026-12 own voice": "26adda90",
+        "2026-12 with permission": "59adb341",
+    }
+    assert {each.statement_version for each in Permission} <= wordings.keys()
+    assert all(len(version) <= 32 for version in wordings), "as the database has room"
 
 
 @pytest.mark.parametrize("again", ["STRASSE", "strasse", "ｓｔｒａßｅ", " Straße "])
@@ -257,19 +239,10 @@ async def test_deleting_twice_is_refused(library: VoiceLibrary) -> None:
         await library.delete(voice)
 
 
-async def test_a_time_without_its_zone_is_an_error(
-    database_url: str,
-    clock: Clock,
-) -> None:
-    library = VoiceLibrary(
-        await open_database(database_url),
-        clock=lambda: clock().replace(tzinfo=None),
-    )
-    try:
-        with pytest.raises(Exception, match="without a time zone"):
-            await library.record_consent(ANA, guild_id=GUILD)
-    finally:
-        await library.close()
+async def test_a_time_without_its_zone_is_an_error(library: VoiceLibrary) -> None:
+    consent = confirm(Permission.OWN, by=ANA, at=datetime(2026, 12, 1))  # noqa: DTZ001 - the point
+    with pytest.raises(Exception, match="without a time zone"):
+        await save(library, ANA, "Grandma", consent=consent)
 
 
 someone = count(BEN + 1)

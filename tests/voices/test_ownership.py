@@ -21,7 +21,6 @@ async def test_to_others_the_voice_does_not_exist(library: VoiceLibrary) -> None
     assert await library.page(BEN) == VoicePage(voices=(), total=0)
     assert await library.default_for(BEN) is None
     assert await library.suggest(BEN, "grand") == []
-    assert await library.consent_of(BEN) is None
     for attempt in (
         library.find(BEN, "Grandma"),
         library.rename(BEN, "Grandma", "Mine now"),
@@ -62,9 +61,9 @@ async def test_forgetting_one_person_leaves_the_others(library: VoiceLibrary) ->
     await save(library, ANA, "two")
     bens = await save(library, BEN, "one")
 
-    assert await library.forget(ANA) == Forgotten(voices=2, consents=1, words=0)
+    assert await library.forget(ANA) == Forgotten(voices=2, consents=2, words=0)
 
     assert (await library.page(ANA)).total == 0
-    assert await library.consent_of(ANA) is None
+    assert not await library.keeps_anything_about(ANA)
     assert await library.find(BEN, "one") == bens
     assert await library.forget(ANA) == Forgotten(voices=0, consents=0, words=0)

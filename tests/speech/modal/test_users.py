@@ -280,7 +280,7 @@ class TestStop:
         self, ada: Member, notes: Notes, recording: bytes
     ) -> None:
         progress = await ada.begins(
-            "clone", audio=("a.wav", recording), text="Hello.", transcript="Slowly."
+            "clone", audio=("a.wav", recording), permission="own voice", transcript="Slowly."
         )
         await until(lambda: notes.count(f"works {ada.actor.id}") == 1)
         with within(2):
