@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,7 @@ class Clone(commands.Cog):
         """Refuse what can be refused at once, then do the work."""
         studio, owner = self.bot.studio, interaction.user
         given = Permission(permission)
-        consent = confirm(given, by=owner.id, at=discord.utils.utcnow())
+        consent = confirm(given, by=owner.id, at=datetime.now(UTC))
         async with self.bot.reply(interaction, Action.CLONE) as reply:
             # Without a text, it depends on the recording what is said. This tells how long it is.
             script = (

@@ -265,7 +265,7 @@ async def test_the_log_has_what_happened_and_not_what_was_tried(
     server.breaks("POST", "/users/@me/channels", status=403)
     assert not (await says(ada)).posted
     [line] = (await moderates(admin, "log")).split("\n")
-    assert line.endswith(f"> <@{ada.actor.id}> made voice #1")
+    assert line.endswith(f"> <@{ada.actor.id}> made voice #1 (own voice)")
 
 
 async def test_the_log_has_pages(server: Server, ada: Member, admin: Member) -> None:
@@ -292,7 +292,7 @@ async def test_cloning_deleting_and_forgetting_are_in_the_log(
     await moderates(admin, "block", member=ada.actor)
     lines = (await moderates(admin, "log")).split("\n")
     assert lines[1].endswith(f"> <@{ada.actor.id}> deleted voice #1")
-    assert lines[2].endswith(f"> <@{ada.actor.id}> made voice #1")
+    assert lines[2].endswith(f"> <@{ada.actor.id}> made voice #1 (own voice)")
 
     assert await server.bot.policy.posts.keeps_anything_about(ada.actor.id)
     question = await ada.types("forget")  # although blocked

@@ -87,7 +87,7 @@ async def test_info_shows_everything_that_is_kept(server: Server, ada: Member) -
     assert card.title == "My \\`voice\\`"
     assert shown["Recording"] == "7.2 s"
     assert shown["Last used"] == "not used yet"
-    assert "You confirmed the statement (version" in str(shown["Consent"])
+    assert "“This is my own voice. I will" in str(shown["Consent"])
 
 
 async def test_rename_keeps_the_voice(server: Server, ada: Member) -> None:
