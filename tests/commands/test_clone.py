@@ -66,8 +66,8 @@ class TestConsent:
         assert saved.consent.statement_version == permission.statement_version
         assert abs(saved.consent.attested_at - saved.created_at) < timedelta(minutes=1)
         async with server.bot.library._database.read() as session:
-            [row] = await session.scalars(select(ConsentRow))
-        assert row.guild_id == server.env.guild.id
+            [guild_id] = await session.scalars(select(ConsentRow.guild_id))
+        assert guild_id == server.env.guild.id
 
         info = await ada.types("voice info", voice="Ada")
         assert info.private is not None

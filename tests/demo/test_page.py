@@ -179,7 +179,7 @@ def clones(page: Page, recording: Path, text: str, *, name: str) -> None:
     """Use `/clone` as somebody whose own voice it is."""
     begin(page, "clone")
     page.set_input_files('input[data-option="audio"]', recording)
-    page.locator('[data-option="permission"]').click()
+    page.locator('input[data-option="permission"]').click()
     page.get_by_role("option", name="This is my own voice").first.click()
     for option, typed in (("name", name), ("text", text)):
         page.get_by_role("button", name="more").click()
