@@ -201,7 +201,8 @@ class TestSpeech:
         named = await ada.clones(recording, name="Ada")
         assert named.told == (
             f"{SAVED} In your recording I heard: “The birch canoe slid”. "
-            "If that isn't exactly what's said, please correct it with `/voice transcript` for a better voice."
+            "If that isn't exactly what's said, please correct it with `/voice transcript` "
+            "for a better voice."
         )
         assert "canoe" not in named.posted[0].content
         assert (await server.bot.library.find(ada.actor.id, "Ada")).transcript == backend.heard.text
