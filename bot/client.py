@@ -36,6 +36,7 @@ from bot.storage.personal import PersonalData
 from bot.studio import Studio
 from bot.text import load_languages
 from bot.verification import Verification
+from bot.voice_access import VoiceAccess
 from bot.voices.dictionary import Dictionaries
 from bot.voices.library import VoiceLibrary
 
@@ -91,6 +92,7 @@ class VoiceBot(commands.AutoShardedBot):
         policy: What is allowed, where, and what happened; there once the bot has logged in.
         live_attributions: Tells voice channels who asked for what is heard there; there once
             the bot has logged in.
+        voice_access: Who may use which voice; there once the bot has logged in.
         enforcement: Ends what may not go on; there once the bot has logged in.
         reporting: Sends reports to who decides; there once the bot has logged in.
         exports: Packs what is kept about people; there once the bot has logged in.
@@ -106,6 +108,7 @@ class VoiceBot(commands.AutoShardedBot):
     dictionaries: Dictionaries
     policy: Policy
     live_attributions: LiveAttributions
+    voice_access: VoiceAccess
     enforcement: Enforcement
     reporting: Reporting
     exports: Exports
@@ -231,7 +234,8 @@ class VoiceBot(commands.AutoShardedBot):
         self.live_attributions = LiveAttributions(
             self, self.policy, command_ids=lambda: self.command_ids
         )
-        self.enforcement = Enforcement(self.policy, self.library, self.replies, self.players)
+        self.voice_access = VoiceAccess(self.policy, self.library)
+        self.enforcement = Enforcement(self.voice_access, self.replies, self.players)
         self.reporting = Reporting(
             self,
             self.policy,

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 Value = str | int | float
-"""What a code may carry. `name` is as a person typed it; its sentence shows it escaped. `wanted`,
+"""What a code may carry. `name` and `voices` are as
+people typed them; their sentences show them escaped. `wanted`,
 `left` and `most` are lengths of speech in seconds; `again` is a moment in seconds since 1970."""
 
 
@@ -68,6 +69,25 @@ class Reason(StrEnum):
     EXPORT_UNDER_WAY = "export under way"
     EXPORT_STOPPED = "export stopped"
     EXPORT_NOT_SENT = "export not sent"
+
+    # Shared voices
+    NO_VOICE_TO_USE = "no voice with that name that the person may use there"
+    VOICE_NOT_SHARED = "voice not shared with the person there"
+    DEFAULT_NOT_SHARED = "voice that was chosen as default not shared any more"  # name
+    LAST_NOT_SHARED = "voice that was used last not shared any more"  # name
+    VOICE_UNSHARED_MEANWHILE = "voice not shared any more meanwhile"
+    VOICE_OWNER_BLOCKED = "owner of the voice blocked"
+    SEVERAL_VOICES = "several voices of that name"  # voices: their names, with their owners'
+    NOT_YOUR_VOICE = "somebody else's voice"  # name
+    TOO_MANY_SHARES = "shared with too many"  # limit
+    ALREADY_SHARED = "shared already"  # name, with_whom
+    NOT_SHARED = "not shared"  # name
+    NOT_SHARED_HERE = "not shared in the server"  # name
+    NOT_SHARED_WITH = "not shared with those"  # name, with_whom
+    ALREADY_YOURS = "one's own voice"
+    SHARING_ONLY_IN_SERVERS = "sharing only in servers"
+    CANNOT_SHARE_WITH_BOTS = "bots can't use voices"
+    NOT_A_MEMBER = "not a member of the server"
 
     # The database
     DATABASE_NOT_READ = "database not read"

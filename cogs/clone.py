@@ -145,8 +145,7 @@ class Clone(commands.Cog):
                     on_sentence=partial(progress.sentence, total=len(script.sentences)),
                 )
             )
-            saved_id = saved.id if saved is not None else None
-            await self.bot.policy.check_still(owner.id, saved_id, interaction.guild_id)
+            await self.bot.voice_access.check_still(reply.actor, saved)
             if saved is not None:
                 await studio.note_loudness(saved, speech.loudness)
             else:
@@ -214,7 +213,7 @@ class Clone(commands.Cog):
             consent=consent,
             guild_id=interaction.guild_id,
         )
-        self.bot.library.touch(saved)
+        self.bot.library.defaults.touch(saved)
         return saved
 
 

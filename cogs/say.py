@@ -14,7 +14,7 @@ from discord.ext import commands
 from backend.contract import AUTO_LANGUAGE, SpeechError
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
-from bot.guilds.access import Action
+from bot.guilds.access import Action, Actor
 from bot.guilds.records import AuditAction, WorkKind
 from bot.interface import cards, voice_channels
 from bot.interface.attribution import PublicWords
@@ -38,8 +38,9 @@ from bot.playback.player import GuildPlayer
 from bot.playback.queue import QueueEntry
 from bot.streaming import SharedStream, Speech, collect, leveled
 from bot.text import MAX_TEXT_CHARACTERS, expected_seconds, spoken_seconds, with_names
-from bot.voices.names import MAX_NAME_CHARACTERS
+from bot.voice_access import asker_of
 from bot.voices.records import SavedVoice
+from bot.voices.rights import MAX_REFERENCE_CHARACTERS
 
 
 class Say(commands.Cog):
@@ -49,10 +50,10 @@ class Say(commands.Cog):
         self.bot = bot
         self._order = CommandOrder()
 
-    @app_commands.command(description="Say something with one of your voices")
+    @app_commands.command(description="Say something with your voice, or one shared with you")
     @app_commands.describe(
         text="What the voice should say",
-        voice="One of your voices; leave it out for the one you used last",
+        voice="Yours, or one shared with you here; leave it out for the one you used last",
         where="Leave it out: I speak in your voice channel if you're in one, otherwise as a file",
         language="The language of the text; leave it out for the one the voice was made with",
         format="Post a file of this kind. With a voice channel in `where`, I do both",
@@ -64,7 +65,7 @@ class Say(commands.Cog):
         self,
         interaction: Interaction,
         text: app_commands.Range[str, 1, MAX_TEXT_CHARACTERS],
-        voice: app_commands.Range[str, 1, MAX_NAME_CHARACTERS] | None = None,
+        voice: app_commands.Range[str, 1, MAX_REFERENCE_CHARACTERS] | None = None,
         where: str | None = None,
         language: str | None = None,
         format: str | None = None,  # noqa: A002 - the option's name in Discord
@@ -86,9 +87,8 @@ class Say(commands.Cog):
                 )
                 if target is Where.FILE:
                     command.release()
-                saved = await self._voice(owner.id, voice)
+                saved = await self._voice(reply.actor, voice)
                 reply.voice_id = saved.id
-                await self.bot.policy.check_speaking(owner.id, saved.id, interaction.guild_id)
                 language = language or saved.language or AUTO_LANGUAGE
                 name_of = await resolve_names(interaction, text)
                 spoken_for = await self.bot.dictionaries.spoken_for(owner.id, interaction.guild_id)
@@ -122,6 +122,7 @@ class Say(commands.Cog):
                     QueueEntry,
                     owner_id=owner.id,
                     voice_id=saved.id,
+                    voice_owner_id=saved.owner_id,
                     speaker=saved.name,
                     text=shown,
                     sentences=count,
@@ -145,7 +146,11 @@ class Say(commands.Cog):
                     # Whoever deletes the voice from now on finds the entry in the queue.
                     await self._touch(reply, saved)
                     self.bot.policy.audit.note_own(
-                        AuditAction.SPOKE_VOICE, reply.actor, saved.id, text=shown
+                        AuditAction.SPOKE_VOICE,
+                        reply.actor,
+                        saved.id,
+                        owner_id=saved.owner_id,
+                        text=shown,
                     )
                     if shared is not None:
                         # An error comes to whoever follows, too.
@@ -208,7 +213,7 @@ class Say(commands.Cog):
             )
             if not posted:
                 self.bot.policy.audit.note_own(
-                    AuditAction.SPOKE_FILE, reply.actor, saved.id, text=text
+                    AuditAction.SPOKE_FILE, reply.actor, saved.id, owner_id=owner, text=text
                 )
             posted.append(message_id)
 
@@ -270,21 +275,16 @@ class Say(commands.Cog):
         backend = self.bot.studio.backend
         await reply.finish(cards.spoken_in(entry.speaker, where, backend, was_heard=was_heard))
 
-    async def _voice(self, owner_id: int, name: str | None) -> SavedVoice:
-        """The voice of that name, or the one used last. Raises `Refusal`."""
-        if name is not None:
-            return await self.bot.library.find(owner_id, name)
-        saved = await self.bot.library.default_for(owner_id)
-        if saved is None:
-            raise Refusal(Reason.NO_VOICE_YET)
-        return saved
+    async def _voice(self, actor: Actor, reference: str | None) -> SavedVoice:
+        """The voice that a person names, or else their default. Raises `Refusal`."""
+        if reference is not None:
+            return await self.bot.voice_access.find(actor, reference)
+        return (await self.bot.voice_access.default(actor)).voice
 
     async def _touch(self, reply: Reply, voice: SavedVoice) -> None:
         """Note that a voice is used now. Raises `Refusal` if it is gone, or may not be used now."""
-        if await self.bot.library.is_deleted(voice):
-            raise Refusal(Reason.VOICE_DELETED)
-        await self.bot.policy.check_still(reply.owner.id, voice.id, reply.actor.guild_id)
-        self.bot.library.touch(voice)
+        await self.bot.voice_access.check_still(reply.actor, voice)
+        self.bot.library.defaults.touch(voice, asker_of(reply.actor))
 
 
 async def setup(bot: VoiceBot) -> None:

@@ -11,22 +11,29 @@ from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction, WorkKind
-from bot.interface import cards
+from bot.interface import cards, shared_voices
 from bot.interface.actors import actor_of
 from bot.interface.message_links import MAX_LINK_CHARACTERS
-from bot.interface.options import suggest_voices
+from bot.interface.options import suggest_own_voices, suggest_voices
 from bot.interface.typed_text import voice_name
 from bot.interface.views import Pages, TranscriptForm, ask_to_delete, before_form
+from bot.voice_access import asker_of
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import SavedVoice
+from cogs.sharing import SharingCommands, VoiceReference
 
 VOICES_PER_PAGE = 10
 
 VoiceName = app_commands.Range[str, 1, MAX_NAME_CHARACTERS]
 
 
-class Voice(commands.GroupCog, group_name="voice", group_description="Look after your voices"):
-    """What a person can do with the voices they saved, which nobody else can see or use.
+class Voice(
+    SharingCommands,
+    commands.GroupCog,
+    group_name="voice",
+    group_description="Look after your voices",
+):
+    """What a person can do with the voices they saved, and with those that others share.
 
     And with a voice that somebody else saved, though it is theirs.
     """
@@ -34,42 +41,60 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
     def __init__(self, bot: VoiceBot) -> None:
         self.bot = bot
 
-    @app_commands.command(name="list", description="Show the voices you saved")
+    @app_commands.command(name="list", description="Show your voices, and those shared with you")
     async def list_voices(self, interaction: Interaction) -> None:
-        """One line a voice, a page at a time."""
+        """One line a voice, a page at a time: the person's own, then those of others."""
 
         async def render(asking: Interaction, page: int) -> tuple[str, int]:
-            offset = page * VOICES_PER_PAGE
-            shown = await self.bot.library.page(
-                asking.user.id, offset=offset, limit=VOICES_PER_PAGE
+            actor, access = actor_of(asking), self.bot.voice_access
+            offset, limit = page * VOICES_PER_PAGE, VOICES_PER_PAGE
+            own = await self.bot.library.page(actor.user_id, offset=offset, limit=limit)
+            shared = await access.shared_with(
+                actor, offset=max(0, offset - own.total), limit=limit - len(own.voices)
             )
-            return cards.voice_list(shown.voices, page, shown.total, VOICES_PER_PAGE)
+            usable = {voice.id for voice in await access.usable(actor, shared.voices)}
+            lines = [
+                shared_voices.shared_line(voice, is_usable=voice.id in usable)
+                for voice in shared.voices
+            ]
+            return cards.voice_list(own, lines, shared.total, page, limit)
 
         async with self.bot.reply(interaction, Action.OWN):
             await Pages(render).show(interaction)
 
-    @app_commands.command(description="Show what I keep about one of your voices")
-    @app_commands.describe(voice="One of your voices")
+    @app_commands.command(description="Show what I keep about a voice, and who may use it")
+    @app_commands.describe(voice="One of your voices, or one that is shared with you here")
     @app_commands.autocomplete(voice=suggest_voices)
-    async def info(self, interaction: Interaction, voice: VoiceName) -> None:
-        """Everything that is kept about one voice."""
+    async def info(self, interaction: Interaction, voice: VoiceReference) -> None:
+        """Everything that is kept about one's own voice; of others', what they share of it."""
         async with self.bot.reply(interaction, Action.OWN) as reply:
-            saved = await self.bot.library.find(interaction.user.id, voice)
-            await reply.show(embed=cards.voice_card(saved))
+            sharing = self.bot.library.sharing
+            saved = await sharing.find(asker_of(reply.actor), voice)
+            if saved.owner_id != reply.actor.user_id:
+                await reply.show(embed=shared_voices.shared_card(saved))
+                return
+            rights = (await sharing.rights((saved.id,))).get(saved.id)
+            card = cards.voice_card(saved)
+            shares = frozenset() if rights is None else rights.shares
+            shared_voices.add_who_may_use(card, shares, interaction.guild_id, self.bot.get_guild)
+            await reply.show(embed=card)
 
     @app_commands.command(description="Rename one of your voices")
     @app_commands.describe(voice="One of your voices", new_name="Its new name")
-    @app_commands.autocomplete(voice=suggest_voices)
-    async def rename(self, interaction: Interaction, voice: VoiceName, new_name: VoiceName) -> None:
+    @app_commands.autocomplete(voice=suggest_own_voices)
+    async def rename(
+        self, interaction: Interaction, voice: VoiceReference, new_name: VoiceName
+    ) -> None:
         """Rename a voice."""
         async with self.bot.reply(interaction) as reply:
-            renamed = await self.bot.library.rename(interaction.user.id, voice, new_name)
+            own = await self.bot.voice_access.own(reply.actor, voice)
+            renamed = await self.bot.library.rename(own.owner_id, own.name, new_name)
             await reply.show(f"Done. That voice is now called {voice_name(renamed.name)}.")
 
     @app_commands.command(description="Correct what's said in the recording of one of your voices")
     @app_commands.describe(voice="One of your voices")
-    @app_commands.autocomplete(voice=suggest_voices)
-    async def transcript(self, interaction: Interaction, voice: VoiceName) -> None:
+    @app_commands.autocomplete(voice=suggest_own_voices)
+    async def transcript(self, interaction: Interaction, voice: VoiceReference) -> None:
         """Ask for what is really said, in a form; `_correct` takes its answer."""
         saved = await before_form(self._to_correct(interaction, voice))
         form = TranscriptForm(saved.transcript, on_answer=partial(self._correct, saved))
@@ -78,7 +103,7 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
     async def _to_correct(self, interaction: Interaction, name: str) -> SavedVoice:
         """The voice of that name. Raises `Refusal` before the person writes for nothing."""
         await self.bot.policy.check(actor_of(interaction), Action.CLONE)
-        return await self.bot.library.find(interaction.user.id, name)
+        return await self.bot.voice_access.own(actor_of(interaction), name)
 
     async def _correct(self, voice: SavedVoice, interaction: Interaction, transcript: str) -> None:
         """Make a voice's prompt again, with another transcript."""
@@ -101,11 +126,11 @@ class Voice(commands.GroupCog, group_name="voice", group_description="Look after
 
     @app_commands.command(description="Delete one of your voices for good")
     @app_commands.describe(voice="One of your voices")
-    @app_commands.autocomplete(voice=suggest_voices)
-    async def delete(self, interaction: Interaction, voice: VoiceName) -> None:
+    @app_commands.autocomplete(voice=suggest_own_voices)
+    async def delete(self, interaction: Interaction, voice: VoiceReference) -> None:
         """Ask, then delete."""
         async with self.bot.reply(interaction, Action.OWN) as reply:
-            saved = await self.bot.library.find(interaction.user.id, voice)
+            saved = await self.bot.voice_access.own(reply.actor, voice)
             shown = voice_name(saved.name)
             if not await reply.ask(ask_to_delete(f"the voice {shown}")):
                 raise Refusal(Reason.VOICE_KEPT, name=saved.name)

@@ -39,7 +39,7 @@ HERE = 887_654_321_098_765_432
 THINGS = {
     *("id", "voice_id", "consent_id", "report_id", "model_id"),
     *("guild_id", "decided_in", "channel_id", "message_id"),
-    *("report_channel_id", "audit_channel_id"),
+    *("report_channel_id", "audit_channel_id", "default_voice_id"),
 }
 """Columns with the ids of what isn't a person."""
 

@@ -32,8 +32,8 @@ ENTRIES_PER_PAGE = 10
 USES = (AuditAction.CLONED, AuditAction.SPOKE_FILE, AuditAction.SPOKE_VOICE)
 """What people do with voices."""
 
-ONES_OWN = (*USES, AuditAction.DELETED)
-"""What people do with what is their own. It is forgotten with them; what moderators do is not."""
+ONES_OWN = (*USES, AuditAction.DELETED, AuditAction.SHARED, AuditAction.UNSHARED)
+"""What people do with voices. It is forgotten with them; what moderators do is not."""
 
 
 WITHOUT_NAME = (AuditAction.REPORTED, AuditAction.CLAIMED)
@@ -90,21 +90,23 @@ class AuditLog(DatabaseUser):
 
         return self._database.later("audit log", write)
 
-    def note_own(
+    def note_own(  # noqa: PLR0913 - a line has these columns
         self,
         action: AuditAction,
         actor: Actor,
         voice_id: int | None,
         *,
+        owner_id: int | None = None,
         text: str | None = None,
         details: str | None = None,
     ) -> asyncio.Future[bool]:
-        """Note what a person did with a voice of their own, as `note` does.
+        """Note what a person did with a voice of their own, or one that is shared with them.
 
         Args:
             action: What happened.
             actor: The person, and where it was.
             voice_id: The voice; None for one that isn't saved.
+            owner_id: Whose voice it is, if it isn't the person's own.
             text: What was said, if anything.
             details: A short code of our own that says more, if any.
         """
@@ -113,7 +115,7 @@ class AuditLog(DatabaseUser):
             actor_id=actor.user_id,
             guild_id=actor.guild_id,
             voice_id=voice_id,
-            owner_id=actor.user_id,
+            owner_id=actor.user_id if owner_id is None else owner_id,
             text=text,
             details=details,
         )
@@ -233,26 +235,35 @@ class AuditLog(DatabaseUser):
     @carried_out
     async def keeps_anything_about(self, user_id: int) -> bool:
         """Return whether `forget` would erase anything."""
-        theirs = select(AuditRow.id).where(_is_own_of(user_id)).limit(1)
+        own = _is_own_of(user_id) | _is_use_of_voice_of(user_id)
+        theirs = select(AuditRow.id).where(own).limit(1)
         async with self._database.read() as session:
             return await session.scalar(theirs) is not None
 
     @carried_out
     async def forget(self, user_id: int) -> bool:
-        """Erase who it was where a person used voices of their own; return if there was anything.
+        """Erase who it was where a person used voices; return if there was anything.
 
-        What moderators decided stays until it is old, and so does what the person reported.
+        Where others used the person's voices, whose those were is erased. What moderators decided
+        stays until it is old, and so does what the person reported.
         """
         erase = (
             update(AuditRow)
             .where(_is_own_of(user_id))
             .values(actor_id=None, owner_id=None, text_hash=None)
         )
+        was_theirs = update(AuditRow).where(_is_use_of_voice_of(user_id)).values(owner_id=None)
+
+        async def erase_later(session: AsyncSession) -> None:
+            await session.execute(erase)
+            await session.execute(was_theirs)
+
         # What was noted before may not be written yet.
-        self._database.later("audit log", lambda session: session.execute(erase))
+        self._database.later("audit log", erase_later)
         async with self._database.erase() as session:
-            erased = await session.scalars(erase.returning(AuditRow.id))
-            return len(erased.all()) > 0
+            erased = (await session.scalars(erase.returning(AuditRow.id))).all()
+            others = (await session.scalars(was_theirs.returning(AuditRow.id))).all()
+            return bool(erased or others)
 
     def drop_before(self, at: datetime) -> asyncio.Future[bool]:
         """Erase what happened before that time. It is done later, see `Database.later`."""
@@ -283,8 +294,13 @@ def _uses_in(guild_id: int) -> ColumnElement[bool]:
 
 
 def _is_own_of(user_id: int) -> ColumnElement[bool]:
-    """The condition that a line says what a person did with what is their own."""
+    """The condition that a line says what a person did with voices."""
     return (AuditRow.actor_id == user_id) & AuditRow.action.in_(ONES_OWN)
+
+
+def _is_use_of_voice_of(user_id: int) -> ColumnElement[bool]:
+    """The condition that a line says that somebody used a person's voice."""
+    return (AuditRow.owner_id == user_id) & AuditRow.action.in_(USES)
 
 
 def _hash(text: str, key: bytes) -> str:

@@ -54,22 +54,32 @@ class Decisions:
         ]
         return min(counting, key=lambda freeze: freeze.guild_id, default=None)
 
-    def refusal(self, user_id: int, voice_id: int | None, guild_id: int | None) -> Refusal | None:
+    def refusal(
+        self,
+        user_id: int,
+        voice_id: int | None,
+        guild_id: int | None,
+        *,
+        owner_id: int | None = None,
+    ) -> Refusal | None:
         """Return why a person may not speak with a voice in a server, or None if they may.
 
         Args:
             user_id: The person.
             voice_id: The voice; None for one that isn't saved.
             guild_id: The server, or None for a direct message.
+            owner_id: Whose voice it is, if that isn't the person's own.
         """
         block = self.block_of(user_id, guild_id)
         if block is not None:
             is_here = block.guild_id != EVERYWHERE
             return Refusal(Reason.BLOCKED_HERE if is_here else Reason.BLOCKED_EVERYWHERE)
         freeze = self.freeze_of(voice_id, guild_id) if voice_id is not None else None
-        if freeze is None:
-            return None
-        return Refusal(_FREEZES[freeze.kind, freeze.guild_id != EVERYWHERE])
+        if freeze is not None:
+            return Refusal(_FREEZES[freeze.kind, freeze.guild_id != EVERYWHERE])
+        if owner_id is not None and self.block_of(owner_id, guild_id) is not None:
+            return Refusal(Reason.VOICE_OWNER_BLOCKED)
+        return None
 
 
 _FREEZES = {

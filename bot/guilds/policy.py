@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bot.errors import Reason, Refusal
@@ -16,7 +15,6 @@ from bot.guilds.records import EVERYWHERE, ForgottenUse
 from bot.guilds.reports import Reports
 from bot.guilds.server_settings import SettingsOfServers
 from bot.guilds.usage import Usage
-from bot.storage.errors import DatabaseFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -148,26 +146,6 @@ class Policy:
         """Return what counts now about some people and voices. Nobody can block operators."""
         people = [user_id for user_id in user_ids if not self.is_operator(user_id)]
         return await self.moderation.decisions(people, voice_ids)
-
-    async def check_speaking(
-        self, user_id: int, voice_id: int | None, guild_id: int | None
-    ) -> None:
-        """Raise `Refusal` if a person is blocked, or a voice frozen or removed.
-
-        Args:
-            user_id: The person.
-            voice_id: The voice; None for one that isn't saved.
-            guild_id: The server, or None for a direct message.
-        """
-        voices = () if voice_id is None else (voice_id,)
-        refusal = (await self.decisions((user_id,), voices)).refusal(user_id, voice_id, guild_id)
-        if refusal is not None:
-            raise refusal
-
-    async def check_still(self, user_id: int, voice_id: int | None, guild_id: int | None) -> None:
-        """As `check_speaking`, for speech that is made. If the database fails, it is not lost."""
-        with suppress(DatabaseFailedError):
-            await self.check_speaking(user_id, voice_id, guild_id)
 
     async def keeps_anything_about(self, user_id: int) -> bool:
         """Return whether `forget` would erase anything."""

@@ -74,6 +74,7 @@ class ServerSettings:
         requests_per_minute: Of one person.
         at_once_per_person: Requests at the same time.
         at_once_per_server: Requests at the same time.
+        default_voice_id: The voice for members who have none and name none, or None.
     """
 
     report_channel_id: int | None = None
@@ -88,6 +89,7 @@ class ServerSettings:
     requests_per_minute: int | None = None
     at_once_per_person: int | None = None
     at_once_per_server: int | None = None
+    default_voice_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +259,8 @@ class AuditAction(StrEnum):
     SPOKE_FILE = "spoke_file"
     SPOKE_VOICE = "spoke_voice"
     DELETED = "deleted"
+    SHARED = "shared"
+    UNSHARED = "unshared"
     FORGOT = "forgot"
     BLOCKED = "blocked"
     UNBLOCKED = "unblocked"

@@ -132,6 +132,7 @@ class ServerSettingsRow(Base):
     requests_per_minute: Mapped[int | None]
     at_once_per_person: Mapped[int | None]
     at_once_per_server: Mapped[int | None]
+    default_voice_id: Mapped[int | None]
     changed_at: Mapped[datetime]
 
     def to_settings(self) -> ServerSettings:
@@ -149,6 +150,7 @@ class ServerSettingsRow(Base):
             requests_per_minute=self.requests_per_minute,
             at_once_per_person=self.at_once_per_person,
             at_once_per_server=self.at_once_per_server,
+            default_voice_id=self.default_voice_id,
         )
 
 

@@ -18,13 +18,16 @@ def actor_of(interaction: discord.Interaction[Any]) -> Actor:
         channel_id=(
             channel.parent_id if isinstance(channel, discord.Thread) else interaction.channel_id
         ),
-        role_ids=_roles_of(person) if isinstance(person, discord.Member) else frozenset(),
+        role_ids=roles_of(person) if isinstance(person, discord.Member) else frozenset(),
         is_manager=interaction.guild_id is not None and interaction.permissions.manage_guild,
     )
 
 
-def _roles_of(member: discord.Member) -> frozenset[int] | None:
-    """The ids of a member's roles. discord.py leaves out those of a server that it doesn't have."""
+def roles_of(member: discord.Member) -> frozenset[int] | None:
+    """Return the ids of a member's roles, without the one that everyone has.
+
+    None if they aren't known: discord.py leaves out those of a server that it doesn't have.
+    """
     if member.guild.unavailable:
         return None
     return frozenset(role.id for role in member.roles if not role.is_default())

@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backend.contract import BackendInfo, Heard, SpeechError
-    from bot.voices.records import DictionaryPage, Forgotten, Pronunciation, SavedVoice
+    from bot.voices.records import (
+        DictionaryPage,
+        Forgotten,
+        Pronunciation,
+        SavedVoice,
+        VoicePage,
+    )
 
 ACCENT = discord.Colour.from_str("#7c5cff")
 BAR_CELLS = 12
@@ -47,7 +53,13 @@ _HELP = {
         "Everybody is told that the voice is synthetic, and who asked."
     ),
     "Look after your voices": (
-        "`/voice list`, `/voice info`, `/voice rename`, `/voice transcript`, `/voice delete`."
+        "`/voice list`, `/voice info`, `/voice rename`, `/voice transcript`, `/voice delete`. "
+        "`/voice default` chooses the one I use when you name none."
+    ),
+    "Share them": (
+        "`/voice share` lets a member, a role or everyone in a server speak with one of your "
+        "voices; `/voice unshare` takes it back at once. Only you can rename or delete it, or see "
+        "its recording and transcript."
     ),
     "Words I say wrong": (
         "`/dictionary add` tells me what to say for a word, such as “good game” for “GG”. "
@@ -71,9 +83,10 @@ _HELP = {
     "What I keep about you": (
         "For each voice you name: its cleaned recording, the transcript, what the voice engine "
         "learned from it, how loud it speaks, its name and language, and when it was made and last "
-        "used. With it, what you confirmed: your Discord ID, the time, the server and which "
-        "statement. "
+        "used, and with whom you share it, under your username. With it, what you confirmed: your "
+        "Discord ID, the time, the server and which statement. "
         "From `/dictionary`: your words, and what I say for them. "
+        "Your default voice, and which shared voice you used last in a server. "
         "For two days: how much speech you used, see `/usage`. "
         "For a while: when and where which of your voices spoke, which of my messages hold that, "
         "and what you reported. "
@@ -111,19 +124,31 @@ def speaking(number: int, total: int) -> str:
 
 
 def voice_list(
-    voices: Sequence[SavedVoice], page: int, total: int, per_page: int
+    own: VoicePage, shared: Sequence[str], shared_total: int, page: int, per_page: int
 ) -> tuple[str, int]:
-    """One page of a person's voices, and how many pages there are."""
+    """One page of the voices that a person can use, and how many pages there are.
+
+    Args:
+        own: This page's voices of the person's own.
+        shared: A line for each of this page's voices of others, which follow them.
+        shared_total: How many of these there are on all pages.
+        page: Its number, from 0.
+        per_page: The most voices on it.
+    """
+    total = own.total + shared_total
     if total == 0:
         return explain(Refusal(Reason.NO_VOICE_YET)), 1
     pages = -(-total // per_page)
-    plural = "voice" if total == 1 else "voices"
-    lines = [
+    plural = "voice" if own.total == 1 else "voices"
+    heading = f"You have {own.total} {plural}." if own.total else "You have no voices of your own."
+    lines = [heading + (f" Page {page + 1} of {pages}." if pages > 1 else "")]
+    lines += [
         f"{voice_name(voice.name)} · {_length(voice.clip_seconds)} · {_last_use(voice)}"
-        for voice in voices
+        for voice in own.voices
     ]
-    heading = f"You have {total} {plural}." + (f" Page {page + 1} of {pages}." if pages > 1 else "")
-    return "\n".join([heading, *lines]), pages
+    if shared:
+        lines += [f"**Shared with you here** ({shared_total})", *shared]
+    return "\n".join(lines), pages
 
 
 def voice_card(voice: SavedVoice) -> discord.Embed:
@@ -146,7 +171,6 @@ def voice_card(voice: SavedVoice) -> discord.Embed:
         value=f"You {confirmed(voice.consent.statement_version, voice.consent.attested_at)}",
         inline=False,
     )
-    card.set_footer(text="Only you can see and use this voice.")
     return card
 
 

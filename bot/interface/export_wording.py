@@ -42,6 +42,12 @@ SECTIONS = {
         + " ".join(f"“{version}” is “{statement}”" for version, statement in STATEMENTS.items())
     ),
     "dictionary": "Your own words, and what I say for them.",
+    "shared_voices": (
+        "Where your voices are shared, and which voices are shared with you by name. "
+        "An audience_id is a member, a role or the whole server; only your own is shown as you."
+    ),
+    "default_voice": "The voice you chose for when you name none.",
+    "shared_voices_used_last": "Which voice of somebody else you used last in a server.",
     "usage": "How much speech you used on a day.",
     "requests_of_the_last_minute": "When you began something within the last minute or so.",
     "being_made_now": "What I'm making for you right now, or was lately.",

@@ -12,9 +12,11 @@ import structlog
 from discord import app_commands
 
 from backend.contract import LANGUAGES
+from bot.interface.actors import actor_of
 from bot.interface.delivery import ReplyFormat
 from bot.voices.consent import Permission
 from bot.voices.records import Whose
+from bot.voices.rights import Asker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -76,15 +78,32 @@ def in_servers_only(command: CommandT) -> CommandT:
 async def suggest_voices(
     interaction: discord.Interaction[Any], typed: str
 ) -> list[app_commands.Choice[str]]:
-    """Offer the person's own voices while they type; nothing rather than an error."""
+    """Offer voices that the person may use here while they type; nothing rather than an error.
+
+    Their own come first. What a choice of somebody else's stands for names that voice alone.
+    """
     try:
-        names = await interaction.client.library.suggest(
-            interaction.user.id, typed, limit=MAX_CHOICES
-        )
+        own, shared = await interaction.client.voice_access.suggest(actor_of(interaction), typed)
     except Exception:
         log.exception("autocompletion failed")
         return []
-    return [app_commands.Choice(name=name, value=name) for name in names]
+    return [
+        *(app_commands.Choice(name=name, value=name) for name in own),
+        *(app_commands.Choice(name=voice.label, value=voice.reference) for voice in shared),
+    ]
+
+
+async def suggest_own_voices(
+    interaction: discord.Interaction[Any], typed: str
+) -> list[app_commands.Choice[str]]:
+    """Offer the person's own voices while they type; nothing rather than an error."""
+    try:
+        person = Asker(interaction.user.id)
+        own, _ = await interaction.client.library.suggestions.search(person, typed)
+    except Exception:
+        log.exception("autocompletion failed")
+        return []
+    return [app_commands.Choice(name=name, value=name) for name in own]
 
 
 def caller_of(interaction: discord.Interaction[Any]) -> str:

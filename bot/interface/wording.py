@@ -19,6 +19,7 @@ from bot.interface import (
     moderation_wording,
     recording_wording,
     report_wording,
+    sharing_wording,
 )
 from bot.interface.engine_wording import explain_speech_error
 from bot.interface.typed_text import as_text
@@ -249,6 +250,7 @@ REFUSALS: dict[Reason, str] = {
     ),
     Reason.VOICE_DELETED_MEANWHILE: "That voice was deleted, so I stopped speaking with it.",
     **moderation_wording.REFUSALS,
+    **sharing_wording.REFUSALS,
     Reason.ONLY_IN_SERVERS: "That works only in a server. Use it in one that I'm in.",
     **access_wording.REFUSALS,
 }
@@ -350,6 +352,7 @@ def _shown(values: dict[str, Value]) -> dict[str, Value]:
 
 _WORDS_FOR: dict[str, Callable[[Any], Value]] = {
     "name": lambda value: as_text(str(value)),
+    "voices": lambda value: as_text(str(value)),
     "roles": lambda ids: mentions("<@&{}>", map(int, str(ids).split())),
     "channels": lambda ids: mentions("<#{}>", map(int, str(ids).split())),
     "wanted": partial(limit_wording.whole_seconds, rounded=math.ceil),

@@ -145,13 +145,16 @@ class GuildPlayers:
 
         Args:
             owner_id: Whose voice it was.
-            voice_id: The voice, as `SavedVoice.id`; without it, all of that person.
+            voice_id: The voice, as `SavedVoice.id`; without it, all voices of that person, and all
+                that the person wanted to be said.
         """
         return sum(
             player.clear(
                 Refusal(Reason.VOICE_DELETED_MEANWHILE),
                 where=lambda entry: (
-                    entry.owner_id == owner_id and voice_id in {None, entry.voice_id}
+                    owner_id in {entry.owner_id, entry.voice_owner_id}
+                    if voice_id is None
+                    else entry.voice_id == voice_id
                 ),
             )
             for player in self._players.values()

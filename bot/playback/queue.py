@@ -31,6 +31,7 @@ class QueueEntry:
         owner_id: The member's Discord id.
         channel_id: The voice channel that it belongs to. It is heard there or nowhere.
         voice_id: The saved voice that speaks, as `SavedVoice.id`.
+        voice_owner_id: The Discord id of whose voice it is.
         speaker: The voice's name, not escaped.
         text: What the member typed, with names for mentions.
         sentences: How many sentences the text has.
@@ -47,6 +48,7 @@ class QueueEntry:
     owner_id: int
     channel_id: int
     voice_id: int
+    voice_owner_id: int
     speaker: str
     text: str = field(repr=False)
     sentences: int
@@ -114,7 +116,7 @@ class QueueEntry:
         """What remains known of the entry once it has ended; None if nothing of it was played."""
         if not self.source.position:
             return None
-        return Spoken(self.owner_id, self.voice_id, self.channel_id)
+        return Spoken(self.owner_id, self.voice_id, self.voice_owner_id, self.channel_id)
 
     def end(self, error: Exception | None = None) -> None:
         """Mark the entry as played, or as failed with an error. Only the first call counts."""
@@ -136,11 +138,13 @@ class Spoken:
     Attributes:
         owner_id: The Discord id of the member who requested it.
         voice_id: The saved voice, as `SavedVoice.id`.
+        voice_owner_id: The Discord id of whose voice it is.
         channel_id: The voice channel.
     """
 
     owner_id: int
     voice_id: int
+    voice_owner_id: int
     channel_id: int
 
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import joinedload, selectinload
 
 from backend.contract import VoicePrompt
 from bot.errors import Reason, Refusal
 from bot.storage.database import DatabaseUser, carried_out
 from bot.storage.errors import DatabaseFailedError
 from bot.storage.keys import DamagedError
+from bot.voices.defaults import DefaultVoices
 from bot.voices.names import clean_voice_name, name_key
 from bot.voices.queries import (
     RECENT_FIRST,
+    is_share_with,
     is_voice,
     is_word_of,
     locked_row,
@@ -25,9 +25,20 @@ from bot.voices.queries import (
     unused_consent,
     voice_count,
     voices_of,
+    voices_where,
 )
 from bot.voices.records import Forgotten, SavedClip, VoicePage
-from bot.voices.tables import ConsentRow, PromptRow, PronunciationRow, VoiceRow
+from bot.voices.sharing import Sharing
+from bot.voices.suggestions import Suggestions
+from bot.voices.tables import (
+    ConsentRow,
+    DefaultVoiceRow,
+    PromptRow,
+    PronunciationRow,
+    SharedUseRow,
+    ShareRow,
+    VoiceRow,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -39,18 +50,21 @@ if TYPE_CHECKING:
     from bot.storage.database import Database
     from bot.voices.records import SavedVoice
 
-MAX_SUGGESTIONS = 25
-"""Discord shows at most this many choices while someone types."""
-
 
 class VoiceLibrary(DatabaseUser):
     """Saves, finds and deletes voices.
 
     Each call is one short transaction, which runs to its end even if the caller is cancelled. What
     speech can do without is written later, and its result need not be awaited.
-    Only its owner can see, use, rename or delete a voice. For anyone else it does not exist. Only
-    `about` asks for no owner: it is for those who moderate.
+    Only its owner can see, rename or delete a voice. For anyone else it does not exist here, and
+    `sharing` says whether they may use it. Only `about` asks for no owner: it is for those who
+    moderate.
     A call that breaks a rule raises `bot.errors.Refusal`.
+
+    Attributes:
+        sharing: Who else may use a voice.
+        defaults: Which voice is used if none is named.
+        suggestions: Which voices are offered while somebody types.
     """
 
     def __init__(
@@ -63,8 +77,9 @@ class VoiceLibrary(DatabaseUser):
         super().__init__(database)
         self._max_voices_per_user = max_voices_per_user
         self._clock = clock
-        self._just_used: dict[int, int] = {}
-        """By the id of each owner: the voice whose last use is not written yet."""
+        self.sharing = Sharing(database, clock=clock)
+        self.defaults = DefaultVoices(database, clock=clock)
+        self.suggestions = Suggestions(database)
 
     @carried_out
     async def check_can_save(self, owner_id: int, name: str) -> str:
@@ -143,15 +158,6 @@ class VoiceLibrary(DatabaseUser):
             return voice.to_saved_voice()
 
     @carried_out
-    async def default_for(self, owner_id: int) -> SavedVoice | None:
-        """Return the voice to use if none is named: the last used, else the newest."""
-        just_used = VoiceRow.id == self._just_used.get(owner_id, 0)
-        query = voices_of(owner_id).order_by(just_used.desc(), *RECENT_FIRST).limit(1)
-        async with self._database.read() as session:
-            voice = await session.scalar(query)
-            return None if voice is None else voice.to_saved_voice()
-
-    @carried_out
     async def page(self, owner_id: int, *, offset: int = 0, limit: int = 10) -> VoicePage:
         """Return some of the owner's voices, the most recently used first."""
         query = voices_of(owner_id).order_by(*RECENT_FIRST).offset(offset).limit(limit)
@@ -159,24 +165,6 @@ class VoiceLibrary(DatabaseUser):
             total = await session.scalar(voice_count(owner_id)) or 0
             voices = await session.scalars(query)
             return VoicePage(tuple(voice.to_saved_voice() for voice in voices), total)
-
-    @carried_out
-    async def suggest(self, owner_id: int, typed: str, limit: int = MAX_SUGGESTIONS) -> list[str]:
-        """Return names that begin with what was typed so far, then names that contain it.
-
-        At most `MAX_SUGGESTIONS`, the most recently used first within each kind.
-        """
-        query = (
-            select(VoiceRow.name, VoiceRow.name_key)
-            .where(VoiceRow.owner_id == owner_id)
-            .order_by(*RECENT_FIRST)
-        )
-        async with self._database.read() as session:
-            named = (await session.execute(query)).all()
-        part = name_key(typed)
-        beginning = [name for name, key in named if key.startswith(part)]
-        containing = [name for name, key in named if part in key and not key.startswith(part)]
-        return (beginning + containing)[: min(limit, MAX_SUGGESTIONS)]
 
     @carried_out
     async def prompt(self, voice: SavedVoice, model_id: str) -> VoicePrompt | None:
@@ -265,20 +253,9 @@ class VoiceLibrary(DatabaseUser):
     @carried_out
     async def about(self, voice_ids: Collection[int]) -> dict[int, SavedVoice]:
         """Return those voices that were not deleted, by their ids, whoever owns them."""
-        query = (
-            select(VoiceRow)
-            .where(VoiceRow.id.in_(voice_ids))
-            .options(joinedload(VoiceRow.consent), selectinload(VoiceRow.prompts))
-        )
+        query = voices_where(VoiceRow.id.in_(voice_ids))
         async with self._database.read() as session:
             return {voice.id: voice.to_saved_voice() for voice in await session.scalars(query)}
-
-    @carried_out
-    async def deleted_among(self, voice_ids: Collection[int]) -> frozenset[int]:
-        """Return those of these ids whose voice was deleted."""
-        there = select(VoiceRow.id).where(VoiceRow.id.in_(voice_ids))
-        async with self._database.read() as session:
-            return frozenset(voice_ids) - frozenset(await session.scalars(there))
 
     async def is_deleted(self, voice: SavedVoice) -> bool:
         """Return whether the voice was deleted; False also if the database can't tell now."""
@@ -292,25 +269,6 @@ class VoiceLibrary(DatabaseUser):
         async with self._database.read() as session:
             return await session.scalar(select(VoiceRow.id).where(is_voice(voice))) is not None
 
-    def touch(self, voice: SavedVoice) -> asyncio.Future[bool]:
-        """Record that the voice is used now. It is written later, see `Database.later`.
-
-        From this moment, `default_for` returns it.
-        """
-        used_now = update(VoiceRow).where(is_voice(voice)).values(last_used_at=self._clock())
-        written = self._database.later(
-            "last use", lambda session: session.execute(used_now), key=voice.id
-        )
-        self._just_used[voice.owner_id] = voice.id
-        written.add_done_callback(partial(self._forget_use, voice))
-        return written
-
-    def _forget_use(self, voice: SavedVoice, written: asyncio.Future[bool]) -> None:
-        """Leave it to the database which voice was used last, once it knows."""
-        is_known = not written.cancelled() and written.result()
-        if is_known and self._just_used.get(voice.owner_id) == voice.id:
-            del self._just_used[voice.owner_id]
-
     @carried_out
     async def rename(self, owner_id: int, name: str, new_name: str) -> SavedVoice:
         """Give the owner's voice another name."""
@@ -319,6 +277,8 @@ class VoiceLibrary(DatabaseUser):
             async with self._database.write() as session:
                 voice = await row_named(session, owner_id, name, lock=True)
                 voice.name, voice.name_key = cleaned, name_key(cleaned)
+                shares = update(ShareRow).where(ShareRow.voice_id == voice.id)
+                await session.execute(shares.values(name_key=voice.name_key))
                 await session.flush()
                 return voice.to_saved_voice()
         except IntegrityError as error:
@@ -347,18 +307,28 @@ class VoiceLibrary(DatabaseUser):
                 select(ConsentRow.id).where(ConsentRow.user_id == user_id).limit(1),
                 select(VoiceRow.id).where(VoiceRow.owner_id == user_id).limit(1),
                 select(PronunciationRow.id).where(is_word_of(user_id)).limit(1),
+                select(ShareRow.voice_id).where(is_share_with(user_id)).limit(1),
+                select(DefaultVoiceRow.user_id).where(DefaultVoiceRow.user_id == user_id),
+                select(SharedUseRow.user_id).where(SharedUseRow.user_id == user_id).limit(1),
             ]
             return any([await session.scalar(query) is not None for query in kept])
 
     @carried_out
     async def forget(self, user_id: int) -> Forgotten:
-        """Erase everything about a person."""
+        """Erase everything about a person, also that others share voices with them."""
+        uses = delete(SharedUseRow).where(SharedUseRow.user_id == user_id)
+        # What was noted before may not be written yet.
+        self._database.later("last use of a shared voice", lambda session: session.execute(uses))
         async with self._database.erase() as session:
             await self._lock_voices(session, user_id)
             voices = await session.scalar(voice_count(user_id)) or 0
             await session.execute(delete(VoiceRow).where(VoiceRow.owner_id == user_id))
             confirmed = delete(ConsentRow).where(ConsentRow.user_id == user_id)
             consents = len((await session.scalars(confirmed.returning(ConsentRow.id))).all())
+            await session.execute(delete(ShareRow).where(is_share_with(user_id)))
+            chosen = delete(DefaultVoiceRow).where(DefaultVoiceRow.user_id == user_id)
+            await session.execute(chosen)
+            await session.execute(uses)
             words = delete(PronunciationRow).where(is_word_of(user_id))
             forgotten = len((await session.scalars(words.returning(PronunciationRow.id))).all())
         is_complete = await self._database.erase_remains()

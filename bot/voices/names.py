@@ -8,6 +8,9 @@ from bot.errors import Reason, Refusal
 
 MAX_NAME_CHARACTERS = 32
 
+MAX_KEY_CHARACTERS = 32 * 18
+"""No character is longer than this when it is decomposed, as `name_key` does."""
+
 _INVISIBLE_CATEGORIES = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}
 """Unicode's control, format (bidi, zero-width), unassigned and line-breaking characters."""
 
@@ -47,6 +50,14 @@ def lookup_key(typed: str) -> str | None:
     """Return the key to look a typed name up by, or None if no voice can have such a name."""
     name = typed.strip()
     return None if _hides_something(name) else name_key(name)
+
+
+def search_key(typed: str) -> str | None:
+    """Return the key of a part of a name, or None if no key can contain it."""
+    part = name_key(typed)
+    # A database takes neither; what else no name has is simply not found.
+    has_no_place = "\0" in part or any(unicodedata.category(each) == "Cs" for each in part)
+    return None if has_no_place or len(part) > MAX_KEY_CHARACTERS else part
 
 
 def _hides_something(name: str) -> bool:

@@ -8,7 +8,15 @@ from sqlalchemy import select
 
 from bot.storage.personal import PersonalTable
 from bot.voices.queries import is_word_of
-from bot.voices.tables import ConsentRow, PromptRow, PronunciationRow, VoiceRow
+from bot.voices.tables import (
+    ConsentRow,
+    DefaultVoiceRow,
+    PromptRow,
+    PronunciationRow,
+    SharedUseRow,
+    ShareRow,
+    VoiceRow,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
@@ -45,6 +53,22 @@ PERSONAL = (
             "whose": "only the person's own are exported; a server's don't tell who added them",
             "word_key": "the word again, as it is looked up",
         },
+    ),
+    PersonalTable(
+        "shared_voices",
+        ShareRow.metadata.tables["voice_shares"],
+        people=frozenset({"owner_id", "audience_id"}),
+        hidden={"name_key": "the voice's name again, as it is looked up"},
+    ),
+    PersonalTable(
+        "default_voice",
+        DefaultVoiceRow.metadata.tables["default_voices"],
+        people=frozenset({"user_id"}),
+    ),
+    PersonalTable(
+        "shared_voices_used_last",
+        SharedUseRow.metadata.tables["shared_uses"],
+        people=frozenset({"user_id"}),
     ),
 )
 """The tables with something about people."""

@@ -10,7 +10,7 @@ from sqlalchemy.orm import joinedload, selectinload
 from bot.errors import Reason, Refusal
 from bot.voices.names import lookup_key
 from bot.voices.records import Whose
-from bot.voices.tables import ConsentRow, PronunciationRow, VoiceRow
+from bot.voices.tables import ConsentRow, PronunciationRow, ShareRow, VoiceRow
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -58,11 +58,21 @@ def unused_consent(consent_id: int) -> Delete:
     return delete(ConsentRow).where(ConsentRow.id == consent_id, ~uses.exists())
 
 
+def is_share_with(user_id: int) -> ColumnElement[bool]:
+    """A condition for the shares that name a person."""
+    return ShareRow.audience_id == user_id
+
+
 def voices_of(owner_id: int) -> Select[VoiceRow]:
     """Select a person's voices with what `VoiceRow.to_saved_voice` needs, and no audio."""
+    return voices_where(VoiceRow.owner_id == owner_id)
+
+
+def voices_where(condition: ColumnElement[bool]) -> Select[VoiceRow]:
+    """Select voices with what `VoiceRow.to_saved_voice` needs, and no audio."""
     return (
         select(VoiceRow)
-        .where(VoiceRow.owner_id == owner_id)
+        .where(condition)
         .options(joinedload(VoiceRow.consent), selectinload(VoiceRow.prompts))
     )
 

@@ -4,7 +4,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Double, ForeignKey, String, UniqueConstraint
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from backend.contract import ConsentRecord
@@ -12,6 +12,10 @@ from bot.storage.sealed import SealedBytes, SealedText
 from bot.storage.tables import Base
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import Pronunciation, SavedVoice
+from bot.voices.rights import Audience, Share
+
+MAX_OWNER_NAME_CHARACTERS = 32
+"""Discord's usernames are no longer."""
 
 
 class ConsentRow(Base):
@@ -76,7 +80,12 @@ class VoiceRow(Base):
     consent: Mapped[ConsentRow] = relationship(lazy="raise")
     prompts: Mapped[list[PromptRow]] = relationship(lazy="raise", order_by=PromptRow.model_id)
 
-    __table_args__ = (UniqueConstraint("owner_id", "name_key"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        UniqueConstraint("owner_id", "name_key"),
+        # All that a search needs, so that it reads the index alone.
+        Index("ix_voices_search", "owner_id", "last_used_at", "created_at", "id", "name_key"),
+        {"sqlite_autoincrement": True},
+    )
 
     def to_saved_voice(self) -> SavedVoice:
         """Return the voice as the rest of the bot uses it; consent and prompts must be loaded."""
@@ -92,6 +101,62 @@ class VoiceRow(Base):
             last_used_at=self.last_used_at,
             prompt_models=tuple(prompt.model_id for prompt in self.prompts),
         )
+
+
+class ShareRow(Base):
+    """That a voice may be used by others in a server.
+
+    Its owner and its key are those of the voice. They are here, too, so that a search through all
+    voices that are shared in a server reads one index alone.
+    """
+
+    __tablename__ = "voice_shares"
+
+    voice_id: Mapped[int] = mapped_column(
+        ForeignKey("voices.id", ondelete="CASCADE"), primary_key=True
+    )
+    guild_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    audience_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    audience: Mapped[str] = mapped_column(String(8))
+    owner_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    owner_name: Mapped[str] = mapped_column(String(MAX_OWNER_NAME_CHARACTERS))
+    name_key: Mapped[str]
+    created_at: Mapped[datetime]
+
+    __table_args__ = (
+        Index(
+            "ix_voice_shares_search", "guild_id", "audience_id", "name_key", "voice_id", "owner_id"
+        ),
+        Index(None, "audience_id"),
+    )
+
+    def to_share(self) -> Share:
+        """Return the share as the rest of the bot uses it."""
+        return Share(self.guild_id, Audience(self.audience), self.audience_id)
+
+
+class DefaultVoiceRow(Base):
+    """The voice that a person chose for when they name none.
+
+    `guild_id` is where they chose somebody else's voice; None for one of their own.
+    """
+
+    __tablename__ = "default_voices"
+
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    voice_id: Mapped[int] = mapped_column(ForeignKey("voices.id", ondelete="CASCADE"), index=True)
+    guild_id: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class SharedUseRow(Base):
+    """Which voice of somebody else a person used last in a server."""
+
+    __tablename__ = "shared_uses"
+
+    user_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    guild_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    voice_id: Mapped[int] = mapped_column(ForeignKey("voices.id", ondelete="CASCADE"), index=True)
+    used_at: Mapped[datetime]
 
 
 class PronunciationRow(Base):

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.errors import Reason, Refusal
+from bot.guilds.access import Actor
 from bot.guilds.dismissal import dismiss
 from bot.guilds.policy import Policy
 from bot.guilds.records import EVERYWHERE, FreezeKind
 from bot.interface.wording import REFUSALS, link_commands
 from bot.storage.database import open_database
+from bot.voice_access import VoiceAccess
 from bot.voices.library import VoiceLibrary
 from tests.support.databases import database_url, postgres_url, sqlite_url
 from tests.support.discord_server import Member, Server, open_server
@@ -78,7 +80,8 @@ async def test_a_claimed_voice_is_silent_everywhere_until_an_operator_dismisses_
     ada = Member(server, server.env.guild.add_member(user))
     there = Server(server.env, server.bot, None, guild.create_text_channel("text"))
     ada_there = Member(there, guild.add_member(user))
-    other_process = Policy(elsewhere)
+    other_process, library = Policy(elsewhere), VoiceLibrary(elsewhere)
+    access, asker = VoiceAccess(other_process, library), Actor(ada.actor.id, guild.id)
     frozen = link_commands(REFUSALS[Reason.VOICE_FROZEN], server.bot.command_ids)
     await ada.saves_voice()
     [message] = (await ada.types("say", text="Hello.")).posted
@@ -88,13 +91,13 @@ async def test_a_claimed_voice_is_silent_everywhere_until_an_operator_dismisses_
         answer = await member.types("say", text="Hello.")
         assert (answer.told, answer.posted) == (frozen, [])
     with pytest.raises(Refusal) as refused:
-        await other_process.check_speaking(ada.actor.id, 1, guild.id)
+        await access.find(asker, "ada")
     assert refused.value.reason is Reason.VOICE_FROZEN
 
     await dismiss(other_process, 1, by=None, where=EVERYWHERE)
     for member in (ada, ada_there):
         assert (await member.types("say", text="Hello.")).posted
-    await other_process.check_speaking(ada.actor.id, 1, guild.id)
+    await access.find(asker, "ada")
 
 
 @pytest.mark.realtime

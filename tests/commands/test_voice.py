@@ -165,7 +165,7 @@ async def test_transcript_is_refused_before_discord_gives_up(
         await asyncio.sleep(3_600)
 
     await ada.saves_voice()
-    monkeypatch.setattr(server.bot.library, "find", hang)
+    monkeypatch.setattr(server.bot.library.sharing, "find", hang)
     answer = await ada.types("voice transcript", voice="ada")
     assert answer.told.startswith("I can't look that up right now")
 

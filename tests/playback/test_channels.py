@@ -61,7 +61,7 @@ class NotingLink(FakeLink):
 
 
 def entry(channel_id: int, owner: int, seconds: float) -> QueueEntry:
-    return QueueEntry(owner, channel_id, owner, "Ada", "Hello.", 1, Speech(seconds))
+    return QueueEntry(owner, channel_id, owner, owner, "Ada", "Hello.", 1, Speech(seconds))
 
 
 async def happen(events: list[tuple[Any, ...]]) -> None:

@@ -133,7 +133,7 @@ def player(connection: FakeConnection) -> GuildPlayer:
 
 
 def entry(speech: Speech, owner: int = ADA) -> QueueEntry:
-    return QueueEntry(owner, LOUNGE, owner, "Ada", "Hello there.", 1, speech)
+    return QueueEntry(owner, LOUNGE, owner, owner, "Ada", "Hello there.", 1, speech)
 
 
 async def heard(*entries: QueueEntry) -> None:

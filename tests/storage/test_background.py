@@ -18,7 +18,7 @@ from bot.storage.database import open_database
 from bot.voices.library import VoiceLibrary
 from tests.support import failing_databases
 from tests.support.voice_guild import eventually
-from tests.voices.people import ANA, MODEL, save
+from tests.voices.people import ANA, MODEL, default_of, save
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -107,7 +107,7 @@ async def test_they_are_done_once_the_database_takes_them_again(
         async with failing.now():
             for number in range(50):
                 noted(database, number, clock())
-                library.touch(voice)
+                library.defaults.touch(voice)
                 loudness = library.note_loudness(voice, MODEL, -float(number))
             await eventually(lambda: NOT_TAKEN in events(logs))
             assert not loudness.done()
@@ -130,7 +130,7 @@ async def test_what_is_not_written_by_the_end_is_counted_in_the_log(
     with capture_logs() as logs:
         async with failing.now():
             last = [noted(database, number, clock()) for number in range(3)]
-            last.append(library.touch(voice))
+            last.append(library.defaults.touch(voice))
             await database.close(within=0.3)
 
     assert await asyncio.gather(*last) == [False] * 4
@@ -163,9 +163,9 @@ async def test_no_more_wait_than_there_is_room_for(
     voice = await save(library, ANA, "Grandma")
     with capture_logs() as logs:
         async with failing_databases.locked(sqlite_url):
-            library.touch(voice)
+            library.defaults.touch(voice)
             results = [noted(database, number, clock()) for number in range(1_000)]
-            library.touch(voice)  # in the place of the other
+            library.defaults.touch(voice)  # in the place of the other
             assert not await results[-1]
         await database.written()
 
@@ -226,13 +226,13 @@ async def test_a_voice_is_the_last_used_before_that_is_written(sqlite_url: str) 
     database = await open_database(sqlite_url)
     library = VoiceLibrary(database)
     first, second = await save(library, ANA, "first"), await save(library, ANA, "second")
-    await library.touch(second)
+    await library.defaults.touch(second)
     async with failing_databases.locked(sqlite_url):
-        library.touch(first)
-        assert await library.default_for(ANA) == first
+        library.defaults.touch(first)
+        assert await default_of(library, ANA) == first
 
     await database.written()
-    used = await library.default_for(ANA)
+    used = await default_of(library, ANA)
     assert used is not None
     assert used.id == first.id
     await database.close()

@@ -17,6 +17,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     func,
     insert,
     inspect,
@@ -37,7 +38,7 @@ from bot.voices.dictionary import Dictionaries
 from bot.voices.library import VoiceLibrary
 from bot.voices.records import Whose
 from bot.voices.tables import ConsentRow, PromptRow, PronunciationRow, VoiceRow
-from tests.voices.people import ANA, BEN, GUILD, MODEL, OTHER_MODEL, save
+from tests.voices.people import ANA, BEN, GUILD, MODEL, OTHER_MODEL, default_of, save
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +93,7 @@ def fill_tables_of_guilds(connection: Connection) -> None:
         guilds.IdSet: frozenset({GUILD}),
         LargeBinary: b"key",
         String: "1",
+        Text: "1",
         Double: 1.0,
         Boolean: True,
     }
@@ -114,7 +116,7 @@ async def fill(url: str) -> None:
     voice = await save(library, ANA, "Großmutter 👵", b"fLaC" + bytes(range(256)))
     await library.store_prompt(voice, VoicePrompt(b"\x00\xff", OTHER_MODEL))
     await library.note_loudness(voice, MODEL, -23.25)
-    await library.touch(voice)
+    await library.defaults.touch(voice)
     await library.delete(await save(library, BEN, "gone"))
     await save(library, BEN, "Me", transcript=None)
     words = Dictionaries(database)
@@ -142,7 +144,7 @@ async def test_an_update_keeps_everything_and_so_does_going_back(todays_database
     voice = await library.find(ANA, "großmutter 👵")
     assert (await library.clip(voice)).flac == b"fLaC" + bytes(range(256))
     assert await library.loudness(voice, MODEL) == -23.25
-    assert await library.default_for(ANA) == voice
+    assert await default_of(library, ANA) == voice
     assert voice.transcript == "The quick brown fox."
     assert await library.prompt(voice, OTHER_MODEL) == VoicePrompt(b"\x00\xff", OTHER_MODEL)
     assert (await library.find(BEN, "me")).transcript is None

@@ -106,7 +106,7 @@ async def test_others_can_write_while_the_log_is_busy(
         deleting = asyncio.create_task(library.delete(await library.find(ANA, "Ana")))
         for number in range(5):
             await other.rename(BEN, "Ben" if number == 0 else f"Ben {number - 1}", f"Ben {number}")
-            await library.touch(await library.find(BEN, f"Ben {number}"))
+            await library.defaults.touch(await library.find(BEN, f"Ben {number}"))
         assert not await deleting
 
     await other.close()

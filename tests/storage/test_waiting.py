@@ -15,7 +15,7 @@ from bot.voices.library import VoiceLibrary
 from bot.voices.records import Whose
 from tests.support.failing_databases import locked
 from tests.support.refusals import refused
-from tests.voices.people import ANA, BEN, GUILD, MODEL, save
+from tests.voices.people import ANA, BEN, GUILD, MODEL, default_of, save, suggested
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -45,9 +45,9 @@ async def test_reads_answer_at_once_while_many_writes_wait(
         began = time.monotonic()
         answers = [
             await asyncio.gather(
-                library.suggest(ANA, "gra"),
+                suggested(library, ANA, "gra"),
                 library.find(ANA, "grandma"),
-                library.default_for(ANA),
+                default_of(library, ANA),
                 library.prompt(voice, MODEL),
                 words.spoken_for(ANA, GUILD),
             )
@@ -60,7 +60,7 @@ async def test_reads_answer_at_once_while_many_writes_wait(
     assert took < 2.0, "with one connection for all, each took as long as the writer"
     outcomes = await asyncio.gather(*writers, return_exceptions=True)
     (renamed,) = (outcome for outcome in outcomes if not isinstance(outcome, BaseException))
-    assert await library.suggest(ANA, "gra") == [renamed.name]
+    assert await suggested(library, ANA, "gra") == [renamed.name]
 
 
 async def test_writes_are_done_in_the_order_in_which_they_were_begun(
@@ -131,7 +131,7 @@ async def test_closing_does_not_wait_for_somebody_elses_lock(
     voice = await save(library, ANA, "Grandma")
     async with locked(sqlite_url):
         waiting = asyncio.create_task(library.rename(ANA, "Grandma", "Grandpa"))
-        lost = library.touch(voice)
+        lost = library.defaults.touch(voice)
         await asyncio.sleep(0.1)
         async with asyncio.timeout(10):
             await database.close(within=0.1)

@@ -46,7 +46,7 @@ async def saves(library: VoiceLibrary, owner: int, name: str) -> SavedVoice:
         consent=consent_of(owner),
         guild_id=None,
     )
-    library.touch(voice)
+    library.defaults.touch(voice)
     return voice
 
 

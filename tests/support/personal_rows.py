@@ -31,6 +31,7 @@ MEANINGFUL: dict[str, dict[str, Any]] = {
     "reports": {"state": "upheld", "kind": "report"},
     "audit": {"action": "blocked"},
     "voice_freezes": {"kind": "removed"},
+    "voice_shares": {"audience": "member"},
 }
 """Values that decide whether a row is about a person, by the name of the table."""
 

@@ -207,7 +207,7 @@ def entry_for(
         return at_speed(spoken, speed)
 
     seconds = sum(backend.lengths) / speed
-    return QueueEntry(1, 7, 1, "Ada", "…", len(sentences), speech, None, seconds, production)
+    return QueueEntry(1, 7, 1, 1, "Ada", "…", len(sentences), speech, None, seconds, production)
 
 
 def new_player() -> tuple[GuildPlayer, PacedLink]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from backend.contract import VoicePrompt
 from bot.voices.consent import Permission, confirm
+from bot.voices.rights import Asker
+from bot.voices.suggestions import MAX_SUGGESTIONS
 
 if TYPE_CHECKING:
     from backend.contract import ConsentRecord
@@ -51,3 +53,17 @@ async def save(
         consent=consent or consent_of(owner_id),
         guild_id=GUILD,
     )
+
+
+async def default_of(library: VoiceLibrary, user_id: int) -> SavedVoice | None:
+    """The voice that somebody uses in direct messages if they name none."""
+    default = await library.defaults.voice_for(Asker(user_id))
+    return None if default is None else default.voice
+
+
+async def suggested(
+    library: VoiceLibrary, user_id: int, typed: str, limit: int = MAX_SUGGESTIONS
+) -> list[str]:
+    """The names of somebody's own voices that are offered while they type."""
+    own, _ = await library.suggestions.search(Asker(user_id), typed, limit=limit)
+    return own

@@ -14,7 +14,7 @@ from bot.errors import Reason, Refusal
 from bot.storage.database import open_database
 from bot.voices.library import VoiceLibrary
 from bot.voices.records import SavedVoice
-from tests.voices.people import ANA, MODEL, OTHER_MODEL, save
+from tests.voices.people import ANA, MODEL, OTHER_MODEL, save, suggested
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable
@@ -64,9 +64,9 @@ async def test_two_bots_share_one_database(database_url: str) -> None:
         bot = bots[n % 2]
         voice = await save(bot, ANA + n, "Me", bytes(100_000))
         await bot.store_prompt(voice, VoicePrompt(b"small", OTHER_MODEL))
-        await bot.touch(voice)
+        await bot.defaults.touch(voice)
         await bot.rename(ANA + n, "me", "Myself")
-        assert await bot.suggest(ANA + n, "my") == ["Myself"]
+        assert await suggested(bot, ANA + n, "my") == ["Myself"]
         await bot.delete(await bot.find(ANA + n, "myself"))
         return voice
 

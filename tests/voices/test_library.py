@@ -16,7 +16,16 @@ from bot.voices.library import VoiceLibrary
 from bot.voices.names import clean_voice_name
 from bot.voices.records import SavedClip
 from tests.support.refusals import refused
-from tests.voices.people import ANA, BEN, MODEL, OTHER_MODEL, consent_of, save
+from tests.voices.people import (
+    ANA,
+    BEN,
+    MODEL,
+    OTHER_MODEL,
+    consent_of,
+    default_of,
+    save,
+    suggested,
+)
 
 
 async def test_everything_about_a_voice_survives_a_restart(database_url: str) -> None:
@@ -25,7 +34,7 @@ async def test_everything_about_a_voice_survives_a_restart(database_url: str) ->
     clip = bytes(range(256)) * 4_000
     consent = ConsentRecord(ANA, noon_in_tokyo, Permission.GIVEN.statement_version)
     saved = await save(before, ANA, "Grandma", clip, consent=consent)
-    await before.touch(saved)
+    await before.defaults.touch(saved)
     await before.close()
 
     after = VoiceLibrary(await open_database(database_url))
@@ -137,15 +146,15 @@ async def test_an_unknown_voice_is_refused(
 
 
 async def test_the_default_voice_is_the_last_used_or_else_the_newest(library: VoiceLibrary) -> None:
-    assert await library.default_for(ANA) is None
+    assert await default_of(library, ANA) is None
 
     first = await save(library, ANA, "first")
     second = await save(library, ANA, "second")
-    assert await library.default_for(ANA) == second
+    assert await default_of(library, ANA) == second
 
-    await library.touch(second)
-    await library.touch(first)
-    default = await library.default_for(ANA)
+    await library.defaults.touch(second)
+    await library.defaults.touch(first)
+    default = await default_of(library, ANA)
     assert default is not None
     assert default.name == "first"
 
@@ -153,7 +162,7 @@ async def test_the_default_voice_is_the_last_used_or_else_the_newest(library: Vo
 async def test_pages_hold_every_voice_once_recent_first(library: VoiceLibrary) -> None:
     for number in range(7):
         await save(library, ANA, f"voice {number}")
-    await library.touch(await library.find(ANA, "voice 2"))
+    await library.defaults.touch(await library.find(ANA, "voice 2"))
 
     pages = [await library.page(ANA, offset=offset, limit=3) for offset in (0, 3, 6, 9)]
 
@@ -223,7 +232,7 @@ async def test_what_arrives_for_a_deleted_voice_never_reaches_the_next_one(
     successor = await save(library, ANA, "Grandma")
 
     assert await library.is_deleted(deleted)
-    assert await library.touch(deleted)
+    assert await library.defaults.touch(deleted)
     assert not await library.store_prompt(deleted, VoicePrompt(b"late", MODEL))
     with refused(Reason.NO_SUCH_VOICE):
         await library.clip(deleted)
@@ -273,7 +282,7 @@ async def test_a_saved_voice_is_found_in_any_case(library: VoiceLibrary, name: s
     assert saved.name == cleaned
     for typed in (name, name.upper(), name.lower(), name.title(), name.swapcase(), f" {name} "):
         assert await library.find(owner, typed) == saved
-        assert await library.suggest(owner, typed) == [cleaned]
+        assert await suggested(library, owner, typed) == [cleaned]
 
 
 async def test_how_loud_a_voice_is_belongs_to_a_model(library: VoiceLibrary) -> None:

@@ -9,7 +9,7 @@ from backend.contract import VoicePrompt
 from bot.errors import Reason
 from bot.voices.records import Forgotten, VoicePage
 from tests.support.refusals import refused
-from tests.voices.people import ANA, BEN, MODEL, save
+from tests.voices.people import ANA, BEN, MODEL, default_of, save, suggested
 
 if TYPE_CHECKING:
     from bot.voices.library import VoiceLibrary
@@ -19,8 +19,8 @@ async def test_to_others_the_voice_does_not_exist(library: VoiceLibrary) -> None
     voice = await save(library, ANA, "Grandma")
 
     assert await library.page(BEN) == VoicePage(voices=(), total=0)
-    assert await library.default_for(BEN) is None
-    assert await library.suggest(BEN, "grand") == []
+    assert await default_of(library, BEN) is None
+    assert await suggested(library, BEN, "grand") == []
     for attempt in (
         library.find(BEN, "Grandma"),
         library.rename(BEN, "Grandma", "Mine now"),
@@ -38,7 +38,7 @@ async def test_a_voices_id_is_of_no_use_to_others(library: VoiceLibrary) -> None
     with refused(Reason.NO_SUCH_VOICE):
         await library.clip(claimed)
     assert not await library.store_prompt(claimed, VoicePrompt(b"another voice", MODEL))
-    await library.touch(claimed)
+    await library.defaults.touch(claimed)
     with refused(Reason.NO_SUCH_VOICE):
         await library.delete(claimed)
 

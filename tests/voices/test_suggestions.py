@@ -6,7 +6,7 @@ import pytest
 
 from bot.storage.database import open_database
 from bot.voices.library import VoiceLibrary
-from tests.voices.people import ANA, BEN, save
+from tests.voices.people import ANA, BEN, save, suggested
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,34 +33,34 @@ async def shelf(sqlite_url: str, clock: Clock) -> AsyncIterator[VoiceLibrary]:
 
 async def test_suggestions_are_what_someone_typing_expects(shelf: VoiceLibrary) -> None:
     # Nothing typed yet: the newest, and no more than Discord shows.
-    newest = await shelf.suggest(ANA, "")
+    newest = await suggested(shelf, ANA, "")
     assert newest[:3] == ["%", "The Voice", "Back\\slash"]
     assert len(newest) == 25
-    assert len(await shelf.suggest(ANA, "", limit=100)) == 25
-    assert len(await shelf.suggest(ANA, "", limit=5)) == 5
+    assert len(await suggested(shelf, ANA, "", limit=100)) == 25
+    assert len(await suggested(shelf, ANA, "", limit=5)) == 5
 
     # A used voice comes first.
-    await shelf.touch(await shelf.find(ANA, "voice 7"))
-    assert (await shelf.suggest(ANA, ""))[:2] == ["Voice 7", "%"]
+    await shelf.defaults.touch(await shelf.find(ANA, "voice 7"))
+    assert (await suggested(shelf, ANA, ""))[:2] == ["Voice 7", "%"]
 
     # Names that begin so, before names that contain it.
-    assert await shelf.suggest(ANA, "VOICE 19") == [
+    assert await suggested(shelf, ANA, "VOICE 19") == [
         "Voice 193",
         "Voice 192",
         "Voice 191",
         "Voice 190",
         "Voice 19",
     ]
-    assert "The Voice" not in await shelf.suggest(ANA, "voice")
-    assert await shelf.suggest(ANA, "e voice") == ["The Voice"]
-    assert await shelf.suggest(ANA, "STRASS") == ["Straße"]
+    assert "The Voice" not in await suggested(shelf, ANA, "voice")
+    assert await suggested(shelf, ANA, "e voice") == ["The Voice"]
+    assert await suggested(shelf, ANA, "STRASS") == ["Straße"]
 
     # Someone else's are never among them.
-    assert await shelf.suggest(BEN, "voice") == ["Voice of Ben"]
+    assert await suggested(shelf, BEN, "voice") == ["Voice of Ben"]
 
 
 @pytest.mark.parametrize(
-    ("typed", "suggested"),
+    ("typed", "offered"),
     [
         ("%", ["%", "50% robot"]),
         ("_", ["_underscore"]),
@@ -75,9 +75,9 @@ async def test_suggestions_are_what_someone_typing_expects(shelf: VoiceLibrary) 
 async def test_no_typed_character_is_special(
     library: VoiceLibrary,
     typed: str,
-    suggested: list[str],
+    offered: list[str],
 ) -> None:
     for name in ("Voice 1", "50% robot", "_underscore", "Back\\slash", "%"):
         await save(library, ANA, name)
 
-    assert await library.suggest(ANA, typed) == suggested
+    assert await suggested(library, ANA, typed) == offered

@@ -1,0 +1,298 @@
+"""Voices that people share in a server, as those who share and use them meet it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bot.errors import Reason
+from bot.guilds.records import EVERYWHERE, FreezeKind
+from bot.interface.wording import REFUSALS, link_commands
+from bot.voices.rights import Asker
+from tests.support.discord_server import Answer, Member, Server
+
+if TYPE_CHECKING:
+    from backend.contract import SpeechRequest
+    from tests.support.scripted_backend import ScriptedBackend
+
+
+@pytest.fixture
+async def bob(ada: Member) -> str:
+    """Ada's voice, by its name."""
+    await ada.saves_voice(name="Bob")
+    return "Bob"
+
+
+async def shares(member: Member, voice: str = "Bob", *, who: Any = None) -> str:
+    others = {} if who is None else {"with": who}
+    return (await member.types("voice share", voice=voice, **others)).told
+
+
+async def says(member: Member, voice: str | None = "Bob") -> Answer:
+    named = {} if voice is None else {"voice": voice}
+    answer = await member.types("say", text="Hello.", **named)
+    await member.server.bot.policy.audit.written()
+    return answer
+
+
+async def offered(member: Member, typed: str = "", command: str = "say") -> dict[str, str]:
+    channel = member.server.channel
+    choices = await member.actor.autocomplete(channel, command, "voice", typed)
+    return {choice["name"]: choice["value"] for choice in choices}
+
+
+def sentence(server: Server, reason: Reason, **values: object) -> str:
+    return link_commands(REFUSALS[reason].format(**values), server.bot.command_ids)
+
+
+@pytest.mark.usefixtures("bob")
+async def test_a_voice_is_private_until_its_owner_shares_it(
+    server: Server, ada: Member, grace: Member
+) -> None:
+    refused = await says(grace)
+    assert refused.told == sentence(server, Reason.NO_VOICE_TO_USE)
+    assert not refused.posted
+    assert await offered(grace) == {}
+
+    told = await shares(ada, who=grace.actor)
+    assert told == (
+        f"Done. <@{grace.actor.id}> can now speak with **Bob** in this server, but only you can "
+        "rename, share or delete it, and `/voice unshare` takes it back."
+    )
+    assert await offered(grace, "b") == {"Bob (by @ada)": "Bob (by @ada) #1"}
+    assert (await says(grace)).posted
+    assert (await says(grace, (await offered(grace))["Bob (by @ada)"])).posted
+    assert not (await says(server.member("eve"))).posted
+
+
+@pytest.mark.usefixtures("bob")
+async def test_whoever_lost_a_role_is_told_so(server: Server, ada: Member) -> None:
+    role = server.env.guild.create_role("choir")
+    singer = Member(
+        server, server.env.guild.add_member(server.env.create_user("singer"), roles=[role])
+    )
+    assert f"<@&{role.id}> can now speak" in await shares(ada, who=role)
+    chosen = (await offered(singer))["Bob (by @ada)"]
+    assert (await says(singer, chosen)).posted
+
+    server.env.backend.remove_member_role(server.env.guild.id, singer.actor.id, role.id)
+    lost = await says(singer, chosen)
+    assert lost.told == sentence(server, Reason.VOICE_NOT_SHARED)
+    unnamed = await says(singer, None)
+    assert unnamed.told == sentence(server, Reason.LAST_NOT_SHARED, name="Bob")
+    assert not lost.posted
+    assert not unnamed.posted
+
+
+@pytest.mark.usefixtures("bob")
+async def test_unsharing_holds_for_the_next_command(ada: Member, grace: Member) -> None:
+    assert (await shares(ada)).startswith("Done. Everyone in this server can now speak")
+    await shares(ada, who=grace.actor)
+    assert (await says(grace)).posted
+    again = await shares(ada)
+    assert again == "Everyone in this server can use **Bob** here already. I changed nothing."
+
+    one = await ada.types("voice unshare", voice="Bob", **{"with": grace.actor})
+    assert "Others may still use it here" in one.told
+    assert (await says(grace)).posted, "everyone may"
+    rest = await ada.types("voice unshare", voice="Bob")
+    assert rest.told == "Done. Nobody else can use **Bob** in this server any more."
+    assert not (await says(grace, "#1")).posted
+    nothing = await ada.types("voice unshare", voice="Bob")
+    assert nothing.told == "**Bob** isn't shared with anybody. Only you can use it."
+    assert (await says(ada)).posted
+
+
+@pytest.mark.usefixtures("bob")
+async def test_sharing_is_of_one_server(server: Server, ada: Member) -> None:
+    guild, user = server.env.create_guild("Elsewhere"), server.env.create_user("grace")
+    grace = Member(server, server.env.guild.add_member(user))
+    there = Server(server.env, server.bot, None, guild.create_text_channel("text"))
+    grace_there = Member(there, guild.add_member(user))
+    ada_there = Member(there, guild.add_member(ada.actor.user))
+    await shares(ada, who=grace.actor)
+    assert (await says(grace)).posted
+    refused = await says(grace_there)
+    assert refused.told == sentence(server, Reason.NO_VOICE_TO_USE)
+    assert await offered(grace_there) == {}
+
+    assert (
+        "isn't shared with anybody in this server"
+        in (await ada_there.types("voice unshare", voice="Bob")).told
+    )
+    await shares(ada_there)
+    info = await ada.types("voice info", voice="Bob")
+    assert info.private is not None
+    who = {field.name: field.value for field in info.private.embeds[0].fields}
+    assert who["Who else may use it"] == (
+        f"**Test server** (this server): <@{grace.actor.id}>\n**Elsewhere**: everyone"
+    )
+
+
+@pytest.mark.usefixtures("bob")
+async def test_in_direct_messages_sharing_can_only_be_ended(ada: Member, grace: Member) -> None:
+    await shares(ada)
+    user = ada.actor.user
+    refused = Answer(await user.slash("voice share", voice="Bob"))
+    assert refused.told.startswith("Voices are shared in servers only.")
+    told = Answer(await user.slash("voice unshare", voice="Bob")).told
+    assert told == "Done. **Bob** isn't shared in any server any more. Only you can use it."
+    assert not (await says(grace)).posted
+
+
+@pytest.mark.usefixtures("bob")
+async def test_only_the_owner_decides_about_a_shared_voice(
+    server: Server, ada: Member, grace: Member
+) -> None:
+    await shares(ada)
+    for command, options in {
+        "share": {},
+        "unshare": {},
+        "rename": {"new_name": "Mine"},
+        "transcript": {},
+        "delete": {},
+    }.items():
+        answer = await grace.types(f"voice {command}", voice="Bob", **options)
+        assert answer.told.startswith("**Bob** is somebody else's voice"), command
+        assert await offered(grace, command=f"voice {command}") == {}
+    info = await grace.types("voice info", voice="Bob")
+    assert info.private is not None
+    [card] = info.private.embeds
+    shown = {field.name: field.value for field in card.fields}
+    assert shown == {"Owner": f"<@{ada.actor.id}>", "Language": "English"}
+    assert "fox" not in str(card.to_dict()), "the transcript is its owner's"
+    assert (await server.bot.library.find(ada.actor.id, "Bob")).name == "Bob"
+
+
+async def test_names_that_are_equal_are_told_apart(
+    server: Server, ada: Member, grace: Member
+) -> None:
+    eve = server.member("eve")
+    for member in (ada, eve):
+        await member.saves_voice(name="Bob")
+        await shares(member)
+    assert await offered(grace) == {
+        "Bob (by @ada)": "Bob (by @ada) #1",
+        "Bob (by @eve)": "Bob (by @eve) #2",
+    }
+    unclear = await says(grace)
+    assert unclear.told.startswith(
+        "Several voices here have that name: Bob \\(by @ada\\), Bob \\(by @eve\\)."
+    )
+    assert not unclear.posted
+    voices = server.bot.library.defaults._just_used
+    for reference, voice_id in (("bob (by @EVE)", 2), ("Bob (by @ada) #1", 1), ("#2", 2)):
+        assert (await says(grace, reference)).posted
+        default = await server.bot.library.defaults.voice_for(asker(grace))
+        assert default is not None
+        assert default.voice.id == voice_id, reference
+    assert not voices
+
+    await grace.saves_voice(name="Bob")
+    assert list(await offered(grace)) == ["Bob", "Bob (by @ada)", "Bob (by @eve)"]
+    assert (await says(grace)).posted
+    default = await server.bot.library.defaults.voice_for(asker(grace))
+    assert default is not None
+    assert default.voice.owner_id == grace.actor.id, "mine comes first"
+
+
+@pytest.mark.usefixtures("bob")
+async def test_blocks_and_frozen_voices_hold_for_who_uses_them(
+    server: Server, ada: Member, grace: Member
+) -> None:
+    await shares(ada)
+    moderation, here = server.bot.policy.moderation, server.env.guild.id
+    await moderation.block(ada.actor.id, here, by=None)
+    refused = await says(grace)
+    assert refused.told == sentence(server, Reason.VOICE_OWNER_BLOCKED)
+    assert await offered(grace) == {}
+    await moderation.unblock(ada.actor.id, here)
+    await moderation.block(grace.actor.id, here, by=None)
+    assert (await says(grace)).told == sentence(server, Reason.BLOCKED_HERE)
+    await moderation.unblock(grace.actor.id, here)
+    await moderation.freeze(1, ada.actor.id, EVERYWHERE, FreezeKind.FROZEN, by=None)
+    assert (await says(grace)).told == sentence(server, Reason.VOICE_FROZEN)
+    listed = await grace.types("voice list")
+    assert listed.told.endswith(f"**Bob** · by <@{ada.actor.id}> · English · **can't be used now**")
+    await moderation.lift(1, EVERYWHERE)
+    assert (await says(grace)).posted
+
+
+@pytest.mark.usefixtures("bob")
+async def test_speech_is_not_posted_if_its_voice_is_unshared_meanwhile(
+    server: Server, ada: Member, grace: Member, backend: ScriptedBackend
+) -> None:
+    await shares(ada)
+
+    async def unshare(_request: SpeechRequest) -> None:
+        library = server.bot.library
+        await library.sharing.unshare(await library.find(ada.actor.id, "Bob"))
+
+    backend.on_speak = unshare
+    answer = await says(grace)
+    assert answer.told == sentence(server, Reason.VOICE_NOT_SHARED)
+    assert not answer.posted
+
+
+@pytest.mark.usefixtures("bob")
+async def test_what_others_say_with_a_voice_counts_for_them_and_not_for_its_owner(
+    server: Server, ada: Member, grace: Member, manager: Member
+) -> None:
+    await shares(ada)
+    await ada.saves_voice(name="Own")
+    assert (await says(grace)).posted
+    assert "1 request" in await usage(grace)
+    assert "0 requests" in await usage(ada)
+    default = await server.bot.library.defaults.voice_for(asker(ada))
+    assert default is not None
+    assert default.voice.name == "Own", "grace's use doesn't change what ada used last"
+    log = (await manager.types("moderation log")).told.split("\n")
+    assert log[0].endswith(f"> <@{grace.actor.id}> posted speech with voice #1")
+    assert log[1].endswith(f"> <@{ada.actor.id}> shared voice #1 (everyone)")
+    voices = (await manager.types("moderation voices")).told
+    assert voices.startswith(f"#1 **Bob** of <@{ada.actor.id}> · used once")
+
+
+@pytest.mark.usefixtures("bob")
+async def test_who_cannot_be_shared_with(server: Server, ada: Member) -> None:
+    assert (await shares(ada, who=ada.actor)).startswith("It's your own voice")
+    robot = server.env.guild.add_member(server.env.create_user("robot", bot=True))
+    assert (await shares(ada, who=robot)).startswith("Bots don't use voices.")
+
+
+async def test_the_list_has_ones_own_and_those_of_others_apart(
+    server: Server, ada: Member, grace: Member
+) -> None:
+    for number in range(11):
+        await ada.saves_voice(name=f"Shared {number:02}")
+        await shares(ada, f"Shared {number:02}")
+    await grace.saves_voice(name="Mine")
+    first = await grace.types("voice list")
+    lines = first.told.split("\n")
+    assert lines[:4] == [
+        "You have 1 voice. Page 1 of 2.",
+        "**Mine** · 12 s · not used yet",
+        "**Shared with you here** (11)",
+        f"**Shared 00** · by <@{ada.actor.id}> · English",
+    ]
+    await grace.presses(first.private, "Next ▶")
+    assert [line[:13] for line in first.told.split("\n")] == [
+        "You have 1 vo",
+        "**Shared with",
+        "**Shared 09**",
+        "**Shared 10**",
+    ]
+    nobody = await server.member("eve").types("voice list")
+    assert nobody.told.startswith("You have no voices of your own. Page 1 of 2.\n**Shared with")
+
+
+async def usage(member: Member) -> str:
+    await member.server.bot.policy.ledger.written()
+    answer = await member.types("usage")
+    assert answer.private is not None
+    return str(answer.private.embeds[0].to_dict())
+
+
+def asker(member: Member) -> Asker:
+    return Asker(member.actor.id, member.actor.guild.id)
