@@ -189,6 +189,7 @@ class BackendInfo:
         model_id: Names the model that prompts are made for; prompts of another model are rebuilt.
         languages: The subset of `LANGUAGES` it speaks.
         clones: False where the speech only resembles the reference.
+        marks: False where speech may lack the inaudible watermark, so that replies say so.
         sentences_at_once: How many sentences of one text to request at once; more than one where
             the backend speaks them in one batch.
     """
@@ -197,6 +198,7 @@ class BackendInfo:
     model_id: str
     languages: tuple[str, ...]
     clones: bool = True
+    marks: bool = True
     sentences_at_once: int = 1
 
 

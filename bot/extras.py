@@ -10,8 +10,8 @@ import sys
 
 from bot.settings import Settings, SettingsError, load_settings
 
-_OF_BACKENDS = {"preview": "preview", "local": "local", "modal": None}
-"""The extra of each speech backend. Modal's client is always installed."""
+_OF_BACKENDS = {"preview": "preview", "local": "local", "modal": None, "http": None}
+"""The extra of each speech backend. Modal's client and aiohttp are always installed."""
 
 
 def install_command(extra: str) -> str:

@@ -8,6 +8,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -73,6 +74,24 @@ def _check_link(value: str) -> str:
     return value
 
 
+def _parse_server(value: object) -> object:
+    """Read the address of a server, with or without the `/v1` that OpenAI's clients want."""
+    if not isinstance(value, str):
+        return value
+    try:
+        address = urlsplit(value.strip())
+        is_whole = address.scheme in {"http", "https"} and bool(address.hostname)
+        is_whole = is_whole and address.port != 0  # an impossible port raises
+    except ValueError:
+        is_whole = False
+    if not is_whole or address.query or address.fragment:
+        raise ValueError("it has to be an address like http://gpu.example:8091")
+    if address.username is not None or address.password is not None:
+        raise ValueError("leave the user and the password out; a key belongs into SPEECH_API_KEY")
+    path = address.path.rstrip("/").removesuffix("/v1")
+    return urlunsplit((address.scheme, address.netloc, path, "", ""))
+
+
 Ids = Annotated[frozenset[int], NoDecode, BeforeValidator(_parse_ids)]
 
 
@@ -129,7 +148,13 @@ class Settings(BaseSettings):
     modal_token_id: SecretStr | None = None
     modal_token_secret: SecretStr | None = None
     modal_config_path: Path = Path("~/.modal.toml")
-    speech_backend: Literal["preview", "local", "modal"] = Field(default_factory=_choose_backend)
+    speech_backend: Literal["preview", "local", "modal", "http"] = Field(
+        default_factory=_choose_backend
+    )
+    speech_url: Annotated[str, BeforeValidator(_parse_server)] | None = None
+    speech_api_key: SecretStr = SecretStr("")
+    speech_voice: Annotated[str, Field(max_length=200)] = ""
+    speech_calls: Annotated[int, Field(ge=1, le=1000)] = 16
     model_id: str = ""
     weights_folder: Path = Path("data/weights")
     transcriber_model: str = ""
@@ -165,6 +190,28 @@ class Settings(BaseSettings):
                 "(copy .env.example) or the environment, then start again."
             )
         return self.discord_token.get_secret_value().strip()
+
+    def require_speech_url(self) -> str:
+        """Return the speech server's address, or raise `SettingsError` that says what to do."""
+        if self.speech_url is None:
+            raise SettingsError(
+                "There's no speech server. Put SPEECH_URL=<its address>, such as "
+                "http://gpu.example:8091, into .env or the environment, then start again."
+            )
+        return self.speech_url
+
+    def speech_key(self) -> str:
+        """Return the key for the speech server, or "" for none.
+
+        Raises `SettingsError` for one that no request could have.
+        """
+        key = self.speech_api_key.get_secret_value().strip()
+        if not key.isascii() or not key.isprintable():
+            raise SettingsError(
+                "SPEECH_API_KEY can't be used: it holds something else than letters, digits and "
+                "punctuation. Copy it again, then start again."
+            )
+        return key
 
     def modal_token(self) -> tuple[str, str] | None:
         """Return the token's id and secret, or None if Modal's client has to find one itself."""

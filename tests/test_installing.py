@@ -48,7 +48,7 @@ def settings(backend: str, database: str = "sqlite:///x.db") -> Settings:
     return Settings(_env_file=None, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("backend", ["modal", "local", "preview"])
+@pytest.mark.parametrize("backend", ["modal", "http", "local", "preview"])
 @pytest.mark.parametrize("database", ["sqlite:///x.db", "postgres://h/x", "postgresql://h/x"])
 def test_production_installs_what_its_settings_need_and_no_more(
     backend: str, database: str

@@ -6,6 +6,7 @@ import pytest
 
 from bot.client import VoiceBot
 from bot.settings import Settings, SettingsError, Shards, can_others_read, load_settings
+from bot.speech import open_backend
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,3 +176,53 @@ class TestTheSpeechBackend:
         (tmp_path / ".env").write_text("MODAL_TOKEN_ID=ak-1\nMODAL_TOKEN_SECRET=as-1\n")
         monkeypatch.setenv("SPEECH_BACKEND", "local")
         assert load_settings().speech_backend == "local"
+
+
+class TestTheSpeechServer:
+    @pytest.mark.parametrize(
+        ("written", "address"),
+        [
+            ("http://gpu.example:8091", "http://gpu.example:8091"),
+            (" https://gpu.example/ ", "https://gpu.example"),
+            ("https://gpu.example/tts/v1/", "https://gpu.example/tts"),  # as OpenAI's clients want
+            ("http://[::1]:8091/v1", "http://[::1]:8091"),
+        ],
+    )
+    def test_is_at_an_address(
+        self, monkeypatch: pytest.MonkeyPatch, written: str, address: str
+    ) -> None:
+        monkeypatch.setenv("SPEECH_BACKEND", "http")
+        monkeypatch.setenv("SPEECH_URL", written)
+        monkeypatch.setenv("SPEECH_API_KEY", " very-secret ")
+        settings = load_settings()
+        assert settings.require_speech_url() == address
+        assert settings.speech_key() == "very-secret"
+        assert "very-secret" not in repr(settings)
+
+    @pytest.mark.parametrize(
+        "written",
+        [
+            "gpu.example:8091",
+            "ftp://gpu.example",
+            "http://",
+            "http://gpu.example:99999",
+            "http://me:very-secret@gpu.example",
+            "http://gpu.example/?key=very-secret",
+        ],
+    )
+    def test_is_not_anything_else(self, monkeypatch: pytest.MonkeyPatch, written: str) -> None:
+        monkeypatch.setenv("SPEECH_URL", written)
+        with pytest.raises(SettingsError, match="SPEECH_URL: ") as caught:
+            load_settings()
+        assert "very-secret" not in str(caught.value)
+
+    def test_has_to_be_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SPEECH_BACKEND", "http")
+        with pytest.raises(SettingsError, match="SPEECH_URL=<its address>"):
+            open_backend(load_settings())
+
+    def test_has_a_key_that_a_request_can_carry(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SPEECH_API_KEY", "very-secret\nX-Other: 1")
+        with pytest.raises(SettingsError, match="SPEECH_API_KEY") as caught:
+            load_settings().speech_key()
+        assert "very-secret" not in str(caught.value)

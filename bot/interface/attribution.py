@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bot.interface.typed_text import excerpt, voice_name
-from bot.interface.wording import preview_notice
+from bot.interface.wording import engine_notices
 
 if TYPE_CHECKING:
     from typing import Self
@@ -74,7 +74,7 @@ class PublicWords:
         """Make the words about speech, which may end before its text of so many sentences does."""
         is_whole = speech.error is None
         extent = "" if is_whole else f", only {speech.sentences} of {sentences} sentences"
-        notices = tuple(preview_notice(backend))
+        notices = tuple(engine_notices(backend))
         return cls(Attribution(voice, asked_by), text, extent, notices)
 
     @property

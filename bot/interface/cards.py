@@ -14,9 +14,9 @@ from bot.interface.typed_text import as_text, excerpt, voice_name
 from bot.interface.wording import (
     NOBODY_LISTENED,
     engine_name,
+    engine_notices,
     engine_state,
     explain,
-    preview_notice,
 )
 from bot.voices.records import Whose
 
@@ -111,7 +111,7 @@ def spoken_in(name: str, where: str, backend: BackendInfo, *, was_heard: bool) -
     """The private words after a voice has spoken in a voice channel, named by `where`."""
     spoken = f"{voice_name(name)} has spoken in {where}"
     words = f"{spoken}." if was_heard else f"{spoken}, but {NOBODY_LISTENED}"
-    return "\n".join([words, *(f"-# {line}" for line in preview_notice(backend))])
+    return "\n".join([words, *(f"-# {line}" for line in engine_notices(backend))])
 
 
 def speaking(number: int, total: int) -> str:
@@ -289,7 +289,8 @@ def help_page(
         title="Timbre", description="I speak in the voices you give me.", colour=ACCENT
     )
     spoken = ", ".join(languages(backend.languages))
-    engine = preview_notice(backend) or [f"{engine_name(backend.model_id)}. Languages: {spoken}."]
+    engine = [f"{engine_name(backend.model_id)}. Languages: {spoken}."] if backend.clones else []
+    engine += engine_notices(backend)
     fields = {**_HELP, "Voice engine": " ".join([*engine, engine_state(problem)])}
     pages = {"Privacy policy": privacy_url, "Terms": terms_url}
     links = [f"[{title}]({url})" for title, url in pages.items() if url is not None]

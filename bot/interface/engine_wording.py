@@ -41,7 +41,7 @@ _SPEECH_ERRORS: dict[type[SpeechError], str] = {
     ),
     errors.BackendDeniesError: (
         "The voice engine doesn't let me in. "
-        "Please tell whoever runs this bot: my Modal token has to be renewed."
+        "Please tell whoever runs this bot: my key for it has to be renewed."
     ),
     errors.BackendBrokenError: (
         "The voice engine is misconfigured. Please tell whoever runs this bot."

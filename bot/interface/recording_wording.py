@@ -60,8 +60,8 @@ REFUSALS: dict[Reason, str] = {
     ),
     Reason.TOO_MANY_UPLOADS: "I'm busy with other recordings. Please try again in a minute.",
     Reason.NOTHING_IS_MARKED: (
-        "I can't tell: the preview voice that I speak with here leaves no mark in its speech. "
-        "Only another voice engine does; ask whoever runs this bot."
+        "I can't tell: the voice engine here leaves no mark in its speech. "
+        "Another one would; ask whoever runs this bot."
     ),
 }
 

@@ -35,6 +35,10 @@ PREVIEW_NOTICE = (
     "This is a preview: a stock English voice adjusted toward the recording, not a clone."
 )
 
+UNMARKED_NOTICE = (
+    "This voice engine doesn't mark its speech, so `/verify` can't tell that I made this."
+)
+
 NOBODY_LISTENED = (
     "nobody heard it: everyone there is deafened or has left. Undeafen, then use `/say` again."
 )
@@ -325,13 +329,16 @@ def engine_name(model_id: str) -> str:
     """What people call the voice engine that has a model; a folder's name for one of its own."""
     if model_id.startswith("preview/"):
         return "Preview voice"
-    published = _PUBLISHED.fullmatch(model_id)
-    return f"Qwen3-TTS {published[1]}" if published else as_text(model_id.partition("@")[0])
+    name = model_id.partition("@")[0]
+    published = _PUBLISHED.fullmatch(name)
+    return f"Qwen3-TTS {published[1]}" if published else as_text(name)
 
 
-def preview_notice(backend: BackendInfo) -> list[str]:
-    """What has to be said of a voice engine that doesn't clone; nothing of one that does."""
-    return [] if backend.clones else [PREVIEW_NOTICE]
+def engine_notices(backend: BackendInfo) -> list[str]:
+    """What has to be said of a voice engine that doesn't clone, or doesn't mark its clones."""
+    if not backend.clones:
+        return [PREVIEW_NOTICE]
+    return [] if backend.marks else [UNMARKED_NOTICE]
 
 
 def mentions(pattern: str, ids: Iterable[int]) -> str:

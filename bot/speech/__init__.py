@@ -20,6 +20,17 @@ def open_backend(settings: Settings) -> SpeechBackend:
             from bot.speech.local.backend import open_local_backend  # noqa: PLC0415 - as above
 
             return open_local_backend(settings)
+        case "http":
+            from bot.speech.http.backend import HttpBackend  # noqa: PLC0415 - as above
+            from bot.speech.http.server import SpeechServer  # noqa: PLC0415 - as above
+
+            calls = settings.speech_calls
+            return HttpBackend(
+                SpeechServer(settings.require_speech_url(), settings.speech_key(), calls=calls),
+                model=settings.model_id,
+                voice=settings.speech_voice,
+                calls=calls,
+            )
         case "modal":
             from bot.speech.modal.backend import (  # noqa: PLC0415 - half a second
                 DEPLOYED_MODEL_ID,

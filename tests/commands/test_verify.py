@@ -146,7 +146,7 @@ async def test_the_preview_says_that_it_marks_nothing(tmp_path: Path, recording:
         ada = server.member("ada")
         with server.attachments_expire():
             assert await verify(ada, recording) == (
-                "I can't tell: the preview voice that I speak with here leaves no mark in its "
-                "speech. Only another voice engine does; ask whoever runs this bot."
+                "I can't tell: the voice engine here leaves no mark in its speech. "
+                "Another one would; ask whoever runs this bot."
             )
         assert await used(server, ada) == 0

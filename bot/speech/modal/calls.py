@@ -16,12 +16,12 @@ from bot.speech.errors import (
     SpeechTimeoutError,
     WakingTimeoutError,
 )
-from bot.speech.modal.breaker import CircuitBreaker
 from bot.speech.modal.call import END, RemoteCall, RunMerger
 from bot.speech.modal.client import StreamBegins
 from bot.speech.modal.cold_start import ColdStarts
 from bot.speech.modal.errors import translate
-from bot.speech.modal.fair_share import FairShare
+from bot.speech.remote.breaker import CircuitBreaker
+from bot.speech.remote.fair_share import FairShare
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable

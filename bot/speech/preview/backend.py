@@ -46,7 +46,11 @@ _LIMITS = Limits(doubt=30.0, first_load=300.0, load=300.0)
 _SAMPLE_RATES = range(8_000, 48_001)
 
 _INFO = BackendInfo(
-    name="Preview voice (Piper)", model_id=MODEL_ID, languages=PREVIEW_LANGUAGES, clones=False
+    name="Preview voice (Piper)",
+    model_id=MODEL_ID,
+    languages=PREVIEW_LANGUAGES,
+    clones=False,
+    marks=False,
 )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from bot.speech.backend import ColdStart
 from bot.speech.modal.cold_start import ColdStarts
-from tests.speech.modal.test_breaker import Clock
+from tests.speech.remote.test_breaker import Clock
 
 
 @pytest.fixture

@@ -123,7 +123,7 @@ class TestModalSays:
             answer = await ada.types("say", text="Hello.")
         modal.faults.credentials_revoked = False
         assert answer.told == (
-            "The voice engine doesn't let me in. Please tell whoever runs this bot: my Modal token "
+            "The voice engine doesn't let me in. Please tell whoever runs this bot: my key for it "
             "has to be renewed."
         )
         assert await works_again(ada)

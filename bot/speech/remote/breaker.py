@@ -1,4 +1,4 @@
-"""The circuit breaker for calls to Modal."""
+"""The circuit breaker for calls to a service on other machines."""
 
 from __future__ import annotations
 

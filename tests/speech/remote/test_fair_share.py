@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.contract import BackendBusyError
-from bot.speech.modal.fair_share import MAX_WAITING_PER_CALLER, FairShare
+from bot.speech.remote.fair_share import MAX_WAITING_PER_CALLER, FairShare
 
 
 class Calls:

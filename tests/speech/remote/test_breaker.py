@@ -6,7 +6,7 @@ import pytest
 
 from bot.interface.wording import explain
 from bot.speech.errors import BackendUnreachableError
-from bot.speech.modal.breaker import PROBE_SECONDS, CircuitBreaker
+from bot.speech.remote.breaker import PROBE_SECONDS, CircuitBreaker
 
 
 class Clock:

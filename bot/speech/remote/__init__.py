@@ -1,0 +1,1 @@
+"""What the backends on other machines share: how many calls run, and when none is tried."""
