@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from discord.app_commands import Command
+
 from bot.demo.listen import listen_page
 from bot.demo.media import play_all_formats
 from bot.demo.terminal import starting
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from simcord.preview import Preview
 
     from backend.contract import BackendInfo
+    from bot.client import VoiceBot
     from bot.demo.world import World
     from bot.settings import Settings
 
@@ -58,9 +61,9 @@ IN_THE_CHANNEL = """\
 Welcome! This is a simulated Discord with the real bot in it. To try it:
 1. Type `/clone` and attach 3 to 30 seconds of someone speaking. Under `permission`, choose whose \
 voice it is: by that you also promise not to deceive or harm anyone with it. To keep the voice, \
-give it a `name` under *+4 more*. A `text`, under *+4 more* too, is what it says at first.
+give it a `name` under *+{clone} more*. A `text`, also under *+{clone} more*, is what it says first.
 2. Send it, wait a moment, and press *Play*.
-3. Type `/say` to hear the voice again. Its `voice` (under *+4 more*) offers your voices after \
+3. Type `/say` to hear the voice again. Its `voice` (under *+{say} more*) offers your voices after \
 you type the first letter; without it, the latest one speaks. `/help` shows the rest.
 
 You're in the voice channel Lounge, so `/say` also speaks there. To hear that live, open {listen} \
@@ -75,8 +78,8 @@ progress, with a Stop button, and can use commands at any time.
 
 ABOUT_CLONES = """
 The voice is cloned, by {engine}. Write exactly what's said in the recording as its `transcript` \
-(under *+4 more*) if you can: that helps. Without a GPU, speech may take longer to make than to \
-hear, so please wait for the answer.
+(under *+{clone} more*) if you can: that helps. Without a GPU, speech may take longer to make than \
+to hear, so please wait for the answer.
 """
 
 
@@ -93,8 +96,7 @@ async def _serve(settings: Settings, *, port: int) -> int:
         open_world(settings.model_copy(update={"database_url": url})) as world,
         listen_page(world.broadcast, port=_free_port(listen_port)) as listen,
     ):
-        in_the_channel, voice = _words_about(world.bot.studio.backend)
-        await world.friend.send(world.channel, in_the_channel.format(listen=listen))
+        await world.friend.send(world.channel, _welcome(world.bot, listen))
         preview = world.env.preview(
             world.channel,
             viewers=[world.you, world.friend],
@@ -108,7 +110,7 @@ async def _serve(settings: Settings, *, port: int) -> int:
                 url=preview.url,
                 listen=listen,
                 ports=_about_ports(pages),
-                voice=voice,
+                voice=_about_voice(world.bot.studio.backend),
                 database=DATABASE,
             )
             print(welcome, flush=True)  # noqa: T201 - the terminal is the interface here
@@ -121,12 +123,24 @@ async def _serve(settings: Settings, *, port: int) -> int:
     return 0
 
 
-def _words_about(backend: BackendInfo) -> tuple[str, str]:
-    """The welcome in the channel, and what the terminal says of the voice."""
-    if not backend.clones:
-        return IN_THE_CHANNEL, PREVIEW
-    about = ABOUT_CLONES.format(engine=as_text(backend.name))
-    return IN_THE_CHANNEL + about, CLONE.format(engine=backend.name)
+def _welcome(bot: VoiceBot, listen: str) -> str:
+    """The welcome in the channel, given the address of the listen page."""
+    backend = bot.studio.backend
+    words = IN_THE_CHANNEL + (ABOUT_CLONES if backend.clones else "")
+    more = {name: _optional_options(bot, name) for name in ("clone", "say")}
+    return words.format(listen=listen, engine=as_text(backend.name), **more)
+
+
+def _optional_options(bot: VoiceBot, name: str) -> int:
+    """How many options of a command the page hides behind "more" at first."""
+    command = bot.tree.get_command(name)
+    assert isinstance(command, Command)  # noqa: S101 - each cog has its own
+    return sum(not option.required for option in command.parameters)
+
+
+def _about_voice(backend: BackendInfo) -> str:
+    """What the terminal says of the voice."""
+    return CLONE.format(engine=backend.name) if backend.clones else PREVIEW
 
 
 async def _is_any_voice_kept(world: World) -> bool:

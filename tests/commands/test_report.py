@@ -15,6 +15,7 @@ from bot.guilds.records import EVERYWHERE
 from bot.interface.message_links import message_of
 from bot.interface.report_card import in_their_words
 from tests.support.discord_server import Answer, open_server
+from tests.support.recordings import as_file, speech
 from tests.support.report_scene import REASON, labels, open_scene, shown, uses_menu
 from tests.support.scripted_backend import ScriptedBackend
 
@@ -61,6 +62,16 @@ async def test_a_report_reaches_moderators_and_operators_with_all_that_they_need
         *("Freeze the voice", "Remove the voice", "Block its owner", "Dismiss")
     ]
     assert scene.notice.embeds[0].footer.text != scene.direct_notice.embeds[0].footer.text
+
+
+async def test_what_was_confirmed_for_a_voice_that_was_only_tried_is_in_the_log(
+    scene: Scene,
+) -> None:
+    [message] = (await scene.ada.clones(as_file(speech(6.0), 24_000, "wav"))).posted
+    await scene.reported(message)
+    assert shown(scene.notice)["The owner's consent"] == (
+        "`/clone` asked for it. What they chose is in the log, as the voice isn't saved."
+    )
 
 
 async def test_who_reports_is_not_named_where_whoever_spoke_may_read_it(scene: Scene) -> None:

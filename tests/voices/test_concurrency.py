@@ -8,12 +8,14 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import delete, func, select, update
 
 from backend.contract import VoicePrompt
 from bot.errors import Reason, Refusal
 from bot.storage.database import open_database
 from bot.voices.library import VoiceLibrary
 from bot.voices.records import SavedVoice
+from bot.voices.tables import ConsentRow, VoiceRow
 from tests.voices.people import ANA, MODEL, OTHER_MODEL, save, suggested
 
 if TYPE_CHECKING:
@@ -54,6 +56,20 @@ async def test_the_limit_holds_for_saves_at_once(database_url: str) -> None:
     assert (saved, len(told)) == (10, 40)
     assert (await library.page(ANA)).total == 10
     await library.close()
+
+
+async def test_voices_that_share_a_consent_are_deleted_at_once_and_leave_none(
+    library: VoiceLibrary,
+) -> None:
+    voices = [await save(library, ANA, f"voice {number}") for number in range(10)]
+    async with library._database.write() as session:  # as bots of before 2026-12 did
+        first = select(func.min(ConsentRow.id)).scalar_subquery()
+        await session.execute(update(VoiceRow).values(consent_id=first))
+        await session.execute(delete(ConsentRow).where(ConsentRow.id != first))
+
+    await asyncio.gather(*map(library.delete, voices))
+
+    assert not await library.keeps_anything_about(ANA)
 
 
 @pytest.mark.slow
