@@ -208,8 +208,8 @@ class Report:
         owner_id: Whose voice it is.
         reporter_id: Who reported it.
         at: In UTC.
-        consent_at: When the owner agreed to the consent statement, in UTC, or None.
-        consent_version: The statement's version, or None.
+        consent_at: When the owner confirmed that the voice may be cloned, in UTC, or None.
+        consent_version: Which statement they confirmed, or None.
         state: What became of it.
         decided_by: The Discord id of who decided it; None while open, or for the command line.
         decided_in: The server that decided it, or `EVERYWHERE` for the operator; None while open.

@@ -63,8 +63,8 @@ class Reports(DatabaseUser):
             kind: What the person says.
             subject: What it is about.
             reporter_id: Who reports it.
-            consent_at: When the owner agreed to the consent statement, if that is known.
-            consent_version: The statement's version, if that is known.
+            consent_at: When the owner confirmed that the voice may be cloned, if it is known.
+            consent_version: Which statement they confirmed, if it is known.
         """
         async with self._database.write() as session:
             await self._database.lock(session, f"reports of {reporter_id}")
