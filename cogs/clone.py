@@ -16,8 +16,8 @@ from bot.client import Interaction, VoiceBot
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction, WorkKind
 from bot.interface import cards, consent_wording, wording
+from bot.interface.attachment import ReplyFormat
 from bot.interface.attribution import PublicWords
-from bot.interface.delivery import ReplyFormat
 from bot.interface.first_words import FIRST_WORDS, first_language
 from bot.interface.mentions import resolve_names
 from bot.interface.options import LANGUAGE_CHOICES, PERMISSION_CHOICES, caller_of

@@ -17,8 +17,8 @@ from bot.errors import Reason, Refusal
 from bot.guilds.access import Action, Actor
 from bot.guilds.records import AuditAction, WorkKind
 from bot.interface import cards, voice_channels
+from bot.interface.attachment import ReplyFormat
 from bot.interface.attribution import PublicWords
-from bot.interface.delivery import ReplyFormat
 from bot.interface.mentions import resolve_names
 from bot.interface.options import (
     FORMAT_CHOICES,

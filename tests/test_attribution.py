@@ -51,7 +51,7 @@ def test_whatever_is_typed_the_attribution_stands_and_the_text_is_quoted(
 ) -> None:
     words = PublicWords(Attribution(name, PERSON), text, ", only 2 of 4 sentences", small)
     for shown, begins in ((words.beside_file, "**"), (words.below_voice_message, "-# **")):
-        heading, quote, *others = shown.split("\n")
+        heading, *others, quote = shown.split("\n")
         assert len(shown) <= MAX_MESSAGE_CHARACTERS
         assert others == [f"-# {each}" for each in small]
         assert heading.startswith(begins)

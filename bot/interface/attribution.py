@@ -3,9 +3,10 @@
 Names and texts are typed by people who may want to look like somebody else. So:
 
 - A name is escaped, on one line and isolated from the words around it.
-- The text is a block quote, and one line. Discord draws a bar beside all of it, however often the
+- The text is a block quote of one line. Discord draws a bar beside all of it, however often the
   screen breaks it, so nothing in it looks like words of the bot. A quotation mark could be closed
-  by the text, and what stands behind it could begin a line with another name.
+  by the text, and what stands behind it could begin a line with another name. It comes last, since
+  some clients take a line below a quote for a part of it.
 - Who asked is a mention, which shows the person and can't be typed. It pings nobody, except where
   nothing else tells the person that their speech is there.
 """
@@ -93,6 +94,5 @@ class PublicWords:
         return f"-# {self.attribution}, continued"
 
     def _with_text(self, heading: str) -> str:
-        return "\n".join(
-            [heading, f"> {excerpt(self.text)}", *(f"-# {each}" for each in self.notices)]
-        )
+        small = (f"-# {notice}" for notice in self.notices)
+        return "\n".join([heading, *small, f"> {excerpt(self.text)}"])

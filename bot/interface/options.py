@@ -13,7 +13,7 @@ from discord import app_commands
 
 from backend.contract import LANGUAGES
 from bot.interface.actors import actor_of
-from bot.interface.delivery import ReplyFormat
+from bot.interface.attachment import ReplyFormat
 from bot.voices.consent import Permission
 from bot.voices.records import Whose
 from bot.voices.rights import Asker

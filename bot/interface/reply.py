@@ -15,9 +15,10 @@ from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.interface import delivery
 from bot.interface.actors import actor_of
-from bot.interface.delivery import SpeechAttachment
+from bot.interface.attachment import SpeechAttachment
 from bot.interface.errors import command_name, log_and_explain
 from bot.interface.limit_wording import recording_counts
+from bot.interface.posting import post_speech
 from bot.interface.progress import Progress
 from bot.interface.tokens import note_arrival
 from bot.interface.wording import explain, note
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     from bot.guilds.access import Actor
     from bot.guilds.ledger import Work
     from bot.guilds.records import WorkKind
+    from bot.interface.attachment import ReplyFormat
     from bot.interface.attribution import PublicWords
-    from bot.interface.delivery import OnPosted, ReplyFormat
+    from bot.interface.posting import OnPosted
     from bot.interface.views import Question
     from bot.speech.backend import ColdStart
     from bot.streaming import Speech
@@ -269,7 +271,7 @@ class Reply:
         attachment = SpeechAttachment(
             speech, reply_format, self._replies.encoders, self._check_not_forbidden
         )
-        await delivery.post_speech(self._interaction, words, attachment, on_posted=on_posted)
+        await post_speech(self._interaction, words, attachment, on_posted=on_posted)
 
     async def send_privately(self, name: str, data: bytes) -> None:
         """Send a file that only the person sees. Raises `Refusal` if Discord doesn't take it.

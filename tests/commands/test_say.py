@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from backend.contract import SpeechRequest, VoicePromptInvalidError
-from bot.interface import delivery
+from bot.interface import posting
 from tests.commands.test_clone import pitch_of
 from tests.support.discord_server import open_server
 from tests.support.public_words import attribution, beside_file, text_beside
@@ -33,7 +33,7 @@ async def test_speaks_with_the_voice_that_is_named(ada: Member, recording: bytes
     high = await ada.types("say", text="Hello there, all of you.", voice="high")
     assert pitch_of((await low.files())[0]) == pytest.approx(400, abs=5)
     assert pitch_of((await high.files())[0]) == pytest.approx(500, abs=5)
-    assert low.posted[0].content.startswith(beside_file("Low", "Hello there, all of you.", ada))
+    assert low.posted[0].content == beside_file("Low", "Hello there, all of you.", ada)
     assert low.private is None, "nothing private is left to read"
 
 
@@ -156,7 +156,7 @@ async def test_an_upload_that_discord_finds_too_large_is_sent_again_smaller(
     server: Server, ada: Member, recording: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await ada.clones(recording, name="Ada")
-    monkeypatch.setattr(delivery, "SAFE_UPLOAD_LIMIT", 100_000)
+    monkeypatch.setattr(posting, "SAFE_UPLOAD_LIMIT", 100_000)
     server.breaks("POST", "/webhooks/*", status=413, code=40005)
     answer = await ada.types("say", text="Hello there, all of you, near and far.", format="wav")
     assert await answer.files()
@@ -179,8 +179,8 @@ async def test_what_was_posted_before_the_limit_showed_is_not_posted_again(
     text = LONG_TEXT[:1_500]
     whole = await ada.types("say", text=text, format="wav")
     [said] = await whole.files()
-    monkeypatch.setattr(delivery, "SAFE_UPLOAD_LIMIT", 300_000)
-    monkeypatch.setattr(delivery, "MAX_FILES_PER_MESSAGE", 1)
+    monkeypatch.setattr(posting, "SAFE_UPLOAD_LIMIT", 300_000)
+    monkeypatch.setattr(posting, "MAX_FILES_PER_MESSAGE", 1)
     too_large = server.breaks_after(accepted, "POST", "/webhooks/*", status=413, code=40005)
     with server.upload_limit(600_000), too_large:
         answer = await ada.types("say", text=text, format="wav")
@@ -201,7 +201,7 @@ async def test_a_limit_that_is_lower_still_is_found(
     server: Server, ada: Member, recording: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await ada.clones(recording, name="Ada")
-    monkeypatch.setattr(delivery, "SAFE_UPLOAD_LIMIT", 200_000)
+    monkeypatch.setattr(posting, "SAFE_UPLOAD_LIMIT", 200_000)
     server.breaks("POST", "/webhooks/*", status=413, code=40005, times=2)
     answer = await ada.types("say", text="Hello there, all of you, near and far.", format="wav")
     assert all(len(file) <= 100_000 for file in await answer.files())

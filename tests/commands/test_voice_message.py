@@ -17,7 +17,6 @@ from aiohttp import web
 
 from bot.audio.encode import SpeechFile
 from bot.interface import voice_message
-from bot.interface.wording import PREVIEW_NOTICE
 from tests.commands.test_say import LONG_TEXT
 from tests.support.public_words import below_voice_message, beside_file
 
@@ -60,7 +59,7 @@ async def test_who_asked_and_the_notice_follow(ada: Member, answer: Answer) -> N
     spoken, words = answer.posted
     assert spoken.flags.voice
     assert not spoken.content
-    assert words.content == f"{below_voice_message('Ada', TEXT, ada)}\n-# {PREVIEW_NOTICE}"
+    assert words.content == below_voice_message("Ada", TEXT, ada)
     assert not words.attachments
     assert answer.private is None, "nothing private is left to read"
 
@@ -72,7 +71,7 @@ async def test_goes_into_the_channel_if_the_command_takes_no_voice_message(
     server.breaks("POST", FOLLOW_UP, status=400, code=50035)
     answer = await ada.types("say", text=TEXT, format="voice-message")
     [words] = answer.posted
-    assert words.content.endswith(PREVIEW_NOTICE)
+    assert words.content == below_voice_message("Ada", TEXT, ada)
     [spoken] = [message for message in server.channel.history() if message.flags.voice]
     assert len(spoken.attachments) == 1
 
@@ -89,7 +88,7 @@ async def test_is_an_ordinary_file_where_voice_messages_are_refused(
     answer = await ada.types("say", text=TEXT, format="voice-message")
     [message] = answer.posted
     assert not message.flags.voice
-    assert message.content == f"{beside_file('Ada', TEXT, ada)}\n-# {PREVIEW_NOTICE}"
+    assert message.content == beside_file("Ada", TEXT, ada)
     [attachment] = message.attachments
     assert attachment.filename == "speech.ogg"
 
@@ -111,7 +110,7 @@ async def test_is_never_left_without_words(
         with server.breaks_after(1, "POST", CHANNEL, status=403, code=50013):
             answer = await ada.types("say", text=TEXT, format="voice-message")
     [message] = server.channel.history()[-1:]
-    assert message.content.startswith(beside_file("Ada", TEXT, ada))
+    assert message.content == beside_file("Ada", TEXT, ada)
     assert [file.filename for file in message.attachments] == ["speech.ogg"]
     assert not [message for message in server.channel.history() if message.flags.voice]
     assert answer.private is None
@@ -125,7 +124,7 @@ async def test_the_words_go_where_the_voice_message_is(
         await ada.types("say", text=TEXT, format="voice-message")
     *_, spoken, words = server.channel.history()
     assert spoken.flags.voice
-    assert words.content.startswith(below_voice_message("Ada", TEXT, ada))
+    assert words.content == below_voice_message("Ada", TEXT, ada)
 
 
 async def test_several_files_are_no_voice_message(

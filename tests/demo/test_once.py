@@ -39,8 +39,8 @@ def test_posts_speech_and_says_what_the_member_was_told(tmp_path: Path) -> None:
     done = once(tmp_path, recording, "Hello there. It works!", "--language", "English")
     assert done.returncode == 0, done.stderr
     assert "“I have the speaker's permission to clone this voice." in done.stdout
-    assert "New voice (synthetic voice, asked by you):\n> Hello there. It works!" in done.stdout
-    assert "\nThis is a preview" in done.stdout
+    assert "New voice (synthetic voice, asked by you):\nThis is a preview" in done.stdout
+    assert "\n> Hello there. It works!\n" in done.stdout
     assert not MARKUP.search(done.stdout)
     heard = soundfile.info(io.BytesIO((tmp_path / "out.ogg").read_bytes()))
     assert (heard.format, heard.channels) == ("OGG", 1)

@@ -47,7 +47,7 @@ def test_a_moment_is_shown_as_one(seconds: int) -> None:
     ("message", "shown"),
     [
         ("-# This is a preview.", "This is a preview."),
-        ("**Me** (asked by <@9>):\n> Hi.\n-# Small.", "Me (asked by you):\n> Hi.\nSmall."),
+        ("**Me** (asked by <@9>):\n-# Small.\n> Hi.", "Me (asked by you):\nSmall.\n> Hi."),
         (
             link_commands("Use `/say` or `/voice transcript`.", IDS),
             "Use /say or /voice transcript.",

@@ -48,7 +48,7 @@ async def test_a_member_clones_a_voice_and_speaks_with_it(
         cloned = await ada.clones(recording, "Good evening, everyone.", name="Ada")
         assert "Your voice is saved as **Ada**." in cloned.told
         [message] = cloned.posted
-        assert message.content.startswith(beside_file("Ada", "Good evening, everyone.", ada))
+        assert message.content == beside_file("Ada", "Good evening, everyone.", ada, notice=None)
         [ogg] = await cloned.files()
         assert_is_speech(ogg)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bot.interface.wording import PREVIEW_NOTICE
+
 if TYPE_CHECKING:
     from tests.support.discord_server import Member
 
@@ -15,20 +17,30 @@ def attribution(voice: str, asked_by: Member) -> str:
     return f"**{voice}** (synthetic voice, asked by {asked_by.actor.mention})"
 
 
-def beside_file(voice: str, text: str, asked_by: Member, *, extent: str = "") -> str:
-    """The first lines of a message with speech.
+def beside_file(
+    voice: str,
+    text: str,
+    asked_by: Member,
+    *,
+    extent: str = "",
+    notice: str | None = PREVIEW_NOTICE,
+) -> str:
+    """The words of a message with speech.
 
     Args:
         voice: The voice's name, escaped.
         text: What it says, as it is shown.
         asked_by: Who asked for it.
         extent: How much of the text that is, if it isn't all.
+        notice: What is said of the voice engine, in small print.
     """
-    return f"{attribution(voice, asked_by)}{extent}:\n> {text}"
+    heading = f"{attribution(voice, asked_by)}{extent}:"
+    small = [] if notice is None else [f"-# {notice}"]
+    return "\n".join([heading, *small, f"> {text}"])
 
 
 def below_voice_message(voice: str, text: str, asked_by: Member) -> str:
-    """The first lines of the message below a voice message."""
+    """The words of the message below a voice message."""
     return f"-# {beside_file(voice, text, asked_by)}"
 
 
@@ -44,4 +56,4 @@ def in_voice_chat(voice: str, asked_by: Member) -> str:
 
 def text_beside(content: str) -> str:
     """The text in the words beside speech, as it is shown."""
-    return content.splitlines()[1].removeprefix("> ")
+    return content.splitlines()[-1].removeprefix("> ")
