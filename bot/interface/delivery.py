@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from typing import Any
 
 import aiohttp
 import discord
 import structlog
 
+from bot.errors import Reason, Refusal
 from bot.interface.tokens import has_token, says_token_ended
 from bot.interface.wording import UNTOLD, link_commands
 
