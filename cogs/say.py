@@ -139,9 +139,7 @@ class Say(commands.Cog):
                     last_dismissal=last_dismissal,
                 )
                 is_posted = False
-                attribute = partial(
-                    self.bot.live_attributions.say, entry, voice_owner_id=saved.owner_id
-                )
+                attribute = partial(self.bot.live_attributions.say, entry)
                 try:
                     # Whoever deletes the voice from now on finds the entry in the queue.
                     await self._touch(reply, saved)

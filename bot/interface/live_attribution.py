@@ -57,12 +57,10 @@ class LiveAttributions:
         self._told_at: dict[tuple[int, int], float] = {}  # by channel and person, earliest first
         self._telling: set[asyncio.Task[None]] = set()
 
-    def say(self, entry: QueueEntry, *, voice_owner_id: int) -> None:
-        """Tell it in the background, unless it was told in the last hour. Nothing waits for it.
+    def say(self, entry: QueueEntry) -> None:
+        """Tell of speech that is heard, or was just now, unless that was done in the last hour.
 
-        Args:
-            entry: Speech that is heard, or was heard just now.
-            voice_owner_id: Whose voice it is.
+        It is done in the background. Nothing waits for it.
         """
         key, now = (entry.channel_id, entry.owner_id), self._clock()
         self._forget_earliest(lambda told_at: now - told_at >= ONCE_IN_SECONDS)
@@ -70,7 +68,7 @@ class LiveAttributions:
             return
         self._forget_earliest(lambda _told_at: len(self._told_at) >= MAX_REMEMBERED)
         self._told_at[key] = now
-        task = asyncio.create_task(self._tell(entry, voice_owner_id))
+        task = asyncio.create_task(self._tell(entry))
         self._telling.add(task)
         task.add_done_callback(self._telling.discard)
 
@@ -89,14 +87,14 @@ class LiveAttributions:
                 return
             del self._told_at[earliest]
 
-    async def _tell(self, entry: QueueEntry, voice_owner_id: int) -> None:
+    async def _tell(self, entry: QueueEntry) -> None:
         """Post the message. If it can't be posted now, the person's next speech tries again.
 
         If Discord has refused it, that waits for an hour, since Discord counts such requests.
         """
         reason: object
         try:
-            reason = await self._why_not_posted(entry, voice_owner_id)
+            reason = await self._why_not_posted(entry)
         except discord.Forbidden as error:
             log.debug("a voice channel was not told who asked", reason=repr(error))
             return
@@ -109,7 +107,7 @@ class LiveAttributions:
             log.debug("a voice channel was not told who asked", reason=reason)
             self._told_at.pop((entry.channel_id, entry.owner_id), None)
 
-    async def _why_not_posted(self, entry: QueueEntry, voice_owner_id: int) -> str | None:
+    async def _why_not_posted(self, entry: QueueEntry) -> str | None:
         """Post the message, or return why not."""
         channel = self._client.get_channel(entry.channel_id)
         if not isinstance(channel, VocalChannel) or channel.guild.unavailable:
@@ -130,7 +128,7 @@ class LiveAttributions:
             channel.id,
             channel.guild.id,
             voice_id=entry.voice_id,
-            owner_id=voice_owner_id,
+            owner_id=entry.voice_owner_id,
         )
         return None
 
