@@ -65,7 +65,8 @@ async def show_privately(
 async def send_privately(interaction: Interaction, name: str, data: bytes) -> None:
     """Send a file that only the person sees, below the private message.
 
-    That gets other words first, for the same reason as before speech is posted (`posting.py`), and keeps its buttons.
+    That gets other words first, for the same reason as before speech is posted (`posting.py`), and
+    keeps its buttons.
     Raises `Refusal` if Discord doesn't take it.
 
     Args:
