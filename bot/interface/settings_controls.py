@@ -13,14 +13,24 @@ from bot.guilds.records import AuditAction, ServerSettings
 from bot.interface.actors import actor_of
 from bot.interface.delivery import link_in_embed
 from bot.interface.errors import answer_error
-from bot.interface.settings_panel import CONTROL_ID, LIMIT_FIELDS, Part, Use, items, page
+from bot.interface.settings_panel import (
+    CONTROL_ID,
+    LIMIT_FIELDS,
+    MORE_VOICES,
+    VOICES_PER_MENU,
+    Part,
+    ServerVoices,
+    Use,
+    items,
+    page,
+)
 from bot.interface.tokens import note_arrival
 from bot.interface.views import FORM_TIMEOUT_SECONDS, before_form
 from bot.interface.wording import explain
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from bot.guilds.limits import Limits
 
@@ -59,7 +69,11 @@ class SettingsControl(discord.ui.DynamicItem[discord.ui.Item[Any]], template=CON
                 if match["use"] == Use.SHOW:
                     await show_settings(interaction, Part(data["values"][0]))
                     return
-                part, ids = Part(match["part"]), [int(each) for each in data.get("values", ())]
+                part, values = Part(match["part"]), data.get("values", ())
+                if part is Part.DEFAULT_VOICE:
+                    await _choose_voice(interaction, values)
+                    return
+                ids = [int(each) for each in values]
                 if match["use"] in {Use.TURN_ON, Use.TURN_OFF}:
                     on = match["use"] == Use.TURN_ON
                     await _change(interaction, part, lambda: _switch(part, on=on))
@@ -70,7 +84,11 @@ class SettingsControl(discord.ui.DynamicItem[discord.ui.Item[Any]], template=CON
 
 
 async def show_settings(
-    interaction: discord.Interaction[Any], part: Part | None = None, words: str | None = None
+    interaction: discord.Interaction[Any],
+    part: Part | None = None,
+    words: str | None = None,
+    *,
+    voices_from: int = 0,
 ) -> None:
     """Show a server's settings in the interaction's (acknowledged) answer.
 
@@ -78,13 +96,15 @@ async def show_settings(
         interaction: Of a member who may change them.
         part: What is about to be changed, if anything is.
         words: What is said above.
+        voices_from: How many of the voices that can be chosen are left out.
     """
     guild, policy = _guild_of(interaction), interaction.client.policy
     settings = await policy.settings.of(guild.id)
-    embed = page(guild, settings, policy.limits, part)
+    voices = await _voices(interaction, settings, part, voices_from)
+    embed = page(guild, settings, policy.limits, part, voices)
     link_in_embed(interaction, embed)
     view = discord.ui.View(timeout=None)
-    for item in items(guild, settings, part):
+    for item in items(guild, settings, part, voices):
         view.add_item(SettingsControl(item))
     await interaction.edit_original_response(content=words, embed=embed, view=view)
 
@@ -156,6 +176,37 @@ async def _change(
         details=part.value,
     )
     await show_settings(interaction, part, SAVED)
+
+
+async def _voices(
+    interaction: discord.Interaction[Any], settings: ServerSettings, part: Part | None, offset: int
+) -> ServerVoices:
+    """The server's default voice, and some of those that it can be if it is to be changed."""
+    sharing, guild_id = interaction.client.library.sharing, interaction.guild_id
+    chosen, offered = None, None
+    if settings.default_voice_id is not None:
+        chosen = await sharing.open_voice(guild_id, settings.default_voice_id)
+    if part is Part.DEFAULT_VOICE:
+        offered = await sharing.open_to_all(guild_id, offset=offset, limit=VOICES_PER_MENU)
+    return ServerVoices(chosen, offered, offset)
+
+
+async def _choose_voice(interaction: discord.Interaction[Any], values: Sequence[str]) -> None:
+    """Choose the server's default voice, none if there is no value, or show others to choose."""
+    if values and values[0].startswith(MORE_VOICES):
+        offset = int(values[0].removeprefix(MORE_VOICES))
+        await show_settings(interaction, Part.DEFAULT_VOICE, voices_from=offset)
+        return
+    sharing, guild_id = interaction.client.library.sharing, interaction.guild_id
+    voice_id = int(values[0]) if values else None
+    is_open = voice_id is None or await sharing.open_voice(guild_id, voice_id) is not None
+
+    def choose() -> Update:
+        if not is_open:
+            raise Refusal(Reason.CHOICE_GONE)
+        return lambda settings: replace(settings, default_voice_id=voice_id)
+
+    await _change(interaction, Part.DEFAULT_VOICE, choose)
 
 
 def _choice(interaction: discord.Interaction[Any], part: Part, ids: list[int]) -> Update:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import discord
 
 from bot.interface.cards import ACCENT
+from bot.interface.typed_text import voice_name
 
 if TYPE_CHECKING:
     from bot.guilds.limits import Limits
     from bot.guilds.records import ServerSettings
+    from bot.voices.rights import SharedPage, SharedVoice
 
 MAX_CHOSEN = 25
 """So many channels or roles can be chosen in one menu of Discord's."""
@@ -40,6 +42,7 @@ class Part(StrEnum):
     SPEAK_ROLES = "speak_roles"
     CHANNELS = "channels"
     VOICE_CHANNELS = "voice_channels"
+    DEFAULT_VOICE = "default_voice_id"
     LIVE_ATTRIBUTION = "live_attribution"
     LIMITS = "limits"
 
@@ -101,6 +104,12 @@ _WORDS = {
         "The voice channels in which I can be heard. Commands can be typed in their chats, too.",
         "In every voice channel",
     ),
+    Part.DEFAULT_VOICE: _Words(
+        "Default voice",
+        "The voice of members who have none and name none. It can be any voice that its owner "
+        "shares with everyone here.",
+        "None",
+    ),
     Part.LIVE_ATTRIBUTION: _Words(
         "Who asked, in voice channels",
         "In the chat of a voice channel, I say which voice is heard there, that it's synthetic, "
@@ -125,7 +134,33 @@ def part_name(value: str) -> str | None:
 _ALL_ROLES_GONE = "Only members with Manage Server, because every role you chose was deleted."
 _ALL_CHANNELS_GONE = "Nowhere, because every channel you chose was deleted."
 _CHANNEL_GONE = "Not posted, because the channel you chose was deleted."
+_VOICE_GONE = "None, because the voice you chose isn't shared with everyone here any more."
+_NONE_OFFERED = (
+    "No voice is shared with everyone here yet. Its owner does that with `/voice share`."
+)
 _CHOOSE_AGAIN = "⚠️ {} Choose again below, or clear it."
+
+
+MORE_VOICES = "more:"
+"""The value of a menu's last entry, before how many voices come before those that it leads to."""
+
+VOICES_PER_MENU = 24
+"""Discord takes 25 entries, and the last one leads to the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerVoices:
+    """The voices that can be a server's default voice.
+
+    Attributes:
+        chosen: The default voice; None if there is none, or it isn't shared with everyone any more.
+        offered: Some of the voices that are shared with everyone; none while nothing is chosen.
+        offset: How many come before these.
+    """
+
+    chosen: SharedVoice | None = None
+    offered: SharedPage | None = None
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +194,11 @@ LIMIT_FIELDS = (
 
 
 def page(
-    guild: discord.Guild, settings: ServerSettings, limits: Limits, part: Part | None
+    guild: discord.Guild,
+    settings: ServerSettings,
+    limits: Limits,
+    part: Part | None,
+    voices: ServerVoices,
 ) -> discord.Embed:
     """All that is decided for a server, and what the part means that is about to be changed.
 
@@ -168,6 +207,7 @@ def page(
         settings: What its admins decided.
         limits: The operator's.
         part: What is about to be changed, if anything is.
+        voices: Those that can be the server's default voice.
     """
     embed = discord.Embed(
         title="Settings of this server",
@@ -180,6 +220,8 @@ def page(
     for each, words in _WORDS.items():
         if each is Part.LIMITS:
             value = _limits(settings, limits)
+        elif each is Part.DEFAULT_VOICE:
+            value = _default_voice(settings, voices, is_open=part is each) or words.by_default
         elif each is Part.LIVE_ATTRIBUTION:
             value = "Said" if settings.live_attribution else "Not said, except in `/queue`"
         else:
@@ -189,7 +231,7 @@ def page(
 
 
 def items(
-    guild: discord.Guild, settings: ServerSettings, part: Part | None
+    guild: discord.Guild, settings: ServerSettings, part: Part | None, voices: ServerVoices
 ) -> list[discord.ui.Item[Any]]:
     """The menus and buttons below the page, as for `page`. Their ids match `CONTROL_ID`."""
     menu: discord.ui.Select[Any] = discord.ui.Select(
@@ -214,6 +256,9 @@ def items(
                 row=_BUTTONS,
             )
         )
+    elif part is Part.DEFAULT_VOICE:
+        if voices.offered is not None and voices.offered.voices:
+            shown.append(_voice_menu(voices, voices.offered))
     else:
         shown.append(_choice(guild, part, getattr(settings, part.value)))
     clear = _control_id(Use.CLEAR, part)
@@ -250,6 +295,34 @@ def _choice(
         default_values=[discord.Object(each) for each in _existing(guild, part, chosen)],
         row=_CHOICE,
     )
+
+
+def _voice_menu(voices: ServerVoices, offered: SharedPage) -> discord.ui.Item[Any]:
+    """The menu in which a server's default voice is chosen."""
+    menu: discord.ui.Select[Any] = discord.ui.Select(
+        custom_id=_control_id(Use.SET, Part.DEFAULT_VOICE),
+        placeholder="Choose a voice",
+        row=_CHOICE,
+    )
+    for voice in offered.voices:
+        is_chosen = voices.chosen is not None and voices.chosen.id == voice.id
+        menu.add_option(label=voice.label, value=str(voice.id), default=is_chosen)
+    following = voices.offset + len(offered.voices)
+    if following < offered.total:
+        menu.add_option(label="More voices…", value=f"{MORE_VOICES}{following}")
+    elif voices.offset:
+        menu.add_option(label="Back to the first voices…", value=f"{MORE_VOICES}0")
+    return menu
+
+
+def _default_voice(settings: ServerSettings, voices: ServerVoices, *, is_open: bool) -> str:
+    """The default voice of a server; no text if there is none."""
+    if voices.chosen is not None:
+        return f"{voice_name(voices.chosen.name)} by <@{voices.chosen.owner_id}>"
+    if settings.default_voice_id is not None:
+        return _CHOOSE_AGAIN.format(_VOICE_GONE)
+    is_empty = voices.offered is not None and not voices.offered.total
+    return _NONE_OFFERED if is_open and is_empty else ""
 
 
 def _chosen(guild: discord.Guild, part: Part, chosen: frozenset[int] | int | None) -> str:

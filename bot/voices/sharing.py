@@ -168,6 +168,15 @@ class Sharing(DatabaseUser):
         everyone = [ShareRow.guild_id == guild_id, ShareRow.audience_id == guild_id]
         return await self._page(guild_id, everyone, offset, limit)
 
+    @carried_out
+    async def open_voice(self, guild_id: int, voice_id: int) -> SharedVoice | None:
+        """Return a voice if it is shared with a whole server, or None."""
+        async with self._database.read() as session:
+            rights = (await rights_among(session, (voice_id,))).get(voice_id)
+            if rights is None or not rights.is_open_to(guild_id):
+                return None
+            return next(iter(await shared_voices(session, (voice_id,), guild_id)), None)
+
     async def _page(
         self, guild_id: int | None, which: Sequence[ColumnElement[bool]], offset: int, limit: int
     ) -> SharedPage:
