@@ -230,8 +230,11 @@ class Qwen3TTSService:
         *,
         consent: Consent | None = None,
         caller: str = "",
+        x_vector_only_mode: bool = False,
     ) -> answers.VoicePromptAnswer:
         """Make a voice to keep, and say what was heard in the reference clip.
+
+        With `x_vector_only_mode`, it is made of the sound alone, and nothing is transcribed.
 
         Returns:
             `prompt`: some kilobytes (safetensors), which any container can use. `model_id`: the
@@ -240,7 +243,7 @@ class Qwen3TTSService:
             `language`, and whether it `differs` from `ref_text`; None without a transcriber.
         """
         return await self._service.create_voice_prompt(
-            ref_audio, ref_text, consent=consent, caller=caller
+            ref_audio, ref_text, consent=consent, caller=caller, sound_alone=x_vector_only_mode
         )
 
     @modal.method()

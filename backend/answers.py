@@ -11,7 +11,7 @@ from backend.contract import (
     MAX_TRANSCRIPT_CHARACTERS,
     MIN_REFERENCE_SECONDS,
 )
-from backend.reference.audio import MAX_AUDIO_BYTES
+from backend.sent_audio import MAX_AUDIO_BYTES
 
 MAX_TEXTS = 16
 """The most texts of one call."""

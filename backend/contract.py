@@ -83,11 +83,13 @@ class ReferenceClip:
         pcm: Mono s16le samples at `sample_rate`.
         sample_rate: In Hz; `REFERENCE_SAMPLE_RATE` unless stated otherwise.
         transcript: Exactly what is said in `pcm`, or None if nobody wrote it down.
+        sound_alone: Whether the voice is made of the sound alone (x-vector), whatever is said.
     """
 
     pcm: bytes = field(repr=False)
     sample_rate: int = REFERENCE_SAMPLE_RATE
     transcript: str | None = field(default=None, repr=False)
+    sound_alone: bool = False
 
     @property
     def seconds(self) -> float:

@@ -95,7 +95,7 @@ def open_service(
 
     from backend.engine.engine import Engine  # noqa: PLC0415 - see above
     from backend.engine.loading import load_model  # noqa: PLC0415 - see above
-    from backend.reference.fetch import fetch_audio  # noqa: PLC0415 - see above
+    from backend.fetch import fetch_audio  # noqa: PLC0415 - see above
     from backend.reference.transcript import LazyTranscriber  # noqa: PLC0415 - see above
     from backend.service import SpeechService  # noqa: PLC0415 - see above
     from backend.watermark.watermark import Watermarker  # noqa: PLC0415 - see above

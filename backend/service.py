@@ -42,11 +42,11 @@ from backend.contract import (
 from backend.reference.audio import (
     decode_audio,
     load_reference,
-    read_audio_file,
     read_clip,
     write_wav,
 )
 from backend.scheduling.scheduler import Scheduler, SchedulerLimits
+from backend.sent_audio import read_audio_file
 from backend.voice_prompt import MAX_PROMPT_BYTES
 from backend.watermark.search import WatermarkSearch
 
@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     from backend.consent import Consent
     from backend.contract import ConsentRecord, PcmChunk, ReferenceClip
     from backend.engine.interface import SpeechEngine
-    from backend.reference.audio import FetchAudio
     from backend.reference.transcript import LazyTranscriber
+    from backend.sent_audio import FetchAudio
     from backend.watermark.watermark import Watermarker
 
 
@@ -191,7 +191,13 @@ class SpeechService:
                 task.cancel()
 
     async def create_voice_prompt(
-        self, ref_audio: bytes | str, ref_text: str | None, *, consent: Consent | None, caller: str
+        self,
+        ref_audio: bytes | str,
+        ref_text: str | None,
+        *,
+        consent: Consent | None,
+        caller: str,
+        sound_alone: bool = False,
     ) -> VoicePromptAnswer:
         """Make a voice to keep.
 
@@ -200,10 +206,13 @@ class SpeechService:
             ref_text: Exactly what is said in it; None takes what is heard.
             consent: What `read_consent` takes.
             caller: Whose request it is.
+            sound_alone: Make it of the sound alone, whatever is said.
         """
         record, given = self._checked_reference(consent, ref_text)
         samples = await load_reference(ref_audio, self._fetch)
-        voice, transcript = await self._prepare(samples, given, record, caller)
+        voice, transcript = await self._prepare(
+            samples, given, record, caller, sound_alone=sound_alone
+        )
         heard = voice.heard
         return VoicePromptAnswer(
             prompt=voice.prompt.data,
@@ -226,7 +235,8 @@ class SpeechService:
             caller: Whose request it is.
         """
         record, given = self._checked_reference(consent, clip.transcript)
-        voice, _ = await self._prepare(read_clip(clip), given, record, caller)
+        samples, sound_alone = read_clip(clip), clip.sound_alone
+        voice, _ = await self._prepare(samples, given, record, caller, sound_alone=sound_alone)
         return voice
 
     async def speak(self, request: SpeechRequest) -> bytes:
@@ -365,9 +375,13 @@ class SpeechService:
         given: str | None,
         consent: ConsentRecord | None,
         caller: str,
+        *,
+        sound_alone: bool,
     ) -> tuple[PreparedVoice, str | None]:
         """Make a voice from a clip; return it with the transcript that it was made with."""
-        transcript, heard = await self._transcriber.find_transcript(samples, given)
+        transcript = heard = None
+        if not sound_alone:
+            transcript, heard = await self._transcriber.find_transcript(samples, given)
         prompt = await self._make_prompt(samples, transcript, consent, _named(caller))
         return PreparedVoice(prompt, heard), transcript
 

@@ -1,4 +1,4 @@
-"""The command line: `python -m bot run | sync | demo | admin | new-key | rotate-keys`."""
+"""The command line: `python -m bot run | api | sync | demo | admin | api-key | new-key | ...`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import structlog
 
 from backend.contract import LANGUAGES, BackendUnavailableError
 from bot import admin
+from bot.api import commands as api_commands
 from bot.audio.decode import check_decoder
 from bot.client import VoiceBot
 from bot.extras import install_command
@@ -90,6 +91,13 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run the bot on Discord")
     run.set_defaults(command=_run)
+    run.add_argument("--api", action="store_true", help="serve the HTTP API as well")
+    api_commands.add_address(run)
+
+    api = commands.add_parser("api", help="serve the HTTP API, without Discord")
+    api.set_defaults(command=_api)
+    api_commands.add_address(api)
+    api_commands.add_key_commands(commands)
 
     sync = commands.add_parser("sync", help="publish the slash commands to Discord")
     sync.add_argument("--guild", type=int, metavar="ID", help="only in this server; shows at once")
@@ -136,15 +144,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _run(settings: Settings, _options: argparse.Namespace) -> int:
+async def _run(settings: Settings, options: argparse.Namespace) -> int:
     _start_log(settings)
     check_platform()
     token = settings.require_token()
-    async with VoiceBot(settings) as bot:
+    settings.require_database()
+    if options.api:
+        api_commands.check_packages()
+    async with VoiceBot(settings) as bot, AsyncExitStack() as beside:
         await bot.open_studio()  # before the login: what fails here is the operator's to mend
         await check_decoder()  # only logs: speaking works without it
+        if options.api:
+            await beside.enter_async_context(api_commands.api_beside(bot.services, options))
         await bot.start(token)
     return 0
+
+
+async def _api(settings: Settings, options: argparse.Namespace) -> int:
+    _start_log(settings)
+    check_platform()
+    return await api_commands.run_api(settings, options)
 
 
 async def _sync(settings: Settings, options: argparse.Namespace) -> int:

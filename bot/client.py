@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,14 +10,9 @@ import discord
 import structlog
 from discord.ext import commands
 
-from bot.audio.reference import ReferenceReader
-from bot.audio.temporary import delete_leftovers
 from bot.enforcement import Enforcement
 from bot.errors import Reason
-from bot.export import Exports
-from bot.guilds.access import Action, OperatorRules
-from bot.guilds.limits import Limits
-from bot.guilds.policy import Policy
+from bot.guilds.access import Action
 from bot.interface.delivery import DISCORD_FAILURES
 from bot.interface.errors import TimbreCommandTree
 from bot.interface.live_attribution import LiveAttributions
@@ -29,23 +23,22 @@ from bot.interface.report_notices import ReportNotices
 from bot.playback.players import GuildPlayers
 from bot.playback.voice_client import VoiceClient
 from bot.reporting import Reporting
-from bot.speech import open_backend
-from bot.storage.database import open_database
-from bot.storage.keys import read_keys
-from bot.storage.personal import PersonalData
-from bot.studio import Studio
-from bot.text import load_languages
-from bot.verification import Verification
-from bot.voice_access import VoiceAccess
-from bot.voices.dictionary import Dictionaries
-from bot.voices.library import VoiceLibrary
+from bot.services import open_services
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
+    from bot.export import Exports
+    from bot.guilds.policy import Policy
+    from bot.services import Services
     from bot.settings import Settings
     from bot.speech.backend import SpeechBackend
+    from bot.studio import Studio
+    from bot.verification import Verification
+    from bot.voice_access import VoiceAccess
+    from bot.voices.dictionary import Dictionaries
+    from bot.voices.library import VoiceLibrary
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +80,7 @@ class VoiceBot(commands.AutoShardedBot):
     Attributes:
         settings: What the operator decided.
         speaks_by_default: Where `/say` speaks for a member in a voice channel who doesn't choose.
+        services: The next five together; there once the bot has logged in.
         library: The saved voices; there once the bot has logged in.
         dictionaries: How words are pronounced; there once the bot has logged in.
         policy: What is allowed, where, and what happened; there once the bot has logged in.
@@ -104,6 +98,7 @@ class VoiceBot(commands.AutoShardedBot):
             link to those.
     """
 
+    services: Services
     library: VoiceLibrary
     dictionaries: Dictionaries
     policy: Policy
@@ -209,33 +204,16 @@ class VoiceBot(commands.AutoShardedBot):
         """Open what the commands need, unless it is open."""
         if hasattr(self, "studio"):
             return
-        if leftovers := await asyncio.to_thread(delete_leftovers):
-            log.info("deleted temporary files of a run that was killed", folders=leftovers)
-        if self._speech is None:
-            self._speech = open_backend(self.settings)
-        database = await open_database(
-            self.settings.database_url, read_keys(self.settings.storage_keys.get_secret_value())
-        )
-        if database.is_partly_encrypted:
-            log.warning("some recordings are not encrypted yet", fix="python -m bot rotate-keys")
-        self.library = VoiceLibrary(database, max_voices_per_user=self.settings.max_voices_per_user)
-        self.dictionaries = Dictionaries(database)
-        self.exports = Exports(PersonalData(database))
-        self.policy = Policy(
-            database,
-            OperatorRules(
-                operators=self.settings.operators,
-                allowed_servers=self.settings.allowed_servers,
-                direct_messages=self.settings.direct_messages,
-                warm_servers=self.settings.warm_servers,
-            ),
-            _limits(self.settings),
-        )
+        self.services = services = await open_services(self.settings, self._speech)
+        self._speech = services.speech
+        self.library, self.dictionaries = services.library, services.dictionaries
+        self.policy, self.studio = services.policy, services.studio
+        self.verification = services.verification
+        self.exports, self.voice_access = services.exports, services.voice_access
+        self.enforcement = Enforcement(self.voice_access, lambda: self.replies.open, self.players)
         self.live_attributions = LiveAttributions(
             self, self.policy, command_ids=lambda: self.command_ids
         )
-        self.voice_access = VoiceAccess(self.policy, self.library)
-        self.enforcement = Enforcement(self.voice_access, self.replies, self.players)
         self.reporting = Reporting(
             self,
             self.policy,
@@ -249,12 +227,6 @@ class VoiceBot(commands.AutoShardedBot):
             ),
             enforce=self.enforcement.enforce,
         )
-        await self._speech.start()
-        await asyncio.to_thread(load_languages)
-        reader = ReferenceReader(max_parallel=self.settings.max_parallel_uploads)
-        self.studio = Studio(speech=self._speech, reader=reader, library=self.library)
-        self.verification = Verification(speech=self._speech, reader=reader)
-        log.info("ready to speak", backend=self.studio.backend.name)
 
     async def close(self) -> None:
         """Tell everyone who waits, then close Discord's sessions, the backend and the library."""
@@ -287,11 +259,6 @@ class VoiceBot(commands.AutoShardedBot):
 
 Interaction = discord.Interaction[VoiceBot]
 """An interaction as our commands receive it."""
-
-
-def _limits(settings: Settings) -> Limits:
-    """Return how much may be used; where the operator wrote 0, there is no limit."""
-    return Limits(**{field.name: getattr(settings, field.name) or None for field in fields(Limits)})
 
 
 async def _within(seconds: float, *parts: Coroutine[Any, Any, None]) -> None:

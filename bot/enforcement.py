@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action, Actor
@@ -11,7 +11,8 @@ from bot.interface.actors import roles_of
 from bot.storage.errors import DatabaseFailedError
 
 if TYPE_CHECKING:
-    from bot.interface.reply import Replies, Reply
+    from collections.abc import Callable, Iterable
+
     from bot.playback.players import GuildPlayers
     from bot.playback.queue import QueueEntry
     from bot.voice_access import VoiceAccess
@@ -25,6 +26,26 @@ _MEANWHILE = {
 }
 
 
+class OpenRequest(Protocol):
+    """Something that was asked for and has not ended: a slash command, or a request to the API."""
+
+    @property
+    def action(self) -> Action:
+        """What the person wants to do."""
+
+    @property
+    def actor(self) -> Actor:
+        """Who asked, and where."""
+
+    @property
+    def voice_id(self) -> int | None:
+        """The saved voice that speaks, or None."""
+
+    async def cancel(self, reason: Reason, *, is_forbidden: bool = False) -> None:
+        """End it, tell the person why, and return when they know."""
+        ...
+
+
 class Enforcement:
     """Ends speech of people who may not speak any more, or not with that voice.
 
@@ -34,30 +55,37 @@ class Enforcement:
 
     Args:
         access: Knows who may use which voice.
-        replies: The commands of this process.
-        players: The voice channels of this process.
+        open_requests: Returns what is open in one front of this process.
+        players: The voice channels of this process; None if it has none.
     """
 
-    def __init__(self, access: VoiceAccess, replies: Replies, players: GuildPlayers) -> None:
+    def __init__(
+        self,
+        access: VoiceAccess,
+        open_requests: Callable[[], Iterable[OpenRequest]],
+        players: GuildPlayers | None = None,
+    ) -> None:
         self._access = access
-        self._replies = replies
+        self._open_requests = open_requests
         self._players = players
-        self._ending: dict[Reply, asyncio.Task[None]] = {}
+        self._ending: dict[OpenRequest, asyncio.Task[None]] = {}
 
     async def enforce(self) -> None:
         """End what runs or waits in this process and is not allowed any more. People are told why.
 
         If the database can't be read now, nothing ends.
         """
-        replies = [
-            reply
-            for reply in self._replies.open
-            if reply.action in SPEAKING and reply not in self._ending
+        requests = [
+            request
+            for request in self._open_requests()
+            if request.action in SPEAKING and request not in self._ending
         ]
-        entries = self._players.entries()
-        if not replies and not entries:
+        entries = self._players.entries() if self._players is not None else []
+        if not requests and not entries:
             return
-        uses: list[tuple[Actor, int | None]] = [(reply.actor, reply.voice_id) for reply in replies]
+        uses: list[tuple[Actor, int | None]] = [
+            (request.actor, request.voice_id) for request in requests
+        ]
         queued: list[tuple[Actor, int | None]] = [
             (_actor_of(guild_id, entry), entry.voice_id) for guild_id, entry in entries
         ]
@@ -69,16 +97,19 @@ class Enforcement:
             return
         for (guild_id, entry), use in zip(entries, queued, strict=True):
             refusal = standing.refusal(*use)
-            if refusal is not None and refusal.reason is not Reason.SERVER_NOT_SEEN:
+            if refusal is None or refusal.reason is Reason.SERVER_NOT_SEEN:
+                continue
+            if self._players is not None:
                 self._players.of(guild_id).remove(entry, _said_meanwhile(refusal))
-        for reply, use in zip(replies, uses, strict=True):
+        for request, use in zip(requests, uses, strict=True):
             refusal = standing.refusal(*use)
             if refusal is not None and refusal.reason is not Reason.SERVER_NOT_SEEN:
-                self._end(reply, _said_meanwhile(refusal).reason)
+                self._end(request, _said_meanwhile(refusal).reason)
 
-    def _end(self, reply: Reply, reason: Reason) -> None:
-        self._ending[reply] = ending = asyncio.create_task(reply.cancel(reason, is_forbidden=True))
-        ending.add_done_callback(lambda _: self._ending.pop(reply))
+    def _end(self, request: OpenRequest, reason: Reason) -> None:
+        ending = asyncio.create_task(request.cancel(reason, is_forbidden=True))
+        self._ending[request] = ending
+        ending.add_done_callback(lambda _: self._ending.pop(request))
 
 
 def _actor_of(guild_id: int, entry: QueueEntry) -> Actor:

@@ -55,6 +55,7 @@ class Reason(StrEnum):
     NAME_TAKEN = "name taken"
     NO_SUCH_VOICE = "no such voice"
     NO_VOICE_YET = "no voice yet"
+    NO_VOICES_KEPT = "no voices are kept, because there is no database"
     TOO_MANY_VOICES = "too many voices"  # limit
     VOICE_DELETED = "voice deleted"
     VOICE_DELETED_MEANWHILE = "voice deleted meanwhile"

@@ -113,6 +113,9 @@ def _has_profile(path: Path) -> bool:
     return any(isinstance(profile, dict) and "token_id" in profile for profile in profiles.values())
 
 
+NO_DATABASE = "none"
+"""For DATABASE_URL: only the HTTP API can do without one."""
+
 DiscordId = Annotated[int, Field(ge=1, le=MAX_ID)]
 
 Link = Annotated[str, AfterValidator(_check_link)]
@@ -175,12 +178,18 @@ class Settings(BaseSettings):
     audit_days: Annotated[int, Field(ge=1, le=3650)] = 30
     max_parallel_uploads: Annotated[int, Field(ge=1, le=64)] = 2
     report_channel: DiscordId | None = None
+    api_keys: SecretStr = SecretStr("")
     voice_idle_minutes: Annotated[float, Field(ge=0.1, le=1440)] = 5
     voice_trace: bool = False
     privacy_url: Link | None = None
     terms_url: Link | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "console"
+
+    @property
+    def has_database(self) -> bool:
+        """Whether there is a database that outlasts the process."""
+        return self.database_url != NO_DATABASE
 
     def require_token(self) -> str:
         """Return the bot's token, or raise `SettingsError` that says where to get one."""
@@ -212,6 +221,14 @@ class Settings(BaseSettings):
                 "punctuation. Copy it again, then start again."
             )
         return key
+
+    def require_database(self) -> None:
+        """Raise `SettingsError` if there is no database to keep voices in."""
+        if not self.has_database:
+            raise SettingsError(
+                "On Discord, voices are kept, so the bot needs a database. "
+                "Remove DATABASE_URL=none, then start again."
+            )
 
     def modal_token(self) -> tuple[str, str] | None:
         """Return the token's id and secret, or None if Modal's client has to find one itself."""

@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from backend.contract import GenerationFailedError, SpeechError, SpeechRequest
+from backend.contract import (
+    MAX_NEW_TOKENS,
+    GenerationFailedError,
+    SpeechError,
+    SpeechRequest,
+)
 from bot.audio import loudness
 from bot.audio.pauses import CUT_SECONDS, PauseJoiner
 from bot.errors import Refusal
@@ -107,6 +112,8 @@ async def stream_speech(  # noqa: PLR0913 - what to say, how, and who wants to k
     language: str,
     caller: str = "",
     production: Production | None = None,
+    seed: int | None = None,
+    max_new_tokens: int = MAX_NEW_TOKENS,
 ) -> AsyncGenerator[SpeechChunk, None]:
     """Yield the speech of some sentences, in order, each chunk as soon as it is generated.
 
@@ -117,10 +124,15 @@ async def stream_speech(  # noqa: PLR0913 - what to say, how, and who wants to k
         language: One of the backend's languages.
         caller: The caller that the requests count for, see `SpeechRequest`.
         production: Where it is recorded what has come; begins anew.
+        seed: The seed of each sentence, see `SpeechRequest`.
+        max_new_tokens: The most codec frames of each sentence.
 
     Raises `GenerationFailedError` if all of it is silent, and whatever the backend raises.
     """
-    requests = [SpeechRequest(each.text, prompt, language, caller=caller) for each in sentences]
+    requests = [
+        SpeechRequest(each.text, prompt, language, seed, caller, max_new_tokens)
+        for each in sentences
+    ]
     joiner: PauseJoiner | None = None
     last_sounding = 0  # number of the last sentence that had sound
     measured = MeasuredBackend(backend, production or Production(Pace(), sentences))

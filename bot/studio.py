@@ -14,6 +14,7 @@ import structlog
 
 from backend.contract import (
     AUTO_LANGUAGE,
+    MAX_NEW_TOKENS,
     ConsentMissingError,
     LanguageNotSupportedError,
     ReferenceClip,
@@ -171,7 +172,7 @@ class Studio:
         """
         return Production(self._pace, sentences, on_speech)
 
-    async def make_voice(
+    async def make_voice(  # noqa: PLR0913 - a recording, what is known of it, and who wants to know
         self,
         upload: bytes,
         *,
@@ -179,6 +180,7 @@ class Studio:
         consent: ConsentRecord,
         on_step: Callable[[Step], None],
         on_speech: Callable[[float], None] = _uncounted,
+        sound_alone: bool = False,
     ) -> NewVoice:
         """Clean a recording and make a voice prompt from it.
 
@@ -189,6 +191,7 @@ class Studio:
             on_step: Called as each step begins.
             on_speech: Called with the length of the clip, in seconds, once the backend has worked
                 on it.
+            sound_alone: Take only the sound of the voice, and not what is said.
 
         Raises `Refusal` or a `SpeechError`. Nothing is stored.
         """
@@ -197,7 +200,7 @@ class Studio:
         on_step(Step.LEARNING)
         pcm = await asyncio.to_thread(clips.to_pcm16, reference.samples)
         flac = await asyncio.to_thread(clips.to_flac, pcm)
-        clip = ReferenceClip(pcm=pcm, transcript=transcript)
+        clip = ReferenceClip(pcm=pcm, transcript=transcript, sound_alone=sound_alone)
         voice = await self._prepare(clip, consent, on_speech)
         known = _transcript(clip, voice)
         return NewVoice(flac, clip.seconds, voice.prompt, known, voice.heard, reference.notes)
@@ -242,6 +245,8 @@ class Studio:
         caller: str = "",
         production: Production | None = None,
         speed: float = 1.0,
+        seed: int | None = None,
+        max_new_tokens: int = MAX_NEW_TOKENS,
     ) -> AsyncGenerator[SpeechChunk, None]:
         """Yield the speech of some sentences, in order, each chunk as soon as it is generated.
 
@@ -257,6 +262,8 @@ class Studio:
             production: Where it is recorded what has come, for who plays the speech meanwhile.
             speed: How many times as fast as the voice speaks by itself, at the same pitch. Silence
                 that was typed keeps its length.
+            seed: The seed of each sentence, see `SpeechRequest`.
+            max_new_tokens: The most codec frames of each sentence.
         """
         production = production or self.production(sentences)
         production.speed = speed
@@ -267,6 +274,8 @@ class Studio:
             language=language,
             caller=caller,
             production=production,
+            seed=seed,
+            max_new_tokens=max_new_tokens,
         )
         async with aclosing(at_speed(self._measured(begin, voice), speed)) as speech:
             async for chunk in speech:

@@ -53,11 +53,8 @@ class Upkeep(commands.Cog):
 
     @tasks.loop(hours=HOURS_TO_CLEAN)
     async def _clean(self) -> None:
-        policy, kept = self.bot.policy, timedelta(days=self.bot.settings.audit_days)
-        before = datetime.now(UTC) - kept
-        policy.audit.drop_before(before)
-        policy.posts.drop_before(before)
-        policy.reports.drop_before(before)
+        kept = timedelta(days=self.bot.settings.audit_days)
+        self.bot.policy.drop_before(datetime.now(UTC) - kept)
 
     @property
     def _loops(self) -> tuple[tasks.Loop[Any], ...]:

@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from backend.contract import BackendBusyError, LanguageNotSupportedError, SpeechRunsOnError
+from backend.contract import (
+    BackendBusyError,
+    ConsentMissingError,
+    LanguageNotSupportedError,
+    ReferenceUnusableError,
+    SpeechError,
+    SpeechRunsOnError,
+)
 from backend.weights.checkpoints import PUBLISHED
 from bot.errors import Note, Reason, Refusal, Remark
+from bot.interface import api_wording
 from bot.interface.typed_text import as_text
 from bot.interface.wording import (
     REFUSALS,
@@ -35,6 +43,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 CODES = [*Reason, *Remark]
+WITHOUT_USES = ("bot/errors.py", "bot/api/statuses.py")
 
 COMMANDS = (
     "clone|say|voice|dictionary|forget|help|join|leave|queue|skip|stop|warm|usage|settings|"
@@ -115,7 +124,7 @@ def assigned_to(variable: str, nodes: list[ast.AST]) -> list[ast.expr]:
 def uses() -> list[Use]:
     found = []
     for file, tree in sources("bot", "cogs"):
-        if str(file) == "bot/errors.py" or file.name.endswith("wording.py"):
+        if str(file) in WITHOUT_USES or file.name.endswith("wording.py"):
             continue
         given = given_values(tree)
         for node in ast.walk(tree):
@@ -254,6 +263,51 @@ def test_what_somebody_typed_does_not_turn_the_words_around_it() -> None:
 )
 def test_voice_engines_have_names_for_people(model_id: str, name: str) -> None:
     assert engine_name(model_id) == name
+
+
+def reasons_of_the_pipeline() -> set[Reason]:
+    """Those for which what the HTTP API calls may refuse something."""
+    rooms = ("studio.py", "verification.py", "streaming.py", "text", "audio", "speech", "voices")
+    guilds = ("policy", "limits", "ledger", "moderation")
+    files = [f"bot/{room}" for room in (*rooms, "storage", "api")]
+    files += [f"bot/guilds/{name}.py" for name in guilds]
+    found = set()
+    for _, tree in sources(*files):
+        found |= {code for node in ast.walk(tree) if isinstance(code := code_of(node), Reason)}
+    return found
+
+
+def test_clients_of_the_api_are_told_of_no_commands_and_no_buttons() -> None:
+    only_on_discord = {  # a key has no server, and no dictionary is changed over HTTP
+        *("SERVER_NOT_ALLOWED", "NO_DIRECT_MESSAGES", "BLOCKED_HERE", "NOT_IN_THIS_CHANNEL"),
+        *("ROLE_NEEDED_TO_SPEAK", "ROLE_NEEDED_TO_CLONE", "ONLY_MANAGERS", "ONLY_OPERATORS"),
+        *("SERVER_NOT_SEEN", "ONLY_IN_SERVERS", "SERVER_BUSY", "TOO_MANY_CHANNELS"),
+        *("SERVER_SPEECH_USED_UP", "SERVER_SPEECH_TOO_LITTLE", "NEVER_SLEEPS"),
+        *("VOICE_FROZEN_HERE", "VOICE_REMOVED_HERE", "NO_VOICE_TO_USE", "TOO_MANY_SHARES"),
+        "VOICE_OWNER_BLOCKED",
+        *("NO_SUCH_WORD", "WORD_NOT_SPEAKABLE", "WORD_TOO_LONG", "DICTIONARY_FULL"),
+    }
+    speaks_of_discord = {
+        reason.name
+        for reason in reasons_of_the_pipeline()
+        if re.search(
+            r"`/|<t:|Discord|\bbutton|press",
+            api_wording.REFUSALS.get(reason, REFUSALS[reason]),
+        )
+    }
+    assert speaks_of_discord <= only_on_discord
+    for reason, sentence in api_wording.REFUSALS.items():
+        assert named_in(sentence) <= named_in(REFUSALS[reason]), reason
+    for error in (ConsentMissingError("x"), ReferenceUnusableError("x"), SpeechError("x")):
+        assert "`/" not in api_wording.explain_to_client(error)
+
+
+def test_clients_of_the_api_are_told_times_as_times() -> None:
+    refusal = Refusal(Reason.OWN_SPEECH_TOO_LITTLE, wanted=61.2, left=9.9, again=1_795_824_000)
+    assert api_wording.explain_to_client(refusal) == (
+        "That takes about 1 minute 2 seconds of speech, and you have 9 seconds left today. "
+        "Shorten it, or try again at 2026-11-28 00:00:00 UTC."
+    )
 
 
 def test_the_pipeline_names_no_slash_command() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import io
 from typing import TYPE_CHECKING
 
@@ -20,23 +18,14 @@ from backend.contract import (
     ReferenceUnusableError,
     is_reference_length,
 )
+from backend.sent_audio import read_audio_file
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from numpy.typing import NDArray
 
     from backend.contract import ReferenceClip
+    from backend.sent_audio import FetchAudio
 
-    FetchAudio = Callable[[str], Awaitable[bytes]]
-    """Downloads the file at an address, or raises `ReferenceUnusableError`."""
-
-MAX_AUDIO_BYTES = 16 * 1024 * 1024
-"""The largest file, whichever way it comes: 30 s in stereo at 48 kHz and 32 bits have 11 MiB."""
-
-MAX_ADDRESS_CHARACTERS = 2_048
-
-_MAX_BASE64_CHARACTERS = 4 * -(-MAX_AUDIO_BYTES // 3)
 _FORMATS = ("AIFF", "CAF", "FLAC", "MP3", "OGG", "RF64", "WAV", "WAVEX")
 _CHANNELS = (1, 2)
 _SHORTEST_AND_LONGEST = tuple(
@@ -74,26 +63,6 @@ def read_clip(clip: ReferenceClip) -> NDArray[np.float32]:
         raise ReferenceUnusableError("it is not mono 16-bit PCM at 24 kHz")
     samples = np.frombuffer(clip.pcm, "<i2").astype(np.float32) / np.float32(32_768)
     return _fitted(samples)
-
-
-async def read_audio_file(audio: bytes | str, fetch: FetchAudio) -> bytes:
-    """Get the bytes of an audio file, at most `MAX_AUDIO_BYTES`, in any form that callers send.
-
-    Raises `ReferenceUnusableError`.
-    """
-    if isinstance(audio, bytes | bytearray | memoryview):
-        file = bytes(audio)
-    elif not isinstance(audio, str):
-        raise ReferenceUnusableError("it is neither bytes nor a text")
-    elif "://" in audio[:MAX_ADDRESS_CHARACTERS]:
-        file = await fetch(audio)
-    else:
-        file = await asyncio.to_thread(_from_base64, audio)
-    if not file:
-        raise ReferenceUnusableError("it is empty")
-    if len(file) > MAX_AUDIO_BYTES:
-        raise ReferenceUnusableError(f"it has more than {MAX_AUDIO_BYTES >> 20} MiB")
-    return file
 
 
 def decode_audio(file: bytes, max_seconds: float) -> NDArray[np.float32]:
@@ -151,20 +120,6 @@ def _fitted(samples: NDArray[np.float32]) -> NDArray[np.float32]:
         )
     shortest, longest = _SHORTEST_AND_LONGEST
     return np.pad(samples[:longest], (0, max(0, shortest - len(samples))))
-
-
-def _from_base64(text: str) -> bytes:
-    """Decode base64, alone or in a data URL (RFC 2397), whose media type is not looked at."""
-    if text[:5].lower() == "data:":
-        header, _, text = text.rpartition(",")  # the header may hold a comma, base64 cannot
-        if not header.lower().endswith(";base64"):
-            raise ReferenceUnusableError("its data URL is not base64")
-    if len(text) > _MAX_BASE64_CHARACTERS:
-        raise ReferenceUnusableError(f"it has more than {MAX_AUDIO_BYTES >> 20} MiB")
-    try:
-        return base64.b64decode("".join(text.split()), validate=True)  # encoders may wrap lines
-    except (binascii.Error, ValueError):
-        raise ReferenceUnusableError("its text is neither base64 nor an address") from None
 
 
 def _decode(file: bytes, max_seconds: float) -> tuple[NDArray[np.float32], int]:

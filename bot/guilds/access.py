@@ -64,6 +64,7 @@ class Actor:
             while they aren't known, because Discord has not sent the server yet.
         is_manager: Whether the member has the Manage Server permission there, in the member's
             own right, as Discord says with the command.
+        uses_api: Whether the person asks over the HTTP API, where there are no servers.
     """
 
     user_id: int
@@ -71,3 +72,4 @@ class Actor:
     channel_id: int | None = None
     role_ids: frozenset[int] | None = frozenset()
     is_manager: bool = False
+    uses_api: bool = False

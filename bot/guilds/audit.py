@@ -108,7 +108,8 @@ class AuditLog(DatabaseUser):
             voice_id: The voice; None for one that isn't saved.
             owner_id: Whose voice it is, if it isn't the person's own.
             text: What was said, if anything.
-            details: A short code of our own that says more, if any.
+            details: A short code of our own that says more, if any; "api" by default for what was
+                done over the HTTP API.
         """
         return self.note(
             action,
@@ -117,7 +118,7 @@ class AuditLog(DatabaseUser):
             voice_id=voice_id,
             owner_id=actor.user_id if owner_id is None else owner_id,
             text=text,
-            details=details,
+            details="api" if details is None and actor.uses_api else details,
         )
 
     @carried_out

@@ -56,6 +56,12 @@ PERSONAL = (
         people=frozenset({"user_id"}),
         outlives_deletion="it goes when it ends",
     ),
+    PersonalTable(
+        "keys_of_the_api",
+        _TABLES["api_keys"],
+        people=frozenset({"user_id"}),
+        hidden={"key_hash": "what the key is compared with"},
+    ),
     PersonalTable("posts", _TABLES["posts"], people=frozenset({"owner_id"})),
     PersonalTable(
         "log",

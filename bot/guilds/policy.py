@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action, OperatorRules
+from bot.guilds.api_keys import ApiKeys
 from bot.guilds.audit import AuditLog
 from bot.guilds.ledger import Ledger
 from bot.guilds.limits import Limits
@@ -18,6 +19,7 @@ from bot.guilds.usage import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import datetime
 
     from bot.guilds.access import Actor
     from bot.guilds.ledger import Work
@@ -44,6 +46,7 @@ class Policy:
         audit: What happened.
         posts: Which message holds whose speech.
         reports: What people reported.
+        api_keys: The keys with which people use the HTTP API.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Policy:
         self.audit = AuditLog(database)
         self.posts = Posts(database)
         self.reports = Reports(database)
+        self.api_keys = ApiKeys(database)
 
     def is_operator(self, user_id: int) -> bool:
         """Whether a person runs the bot."""
@@ -96,7 +100,7 @@ class Policy:
 
     def _check_direct_message(self, actor: Actor, action: Action) -> None:
         """Speech can be reported by direct message in any case."""
-        is_open = self.rules.direct_messages or action is Action.REPORT
+        is_open = self.rules.direct_messages or actor.uses_api or action is Action.REPORT
         if actor.guild_id is None and not is_open:
             raise Refusal(Reason.NO_DIRECT_MESSAGES)
 
@@ -147,9 +151,15 @@ class Policy:
         people = [user_id for user_id in user_ids if not self.is_operator(user_id)]
         return await self.moderation.decisions(people, voice_ids)
 
+    def drop_before(self, at: datetime) -> None:
+        """Forget what happened before that time, as far as it is kept for a while only."""
+        self.audit.drop_before(at)
+        self.posts.drop_before(at)
+        self.reports.drop_before(at)
+
     async def keeps_anything_about(self, user_id: int) -> bool:
         """Return whether `forget` would erase anything."""
-        parts = (self.audit, self.posts, self.usage)
+        parts = (self.audit, self.posts, self.usage, self.api_keys)
         return any([await part.keeps_anything_about(user_id) for part in parts])
 
     async def forget(self, user_id: int) -> ForgottenUse:
@@ -159,7 +169,7 @@ class Policy:
         today stays because of the limits.
         """
         await self.moderation.forget(user_id)
-        parts = (self.posts, self.usage, self.audit)
+        parts = (self.posts, self.usage, self.audit, self.api_keys)
         had_any = any([await part.forget(user_id) for part in parts])
         return ForgottenUse(had_any=had_any, is_complete=await self._database.erase_remains())
 

@@ -252,6 +252,25 @@ class Notice:
     names_reporter: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key with which a person uses the HTTP API. The key itself is not kept.
+
+    Attributes:
+        id: Never used for another key.
+        user_id: The Discord id of the person that it stands for.
+        name: What it is for, as whoever made it typed it; may be empty.
+        created_at: In UTC.
+        last_used_at: In UTC, to the minute; None if it was never used.
+    """
+
+    id: int
+    user_id: int
+    name: str
+    created_at: datetime
+    last_used_at: datetime | None
+
+
 class AuditAction(StrEnum):
     """What happened. The values are stored."""
 

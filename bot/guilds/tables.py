@@ -19,11 +19,13 @@ from sqlalchemy import (
     Index,
     String,
     TypeDecorator,
+    UniqueConstraint,
     true,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bot.guilds.records import (
+    ApiKey,
     AuditAction,
     AuditEntry,
     Block,
@@ -299,6 +301,32 @@ class AuditRow(Base):
             owner_id=self.owner_id,
             text_hash=self.text_hash,
             details=self.details,
+        )
+
+
+class ApiKeyRow(Base):
+    """A key with which a person uses the HTTP API. The key itself is not stored."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    key_hash: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+
+    # Without AUTOINCREMENT, SQLite gives a deleted row's id to the next row.
+    __table_args__ = (UniqueConstraint("key_hash"), {"sqlite_autoincrement": True})
+
+    def to_key(self) -> ApiKey:
+        """Return what the rest of the bot may know of it."""
+        return ApiKey(
+            id=self.id,
+            user_id=self.user_id,
+            name=self.name,
+            created_at=self.created_at,
+            last_used_at=self.last_used_at,
         )
 
 

@@ -87,9 +87,9 @@ REMARKS: dict[Remark, str] = {
 
 _MARKED = (
     "That's most likely mine: it carries the inaudible mark that's in everything I say. "
-    "A few other programs leave the same mark, and a steady tone behind a voice can look like it. "
-    "If it shouldn't have been said, `/report` tells those who can act on it."
+    "A few other programs leave the same mark, and a steady tone behind a voice can look like it."
 )
+_REPORT_IT = "If it shouldn't have been said, `/report` tells those who can act on it."
 _UNMARKED = (
     "I found no mark of mine in that, so I most likely didn't make it. That isn't proof: "
     "loud noise, heavy editing, or less than a second of speech can hide the mark."
@@ -99,14 +99,15 @@ _ONLY_ITS_BEGINNING = (
 )
 
 
-def verdict_on(*, is_marked: bool, goes_on: bool) -> str:
+def verdict_on(*, is_marked: bool, goes_on: bool, on_discord: bool = True) -> str:
     """Say whether the bot made a recording.
 
     Args:
         is_marked: Whether the watermark was found in it.
         goes_on: Whether only the first `MAX_CHECKED_SECONDS` were searched.
+        on_discord: Whether whoever asked can use commands.
     """
     if is_marked:
-        return _MARKED
+        return f"{_MARKED} {_REPORT_IT}" if on_discord else _MARKED
     beginning = _ONLY_ITS_BEGINNING.format(minutes=MAX_CHECKED_SECONDS / 60)
     return f"{_UNMARKED} {beginning}" if goes_on else _UNMARKED

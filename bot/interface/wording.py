@@ -110,6 +110,10 @@ REFUSALS: dict[Reason, str] = {
         "You have no saved voice yet. "
         "Make one with `/clone`: attach a recording and give it a `name`."
     ),
+    Reason.NO_VOICES_KEPT: (
+        "No voices are kept here, because there's no database. "
+        "Send a recording as `ref_audio` with each request instead."
+    ),
     Reason.TOO_MANY_VOICES: (
         "You already have {limit} voices, the most I keep for you. "
         "Delete one with `/voice delete` to make room."

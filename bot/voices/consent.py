@@ -14,6 +14,10 @@ WORDING = "2026-12"
 """The version of what is confirmed now. Change it together with the statements."""
 
 
+EITHER_PERMISSION = "2026-11"
+"""The version of the statement that doesn't tell which permission it is."""
+
+
 class Permission(StrEnum):
     """Why a person may clone a voice. The values are stored, in the versions of statements."""
 
@@ -27,7 +31,7 @@ class Permission(StrEnum):
 
 
 STATEMENTS = {
-    "2026-11": (
+    EITHER_PERMISSION: (
         "This is my own voice, or I have the speaker's permission to clone it. "
         "I will not use it to deceive or harm anyone."
     ),

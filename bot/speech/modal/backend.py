@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from contextlib import aclosing, suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -106,11 +106,10 @@ class ModalBackend:
         """Make the voice prompt in a container. The call counts for the person who consented."""
         caller = str(consent.attested_by)
         flac = await asyncio.to_thread(to_flac, clip.pcm)
-        method = MethodCall(
-            "create_voice_prompt",
-            (flac, clip.transcript),
-            {"consent": asdict(consent), "caller": caller},
-        )
+        options: dict[str, Any] = {"consent": asdict(consent), "caller": caller}
+        if clip.sound_alone:  # an earlier deployment doesn't know it
+            options["x_vector_only_mode"] = True
+        method = MethodCall("create_voice_prompt", (flac, clip.transcript), options)
         answer = await self._calls.result(method, caller=caller)
         self._model_id = answer["model_id"]
         heard = answer["heard"]

@@ -23,13 +23,8 @@ from backend.contract import (
     ReferenceClip,
     ReferenceUnusableError,
 )
-from backend.reference.audio import (
-    MAX_AUDIO_BYTES,
-    decode_audio,
-    load_reference,
-    read_clip,
-    write_wav,
-)
+from backend.reference.audio import decode_audio, load_reference, read_clip, write_wav
+from backend.sent_audio import MAX_AUDIO_BYTES
 from tests.support.buzz import buzz
 from tests.support.recordings import as_file
 

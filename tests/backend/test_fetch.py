@@ -18,8 +18,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import TestServer
 
 from backend.contract import ReferenceUnusableError
-from backend.reference.audio import MAX_AUDIO_BYTES
-from backend.reference.fetch import MAX_REDIRECTS, PublicResolver, fetch_audio, is_public
+from backend.fetch import MAX_REDIRECTS, PublicResolver, fetch_audio, is_public
+from backend.sent_audio import MAX_AUDIO_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Downloads reference audio from an address that a caller sent.
+"""Downloads a recording from an address that a caller sent. The bot's HTTP API uses it, too.
 
 The address is not trusted: only https and only public IP addresses are used, and size, time and
 redirects are bounded.
@@ -17,7 +17,7 @@ from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from backend.contract import ReferenceUnusableError
-from backend.reference.audio import MAX_ADDRESS_CHARACTERS, MAX_AUDIO_BYTES
+from backend.sent_audio import MAX_ADDRESS_CHARACTERS, MAX_AUDIO_BYTES, AudioTooLargeError
 
 if TYPE_CHECKING:
     import ssl
@@ -166,12 +166,11 @@ def _checked(address: str) -> URL:
 async def _read(response: ClientResponse) -> bytes:
     if response.status != _OK:
         raise ReferenceUnusableError(f"its address answered with status {response.status}")
-    too_large = ReferenceUnusableError(f"it has more than {MAX_AUDIO_BYTES >> 20} MiB")
     if (response.content_length or 0) > MAX_AUDIO_BYTES:
-        raise too_large
+        raise AudioTooLargeError
     file = bytearray()
     async for piece in response.content.iter_chunked(_PIECE_BYTES):
         file += piece
         if len(file) > MAX_AUDIO_BYTES:
-            raise too_large
+            raise AudioTooLargeError
     return bytes(file)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.reference.fetch import is_public
+from backend.fetch import is_public
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,67 @@
+"""The application: the routes, and how every error is answered."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+
+from backend.contract import SpeechError
+from bot.api import models, speech, status, verify, voices
+from bot.api.bodies import BodyError
+from bot.api.door import Door
+from bot.api.errors import ApiError, api_error, invalid_request
+from bot.errors import Refusal
+
+if TYPE_CHECKING:
+    from fastapi.responses import JSONResponse
+
+    from bot.api.front import Front
+
+_DESCRIPTION = """\
+Speaks in the voices that people saved on Discord, or like a recording that comes with the request.
+The routes and errors have OpenAI's form, so its clients work against this service.
+
+Every request under `/v1` needs a key: `Authorization: Bearer YOUR_KEY`. A key stands for a person.
+"""
+
+
+def create_app(front: Front) -> Door:
+    """Build the application.
+
+    Args:
+        front: What the routes work with.
+    """
+    app = FastAPI(
+        title="Timbre",
+        version=version("timbre"),
+        description=_DESCRIPTION,
+        redoc_url=None,
+    )
+    app.state.front = front
+    app.state.readiness = status.Readiness()
+    app.include_router(status.router)
+    bearer: Any = HTTPBearer(auto_error=False)  # `Door` checks it; this is for the document
+    for router in (speech.router, voices.router, verify.router, models.router):
+        app.include_router(router, dependencies=[Depends(bearer)])
+    for kind in (ApiError, Refusal, SpeechError, HTTPException, Exception):
+        app.add_exception_handler(kind, _answer)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    return Door(app, front)
+
+
+async def _answer(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, BodyError):
+        error = error.error
+    recording = getattr(request.state, "recording", None)
+    told = api_error(error, recording=recording, request_id=request.state.request_id)
+    return told.response()
+
+
+async def _answer_invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for these alone
+    return invalid_request(error).response()

@@ -1,0 +1,56 @@
+"""What the routes work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bot.errors import Reason, Refusal
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from backend.sent_audio import FetchAudio
+    from bot.api.keys import KeyRing
+    from bot.api.requests import ApiRequest, ApiRequests
+    from bot.guilds.access import Action
+    from bot.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What the routes work with.
+
+    Attributes:
+        services: What every front works with.
+        requests: The requests that are being answered.
+        keys: Tells whose key it is.
+        fetch: Downloads the recording at an address.
+    """
+
+    services: Services
+    requests: ApiRequests
+    keys: KeyRing
+    fetch: FetchAudio
+
+    def require_database(self) -> None:
+        """Raise `Refusal` if no voices are kept here."""
+        if not self.services.settings.has_database:
+            raise Refusal(Reason.NO_VOICES_KEPT)
+
+
+def front_of(request: Request) -> Front:
+    """What a route works with."""
+    front: Front = request.app.state.front
+    return front
+
+
+def person_of(request: Request) -> int:
+    """The Discord id of the person whose key the request has."""
+    person: int = request.state.person
+    return person
+
+
+def opened(request: Request, action: Action) -> ApiRequest:
+    """A request of that person, to be used as a context manager."""
+    return front_of(request).requests.request(person_of(request), action)

@@ -1,0 +1,140 @@
+"""`/v1/audio/voices`: the voices of the person whose key it is, saved and deleted as on Discord."""
+
+# FastAPI reads the annotations here at run time.
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Query, Request, UploadFile
+
+from backend.contract import AUTO_LANGUAGE, MAX_REFERENCE_SECONDS, MAX_TRANSCRIPT_CHARACTERS
+from bot.api.documents import RESPONSES
+from bot.api.front import front_of, opened, person_of
+from bot.api.languages import language_named
+from bot.api.lookup import find_voice, id_of
+from bot.api.recordings import audit_details, consent_of
+from bot.api.schemas import NewVoice, Readable, Voice, VoiceDeleted, VoiceList
+from bot.audio.reference import check_upload
+from bot.guilds.access import Action
+from bot.guilds.records import AuditAction
+from bot.interface.wording import note
+from bot.voices.records import SavedVoice
+
+AUDIO_SAMPLE = "audio_sample"
+MOST_VOICES = 100
+MOST_NAME_CHARACTERS = 200
+"""Of what is read as a name at all. How long a name may be, the library decides."""
+
+router = APIRouter(tags=["voices"])
+
+
+@router.get("/v1/audio/voices", responses=RESPONSES, summary="List your voices")
+async def list_voices(
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=MOST_VOICES)] = 20,
+    offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+) -> VoiceList:
+    """The most recently used first."""
+    front = front_of(request)
+    front.require_database()
+    async with opened(request, Action.OWN):
+        page = await front.services.library.page(person_of(request), offset=offset, limit=limit)
+    return VoiceList(
+        data=[Voice(**_fields(voice)) for voice in page.voices],
+        total=page.total,
+        has_more=offset + len(page.voices) < page.total,
+    )
+
+
+@router.post("/v1/audio/voices", responses=RESPONSES, summary="Save a voice")
+async def save_voice(  # noqa: PLR0913, PLR0917 - the fields of the form
+    request: Request,
+    audio_sample: UploadFile,
+    name: Annotated[str, Form(max_length=MOST_NAME_CHARACTERS), Readable],
+    consent: Annotated[
+        str,
+        Form(
+            max_length=500,
+            description="Needed: `own voice` or `with permission`, which confirms the statement.",
+        ),
+        Readable,
+    ] = "",
+    ref_text: Annotated[str, Form(max_length=MAX_TRANSCRIPT_CHARACTERS), Readable] = "",
+    language: Annotated[str, Form(max_length=40), Readable] = "",
+) -> NewVoice:
+    """Make a voice of 3 to 30 seconds of one person's speech, and keep it under a name."""
+    request.state.recording = AUDIO_SAMPLE
+    front, person = front_of(request), person_of(request)
+    front.require_database()
+    given = consent_of(person, consent, is_required=True)
+    spoken = language_named(language) or AUTO_LANGUAGE
+    library, studio = front.services.library, front.services.studio
+    async with opened(request, Action.CLONE) as open_request:
+        name = await library.check_can_save(person, name)
+        check_upload(audio_sample.size or 0)
+        work = await open_request.begin(MAX_REFERENCE_SECONDS)
+        voice = await studio.make_voice(
+            await audio_sample.read(),
+            transcript=ref_text.strip() or None,
+            consent=given,
+            on_step=lambda _step: None,
+            on_speech=work.made,
+        )
+        saved = await library.save(
+            person,
+            name,
+            clip_flac=voice.clip_flac,
+            clip_seconds=voice.clip_seconds,
+            transcript=voice.transcript,
+            language=spoken,
+            prompt=voice.prompt,
+            consent=given,
+            guild_id=None,
+        )
+        library.defaults.touch(saved)
+        front.services.policy.audit.note_own(
+            AuditAction.CLONED, open_request.actor, saved.id, details=audit_details(given)
+        )
+    return NewVoice(
+        **_fields(saved),
+        heard=voice.heard.text if voice.heard is not None else None,
+        notes=[note(each) for each in voice.notes],
+    )
+
+
+@router.get("/v1/audio/voices/{voice:path}", responses=RESPONSES, summary="Describe a voice")
+async def describe_voice(voice: str, request: Request) -> Voice:
+    """Describe one of your voices, by its name or its id."""
+    front = front_of(request)
+    front.require_database()
+    async with opened(request, Action.OWN) as open_request:
+        saved = await find_voice(front.services.voice_access, open_request.actor, voice)
+    return Voice(**_fields(saved))
+
+
+@router.delete("/v1/audio/voices/{voice:path}", responses=RESPONSES, summary="Delete a voice")
+async def delete_voice(voice: str, request: Request) -> VoiceDeleted:
+    """Delete one of your voices for good, by its name or its id. What it speaks now, ends."""
+    front = front_of(request)
+    front.require_database()
+    async with opened(request, Action.OWN) as open_request:
+        saved = await find_voice(front.services.voice_access, open_request.actor, voice)
+        is_complete = await front.services.library.delete(saved)
+        front.services.policy.audit.note_own(AuditAction.DELETED, open_request.actor, saved.id)
+    return VoiceDeleted(id=id_of(saved), copies_left=not is_complete)
+
+
+def _fields(voice: SavedVoice) -> dict[str, object]:
+    return {
+        "id": id_of(voice),
+        "name": voice.name,
+        "created_at": _seconds(voice.created_at),
+        "last_used_at": None if voice.last_used_at is None else _seconds(voice.last_used_at),
+        "language": voice.language,
+        "ref_text": voice.transcript,
+        "seconds": round(voice.clip_seconds, 2),
+    }
+
+
+def _seconds(moment: datetime) -> int:
+    return int(moment.timestamp())
