@@ -24,6 +24,7 @@ from bot.playback.players import GuildPlayers
 from bot.playback.voice_client import VoiceClient
 from bot.reporting import Reporting
 from bot.services import open_services
+from bot.voices.spoken_consent import SpokenConsents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -94,6 +95,7 @@ class VoiceBot(commands.AutoShardedBot):
         verification: Tells whether the bot made a recording; there once the bot has logged in.
         replies: The commands that are being answered now.
         players: What speaks in voice channels.
+        spoken_consents: The sentences that members were given to read aloud.
         command_ids: Discord's ids of the commands that every server has, by their names; sentences
             link to those.
     """
@@ -146,6 +148,7 @@ class VoiceBot(commands.AutoShardedBot):
             check=lambda actor, action: self.policy.check(actor, action),  # noqa: PLW0108
             begin=lambda *what: self.policy.begin(*what),  # noqa: PLW0108
         )
+        self.spoken_consents = SpokenConsents()
         self.players = GuildPlayers(
             self,
             idle_seconds=settings.voice_idle_minutes * 60,

@@ -60,6 +60,9 @@ class Reason(StrEnum):
     VOICE_DELETED = "voice deleted"
     VOICE_DELETED_MEANWHILE = "voice deleted meanwhile"
     CLIP_DAMAGED = "clip damaged"
+    SENTENCE_NOT_HEARD = "the sentence to read aloud was not heard"  # sentence
+    NOTHING_IS_HEARD = "the voice engine has no transcriber to hear a sentence with"
+    CONSENT_NOT_SPOKEN = "the voice's consent is not spoken, as the server asks for"  # name
     TRANSCRIPT_EMPTY = "transcript empty"
     VOICE_KEPT = "voice kept"  # name
     EVERYTHING_KEPT = "everything kept"

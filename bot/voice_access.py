@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bot.errors import Reason, Refusal
 from bot.storage.errors import DatabaseFailedError
+from bot.voices.consent import is_spoken
 from bot.voices.defaults import Why
 from bot.voices.rights import Asker
 
@@ -143,6 +144,10 @@ class VoiceAccess:
         refusal = standing.refusal(actor, voice_id)
         if refusal is not None:
             raise refusal
+        if voice is None or is_spoken(voice.consent):
+            return
+        if await self._policy.asks_for_spoken_consent(actor.guild_id):
+            raise Refusal(Reason.CONSENT_NOT_SPOKEN, name=voice.name)
 
     async def check_still(self, actor: Actor, voice: SavedVoice | None) -> None:
         """As `check`, for speech that is made. If the database fails, it is not lost."""

@@ -20,7 +20,12 @@ from bot.interface.attachment import ReplyFormat
 from bot.interface.attribution import PublicWords
 from bot.interface.first_words import FIRST_WORDS, first_language
 from bot.interface.mentions import resolve_names
-from bot.interface.options import LANGUAGE_CHOICES, PERMISSION_CHOICES, caller_of
+from bot.interface.options import (
+    LANGUAGE_CHOICES,
+    PERMISSION_CHOICES,
+    caller_of,
+    language_to_read,
+)
 from bot.interface.typed_text import voice_name
 from bot.interface.uploads import download
 from bot.streaming import collect
@@ -29,10 +34,12 @@ from bot.text import MAX_TEXT_CHARACTERS, MentionKind, guess_language, spoken_se
 from bot.voices.consent import Permission, confirm
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import SavedVoice
+from bot.voices.spoken_consent import check_heard
 
 if TYPE_CHECKING:
     from backend.contract import ConsentRecord
     from bot.text import Sentence
+    from bot.voices.spoken_consent import ConsentSentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,17 @@ class Clone(commands.Cog):
             )
             if name is not None:
                 name = await self.bot.library.check_can_save(owner.id, name)
+            sentence: ConsentSentence | None = None
+            guild_id = interaction.guild_id
+            if guild_id and await self.bot.policy.asks_for_spoken_consent(guild_id):
+                sentence = self.bot.spoken_consents.current(owner.id, guild_id)
+                if sentence is None:
+                    read_in = language_to_read(language, interaction.locale)
+                    new = self.bot.spoken_consents.give(owner.id, guild_id, read_in)
+                    await reply.show(consent_wording.to_read_aloud(new))
+                    return
+                transcript = sentence.text
+                consent = confirm(given, by=owner.id, at=datetime.now(UTC), is_spoken=True)
             work = await reply.begin(
                 WorkKind.REQUEST,
                 MAX_REFERENCE_SECONDS + spoken_seconds(script.sentences),
@@ -106,6 +124,9 @@ class Clone(commands.Cog):
                     on_speech=work.made,
                 )
             )
+            if sentence is not None:
+                check_heard(sentence, voice.heard)
+                self.bot.spoken_consents.used(owner.id, interaction.guild_id or 0)
             reply.remarks += map(wording.note, voice.notes)
             if text is None:
                 script = await self._first_words(language, _language_of(voice))

@@ -57,7 +57,7 @@ class Say(commands.Cog):
         where="Leave it out: I speak in your voice channel if you're in one, otherwise as a file",
         language="The language of the text; leave it out for the one the voice was made with",
         format="Post a file of this kind. With a voice channel in `where`, I do both",
-        speed="From 0.5 (half as fast) to 2 (twice as fast); the voice sounds the same",
+        speed="From 0.5 (half as fast) to 2 (twice as fast); leave it out for the voice's own",
     )
     @app_commands.choices(language=LANGUAGE_CHOICES, format=FORMAT_CHOICES, where=WHERE_CHOICES)
     @app_commands.autocomplete(voice=suggest_voices)
@@ -69,7 +69,7 @@ class Say(commands.Cog):
         where: str | None = None,
         language: str | None = None,
         format: str | None = None,  # noqa: A002 - the option's name in Discord
-        speed: app_commands.Range[float, MIN_SPEED, MAX_SPEED] = 1.0,
+        speed: app_commands.Range[float, MIN_SPEED, MAX_SPEED] | None = None,
     ) -> None:
         """Speak sentence by sentence, and post one file, or be heard in the voice channel."""
         studio, owner = self.bot.studio, interaction.user
@@ -90,6 +90,7 @@ class Say(commands.Cog):
                 saved = await self._voice(reply.actor, voice)
                 reply.voice_id = saved.id
                 language = language or saved.language or AUTO_LANGUAGE
+                speed = speed or saved.speed
                 name_of = await resolve_names(interaction, text)
                 spoken_for = await self.bot.dictionaries.spoken_for(owner.id, interaction.guild_id)
                 sentences = await studio.script(

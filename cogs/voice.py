@@ -14,7 +14,7 @@ from bot.guilds.records import AuditAction, WorkKind
 from bot.interface import cards, shared_voices
 from bot.interface.actors import actor_of
 from bot.interface.message_links import MAX_LINK_CHARACTERS
-from bot.interface.options import suggest_own_voices, suggest_voices
+from bot.interface.options import MAX_SPEED, MIN_SPEED, suggest_own_voices, suggest_voices
 from bot.interface.typed_text import voice_name
 from bot.interface.views import Pages, TranscriptForm, ask_to_delete, before_form
 from bot.voice_access import asker_of
@@ -90,6 +90,24 @@ class Voice(
             own = await self.bot.voice_access.own(reply.actor, voice)
             renamed = await self.bot.library.rename(own.owner_id, own.name, new_name)
             await reply.show(f"Done. That voice is now called {voice_name(renamed.name)}.")
+
+    @app_commands.command(description="Choose how fast one of your voices speaks")
+    @app_commands.describe(
+        voice="One of your voices",
+        speed="From 0.5 (half as fast) to 2 (twice as fast); 1 is its own speed",
+    )
+    @app_commands.autocomplete(voice=suggest_own_voices)
+    async def speed(
+        self,
+        interaction: Interaction,
+        voice: VoiceReference,
+        speed: app_commands.Range[float, MIN_SPEED, MAX_SPEED],
+    ) -> None:
+        """Decide the speed of a voice. `/say` can choose another."""
+        async with self.bot.reply(interaction) as reply:
+            own = await self.bot.voice_access.own(reply.actor, voice)
+            await self.bot.library.set_speed(own, speed)
+            await reply.show(cards.speed_chosen(own.name, speed))
 
     @app_commands.command(description="Correct what's said in the recording of one of your voices")
     @app_commands.describe(voice="One of your voices")

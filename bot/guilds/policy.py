@@ -146,6 +146,10 @@ class Policy:
             return self.limits
         return self.limits.lowered_by(await self.settings.of(guild_id))
 
+    async def asks_for_spoken_consent(self, guild_id: int | None) -> bool:
+        """Return whether a server only takes voices whose speaker says that they allow it."""
+        return guild_id is not None and (await self.settings.of(guild_id)).spoken_consent
+
     async def decisions(self, user_ids: Collection[int], voice_ids: Collection[int]) -> Decisions:
         """Return what counts now about some people and voices. Nobody can block operators."""
         people = [user_id for user_id in user_ids if not self.is_operator(user_id)]

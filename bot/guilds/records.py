@@ -67,6 +67,8 @@ class ServerSettings:
         channels: Ids of the channels in which people may let the bot speak; empty for all. A
             voice channel's own chat is one of them.
         voice_channels: Ids of the voice channels in which it may be heard; empty for all.
+        spoken_consent: Whether only voices may speak whose speaker says in the recording that they
+            allow it.
         live_attribution: Whether a voice channel's chat is told whose voice is heard there, and who
             asked.
         seconds_per_person: Of speech a day; None for the operator's limit, as in all that follow.
@@ -83,6 +85,7 @@ class ServerSettings:
     speak_roles: frozenset[int] = frozenset()
     channels: frozenset[int] = frozenset()
     voice_channels: frozenset[int] = frozenset()
+    spoken_consent: bool = False
     live_attribution: bool = True
     seconds_per_person: int | None = None
     seconds_per_server: int | None = None

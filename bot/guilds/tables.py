@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     TypeDecorator,
     UniqueConstraint,
+    false,
     true,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -128,6 +129,7 @@ class ServerSettingsRow(Base):
     speak_roles: Mapped[frozenset[int]] = mapped_column(IdSet)
     channels: Mapped[frozenset[int]] = mapped_column(IdSet)
     voice_channels: Mapped[frozenset[int]] = mapped_column(IdSet)
+    spoken_consent: Mapped[bool] = mapped_column(server_default=false())
     live_attribution: Mapped[bool] = mapped_column(server_default=true())
     seconds_per_person: Mapped[int | None]
     seconds_per_server: Mapped[int | None]
@@ -146,6 +148,7 @@ class ServerSettingsRow(Base):
             speak_roles=self.speak_roles,
             channels=self.channels,
             voice_channels=self.voice_channels,
+            spoken_consent=self.spoken_consent,
             live_attribution=self.live_attribution,
             seconds_per_person=self.seconds_per_person,
             seconds_per_server=self.seconds_per_server,

@@ -54,7 +54,8 @@ _HELP = {
     ),
     "Look after your voices": (
         "`/voice list`, `/voice info`, `/voice rename`, `/voice transcript`, `/voice delete`. "
-        "`/voice default` chooses the one I use when you name none."
+        "`/voice default` chooses the one I use when you name none, `/voice speed` how fast one "
+        "speaks."
     ),
     "Share them": (
         "`/voice share` lets a member, a role or everyone in a server speak with one of your "
@@ -164,6 +165,7 @@ def voice_card(voice: SavedVoice) -> discord.Embed:
     card.add_field(name="Saved", value=discord.utils.format_dt(voice.created_at, "D"))
     card.add_field(name="Last used", value=_last_use(voice).removeprefix("last used "))
     card.add_field(name="Language", value=voice.language or AUTO_LANGUAGE)
+    card.add_field(name="Speed", value=f"{voice.speed:g}")
     engines = dict.fromkeys(map(engine_name, voice.prompt_models))
     card.add_field(name="Made for", value=", ".join(engines) or "no engine yet")
     card.add_field(
@@ -172,6 +174,14 @@ def voice_card(voice: SavedVoice) -> discord.Embed:
         inline=False,
     )
     return card
+
+
+def speed_chosen(name: str, speed: float) -> str:
+    """What is said when somebody has chosen how fast a voice speaks."""
+    shown = voice_name(name)
+    if speed == 1.0:
+        return f"Done. {shown} speaks at its own speed again."
+    return f"Done. {shown} speaks {speed:g} times as fast now. A `speed` in `/say` comes first."
 
 
 def heard_in(heard: Heard | None, *, given: str | None, how_to_correct: str) -> str | None:

@@ -1,4 +1,4 @@
-"""How a consent record is put into words, for its owner and for those who moderate."""
+"""Consent in words: what was confirmed, and what has to be read aloud."""
 
 from __future__ import annotations
 
@@ -6,13 +6,32 @@ from typing import TYPE_CHECKING
 
 import discord
 
+from bot.errors import Reason
 from bot.interface.typed_text import as_text
 from bot.voices.consent import STATEMENTS
+from bot.voices.spoken_consent import SECONDS_TO_READ
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from backend.contract import ConsentRecord
+    from bot.voices.spoken_consent import ConsentSentence
+
+REFUSALS: dict[Reason, str] = {
+    Reason.SENTENCE_NOT_HEARD: (
+        "I can't hear all of this in that recording:\n> {sentence}\n"
+        "Have the speaker read it once more, slowly, and send that with `/clone`."
+    ),
+    Reason.NOTHING_IS_HEARD: (
+        "This server asks for consent that is read aloud, but the voice engine here can't hear "
+        "words. An admin can change that in `/settings`, or ask whoever runs this bot."
+    ),
+    Reason.CONSENT_NOT_SPOKEN: (
+        "This server only takes voices whose speaker read a sentence aloud. "
+        "Make **{name}** again here with `/clone`; I'll tell you what to read."
+    ),
+}
+"""Why a recording, or a voice, isn't enough where consent has to be read aloud."""
 
 
 def confirmed(version: str, at: datetime) -> str:
@@ -22,6 +41,15 @@ def confirmed(version: str, at: datetime) -> str:
     if statement is None:  # of a newer bot, or of another program
         return f"confirmed the statement “{as_text(version)}” on {when}."
     return f"confirmed on {when}: “{statement}”"
+
+
+def to_read_aloud(sentence: ConsentSentence) -> str:
+    """What somebody has to do who wants to make a voice where consent is read aloud."""
+    minutes = round(SECONDS_TO_READ / 60)
+    return (
+        "This server asks the speaker to say that they allow this. Record them reading this aloud, "
+        f"and send that recording with `/clone` in the next {minutes} minutes:\n> {sentence.text}"
+    )
 
 
 def just_confirmed(consent: ConsentRecord) -> str:

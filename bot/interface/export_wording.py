@@ -36,6 +36,7 @@ SECTIONS = {
         "voice_prompts is of use to that engine alone. It was made of your recording, so it's "
         "yours as well."
     ),
+    "voice_speeds": "How fast your voices speak, where you chose that.",
     "consents": (
         "What you confirmed for your voices, when, and in which server. The statement_version "
         "names what it was: "

@@ -11,7 +11,7 @@ import discord
 import structlog
 from discord import app_commands
 
-from backend.contract import LANGUAGES
+from backend.contract import AUTO_LANGUAGE, LANGUAGES
 from bot.interface.actors import actor_of
 from bot.interface.attachment import ReplyFormat
 from bot.voices.consent import Permission
@@ -67,6 +67,32 @@ WHOSE_CHOICES = [
     app_commands.Choice(name="Mine", value=Whose.PERSON.value),
     app_commands.Choice(name="This server's (needs Manage Server)", value=Whose.SERVER.value),
 ]
+
+
+def language_to_read(chosen: str, locale: discord.Locale) -> str:
+    """Return the language that a person can read a sentence in.
+
+    Args:
+        chosen: The language option of a command.
+        locale: That of the person's Discord.
+    """
+    if chosen != AUTO_LANGUAGE:
+        return chosen
+    return _LANGUAGE_OF_LOCALE.get(locale.value.partition("-")[0], "English")
+
+
+_LANGUAGE_OF_LOCALE = {
+    "de": "German",
+    "es": "Spanish",
+    "fr": "French",
+    "it": "Italian",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "pt": "Portuguese",
+    "ru": "Russian",
+    "zh": "Chinese",
+}
+"""Of the locales that Discord names: https://discord.com/developers/docs/reference#locales"""
 
 
 def in_servers_only(command: CommandT) -> CommandT:

@@ -42,6 +42,7 @@ class Part(StrEnum):
     SPEAK_ROLES = "speak_roles"
     CHANNELS = "channels"
     VOICE_CHANNELS = "voice_channels"
+    SPOKEN_CONSENT = "spoken_consent"
     DEFAULT_VOICE = "default_voice_id"
     LIVE_ATTRIBUTION = "live_attribution"
     LIMITS = "limits"
@@ -104,6 +105,12 @@ _WORDS = {
         "The voice channels in which I can be heard. Commands can be typed in their chats, too.",
         "In every voice channel",
     ),
+    Part.SPOKEN_CONSENT: _Words(
+        "Consent read aloud",
+        "Whoever makes a voice gets a new sentence, which the speaker reads aloud in the "
+        "recording. Voices that were made without that can't be used here.",
+        "",
+    ),
     Part.DEFAULT_VOICE: _Words(
         "Default voice",
         "The voice of members who have none and name none. It can be any voice that its owner "
@@ -124,6 +131,13 @@ _WORDS = {
         "",
     ),
 }
+
+
+_SWITCHES = {
+    Part.SPOKEN_CONSENT: ("Not asked for", "Asked for"),
+    Part.LIVE_ATTRIBUTION: ("Not said, except in `/queue`", "Said"),
+}
+"""What can be turned on or off: how it is shown while it is off, and while it is on."""
 
 
 def part_name(value: str) -> str | None:
@@ -222,8 +236,8 @@ def page(
             value = _limits(settings, limits)
         elif each is Part.DEFAULT_VOICE:
             value = _default_voice(settings, voices, is_open=part is each) or words.by_default
-        elif each is Part.LIVE_ATTRIBUTION:
-            value = "Said" if settings.live_attribution else "Not said, except in `/queue`"
+        elif each in _SWITCHES:
+            value = _SWITCHES[each][getattr(settings, each.value)]
         else:
             value = _chosen(guild, each, getattr(settings, each.value)) or words.by_default
         embed.add_field(name=words.name, value=value, inline=False)
@@ -242,9 +256,9 @@ def items(
     shown: list[discord.ui.Item[Any]] = [menu]
     if part is None:
         return shown
-    if part is Part.LIVE_ATTRIBUTION:
-        use = Use.TURN_OFF if settings.live_attribution else Use.TURN_ON
-        label = "Turn off" if settings.live_attribution else "Turn on"
+    if part in _SWITCHES:
+        is_on = getattr(settings, part.value)
+        use, label = (Use.TURN_OFF, "Turn off") if is_on else (Use.TURN_ON, "Turn on")
         custom_id = _control_id(use, part)
         return [*shown, discord.ui.Button(custom_id=custom_id, label=label, row=_BUTTONS)]
     if part is Part.LIMITS:

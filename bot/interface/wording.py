@@ -14,6 +14,7 @@ from backend.contract import SpeechError
 from bot.errors import Note, Reason, Refusal, Remark
 from bot.interface import (
     access_wording,
+    consent_wording,
     export_wording,
     limit_wording,
     moderation_wording,
@@ -132,6 +133,7 @@ REFUSALS: dict[Reason, str] = {
         "There's nothing to delete. At most I know how much speech you used today, and I forget "
         "that by myself."
     ),
+    **consent_wording.REFUSALS,
     **export_wording.REFUSALS,
     Reason.DATABASE_NOT_READ: (
         "I can't look that up right now, because my database doesn't answer. That's my fault, not "

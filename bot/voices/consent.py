@@ -16,6 +16,7 @@ WORDING = "2026-12"
 
 EITHER_PERMISSION = "2026-11"
 """The version of the statement that doesn't tell which permission it is."""
+_SPOKEN = ", spoken"
 
 
 class Permission(StrEnum):
@@ -28,6 +29,11 @@ class Permission(StrEnum):
     def statement_version(self) -> str:
         """What names the statement that belongs to it, of at most 32 characters."""
         return f"{WORDING} {self.value}"
+
+    @property
+    def spoken_version(self) -> str:
+        """The same for a recording in which the speaker says that they allow it."""
+        return f"{self.statement_version}{_SPOKEN}"
 
 
 STATEMENTS = {
@@ -42,11 +48,21 @@ STATEMENTS = {
         "I have the speaker's permission to clone this voice. "
         "I will not use it to deceive or harm anyone."
     ),
+    Permission.OWN.spoken_version: (
+        "This is my own voice, and I say in the recording that I allow this. "
+        "I will not use it to deceive or harm anyone."
+    ),
+    Permission.GIVEN.spoken_version: (
+        "The speaker says in the recording that they allow this. "
+        "I will not use their voice to deceive or harm anyone."
+    ),
 }
 """Every statement that a person may have confirmed, by its version. None is ever changed."""
 
 
-def confirm(permission: Permission, *, by: int, at: datetime) -> ConsentRecord:
+def confirm(
+    permission: Permission, *, by: int, at: datetime, is_spoken: bool = False
+) -> ConsentRecord:
     """Return the record that a person confirmed the statement which belongs to a permission.
 
     The voice prompt carries it. A voice that is kept has it in the database, too. Of a voice that
@@ -57,7 +73,12 @@ def confirm(permission: Permission, *, by: int, at: datetime) -> ConsentRecord:
         permission: What they chose.
         by: Their Discord id.
         at: When, with its time zone.
+        is_spoken: Whether the speaker says in the recording that they allow it.
     """
-    return ConsentRecord(
-        attested_by=by, attested_at=at, statement_version=permission.statement_version
-    )
+    version = permission.spoken_version if is_spoken else permission.statement_version
+    return ConsentRecord(attested_by=by, attested_at=at, statement_version=version)
+
+
+def is_spoken(consent: ConsentRecord) -> bool:
+    """Return whether the speaker says in the voice's recording that they allow it."""
+    return consent.statement_version.endswith(_SPOKEN)

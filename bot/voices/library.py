@@ -38,6 +38,7 @@ from bot.voices.tables import (
     SharedUseRow,
     ShareRow,
     VoiceRow,
+    VoiceSpeedRow,
 )
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ class VoiceLibrary(DatabaseUser):
                     ),
                     created_at=now,
                     prompts=[PromptRow(model_id=prompt.model_id, data=prompt.data, created_at=now)],
+                    chosen_speed=None,
                 )
                 session.add(voice)
                 await session.flush()
@@ -283,6 +285,17 @@ class VoiceLibrary(DatabaseUser):
                 return voice.to_saved_voice()
         except IntegrityError as error:
             raise await self._refusal_for(error, owner_id, cleaned) from error
+
+    @carried_out
+    async def set_speed(self, voice: SavedVoice, speed: float) -> None:
+        """Decide how many times as fast a voice speaks as it would by itself."""
+        async with self._database.write() as session:
+            await locked_row(session, voice)
+            if speed == 1.0:
+                chosen = delete(VoiceSpeedRow).where(VoiceSpeedRow.voice_id == voice.id)
+                await session.execute(chosen)
+            else:
+                await session.merge(VoiceSpeedRow(voice_id=voice.id, speed=speed))
 
     @carried_out
     async def delete(self, voice: SavedVoice) -> bool:

@@ -16,6 +16,7 @@ from bot.voices.tables import (
     SharedUseRow,
     ShareRow,
     VoiceRow,
+    VoiceSpeedRow,
 )
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 def _is_of_voice_of(user_id: int) -> ColumnElement[bool]:
     return PromptRow.voice_id.in_(select(VoiceRow.id).where(VoiceRow.owner_id == user_id))
+
+
+def _has_speed_of(user_id: int) -> ColumnElement[bool]:
+    return VoiceSpeedRow.voice_id.in_(select(VoiceRow.id).where(VoiceRow.owner_id == user_id))
 
 
 PERSONAL = (
@@ -40,6 +45,11 @@ PERSONAL = (
         PromptRow.metadata.tables["voice_prompts"],
         about=_is_of_voice_of,
         files={"data": "bin"},
+    ),
+    PersonalTable(
+        "voice_speeds",
+        VoiceSpeedRow.metadata.tables["voice_speeds"],
+        about=_has_speed_of,
     ),
     PersonalTable(
         "consents", ConsentRow.metadata.tables["consents"], people=frozenset({"user_id"})

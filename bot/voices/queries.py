@@ -73,7 +73,11 @@ def voices_where(condition: ColumnElement[bool]) -> Select[VoiceRow]:
     return (
         select(VoiceRow)
         .where(condition)
-        .options(joinedload(VoiceRow.consent), selectinload(VoiceRow.prompts))
+        .options(
+            joinedload(VoiceRow.consent),
+            joinedload(VoiceRow.chosen_speed),
+            selectinload(VoiceRow.prompts),
+        )
     )
 
 

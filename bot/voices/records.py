@@ -27,6 +27,7 @@ class SavedVoice:
         created_at: In UTC.
         last_used_at: In UTC, or None if it was never used.
         prompt_models: The models that it has a prompt for.
+        speed: How many times as fast it speaks as it would by itself.
     """
 
     id: int
@@ -39,6 +40,7 @@ class SavedVoice:
     created_at: datetime
     last_used_at: datetime | None
     prompt_models: tuple[str, ...]
+    speed: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,20 @@ class PromptRow(Base):
     """Of speech with this prompt as the model gives it, in LUFS; None if it was not measured."""
 
 
+class VoiceSpeedRow(Base):
+    """How fast a saved voice speaks, if its owner chose that.
+
+    It is not a column of the voice's row, where SQLite would read a recording to reach it.
+    """
+
+    __tablename__ = "voice_speeds"
+
+    voice_id: Mapped[int] = mapped_column(
+        ForeignKey("voices.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    speed: Mapped[float] = mapped_column(Double)
+
+
 class VoiceRow(Base):
     """A saved voice."""
 
@@ -79,6 +93,7 @@ class VoiceRow(Base):
 
     consent: Mapped[ConsentRow] = relationship(lazy="raise")
     prompts: Mapped[list[PromptRow]] = relationship(lazy="raise", order_by=PromptRow.model_id)
+    chosen_speed: Mapped[VoiceSpeedRow | None] = relationship(lazy="raise", passive_deletes=True)
 
     __table_args__ = (
         UniqueConstraint("owner_id", "name_key"),
@@ -88,7 +103,7 @@ class VoiceRow(Base):
     )
 
     def to_saved_voice(self) -> SavedVoice:
-        """Return the voice as the rest of the bot uses it; consent and prompts must be loaded."""
+        """Return the voice as the rest of the bot uses it; what it has must be loaded."""
         return SavedVoice(
             id=self.id,
             owner_id=self.owner_id,
@@ -100,6 +115,7 @@ class VoiceRow(Base):
             created_at=self.created_at,
             last_used_at=self.last_used_at,
             prompt_models=tuple(prompt.model_id for prompt in self.prompts),
+            speed=1.0 if self.chosen_speed is None else self.chosen_speed.speed,
         )
 
 

@@ -216,22 +216,30 @@ async def test_a_channel_where_it_may_not_post_is_not_taken(server: Server, page
     assert page.says["Reports"].startswith("Not posted here.")
 
 
-async def test_who_asked_is_said_in_voice_channels_unless_that_is_turned_off(
-    server: Server, page: Page
+@pytest.mark.parametrize(
+    ("part", "name", "on", "off"),
+    [
+        (
+            "Who asked, in voice channels",
+            "live_attribution",
+            "Said",
+            "Not said, except in `/queue`",
+        ),
+        ("Consent read aloud", "spoken_consent", "Asked for", "Not asked for"),
+    ],
+)
+async def test_switches(
+    server: Server, page: Page, part: str, name: str, on: str, off: str
 ) -> None:
-    part = "Who asked, in voice channels"
-    assert page.says[part] == "Said"
-    for label, value, shown in (
-        ("Turn off", False, "Not said, except in `/queue`"),
-        ("Turn on", True, "Said"),
-    ):
+    for _ in range(2):
+        turn_off = page.says[part] == on
         await page.opens(part)
-        await page.member.presses(page.message, label)
-        assert (page.words, page.says[part]) == ("Saved.", shown)
+        await page.member.presses(page.message, "Turn off" if turn_off else "Turn on")
+        assert (page.words, page.says[part]) == ("Saved.", off if turn_off else on)
         kept = await server.bot.policy.settings.of(server.env.guild.id)
-        assert kept.live_attribution is value
+        assert getattr(kept, name) is not turn_off
     [first, second] = await _noted(server)
-    assert [first.details, second.details] == ["live_attribution"] * 2
+    assert [first.details, second.details] == [name] * 2
 
 
 async def test_lower_limits(server: Server, page: Page) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+import soundfile
 from discord import app_commands
 
 from backend.contract import BackendUnavailableError, Heard, VoicePrompt
@@ -14,8 +17,6 @@ from bot.interface.wording import PREVIEW_NOTICE, REFUSALS
 from tests.voices.people import consent_of
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.support.discord_server import Member, Server
     from tests.support.scripted_backend import ScriptedBackend
 
@@ -269,3 +270,27 @@ async def test_help_names_every_command_that_everybody_has(server: Server, ada: 
             continue
         if (command.root_parent or command).default_permissions is None:
             assert f"`/{command.qualified_name}`" in shown
+
+
+async def test_a_voice_has_a_speed_unless_say_chooses_another(
+    ada: Member, recording: bytes
+) -> None:
+    await ada.clones(recording, name="Slow")
+
+    async def seconds(**options: object) -> float:
+        answer = await ada.types("say", text="This sentence takes a while to say.", **options)
+        [file] = await answer.files()
+        return float(soundfile.info(io.BytesIO(file)).duration)
+
+    usual = await seconds()
+    chosen = await ada.types("voice speed", voice="Slow", speed=0.5)
+    assert chosen.told.startswith("Done. **Slow** speaks 0.5 times as fast now.")
+    assert await seconds() == pytest.approx(2 * usual, rel=0.1)
+    assert await seconds(speed=2.0) == pytest.approx(usual / 2, rel=0.1)
+    told = (await ada.types("voice info", voice="Slow")).private
+    assert told is not None
+    assert [each.value for each in told.embeds[0].fields if each.name == "Speed"] == ["0.5"]
+
+    back = await ada.types("voice speed", voice="Slow", speed=1)
+    assert back.told == "Done. **Slow** speaks at its own speed again."
+    assert await seconds() == pytest.approx(usual, rel=0.01)

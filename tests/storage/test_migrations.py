@@ -49,6 +49,7 @@ CARL = BEN + 1
 BEFORE_GUILDS = "0003"
 BEFORE_LIVE_ATTRIBUTION = "0005"
 BEFORE_CONSENT_OF_EACH_VOICE = "0006"
+BEFORE_SPOKEN_CONSENT = "0009"
 
 
 async def migrated(url: str, to: str) -> None:
@@ -168,10 +169,17 @@ async def test_an_id_is_not_given_again_after_an_update(todays_database: str) ->
     await database.close()
 
 
-async def test_servers_decisions_outlast_the_switch_that_came_later(
-    empty_database_url: str,
+@pytest.mark.parametrize(
+    ("name", "before"),
+    [
+        ("live_attribution", BEFORE_LIVE_ATTRIBUTION),
+        ("spoken_consent", BEFORE_SPOKEN_CONSENT),
+    ],
+)
+async def test_servers_decisions_outlast_the_switches_that_came_later(
+    empty_database_url: str, name: str, before: str
 ) -> None:
-    """Databases of before don't know that what voice channels are told can be turned off."""
+    """Databases of before don't know of them."""
     url = empty_database_url
     decided = ServerSettings(report_channel_id=7, speak_roles=frozenset({8, 9}))
     database = await open_database(url)
@@ -181,15 +189,40 @@ async def test_servers_decisions_outlast_the_switch_that_came_later(
     def columns(connection: Connection) -> set[str]:
         return {each["name"] for each in inspect(connection).get_columns("server_settings")}
 
+    def switched(earlier: ServerSettings) -> ServerSettings:
+        change: dict[str, Any] = {name: not getattr(decided, name)}
+        return replace(earlier, **change)
+
     for _ in range(2):
-        await migrated(url, BEFORE_LIVE_ATTRIBUTION)
-        assert "live_attribution" not in await ask(url, columns)
+        await migrated(url, before)
+        assert name not in await ask(url, columns)
         database = await open_database(url)
         settings = SettingsOfServers(database)
-        assert await settings.of(GUILD) == decided, "on by default"
-        off = await settings.change(GUILD, lambda before: replace(before, live_attribution=False))
-        assert await settings.of(GUILD) == off == replace(decided, live_attribution=False)
+        assert await settings.of(GUILD) == decided, "as it was"
+        changed = await settings.change(GUILD, switched)
+        assert await settings.of(GUILD) == changed == switched(decided)
         await database.close()
+
+
+async def test_a_voices_speed_goes_with_its_table_and_nothing_else_does(
+    empty_database_url: str,
+) -> None:
+    url = empty_database_url
+    database = await open_database(url)
+    voice = await save(VoiceLibrary(database), ANA, "one")
+    await VoiceLibrary(database).set_speed(voice, 1.5)
+    await database.close()
+    before = await ask(url, kept)
+
+    await migrated(url, BEFORE_SPOKEN_CONSENT)
+    assert await ask(url, kept) == before
+    database = await open_database(url)
+    library = VoiceLibrary(database)
+    assert await library.find(ANA, "one") == voice, "at its own speed again"
+    await library.set_speed(voice, 0.5)
+    assert (await library.find(ANA, "one")).speed == 0.5
+    await library.delete(voice)
+    await database.close()
 
 
 async def test_what_servers_decided_goes_with_its_tables(database_url: str) -> None:

@@ -95,8 +95,13 @@ def test_a_statement_that_was_confirmed_is_never_changed() -> None:
         "2026-11": "9936d972",
         "2026-12 own voice": "26adda90",
         "2026-12 with permission": "59adb341",
+        "2026-12 own voice, spoken": "bb32bb9a",
+        "2026-12 with permission, spoken": "690c9a5a",
     }
-    assert {each.statement_version for each in Permission} <= wordings.keys()
+    now = {
+        version for each in Permission for version in (each.statement_version, each.spoken_version)
+    }
+    assert now <= wordings.keys()
     assert all(len(version) <= 32 for version in wordings), "as the database has room"
 
 
