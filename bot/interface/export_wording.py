@@ -52,6 +52,7 @@ SECTIONS = {
     "usage": "How much speech you used on a day.",
     "requests_of_the_last_minute": "When you began something within the last minute or so.",
     "being_made_now": "What I'm making for you right now, or was lately.",
+    "keys_of_the_api": "When a key of the HTTP API was made for you. The key itself isn't kept.",
     "posts": "Which of my messages hold your speech. What was said isn't kept.",
     "log": (
         "What you did, and what was decided about you or by you. A text_hash tells only whether a "
