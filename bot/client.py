@@ -17,9 +17,11 @@ from bot.interface.delivery import DISCORD_FAILURES
 from bot.interface.errors import TimbreCommandTree
 from bot.interface.live_attribution import LiveAttributions
 from bot.interface.options import Where
+from bot.interface.own_voice import HearButton
 from bot.interface.reply import Replies, Reply
 from bot.interface.report_buttons import BUTTONS
 from bot.interface.report_notices import ReportNotices
+from bot.interface.transcripts import TranscriptButton
 from bot.playback.players import GuildPlayers
 from bot.playback.voice_client import VoiceClient
 from bot.reporting import Reporting
@@ -175,7 +177,7 @@ class VoiceBot(commands.AutoShardedBot):
         """Load the commands and open what they need; discord.py calls this once, at login."""
         for cog in COGS:
             await self.load_extension(cog)
-        self.add_dynamic_items(*BUTTONS)
+        self.add_dynamic_items(*BUTTONS, HearButton, TranscriptButton)
         if self._is_serving:
             await self.open_studio()
 

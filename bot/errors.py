@@ -64,7 +64,9 @@ class Reason(StrEnum):
     NOTHING_IS_HEARD = "the voice engine has no transcriber to hear a sentence with"
     CONSENT_NOT_SPOKEN = "the voice's consent is not spoken, as the server asks for"  # name
     TRANSCRIPT_EMPTY = "transcript empty"
+    VOICE_GONE = "voice that was shown before deleted, or not the person's"
     VOICE_KEPT = "voice kept"  # name
+    RECORDING_NOT_SENT = "recording of a voice not sent to its owner"
     EVERYTHING_KEPT = "everything kept"
     NOTHING_KEPT = "nothing kept"
 

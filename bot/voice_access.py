@@ -107,6 +107,16 @@ class VoiceAccess:
             raise Refusal(Reason.NOT_YOUR_VOICE, name=voice.name)
         return voice
 
+    async def own_by_id(self, actor: Actor, voice_id: int) -> SavedVoice:
+        """Return a voice of their own that was shown to a person before.
+
+        Raises `Refusal` if it was deleted, or isn't theirs.
+        """
+        voice = (await self._library.about((voice_id,))).get(voice_id)
+        if voice is None or voice.owner_id != actor.user_id:
+            raise Refusal(Reason.VOICE_GONE)
+        return voice
+
     async def default(self, actor: Actor) -> DefaultVoice:
         """Return the voice that a person uses if they name none. Raises `Refusal`.
 

@@ -26,6 +26,7 @@ from bot.interface.options import (
     caller_of,
     language_to_read,
 )
+from bot.interface.transcripts import PRESS_CORRECT, transcript_view
 from bot.interface.typed_text import voice_name
 from bot.interface.uploads import download
 from bot.streaming import collect
@@ -148,12 +149,13 @@ class Clone(commands.Cog):
             heard = cards.heard_in(
                 voice.heard,
                 given=transcript,
-                how_to_correct="correct it with `/voice transcript`"
-                if name
+                how_to_correct=PRESS_CORRECT
+                if saved is not None
                 else "use `/clone` again with a `transcript`",
             )
             if heard is not None:
                 reply.remarks.append(heard)
+                reply.view = transcript_view(saved) if saved is not None else None
             speech = await reply.work(
                 lambda progress: collect(
                     studio.stream(

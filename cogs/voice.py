@@ -10,16 +10,17 @@ from discord.ext import commands
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
-from bot.guilds.records import AuditAction, WorkKind
+from bot.guilds.records import AuditAction
 from bot.interface import cards, shared_voices
 from bot.interface.actors import actor_of
 from bot.interface.message_links import MAX_LINK_CHARACTERS
 from bot.interface.options import MAX_SPEED, MIN_SPEED, suggest_own_voices, suggest_voices
+from bot.interface.own_voice import own_voice_view
+from bot.interface.transcripts import ask_for_transcript
 from bot.interface.typed_text import voice_name
-from bot.interface.views import Pages, TranscriptForm, ask_to_delete, before_form
+from bot.interface.views import Pages, ask_to_delete
 from bot.voice_access import asker_of
 from bot.voices.names import MAX_NAME_CHARACTERS
-from bot.voices.records import SavedVoice
 from cogs.sharing import SharingCommands, VoiceReference
 
 VOICES_PER_PAGE = 10
@@ -77,7 +78,7 @@ class Voice(
             card = cards.voice_card(saved)
             shares = frozenset() if rights is None else rights.shares
             shared_voices.add_who_may_use(card, shares, interaction.guild_id, self.bot.get_guild)
-            await reply.show(embed=card)
+            await reply.show(embed=card, view=own_voice_view(saved))
 
     @app_commands.command(description="Rename one of your voices")
     @app_commands.describe(voice="One of your voices", new_name="Its new name")
@@ -113,34 +114,9 @@ class Voice(
     @app_commands.describe(voice="One of your voices")
     @app_commands.autocomplete(voice=suggest_own_voices)
     async def transcript(self, interaction: Interaction, voice: VoiceReference) -> None:
-        """Ask for what is really said, in a form; `_correct` takes its answer."""
-        saved = await before_form(self._to_correct(interaction, voice))
-        form = TranscriptForm(saved.transcript, on_answer=partial(self._correct, saved))
-        await interaction.response.send_modal(form)
-
-    async def _to_correct(self, interaction: Interaction, name: str) -> SavedVoice:
-        """The voice of that name. Raises `Refusal` before the person writes for nothing."""
-        await self.bot.policy.check(actor_of(interaction), Action.CLONE)
-        return await self.bot.voice_access.own(actor_of(interaction), name)
-
-    async def _correct(self, voice: SavedVoice, interaction: Interaction, transcript: str) -> None:
-        """Make a voice's prompt again, with another transcript."""
-        async with self.bot.reply(interaction, Action.CLONE) as reply:
-            seconds = voice.clip_seconds
-            work = await reply.begin(WorkKind.REQUEST, seconds, recording=seconds)
-            heard = await reply.work(
-                lambda progress: self.bot.studio.correct_transcript(
-                    voice, transcript, on_step=progress.step, on_speech=work.made
-                )
-            )
-            shown = voice_name(voice.name)
-            reply.remarks.append(f"Done. I learned {shown} again with that transcript.")
-            doubt = cards.heard_in(
-                heard, given=transcript, how_to_correct="use `/voice transcript` again"
-            )
-            if doubt is not None:
-                reply.remarks.append(doubt)
-            await reply.finish()
+        """Ask for what is really said, in a form."""
+        find = partial(self.bot.voice_access.own, reference=voice)
+        await ask_for_transcript(interaction, find)
 
     @app_commands.command(description="Delete one of your voices for good")
     @app_commands.describe(voice="One of your voices")

@@ -56,13 +56,16 @@ async def show_privately(
         else:
             return
     try:
-        await interaction.user.send(content, embed=embed or discord.utils.MISSING)
+        missing = discord.utils.MISSING
+        await interaction.user.send(content, embed=embed or missing, view=view or missing)
     except DISCORD_FAILURES as error:
         log.warning("private answer refused", reason=repr(error))
         await _say_in_channel(interaction, UNTOLD)
 
 
-async def send_privately(interaction: Interaction, name: str, data: bytes) -> None:
+async def send_privately(
+    interaction: Interaction, name: str, data: bytes, *, not_sent: Reason
+) -> None:
     """Send a file that only the person sees, below the private message.
 
     That gets other words first, for the same reason as before speech is posted (`posting.py`), and
@@ -73,6 +76,7 @@ async def send_privately(interaction: Interaction, name: str, data: bytes) -> No
         interaction: The command.
         name: The file's name.
         data: The file's bytes.
+        not_sent: The reason of that refusal.
     """
     if has_token(interaction):
         try:
@@ -84,7 +88,7 @@ async def send_privately(interaction: Interaction, name: str, data: bytes) -> No
             log.warning("private file refused", reason=repr(error))
         else:
             return
-    raise Refusal(Reason.EXPORT_NOT_SENT)
+    raise Refusal(not_sent)
 
 
 def with_links(interaction: Interaction, words: str) -> str:

@@ -112,6 +112,7 @@ class Reply:
         owner: The same person, as Discord knows them.
         remarks: Sentences for the person alone that hold even if the rest fails, such as that a
             voice is saved already.
+        view: The buttons that belong to the remarks, if there are any.
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class Reply:
         self.owner = interaction.user
         self._begun: Work | None = None
         self.remarks: list[str] = []
+        self.view: discord.ui.View | None = None
 
     async def __aenter__(self) -> Self:
         """Acknowledge the command, privately. Raises `Refusal` if the person may not do that."""
@@ -162,7 +164,7 @@ class Reply:
             if not isinstance(error, Exception):
                 return False
             sentence = log_and_explain(error, source=self._command)
-            await self.show(" ".join([sentence, *self.remarks]))
+            await self.show(" ".join([sentence, *self.remarks]), view=self.view)
             return True
         finally:
             self._end()
@@ -273,14 +275,17 @@ class Reply:
         )
         await post_speech(self._interaction, words, attachment, on_posted=on_posted)
 
-    async def send_privately(self, name: str, data: bytes) -> None:
+    async def send_privately(
+        self, name: str, data: bytes, *, not_sent: Reason = Reason.EXPORT_NOT_SENT
+    ) -> None:
         """Send a file that only the person sees. Raises `Refusal` if Discord doesn't take it.
 
         Args:
             name: The file's name.
             data: The file's bytes.
+            not_sent: The reason of that refusal.
         """
-        await delivery.send_privately(self._interaction, name, data)
+        await delivery.send_privately(self._interaction, name, data, not_sent=not_sent)
 
     async def finish(self, words: str | None = None) -> None:
         """Show the last words and the remarks; without any, delete the private message.
@@ -291,9 +296,9 @@ class Reply:
         if little_left is not None:
             self.remarks.append(note(little_left))
         if words is not None:
-            await self.show("\n".join([words, *self.remarks]))
+            await self.show("\n".join([words, *self.remarks]), view=self.view)
         elif self.remarks:
-            await self.show(" ".join(self.remarks))
+            await self.show(" ".join(self.remarks), view=self.view)
         else:
             await delivery.delete_private_message(self._interaction)
 

@@ -127,7 +127,15 @@ REFUSALS: dict[Reason, str] = {
         "then make it again with `/clone`."
     ),
     Reason.TRANSCRIPT_EMPTY: "That transcript is empty. Please write what's said in the recording.",
+    Reason.VOICE_GONE: (
+        "That voice isn't among yours any more. "
+        "See yours with `/voice list`, or make one with `/clone`."
+    ),
     Reason.VOICE_KEPT: "Kept. **{name}** is still there.",
+    Reason.RECORDING_NOT_SENT: (
+        "I couldn't send you the recording, because Discord didn't take it. "
+        "That's not your fault. Please press the button again in a minute."
+    ),
     Reason.EVERYTHING_KEPT: "Kept. Nothing was deleted.",
     Reason.NOTHING_KEPT: (
         "There's nothing to delete. At most I know how much speech you used today, and I forget "

@@ -199,7 +199,7 @@ class TestSpeech:
         named = await ada.clones(recording, name="Ada")
         assert named.told == (
             f"{SAVED} In your recording I heard: “The birch canoe slid”. "
-            "If that isn't exactly what's said, please correct it with `/voice transcript` "
+            "If that isn't exactly what's said, please press “Correct the transcript” "
             "for a better voice."
         )
         assert "canoe" not in named.posted[0].content

@@ -129,7 +129,7 @@ async def test_transcript_says_if_something_else_is_heard(
     assert answer.told == (
         "Done. I learned **Ada** again with that transcript. "
         "Your transcript doesn't match. I heard: “The birch \\*canoe\\* slid”. "
-        "If I'm right, please use `/voice transcript` again."
+        "If I'm right, please press “Correct the transcript”."
     )
 
 
