@@ -46,6 +46,8 @@ _NOTED = {
 }
 """What the audit log calls a decision. `dismiss` notes by itself what it does."""
 
+_ABOUT_PEOPLE = (Decision.BLOCK, Decision.UNBLOCK)
+
 
 class Reporting:
     """Sends reports to those who decide about them, and carries out what they decide.
@@ -88,6 +90,7 @@ class Reporting:
             message_id=message_id,
             voice_id=post.voice_id,
             owner_id=post.owner_id,
+            asker_id=post.asker_id,
         )
         return _not_ones_own(subject, reporter_id)
 
@@ -108,7 +111,8 @@ class Reporting:
             channel_id=channel.id,
             message_id=None,
             voice_id=spoken.voice_id,
-            owner_id=spoken.owner_id,
+            owner_id=spoken.voice_owner_id,
+            asker_id=None if spoken.owner_id == spoken.voice_owner_id else spoken.owner_id,
         )
         return _not_ones_own(subject, person.id)
 
@@ -132,6 +136,7 @@ class Reporting:
             message_id=report.message_id,
             voice_id=report.voice_id,
             owner_id=report.owner_id,
+            asker_id=report.asker_id,
         )
 
     async def report(self, subject: Subject, reporter_id: int, reason: str) -> tuple[Report, str]:
@@ -153,6 +158,8 @@ class Reporting:
             subject: Speech of the voice.
             claimant_id: Who says that it is their own voice.
         """
+        if subject.owner_id == claimant_id:
+            raise Refusal(Reason.OWN_SPEECH)
         async with self._filed(ReportKind.CLAIM, subject, claimant_id) as claim:
             voice_id = claim.voice_id
             is_saved = await self._voice(voice_id) is not None
@@ -210,7 +217,7 @@ class Reporting:
             actor_id=by,
             guild_id=report.guild_id,
             voice_id=report.voice_id,
-            owner_id=report.owner_id,
+            owner_id=report.accused_id if decision in _ABOUT_PEOPLE else report.owner_id,
             details=f"{report.kind} {report.id}",
         )
         if _upholds(report, decision, where):
@@ -220,9 +227,9 @@ class Reporting:
         """Change what holds for a voice or its owner; return False if that held already."""
         report, moderation = case.report, self._policy.moderation
         if decision is Decision.UNBLOCK:
-            return await moderation.unblock(report.owner_id, where)
+            return await moderation.unblock(report.accused_id, where)
         if decision is Decision.BLOCK:
-            is_new = await moderation.block(report.owner_id, where, by=by, report_id=report.id)
+            is_new = await moderation.block(report.accused_id, where, by=by, report_id=report.id)
             await self._enforce()
             return is_new
         if report.voice_id is None:
@@ -262,7 +269,7 @@ class Reporting:
             raise Refusal(Reason.REPORT_OF_ANOTHER_SERVER)
         elif not actor.is_manager:
             raise Refusal(Reason.ONLY_MANAGERS)
-        elif actor.user_id == report.owner_id:
+        elif actor.user_id in {report.owner_id, report.accused_id}:
             raise Refusal(Reason.REPORT_ABOUT_YOU)
         is_for_operators = report.kind is ReportKind.CLAIM and decision in {
             Decision.DISMISS,
@@ -271,11 +278,11 @@ class Reporting:
         if is_for_operators and where != EVERYWHERE:
             raise Refusal(Reason.ONLY_OPERATORS_DECIDE)
         if decision is Decision.BLOCK:
-            await self._check_may_block(actor, report.owner_id, where)
+            await self._check_may_block(actor, report.accused_id, where)
 
-    async def _check_may_block(self, actor: Actor, owner_id: int, where: int) -> None:
+    async def _check_may_block(self, actor: Actor, person_id: int, where: int) -> None:
         """Raise `Refusal` for those whom nobody can block, or only a server's owner."""
-        if self._policy.is_operator(owner_id):
+        if self._policy.is_operator(person_id):
             raise Refusal(Reason.CANNOT_BLOCK_OPERATORS)
         if where == EVERYWHERE:
             return
@@ -285,7 +292,7 @@ class Reporting:
         if guild.owner_id == actor.user_id:
             return
         try:
-            member = await guild.fetch_member(owner_id)
+            member = await guild.fetch_member(person_id)
         except discord.NotFound:  # who has left manages nothing
             return
         if member.guild_permissions.manage_guild:
@@ -352,7 +359,7 @@ class Reporting:
     async def _case(self, report: Report) -> Case:
         voice_ids = () if report.voice_id is None else (report.voice_id,)
         voice = await self._voice(report.voice_id)
-        decisions = await self._policy.moderation.decisions((report.owner_id,), voice_ids)
+        decisions = await self._policy.moderation.decisions((report.accused_id,), voice_ids)
         return Case(report, None if voice is None else voice.name, decisions)
 
 
@@ -372,6 +379,6 @@ def _upholds(report: Report, decision: Decision, where: int) -> bool:
 
 
 def _not_ones_own(subject: Subject, reporter_id: int) -> Subject:
-    if subject.owner_id == reporter_id:
+    if subject.said_by == reporter_id:
         raise Refusal(Reason.OWN_SPEECH)
     return subject

@@ -208,7 +208,12 @@ class Say(commands.Cog):
         def note(message_id: int, channel_id: int, guild_id: int | None) -> None:
             voice, owner = saved.id, saved.owner_id
             self.bot.policy.posts.note(
-                message_id, channel_id, guild_id, voice_id=voice, owner_id=owner
+                message_id,
+                channel_id,
+                guild_id,
+                voice_id=voice,
+                owner_id=owner,
+                asker_id=reply.owner.id,
             )
             if not posted:
                 self.bot.policy.audit.note_own(

@@ -62,7 +62,7 @@ PERSONAL = (
         people=frozenset({"user_id"}),
         hidden={"key_hash": "what the key is compared with"},
     ),
-    PersonalTable("posts", _TABLES["posts"], people=frozenset({"owner_id"})),
+    PersonalTable("posts", _TABLES["posts"], people=frozenset({"owner_id", "asker_id"})),
     PersonalTable(
         "log",
         _TABLES["audit"],
@@ -73,7 +73,7 @@ PERSONAL = (
     PersonalTable(
         "reports",
         _TABLES["reports"],
-        people=frozenset({"owner_id", "reporter_id", "decided_by"}),
+        people=frozenset({"owner_id", "asker_id", "reporter_id", "decided_by"}),
         but=_may_know_report,
         outlives_deletion="until they are old, so that they can be decided",
     ),

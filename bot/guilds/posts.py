@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from bot.guilds.records import Post
@@ -29,7 +30,7 @@ class Posts(DatabaseUser):
         super().__init__(database)
         self._clock = clock
 
-    def note(
+    def note(  # noqa: PLR0913 - a message has these
         self,
         message_id: int,
         channel_id: int,
@@ -37,6 +38,7 @@ class Posts(DatabaseUser):
         *,
         voice_id: int | None,
         owner_id: int,
+        asker_id: int | None = None,
     ) -> asyncio.Future[bool]:
         """Note that a message with speech was posted now. It is written later.
 
@@ -48,6 +50,7 @@ class Posts(DatabaseUser):
             guild_id: The server, or None for a direct message.
             voice_id: The saved voice, or None for one without a name.
             owner_id: Whose voice it is.
+            asker_id: Who had it said, if it isn't the owner of the voice.
         """
         at = self._clock()
 
@@ -60,6 +63,7 @@ class Posts(DatabaseUser):
                     voice_id=voice_id,
                     owner_id=owner_id,
                     at=at,
+                    asker_id=None if asker_id == owner_id else asker_id,
                 )
             )
 
@@ -73,16 +77,19 @@ class Posts(DatabaseUser):
             return None if row is None else row.to_post()
 
     @carried_out
-    async def keeps_anything_about(self, owner_id: int) -> bool:
+    async def keeps_anything_about(self, user_id: int) -> bool:
         """Return whether `forget` would erase anything."""
-        theirs = select(PostRow.message_id).where(PostRow.owner_id == owner_id).limit(1)
+        theirs = select(PostRow.message_id).where(_is_about(user_id)).limit(1)
         async with self._database.read() as session:
             return await session.scalar(theirs) is not None
 
     @carried_out
-    async def forget(self, owner_id: int) -> bool:
-        """Forget which messages hold a person's speech; return if there were any."""
-        theirs = delete(PostRow).where(PostRow.owner_id == owner_id)
+    async def forget(self, user_id: int) -> bool:
+        """Forget which messages hold a person's voices, or what they had said.
+
+        Return if there were any.
+        """
+        theirs = delete(PostRow).where(_is_about(user_id))
         # What was noted before may not be written yet.
         self._database.later("posts", lambda session: session.execute(theirs))
         async with self._database.erase() as session:
@@ -93,3 +100,7 @@ class Posts(DatabaseUser):
         """Forget the messages that were posted before that time. It is done later."""
         old = delete(PostRow).where(PostRow.at < at)
         return self._database.later("end of old posts", lambda session: session.execute(old))
+
+
+def _is_about(user_id: int) -> ColumnElement[bool]:
+    return (PostRow.owner_id == user_id) | (PostRow.asker_id == user_id)

@@ -188,6 +188,7 @@ class Subject:
         message_id: The message, or None for what was heard in a voice channel.
         voice_id: The voice, or None for one without a name.
         owner_id: Whose voice it is.
+        asker_id: Who had it said, if it isn't the owner of the voice; else None.
     """
 
     guild_id: int | None
@@ -195,6 +196,12 @@ class Subject:
     message_id: int | None
     voice_id: int | None
     owner_id: int
+    asker_id: int | None = None
+
+    @property
+    def said_by(self) -> int:
+        """The Discord id of who had it said."""
+        return self.owner_id if self.asker_id is None else self.asker_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +224,7 @@ class Report:
         decided_by: The Discord id of who decided it; None while open, or for the command line.
         decided_in: The server that decided it, or `EVERYWHERE` for the operator; None while open.
         decided_at: In UTC, or None while open.
+        asker_id: Who had it said, if it isn't the owner of the voice; else None.
     """
 
     id: int
@@ -234,6 +242,14 @@ class Report:
     decided_by: int | None
     decided_in: int | None
     decided_at: datetime | None
+    asker_id: int | None = None
+
+    @property
+    def accused_id(self) -> int:
+        """Who would be blocked: the person who had it said; on a claim, the voice's owner."""
+        if self.asker_id is None or self.kind is ReportKind.CLAIM:
+            return self.owner_id
+        return self.asker_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +393,7 @@ class Post:
         voice_id: The voice, or None for one without a name.
         owner_id: Whose voice it is.
         at: In UTC.
+        asker_id: Who had it said, if it isn't the owner of the voice; else None.
     """
 
     message_id: int
@@ -385,6 +402,7 @@ class Post:
     voice_id: int | None
     owner_id: int
     at: datetime
+    asker_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,7 @@ class Reports(DatabaseUser):
                 consent_at=consent_at,
                 consent_version=consent_version,
                 state=ReportState.OPEN,
+                asker_id=subject.asker_id,
             )
             session.add(row)
             await session.flush()

@@ -227,6 +227,7 @@ class ReportRow(Base):
     decided_by: Mapped[int | None] = mapped_column(BigInteger)
     decided_in: Mapped[int | None] = mapped_column(BigInteger)
     decided_at: Mapped[datetime | None]
+    asker_id: Mapped[int | None] = mapped_column(BigInteger)
 
     __table_args__ = (Index(None, "reporter_id", "at"), {"sqlite_autoincrement": True})
 
@@ -248,6 +249,7 @@ class ReportRow(Base):
             decided_by=self.decided_by,
             decided_in=self.decided_in,
             decided_at=self.decided_at,
+            asker_id=self.asker_id,
         )
 
 
@@ -353,6 +355,7 @@ class PostRow(Base):
     voice_id: Mapped[int | None]
     owner_id: Mapped[int] = mapped_column(BigInteger)
     at: Mapped[datetime] = mapped_column(index=True)
+    asker_id: Mapped[int | None] = mapped_column(BigInteger)
 
     __table_args__ = (Index(None, "guild_id", "voice_id"),)
 
@@ -365,4 +368,5 @@ class PostRow(Base):
             voice_id=self.voice_id,
             owner_id=self.owner_id,
             at=self.at,
+            asker_id=self.asker_id,
         )

@@ -129,6 +129,7 @@ class LiveAttributions:
             channel.guild.id,
             voice_id=entry.voice_id,
             owner_id=entry.voice_owner_id,
+            asker_id=entry.owner_id,
         )
         return None
 

@@ -44,7 +44,7 @@ class Case:
     Attributes:
         report: The report.
         voice_name: As its owner typed it; None if the voice is not saved, or was deleted.
-        decisions: About that voice and that owner.
+        decisions: About that voice, and who would be blocked.
     """
 
     report: Report
@@ -52,11 +52,11 @@ class Case:
     decisions: Decisions
 
     def is_blocked(self, where: int) -> bool:
-        """Whether the owner is blocked by a server's own decision, or by the operator's."""
+        """Whether `Report.accused_id` is blocked by a server's own decision, or the operator's."""
         return any(block.guild_id == where for block in self.decisions.blocks)
 
     def is_blocked_in(self, where: int) -> bool:
-        """Whether the owner is blocked there by anybody's decision."""
+        """Whether that person is blocked there by anybody's decision."""
         return self.is_blocked(EVERYWHERE) or self.is_blocked(where)
 
     def freeze(self, where: int) -> FreezeKind | None:
@@ -90,9 +90,9 @@ class Case:
                 "It's theirs: delete the voice" if is_theirs else "Remove the voice"
             )
         choices |= (
-            {Decision.UNBLOCK: "Unblock its owner"}
+            {Decision.UNBLOCK: f"Unblock {self._accused}"}
             if self.is_blocked(where)
-            else {Decision.BLOCK: "Block its owner"}
+            else {Decision.BLOCK: f"Block {self._accused}"}
         )
         if self._can_be_dismissed(where):
             is_frozen_claim = is_claim and self.voice_name is not None
@@ -100,6 +100,15 @@ class Case:
                 "It isn't: unfreeze the voice" if is_frozen_claim else "Dismiss"
             )
         return choices
+
+    @property
+    def is_about_asker(self) -> bool:
+        """Whether somebody else than the voice's owner would be blocked."""
+        return self.report.accused_id != self.report.owner_id
+
+    @property
+    def _accused(self) -> str:
+        return "who asked for it" if self.is_about_asker else "its owner"
 
     def _can_be_dismissed(self, where: int) -> bool:
         if where == EVERYWHERE:
@@ -124,6 +133,7 @@ def card(case: Case, where: int, *, names_reporter: bool) -> discord.Embed:
         "Speech": _speech(report),
         "Voice": _voice(case),
         "Its owner": _person(report.owner_id),
+        **({"Asked for by": _person(report.asker_id)} if report.asker_id is not None else {}),
         "Claimed by" if is_claim else "Reported by": (
             _person(report.reporter_id) if names_reporter else _UNNAMED
         ),
@@ -153,7 +163,7 @@ def decided(decision: Decision, case: Case, where: int) -> str:
     """What a person is told after deciding a report."""
     everywhere = where == EVERYWHERE
     place = "anywhere" if everywhere else "in this server"
-    owner = f"<@{case.report.owner_id}>"
+    owner = f"<@{case.report.accused_id}>"
     kept = _still_kept(case, where)
     is_usable = case.voice_name is not None and not kept
     usable = "Its owner can use that voice again." if is_usable else kept
@@ -184,7 +194,8 @@ def _still_kept(case: Case, where: int) -> str:
         return "But the voice was removed, and stays so."
     if FreezeKind.FROZEN in kinds:
         return "But something else keeps the voice frozen."
-    return "But its owner is blocked." if case.is_blocked_in(where) else ""
+    is_owner_blocked = not case.is_about_asker and case.is_blocked_in(where)
+    return "But its owner is blocked." if is_owner_blocked else ""
 
 
 def _speech(report: Report) -> str:
@@ -227,7 +238,8 @@ def _state(case: Case) -> list[str]:
         if freeze is not None:
             lines.append(f"The voice is {freeze} {place}.")
         if case.is_blocked(where):
-            lines.append(f"Its owner is blocked {place}.")
+            who = "Who asked for it" if case.is_about_asker else "Its owner"
+            lines.append(f"{who} is blocked {place}.")
     return lines
 
 

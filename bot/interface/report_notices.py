@@ -118,7 +118,8 @@ class ReportNotices:
         if place is None:
             return False
         buttons = decision_buttons(case, where) or discord.utils.MISSING
-        names_reporter = not await _may_read(place, case.report.owner_id, where)
+        people = {case.report.owner_id, case.report.accused_id}
+        names_reporter = not any([await _may_read(place, person, where) for person in people])
         try:
             message = await place.send(
                 report_card.in_their_words(reason) or None,
