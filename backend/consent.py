@@ -22,7 +22,8 @@ def read_consent(consent: Consent | None, *, is_required: bool) -> ConsentRecord
     """Read what a caller sends as consent.
 
     A statement alone says neither who agreed nor when. Its record is attested by 0, now, and has
-    the statement's first `MAX_STATEMENT_CHARACTERS` characters as its version.
+    the statement's first `MAX_STATEMENT_CHARACTERS` characters as its version. Lone surrogates,
+    which no prompt can hold, are left out. A statement without a letter or a digit is none.
 
     Args:
         consent: What was sent, not trusted.
@@ -49,7 +50,7 @@ def _record(fields: Mapping[str, object]) -> ConsentRecord:
     if fields.keys() != _FIELDS:
         raise ConsentMissingError(f"a consent record has the fields {', '.join(sorted(_FIELDS))}")
     attested_by = fields["attested_by"]
-    if not isinstance(attested_by, int) or not 0 <= attested_by <= _HIGHEST_ID:
+    if type(attested_by) is not int or not 0 <= attested_by <= _HIGHEST_ID:  # nor True, an int too
         raise ConsentMissingError("a consent record names who attested it by a Discord id")
     return ConsentRecord(
         attested_by, _moment(fields["attested_at"]), _statement(fields["statement_version"])
@@ -68,6 +69,9 @@ def _moment(value: object) -> datetime:
 
 
 def _statement(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ConsentMissingError("the consent names no statement")
-    return value.strip()[:MAX_STATEMENT_CHARACTERS]
+    if isinstance(value, str):
+        whole = value.encode("utf-8", "ignore").decode("utf-8")
+        statement = whole.strip()[:MAX_STATEMENT_CHARACTERS]
+        if any(map(str.isalnum, statement)):
+            return statement
+    raise ConsentMissingError("the consent names no statement")

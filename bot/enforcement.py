@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SPEAKING = (Action.SPEAK, Action.CLONE)
 """What is ended when somebody is blocked. Everything else takes a moment."""
 
+SECONDS_TO_END_CLONING = 10.0
+"""After this, who has everything deleted doesn't wait any longer for a command that hangs."""
+
 _MEANWHILE = {
     Reason.VOICE_DELETED: Reason.VOICE_DELETED_MEANWHILE,
     Reason.VOICE_NOT_SHARED: Reason.VOICE_UNSHARED_MEANWHILE,
@@ -105,6 +108,19 @@ class Enforcement:
             refusal = standing.refusal(*use)
             if refusal is not None and refusal.reason is not Reason.SERVER_NOT_SEEN:
                 self._end(request, _said_meanwhile(refusal).reason)
+
+    async def end_cloning_of(self, user_id: int) -> None:
+        """End what makes voices of a person who has everything deleted; return when it has ended.
+
+        Or it would keep a voice afterwards. In another front or process it goes on.
+        """
+        endings = [
+            asyncio.create_task(request.cancel(Reason.ALL_DELETED_MEANWHILE, is_forbidden=True))
+            for request in self._open_requests()
+            if request.action is Action.CLONE and request.actor.user_id == user_id
+        ]
+        if endings:
+            await asyncio.wait(endings, timeout=SECONDS_TO_END_CLONING)
 
     def _end(self, request: OpenRequest, reason: Reason) -> None:
         ending = asyncio.create_task(request.cancel(reason, is_forbidden=True))

@@ -69,6 +69,7 @@ class Reason(StrEnum):
     RECORDING_NOT_SENT = "recording of a voice not sent to its owner"
     EVERYTHING_KEPT = "everything kept"
     NOTHING_KEPT = "nothing kept"
+    ALL_DELETED_MEANWHILE = "everything deleted meanwhile"
 
     # A copy of what is kept
     NOTHING_TO_EXPORT = "nothing to export"

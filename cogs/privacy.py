@@ -83,6 +83,7 @@ async def _delete_everything(bot: VoiceBot, interaction: Interaction) -> None:
         )
         if not await reply.ask(everything):
             raise Refusal(Reason.EVERYTHING_KEPT)
+        await bot.enforcement.end_cloning_of(person)
         forgotten = await library.forget(person)
         bot.players.end_voice(person)
         use = await policy.forget(person)

@@ -43,7 +43,8 @@ class TimbreCommandTree(app_commands.CommandTree[Any]):
     async def interaction_check(self, interaction: discord.Interaction[Any]) -> bool:
         """Refuse commands while the bot stops, and a server's command outside of servers.
 
-        Called by discord.py before a command.
+        Called by discord.py before a command. Raises `CommandSignatureMismatch` if the command was
+        published with other choices than it has now; discord.py looks at its options alone.
         """
         note_arrival(interaction)
         command = interaction.command
@@ -54,7 +55,11 @@ class TimbreCommandTree(app_commands.CommandTree[Any]):
         reason: Reason | None = interaction.client.replies.closed_for
         if reason is None and is_for_guilds and interaction.guild is None:
             reason = Reason.ONLY_IN_SERVERS
-        if reason is None or interaction.type is discord.InteractionType.autocomplete:
+        if interaction.type is discord.InteractionType.autocomplete:
+            return True
+        if reason is None:
+            if isinstance(command, app_commands.Command):
+                _check_choices(command, interaction.namespace)
             return True
         await answer_error(interaction, Refusal(reason), source=command_name(interaction))
         return False
@@ -65,6 +70,19 @@ class TimbreCommandTree(app_commands.CommandTree[Any]):
         """Handle an exception raised by a command."""
         cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
         await answer_error(interaction, cause, source=command_name(interaction))
+
+
+def _check_choices(
+    command: app_commands.Command[Any, Any, Any], given: app_commands.Namespace
+) -> None:
+    """Raise `CommandSignatureMismatch` if an option has a value that isn't among its choices."""
+    offered = {
+        option.display_name: {choice.value for choice in option.choices}
+        for option in command.parameters
+        if option.choices
+    }
+    if any(name in offered and value not in offered[name] for name, value in given):
+        raise app_commands.CommandSignatureMismatch(command)
 
 
 async def answer_error(

@@ -141,6 +141,10 @@ REFUSALS: dict[Reason, str] = {
         "There's nothing to delete. At most I know how much speech you used today, and I forget "
         "that by myself."
     ),
+    Reason.ALL_DELETED_MEANWHILE: (
+        "You had everything deleted, so I stopped making that voice and kept nothing of it. "
+        "To make it after all, use `/clone` again."
+    ),
     **consent_wording.REFUSALS,
     **export_wording.REFUSALS,
     Reason.DATABASE_NOT_READ: (

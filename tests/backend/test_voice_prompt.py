@@ -43,7 +43,7 @@ X_VECTOR = ClonedVoice(np.ones(8, np.float32), consent=CONSENT)
 GOOD = write_voice_prompt(IN_CONTEXT, MODEL)
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
-statements = st.text(max_size=40).map(str.strip).filter(bool)
+statements = st.text(max_size=40).map(str.strip).filter(lambda said: any(map(str.isalnum, said)))
 consents = st.builds(
     ConsentRecord, st.integers(0, 2**63 - 1), st.datetimes(timezones=st.just(UTC)), statements
 )

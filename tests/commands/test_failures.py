@@ -6,12 +6,13 @@ import asyncio
 import io
 from itertools import count
 from typing import TYPE_CHECKING, Any
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import aiohttp
 import discord
 import pytest
 import soundfile
+from simcord import interactions
 from structlog.testing import capture_logs
 
 from backend.contract import BackendBusyError, GenerationFailedError
@@ -168,6 +169,26 @@ async def test_an_interaction_that_is_too_old_is_dropped_without_noise(
     assert not answer.posted
     assert backend.spoken == []
     assert len(server.env.errors) == 1, "simcord notes what the bot has handled"
+
+
+@pytest.mark.parametrize("given", [None, "", "own", 5])
+async def test_a_command_that_was_published_with_other_options_asks_to_reload(
+    server: Server, ada: Member, recording: bytes, given: object
+) -> None:
+    """A client that isn't up to date leaves `permission` out, or sends what isn't a choice now."""
+    build = interactions.build_options
+
+    def build_older(*arguments: Any, **more: Any) -> Any:
+        options, resolved = build(*arguments, **more)
+        [permission] = [option for option in options if option["name"] == "permission"]
+        permission["value"] = given
+        return [option for option in options if option["value"] is not None], resolved
+
+    with patch.object(interactions, "build_options", build_older):
+        answer = await ada.clones(recording, name="Ada")
+    assert answer.told == "That command has changed. Please reload Discord (Ctrl+R) and try again."
+    assert len(server.env.errors) == 1, "simcord notes what the bot has handled"
+    assert not answer.posted
 
 
 async def test_an_attachment_that_cannot_be_fetched_is_a_sentence(

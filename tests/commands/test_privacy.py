@@ -157,6 +157,25 @@ async def test_delete_leaves_only_what_is_said_to_stay(
     assert left < set(stored)
 
 
+@pytest.mark.parametrize("step", ["on_prepare", "on_speak"])
+async def test_no_voice_is_made_after_delete_that_was_begun_before(
+    server: Server, ada: Member, backend: ScriptedBackend, recording: bytes, step: str
+) -> None:
+    async def hangs(_what: object) -> None:
+        await asyncio.sleep(3_600)
+
+    await ada.saves_voice(name="Old")
+    asked = await ada.types("privacy delete")
+    setattr(backend, step, hangs)
+    with server.impatient():
+        await ada.clones(recording, name="New")
+    await ada.presses(asked.private, "Delete")
+    assert asked.told.startswith("Deleted ")
+    shown = [message.content for message in server.channel.history(viewer=ada.actor)]
+    assert shown == [asked.told, REFUSALS[Reason.ALL_DELETED_MEANWHILE]]
+    assert not await server.bot.library.keeps_anything_about(ada.actor.id)
+
+
 async def test_export_is_empty_after_delete(ada: Member) -> None:
     await ada.saves_voice()
     asked = await ada.types("privacy delete")

@@ -58,7 +58,7 @@ class VoiceTarget(_Checked):
 class _Consent(_Checked):
     attested_by: int = Field(ge=0, le=_MAX_DISCORD_ID)
     attested_at: AwareDatetime
-    statement_version: str = Field(min_length=1, max_length=100)
+    statement_version: str = Field(pattern=r"[^\W_]", max_length=100)  # a letter or a digit
 
 
 class _Document(_Checked):

@@ -69,6 +69,7 @@ def test_a_prompt_carries_its_consent() -> None:
         replace(CONSENT, attested_by="me"),  # type: ignore[arg-type]
         replace(CONSENT, attested_at=datetime(2026, 11, 1)),  # noqa: DTZ001 - the point
         replace(CONSENT, statement_version=""),
+        replace(CONSENT, statement_version=" \u200b"),
     ],
 )
 def test_no_prompt_without_a_whole_consent_record(consent: ConsentRecord) -> None:
