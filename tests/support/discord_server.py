@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 SETTLE_SECONDS = 60.0
 
-LOOKS_AT_A_BUSY_BOT = 5
+LOOKS_AT_A_BUSY_BOT = 20
 """How often a member looks whether a command has shown something, on a slow machine."""
 
 NO_LIMITS: dict[str, Any] = dict.fromkeys(
