@@ -58,4 +58,5 @@ def _model(front: Front) -> Model:
         owned_by="timbre",
         clones=backend.clones,
         languages=languages,
+        watermarked=backend.marks,
     )

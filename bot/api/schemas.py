@@ -155,6 +155,8 @@ class Model(BaseModel):
     """Whether it clones voices. If not, speech only resembles them."""
 
     languages: list[str]
+    watermarked: bool
+    """Whether its speech is marked inaudibly."""
 
 
 class ModelList(BaseModel):

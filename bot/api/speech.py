@@ -44,7 +44,9 @@ _SPEECH: dict[str, Any] = {
     "description": "The speech, as it is made.",
     "content": {
         **{media_type.partition(";")[0]: _AUDIO for media_type in MEDIA_TYPES.values()},
-        "text/event-stream": {"schema": {"type": "string"}},
+        "text/event-stream": {
+            "schema": {"type": "object", "properties": {"data": {"type": "string"}}}
+        },
     },
 }
 
