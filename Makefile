@@ -43,7 +43,7 @@ $(VENV)/%.stamp: pyproject.toml constraints.txt | $(BIN)/python
 # What an extra contains is installed with it.
 CONTAINED_IN_demo := preview
 CONTAINED_IN_demo,local := preview demo local
-CONTAINED_IN_dev := preview demo local demo,local postgres
+CONTAINED_IN_dev := api preview demo local demo,local postgres
 
 .PHONY: demo
 demo: $(VENV)/demo.stamp ## Try it in a browser: the real bot on a simulated Discord
@@ -106,6 +106,12 @@ run: $(VENV)/bot.stamp ## Run the bot on a real server (see README)
 	@extras=$$($(BIN)/python -m bot.extras) \
 		&& $(MAKE) --no-print-directory --silent $(VENV)/$${extras:-bot}.stamp
 	@$(BIN)/python -m bot run
+
+.PHONY: api
+api: $(VENV)/api.stamp ## Serve the HTTP API on this machine (see docs/api.md)
+	@extras=$$($(BIN)/python -m bot.extras) \
+		&& $(MAKE) --no-print-directory --silent $(VENV)/$${extras:-bot}.stamp
+	@$(BIN)/python -m bot api
 
 .PHONY: constraints
 constraints: ## Raise the pinned versions to the newest that the ranges allow

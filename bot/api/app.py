@@ -9,18 +9,23 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartParser
 
 from backend.contract import SpeechError
 from bot.api import models, speech, status, verify, voices
 from bot.api.bodies import BodyError
 from bot.api.door import Door
 from bot.api.errors import ApiError, api_error, invalid_request
+from bot.audio.reference import MAX_UPLOAD_MEGABYTES
 from bot.errors import Refusal
 
 if TYPE_CHECKING:
     from fastapi.responses import JSONResponse
 
     from bot.api.front import Front
+
+# Recordings stay in memory, which `BodyBudget` bounds. Starlette would write them to the disk.
+MultiPartParser.spool_max_size = MAX_UPLOAD_MEGABYTES * 1024 * 1024 + 1
 
 _DESCRIPTION = """\
 Speaks in the voices that people saved on Discord, or like a recording that comes with the request.

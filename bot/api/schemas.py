@@ -57,8 +57,8 @@ class SpeechBody(BaseModel):
     """One of your voices. Without it, the one that you used last. Not used with `ref_audio`."""
 
     response_format: StreamFormat = StreamFormat.MP3
-    speed: Annotated[float, Field(ge=MIN_SPEED, le=MAX_SPEED, allow_inf_nan=False)] = 1.0
-    """How many times as fast as usual, at the same pitch."""
+    speed: Annotated[float, Field(ge=MIN_SPEED, le=MAX_SPEED, allow_inf_nan=False)] | None = None
+    """How many times as fast as usual, at the same pitch. Without it, the voice's own."""
 
     stream_format: Literal["audio", "sse"] = "audio"
     """`audio` is the bytes of a file. `sse` is events with base64 in them. Both are streamed."""

@@ -150,7 +150,7 @@ async def _speak(
             production=studio.production(sentences, on_speech=work.made),
             seed=body.seed,
             max_new_tokens=body.max_new_tokens,
-            speed=body.speed,
+            speed=body.speed or (saved.speed if saved is not None else 1.0),
         )
     )
     noted, samples, sample_rate, cut = False, 0, 1, 0

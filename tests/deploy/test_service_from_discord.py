@@ -5,6 +5,7 @@ Everything but Discord, Modal's servers and the size of the model is the real th
 
 from __future__ import annotations
 
+import base64
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from bot.speech.modal.backend import ModalBackend
+from bot.speech.modal.client import ModalService
 from tests.speech.bot_on_modal import open_bot
+from tests.support.api import running_api
+from tests.support.modal_server.faults import TOKEN_ID, TOKEN_SECRET
 from tests.support.public_words import beside_file
 from tests.support.recordings import as_file, speech
 
@@ -67,3 +72,25 @@ async def test_a_member_clones_a_voice_and_speaks_with_it(
         ("stream_with_prompt", "SUCCESS"),
         ("stream_with_prompt", "SUCCESS"),
     ]
+
+
+async def test_a_client_of_the_api_hears_the_model_in_a_container(
+    deployment: ModalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODAL_SERVER_URL", deployment.url)
+    before = len(deployment.calls)
+    recording = base64.b64encode(as_file(speech(6.0), 24_000, "m4a")).decode()
+    body = {
+        "input": "Good evening, everyone.",
+        "ref_audio": recording,
+        "consent": "own voice",
+        "response_format": "opus",
+        "x_vector_only_mode": True,
+    }
+    backend = ModalBackend(ModalService((TOKEN_ID, TOKEN_SECRET)), model_id="x/1", slots=4)
+    async with running_api(tmp_path, backend) as api, api.client() as client:
+        answer = await client.post("/v1/audio/speech", json=body)
+        assert answer.status_code == 200, answer.text
+        assert_is_speech(answer.content)
+    done = [(call.name, call.status) for call in deployment.calls[before:]]
+    assert done == [("create_voice_prompt", "SUCCESS"), ("stream_with_prompt", "SUCCESS")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from bot.speech import open_backend
 from bot.speech.backend import MarkingBackend
 from tests.backend.conftest import make_checkpoint
 from tests.speech.preview.voices import CONSENT
+from tests.support.api import running_api
 from tests.support.prompts import without_consent
 from tests.support.recordings import SENTENCES, as_file, speech
 
@@ -170,6 +172,8 @@ class Lent:
     def __init__(self, speech: SpeechBackend) -> None:
         self.info, self.health = speech.info, speech.health
         self.prepare_voice, self.speak = speech.prepare_voice, speech.speak
+        assert isinstance(speech, MarkingBackend)
+        self.find_watermark = speech.find_watermark
 
     async def start(self) -> None:
         """It has started."""
@@ -204,6 +208,34 @@ async def test_every_command_of_the_demo_works_with_it(
             answer = (await you.slash(channel, command, **options)).response
             assert answer is not None
             assert told in f"{answer.content} {[each.to_dict() for each in answer.embeds]}"
+
+
+async def test_clients_of_the_api_hear_the_model(local: SpeechBackend, tmp_path: Path) -> None:
+    recording = as_file(speech(6.0), 24_000, "m4a")
+    async with running_api(tmp_path, Lent(local)) as api, api.client() as client:
+        form = {"name": "Me", "consent": "own voice"}
+        voice = await client.post(
+            "/v1/audio/voices", data=form, files={"audio_sample": ("me.m4a", recording)}
+        )
+        assert "smooth planks" in voice.json()["heard"].lower()
+        body = {
+            "input": "I am still here. " * 6,
+            "voice": "Me",
+            "response_format": "wav",
+            "seed": 3,
+        }
+        first, again = [await client.post("/v1/audio/speech", json=body) for _ in range(2)]
+        samples, rate = soundfile.read(io.BytesIO(first.content), dtype="float32")
+        assert len(samples) > 0.1 * rate
+        assert len(again.content) == len(first.content), "the same seed says the same"
+        ref_audio = base64.b64encode(recording).decode()
+        sound_alone = {"ref_audio": ref_audio, "consent": True, "x_vector_only_mode": True}
+        answer = await client.post("/v1/audio/speech", json={"input": "Hello.", **sound_alone})
+        assert answer.status_code == 200
+        marked = {"file": ("x.wav", first.content)}
+        verdict = (await client.post("/v1/audio/verify", files=marked)).json()
+        assert "watermarked" in verdict
+        assert (await client.get("/v1/models")).json()["data"][0]["watermarked"]
 
 
 async def test_without_weights_and_network_it_says_so(
