@@ -13,6 +13,7 @@ from discord.ext import commands
 from bot.enforcement import Enforcement
 from bot.errors import Reason
 from bot.guilds.access import Action
+from bot.interface.again_button import AgainButton
 from bot.interface.delivery import DISCORD_FAILURES
 from bot.interface.errors import TimbreCommandTree
 from bot.interface.live_attribution import LiveAttributions
@@ -26,6 +27,7 @@ from bot.playback.players import GuildPlayers
 from bot.playback.voice_client import VoiceClient
 from bot.reporting import Reporting
 from bot.services import open_services
+from bot.speaking.speaking import Speaking
 from bot.voices.spoken_consent import SpokenConsents
 
 if TYPE_CHECKING:
@@ -94,6 +96,7 @@ class VoiceBot(commands.AutoShardedBot):
         reporting: Sends reports to who decides; there once the bot has logged in.
         exports: Packs what is kept about people; there once the bot has logged in.
         studio: The voice pipeline; there once the bot has logged in.
+        speaking: Has voices say what people ask for; there once the bot has logged in.
         verification: Tells whether the bot made a recording; there once the bot has logged in.
         replies: The commands that are being answered now.
         players: What speaks in voice channels.
@@ -112,6 +115,7 @@ class VoiceBot(commands.AutoShardedBot):
     reporting: Reporting
     exports: Exports
     studio: Studio
+    speaking: Speaking
     verification: Verification
 
     def __init__(
@@ -177,7 +181,7 @@ class VoiceBot(commands.AutoShardedBot):
         """Load the commands and open what they need; discord.py calls this once, at login."""
         for cog in COGS:
             await self.load_extension(cog)
-        self.add_dynamic_items(*BUTTONS, HearButton, TranscriptButton)
+        self.add_dynamic_items(*BUTTONS, AgainButton, HearButton, TranscriptButton)
         if self._is_serving:
             await self.open_studio()
 
@@ -231,6 +235,13 @@ class VoiceBot(commands.AutoShardedBot):
                 operators_channel=self.settings.report_channel,
             ),
             enforce=self.enforcement.enforce,
+        )
+        self.speaking = Speaking(
+            services,
+            replies=self.replies,
+            players=self.players,
+            live_attributions=self.live_attributions,
+            by_default=self.speaks_by_default,
         )
 
     async def close(self) -> None:

@@ -96,6 +96,11 @@ class Reason(StrEnum):
     CANNOT_SHARE_WITH_BOTS = "bots can't use voices"
     NOT_A_MEMBER = "not a member of the server"
 
+    # Menus and buttons of messages
+    NOTHING_TO_SAY_AGAIN = "no text beside the speech"
+    SAYING_IT_AGAIN = "being said again already"
+    MESSAGE_WITHOUT_TEXT = "no text in the message"
+
     # The database
     DATABASE_NOT_READ = "database not read"
     DATABASE_NOT_WRITTEN = "database not written"

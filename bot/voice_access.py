@@ -96,6 +96,14 @@ class VoiceAccess:
         await self.check(actor, voice)
         return voice
 
+    async def voice(self, actor: Actor, voice_id: int) -> SavedVoice:
+        """Return a voice by its id. Raises `Refusal` if a person may not use it where they are."""
+        voice = await self._library.voice(voice_id)
+        if voice is None:
+            raise Refusal(Reason.VOICE_DELETED)
+        await self.check(actor, voice)
+        return voice
+
     async def own(self, actor: Actor, reference: str) -> SavedVoice:
         """Return the voice of their own that a person means. Raises `Refusal`."""
         try:

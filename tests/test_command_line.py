@@ -44,6 +44,7 @@ EVERY_COMMAND = [
     "/voice",
     "/warm",
     "Report this speech",
+    "Speak this message",
 ]
 
 

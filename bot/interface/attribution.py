@@ -13,11 +13,13 @@ Names and texts are typed by people who may want to look like somebody else. So:
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bot.interface.typed_text import excerpt, voice_name
+from bot.interface.typed_text import as_typed, excerpt, voice_name
 from bot.interface.wording import engine_notices
+from bot.message_source import MessageSource
 
 if TYPE_CHECKING:
     from typing import Self
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
 
 UNNAMED = "**New voice**"
 
+_QUOTE = "> "
+_SOURCE = re.compile(
+    r", reading \[a message\]\((?P<link>https://[^\s()]+)\)(?: by <@(?P<author>\d+)>)?\)"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
@@ -35,14 +42,26 @@ class Attribution:
     Attributes:
         voice: The voice's name as its owner typed it; None for one without a name.
         asked_by: The Discord id of who asked. That may be somebody else than the voice's owner.
+        source: The message whose text it is, if that is no text of who asked.
     """
 
     voice: str | None
     asked_by: int
+    source: MessageSource | None = None
 
     def __str__(self) -> str:
         name = UNNAMED if self.voice is None else voice_name(self.voice)
-        return f"{name} (synthetic voice, asked by <@{self.asked_by}>)"
+        return f"{name} (synthetic voice, asked by <@{self.asked_by}>{self._read_aloud})"
+
+    @property
+    def _read_aloud(self) -> str:
+        """Which message is read aloud, and whose it is; see `source_beside`."""
+        if self.source is None:
+            return ""
+        author = self.source.author_id
+        return f", reading [a message]({self.source.link})" + (
+            "" if author is None else f" by <@{author}>"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +90,14 @@ class PublicWords:
         speech: Speech,
         sentences: int,
         backend: BackendInfo,
+        *,
+        source: MessageSource | None = None,
     ) -> Self:
         """Make the words about speech, which may end before its text of so many sentences does."""
         is_whole = speech.error is None
         extent = "" if is_whole else f", only {speech.sentences} of {sentences} sentences"
         notices = tuple(engine_notices(backend))
-        return cls(Attribution(voice, asked_by), text, extent, notices)
+        return cls(Attribution(voice, asked_by, source), text, extent, notices)
 
     @property
     def beside_file(self) -> str:
@@ -95,4 +116,26 @@ class PublicWords:
 
     def _with_text(self, heading: str) -> str:
         small = (f"-# {notice}" for notice in self.notices)
-        return "\n".join([heading, *small, f"> {excerpt(self.text)}"])
+        return "\n".join([heading, *small, f"{_QUOTE}{excerpt(self.text)}"])
+
+
+def text_beside(content: str) -> str | None:
+    """Return the text in the words of a message with speech, as it was typed; None without one.
+
+    It is shortened there if it is long, and spoilers are hidden.
+    """
+    *others, quote = content.split("\n")
+    if not others or not quote.startswith(_QUOTE):
+        return None
+    return as_typed(quote.removeprefix(_QUOTE))
+
+
+def source_beside(content: str) -> MessageSource | None:
+    """Return which message was read aloud, by the words of a message with speech, if one was."""
+    heading, *_ = content.split("\n")
+    # A voice's name can't look like that, because its brackets are escaped.
+    found = _SOURCE.search(heading)
+    if found is None:
+        return None
+    author = found["author"]
+    return MessageSource(found["link"], int(author) if author is not None else None)

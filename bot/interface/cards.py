@@ -50,7 +50,9 @@ _HELP = {
     "Use it": (
         "`/say` speaks up to 5,000 characters with a voice you saved: live if you're in a voice "
         "channel, otherwise as a file. Its `format` can be a voice message, Ogg, MP3, WAV or FLAC. "
-        "Everybody is told that the voice is synthetic, and who asked."
+        "Everybody is told that the voice is synthetic, and who asked. "
+        "The button Again says it in a new take; Apps, Speak this message, in the menu of a "
+        "message reads it aloud."
     ),
     "Look after your voices": (
         "`/voice list`, `/voice info`, `/voice rename`, `/voice transcript`, `/voice delete`. "

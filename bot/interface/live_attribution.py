@@ -118,7 +118,7 @@ class LiveAttributions:
         if not (await self._policy.settings.of(channel.guild.id)).live_attribution:
             return "the server has turned it off"
         message = await channel.send(
-            words(Attribution(entry.speaker, entry.owner_id), self._command_ids()),
+            words(Attribution(entry.speaker, entry.owner_id, entry.message), self._command_ids()),
             silent=True,
             suppress_embeds=True,
             allowed_mentions=discord.AllowedMentions.none(),

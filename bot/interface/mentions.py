@@ -29,11 +29,22 @@ Person = discord.User | discord.Member
 Channel = discord.abc.GuildChannel | discord.Thread
 
 
-async def resolve_names(interaction: discord.Interaction[Any], typed: str) -> NameOf:
+async def resolve_names(
+    interaction: discord.Interaction[Any],
+    typed: str,
+    *,
+    message: discord.Message | None = None,
+) -> NameOf:
     """Return what finds the names for the mentions in a text.
 
     The names come from the interaction, from the bot's cache, and for members from Discord. If
     Discord does not answer within `LOOKED_UP_WITHIN_SECONDS`, those names are unknown.
+
+    Args:
+        interaction: What the person did.
+        typed: The text.
+        message: The message whose text it is, if it is one's. Discord says whom it mentions, but
+            not by which names the server knows them.
     """
     names = _Names(interaction)
     unknown = {
@@ -44,7 +55,13 @@ async def resolve_names(interaction: discord.Interaction[Any], typed: str) -> Na
     guild = interaction.client.get_guild(interaction.guild_id or 0)  # None if the bot isn't in it
     if unknown and guild is not None:
         names.members = await _look_up(guild, list(unknown)[:MAX_LOOKED_UP])
+    if message is not None:
+        names.mentioned = {person.id: person.display_name for person in message.mentions}
     return names.find
+
+
+def no_names(_kind: MentionKind, _snowflake: int) -> None:
+    """What finds no names, for a text that has them instead of mentions already."""
 
 
 class _Names:
@@ -52,10 +69,12 @@ class _Names:
 
     Attributes:
         members: The display names of members who were looked up, by their ids.
+        mentioned: The names of those whom a message mentions, by their ids.
     """
 
     def __init__(self, interaction: discord.Interaction[Any]) -> None:
         self.members: dict[int, str] = {}
+        self.mentioned: dict[int, str] = {}
         self._person = interaction.user
         self._guild = interaction.guild
         data: Any = interaction.data or {}
@@ -86,7 +105,9 @@ class _Names:
         if sent := nick or user.get("global_name") or user.get("username"):
             return sent
         member = self._guild.get_member(snowflake) if self._guild is not None else None
-        return member.display_name if member else self.members.get(snowflake)
+        if member is not None:
+            return member.display_name
+        return self.members.get(snowflake) or self.mentioned.get(snowflake)
 
     def _channel(self, snowflake: int) -> str | None:
         channel = self._guild.get_channel_or_thread(snowflake) if self._guild is not None else None

@@ -46,7 +46,12 @@ MAX_FILES_PER_MESSAGE = 10
 
 
 async def post_speech(
-    interaction: Interaction, words: PublicWords, speech: SpeechAttachment, *, on_posted: OnPosted
+    interaction: Interaction,
+    words: PublicWords,
+    speech: SpeechAttachment,
+    *,
+    view: discord.ui.View | None = None,
+    on_posted: OnPosted,
 ) -> None:
     """Post speech in the interaction's channel, in as many messages as its upload limit asks for.
 
@@ -60,6 +65,7 @@ async def post_speech(
         interaction: The command.
         words: What is said beside the speech.
         speech: What to post.
+        view: The buttons of the message that has the text.
         on_posted: Called for each message as soon as it is posted, whatever becomes of the rest.
 
     Raises `Refusal` if Discord takes it nowhere.
@@ -75,7 +81,7 @@ async def post_speech(
         )
         if sent is not None:
             note(*sent)
-            below = await _say_below(interaction, words, can_follow_up=can_follow_up)
+            below = await _say_below(interaction, words, view, can_follow_up=can_follow_up)
             if below is not None:
                 note(below.id, below.channel.id)
                 return
@@ -87,7 +93,7 @@ async def post_speech(
         posted: list[SpeechFile] = []
         try:
             async for group, message in _post_groups(
-                senders, words, files, limit, is_first=is_first
+                senders, words, files, limit, view=view, is_first=is_first
             ):
                 posted += group
                 if message is not None:
@@ -142,12 +148,16 @@ async def _send_voice_message(
 
 
 async def _say_below(
-    interaction: Interaction, words: PublicWords, *, can_follow_up: bool
+    interaction: Interaction,
+    words: PublicWords,
+    view: discord.ui.View | None,
+    *,
+    can_follow_up: bool,
 ) -> discord.Message | None:
     """Post the words below a voice message; None if Discord doesn't take them."""
     senders = _senders_below(interaction, can_follow_up=can_follow_up)
     try:
-        return await _post(senders, words.below_voice_message, [], is_first=True)
+        return await _post(senders, words.below_voice_message, [], view=view, is_first=True)
     except (Refusal, *DISCORD_FAILURES) as error:
         log.warning("the words below a voice message were refused", reason=repr(error))
         return None
@@ -218,18 +228,20 @@ def _ordinary(interaction: Interaction, *places: object) -> list[Sender]:
     ]
 
 
-async def _post_groups(
+async def _post_groups(  # noqa: PLR0913 - what is sent, how, and with which buttons
     senders: Sequence[Sender],
     words: PublicWords,
     files: Sequence[SpeechFile],
     limit: int,
     *,
+    view: discord.ui.View | None,
     is_first: bool,
 ) -> AsyncIterator[tuple[list[SpeechFile], discord.Message | None]]:
     """Post files; yield each message's files and the message."""
     for group in _groups(files, min(limit, SAFE_TOTAL_LIMIT)):
         content = words.beside_file if is_first else words.beside_next_files
-        yield group, await _post(senders, content, group, is_first=is_first)
+        buttons = view if is_first else None
+        yield group, await _post(senders, content, group, view=buttons, is_first=is_first)
         is_first = False
 
 
@@ -244,20 +256,30 @@ def _is_voice_message(files: Sequence[SpeechFile]) -> bool:
 
 
 async def _post(
-    senders: Sequence[Sender], content: str, files: Sequence[SpeechFile], *, is_first: bool
+    senders: Sequence[Sender],
+    content: str,
+    files: Sequence[SpeechFile],
+    *,
+    view: discord.ui.View | None,
+    is_first: bool,
 ) -> discord.Message | None:
     """Send one message in the first way that works, and return it. Only the first one pings.
 
     Raises `Refusal` if none does: that the bot may not post only if Discord said so each time.
     """
     may_not_post = True
+    buttons: dict[str, Any] = {} if view is None else {"view": view}
     for pinged, send in senders:
         allowed_mentions = pinged if is_first else discord.AllowedMentions.none()
         # discord.py closes files after a request, so each try needs its own.
         uploads = [discord.File(io.BytesIO(file.data), filename=file.name) for file in files]
         try:
             return await send(
-                content, files=uploads, suppress_embeds=True, allowed_mentions=allowed_mentions
+                content,
+                files=uploads,
+                suppress_embeds=True,
+                allowed_mentions=allowed_mentions,
+                **buttons,
             )
         except DISCORD_FAILURES as error:
             if _is_too_large(error):

@@ -266,16 +266,22 @@ class Reply:
             self._working = None
 
     async def post(
-        self, words: PublicWords, speech: Speech, reply_format: ReplyFormat, *, on_posted: OnPosted
+        self,
+        words: PublicWords,
+        speech: Speech,
+        reply_format: ReplyFormat,
+        *,
+        view: discord.ui.View | None = None,
+        on_posted: OnPosted,
     ) -> None:
-        """Post speech where all can see it, see `post_speech`.
+        """Post speech where all can see it, with buttons below it if any, see `post_speech`.
 
         Raises `Refusal` if it may be posted nowhere.
         """
         attachment = SpeechAttachment(
             speech, reply_format, self._replies.encoders, self._check_not_forbidden
         )
-        await post_speech(self._interaction, words, attachment, on_posted=on_posted)
+        await post_speech(self._interaction, words, attachment, view=view, on_posted=on_posted)
 
     async def send_privately(
         self, name: str, data: bytes, *, not_sent: Reason = Reason.EXPORT_NOT_SENT

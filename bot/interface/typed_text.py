@@ -18,6 +18,10 @@ _RIGHT_TO_LEFT = {"R", "AL", "AN"}
 """Unicode's bidirectional classes of letters, and of digits, that are laid out from the right."""
 
 _ISOLATE, _END_ISOLATE = "\u2068", "\u2069"
+_ESCAPED = re.compile(r"\\([\\*_~|`<>\[\]()#])")
+_KEEPS_FROM_MENTIONING = "\u200b"
+"""What `discord.utils.escape_mentions` puts behind an @."""
+
 _SPOILER = re.compile(r"\|\|.+?\|\|", re.DOTALL)
 
 
@@ -40,6 +44,12 @@ def as_text(typed: str) -> str:
     return f"{_ISOLATE}{escaped}{_END_ISOLATE}" if runs_left else escaped
 
 
+def as_typed(shown: str) -> str:
+    """Undo `as_text`, which leaves out only what turns text around."""
+    bare = shown.removeprefix(_ISOLATE).removesuffix(_END_ISOLATE)
+    return _ESCAPED.sub(r"\1", bare.replace(_KEEPS_FROM_MENTIONING, ""))
+
+
 def excerpt(typed: str, *, max_characters: int = MAX_EXCERPT_CHARACTERS) -> str:
     """Someone's text on one line: shortened, spoilers hidden, everything else to the letter."""
     flat = _on_one_line(_SPOILER.sub("▮▮▮", typed))
@@ -56,4 +66,5 @@ def quoted(typed: str, *, max_characters: int = MAX_EXCERPT_CHARACTERS) -> str:
 
 def _on_one_line(typed: str) -> str:
     """A text without line breaks, blanks in a row, and characters that nobody sees."""
-    return " ".join(_BLANKS.sub(" ", _UNSEEN.sub("", typed)).split())
+    seen = _UNSEEN.sub("", _DIRECTIONS.sub("", typed))
+    return " ".join(_BLANKS.sub(" ", seen).split())

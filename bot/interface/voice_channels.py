@@ -264,7 +264,7 @@ def queue_page(
 
 def _line(position: QueuePosition) -> str:
     entry = position.entry
-    who = Attribution(entry.speaker, entry.owner_id)
+    who = Attribution(entry.speaker, entry.owner_id, entry.message)
     what = quoted(entry.text, max_characters=_EXCERPT_CHARACTERS)
     if position.number == 0:
         return f"**Now**: {who}: {what} · ends {_countdown(position.ends_in)}"

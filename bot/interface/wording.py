@@ -17,6 +17,7 @@ from bot.interface import (
     consent_wording,
     export_wording,
     limit_wording,
+    menu_wording,
     moderation_wording,
     recording_wording,
     report_wording,
@@ -273,6 +274,7 @@ REFUSALS: dict[Reason, str] = {
     Reason.VOICE_DELETED_MEANWHILE: "That voice was deleted, so I stopped speaking with it.",
     **moderation_wording.REFUSALS,
     **sharing_wording.REFUSALS,
+    **menu_wording.REFUSALS,
     Reason.ONLY_IN_SERVERS: "That works only in a server. Use it in one that I'm in.",
     **access_wording.REFUSALS,
 }

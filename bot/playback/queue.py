@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import discord
 
+    from bot.message_source import MessageSource
     from bot.playback.pacing import Pacing
     from bot.production import Production
     from bot.streaming import SpeechChunk
@@ -40,6 +41,7 @@ class QueueEntry:
             roles and the timeout that they had then.
         expected_seconds: About how long the speech will be.
         production: Tells how the speech comes, if anything does.
+        message: The message that is read aloud, if it is one.
         owner_known_at: When that was, or when Discord was last asked, by `time.monotonic`.
         source: The buffer that the speech is played from.
         producer: Fills the source.
@@ -56,6 +58,7 @@ class QueueEntry:
     owner: discord.Member | None = field(default=None, repr=False)
     expected_seconds: float = 0.0
     production: Production | None = field(default=None, repr=False)
+    message: MessageSource | None = field(default=None, repr=False)
     owner_known_at: float = field(default_factory=time.monotonic, init=False, repr=False)
     source: SpeechSource = field(default_factory=SpeechSource, init=False, repr=False)
     producer: Producer = field(init=False, repr=False)

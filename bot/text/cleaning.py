@@ -22,7 +22,8 @@ _MOST_ROUNDS = 4
 next one finds nothing."""
 
 _LINE_MARKER = re.compile(r"(?:(?:-#|#{1,3}|[-•]) )+")
-_AT = re.compile(r"(?<!\S)@+(?=\w)")
+_NAME_MARKER = re.compile(r"(?<!\S)(?:@+(?=\w)|#+(?=[^\W\d_]))")
+"""The marks before the names of people, channels and topics; "#1" is a number."""
 
 
 def clean(text: str, *, name_of: NameOf) -> str:
@@ -68,7 +69,7 @@ def _spoken_line(line: str) -> str:
     line = " ".join(line.split())
     if marker := _LINE_MARKER.match(line):
         line = line[marker.end() :]
-    line = without_long_runs(_AT.sub("", line))
+    line = without_long_runs(_NAME_MARKER.sub("", line))
     return line if has_words(line) else only_silences(line)
 
 

@@ -126,6 +126,11 @@ class Member:
         async with self.server.one_at_a_time:
             return Answer(await self.actor.click(message, label=label))
 
+    async def uses_menu(self, menu: str, message: Any) -> Answer:
+        """Choose something in the menu of a message."""
+        async with self.server.one_at_a_time:
+            return Answer(await self.actor.context_menu(self.server.channel, menu, message))
+
     async def submits(self, form: Answer, values: dict[str, str]) -> Answer:
         """Fill the fields of a form, by their labels, and send it."""
         fields = {

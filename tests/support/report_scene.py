@@ -108,7 +108,7 @@ async def open_scene(folder: Path) -> AsyncIterator[Scene]:
 
 
 async def uses_menu(member: Member, message: discord.Message) -> Answer:
-    return Answer(await member.actor.context_menu(member.server.channel, MENU, message))
+    return await member.uses_menu(MENU, message)
 
 
 def shown(message: discord.Message) -> dict[str, str]:

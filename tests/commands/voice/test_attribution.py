@@ -142,3 +142,19 @@ async def test_not_everybody_is_remembered(
         await is_over(guild, await speaker.says(item, 0.5))
         assert len(live(guild)._told_at) == 1
     assert len(told(guild)) == 3
+
+
+async def test_a_message_that_is_read_aloud_is_named(
+    guild: VoiceGuild, ada: Speaker, grace: Speaker
+) -> None:
+    async with guild.turns:
+        message = await grace.actor.send(guild.server.channel, item_text(1, 2.0))
+        reading = await ada.uses_menu("Speak this message", message)
+    await eventually(lambda: len(told(guild)) == 1)
+    async with guild.turns:
+        queue = await grace.types("queue")
+    await eventually(lambda: queue.private is not None and bool(queue.told))
+    whose = f"asked by {ada.actor.mention}, reading [a message]({message.jump_url}) by "
+    assert f"{whose}{grace.actor.mention})" in queue.told
+    assert f"{whose}{grace.actor.mention})" in told(guild)[0]
+    await is_over(guild, reading)
