@@ -10,6 +10,7 @@ import discord
 import structlog
 from discord.ext import commands
 
+from bot.cloning import Cloning
 from bot.enforcement import Enforcement
 from bot.errors import Reason
 from bot.guilds.access import Action
@@ -96,6 +97,7 @@ class VoiceBot(commands.AutoShardedBot):
         reporting: Sends reports to who decides; there once the bot has logged in.
         exports: Packs what is kept about people; there once the bot has logged in.
         studio: The voice pipeline; there once the bot has logged in.
+        cloning: Makes voices from recordings; there once the bot has logged in.
         speaking: Has voices say what people ask for; there once the bot has logged in.
         verification: Tells whether the bot made a recording; there once the bot has logged in.
         replies: The commands that are being answered now.
@@ -115,6 +117,7 @@ class VoiceBot(commands.AutoShardedBot):
     reporting: Reporting
     exports: Exports
     studio: Studio
+    cloning: Cloning
     speaking: Speaking
     verification: Verification
 
@@ -236,6 +239,7 @@ class VoiceBot(commands.AutoShardedBot):
             ),
             enforce=self.enforcement.enforce,
         )
+        self.cloning = Cloning(services, replies=self.replies, spoken_consents=self.spoken_consents)
         self.speaking = Speaking(
             services,
             replies=self.replies,

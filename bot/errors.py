@@ -100,6 +100,8 @@ class Reason(StrEnum):
     NOTHING_TO_SAY_AGAIN = "no text beside the speech"
     SAYING_IT_AGAIN = "being said again already"
     MESSAGE_WITHOUT_TEXT = "no text in the message"
+    MESSAGE_WITHOUT_RECORDING = "no recording in the message"
+    MESSAGE_IS_SPEECH = "message of the bot's own"
 
     # The database
     DATABASE_NOT_READ = "database not read"

@@ -98,7 +98,7 @@ class VoiceAccess:
 
     async def voice(self, actor: Actor, voice_id: int) -> SavedVoice:
         """Return a voice by its id. Raises `Refusal` if a person may not use it where they are."""
-        voice = await self._library.voice(voice_id)
+        voice = (await self._library.about((voice_id,))).get(voice_id)
         if voice is None:
             raise Refusal(Reason.VOICE_DELETED)
         await self.check(actor, voice)

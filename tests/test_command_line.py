@@ -43,6 +43,7 @@ EVERY_COMMAND = [
     "/verify",
     "/voice",
     "/warm",
+    "Clone this voice",
     "Report this speech",
     "Speak this message",
 ]

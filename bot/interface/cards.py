@@ -41,7 +41,8 @@ _HELP = {
         "Use `/clone` with a recording, and choose its `permission`: whether it's your own voice, "
         "or you have the speaker's permission. By choosing you confirm that, and that you won't "
         "use the voice to deceive or harm anyone. "
-        "Give it a `name` and I'll keep the voice; write a `text` and it says that."
+        "Give it a `name` and I'll keep the voice; write a `text` and it says that. "
+        "With a recording in a message, use Apps, Clone this voice, in the message's menu."
     ),
     "A good recording": (
         "At least 3 seconds of one person; 10 to 20 are best. "

@@ -14,4 +14,12 @@ REFUSALS: dict[Reason, str] = {
         "There's no text in that message, so I have nothing to say. "
         "Pick a message with words, or use `/say`."
     ),
+    Reason.MESSAGE_WITHOUT_RECORDING: (
+        "There's no recording in that message. Pick one with an audio or video file, or with a "
+        "voice message. Or attach a recording to `/clone`."
+    ),
+    Reason.MESSAGE_IS_SPEECH: (
+        "I made that speech myself, with somebody's voice. "
+        "If you'd like to use the voice, ask its owner to share it with `/voice share`."
+    ),
 }

@@ -83,13 +83,6 @@ class VoiceLibrary(DatabaseUser):
         self.suggestions = Suggestions(database)
 
     @carried_out
-    async def voice(self, voice_id: int) -> SavedVoice | None:
-        """Return a voice by its id, whoever owns it; None if it was deleted."""
-        async with self._database.read() as session:
-            row = await session.scalar(voices_where(VoiceRow.id == voice_id))
-            return None if row is None else row.to_saved_voice()
-
-    @carried_out
     async def check_can_save(self, owner_id: int, name: str) -> str:
         """Return the name as it would be stored. Raises `Refusal` if `save` would raise it now."""
         cleaned = clean_voice_name(name)

@@ -132,10 +132,11 @@ class Member:
             return Answer(await self.actor.context_menu(self.server.channel, menu, message))
 
     async def submits(self, form: Answer, values: dict[str, str]) -> Answer:
-        """Fill the fields of a form, by their labels, and send it."""
-        fields = {
-            form.fields_of_form()[label]["custom_id"]: value for label, value in values.items()
-        }
+        """Fill the fields of a form, by their labels, or choose one of their values; send it."""
+        fields: dict[str, Any] = {}
+        for label, value in values.items():
+            field = form.fields_of_form()[label]
+            fields[field["custom_id"]] = [value] if "options" in field else value
         return Answer(await self.actor.submit_modal(form.result, fields))
 
     def is_moderated(self, **flags: bool) -> None:

@@ -1,0 +1,263 @@
+"""Making a voice from a recording, for `/clone` and the menu of a message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import discord
+
+from backend.contract import AUTO_LANGUAGE, MAX_REFERENCE_SECONDS
+from bot.guilds.access import Action
+from bot.guilds.records import AuditAction, WorkKind
+from bot.interface import cards, consent_wording, wording
+from bot.interface.attachment import ReplyFormat
+from bot.interface.attribution import PublicWords
+from bot.interface.first_words import FIRST_WORDS, first_language
+from bot.interface.mentions import no_names, resolve_names
+from bot.interface.options import caller_of, language_to_read
+from bot.interface.reply import Reply
+from bot.interface.transcripts import PRESS_CORRECT, transcript_view
+from bot.interface.typed_text import voice_name
+from bot.interface.uploads import download
+from bot.streaming import collect
+from bot.text import guess_language, spoken_seconds, with_names
+from bot.voices.consent import confirm
+from bot.voices.spoken_consent import check_heard
+
+if TYPE_CHECKING:
+    from backend.contract import ConsentRecord
+    from bot.interface.reply import Replies
+    from bot.services import Services
+    from bot.studio import NewVoice
+    from bot.text import Sentence
+    from bot.voices.consent import Permission
+    from bot.voices.records import SavedVoice
+    from bot.voices.spoken_consent import ConsentSentence, SpokenConsents
+
+Interaction = discord.Interaction[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CloneRequest:
+    """What voice a person wants to have made.
+
+    Attributes:
+        audio: The recording.
+        permission: Why the person may clone its voice.
+        name: What to save the voice as; None to only try it.
+        text: What it is to say; None for hello in the recording's language.
+        transcript: What is said in the recording, if the person knows.
+        language: The language of the text, one of `backend.contract.LANGUAGES`.
+    """
+
+    audio: discord.Attachment
+    permission: Permission
+    name: str | None = None
+    text: str | None = field(default=None, repr=False)
+    transcript: str | None = field(default=None, repr=False)
+    language: str = AUTO_LANGUAGE
+
+
+@dataclass(frozen=True, slots=True)
+class _Script:
+    """What a new voice is to say.
+
+    Attributes:
+        words: As they are shown.
+        sentences: As they are spoken.
+        language: One of the backend's languages.
+    """
+
+    words: str = field(repr=False)
+    sentences: list[Sentence] = field(repr=False)
+    language: str
+
+
+class Cloning:
+    """Makes voices from recordings.
+
+    Args:
+        services: What every front works with.
+        replies: The commands that are being answered now.
+        spoken_consents: The sentences that members were given to read aloud.
+    """
+
+    def __init__(
+        self, services: Services, *, replies: Replies, spoken_consents: SpokenConsents
+    ) -> None:
+        self._policy = services.policy
+        self._voice_access = services.voice_access
+        self._library = services.library
+        self._dictionaries = services.dictionaries
+        self._studio = services.studio
+        self._replies = replies
+        self._spoken_consents = spoken_consents
+
+    async def clone(self, interaction: Interaction, request: CloneRequest) -> None:
+        """Refuse what can be refused at once, then make the voice, and let it speak."""
+        studio, owner = self._studio, interaction.user
+        name, transcript, language = request.name, request.transcript, request.language
+        given = request.permission
+        consent = confirm(given, by=owner.id, at=datetime.now(UTC))
+        async with Reply(interaction, self._replies, Action.CLONE) as reply:
+            # Without a text, it depends on the recording what is said. This tells how long it is.
+            script = (
+                await self._first_words(language, None)
+                if request.text is None
+                else await self._script(interaction, request.text, language)
+            )
+            if name is not None:
+                name = await self._library.check_can_save(owner.id, name)
+            sentence: ConsentSentence | None = None
+            guild_id = interaction.guild_id
+            if guild_id and await self._policy.asks_for_spoken_consent(guild_id):
+                sentence = self._spoken_consents.current(owner.id, guild_id)
+                if sentence is None:
+                    read_in = language_to_read(language, interaction.locale)
+                    new = self._spoken_consents.give(owner.id, guild_id, read_in)
+                    await reply.show(consent_wording.to_read_aloud(new))
+                    return
+                transcript = sentence.text
+                consent = confirm(
+                    request.permission, by=owner.id, at=datetime.now(UTC), is_spoken=True
+                )
+            work = await reply.begin(
+                WorkKind.REQUEST,
+                MAX_REFERENCE_SECONDS + spoken_seconds(script.sentences),
+                recording=MAX_REFERENCE_SECONDS,
+            )
+            upload = await download(request.audio)
+            voice = await reply.work(
+                lambda progress: studio.make_voice(
+                    upload,
+                    transcript=transcript,
+                    consent=consent,
+                    on_step=progress.step,
+                    on_speech=work.made,
+                )
+            )
+            if sentence is not None:
+                check_heard(sentence, voice.heard)
+                self._spoken_consents.used(owner.id, interaction.guild_id or 0)
+            reply.remarks += map(wording.note, voice.notes)
+            if request.text is None:
+                script = await self._first_words(language, _language_of(voice))
+            saved: SavedVoice | None = None
+            if name is not None:
+                saved = await self._keep(interaction, name, voice, language, consent)
+                self._policy.audit.note_own(
+                    AuditAction.CLONED,
+                    reply.actor,
+                    saved.id,
+                    text=script.words,
+                    details=given,
+                )
+                shown = voice_name(name)
+                reply.remarks.append(
+                    f"Your voice is saved as {shown}. Use it any time with `/say`."
+                )
+                reply.remarks.append(consent_wording.just_confirmed(consent))
+            heard = cards.heard_in(
+                voice.heard,
+                given=transcript,
+                how_to_correct=PRESS_CORRECT
+                if saved is not None
+                else "use `/clone` again with a `transcript`",
+            )
+            if heard is not None:
+                reply.remarks.append(heard)
+                reply.view = transcript_view(saved) if saved is not None else None
+            speech = await reply.work(
+                lambda progress: collect(
+                    studio.stream(
+                        script.sentences,
+                        voice.prompt,
+                        language=script.language,
+                        caller=caller_of(interaction),
+                        production=studio.production(script.sentences, on_speech=work.made),
+                    ),
+                    on_sentence=partial(progress.sentence, total=len(script.sentences)),
+                )
+            )
+            await self._voice_access.check_still(reply.actor, saved)
+            if saved is not None:
+                await studio.note_loudness(saved, speech.loudness)
+            else:
+                self._policy.audit.note_own(
+                    AuditAction.CLONED,
+                    reply.actor,
+                    None,
+                    text=script.words,
+                    details=given,
+                )
+            await reply.post(
+                PublicWords.about(
+                    name, owner.id, script.words, speech, len(script.sentences), studio.backend
+                ),
+                speech,
+                ReplyFormat.OGG,
+                on_posted=partial(
+                    self._policy.posts.note,
+                    voice_id=saved.id if saved is not None else None,
+                    owner_id=owner.id,
+                ),
+            )
+            if speech.error is not None:
+                raise speech.error
+            await reply.finish()
+
+    async def _script(self, interaction: Interaction, text: str, language: str) -> _Script:
+        """Return what a person wants the voice to say."""
+        name_of = await resolve_names(interaction, text)
+        spoken_for = await self._dictionaries.spoken_for(interaction.user.id, interaction.guild_id)
+        sentences = await self._studio.script(
+            text, language=language, name_of=name_of, spoken_for=spoken_for
+        )
+        return _Script(with_names(text, name_of=name_of), sentences, language)
+
+    async def _first_words(self, chosen: str, heard: str | None) -> _Script:
+        """Return what a voice says by itself.
+
+        Args:
+            chosen: The language that the person chose, if any.
+            heard: The language of the recording, if it is known.
+        """
+        studio, language = self._studio, chosen
+        if chosen == AUTO_LANGUAGE:
+            language = first_language(heard, studio.backend.languages)
+        words = FIRST_WORDS.get(language, "")
+        sentences = await studio.script(words, language=language, name_of=no_names)
+        return _Script(words, sentences, language)
+
+    async def _keep(
+        self,
+        interaction: Interaction,
+        name: str,
+        voice: NewVoice,
+        language: str,
+        consent: ConsentRecord,
+    ) -> SavedVoice:
+        """Save a voice, as the one that `/say` speaks with next."""
+        saved = await self._library.save(
+            interaction.user.id,
+            name,
+            clip_flac=voice.clip_flac,
+            clip_seconds=voice.clip_seconds,
+            transcript=voice.transcript,
+            language=language,
+            prompt=voice.prompt,
+            consent=consent,
+            guild_id=interaction.guild_id,
+        )
+        self._library.defaults.touch(saved)
+        return saved
+
+
+def _language_of(voice: NewVoice) -> str | None:
+    """The language of a voice's recording, if it can be told."""
+    if voice.heard is not None and voice.heard.language is not None:
+        return voice.heard.language
+    return None if voice.transcript is None else guess_language(voice.transcript)
