@@ -10,13 +10,13 @@ from sqlalchemy import select
 from bot.storage.database import DatabaseUser, carried_out
 from bot.voices.names import search_key
 from bot.voices.queries import RECENT_FIRST
-from bot.voices.sharing import counting_for, shared_voices
+from bot.voices.sharing import shared_voices
 from bot.voices.tables import ShareRow, VoiceRow
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
-    from sqlalchemy import Select
+    from sqlalchemy import Result, Select
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import InstrumentedAttribute
 
@@ -72,35 +72,66 @@ class Suggestions(DatabaseUser):
     ) -> tuple[list[str], list[SharedVoice]]:
         if part is None:
             return [], []
-        # Both read their index alone. What else is shown is read for those few that are found.
-        own = select(VoiceRow.id).where(VoiceRow.owner_id == asker.user_id).order_by(*RECENT_FIRST)
-        shared = (
-            select(ShareRow.voice_id)
-            .where(*counting_for(asker))
-            .group_by(ShareRow.voice_id, ShareRow.name_key)
-            .order_by(ShareRow.name_key, ShareRow.voice_id)
-        )
+        # Searches read their index alone. What else is shown is read for the few that are found.
+        own = select(VoiceRow.name_key, VoiceRow.id).where(VoiceRow.owner_id == asker.user_id)
         async with self._database.read() as session:
-            ids = await _matching(session, own, VoiceRow.name_key, part, limit)
-            names = await _names(session, ids)
-            if asker.guild_id is None or len(ids) == limit:
+            found = await _matching(
+                session, own.order_by(*RECENT_FIRST), VoiceRow.name_key, part, limit
+            )
+            names = await _names(session, [voice_id for _, voice_id in found])
+            if asker.guild_id is None or len(found) == limit:
                 return names, []
-            others = await _matching(session, shared, ShareRow.name_key, part, limit - len(ids))
+            others = await _shared(session, asker, asker.guild_id, part, limit - len(found))
             return names, await shared_voices(session, others, asker.guild_id)
 
 
+async def _shared(
+    session: AsyncSession, asker: Asker, guild_id: int, part: str, limit: int
+) -> list[int]:
+    """Return the ids of voices of others that a person may use in a server, as `search` does.
+
+    What is shared with everyone is searched apart from the rest: with one audience, the index has
+    the order that is wanted, so that no more is read than is shown.
+    """
+    found: set[tuple[str, int]] = set()
+    here = (ShareRow.guild_id == guild_id, ShareRow.owner_id != asker.user_id)
+    narrower = asker.audience_ids - {guild_id}
+    with_everyone = (*here, ShareRow.audience_id == guild_id)
+    with_some = (*here, ShareRow.audience_id.in_(narrower))
+    for conditions in (with_everyone, with_some):
+        shares = (
+            select(ShareRow.name_key, ShareRow.voice_id)
+            .where(*conditions)
+            .order_by(ShareRow.name_key, ShareRow.voice_id)
+        )
+        if conditions is with_some:
+            shares = shares.distinct()
+        found.update(await _matching(session, shares, ShareRow.name_key, part, limit))
+    ordered = sorted(found, key=lambda each: (not each[0].startswith(part), *each))
+    return [voice_id for _, voice_id in ordered[:limit]]
+
+
 async def _matching(
-    session: AsyncSession, ids: Select[int], key: InstrumentedAttribute[str], part: str, limit: int
-) -> Sequence[int]:
-    """Return the ids whose key begins with a part, then those whose key contains it."""
+    session: AsyncSession,
+    keys: Select[str, int],
+    key: InstrumentedAttribute[str],
+    part: str,
+    limit: int,
+) -> list[tuple[str, int]]:
+    """Return keys that begin with a part, then those that contain it, each with its voice's id."""
     if not part:
-        return (await session.scalars(ids.limit(limit))).all()
+        return _pairs(await session.execute(keys.limit(limit)))
     begins = key.startswith(part, autoescape=True)
-    found = list(await session.scalars(ids.where(begins).limit(limit)))
+    found = _pairs(await session.execute(keys.where(begins).limit(limit)))
     if len(found) < limit:
         contains = key.contains(part, autoescape=True)
-        found += await session.scalars(ids.where(contains, ~begins).limit(limit - len(found)))
+        others = keys.where(contains, ~begins).limit(limit - len(found))
+        found += _pairs(await session.execute(others))
     return found
+
+
+def _pairs(rows: Result[str, int]) -> list[tuple[str, int]]:
+    return [(key, voice_id) for key, voice_id in rows]
 
 
 async def _names(session: AsyncSession, voice_ids: Collection[int]) -> list[str]:

@@ -9,8 +9,9 @@ import pytest
 from bot.errors import Reason
 from bot.guilds.records import EVERYWHERE, FreezeKind
 from bot.interface.wording import REFUSALS, link_commands
+from bot.voices.rights import Share
 from tests.support.voice_guild import SPOKEN, last_word
-from tests.support.voice_words import one_speaks_and_two_wait
+from tests.support.voice_words import one_speaks_and_two_wait, waits_for
 
 if TYPE_CHECKING:
     from tests.support.voice_guild import Speaker, VoiceGuild
@@ -43,3 +44,22 @@ async def test_what_is_heard_and_queued_ends_for_one_alone(
     sentence = link_commands(REFUSALS[reason], bot.command_ids)
     assert [await last_word(answer, within=5) for answer in (said, waits)] == [sentence] * 2
     assert SPOKEN in (await last_word(others) or "")
+
+
+async def test_what_waits_ends_when_its_voice_is_shared_no_more(
+    guild: VoiceGuild, ada: Speaker, grace: Speaker
+) -> None:
+    bot = guild.server.bot
+    library, here = bot.library, guild.handle.id
+    voice = await library.find(ada.actor.id, "ada")
+    await library.sharing.share(voice, Share.with_everyone(here), owner_name="ada")
+    own = await ada.says(1, 2.0)
+    await guild.call.begins()
+    borrowed = await grace.types("say", text="Hello.", voice="Ada", where="voice")
+    await waits_for(borrowed, "in the queue")
+    await library.sharing.unshare(voice)
+    await bot.enforcement.enforce()
+
+    sentence = REFUSALS[Reason.VOICE_UNSHARED_MEANWHILE]
+    assert await last_word(borrowed, within=5) == sentence
+    assert SPOKEN in (await last_word(own) or "")
