@@ -22,7 +22,8 @@ import modal
 import modal.experimental
 
 from backend.contract import SpeechError, SpeechRequest, VoicePrompt
-from backend.loading import ServiceOptions, open_service
+from backend.loading import ServiceOptions, open_service, stage_model
+from backend.random_state import renew_random_state
 from backend.settings import DeploySettingsError, read_deploy_settings
 from backend.smoke_test import SAMPLE, RecordingError, find_recording
 from backend.weights.store import find_weights
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from backend import answers
     from backend.consent import Consent
+    from backend.engine.staging import StagedModel
 
 log = logging.getLogger(__name__)
 environment = os.environ  # noqa: TID251 - the settings of a deployment
@@ -122,6 +124,10 @@ image = (
     scaledown_window=settings.scaledown_window,
     min_containers=settings.min_containers,
     max_containers=settings.max_containers,
+    buffer_containers=settings.buffer_containers or None,
+    region=list(settings.regions) or None,
+    enable_memory_snapshot=settings.memory_snapshot,
+    experimental_options={"enable_gpu_snapshot": True} if settings.gpu_snapshot else None,
 )
 @modal.concurrent(max_inputs=MOST_CALLS)
 class Qwen3TTSService:
@@ -155,27 +161,32 @@ class Qwen3TTSService:
     `ReferenceUnusableError`.
     """
 
-    @modal.enter()
+    @modal.enter(snap=settings.memory_snapshot)
     def load(self) -> None:
-        """Load the model, once for each container, before its first call."""
+        """Load what a memory snapshot can hold.
+
+        With one, this runs once for each snapshot. Without, it runs in each container, before
+        `start`, and leaves everything to that.
+        """
         logging.basicConfig(level=logging.WARNING)
         logging.getLogger("backend").setLevel(logging.INFO)
         folder = models_folder()
         if not any(find_weights(repo_id, folder).defects for repo_id in settings.repositories):
             environment["HF_HUB_OFFLINE"] = "1"  # read by the hub's client when it is imported
-        options = ServiceOptions(
-            model_id=settings.model_id,
-            weights_folder=folder,
-            transcriber=settings.transcriber,
-            require_consent=settings.require_consent,
-            plain_package=settings.plain_package,
-            text_layout=settings.text_layout,
-            cuda_graphs=settings.cuda_graphs,
-            weights=settings.weights,
-            prompt_seconds=PROMPT_SECONDS,
-            speech_seconds=SPEECH_SECONDS,
-        )
-        self._service = open_service(options, replace_container)
+        self._staged: StagedModel | None = None
+        if settings.gpu_snapshot:
+            self._service = open_service(service_options(), replace_container)
+        elif settings.memory_snapshot:
+            self._staged = stage_model(service_options())
+
+    @modal.enter(snap=False)
+    def start(self) -> None:
+        """Get ready for calls, once for each container, before its first call."""
+        if settings.memory_snapshot:
+            renew_random_state()
+        if not settings.gpu_snapshot:
+            self._service = open_service(service_options(), replace_container, self._staged)
+            self._staged = None
         # More calls would wait here, where no other container can take them.
         modal.experimental.set_local_input_concurrency(self._service.rows)
 
@@ -377,6 +388,22 @@ def main(  # noqa: PLR0913, PLR0917 - each is an option of `modal run`
         sys.exit(f"That didn't work: {error}.")
     Path(output).write_bytes(speech)
     say(f"Wrote {output}: {len(speech) / 1e3:.0f} kB. Listen to it.")
+
+
+def service_options() -> ServiceOptions:
+    """What a container loads, and under which rules."""
+    return ServiceOptions(
+        model_id=settings.model_id,
+        weights_folder=models_folder(),
+        transcriber=settings.transcriber,
+        require_consent=settings.require_consent,
+        plain_package=settings.plain_package,
+        text_layout=settings.text_layout,
+        cuda_graphs=settings.cuda_graphs,
+        weights=settings.weights,
+        prompt_seconds=PROMPT_SECONDS,
+        speech_seconds=SPEECH_SECONDS,
+    )
 
 
 def models_folder() -> Path:

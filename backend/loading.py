@@ -7,6 +7,7 @@ a process without them.
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,16 +16,18 @@ from typing import TYPE_CHECKING
 from backend.contract import BackendUnavailableError
 from backend.scheduling.queue import SchedulerLimits
 from backend.weights.checkpoints import UnknownModelError, find_checkpoint
-from backend.weights.store import find_weights, inspect
+from backend.weights.store import find_weights, inspect, pinned_commit
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from backend.engine.interface import TextLayout
+    from backend.engine.staging import StagedModel
     from backend.reference.transcriber import Transcriber
     from backend.service import SpeechService
     from backend.weights.checkpoints import Checkpoint
     from backend.weights.formats import WeightChoice
+    from backend.weights.store import StoredWeights
 
 log = logging.getLogger(__name__)
 
@@ -75,26 +78,54 @@ class ServiceOptions:
     speech_seconds: float | None = None
 
 
+def stage_model(options: ServiceOptions) -> StagedModel | None:
+    """Import the packages, and read the model into main memory, where there is no GPU yet.
+
+    For the package's own loop, nothing but the packages is loaded, since the GPU decides how it is
+    read: None. Raises what `open_service` does.
+    """
+    checkpoint = checked_checkpoint(options)
+    location, revision = _find_weights(checkpoint, options)
+
+    from backend.engine.gpu_hidden import hidden_gpu  # noqa: PLC0415 - as in `open_service`
+
+    with hidden_gpu(), _told_where(location):
+        import backend.reference.transcriber  # noqa: PLC0415 - as above
+        import backend.service  # noqa: PLC0415 - as above
+        import backend.watermark.watermark  # noqa: F401, PLC0415 - as above
+        from backend.engine import engine, staging  # noqa: F401, PLC0415 - as above
+
+        if options.plain_package:
+            return None
+        staged = staging.stage_model(location, model_id=checkpoint.model_id, revision=revision)
+    log.info("%s: read into main memory in %.1f s", location, staged.seconds)
+    return staged
+
+
 def open_service(
-    options: ServiceOptions, on_breakdown: Callable[[], Awaitable[None]]
+    options: ServiceOptions,
+    on_breakdown: Callable[[], Awaitable[None]],
+    staged: StagedModel | None = None,
 ) -> SpeechService:
     """Load everything onto the GPU, or the CPU if there is none. Blocks until that is done.
 
     Args:
         options: What to load, and under which rules.
         on_breakdown: Called once when the process should be replaced, as in `SpeechService`.
+        staged: The model, if `stage_model` has read it already.
 
     Raises `BackendUnavailableError` with a sentence for the operator, and ModuleNotFoundError if a
     package is not installed.
     """
     checkpoint = checked_checkpoint(options)
-    location, revision = _find_weights(checkpoint, options)
+    location, revision = ("", None) if staged else _find_weights(checkpoint, options)
 
     # Imported after the download, because they take many seconds.
     import torch  # noqa: PLC0415 - see above
 
     from backend.engine.engine import Engine  # noqa: PLC0415 - see above
     from backend.engine.loading import load_model  # noqa: PLC0415 - see above
+    from backend.engine.staging import place_model  # noqa: PLC0415 - see above
     from backend.fetch import fetch_audio  # noqa: PLC0415 - see above
     from backend.reference.transcript import LazyTranscriber  # noqa: PLC0415 - see above
     from backend.service import SpeechService  # noqa: PLC0415 - see above
@@ -103,19 +134,18 @@ def open_service(
     has_gpu = torch.cuda.is_available()
     device = "cuda:0" if has_gpu else "cpu"
     watermarker = Watermarker(device)
-    try:
-        package_model, info = load_model(
-            location,
-            model_id=checkpoint.model_id,
-            revision=revision,
-            device=device,
-            weights=options.weights,
-            plain_package=options.plain_package,
-        )
-    except BackendUnavailableError as error:
-        raise BackendUnavailableError(
-            f"{location}: {error}. Copy or download it again, or name another with MODEL_ID."
-        ) from error
+    if staged is not None:
+        package_model, info = place_model(staged, device, options.weights)
+    else:
+        with _told_where(location):
+            package_model, info = load_model(
+                location,
+                model_id=checkpoint.model_id,
+                revision=revision,
+                device=device,
+                weights=options.weights,
+                plain_package=options.plain_package,
+            )
     load_transcriber = _transcriber_loader(options, has_gpu=has_gpu)
     is_transcriber_to_come = load_transcriber is not None and not options.load_transcriber_now
     engine = Engine(
@@ -139,6 +169,17 @@ def open_service(
         speech_seconds=options.speech_seconds,
         limits=SchedulerLimits(step_seconds=PLAIN_STEP_SECONDS) if options.plain_package else None,
     )
+
+
+@contextmanager
+def _told_where(location: str) -> Iterator[None]:
+    """Name the weights, and what to do, if they can't be loaded in this block."""
+    try:
+        yield
+    except BackendUnavailableError as error:
+        raise BackendUnavailableError(
+            f"{location}: {error}. Copy or download it again, or name another with MODEL_ID."
+        ) from error
 
 
 def checked_checkpoint(options: ServiceOptions) -> Checkpoint:
@@ -167,11 +208,15 @@ def _find_weights(checkpoint: Checkpoint, options: ServiceOptions) -> tuple[str,
         return str(checkpoint.folder), None
     weights = find_weights(checkpoint.model_id, options.weights_folder)
     if not weights.defects:
-        if weights.commit not in {None, checkpoint.revision}:
-            log.warning("%s: not the pinned revision. %s", weights.folder, _HOW_TO_DOWNLOAD)
+        _warn_if_not_pinned(weights, checkpoint.revision)
         return str(weights.folder), weights.commit
     log.warning("%s: the hub is asked, which may download all. %s", weights, _HOW_TO_DOWNLOAD)
     return checkpoint.model_id, checkpoint.revision
+
+
+def _warn_if_not_pinned(weights: StoredWeights, pinned: str | None) -> None:
+    if pinned is not None and weights.commit not in {None, pinned}:
+        log.warning("%s: not the pinned revision. %s", weights.folder, _HOW_TO_DOWNLOAD)
 
 
 def _transcriber_loader(
@@ -188,6 +233,7 @@ def _transcriber_loader(
         if weights.defects:
             log.warning("reference clips are not transcribed. %s. %s", weights, _HOW_TO_DOWNLOAD)
             return None
+        _warn_if_not_pinned(weights, pinned_commit(model))
         model = str(weights.folder)
     load = partial(Transcriber, model, device="cuda" if has_gpu else "cpu")
     if not options.load_transcriber_now:

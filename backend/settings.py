@@ -22,6 +22,7 @@ DEFAULT_TRANSCRIBER = "mobiuslabsgmbh/faster-whisper-large-v3-turbo"
 
 _NO_TRANSCRIBER = "none"
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+_REGION = re.compile(r"[a-z]{2}(?:-[a-z0-9]+)*", re.ASCII)
 _ENGINES = ("timbre", "reference")
 _Word = TypeVar("_Word", bound=str)
 _YES = ("1", "true", "yes", "on")
@@ -47,6 +48,11 @@ class DeploySettings:
         scaledown_window: `SCALEDOWN_WINDOW`: how long an idle container is kept, in seconds.
         min_containers: `MIN_CONTAINERS`: how many are kept even without calls, which costs money.
         max_containers: `MAX_CONTAINERS`: the most containers at once, which limits the cost.
+        buffer_containers: `BUFFER_CONTAINERS`: how many idle ones are kept while others work.
+        regions: `REGION`: Modal's names of the regions where containers may run; empty for all.
+        memory_snapshot: `MEMORY_SNAPSHOT`: whether containers start from a snapshot of the main
+            memory of an earlier one, with the packages and weights.
+        gpu_snapshot: `GPU_SNAPSHOT`: whether that holds the GPU's memory, too.
         require_consent: `REQUIRE_CONSENT`: whether a voice needs its owner's consent.
         transcriber: `TRANSCRIBER_MODEL`: a Whisper model converted for CTranslate2, by its
             repository on the hub or its folder in the container; None for no transcriber.
@@ -62,6 +68,10 @@ class DeploySettings:
     scaledown_window: int = 300
     min_containers: int = 0
     max_containers: int = 1
+    buffer_containers: int = 0
+    regions: tuple[str, ...] = ()
+    memory_snapshot: bool = True
+    gpu_snapshot: bool = False
     require_consent: bool = True
     transcriber: str | None = DEFAULT_TRANSCRIBER
     plain_package: bool = False
@@ -86,6 +96,10 @@ class DeploySettings:
             "SCALEDOWN_WINDOW": str(self.scaledown_window),
             "MIN_CONTAINERS": str(self.min_containers),
             "MAX_CONTAINERS": str(self.max_containers),
+            "BUFFER_CONTAINERS": str(self.buffer_containers),
+            "REGION": ",".join(self.regions),
+            "MEMORY_SNAPSHOT": str(int(self.memory_snapshot)),
+            "GPU_SNAPSHOT": str(int(self.gpu_snapshot)),
             "REQUIRE_CONSENT": str(int(self.require_consent)),
             "TRANSCRIBER_MODEL": self.transcriber or _NO_TRANSCRIBER,
             "ENGINE": _ENGINES[self.plain_package],
@@ -113,6 +127,10 @@ def read_deploy_settings(environment: Mapping[str, str]) -> DeploySettings:
         ),
         min_containers=_number(given, "MIN_CONTAINERS", range(_MOST_CONTAINERS + 1)),
         max_containers=_number(given, "MAX_CONTAINERS", range(1, _MOST_CONTAINERS + 1)),
+        buffer_containers=_number(given, "BUFFER_CONTAINERS", range(_MOST_CONTAINERS)),
+        regions=_regions(given["REGION"]),
+        memory_snapshot=_switch(given, "MEMORY_SNAPSHOT"),
+        gpu_snapshot=_switch(given, "GPU_SNAPSHOT"),
         require_consent=_switch(given, "REQUIRE_CONSENT"),
         transcriber=_transcriber(given["TRANSCRIBER_MODEL"]),
         plain_package=_one_of(_ENGINES, "ENGINE", given) == _ENGINES[1],
@@ -122,6 +140,10 @@ def read_deploy_settings(environment: Mapping[str, str]) -> DeploySettings:
     )
     if settings.min_containers > settings.max_containers:
         raise DeploySettingsError("MIN_CONTAINERS must not exceed MAX_CONTAINERS.")
+    if settings.buffer_containers >= settings.max_containers:
+        raise DeploySettingsError("BUFFER_CONTAINERS must be below MAX_CONTAINERS.")
+    if settings.gpu_snapshot and not settings.memory_snapshot:
+        raise DeploySettingsError("GPU_SNAPSHOT needs MEMORY_SNAPSHOT, which must be 1.")
     return settings
 
 
@@ -142,6 +164,15 @@ def _gpus(value: str) -> tuple[str, ...]:
         return gpus
     raise DeploySettingsError(
         f"GPU can't be used: name 1 to {_MOST_GPUS} GPUs, separated by commas."
+    )
+
+
+def _regions(value: str) -> tuple[str, ...]:
+    regions = tuple(name.strip() for name in value.split(",") if name.strip())
+    if all(_REGION.fullmatch(name) for name in regions):
+        return regions
+    raise DeploySettingsError(
+        "REGION can't be used: name Modal's regions, such as eu or us-east, separated by commas."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 _PACKAGES = ("qwen-tts", "torch", "transformers")
 _CODEC = "qwen3_tts_tokenizer_12hz"
 
-_CODEC_DTYPE = "float32"
+CODEC_DTYPE = "float32"
 """What the codec computes with, whatever the talker does. (The package takes the talker's format.)
 
 The codec makes the sound, so each rounding is a noise that people may hear. Measured with random
@@ -49,7 +49,7 @@ float32 costs 0.23 GB more memory for the decoder, and time: a frame takes 5 GFL
 0.46 GB of weights. On an H100 the codec takes 5 % of a single row's time in float32. What it would
 take in bfloat16 was not measured."""
 
-_OUR_ATTENTION = "sdpa"  # of `backend.engine.layers` and `backend.engine.codec.layers`
+OUR_ATTENTION = "sdpa"  # of `backend.engine.layers` and `backend.engine.codec.layers`
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,18 +142,16 @@ def load_model(  # noqa: PLR0913 - independent options
     where = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
     wanted = weights or "auto"
     is_packed = where.type == "cpu" and not plain_package and weights is not None and dtype is None
-    number_format = _number_format(where, wanted, dtype)
-    codec_dtype = codec_dtype or ("float64" if dtype == "float64" else _CODEC_DTYPE)
-    model = _load(
-        str(checkpoint),
+    number_format = number_format_on(where, wanted, dtype)
+    codec_dtype = codec_dtype or ("float64" if dtype == "float64" else CODEC_DTYPE)
+    model = read_checkpoint(
+        checkpoint,
         codec_dtype,
-        attention_choices(where, number_format) if plain_package else (_OUR_ATTENTION,),
+        attention_choices(where, number_format) if plain_package else (OUR_ATTENTION,),
         device_map=str(where),
         dtype="auto" if is_packed else getattr(torch, number_format.dtype),
-        **({} if revision is None else {"revision": revision}),
+        revision=revision,
     )
-    _check_that_it_clones(model.model)
-    _check_that_it_is_whole(Path(checkpoint), model.model)
     saved_bytes, packed_as = 0, None
     if is_packed:
         # The codec's folder is in the hub's cache, if the checkpoint is not a folder.
@@ -163,28 +161,77 @@ def load_model(  # noqa: PLR0913 - independent options
         packed_as = WeightFormat(number_format.dtype)
         saved_bytes = matrices.saved_bytes(packed_as)
         give_back_freed_memory()
-    elif dtype is None and wanted not in {"auto", number_format.dtype}:
-        log.warning("%s weights are not used: %s", wanted, number_format.reason)
-    return model, EngineInfo(
-        model_id=model_id,
+    elif dtype is None:
+        warn_if_refused(wanted, number_format)
+    return model, replace(
+        describe(model, number_format, model_id),
         revision=revision,
+        dtype="float32" if is_packed else number_format.dtype,
+        loop="reference" if plain_package else "timbre",
+        attention=_attention_of(model.model.talker) if plain_package else OUR_ATTENTION,
+        codec_attention=_attention_of(model.model.speech_tokenizer.model.decoder)
+        if plain_package
+        else OUR_ATTENTION,
+        memory_bytes=_memory_bytes(model.model, model.model.speech_tokenizer.model) - saved_bytes,
+        load_seconds=time.monotonic() - began,
+        packed_as=packed_as,
+    )
+
+
+def read_checkpoint(
+    checkpoint: Path | str,
+    codec_dtype: str,
+    attention: Sequence[str],
+    *,
+    revision: str | None,
+    **options: Any,
+) -> Any:
+    """Read a checkpoint as the package's model.
+
+    Args:
+        checkpoint: Its folder, or its id on the hub.
+        codec_dtype: What the codec is kept as.
+        attention: The kernels to try.
+        revision: The commit on the hub, if it comes from there.
+        options: More of what `Qwen3TTSModel.from_pretrained` takes.
+
+    Raises `BackendUnavailableError` if it cannot be loaded or cannot clone voices.
+    """
+    if revision is not None:
+        options["revision"] = revision
+    model = _load(str(checkpoint), codec_dtype, attention, **options)
+    _check_that_it_clones(model.model)
+    _check_that_it_is_whole(Path(checkpoint), model.model)
+    return model
+
+
+def describe(model: Any, number_format: NumberFormat, model_id: str) -> EngineInfo:
+    """Describe a model that our loop runs, as it lies in its device's memory."""
+    where = model.model.talker.model.norm.weight.device
+    codec = model.model.speech_tokenizer.model
+    return EngineInfo(
+        model_id=model_id,
+        revision=None,
         device=str(where),
         device_name=torch.cuda.get_device_name(where) if where.type == "cuda" else "CPU",
         weights=number_format.dtype,
         weights_reason=number_format.reason,
-        dtype="float32" if is_packed else number_format.dtype,
-        codec_dtype=codec_dtype,
-        loop="reference" if plain_package else "timbre",
-        attention=_attention_of(model.model.talker) if plain_package else _OUR_ATTENTION,
-        codec_attention=_attention_of(model.model.speech_tokenizer.model.decoder)
-        if plain_package
-        else _OUR_ATTENTION,
-        memory_bytes=_memory_bytes(model.model, model.model.speech_tokenizer.model) - saved_bytes,
-        load_seconds=time.monotonic() - began,
+        dtype=number_format.dtype,
+        codec_dtype=str(codec.dtype).removeprefix("torch."),
+        loop="timbre",
+        attention=OUR_ATTENTION,
+        codec_attention=OUR_ATTENTION,
+        memory_bytes=_memory_bytes(model.model, codec),
+        load_seconds=0.0,
         languages=_languages(model.model),
         versions={package: version(package) for package in _PACKAGES},
-        packed_as=packed_as,
     )
+
+
+def warn_if_refused(wanted: WeightChoice, number_format: NumberFormat) -> None:
+    """Log that the device doesn't get the format that was asked for, if so."""
+    if wanted not in {"auto", number_format.dtype}:
+        log.warning("%s weights are not used: %s", wanted, number_format.reason)
 
 
 def fix_attention_kernels() -> None:
@@ -199,7 +246,10 @@ def fix_attention_kernels() -> None:
     torch.backends.cuda.enable_cudnn_sdp(enabled=False)
 
 
-def _number_format(device: torch.device, weights: WeightChoice, dtype: str | None) -> NumberFormat:
+def number_format_on(
+    device: torch.device, weights: WeightChoice, dtype: str | None = None
+) -> NumberFormat:
+    """Choose the number format of the language model's weights on a device."""
     if dtype is not None:
         return NumberFormat(dtype, "it was asked for")
     is_gpu = device.type == "cuda"

@@ -56,6 +56,13 @@ PUBLISHED = (
     ),
 )
 
+TRANSCRIBERS = {
+    "mobiuslabsgmbh/faster-whisper-large-v3-turbo": "0a363e9161cbc7ed1431c9597a8ceaf0c4f78fcf",
+    "Systran/faster-whisper-base": "ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66",
+}
+"""The commits of the repositories of the transcribers that are used by default, on a GPU and on a
+CPU. Any other is taken at its latest commit."""
+
 
 def find_checkpoint(model_id: str) -> Checkpoint:
     """Find what `MODEL_ID` names: a published checkpoint, or a folder that holds one.

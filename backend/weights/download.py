@@ -22,6 +22,7 @@ from backend.weights.store import (
     find_weights,
     folder_of,
     inspect,
+    is_transcriber,
     pinned_commit,
 )
 
@@ -46,7 +47,7 @@ def download(
 ) -> StoredWeights:
     """Download a repository's weights, unless they are on the disk. Blocks for minutes.
 
-    A published speech model is downloaded at the commit that it is pinned to. A download that was
+    What is pinned to a commit is downloaded at that. A download that was
     interrupted is resumed. If several processes do this at once, one downloads and the others wait.
     How far it is appears on standard error.
 
@@ -127,7 +128,9 @@ class Missing:
         try:
             weights_folder.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{self.folder}.lock", timeout=_LONGEST_WAIT_SECONDS):
-                for name in inspect(self.folder, is_transcriber=pinned is None).defects:
+                for name in inspect(
+                    self.folder, is_transcriber=is_transcriber(self.repo_id)
+                ).defects:
                     # The hub's client takes a file for whole that it once downloaded.
                     (self.folder / name).unlink(missing_ok=True)
                 self._drop_overlong()
@@ -142,11 +145,14 @@ class Missing:
             reason = hub.explain(error, weights_folder, has_begun=self.done() > 0)
             raise _failure(self.repo_id, reason) from error
         # The client also returns if it cannot reach the hub and the folder holds anything at all.
-        weights = inspect(self.folder, is_transcriber=pinned is None)
+        weights = self._inspected()
         if not _is_wanted(weights, pinned):
             reason = f"{weights}. Check the network, then start again; it goes on from there"
             raise _failure(self.repo_id, reason)
         return weights
+
+    def _inspected(self) -> StoredWeights:
+        return inspect(self.folder, is_transcriber=is_transcriber(self.repo_id))
 
     def _fetch_patiently(self, commit: str | None) -> None:
         """Go on after the connection broke off, until several attempts brought nothing more."""

@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from backend.weights.checkpoints import PUBLISHED
+from backend.weights.checkpoints import PUBLISHED, TRANSCRIBERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,8 +47,14 @@ class StoredWeights:
 
 
 def pinned_commit(repo_id: str) -> str | None:
-    """The commit that a published speech model is pinned to; None for any other repository."""
-    return next((each.revision for each in PUBLISHED if each.model_id == repo_id), None)
+    """The commit that a repository is pinned to; None for one that isn't pinned."""
+    speech_models = {each.model_id: each.revision for each in PUBLISHED}
+    return speech_models.get(repo_id, TRANSCRIBERS.get(repo_id))
+
+
+def is_transcriber(repo_id: str) -> bool:
+    """Whether a repository is taken for a transcriber's: it is no published speech model's."""
+    return all(each.model_id != repo_id for each in PUBLISHED)
 
 
 def folder_of(repo_id: str, weights_folder: Path) -> Path:
@@ -70,7 +76,7 @@ def find_weights(repo_id: str, weights_folder: Path) -> StoredWeights:
     cached = f"models--{ours.name}/snapshots/*"
     snapshots = [*weights_folder.glob(f"hub/{cached}"), *weights_folder.glob(cached)]
     folders = [folder for folder in (*named, *snapshots) if folder.is_dir()] or [ours]
-    found = [inspect(folder, is_transcriber=pinned is None) for folder in folders]
+    found = [inspect(folder, is_transcriber=is_transcriber(repo_id)) for folder in folders]
     return min(found, key=lambda each: (bool(each.defects), each.commit != pinned))
 
 

@@ -130,3 +130,22 @@ def test_there_cannot_be_more_warm_containers_than_containers() -> None:
 )
 def test_a_container_reads_the_very_settings_that_were_deployed(settings: DeploySettings) -> None:
     assert read_deploy_settings(settings.as_environment()) == settings
+
+
+def test_regions_may_be_several() -> None:
+    assert read_deploy_settings({"REGION": " eu, us-east-1 "}).regions == ("eu", "us-east-1")
+    with pytest.raises(DeploySettingsError, match=r"^REGION .*separated by commas\.$"):
+        read_deploy_settings({"REGION": "Europe!"})
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"BUFFER_CONTAINERS": "1"},  # there is one at most
+        {"MAX_CONTAINERS": "2", "BUFFER_CONTAINERS": "2"},
+        {"MEMORY_SNAPSHOT": "0", "GPU_SNAPSHOT": "1"},
+    ],
+)
+def test_settings_that_do_not_fit_together_are_told(environment: dict[str, str]) -> None:
+    with pytest.raises(DeploySettingsError, match=r"^(BUFFER_CONTAINERS|GPU_SNAPSHOT) .*\.$"):
+        read_deploy_settings(environment)

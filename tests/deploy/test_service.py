@@ -79,6 +79,13 @@ async def test_it_says_what_it_is_and_takes_as_many_calls_as_it_has_rows(
     assert settings["MODEL_ID"] not in str(info)
     assert (await deployed.health.remote.aio())["ready"]
 
+    # What a memory snapshot can hold comes first, and what needs the GPU after it.
+    [container] = server.containers
+    assert container.definition.checkpointing_enabled
+    assert not container.definition.scheduler_placement.regions
+    log = server.log()
+    assert log.index("read into main memory") < log.index("loaded EngineInfo")
+
 
 @pytest.mark.parametrize("as_sent", [bytes, lambda clip: base64.b64encode(clip).decode()])
 async def test_a_clip_is_cloned_and_the_speech_is_marked(deployed: Any, as_sent: Any) -> None:

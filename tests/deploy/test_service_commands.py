@@ -76,10 +76,17 @@ async def test_weights_are_downloaded_once_and_the_service_uses_them(
         assert len(hub.downloads) == downloads
     assert any(server.volume(VOLUME_NAME).rglob("model.bin"))
 
-    await server.deploy(APP_FILE, env={**env, "REQUIRE_CONSENT": "0"})
+    others = {"MAX_CONTAINERS": "2", "BUFFER_CONTAINERS": "1", "REGION": "eu, us-east"}
+    without = {"REQUIRE_CONSENT": "0", "MEMORY_SNAPSHOT": "0"}
+    await server.deploy(APP_FILE, env={**env, **others, **without})
     recording = as_file(speech(5), SAMPLE_RATE, "ogg")
     voice = await service(client).create_voice_prompt.remote.aio(recording)  # without consent
     assert "smooth planks" in voice["transcript"]
+    definition = server.containers[0].definition
+    assert list(definition.scheduler_placement.regions) == ["eu", "us-east"]
+    assert definition.autoscaler_settings.buffer_containers == 1
+    assert not definition.checkpointing_enabled
+    assert "main memory" not in server.log()
 
 
 @pytest.mark.parametrize(

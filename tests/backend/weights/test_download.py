@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.contract import BackendUnavailableError
+from backend.reference.transcriber import CPU_MODEL, GPU_MODEL, repository_of
+from backend.settings import DEFAULT_TRANSCRIBER
 from backend.weights import store
 from backend.weights.checkpoints import Checkpoint
 from backend.weights.download import download
-from backend.weights.store import find_weights, folder_of
+from backend.weights.store import find_weights, folder_of, pinned_commit
 from tests.backend.weights.fake_hub import REPOSITORY, FakeHub, files_in
 
 if TYPE_CHECKING:
@@ -171,6 +173,25 @@ def test_what_else_lies_in_the_folder_is_left_alone(hub: FakeHub, tmp_path: Path
     assert not download(REPOSITORY, tmp_path).defects
     assert hub.downloads
     assert notes.read_text() == "mine"
+
+
+def test_a_transcriber_is_downloaded_at_the_commit_that_it_is_pinned_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = ("config.json", "tokenizer.json", "vocabulary.json", "model.bin")
+    with FakeHub(dict.fromkeys(names, b"{}")) as hub:
+        reach(monkeypatch, hub.endpoint)
+        monkeypatch.setattr(store, "PUBLISHED", ())
+        monkeypatch.setattr(store, "TRANSCRIBERS", {REPOSITORY: hub.commit})
+        assert download(REPOSITORY, tmp_path).commit == hub.commit
+        hub.commit = "f" * 40  # the repository has moved on
+        with pytest.raises(BackendUnavailableError):
+            download(REPOSITORY, tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("name", [DEFAULT_TRANSCRIBER, *map(repository_of, (GPU_MODEL, CPU_MODEL))])
+def test_the_default_transcribers_are_pinned(name: str) -> None:
+    assert pinned_commit(name) is not None
 
 
 def test_another_pinned_commit_replaces_the_first(

@@ -29,7 +29,10 @@ What it cannot show:
 - GPUs, processors, memory limits, regions, and how long Modal takes to find a machine: a container
   starts as fast as a process, or after `faults.cold_start_seconds`.
 - Modal's own retry policy, rate limits, and preemption.
-- Web endpoints, schedules, `.map`, `@modal.batched`, sandboxes, queues, dicts and snapshots.
+- Web endpoints, schedules, `.map`, `@modal.batched`, sandboxes, queues and dicts.
+- Memory snapshots. A class's `@modal.enter(snap=True)` runs before its `@modal.enter(snap=False)`,
+  as in the container of which Modal takes the snapshot, but in every container, and none is taken.
+  So it isn't seen whether a process survives one, nor how fast it is restored.
 """
 
 from tests.support.modal_server.server import ModalServer, modal_server
