@@ -84,7 +84,7 @@ async def test_it_says_what_it_is_and_takes_as_many_calls_as_it_has_rows(
     assert container.definition.checkpointing_enabled
     assert not container.definition.scheduler_placement.regions
     log = server.log()
-    assert log.index("read into main memory") < log.index("loaded EngineInfo")
+    assert log.index("read into main memory") < log.index("CUDA graphs off")
 
 
 @pytest.mark.parametrize("as_sent", [bytes, lambda clip: base64.b64encode(clip).decode()])
