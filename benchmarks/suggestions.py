@@ -27,6 +27,7 @@ from sqlalchemy import insert, select
 from bot.guilds.access import Actor
 from bot.guilds.policy import Policy
 from bot.storage.database import Database, open_database
+from bot.storage.engines import CONNECTIONS
 from bot.voice_access import VoiceAccess
 from bot.voices.library import VoiceLibrary
 from bot.voices.names import name_key
@@ -87,10 +88,12 @@ async def fill(database: Database, voices: int) -> None:
                 await session.execute(insert(ShareRow), shares)
 
 
-async def in_python(database: Database, person: int, typed: str) -> list[str]:
+async def in_python(
+    database: Database, turn: asyncio.Semaphore, person: int, typed: str
+) -> list[str]:
     """Read all names of a person, and search them here, as earlier versions did."""
     query = select(VoiceRow.name, VoiceRow.name_key).where(VoiceRow.owner_id == person)
-    async with database.read() as session:
+    async with turn, database.read() as session:
         named = (await session.execute(query.order_by(*RECENT_FIRST))).all()
     part = name_key(typed)
     beginning = [name for name, key in named if key.startswith(part)]
@@ -106,7 +109,7 @@ async def measure(what: str, search: Search, person_of: Callable[[int], int]) ->
         await search(person_of(0), TYPED[number % len(TYPED)])
         alone.append(time.perf_counter() - begun)
     rounds = []
-    for number in range(10):
+    for number in range(5):
         begun = time.perf_counter()
         calls = (search(person_of(n), TYPED[(number + n) % len(TYPED)]) for n in range(AT_ONCE))
         await asyncio.gather(*calls)
@@ -131,7 +134,9 @@ async def run(url: str, voices: int) -> None:
 
         say(f"{voices} voices, {url.partition(':')[0]}")
         await measure(
-            "one's own, searched in Python", partial(in_python, database), lambda _: PEOPLE
+            "one's own, searched in Python",
+            partial(in_python, database, asyncio.Semaphore(CONNECTIONS)),
+            lambda _: PEOPLE,
         )
         await measure("one's own", suggest, lambda _: PEOPLE)
         await measure("others', who have none of their own", suggest, lambda n: PEOPLE + 1 + n)
