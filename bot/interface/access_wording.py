@@ -5,7 +5,10 @@ from __future__ import annotations
 from bot.errors import Reason
 
 SETTINGS = "An admin can change that with `/settings`."
-STILL_YOURS = "You can still see and delete what's yours, with `/voice list` and `/forget`."
+STILL_YOURS = (
+    "You can still see, get and delete what's yours, with `/voice list`, `/privacy export` and "
+    "`/forget`."
+)
 
 REFUSALS: dict[Reason, str] = {
     Reason.SERVER_NOT_ALLOWED: (

@@ -164,9 +164,9 @@ class Reply:
             if not isinstance(error, Exception):
                 return False
             sentence = log_and_explain(error, source=self._command)
-            holds_still = self._cancelled_for is not Reason.ALL_DELETED_MEANWHILE
-            remarks = self.remarks if holds_still else ()
-            await self.show(" ".join([sentence, *remarks]), view=self.view)
+            if self._cancelled_for is Reason.ALL_DELETED_MEANWHILE:  # so they don't hold any more
+                self.remarks, self.view = [], None
+            await self.show(" ".join([sentence, *self.remarks]), view=self.view)
             return True
         finally:
             self._end()

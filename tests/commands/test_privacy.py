@@ -85,6 +85,8 @@ async def test_export_says_at_once_if_nothing_is_kept(ada: Member, grace: Member
 
 async def test_who_is_blocked_gets_it_too(server: Server, ada: Member) -> None:
     await server.bot.policy.moderation.block(ada.actor.id, EVERYWHERE, by=None)
+    refused = await ada.types("say", text="Hello.")
+    assert "`/privacy export`" in refused.told
     [data] = (await sent_to(await ada.types("privacy export"))).values()
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         [block] = json.loads(archive.read("about-me.json"))["blocks"]
