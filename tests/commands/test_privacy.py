@@ -16,7 +16,7 @@ from bot.guilds.records import EVERYWHERE
 from bot.interface.wording import REFUSALS
 from bot.storage.database import open_database
 from bot.storage.personal import PersonalData
-from tests.support.discord_server import open_server
+from tests.support.discord_server import LOOKS_AT_A_BUSY_BOT, open_server
 from tests.support.personal_rows import fill
 
 if TYPE_CHECKING:
@@ -163,7 +163,10 @@ async def test_delete_leaves_only_what_is_said_to_stay(
 async def test_no_voice_is_made_after_delete_that_was_begun_before(
     server: Server, ada: Member, backend: ScriptedBackend, recording: bytes, step: str
 ) -> None:
+    has_begun = asyncio.Event()
+
     async def hangs(_what: object) -> None:
+        has_begun.set()
         await asyncio.sleep(3_600)
 
     await ada.saves_voice(name="Old")
@@ -171,6 +174,10 @@ async def test_no_voice_is_made_after_delete_that_was_begun_before(
     setattr(backend, step, hangs)
     with server.impatient():
         await ada.clones(recording, name="New")
+    for _ in range(LOOKS_AT_A_BUSY_BOT):
+        if not has_begun.is_set():
+            with server.impatient():
+                await server.env.settle()
     await ada.presses(asked.private, "Delete")
     assert asked.told.startswith("Deleted ")
     shown = [message.content for message in server.channel.history(viewer=ada.actor)]
