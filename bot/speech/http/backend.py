@@ -31,6 +31,7 @@ from backend.contract import (
     VoicePromptModelMismatchError,
     check_request,
 )
+from bot.errors import Reason, Refusal
 from bot.speech.errors import BackendUnreachableError
 from bot.speech.http.pcm import PcmReader
 from bot.speech.http.prompt import read_prompt, write_prompt
@@ -67,7 +68,9 @@ _PAUSE_BEFORE_REPEATING = 0.5
 
 
 class HttpBackend:
-    """A `SpeechBackend`. The server keeps no voices: a prompt is the clip, sent with each sentence.
+    """A `MarkingBackend`, if the server marks its speech; `find_watermark` refuses if it doesn't.
+
+    The server keeps no voices: a prompt is the clip, sent with each sentence.
 
     Args:
         server: The server.
@@ -125,6 +128,22 @@ class HttpBackend:
         await self._find_model(max_age=ASK_AFTER_SECONDS)
         data = await asyncio.to_thread(write_prompt, clip, consent)
         return PreparedVoice(VoicePrompt(data, self.info().model_id))
+
+    async def find_watermark(self, flac: bytes, *, caller: str) -> bool:
+        """Have the server search a recording for the mark of its speech.
+
+        Raises `Refusal` if it doesn't mark any.
+        """
+        server, _, _ = caller.partition("/")
+        async with self._slots.slot(server):
+            model = await self._find_model(max_age=ASK_AFTER_SECONDS)
+            if not model.marks:
+                raise Refusal(Reason.NOTHING_IS_MARKED)
+            try:
+                return await self._server.is_marked(flac)
+            except SpeechError as error:
+                self._learn_from(error)
+                raise
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[PcmChunk, None]:
         """Have one sentence spoken, in chunks as they come. Closing the iterator ends the work.

@@ -120,6 +120,30 @@ class SpeechServer:
         refused = Refused.read(response.status, _headers(response), body)
         raise explain(refused, LANGUAGES, AUTO_LANGUAGE)
 
+    async def is_marked(self, flac: bytes) -> bool:
+        """Have a recording searched for the watermark, as Timbre's own API does."""
+        form = aiohttp.FormData()
+        form.add_field("file", flac, filename="recording.flac", content_type="audio/flac")
+        try:
+            async with asyncio.timeout(FIRST_BYTE_WITHIN_SECONDS):
+                with self._translated():
+                    response = await self._open().post(
+                        f"{self._url}/v1/audio/verify", data=form, allow_redirects=False
+                    )
+                    try:
+                        body = await _body(response, MAX_ERROR_BYTES)
+                    finally:
+                        response.close()
+        except TimeoutError:
+            raise SpeechTimeoutError(FIRST_BYTE_WITHIN_SECONDS) from None
+        if response.status != HTTPStatus.OK:
+            refused = Refused.read(response.status, _headers(response), body)
+            raise explain(refused, LANGUAGES, AUTO_LANGUAGE)
+        try:
+            return json.loads(body)["watermarked"] is True
+        except (ValueError, LookupError, TypeError, RecursionError):
+            raise BackendBrokenError("the server answers with something else") from None
+
     @asynccontextmanager
     async def speech(
         self, body: bytes, model: ServerModel, language: str

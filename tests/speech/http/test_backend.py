@@ -33,6 +33,7 @@ from backend.contract import (
     VoicePromptInvalidError,
     VoicePromptModelMismatchError,
 )
+from bot.errors import Reason, Refusal
 from bot.speech.errors import (
     BackendBrokenError,
     BackendDeniesError,
@@ -161,6 +162,12 @@ async def test_what_a_server_says_of_its_model_is_believed(
     await backend.prepare_voice(clip(), CONSENT)
     info = backend.info()
     assert (info.marks, info.clones, info.languages) == (True, False, ("Auto", "English"))
+
+
+async def test_nothing_is_searched_for_where_nothing_is_marked(backend: HttpBackend) -> None:
+    with pytest.raises(Refusal) as caught:
+        await backend.find_watermark(b"fLaC", caller="server/person")
+    assert caught.value.reason is Reason.NOTHING_IS_MARKED
 
 
 async def test_a_voice_is_made_again_for_another_model(
