@@ -124,7 +124,8 @@ REFUSALS: dict[Reason, str] = {
         "That voice was deleted, so I said nothing. Pick another with `/voice list`."
     ),
     Reason.CLIP_DAMAGED: (
-        "The saved recording of that voice is damaged. Delete the voice with `/voice delete`, "
+        "The saved recording of that voice is damaged. That's not your fault. "
+        "Delete the voice with `/voice delete`, "
         "then make it again with `/clone`."
     ),
     Reason.TRANSCRIPT_EMPTY: "That transcript is empty. Please write what's said in the recording.",

@@ -73,7 +73,9 @@ async def test_a_deleted_or_damaged_recording_is_a_sentence(server: Server, ada:
     await ada.saves_voice()
     info = await ada.types("voice info", voice="ada")
     damaged = await ada.presses(info.private, HEAR)
-    assert damaged.told.startswith("The saved recording of that voice is damaged.")
+    assert damaged.told.startswith(
+        "The saved recording of that voice is damaged. That's not your fault."
+    )
 
     await server.bot.library.delete(await server.bot.library.find(ada.actor.id, "ada"))
     for label in (HEAR, CORRECT):
