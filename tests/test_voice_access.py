@@ -279,13 +279,21 @@ class Neighbours(RuleBasedStateMachine):
         number: int,
         by_name: bool,
     ) -> None:
-        """Whatever is found may be used; and whatever may be used is found by its number."""
+        """Whatever is found may be used; and whatever may be used is found by its number.
+
+        So it is by the button under its speech, which is still there when the voice is gone.
+        """
         actor, access = self.actor(person, guild, held), self.processes[process].access
         ids = [*self.voices, *self.deleted]
         if not ids:
             return
         voice_id = ids[number % len(ids)]
         known = self.voices.get(voice_id)
+        pressed = self.run(attempted(access.voice(actor, voice_id)))
+        if known is None:
+            assert pressed is Reason.VOICE_DELETED
+        else:
+            assert isinstance(pressed, Reason) != self.may_use(actor, known)
         reference = known.saved.name if by_name and known is not None else f"Bob #{voice_id}"
         found = self.run(attempted(access.find(actor, reference)))
         if not isinstance(found, Reason):

@@ -47,8 +47,9 @@ def to_read_aloud(sentence: ConsentSentence) -> str:
     """What somebody has to do who wants to make a voice where consent is read aloud."""
     minutes = round(SECONDS_TO_READ / 60)
     return (
-        "This server asks the speaker to say that they allow this. Record them reading this aloud, "
-        f"and send that recording with `/clone` in the next {minutes} minutes:\n> {sentence.text}"
+        "This server asks the speaker to say that they allow this. Record them reading this aloud. "
+        f"In the next {minutes} minutes, send the recording with `/clone`, or post it and "
+        f"choose Apps, Clone this voice, in the menu of that message:\n> {sentence.text}"
     )
 
 

@@ -183,6 +183,8 @@ async def test_consent_that_is_read_aloud_is_asked_for_as_in_clone(
     assert not asked.posted
     current = server.bot.spoken_consents.current(ada.actor.id, server.env.guild.id)
     assert current is not None
-    assert current.text in asked.told
+    assert asked.told.endswith(
+        f"choose Apps, Clone this voice, in the menu of that message:\n> {current.text}"
+    )
     backend.heard = Heard(current.text, "English")
     assert (await clones(ada, message, name="Bob")).posted
