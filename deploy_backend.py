@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from backend import answers
     from backend.consent import Consent
     from backend.engine.staging import StagedModel
+    from bot.api.asgi import OpenedAtStart
 
 log = logging.getLogger(__name__)
 environment = os.environ  # noqa: TID251 - the settings of a deployment
@@ -45,6 +46,8 @@ CALL_SECONDS = 300
 PROMPT_SECONDS, SPEECH_SECONDS = 60.0, 180.0
 """Deadlines of the two steps of a call. With the fetching of a reference they stay below
 `CALL_SECONDS`, after which Modal ends a call, so the caller is told a reason."""
+
+MOST_API_REQUESTS = 100
 
 MOST_CALLS = 64
 """The most calls of a container at once. Once it has loaded, it takes as many as it has rows."""
@@ -339,6 +342,43 @@ class Qwen3TTSService:
     async def health(self) -> answers.HealthAnswer:
         """Say whether a request would be accepted now, and how many wait."""
         return self._service.health()
+
+
+api_image = (
+    modal.Image.debian_slim(python_version="3.12")
+    .add_local_file(Path(__file__).with_name("constraints.txt"), "/constraints.txt", copy=True)
+    .pip_install_from_pyproject(
+        str(Path(__file__).with_name("pyproject.toml")),
+        ["api", "postgres"],
+        extra_options="--constraint /constraints.txt",
+    )
+    # The secret can name a database instead; what is on a container's own disk is lost with it.
+    .env({"DATABASE_URL": "none", "SPEECH_BACKEND": "modal", **settings.as_environment()})
+    .add_local_python_source("backend", "bot", ignore=["**/__pycache__", "**/*.html"])
+)
+
+if settings.api_secret:  # it holds the keys, and without any the API does not start
+
+    @app.function(
+        image=api_image,
+        cpu=1.0,
+        memory=2_048,
+        secrets=[modal.Secret.from_name(settings.api_secret)],
+        timeout=2 * CALL_SECONDS,
+        scaledown_window=settings.scaledown_window,
+        max_containers=1,  # without a database, limits are counted in one process
+    )
+    @modal.concurrent(max_inputs=MOST_API_REQUESTS)
+    @modal.asgi_app()
+    def api() -> OpenedAtStart:
+        """The HTTP API of docs/api.md, in a small container that scales to zero."""
+        from bot.api.asgi import OpenedAtStart  # noqa: PLC0415 - in its own image only
+        from bot.log import configure_logging  # noqa: PLC0415 - as above
+        from bot.settings import load_settings  # noqa: PLC0415 - as above
+
+        bot_settings = load_settings()
+        configure_logging(bot_settings)
+        return OpenedAtStart(bot_settings)
 
 
 @app.function(image=image, cpu=4.0, volumes={VOLUME_PATH: volume}, secrets=secrets, timeout=3_600)

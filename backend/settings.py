@@ -21,6 +21,7 @@ DEFAULT_TRANSCRIBER = "mobiuslabsgmbh/faster-whisper-large-v3-turbo"
 """Whisper large-v3-turbo, converted for CTranslate2."""
 
 _NO_TRANSCRIBER = "none"
+_SECRET = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z0-9]+)*", re.ASCII)
 _ENGINES = ("timbre", "reference")
@@ -61,6 +62,8 @@ class DeploySettings:
         cuda_graphs: `CUDA_GRAPHS`: whether decode steps are captured as CUDA graphs.
         weights: `WEIGHTS`: the number format of the language model's weights; "auto" is what suits
             the GPU.
+        api_secret: `API_SECRET`: the name of the secret on Modal with the keys of the HTTP API;
+            empty if the API isn't deployed.
     """
 
     model_id: str = DEFAULT_MODEL_ID
@@ -78,6 +81,7 @@ class DeploySettings:
     text_layout: TextLayout = "before"
     cuda_graphs: bool = True
     weights: WeightChoice = "auto"
+    api_secret: str = ""
 
     @property
     def repositories(self) -> list[str]:
@@ -106,6 +110,7 @@ class DeploySettings:
             "TEXT_LAYOUT": self.text_layout,
             "CUDA_GRAPHS": str(int(self.cuda_graphs)),
             "WEIGHTS": self.weights,
+            "API_SECRET": self.api_secret,
         }
 
 
@@ -137,6 +142,7 @@ def read_deploy_settings(environment: Mapping[str, str]) -> DeploySettings:
         text_layout=_one_of(get_args(TextLayout), "TEXT_LAYOUT", given),
         cuda_graphs=_switch(given, "CUDA_GRAPHS"),
         weights=_one_of(get_args(WeightChoice), "WEIGHTS", given),
+        api_secret=_secret(given["API_SECRET"]),
     )
     if settings.min_containers > settings.max_containers:
         raise DeploySettingsError("MIN_CONTAINERS must not exceed MAX_CONTAINERS.")
@@ -199,6 +205,12 @@ def _transcriber(value: str) -> str | None:
         "TRANSCRIBER_MODEL must be a repository on the hub such as Systran/faster-whisper-small, "
         "the full path of a folder in the container, or none."
     )
+
+
+def _secret(value: str) -> str:
+    if not value or _SECRET.fullmatch(value):
+        return value
+    raise DeploySettingsError("API_SECRET must be the name of a secret on Modal, like timbre-api.")
 
 
 def _one_of(choices: tuple[_Word, ...], name: str, given: Mapping[str, str]) -> _Word:

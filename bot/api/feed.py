@@ -47,7 +47,7 @@ class Feed:
     async def close(self) -> None:
         """Stop making, and wait until that has ended."""
         self._task.cancel()
-        await asyncio.wait([self._task])
+        await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self, make: Make) -> None:
         try:

@@ -89,6 +89,7 @@ def test_the_transcriber_can_be_another_or_none(setting: str, transcriber: str |
         ("TEXT_LAYOUT", "after"),
         ("CUDA_GRAPHS", "perhaps"),
         ("WEIGHTS", "int4"),
+        ("API_SECRET", "no such name"),
         ("WEIGHTS", "INT8"),
         ("WEIGHTS", "float64"),
         ("WEIGHTS", "int8,bfloat16"),
