@@ -129,7 +129,8 @@ _REMOVED = """
 <t:9999999999999>
 """
 REMOVED = st.sampled_from([*_REMOVED.split(), " 👏", "👏 ", "👩\u200d👩\u200d👧"])
-TOKENS = st.sampled_from(["1", "12", "30", "007", "a", "word", "Ünï", "дом", "5x", "3.5"])
+# No single letter: a bold one is the initial of the word behind it.
+TOKENS = st.sampled_from(["1", "12", "30", "007", "at", "word", "Ünï", "дом", "5x", "3.5"])
 
 
 @settings(deadline=None)
