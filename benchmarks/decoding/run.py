@@ -77,9 +77,7 @@ def _measure(plan: Plan, checkpoint: str) -> dict[str, Any]:
         note("limit", _measure_limit(ours, plan))
     if plan.has_formats and info.device == "cpu":
         rate = figures["limit"]["gigabytes_per_second"]["matvec"]
-        formats = measure_formats(
-            checkpoint, package, reference, TEXT, plan=plan, gigabytes_per_second=rate
-        )
+        formats = measure_formats(checkpoint, reference, TEXT, plan=plan, gigabytes_per_second=rate)
         note("formats", formats)
     note("first_chunk", measure_first_chunk(ours, TEXT, plan.repeats))
     if plan.has_callers:
