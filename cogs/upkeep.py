@@ -36,6 +36,11 @@ class Upkeep(commands.Cog):
             if not loop.is_running():
                 loop.start()
 
+    def restart(self) -> None:
+        """Begin anew, as tasks of whoever calls this."""
+        for loop in self._loops:
+            loop.restart()
+
     async def cog_unload(self) -> None:
         """End. Called by discord.py when the bot closes."""
         for loop in self._loops:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import discord
+from discord.ext import tasks
 from discord.player import AudioPlayer
 
 import bot.playback
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
     from bot.demo.listen import Broadcast
 
-PLAYBACK = Path(bot.playback.__file__).parent
+BACKGROUND = {Path(bot.playback.__file__).parent, Path(tasks.__file__).parent}
+"""The folders of what goes on by itself: playback, and discord.py's tasks that recur."""
 
 
 class BroadcastVoice(discord.VoiceProtocol):
@@ -144,18 +146,20 @@ def answer_voice_requests(env: Env, client: discord.AutoShardedClient) -> None:
         shard._parent.ws.voice_state = voice_state  # type: ignore[method-assign]  # noqa: SLF001
 
 
-def detach_playback(loop: asyncio.AbstractEventLoop) -> None:
-    """Have the answer to a command shown while what it began goes on in a voice channel.
+def detach_background(loop: asyncio.AbstractEventLoop) -> None:
+    """Have the answer to a command shown while other things go on, and let those have real time.
 
     simcord shows an answer when every task has ended that the command started, which it knows by
     their context. A player ends minutes later, so the tasks of bot/playback/ get an empty context.
+    So do the tasks that recur: simcord lets its own time stand still, then makes up for minutes of
+    it at once, and does in that moment all that recurs. The page would wait for that.
     """
     create_task = loop.create_task
 
     def create(work: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:
         task = partial(create_task, work, **options)
-        is_playback = inspect.iscoroutine(work) and _file_of(work).parent == PLAYBACK
-        return contextvars.Context().run(task) if is_playback else task()
+        is_background = inspect.iscoroutine(work) and _file_of(work).parent in BACKGROUND
+        return contextvars.Context().run(task) if is_background else task()
 
     loop.create_task = create  # type: ignore[method-assign, assignment]
 

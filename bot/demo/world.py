@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import simcord
 from discord import Permissions
@@ -22,7 +22,7 @@ from simcord.builders import UserHandle
 from bot.client import VoiceBot
 from bot.demo.listen import Broadcast
 from bot.demo.refusals import expect_refusals
-from bot.demo.voice import BroadcastVoice, answer_voice_requests, detach_playback
+from bot.demo.voice import BroadcastVoice, answer_voice_requests, detach_background
 from bot.interface.options import Where
 
 if TYPE_CHECKING:
@@ -112,7 +112,8 @@ async def open_world(
         you = guild.add_member(_person(env, YOUR_ID, "you"), roles=[managers])
         friend = guild.add_member(_person(env, FRIENDS_ID, "friend"))
         answer_voice_requests(env, bot)
-        detach_playback(asyncio.get_running_loop())
+        detach_background(asyncio.get_running_loop())
+        cast("Any", bot.get_cog("Upkeep")).restart()  # it has begun already
         await you.join_voice(lounge, self_deaf=True)
         broadcast.on_listeners = partial(_deafen_unless_listening, env, you)
         # Only now: the bot asked for ids at its start, and simcord shows no links in embeds.

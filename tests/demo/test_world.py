@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -28,3 +30,20 @@ async def test_a_message_is_dated_when_it_is_sent(tmp_path: Path) -> None:
             answer = await world.you.slash(world.channel, "help")
             assert answer.response is not None
             assert earliest <= answer.response.message.created_at <= datetime.now(UTC)
+
+
+@pytest.mark.slow
+@pytest.mark.realtime
+async def test_what_recurs_goes_on_while_nobody_types_anything(tmp_path: Path) -> None:
+    """simcord's own time stands still then. It made up for minutes at once, and the page waited."""
+    settings = Settings(_env_file=None, database_url=f"sqlite:///{tmp_path / 'demo.db'}")
+    async with open_world(settings) as world:
+        log = world.channel
+        assert log.guild is not None
+        await world.bot.policy.settings.change(
+            log.guild.id, lambda before: replace(before, audit_channel_id=log.id)
+        )
+        await world.you.slash(log, "moderation block", member=world.friend)
+        async with asyncio.timeout(60):
+            while not any("blocked" in message.content for message in log.history()):
+                await asyncio.to_thread(time.sleep, 0.2)
