@@ -239,7 +239,12 @@ class VoiceBot(commands.AutoShardedBot):
             ),
             enforce=self.enforcement.enforce,
         )
-        self.cloning = Cloning(services, replies=self.replies, spoken_consents=self.spoken_consents)
+        self.cloning = Cloning(
+            services,
+            replies=self.replies,
+            spoken_consents=self.spoken_consents,
+            on_replaced=self.reporting.note_new_recording,
+        )
         self.speaking = Speaking(
             services,
             replies=self.replies,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import discord
 
 from backend.contract import AUTO_LANGUAGE, MAX_REFERENCE_SECONDS
+from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction, WorkKind
 from bot.interface import cards, consent_wording, wording
@@ -22,12 +23,15 @@ from bot.interface.reply import Reply
 from bot.interface.transcripts import PRESS_CORRECT, transcript_view
 from bot.interface.typed_text import voice_name
 from bot.interface.uploads import download
+from bot.interface.views import ask_to_replace
 from bot.streaming import collect
 from bot.text import guess_language, spoken_seconds, with_names
 from bot.voices.consent import confirm
 from bot.voices.spoken_consent import check_heard
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from backend.contract import ConsentRecord
     from bot.interface.reply import Replies
     from bot.services import Services
@@ -83,10 +87,16 @@ class Cloning:
         services: What every front works with.
         replies: The commands that are being answered now.
         spoken_consents: The sentences that members were given to read aloud.
+        on_replaced: Called when a voice has got another recording, with the voice's id.
     """
 
     def __init__(
-        self, services: Services, *, replies: Replies, spoken_consents: SpokenConsents
+        self,
+        services: Services,
+        *,
+        replies: Replies,
+        spoken_consents: SpokenConsents,
+        on_replaced: Callable[[int], Awaitable[None]],
     ) -> None:
         self._policy = services.policy
         self._voice_access = services.voice_access
@@ -95,13 +105,13 @@ class Cloning:
         self._studio = services.studio
         self._replies = replies
         self._spoken_consents = spoken_consents
+        self._on_replaced = on_replaced
 
     async def clone(self, interaction: Interaction, request: CloneRequest) -> None:
         """Refuse what can be refused at once, then make the voice, and let it speak."""
         studio, owner = self._studio, interaction.user
         name, transcript, language = request.name, request.transcript, request.language
         given = request.permission
-        consent = confirm(given, by=owner.id, at=datetime.now(UTC))
         async with Reply(interaction, self._replies, Action.CLONE) as reply:
             # Without a text, it depends on the recording what is said. This tells how long it is.
             script = (
@@ -109,8 +119,9 @@ class Cloning:
                 if request.text is None
                 else await self._script(interaction, request.text, language)
             )
+            replaced: SavedVoice | None = None
             if name is not None:
-                name = await self._library.check_can_save(owner.id, name)
+                name, replaced = await self._check_name(owner.id, name)
             sentence: ConsentSentence | None = None
             guild_id = interaction.guild_id
             if guild_id and await self._policy.asks_for_spoken_consent(guild_id):
@@ -121,9 +132,10 @@ class Cloning:
                     await reply.show(consent_wording.to_read_aloud(new))
                     return
                 transcript = sentence.text
-                consent = confirm(
-                    request.permission, by=owner.id, at=datetime.now(UTC), is_spoken=True
-                )
+            if replaced is not None:
+                await self._ask_to_replace(reply, replaced)
+            is_spoken = sentence is not None
+            consent = confirm(given, by=owner.id, at=datetime.now(UTC), is_spoken=is_spoken)
             work = await reply.begin(
                 WorkKind.REQUEST,
                 MAX_REFERENCE_SECONDS + spoken_seconds(script.sentences),
@@ -147,29 +159,16 @@ class Cloning:
                 script = await self._first_words(language, _language_of(voice))
             saved: SavedVoice | None = None
             if name is not None:
-                saved = await self._keep(interaction, name, voice, language, consent)
+                saved = await self._keep(reply, name, replaced, voice, language, consent)
+                name = saved.name
                 self._policy.audit.note_own(
-                    AuditAction.CLONED,
+                    AuditAction.CLONED if replaced is None else AuditAction.REPLACED,
                     reply.actor,
                     saved.id,
                     text=script.words,
                     details=given,
                 )
-                shown = voice_name(name)
-                reply.remarks.append(
-                    f"Your voice is saved as {shown}. Use it any time with `/say`."
-                )
-                reply.remarks.append(consent_wording.just_confirmed(consent))
-            heard = cards.heard_in(
-                voice.heard,
-                given=transcript,
-                how_to_correct=PRESS_CORRECT
-                if saved is not None
-                else "use `/clone` again with a `transcript`",
-            )
-            if heard is not None:
-                reply.remarks.append(heard)
-                reply.view = transcript_view(saved) if saved is not None else None
+            _tell_what_was_heard(reply, voice, transcript, saved)
             speech = await reply.work(
                 lambda progress: collect(
                     studio.stream(
@@ -232,28 +231,89 @@ class Cloning:
         sentences = await studio.script(words, language=language, name_of=no_names)
         return _Script(words, sentences, language)
 
-    async def _keep(
+    async def _check_name(self, owner_id: int, name: str) -> tuple[str, SavedVoice | None]:
+        """Return the name to keep a voice under, and the person's voice that has it, if any.
+
+        Raises `Refusal` if nothing can be kept under it.
+        """
+        try:
+            return await self._library.check_can_save(owner_id, name), None
+        except Refusal as refusal:
+            if refusal.reason is not Reason.NAME_TAKEN:
+                raise
+        taken = await self._library.find(owner_id, name)
+        await self._check_may_replace(taken)
+        return taken.name, taken
+
+    async def _ask_to_replace(self, reply: Reply, voice: SavedVoice) -> None:
+        """Raise `Refusal` if the person wants to keep the recording of a voice, or has to."""
+        if not await reply.ask(ask_to_replace(voice_name(voice.name))):
+            raise Refusal(Reason.RECORDING_KEPT, name=voice.name)
+        await self._check_may_replace(voice)
+
+    async def _check_may_replace(self, voice: SavedVoice) -> None:
+        if not await self._policy.may_replace_recording(voice.id):
+            raise Refusal(Reason.RECORDING_STAYS, name=voice.name)
+
+    async def _keep(  # noqa: PLR0913, PLR0917 - where it is kept, and all that makes a voice
         self,
-        interaction: Interaction,
+        reply: Reply,
         name: str,
+        replaced: SavedVoice | None,
         voice: NewVoice,
         language: str,
         consent: ConsentRecord,
     ) -> SavedVoice:
-        """Save a voice, as the one that `/say` speaks with next."""
-        saved = await self._library.save(
-            interaction.user.id,
-            name,
+        """Save a voice, as the one that `/say` speaks with next.
+
+        Args:
+            reply: Answers the person.
+            name: What the person calls it.
+            replaced: The voice whose recording it replaces; None for a new one.
+            voice: What was made of the recording.
+            language: What it speaks if no language is chosen.
+            consent: What the person confirmed.
+        """
+        if replaced is None:
+            keep = partial(self._library.save, reply.actor.user_id, name)
+        else:
+            await self._check_may_replace(replaced)
+            keep = partial(self._library.recordings.replace, replaced)
+        saved = await keep(
             clip_flac=voice.clip_flac,
             clip_seconds=voice.clip_seconds,
             transcript=voice.transcript,
             language=language,
             prompt=voice.prompt,
             consent=consent,
-            guild_id=interaction.guild_id,
+            guild_id=reply.actor.guild_id,
         )
         self._library.defaults.touch(saved)
+        shown = voice_name(saved.name)
+        what = f"{shown} has the new recording" if replaced else f"Your voice is saved as {shown}"
+        reply.remarks.append(f"{what}. Use it any time with `/say`.")
+        reply.remarks.append(consent_wording.just_confirmed(consent))
+        if replaced is not None:
+            await self._on_replaced(saved.id)
         return saved
+
+
+def _tell_what_was_heard(
+    reply: Reply, voice: NewVoice, given: str | None, saved: SavedVoice | None
+) -> None:
+    """Let the person check the transcript of a voice, with a button that corrects one that is kept.
+
+    Args:
+        reply: Answers the person.
+        voice: What was made of the recording.
+        given: The transcript that the person gave, if they did.
+        saved: The voice as it is kept, if it is.
+    """
+    how_to_correct = PRESS_CORRECT if saved else "use `/clone` again with a `transcript`"
+    heard = cards.heard_in(voice.heard, given=given, how_to_correct=how_to_correct)
+    if heard is not None:
+        reply.remarks.append(heard)
+        reply.view = transcript_view(saved) if saved else None
 
 
 def _language_of(voice: NewVoice) -> str | None:

@@ -66,6 +66,9 @@ class Reason(StrEnum):
     TRANSCRIPT_EMPTY = "transcript empty"
     VOICE_GONE = "voice that was shown before deleted, or not the person's"
     VOICE_KEPT = "voice kept"  # name
+    RECORDING_KEPT = "recording of a voice kept"  # name
+    RECORDING_STAYS = "voice frozen, removed or claimed, so that its recording stays"  # name
+    RECORDING_REPLACED = "recording of a voice replaced meanwhile"
     RECORDING_NOT_SENT = "recording of a voice not sent to its owner"
     EVERYTHING_KEPT = "everything kept"
     NOTHING_KEPT = "nothing kept"

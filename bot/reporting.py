@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import discord
@@ -23,6 +23,7 @@ from bot.interface.report_card import Case, Decision
 from bot.interface.typed_text import voice_name
 from bot.interface.views import ask_to_delete
 from bot.interface.voice_channels import check_knows_voice, voice_channel_of
+from bot.storage.errors import DatabaseFailedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -47,6 +48,9 @@ _NOTED = {
 """What the audit log calls a decision. `dismiss` notes by itself what it does."""
 
 _ABOUT_PEOPLE = (Decision.BLOCK, Decision.UNBLOCK)
+
+MAX_UPDATED = 5
+"""So many reports show at once that their voice has another recording. Others do when decided."""
 
 
 class Reporting:
@@ -175,6 +179,12 @@ class Reporting:
                 await self._enforce()
             reached = await self._send(claim, "")
         return report_wording.claim_sent(reached, claim.id, is_frozen=is_saved)
+
+    async def note_new_recording(self, voice_id: int) -> None:
+        """Let those who decide about a voice see that it has another recording now."""
+        with suppress(DatabaseFailedError):  # they see it when they decide
+            for report in await self._policy.reports.open_about(voice_id, MAX_UPDATED):
+                await self._notices.update(await self._case(report))
 
     async def decide(self, reply: Reply, report_id: int, decision: Decision, where: int) -> str:
         """Decide something about a report; return what whoever has decided it is told.
@@ -333,9 +343,13 @@ class Reporting:
             self._sending.discard(report.id)
 
     async def _file(self, kind: ReportKind, subject: Subject, reporter_id: int) -> Report:
-        """Store a report with what the owner has confirmed for the voice, if it is saved."""
+        """Store a report with what the owner has confirmed for the voice, if that is known."""
         voice = await self._voice(subject.voice_id)
         consent = None if voice is None else voice.consent
+        if consent is not None and subject.message_id is not None:
+            post = await self._policy.posts.find(subject.message_id)
+            if post is not None and post.at < consent.attested_at:
+                consent = None  # the voice spoke with another recording then
         return await self._policy.reports.file(
             kind,
             subject,
@@ -360,7 +374,10 @@ class Reporting:
         voice_ids = () if report.voice_id is None else (report.voice_id,)
         voice = await self._voice(report.voice_id)
         decisions = await self._policy.moderation.decisions((report.accused_id,), voice_ids)
-        return Case(report, None if voice is None else voice.name, decisions)
+        if voice is None:
+            return Case(report, None, decisions)
+        is_replaced = report.consent_at != voice.consent.attested_at
+        return Case(report, voice.name, decisions, is_replaced=is_replaced)
 
 
 def _deletes(decision: Decision, case: Case, where: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -23,11 +24,12 @@ from bot.guilds.policy import Policy
 from bot.guilds.records import EVERYWHERE, FreezeKind
 from bot.storage.database import open_database
 from bot.voice_access import VoiceAccess, asker_of
+from bot.voices.consent import Permission, confirm
 from bot.voices.library import VoiceLibrary
 from bot.voices.rights import Audience, Share
 from tests.support.databases import database_url, postgres_url, sqlite_url
 from tests.support.refusals import refused
-from tests.voices.people import ANA, save
+from tests.voices.people import ANA, replace_recording, save
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -190,6 +192,21 @@ class Neighbours(RuleBasedStateMachine):
         else:
             assert renamed.owner_id == self.people[by]
             self.voices[renamed.id].saved = renamed
+
+    @rule(process=either, number=anything, by=people)
+    def replaces(self, process: int, number: int, by: int) -> None:
+        """Whoever may use a voice may use it with its new recording; nobody else can make one."""
+        known, library = self.one(number), self.processes[process].library
+        if known is None:
+            return
+        consent = confirm(Permission.OWN, by=self.people[by], at=datetime.now(UTC))
+        claimed = replace(known.saved, owner_id=self.people[by])
+        call = replace_recording(library, claimed, consent=consent)
+        if self.people[by] != known.owner:
+            with refused(Reason.NO_SUCH_VOICE):
+                self.run(call)
+        else:
+            known.saved = self.run(call)
 
     @rule(process=either, number=anything, by=people)
     def deletes(self, process: int, number: int, by: int) -> None:

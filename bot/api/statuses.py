@@ -100,6 +100,7 @@ _REFUSALS: dict[Reason, Kind] = {
             Reason.DECODER_BROKEN,
             Reason.DATABASE_NOT_READ,
             Reason.DATABASE_NOT_WRITTEN,
+            Reason.RECORDING_REPLACED,
             Reason.RESTARTING,
         ),
         Kind(_FULL),

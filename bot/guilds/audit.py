@@ -29,7 +29,12 @@ KEY_NAME = "texts"
 HASH_CHARACTERS = 32
 ENTRIES_PER_PAGE = 10
 
-USES = (AuditAction.CLONED, AuditAction.SPOKE_FILE, AuditAction.SPOKE_VOICE)
+USES = (
+    AuditAction.CLONED,
+    AuditAction.REPLACED,
+    AuditAction.SPOKE_FILE,
+    AuditAction.SPOKE_VOICE,
+)
 """What people do with voices."""
 
 ONES_OWN = (*USES, AuditAction.DELETED, AuditAction.SHARED, AuditAction.UNSHARED)

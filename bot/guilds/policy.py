@@ -146,6 +146,17 @@ class Policy:
             return self.limits
         return self.limits.lowered_by(await self.settings.of(guild_id))
 
+    async def may_replace_recording(self, voice_id: int) -> bool:
+        """Return whether a voice may get another recording.
+
+        It may not while it is frozen, removed or claimed anywhere: that is about the recording that
+        it has. A report alone doesn't count, or any member could keep a voice as it is. Reports
+        show whether the recording was replaced since.
+        """
+        if await self.moderation.freezes_among((voice_id,)):
+            return False
+        return not await self.reports.is_claimed(voice_id)
+
     async def asks_for_spoken_consent(self, guild_id: int | None) -> bool:
         """Return whether a server only takes voices whose speaker says that they allow it."""
         return guild_id is not None and (await self.settings.of(guild_id)).spoken_consent

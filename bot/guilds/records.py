@@ -294,6 +294,7 @@ class AuditAction(StrEnum):
     """What happened. The values are stored."""
 
     CLONED = "cloned"
+    REPLACED = "replaced"
     SPOKE_FILE = "spoke_file"
     SPOKE_VOICE = "spoke_voice"
     DELETED = "deleted"

@@ -106,6 +106,14 @@ class Reports(DatabaseUser):
             return tuple(row.to_report() for row in await session.scalars(query))
 
     @carried_out
+    async def open_about(self, voice_id: int, limit: int) -> tuple[Report, ...]:
+        """Return the reports about a voice that nobody has decided, the latest first."""
+        query = select(ReportRow).where(ReportRow.voice_id == voice_id, _is_open())
+        latest = query.order_by(ReportRow.id.desc()).limit(limit)
+        async with self._database.read() as session:
+            return tuple(row.to_report() for row in await session.scalars(latest))
+
+    @carried_out
     async def is_claimed(self, voice_id: int) -> bool:
         """Return whether somebody's claim on a voice is still open."""
         claims = _claims_on(voice_id).where(_is_open()).limit(1)

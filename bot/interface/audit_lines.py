@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _WITH_VOICE: dict[AuditAction, str] = {
     AuditAction.CLONED: "{who} made voice {voice}",
+    AuditAction.REPLACED: "{who} gave voice {voice} another recording",
     AuditAction.SPOKE_FILE: "{who} posted speech with voice {voice}",
     AuditAction.SPOKE_VOICE: "{who} spoke in a voice channel with voice {voice}",
     AuditAction.DELETED: "{who} deleted voice {voice}",
@@ -35,6 +36,7 @@ _WITH_VOICE: dict[AuditAction, str] = {
 
 _WITHOUT_VOICE: dict[AuditAction, str] = {
     AuditAction.CLONED: "{who} tried a voice from a recording",
+    AuditAction.REPLACED: "{who} gave a voice another recording",
     AuditAction.SPOKE_FILE: "{who} posted speech",
     AuditAction.SPOKE_VOICE: "{who} spoke in a voice channel",
     AuditAction.DELETED: "{who} deleted a voice",

@@ -45,11 +45,13 @@ class Case:
         report: The report.
         voice_name: As its owner typed it; None if the voice is not saved, or was deleted.
         decisions: About that voice, and who would be blocked.
+        is_replaced: Whether the voice has another recording now than when the speech was made.
     """
 
     report: Report
     voice_name: str | None
     decisions: Decisions
+    is_replaced: bool = False
 
     def is_blocked(self, where: int) -> bool:
         """Whether `Report.accused_id` is blocked by a server's own decision, or the operator's."""
@@ -213,7 +215,10 @@ def _voice(case: Case) -> str:
         return "Not saved: somebody tried out a recording with `/clone`"
     if case.voice_name is None:
         return f"`#{report.voice_id}`, which is deleted"
-    return f"`#{report.voice_id}` {voice_name(case.voice_name)}"
+    shown = f"`#{report.voice_id}` {voice_name(case.voice_name)}"
+    if not case.is_replaced:
+        return shown
+    return f"{shown}\nIts owner has given it another recording since that speech."
 
 
 def _person(user_id: int) -> str:

@@ -147,6 +147,17 @@ def ask_to_delete(what: str) -> Question:
     )
 
 
+def ask_to_replace(voice: str) -> Question:
+    """The question before a voice gets another recording. `voice` is its name, as it is shown."""
+    return Question(
+        f"You already have {voice}. Replace its recording with this one? "
+        "Its name, speed and shares stay. The recording it has now is deleted for good.",
+        yes="Replace",
+        no="Keep",
+        style=discord.ButtonStyle.danger,
+    )
+
+
 class TranscriptForm(discord.ui.Modal, title="What's said in the recording?"):
     """The form in which a person corrects a transcript: one field with the transcript in it.
 

@@ -125,8 +125,7 @@ REFUSALS: dict[Reason, str] = {
     ),
     Reason.CLIP_DAMAGED: (
         "The saved recording of that voice is damaged. That's not your fault. "
-        "Delete the voice with `/voice delete`, "
-        "then make it again with `/clone`."
+        "Use `/clone` with a new recording and the same `name`."
     ),
     Reason.TRANSCRIPT_EMPTY: "That transcript is empty. Please write what's said in the recording.",
     Reason.VOICE_GONE: (
@@ -134,6 +133,17 @@ REFUSALS: dict[Reason, str] = {
         "See yours with `/voice list`, or make one with `/clone`."
     ),
     Reason.VOICE_KEPT: "Kept. **{name}** is still there.",
+    Reason.RECORDING_KEPT: (
+        "Kept. **{name}** still has its recording. "
+        "To keep this one as well, use `/clone` with another `name`."
+    ),
+    Reason.RECORDING_STAYS: (
+        "You already have **{name}**, and it was frozen or removed somewhere, or somebody says "
+        "it's theirs. So its recording can't be replaced. Use `/clone` with another `name`."
+    ),
+    Reason.RECORDING_REPLACED: (
+        "That voice got another recording meanwhile, so I stopped. Please try again."
+    ),
     Reason.RECORDING_NOT_SENT: (
         "I couldn't send you the recording, because Discord didn't take it. "
         "That's not your fault. Please press the button again in a minute."

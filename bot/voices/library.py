@@ -17,9 +17,12 @@ from bot.voices.defaults import DefaultVoices
 from bot.voices.names import clean_voice_name, name_key
 from bot.voices.queries import (
     RECENT_FIRST,
+    has_recording,
     is_share_with,
     is_voice,
     is_word_of,
+    lock_voices,
+    locked_recording,
     locked_row,
     row_named,
     unused_consent,
@@ -27,6 +30,7 @@ from bot.voices.queries import (
     voices_of,
     voices_where,
 )
+from bot.voices.recordings import Recordings
 from bot.voices.records import Forgotten, SavedClip, VoicePage
 from bot.voices.sharing import Sharing
 from bot.voices.suggestions import Suggestions
@@ -62,7 +66,11 @@ class VoiceLibrary(DatabaseUser):
     moderate.
     A call that breaks a rule raises `bot.errors.Refusal`.
 
+    A `SavedVoice` is a voice with its recording: if that was replaced meanwhile, the calls about
+    prompts, clips and transcripts do nothing.
+
     Attributes:
+        recordings: Replaces the recording of a voice.
         sharing: Who else may use a voice.
         defaults: Which voice is used if none is named.
         suggestions: Which voices are offered while somebody types.
@@ -78,6 +86,7 @@ class VoiceLibrary(DatabaseUser):
         super().__init__(database)
         self._max_voices_per_user = max_voices_per_user
         self._clock = clock
+        self.recordings = Recordings(database, clock=clock)
         self.sharing = Sharing(database, clock=clock)
         self.defaults = DefaultVoices(database, clock=clock)
         self.suggestions = Suggestions(database)
@@ -126,7 +135,7 @@ class VoiceLibrary(DatabaseUser):
         now = self._clock()
         try:
             async with self._database.write() as session:
-                await self._lock_voices(session, owner_id)
+                await lock_voices(self._database, session, owner_id)
                 await self._check_room(session, owner_id, cleaned)
                 voice = VoiceRow(
                     owner_id=owner_id,
@@ -174,7 +183,7 @@ class VoiceLibrary(DatabaseUser):
         query = (
             select(PromptRow.data)
             .join(VoiceRow, VoiceRow.id == PromptRow.voice_id)
-            .where(is_voice(voice), PromptRow.model_id == model_id)
+            .where(has_recording(voice), PromptRow.model_id == model_id)
         )
         try:
             async with self._database.read() as session:
@@ -199,25 +208,25 @@ class VoiceLibrary(DatabaseUser):
 
         It is written later, see `Database.later`.
         """
+        same = PromptRow.voice_id.in_(select(VoiceRow.id).where(has_recording(voice)))
         noted = (
-            update(PromptRow)
-            .where(PromptRow.voice_id == voice.id, PromptRow.model_id == model_id)
-            .values(loudness=loudness)
+            update(PromptRow).where(same, PromptRow.model_id == model_id).values(loudness=loudness)
         )
         key = (voice.id, model_id)
         return self._database.later("loudness", lambda session: session.execute(noted), key=key)
 
     @carried_out
     async def clip(self, voice: SavedVoice) -> SavedClip:
-        """Return the voice's reference clip. Raises `Refusal` if it is damaged."""
-        query = select(VoiceRow.clip_flac, VoiceRow.transcript).where(is_voice(voice))
+        """Return the voice's reference clip. Raises `Refusal` if it is damaged, or was replaced."""
+        query = select(VoiceRow.clip_flac, VoiceRow.transcript).where(has_recording(voice))
         try:
             async with self._database.read() as session:
                 row = (await session.execute(query)).one_or_none()
         except DamagedError:
             raise Refusal(Reason.CLIP_DAMAGED) from None
         if row is None:
-            raise Refusal(Reason.NO_SUCH_VOICE)
+            was_replaced = await self._exists(voice)
+            raise Refusal(Reason.RECORDING_REPLACED if was_replaced else Reason.NO_SUCH_VOICE)
         return SavedClip(*row)
 
     def store_prompt(
@@ -225,7 +234,8 @@ class VoiceLibrary(DatabaseUser):
     ) -> asyncio.Future[bool]:
         """Store a prompt for the voice. It replaces an earlier one for the same model.
 
-        It is written later, see `Database.later`; never if the voice was deleted.
+        It is written later, see `Database.later`; never if the voice was deleted, or has another
+        recording.
 
         Args:
             voice: The voice that the prompt is for.
@@ -234,7 +244,7 @@ class VoiceLibrary(DatabaseUser):
         """
 
         async def store(session: AsyncSession) -> None:
-            row = await locked_row(session, voice)
+            row = await locked_recording(session, voice)
             row.transcript = row.transcript or transcript
             await session.merge(self._prompt_row(voice, prompt))
 
@@ -246,7 +256,7 @@ class VoiceLibrary(DatabaseUser):
     ) -> None:
         """Store a corrected transcript, and a prompt made with it that replaces all others."""
         async with self._database.erase() as session:
-            row = await locked_row(session, voice)
+            row = await locked_recording(session, voice)
             row.transcript = transcript
             await session.execute(delete(PromptRow).where(PromptRow.voice_id == voice.id))
             session.add(self._prompt_row(voice, prompt))
@@ -305,7 +315,7 @@ class VoiceLibrary(DatabaseUser):
         """
         erased = delete(VoiceRow).where(is_voice(voice)).returning(VoiceRow.consent_id)
         async with self._database.erase() as session:
-            await self._lock_voices(session, voice.owner_id)
+            await lock_voices(self._database, session, voice.owner_id)
             consent_id = await session.scalar(erased)
             if consent_id is None:
                 raise Refusal(Reason.NO_SUCH_VOICE)
@@ -333,7 +343,7 @@ class VoiceLibrary(DatabaseUser):
         # What was noted before may not be written yet.
         self._database.later("last use of a shared voice", lambda session: session.execute(uses))
         async with self._database.erase() as session:
-            await self._lock_voices(session, user_id)
+            await lock_voices(self._database, session, user_id)
             voices = await session.scalar(voice_count(user_id)) or 0
             await session.execute(delete(VoiceRow).where(VoiceRow.owner_id == user_id))
             confirmed = delete(ConsentRow).where(ConsentRow.user_id == user_id)
@@ -364,14 +374,6 @@ class VoiceLibrary(DatabaseUser):
         async with self._database.read() as session:
             is_taken = await session.scalar(same_name) is not None
         return Refusal(Reason.NAME_TAKEN) if is_taken else error
-
-    async def _lock_voices(self, session: AsyncSession, owner_id: int) -> None:
-        """Let what adds or deletes voices of that person wait until this transaction has ended.
-
-        On PostgreSQL, two saves at once would otherwise exceed the limit, two deletions would both
-        leave the consent that the voices share, and one that is being saved would escape `forget`.
-        """
-        await self._database.lock(session, f"voices of {owner_id}")
 
     async def _check_room(self, session: AsyncSession, owner_id: int, cleaned: str) -> None:
         """Raise `Refusal` if the owner has too many voices already, or one of that name."""

@@ -15,6 +15,7 @@ from bot.voices.tables import ConsentRow, PronunciationRow, ShareRow, VoiceRow
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from bot.storage.database import Database
     from bot.voices.records import SavedVoice
 
 RECENT_FIRST = (
@@ -31,6 +32,23 @@ async def locked_row(session: AsyncSession, voice: SavedVoice) -> VoiceRow:
     if row is None:
         raise Refusal(Reason.NO_SUCH_VOICE)
     return row
+
+
+async def locked_recording(session: AsyncSession, voice: SavedVoice) -> VoiceRow:
+    """As `locked_row`. Raises `Refusal` also if the voice got another recording meanwhile."""
+    row = await locked_row(session, voice)
+    if await session.scalar(select(VoiceRow.id).where(has_recording(voice))) is None:
+        raise Refusal(Reason.RECORDING_REPLACED)
+    return row
+
+
+async def lock_voices(database: Database, session: AsyncSession, owner_id: int) -> None:
+    """Let what adds or deletes voices of that person wait until this transaction has ended.
+
+    On PostgreSQL, two saves at once would otherwise exceed the limit, two deletions would both
+    leave the consent that the voices share, and one that is being saved would escape `forget`.
+    """
+    await database.lock(session, f"voices of {owner_id}")
 
 
 async def row_named(
@@ -89,3 +107,16 @@ def voice_count(owner_id: int) -> Select[int]:
 def is_voice(voice: SavedVoice) -> ColumnElement[bool]:
     """The condition that a row is that voice, and belongs to its owner."""
     return (VoiceRow.id == voice.id) & (VoiceRow.owner_id == voice.owner_id)
+
+
+def has_recording(voice: SavedVoice) -> ColumnElement[bool]:
+    """The condition that a row is that voice, and still has the same recording.
+
+    A recording is replaced together with what was confirmed for it, which tells the two apart.
+    """
+    confirmed = select(ConsentRow.id).where(
+        ConsentRow.id == VoiceRow.consent_id,
+        ConsentRow.attested_at == voice.consent.attested_at,
+        ConsentRow.statement_version == voice.consent.statement_version,
+    )
+    return is_voice(voice) & confirmed.exists()

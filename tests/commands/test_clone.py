@@ -319,12 +319,6 @@ class TestRefusals:
         told = await self.refused(server, ada, recording, text="... !!!", name="Me")
         assert "nothing in that text I can say" in told
 
-    async def test_a_name_that_is_taken(self, ada: Member, recording: bytes) -> None:
-        await ada.clones(recording, name="Straße")
-        answer = await ada.clones(recording, name="STRASSE")
-        assert answer.told.startswith("You already have a voice with that name.")
-        assert not answer.posted
-
 
 class TestBackendFailures:
     @pytest.mark.parametrize(

@@ -55,6 +55,28 @@ async def save(
     )
 
 
+async def replace_recording(
+    library: VoiceLibrary,
+    voice: SavedVoice,
+    clip_flac: bytes = b"fLaC other words",
+    transcript: str | None = "Other words.",
+    *,
+    consent: ConsentRecord,
+    prompt: VoicePrompt = PROMPT,
+) -> SavedVoice:
+    """Replace a voice's recording as `/clone` does."""
+    return await library.recordings.replace(
+        voice,
+        clip_flac=clip_flac,
+        clip_seconds=7.5,
+        transcript=transcript,
+        language="German",
+        prompt=prompt,
+        consent=consent,
+        guild_id=GUILD,
+    )
+
+
 async def default_of(library: VoiceLibrary, user_id: int) -> SavedVoice | None:
     """The voice that somebody uses in direct messages if they name none."""
     default = await library.defaults.voice_for(Asker(user_id))

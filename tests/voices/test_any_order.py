@@ -1,4 +1,4 @@
-"""Saving, renaming and deleting in any order, against a dictionary that does the same.
+"""Saving, renaming, replacing and deleting in any order, against a dictionary that does the same.
 
 What was saved as each voice's prompt and consent stays its own, and no other consent is kept.
 """
@@ -29,7 +29,7 @@ from bot.voices.consent import Permission, confirm
 from bot.voices.library import VoiceLibrary
 from bot.voices.tables import ConsentRow
 from tests.support.refusals import refused
-from tests.voices.people import ANA, MODEL, consent_of, save
+from tests.voices.people import ANA, MODEL, consent_of, replace_recording, save
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -130,6 +130,29 @@ class Shelves(RuleBasedStateMachine):
         else:
             self.run(call)
             kept[new_name[0]] = replace(kept.pop(name[0]), name=new_name[1].strip())
+
+    @rule(person=people, name=names, data=prompts, permission=st.sampled_from(Permission))
+    def replace_recording(
+        self, person: int, name: tuple[int, str], data: bytes, permission: Permission
+    ) -> None:
+        kept, owner = self.kept[person], self.owners[person]
+        consent = confirm(permission, by=owner, at=datetime.now(UTC))
+        prompt = VoicePrompt(data, MODEL)
+        call = self.find_and_replace(owner, name[1], prompt, consent)
+        if name[0] not in kept:
+            with refused(Reason.NO_SUCH_VOICE):
+                self.run(call)
+        else:
+            self.run(call)
+            kept[name[0]] = Kept(kept[name[0]].name, prompt, consent)
+
+    async def find_and_replace(
+        self, owner_id: int, name: str, prompt: VoicePrompt, consent: ConsentRecord
+    ) -> None:
+        before = await self.library.find(owner_id, name)
+        after = await replace_recording(self.library, before, prompt=prompt, consent=consent)
+        assert (after.id, after.name) == (before.id, before.name)
+        assert await self.library.prompt(before, MODEL) is None, "that was another recording"
 
     async def find_and_delete(self, owner_id: int, name: str) -> None:
         await self.library.delete(await self.library.find(owner_id, name))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 from backend.contract import VoicePrompt
 from bot.storage.database import open_database
+from bot.voices.consent import Permission, confirm
 from bot.voices.library import VoiceLibrary
-from tests.voices.people import ANA, BEN, GUILD, MODEL, consent_of, save
+from tests.voices.people import ANA, BEN, GUILD, MODEL, consent_of, replace_recording, save
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -56,6 +58,18 @@ async def test_a_deleted_voice_is_gone_from_every_file(
     await library.delete(await library.find(ANA, NAME))
 
     assert [trace for trace in TRACES if trace in on_disk(tmp_path)] == []
+    assert b"the sound of Ben" in on_disk(tmp_path)
+
+
+async def test_a_replaced_recording_is_gone_from_every_file(
+    library: VoiceLibrary,
+    tmp_path: Path,
+) -> None:
+    consent = confirm(Permission.OWN, by=ANA, at=datetime.now(UTC))
+    await replace_recording(library, await library.find(ANA, NAME), consent=consent)
+
+    assert [trace for trace in TRACES if trace in on_disk(tmp_path)] == [NAME.encode()]
+    assert b"fLaC other words" in on_disk(tmp_path)
     assert b"the sound of Ben" in on_disk(tmp_path)
 
 
