@@ -42,6 +42,7 @@ _HELP = {
         "or you have the speaker's permission. By choosing you confirm that, and that you won't "
         "use the voice to deceive or harm anyone. "
         "Give it a `name` and I'll keep the voice; write a `text` and it says that. "
+        "With the name of one of your voices, I ask whether to replace its recording. "
         "With a recording in a message, use Apps, Clone this voice, in the message's menu."
     ),
     "A good recording": (

@@ -117,6 +117,30 @@ async def test_a_voice_that_goes_or_changes_meanwhile_is_left_alone(
     assert (await library.page(ada.actor.id)).total == 0
 
 
+async def test_a_name_that_is_taken_meanwhile_is_a_sentence(
+    server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    async def save(_clip: ReferenceClip) -> None:
+        await ada.saves_voice(name="Bob")
+
+    backend.on_prepare = save
+    answer = await ada.clones(recording, name="BOB")
+    assert answer.told.startswith("You already have a voice with that name.")
+    assert (await server.bot.library.find(ada.actor.id, "Bob")).clip_seconds == 12.0
+
+
+@pytest.mark.usefixtures("bob")
+async def test_a_question_that_a_restart_interrupts_changes_nothing(
+    server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    asked = await ada.clones(recording, name="Bob")
+    await server.restarts()
+    assert asked.told.startswith("I have to restart now.")
+    assert asked.private is not None
+    assert asked.private.components == []
+    assert backend.clips == []
+
+
 @pytest.mark.parametrize("kind", FreezeKind)
 async def test_a_voice_that_was_decided_about_keeps_its_recording(
     server: Server, ada: Member, recording: bytes, bob: SavedVoice, kind: FreezeKind
