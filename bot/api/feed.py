@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 from starlette.responses import Response
 
+from backend.contract import SpeechError
 from bot.errors import Refusal
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class FedResponse(Response):
         self._first = first
         self._last_words = last_words
 
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Send the answer as it is made."""
         try:
             start = {"status": self.status_code, "headers": self.raw_headers}
@@ -96,22 +97,25 @@ class FedResponse(Response):
                 try:
                     piece = await self._feed.next()
                 except Exception as error:  # noqa: BLE001 - it is logged, and the client told
-                    if not await self._ended_early(error, send):
+                    request_id = scope["state"]["request_id"]
+                    if not await self._ended_early(error, request_id, send):
                         return
                     piece = None
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             await self._feed.close()
 
-    async def _ended_early(self, error: Exception, send: Send) -> bool:
+    async def _ended_early(self, error: Exception, request_id: str, send: Send) -> bool:
         """Return whether the client could be told why."""
-        known = isinstance(error, Refusal)
-        log.warning(
-            "speech ended early",
-            kind=type(error).__name__,
-            reason=str(error) if known else None,
-            exc_info=None if known else error,
-        )
+        if isinstance(error, Refusal | SpeechError):
+            log.warning(
+                "speech ended early",
+                request=request_id,
+                kind=type(error).__name__,
+                reason=str(error),
+            )
+        else:
+            log.error("speech ended early", request=request_id, exc_info=error)
         if self._last_words is None:
             return False
         words = self._last_words(error)

@@ -20,7 +20,7 @@ from tests.support.api import Api, saved
 if TYPE_CHECKING:
     from schemathesis import Case
 
-EXAMPLES = 8
+EXAMPLES = 5
 """Of each route and kind."""
 
 CHECKS = (
