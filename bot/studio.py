@@ -350,8 +350,9 @@ class Studio:
         rebuilt = await self._speech.prepare_voice(clip, voice.consent)
         stored = self._library.store_prompt(voice, rebuilt.prompt, _transcript(clip, rebuilt))
         await asyncio.wait([stored], timeout=SECONDS_TO_STORE)
-        if await self._library.is_deleted(voice):
-            raise Refusal(Reason.NO_SUCH_VOICE)
+        why_gone = await self._library.why_gone(voice)
+        if why_gone is not None:
+            raise Refusal(why_gone)
         return rebuilt.prompt
 
     async def _clip(self, voice: SavedVoice, transcript: str | None = None) -> ReferenceClip:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,10 +29,11 @@ from bot.storage.database import open_database
 from bot.streaming import Speech, SpeechChunk, collect
 from bot.studio import Step, Studio
 from bot.text import Sentence
+from bot.voices.consent import Permission, confirm
 from bot.voices.library import VoiceLibrary
 from tests.support.refusals import refused
 from tests.support.scripted_backend import SAMPLE_RATE, ScriptedBackend
-from tests.voices.people import ANA, MODEL, consent_of, save
+from tests.voices.people import ANA, MODEL, consent_of, replace_recording, save
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -152,6 +154,25 @@ async def test_a_refused_prompt_of_an_unsaved_voice_is_an_error(
     with pytest.raises(VoicePromptModelMismatchError):
         await spoken(studio, VoicePrompt(b"300", "another/model"))
     assert backend.clips == []
+
+
+async def test_speech_is_never_made_with_a_recording_that_was_replaced(
+    studio: Studio, backend: ScriptedBackend, library: VoiceLibrary
+) -> None:
+    voice = await save(library, ANA, "Ana", CLIP)
+    consent = confirm(Permission.OWN, by=ANA, at=datetime.now(UTC))
+
+    async def replace(_clip: object) -> None:
+        await replace_recording(library, voice, CLIP, consent=consent)
+
+    backend.on_prepare = replace
+    with refused(Reason.RECORDING_REPLACED):  # while the prompt is made again
+        await spoken(studio, voice)
+    backend.on_prepare = None
+    with refused(Reason.RECORDING_REPLACED):  # as in a queue
+        await spoken(studio, voice)
+    assert (await library.find(ANA, "Ana")).prompt_models == (MODEL,)
+    assert (await spoken(studio, await library.find(ANA, "Ana"))).pcm
 
 
 async def test_a_damaged_clip_is_told(studio: Studio, library: VoiceLibrary) -> None:

@@ -225,8 +225,7 @@ class VoiceLibrary(DatabaseUser):
         except DamagedError:
             raise Refusal(Reason.CLIP_DAMAGED) from None
         if row is None:
-            was_replaced = await self._exists(voice)
-            raise Refusal(Reason.RECORDING_REPLACED if was_replaced else Reason.NO_SUCH_VOICE)
+            raise Refusal(await self._why_gone(voice) or Reason.NO_SUCH_VOICE)
         return SavedClip(*row)
 
     def store_prompt(
@@ -269,17 +268,24 @@ class VoiceLibrary(DatabaseUser):
         async with self._database.read() as session:
             return {voice.id: voice.to_saved_voice() for voice in await session.scalars(query)}
 
-    async def is_deleted(self, voice: SavedVoice) -> bool:
-        """Return whether the voice was deleted; False also if the database can't tell now."""
+    async def why_gone(self, voice: SavedVoice) -> Reason | None:
+        """Return why there's no such voice any more, or no such recording; None if there is.
+
+        None also if the database can't tell now.
+        """
         try:
-            return not await self._exists(voice)
+            return await self._why_gone(voice)
         except DatabaseFailedError:
-            return False
+            return None
 
     @carried_out
-    async def _exists(self, voice: SavedVoice) -> bool:
+    async def _why_gone(self, voice: SavedVoice) -> Reason | None:
+        query = select(has_recording(voice)).where(is_voice(voice))
         async with self._database.read() as session:
-            return await session.scalar(select(VoiceRow.id).where(is_voice(voice))) is not None
+            is_same = await session.scalar(query)
+        if is_same is None:
+            return Reason.NO_SUCH_VOICE
+        return None if is_same else Reason.RECORDING_REPLACED
 
     @carried_out
     async def rename(self, owner_id: int, name: str, new_name: str) -> SavedVoice:

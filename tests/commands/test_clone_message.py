@@ -188,3 +188,17 @@ async def test_consent_that_is_read_aloud_is_asked_for_as_in_clone(
     )
     backend.heard = Heard(current.text, "English")
     assert (await clones(ada, message, name="Bob")).posted
+
+
+async def test_the_name_of_a_voice_asks_whether_to_replace_its_recording(
+    server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    await ada.saves_voice(name="Bob")
+    message = await sends(ada, ("voice.wav", recording))
+    asked = await clones(ada, message, name="Bob")
+    assert asked.told.startswith("You already have **Bob**. Replace its recording with this one?")
+    assert backend.clips == []
+    await ada.presses(asked.private, "Replace")
+    assert asked.told.startswith("**Bob** has the new recording.")
+    saved = await server.bot.library.find(ada.actor.id, "Bob")
+    assert saved.consent == backend.consents[-1]

@@ -236,7 +236,7 @@ async def test_what_arrives_for_a_deleted_voice_never_reaches_the_next_one(
     await library.delete(await library.find(ANA, "GRANDMA"))
     successor = await save(library, ANA, "Grandma")
 
-    assert await library.is_deleted(deleted)
+    assert await library.why_gone(deleted) is Reason.NO_SUCH_VOICE
     assert await library.defaults.touch(deleted)
     assert not await library.store_prompt(deleted, VoicePrompt(b"late", MODEL))
     with refused(Reason.NO_SUCH_VOICE):

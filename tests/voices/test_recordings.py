@@ -77,6 +77,8 @@ async def test_what_was_made_of_the_earlier_recording_comes_too_late(
     before = await save(library, ANA, "Me")
     after = await replace_recording(library, before, prompt=NEW, consent=LATER)
 
+    assert await library.why_gone(before) is Reason.RECORDING_REPLACED
+    assert await library.why_gone(after) is None
     assert await library.prompt(before, MODEL) is None
     with refused(Reason.RECORDING_REPLACED):
         await library.clip(before)
