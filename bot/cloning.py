@@ -192,6 +192,8 @@ class Cloning:
                     text=script.words,
                     details=given,
                 )
+                reply.remarks.append(consent_wording.NOT_SAVED)
+                reply.remarks.append(consent_wording.just_confirmed(consent))
             await reply.post(
                 PublicWords.about(
                     name, owner.id, script.words, speech, len(script.sentences), studio.backend
@@ -290,8 +292,11 @@ class Cloning:
         )
         self._library.defaults.touch(saved)
         shown = voice_name(saved.name)
-        what = f"{shown} has the new recording" if replaced else f"Your voice is saved as {shown}"
-        reply.remarks.append(f"{what}. Use it any time with `/say`.")
+        reply.remarks.append(
+            consent_wording.saved_as(shown, consent)
+            if replaced is None
+            else f"{shown} has the new recording. Use it any time with `/say`."
+        )
         reply.remarks.append(consent_wording.just_confirmed(consent))
         if replaced is not None:
             await self._on_replaced(saved.id)

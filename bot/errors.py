@@ -46,6 +46,7 @@ class Reason(StrEnum):
     MUCH_TOO_LONG_FOR_TRANSCRIPT = "recording much too long for its transcript"  # minutes, maximum
     TOO_MANY_UPLOADS = "too many uploads"
     NOTHING_IS_MARKED = "backend marks nothing"
+    PREVIEW_MARKS_NOTHING = "preview marks nothing"
 
     # Saved voices
     NAME_EMPTY = "name empty"
@@ -97,6 +98,7 @@ class Reason(StrEnum):
     ALREADY_YOURS = "one's own voice"
     SHARING_ONLY_IN_SERVERS = "sharing only in servers"
     CANNOT_SHARE_WITH_BOTS = "bots can't use voices"
+    NOTHING_SHARED = "owner did not confirm sharing"  # name
     NOT_A_MEMBER = "not a member of the server"
 
     # Menus and buttons of messages

@@ -55,7 +55,8 @@ class Verification:
     def marking_backend(self) -> MarkingBackend:
         """Return the speech backend. Raises `Refusal` if it marks nothing."""
         if not isinstance(self._speech, MarkingBackend):
-            raise Refusal(Reason.NOTHING_IS_MARKED)
+            is_preview = not self._speech.info().clones
+            raise Refusal(Reason.PREVIEW_MARKS_NOTHING if is_preview else Reason.NOTHING_IS_MARKED)
         return self._speech
 
     async def search(

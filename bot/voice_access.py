@@ -172,6 +172,17 @@ class VoiceAccess:
         with suppress(DatabaseFailedError):
             await self.check(actor, voice)
 
+    async def is_first_borrowing(self, actor: Actor, voice: SavedVoice) -> bool:
+        """Return whether a person uses a voice of somebody else where they never used one.
+
+        If the database fails, nobody is told twice: it is False then.
+        """
+        if voice.owner_id == actor.user_id:
+            return False
+        with suppress(DatabaseFailedError):
+            return not await self._library.defaults.has_borrowed(asker_of(actor))
+        return False
+
     async def suggest(self, actor: Actor, typed: str) -> tuple[list[str], list[SharedVoice]]:
         """Return voices whose names contain what a person typed, see `Suggestions.search`.
 

@@ -79,7 +79,9 @@ async def _delete_everything(bot: VoiceBot, interaction: Interaction) -> None:
             raise Refusal(Reason.NOTHING_KEPT)
         everything = ask_to_delete(
             "all your voices, their recordings, the words of your dictionary, your consent "
-            "records, and what I know about how you used me"
+            "records, and what I know about how you used me",
+            follows=cards.WHAT_STAYS,
+            is_own=True,
         )
         if not await reply.ask(everything):
             raise Refusal(Reason.EVERYTHING_KEPT)

@@ -14,7 +14,9 @@ from bot.interface import sharing_wording
 from bot.interface.options import suggest_own_voices, suggest_voices
 from bot.interface.reply import Reply
 from bot.interface.typed_text import voice_name
+from bot.interface.views import Question
 from bot.voice_access import asker_of
+from bot.voices.consent import is_by_permission
 from bot.voices.records import SavedVoice
 from bot.voices.rights import MAX_REFERENCE_CHARACTERS, Audience, Share
 
@@ -37,19 +39,24 @@ class SharingCommands(commands.Cog):
     async def share(
         self, interaction: Interaction, voice: VoiceReference, others: Others | None = None
     ) -> None:
-        """Share a voice with a member, a role or everyone of this server."""
+        """Share a voice with a member, a role or, after a question, everyone of this server."""
         async with self.bot.reply(interaction) as reply:
             share = _share(interaction, others)
             if share is None:
                 raise Refusal(Reason.SHARING_ONLY_IN_SERVERS)
             saved = await self._own(reply, voice)
             _check_audience(interaction, others)
+            shown, by_permission = voice_name(saved.name), is_by_permission(saved.consent)
+            if share.audience is Audience.EVERYONE:
+                await self._check_not_shared(saved, share)
+                words = sharing_wording.asks_for_everyone(shown, is_by_permission=by_permission)
+                if not await reply.ask(Question(words, yes="Share")):
+                    raise Refusal(Reason.NOTHING_SHARED, name=saved.name)
             owner_name = interaction.user.name
             if not await self.bot.library.sharing.share(saved, share, owner_name=owner_name):
-                who = sharing_wording.audience(share)
-                raise Refusal(Reason.ALREADY_SHARED, name=saved.name, with_whom=who)
+                raise _already_shared(saved, share)
             self._note(reply, AuditAction.SHARED, saved, share)
-            await reply.show(sharing_wording.shared(voice_name(saved.name), share))
+            await reply.show(sharing_wording.shared(shown, share, is_by_permission=by_permission))
 
     @app_commands.command(description="Let others speak with one of your voices no more")
     @app_commands.describe(
@@ -113,6 +120,11 @@ class SharingCommands(commands.Cog):
         """The person's voice of that name. Raises `Refusal`, also for a voice of others."""
         return await self.bot.voice_access.own(reply.actor, reference)
 
+    async def _check_not_shared(self, voice: SavedVoice, share: Share) -> None:
+        rights = (await self.bot.library.sharing.rights((voice.id,))).get(voice.id)
+        if rights is not None and share in rights.shares:
+            raise _already_shared(voice, share)
+
     def _note(
         self, reply: Reply, action: AuditAction, voice: SavedVoice, share: Share | None
     ) -> None:
@@ -140,6 +152,11 @@ def _check_audience(interaction: Interaction, others: Others | None) -> None:
         raise Refusal(Reason.CANNOT_SHARE_WITH_BOTS)
     if not isinstance(others, discord.Member):
         raise Refusal(Reason.NOT_A_MEMBER)
+
+
+def _already_shared(voice: SavedVoice, share: Share) -> Refusal:
+    who = sharing_wording.audience(share)
+    return Refusal(Reason.ALREADY_SHARED, name=voice.name, with_whom=who)
 
 
 def _nothing_ended(voice: SavedVoice, share: Share | None, *, is_anywhere: bool) -> Refusal:

@@ -21,6 +21,8 @@ from bot.interface.typed_text import voice_name
 from bot.interface.views import Pages, ask_to_delete
 from bot.voice_access import asker_of
 from bot.voices.names import MAX_NAME_CHARACTERS
+from bot.voices.records import SavedVoice
+from bot.voices.rights import Share
 from cogs.sharing import SharingCommands, VoiceReference
 
 VOICES_PER_PAGE = 10
@@ -58,7 +60,13 @@ class Voice(
                 shared_voices.shared_line(voice, is_usable=voice.id in usable)
                 for voice in shared.voices
             ]
-            return cards.voice_list(own, lines, shared.total, page, limit)
+            rights = await self.bot.library.sharing.rights([voice.id for voice in own.voices])
+            where = {
+                voice_id: words
+                for voice_id, each in rights.items()
+                if (words := shared_voices.where_shared(each.shares, actor.guild_id)) is not None
+            }
+            return cards.voice_list(own, where, lines, shared.total, page, limit)
 
         async with self.bot.reply(interaction, Action.OWN):
             await Pages(render).show(interaction)
@@ -74,9 +82,7 @@ class Voice(
             if saved.owner_id != reply.actor.user_id:
                 await reply.show(embed=shared_voices.shared_card(saved))
                 return
-            rights = (await sharing.rights((saved.id,))).get(saved.id)
-            card = cards.voice_card(saved)
-            shares = frozenset() if rights is None else rights.shares
+            card, shares = cards.voice_card(saved), await self._shares_of(saved)
             shared_voices.add_who_may_use(card, shares, interaction.guild_id, self.bot.get_guild)
             await reply.show(embed=card, view=own_voice_view(saved))
 
@@ -125,14 +131,20 @@ class Voice(
         """Ask, then delete."""
         async with self.bot.reply(interaction, Action.OWN) as reply:
             saved = await self.bot.voice_access.own(reply.actor, voice)
-            shown = voice_name(saved.name)
-            if not await reply.ask(ask_to_delete(f"the voice {shown}")):
+            shown, shares = voice_name(saved.name), await self._shares_of(saved)
+            losing = shared_voices.losing(shares, interaction.guild_id, self.bot.get_guild)
+            question = ask_to_delete(f"the voice {shown}", follows=losing, is_own=True)
+            if not await reply.ask(question):
                 raise Refusal(Reason.VOICE_KEPT, name=saved.name)
             is_complete = await self.bot.library.delete(saved)
             self.bot.players.end_voice(interaction.user.id, saved.id)
             self.bot.policy.audit.note_own(AuditAction.DELETED, reply.actor, saved.id)
             deleted = f"Deleted {shown} and its recording."
             await reply.show(deleted if is_complete else f"{deleted} {cards.LAST_COPIES}")
+
+    async def _shares_of(self, voice: SavedVoice) -> frozenset[Share]:
+        rights = (await self.bot.library.sharing.rights((voice.id,))).get(voice.id)
+        return frozenset() if rights is None else rights.shares
 
     @app_commands.command(description="Say that a voice is yours: I freeze it until that's decided")
     @app_commands.describe(

@@ -18,7 +18,7 @@ from bot.export import EXPORTED, NOT_EXPORTED, Archive, Exports
 from bot.guilds.audit import AuditLog
 from bot.guilds.records import AuditAction, ReportKind, ReportState, Subject
 from bot.guilds.reports import Reports
-from bot.interface.export_wording import SECTIONS
+from bot.interface.export_wording import SECTIONS, VALUES
 from bot.storage.database import open_database
 from bot.storage.keys import Keys
 from bot.storage.personal import PersonalData
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["database_url", "postgres_url", "sqlite_url"]
 
+SERVER, ROLE = 812_345_678_901_234_567, 823_456_789_012_345_678
 ADA, EVE, ZOE = 1_198_765_432_109_876_543, 2**63 - 1, 998_765_432_109_876_543
 HERE = 887_654_321_098_765_432
 
@@ -180,6 +181,33 @@ async def test_nothing_is_exported_where_nothing_is_kept(database: Database) -> 
     assert await Exports(PersonalData(database)).has_any(ADA)
     assert not await Exports(PersonalData(database)).has_any(ZOE)
     assert set(await about(database, ZOE)) == {"discord_id", "exported_at"}
+
+
+async def test_an_export_says_whom_a_voice_is_shared_with(database: Database) -> None:
+    await saves_voice(database, b"clip", "Bob")
+    audiences = {"everyone": SERVER, "role": ROLE, "member": EVE}
+    async with database.write() as session:
+        for audience, audience_id in audiences.items():
+            await session.execute(
+                insert(all_tables()["voice_shares"]).values(
+                    voice_id=1,
+                    guild_id=SERVER,
+                    audience=audience,
+                    audience_id=audience_id,
+                    owner_id=ADA,
+                    owner_name="ada",
+                    name_key="bob",
+                    created_at=datetime(2026, 11, 27, tzinfo=UTC),
+                )
+            )
+    [archive] = await exported(database, ADA)
+    told = json.loads(files_of([archive])["about-me.json"])
+    shown = {row["audience"]: row["audience_id"] for row in told["shared_voices"]}
+    assert shown == {"everyone": "the whole server", "role": str(ROLE), "member": "somebody else"}
+    assert (await about(database, EVE))["shared_voices"][0]["audience_id"] == "you"
+    assert set(VALUES) <= {column.name for kept in EXPORTED for column in kept.shown_columns()}
+    readme = readme_of(archive)
+    assert all(f"\n    {name}: " in readme for name in VALUES)
 
 
 async def test_who_reported_a_person_and_what_is_not_decided_stay_unknown(

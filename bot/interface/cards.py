@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from backend.contract import AUTO_LANGUAGE
 from bot.errors import Reason, Refusal
 from bot.interface.consent_wording import confirmed
 from bot.interface.engine_wording import languages
@@ -21,7 +20,7 @@ from bot.interface.wording import (
 from bot.voices.records import Whose
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from backend.contract import BackendInfo, Heard, SpeechError
     from bot.voices.records import (
@@ -33,6 +32,9 @@ if TYPE_CHECKING:
     )
 
 ACCENT = discord.Colour.from_str("#7c5cff")
+LANGUAGE_FOUND = "Found from the text"
+"""Shown for a voice whose owner chose no language."""
+
 BAR_CELLS = 12
 _WORDS_CHARACTERS = 50
 
@@ -86,17 +88,17 @@ _HELP = {
         "`/moderation` blocks people, shows and removes voices, and has the log."
     ),
     "What I keep about you": (
-        "For each voice you name: its cleaned recording, the transcript, what the voice engine "
-        "learned from it, how loud it speaks, its name and language, and when it was made and last "
-        "used, and with whom you share it, under your username. With it, what you confirmed: your "
-        "Discord ID, the time, the server and which statement. "
-        "From `/dictionary`: your words, and what I say for them. "
-        "Your default voice, and which shared voice you used last in a server. "
-        "For two days: how much speech you used, see `/usage`. "
-        "For a while: when and where which of your voices spoke, which of my messages hold that, "
-        "and what you reported. "
-        "I keep nothing more of a `/clone` without a name, and never the texts I say, "
-        "only a fingerprint that tells whether a text was the same."
+        "- Of each voice you name: its cleaned recording, the transcript, what the voice engine "
+        "learned from it, how loud and fast it speaks, its name and language, when it was made and "
+        "last used, and with whom you share it, under your username.\n"
+        "- What you confirmed for it: your Discord ID, the time, the server and which statement.\n"
+        "- From `/dictionary`: your words, and what I say for them.\n"
+        "- Your default voice, and which shared voice you used last in a server.\n"
+        "- For two days: how much speech you used, see `/usage`.\n"
+        "- For a while: when and where which of your voices spoke, which of my messages hold that, "
+        "and what you reported.\n"
+        "- Never the texts I say, only a fingerprint that tells whether a text was the same, and "
+        "nothing more of a `/clone` without a name."
     ),
     "Get it or delete it": (
         "`/privacy export` sends you a copy of it all. `/voice delete` deletes one voice. "
@@ -107,6 +109,12 @@ _HELP = {
 }
 """The fields of the help page: their names, and what they say."""
 
+
+WHAT_STAYS = (
+    "Whoever you share a voice with loses it. Today's use stays until tomorrow, and blocks, "
+    "reports and what moderators decided stay, too. "
+)
+"""Said before everything about a person is deleted."""
 
 LAST_COPIES = "The last copies on my disk go soon; you don't have to do anything."
 """Added where somebody still reads the database, so that deleted data stays in its log."""
@@ -128,13 +136,19 @@ def speaking(number: int, total: int) -> str:
     return f"Speaking sentence {number} of {total}\n{bar}"
 
 
-def voice_list(
-    own: VoicePage, shared: Sequence[str], shared_total: int, page: int, per_page: int
+def voice_list(  # noqa: PLR0913, PLR0917 - what is on the page, and which it is
+    own: VoicePage,
+    where_shared: Mapping[int, str],
+    shared: Sequence[str],
+    shared_total: int,
+    page: int,
+    per_page: int,
 ) -> tuple[str, int]:
     """One page of the voices that a person can use, and how many pages there are.
 
     Args:
         own: This page's voices of the person's own.
+        where_shared: Where these are shared, by their ids, if they are.
         shared: A line for each of this page's voices of others, which follow them.
         shared_total: How many of these there are on all pages.
         page: Its number, from 0.
@@ -147,10 +161,11 @@ def voice_list(
     plural = "voice" if own.total == 1 else "voices"
     heading = f"You have {own.total} {plural}." if own.total else "You have no voices of your own."
     lines = [heading + (f" Page {page + 1} of {pages}." if pages > 1 else "")]
-    lines += [
-        f"{voice_name(voice.name)} · {_length(voice.clip_seconds)} · {_last_use(voice)}"
-        for voice in own.voices
-    ]
+    for voice in own.voices:
+        parts = [voice_name(voice.name), _length(voice.clip_seconds)]
+        if voice.id in where_shared:
+            parts.append(where_shared[voice.id])
+        lines.append(" · ".join([*parts, _last_use(voice)]))
     if shared:
         lines += [f"**Shared with you here** ({shared_total})", *shared]
     return "\n".join(lines), pages
@@ -168,7 +183,7 @@ def voice_card(voice: SavedVoice) -> discord.Embed:
     card.add_field(name="Recording", value=_length(voice.clip_seconds))
     card.add_field(name="Saved", value=discord.utils.format_dt(voice.created_at, "D"))
     card.add_field(name="Last used", value=_last_use(voice).removeprefix("last used "))
-    card.add_field(name="Language", value=voice.language or AUTO_LANGUAGE)
+    card.add_field(name="Language", value=voice.language or LANGUAGE_FOUND)
     card.add_field(name="Speed", value=f"{voice.speed:g}")
     engines = dict.fromkeys(map(engine_name, voice.prompt_models))
     card.add_field(name="Made for", value=", ".join(engines) or "no engine yet")

@@ -8,7 +8,7 @@ import discord
 
 from bot.errors import Reason
 from bot.interface.typed_text import as_text
-from bot.voices.consent import STATEMENTS
+from bot.voices.consent import STATEMENTS, is_by_permission
 from bot.voices.spoken_consent import SECONDS_TO_READ
 
 if TYPE_CHECKING:
@@ -51,6 +51,16 @@ def to_read_aloud(sentence: ConsentSentence) -> str:
         f"In the next {minutes} minutes, send the recording with `/clone`, or post it and "
         f"choose Apps, Clone this voice, in the menu of that message:\n> {sentence.text}"
     )
+
+
+def saved_as(name: str, consent: ConsentRecord) -> str:
+    """What somebody is told whose voice, named by `name`, was just saved; the name is escaped."""
+    whose = "The" if is_by_permission(consent) else "Your"
+    return f"{whose} voice is saved as {name}. Use it any time with `/say`."
+
+
+NOT_SAVED = "I didn't keep this voice. To keep it, use `/clone` again with a `name`."
+"""What somebody is told who made a voice without a name."""
 
 
 def just_confirmed(consent: ConsentRecord) -> str:

@@ -45,7 +45,7 @@ SECTIONS = {
     "dictionary": "Your own words, and what I say for them.",
     "shared_voices": (
         "Where your voices are shared, and which voices are shared with you by name. "
-        "An audience_id is a member, a role or the whole server; only your own is shown as you."
+        "An audience_id is a member, the number of a role, or the whole server."
     ),
     "default_voice": "The voice you chose for when you name none.",
     "shared_voices_used_last": "Which voice of somebody else you used last in a server.",
@@ -66,6 +66,23 @@ SECTIONS = {
     ),
 }
 """What is in each part of `about-me.json`, by the titles of `PersonalTable`."""
+
+
+VALUES = {
+    "scope_id": "Whose day's use it is; here, always yours.",
+    "told_at": "When I told you that little of the day's speech was left.",
+    "owner_name": "The username of a shared voice's owner, as it was when they last shared one.",
+    "audience": "Whom a voice is shared with: a member, a role or everyone.",
+    "loudness": "How loud speech with a voice is before I even it out, in LUFS.",
+    "clip_seconds": "How many seconds of a recording I keep.",
+    "action": "What was done, such as said, cloned, shared or deleted.",
+    "details": "More of what was done, such as whom a voice was shared with.",
+    "counted": "How many seconds of it count for the day already.",
+    "renewed_at": "When the bot last said that it is still at work on that.",
+    "state": "Whether a report is open, or what was decided.",
+    "kind": "Which of several kinds it is, such as a report or a claim.",
+}
+"""What is meant by names in `about-me.json` that don't tell it by themselves."""
 
 
 def packing(number: int, total: int) -> str:
@@ -113,6 +130,9 @@ def readme(at: datetime, number: int, damaged: Iterable[str]) -> str:
         lines.append("")
         for title, words in SECTIONS.items():
             lines += [f"{title}:", *_wrapped(words, indent="    ")]
+        lines += ["", "Some of the names in these:", ""]
+        for name, words in VALUES.items():
+            lines += _wrapped(f"{name}: {words}", indent="    ")
         lines.append("")
         lines += _wrapped(
             'Other people are only called "somebody else". Reports about you that nobody has '

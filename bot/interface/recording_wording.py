@@ -60,8 +60,10 @@ REFUSALS: dict[Reason, str] = {
     ),
     Reason.TOO_MANY_UPLOADS: "I'm busy with other recordings. Please try again in a minute.",
     Reason.NOTHING_IS_MARKED: (
-        "I can't tell: the voice engine here leaves no mark in its speech. "
-        "Another one would; ask whoever runs this bot."
+        "I can't tell here, because the voice engine I speak with leaves no mark in its speech."
+    ),
+    Reason.PREVIEW_MARKS_NOTHING: (
+        "I can't tell here: this is the preview, which leaves no mark in its speech."
     ),
 }
 

@@ -16,11 +16,12 @@ REFUSALS: dict[Reason, str] = {
         "and paste it here."
     ),
     Reason.JOIN_FIRST_TO_REPORT: (
-        "Join the voice channel where you heard me, or give me the link to a message of mine."
+        "Join the voice channel where you heard me, or give me the link or the number of a "
+        "message of mine."
     ),
     Reason.NOTHING_HEARD: (
         "I haven't said anything in your voice channel lately. "
-        "Give me the link to a message of mine instead."
+        "Give me the link or the number of a message of mine instead."
     ),
     Reason.OWN_SPEECH: (
         "You made that yourself, so there's nobody to report. "

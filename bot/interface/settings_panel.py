@@ -135,7 +135,7 @@ _WORDS = {
 
 _SWITCHES = {
     Part.SPOKEN_CONSENT: ("Not asked for", "Asked for"),
-    Part.LIVE_ATTRIBUTION: ("Not said, except in `/queue`", "Said"),
+    Part.LIVE_ATTRIBUTION: ("Not said, except in `/queue`", "Said in the channel's chat"),
 }
 """What can be turned on or off: how it is shown while it is off, and while it is on."""
 
@@ -365,12 +365,17 @@ def _were(count: int) -> str:
 
 
 def _limits(settings: ServerSettings, limits: Limits) -> str:
-    lines = []
+    lines, operators = [], 0
     for field in LIMIT_FIELDS:
         own, highest = getattr(settings, field.name), getattr(limits, field.name)
         lowest = min((each for each in (own, highest) if each is not None), default=None)
         line = f"{field.title}: **{field.shown(lowest)}**"
         if lowest != highest:
             line += f" (whoever runs this bot allows {field.shown(highest)})"
+        else:
+            operators += 1
         lines.append(line)
+    if operators:
+        which = "These" if operators == len(LIMIT_FIELDS) else "The other numbers"
+        lines.append(f"-# {which} come from whoever runs this bot.")
     return "\n".join(lines)

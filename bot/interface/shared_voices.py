@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from backend.contract import AUTO_LANGUAGE
-from bot.interface.cards import ACCENT
+from bot.interface.cards import ACCENT, LANGUAGE_FOUND
 from bot.interface.typed_text import as_text, voice_name
 from bot.voices.rights import Audience
 
@@ -35,11 +34,28 @@ def shared_line(voice: SharedVoice, *, is_usable: bool) -> str:
     return line if is_usable else f"{line} · **can't be used now**"
 
 
+def where_shared(shares: Collection[Share], guild_id: int | None) -> str | None:
+    """Where one's own voice is shared, for a line of a list; None if it is nowhere.
+
+    Args:
+        shares: With whom the voice is shared.
+        guild_id: The server where the list is shown, or None.
+    """
+    if not shares:
+        return None
+    here = [share for share in shares if share.guild_id == guild_id]
+    if any(share.audience is Audience.EVERYONE for share in here):
+        return "**shared with everyone here**"
+    if here:
+        return "**shared here**"
+    return "**shared elsewhere**" if guild_id is not None else "**shared**"
+
+
 def shared_card(voice: SavedVoice) -> discord.Embed:
     """All that others see of a voice: neither its recording nor its transcript."""
     card = discord.Embed(title=as_text(voice.name), colour=ACCENT)
     card.add_field(name="Owner", value=f"<@{voice.owner_id}>")
-    card.add_field(name="Language", value=voice.language or AUTO_LANGUAGE)
+    card.add_field(name="Language", value=voice.language or LANGUAGE_FOUND)
     card.set_footer(text="It's shared with you here. Only its owner can rename or delete it.")
     return card
 
@@ -60,6 +76,16 @@ def add_who_may_use(
             text="Only you can see and use this voice. /voice share lets others use it."
         )
         return
+    value = who_may_use(shares, guild_id, find)
+    card.add_field(name="Who else may use it", value=value, inline=False)
+    card.set_footer(text="Only you can rename, share or delete it. /voice unshare takes it back.")
+
+
+def who_may_use(shares: Collection[Share], guild_id: int | None, find: FindGuild) -> str:
+    """Who else may use one's own voice: a line for each server, of 1,024 characters in all.
+
+    The arguments are those of `add_who_may_use`.
+    """
     lines = []
     ordered = sorted(shares, key=lambda share: (share.guild_id != guild_id, share.guild_id))
     for server, group in groupby(ordered, key=lambda share: share.guild_id):
@@ -79,8 +105,17 @@ def add_who_may_use(
     while len(value) > MAX_FIELD_CHARACTERS:
         lines[-2:] = ["… and more"]
         value = "\n".join(lines)
-    card.add_field(name="Who else may use it", value=value, inline=False)
-    card.set_footer(text="Only you can rename, share or delete it. /voice unshare takes it back.")
+    return value
+
+
+def losing(shares: Collection[Share], guild_id: int | None, find: FindGuild) -> str:
+    """Who else loses one's own voice when it is deleted; empty if nobody does.
+
+    The arguments are those of `add_who_may_use`.
+    """
+    if not shares:
+        return ""
+    return f"Whoever you share it with loses it:\n{who_may_use(shares, guild_id, find)}\n"
 
 
 def _who(share: Share, guild: discord.Guild | None, *, is_here: bool) -> str:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 REFUSALS: dict[Reason, str] = {
     Reason.NO_VOICE_TO_USE: (
-        "You have no voice with that name, and none here is shared with you, or not any more. "
-        "See what there is with `/voice list`, or make one with `/clone`."
+        "There's no voice of that name that you can use here. "
+        "See those you can with `/voice list`, or make one with `/clone`."
     ),
     Reason.VOICE_NOT_SHARED: (
         "That voice isn't shared with you here, or not any more. "
@@ -58,6 +58,9 @@ REFUSALS: dict[Reason, str] = {
     ),
     Reason.ALREADY_YOURS: "It's your own voice, so you can use it everywhere. Pick somebody else.",
     Reason.CANNOT_SHARE_WITH_BOTS: "Bots don't use voices. Pick a member or a role.",
+    Reason.NOTHING_SHARED: (
+        "I didn't share **{name}**. To share it with fewer, choose a member or a role as `with`."
+    ),
     Reason.NOT_A_MEMBER: (
         "They aren't in this server, so they couldn't use the voice here. Pick a member or a role."
     ),
@@ -77,17 +80,47 @@ def audience(share: Share) -> str:
     return f"<@{share.audience_id}>"
 
 
-def shared(name: str, share: Share) -> str:
+def asks_for_everyone(name: str, *, is_by_permission: bool) -> str:
+    """The question before a voice is shared with a whole server.
+
+    Args:
+        name: The voice's, already escaped.
+        is_by_permission: Whether its owner confirmed that the speaker gave them permission.
+    """
+    question = f"Let **everyone** in this server speak with {name}?"
+    if not is_by_permission:
+        return question
+    return (
+        f"{question} You said that its speaker gave you permission. "
+        "Share it only if they allowed that, too."
+    )
+
+
+def shared(name: str, share: Share, *, is_by_permission: bool) -> str:
     """What it means that a voice is shared now.
 
     Args:
         name: The voice's, already escaped.
         share: With whom.
+        is_by_permission: Whether its owner confirmed that the speaker gave them permission.
     """
-    return (
-        f"Done. {audience(share)} can now speak with {name} in this server, but only you can "
-        "rename, share or delete it, and `/voice unshare` takes it back."
+    words = (
+        f"{audience(share)} can speak with {name} here now. "
+        "Only you can rename, share or delete it. `/voice unshare` takes it back."
     )
+    if not is_by_permission or share.audience is Audience.EVERYONE:  # that was asked before
+        return words
+    return f"{words} Its speaker must have allowed that, too."
+
+
+def borrowed(name: str, owner_id: int) -> str:
+    """What somebody is told who uses a voice of others in a server for the first time.
+
+    Args:
+        name: The voice's, already escaped.
+        owner_id: The Discord id of its owner. The mention is sent without pings.
+    """
+    return f"{name} is <@{owner_id}>'s. Don't use it to deceive or harm anyone."
 
 
 def unshared(name: str, share: Share | None, *, here: int, is_direct: bool) -> str:

@@ -137,10 +137,17 @@ class Question(TimbreView):
         self.add_item(button)
 
 
-def ask_to_delete(what: str) -> Question:
-    """The question before something is deleted for good. `what` completes "Delete ...?"."""
+def ask_to_delete(what: str, *, follows: str = "", is_own: bool = False) -> Question:
+    """The question before something is deleted for good.
+
+    Args:
+        what: Completes "Delete ...?".
+        follows: What else follows, and what stays: sentences with a space or a line's end behind.
+        is_own: Whether whoever is asked can have a copy of it.
+    """
+    copy = " `/privacy export` first gives you a copy." if is_own else ""
     return Question(
-        f"Delete {what}? This can't be undone.",
+        f"Delete {what}? {follows}This can't be undone.{copy}",
         yes="Delete",
         no="Keep",
         style=discord.ButtonStyle.danger,

@@ -12,12 +12,13 @@ import discord
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction, WorkKind
-from bot.interface import cards, voice_channels
+from bot.interface import cards, sharing_wording, voice_channels
 from bot.interface.again_button import again_view
 from bot.interface.attachment import ReplyFormat
 from bot.interface.attribution import PublicWords, source_beside, text_beside
 from bot.interface.options import CommandOrder, Where
 from bot.interface.reply import Reply
+from bot.interface.typed_text import voice_name
 from bot.speaking.script import SayRequest, Scripts
 from bot.speaking.speech import RequestedSpeech
 from bot.text import spoken_seconds
@@ -305,4 +306,7 @@ class Speaking:
     async def _touch(self, reply: Reply, voice: SavedVoice) -> None:
         """Note that a voice is used now. Raises `Refusal` if it is gone, or may not be used now."""
         await self._voice_access.check_still(reply.actor, voice)
+        if await self._voice_access.is_first_borrowing(reply.actor, voice):
+            told = sharing_wording.borrowed(voice_name(voice.name), voice.owner_id)
+            reply.remarks.append(told)
         self._library.defaults.touch(voice, asker_of(reply.actor))

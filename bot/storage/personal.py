@@ -42,6 +42,8 @@ class PersonalTable:
         about: The condition that a row is about a person. By default, that one of `people` is
             them.
         but: A further condition on rows, for what a person may not know; it is given their id.
+        told_apart: Columns of `people` that may hold another id, with what is shown of such a row
+            instead; that is given the row's values, and returns None if it is a person's id.
         hidden: Columns that aren't shown, with the reason.
         files: Columns of bytes that become a file each, with the end of its name.
         label: The column that a file is named after, besides the primary key.
@@ -53,6 +55,7 @@ class PersonalTable:
     people: frozenset[str] = frozenset()
     about: Callable[[int], ColumnElement[bool]] | None = None
     but: Callable[[int], ColumnElement[bool]] | None = None
+    told_apart: Mapping[str, Callable[[Mapping[str, Any]], Value]] = field(default_factory=dict)
     hidden: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     label: str | None = None
@@ -176,19 +179,23 @@ def _shown(
     return PersonalRow(
         key=key,
         label=None if label is None else str(label),
-        values={
-            column.name: _value(column, values[column.name], kept.people, user_id)
-            for column in columns
-        },
+        values={column.name: _value(kept, column, values, user_id) for column in columns},
         damaged=tuple(name for name in sealed if is_there[name] and values[name] is None),
         files=tuple(name for name in kept.files if is_there[name]),
     )
 
 
-def _value(column: Column[Any], value: Any, people: frozenset[str], user_id: int) -> Value:
+def _value(
+    kept: PersonalTable, column: Column[Any], values: Mapping[str, Any], user_id: int
+) -> Value:
+    value = values[column.name]
     if value is None:
         return None
-    if column.name in people:
+    if column.name in kept.told_apart:
+        shown = kept.told_apart[column.name](values)
+        if shown is not None:
+            return shown
+    if column.name in kept.people:
         return YOU if value == user_id else SOMEBODY_ELSE
     if isinstance(value, datetime | date):
         return value.isoformat()

@@ -79,6 +79,11 @@ def confirm(
     return ConsentRecord(attested_by=by, attested_at=at, statement_version=version)
 
 
+def is_by_permission(consent: ConsentRecord) -> bool:
+    """Return whether it was confirmed that the speaker, somebody else, gave permission."""
+    return consent.statement_version.removesuffix(_SPOKEN).endswith(f" {Permission.GIVEN}")
+
+
 def is_spoken(consent: ConsentRecord) -> bool:
     """Return whether the speaker says in the voice's recording that they allow it."""
     return consent.statement_version.endswith(_SPOKEN)

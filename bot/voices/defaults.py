@@ -147,6 +147,20 @@ class DefaultVoices(DatabaseUser):
         others = await session.scalar(voices_where(VoiceRow.id == shared_id))
         return own if others is None else others
 
+    @carried_out
+    async def has_borrowed(self, asker: Asker) -> bool:
+        """Return whether a person has used a voice of somebody else where they are.
+
+        It isn't known any more once the voice that they used last there was deleted.
+        """
+        if asker.guild_id is None:
+            return False
+        where = (asker.user_id, asker.guild_id)
+        if where in self._just_used:
+            return True
+        async with self._database.read() as session:
+            return await session.get(SharedUseRow, where) is not None
+
     def touch(self, voice: SavedVoice, asker: Asker | None = None) -> asyncio.Future[bool]:
         """Record that a voice is used now. It is written later, see `Database.later`.
 

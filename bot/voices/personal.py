@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from bot.storage.personal import PersonalTable
 from bot.voices.queries import is_word_of
+from bot.voices.rights import Audience
 from bot.voices.tables import (
     ConsentRow,
     DefaultVoiceRow,
@@ -20,7 +21,15 @@ from bot.voices.tables import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
     from sqlalchemy import ColumnElement
+
+    from bot.storage.personal import Value
+
+WHOLE_SERVER = "the whole server"
+"""Shown instead of the id of the server with which a voice is shared."""
 
 
 def _is_of_voice_of(user_id: int) -> ColumnElement[bool]:
@@ -29,6 +38,13 @@ def _is_of_voice_of(user_id: int) -> ColumnElement[bool]:
 
 def _has_speed_of(user_id: int) -> ColumnElement[bool]:
     return VoiceSpeedRow.voice_id.in_(select(VoiceRow.id).where(VoiceRow.owner_id == user_id))
+
+
+def _audience_of(share: Mapping[str, Any]) -> Value:
+    """Whom a voice is shared with, unless it is a member."""
+    if share["audience"] == Audience.EVERYONE:
+        return WHOLE_SERVER
+    return str(share["audience_id"]) if share["audience"] == Audience.ROLE else None
 
 
 PERSONAL = (
@@ -68,6 +84,7 @@ PERSONAL = (
         "shared_voices",
         ShareRow.metadata.tables["voice_shares"],
         people=frozenset({"owner_id", "audience_id"}),
+        told_apart={"audience_id": _audience_of},
         hidden={"name_key": "the voice's name again, as it is looked up"},
     ),
     PersonalTable(

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from tests.support.discord_server import Member, Server
     from tests.support.scripted_backend import ScriptedBackend
 
+NOT_SAVED = (
+    "I didn't keep this voice. To keep it, use `/clone` again with a `name`. "
+    "You confirmed: “This is my own voice. I will not use it to deceive or harm anyone.”"
+)
 SAVED = (
     "Your voice is saved as **Ada**. Use it any time with `/say`. "
     "You confirmed: “This is my own voice. I will not use it to deceive or harm anyone.”"
@@ -58,6 +62,8 @@ class TestConsent:
         answer = await ada.clones(recording, name="Ada", permission=permission)
         assert len(await answer.files()) == 1, "there is nothing more to answer"
         statement = STATEMENTS[permission.statement_version]
+        whose = "Your" if permission is Permission.OWN else "The"
+        assert answer.told.startswith(f"{whose} voice is saved as **Ada**.")
         assert f"You confirmed: “{statement}”" in answer.told
         saved = await server.bot.library.find(ada.actor.id, "Ada")
         assert saved.consent == backend.consents[0]
@@ -184,6 +190,7 @@ class TestSpeech:
     ) -> None:
         unnamed = await ada.clones(recording)
         assert unnamed.posted[0].content.startswith(beside_file(UNNAMED, "Hello.", ada))
+        assert unnamed.told == NOT_SAVED
         assert (await server.bot.library.page(ada.actor.id)).total == 0
 
         named = await ada.clones(recording, name="Ada")
@@ -213,7 +220,7 @@ class TestSpeech:
     ) -> None:
         backend.heard = Heard("The birch canoe slid.", "English")
         answer = await ada.clones(recording, transcript="The birch canoe slid!")
-        assert answer.private is None
+        assert answer.told == NOT_SAVED
 
     async def test_says_that_a_transcript_does_not_fit(
         self, ada: Member, backend: ScriptedBackend, recording: bytes
@@ -222,7 +229,7 @@ class TestSpeech:
         answer = await ada.clones(recording, transcript="Rice is served in bowls.")
         assert answer.told == (
             "Your transcript doesn't match. I heard: “The birch canoe slid”. "
-            "If I'm right, please use `/clone` again with a `transcript`."
+            f"If I'm right, please use `/clone` again with a `transcript`. {NOT_SAVED}"
         )
 
     async def test_gives_the_backend_a_clean_clip_and_the_transcript(

@@ -148,6 +148,7 @@ async def test_delete_leaves_only_what_is_said_to_stay(
     person = ada.actor.id
     stored = await fill(database, person, grace.actor.id)
     asked = await ada.types(command)
+    assert "Today's use stays until tomorrow, and blocks, reports" in asked.told
     await ada.presses(asked.private, "Delete")
     await server.bot.library.written()
 

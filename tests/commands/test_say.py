@@ -66,7 +66,7 @@ async def test_without_a_voice_says_how_to_get_one(ada: Member) -> None:
 async def test_voices_of_others_are_not_there(ada: Member, grace: Member, recording: bytes) -> None:
     await ada.clones(recording, name="Ada")
     answer = await grace.types("say", text="Hello.", voice="Ada")
-    assert answer.told.startswith("You have no voice with that name, and none here is shared")
+    assert answer.told.startswith("There's no voice of that name that you can use here.")
     offered = await grace.actor.autocomplete(grace.server.channel, "say", "voice", "A", text="x")
     assert offered == []
 

@@ -222,7 +222,7 @@ async def test_a_channel_where_it_may_not_post_is_not_taken(server: Server, page
         (
             "Who asked, in voice channels",
             "live_attribution",
-            "Said",
+            "Said in the channel's chat",
             "Not said, except in `/queue`",
         ),
         ("Consent read aloud", "spoken_consent", "Asked for", "Not asked for"),
@@ -246,6 +246,7 @@ async def test_lower_limits(server: Server, page: Page) -> None:
     await page.limits(seconds_per_person="5", at_once_per_server=" 4 ")
     assert page.words == "Saved."
     assert f"{PERSONS_MINUTES}: **5** (whoever runs this bot allows 10)" in page.says["Limits"]
+    assert page.says["Limits"].endswith("-# The other numbers come from whoever runs this bot.")
     kept = await server.bot.policy.settings.of(server.env.guild.id)
     assert (kept.seconds_per_person, kept.at_once_per_server) == (300, 4)
     assert kept.requests_per_minute is None
@@ -254,6 +255,7 @@ async def test_lower_limits(server: Server, page: Page) -> None:
     assert form.field_of_form(PERSONS_MINUTES) == "5", "what holds is filled in"
     await page.member.presses(page.message, "Clear")
     assert f"{PERSONS_MINUTES}: **10**" in page.says["Limits"]
+    assert page.says["Limits"].endswith("-# These come from whoever runs this bot.")
 
 
 @pytest.mark.parametrize("typed", ["0", "-1", "many", "1.5", "²", "11"])

@@ -9,6 +9,7 @@ import pytest
 from bot.errors import Reason
 from bot.guilds.records import EVERYWHERE, FreezeKind
 from bot.interface.wording import REFUSALS, link_commands
+from bot.voices.consent import Permission
 from bot.voices.rights import Asker
 from tests.support.discord_server import Answer, Member, Server
 
@@ -26,7 +27,10 @@ async def bob(ada: Member) -> str:
 
 async def shares(member: Member, voice: str = "Bob", *, who: Any = None) -> str:
     others = {} if who is None else {"with": who}
-    return (await member.types("voice share", voice=voice, **others)).told
+    answer = await member.types("voice share", voice=voice, **others)
+    if answer.told.startswith("Let **everyone**"):
+        await member.presses(answer.private, "Share")
+    return answer.told
 
 
 async def says(member: Member, voice: str | None = "Bob") -> Answer:
@@ -57,8 +61,8 @@ async def test_a_voice_is_private_until_its_owner_shares_it(
 
     told = await shares(ada, who=grace.actor)
     assert told == (
-        f"Done. <@{grace.actor.id}> can now speak with **Bob** in this server, but only you can "
-        "rename, share or delete it, and `/voice unshare` takes it back."
+        f"<@{grace.actor.id}> can speak with **Bob** here now. "
+        "Only you can rename, share or delete it. `/voice unshare` takes it back."
     )
     assert await offered(grace, "b") == {"Bob (by @ada)": "Bob (by @ada) #1"}
     assert (await says(grace)).posted
@@ -67,12 +71,74 @@ async def test_a_voice_is_private_until_its_owner_shares_it(
 
 
 @pytest.mark.usefixtures("bob")
+async def test_a_voice_is_shared_with_everyone_only_after_a_question(
+    ada: Member, grace: Member
+) -> None:
+    asked = await ada.types("voice share", voice="Bob")
+    assert asked.told == "Let **everyone** in this server speak with **Bob**?"
+    await ada.presses(asked.private, "Cancel")
+    assert asked.told.startswith("I didn't share **Bob**.")
+    assert not (await says(grace)).posted
+    everyone = ada.actor.guild.default_role
+    asked = await ada.types("voice share", voice="Bob", **{"with": everyone})
+    assert not (await says(grace)).posted, "nobody has answered"
+    await ada.presses(asked.private, "Share")
+    assert (await says(grace)).posted
+
+
+async def test_who_shares_the_voice_of_somebody_else_is_reminded(
+    ada: Member, grace: Member
+) -> None:
+    await ada.saves_voice(name="Eva", permission=Permission.GIVEN)
+    told = await shares(ada, "Eva", who=grace.actor)
+    assert told.endswith("takes it back. Its speaker must have allowed that, too.")
+    asked = await ada.types("voice share", voice="Eva")
+    assert asked.told == (
+        "Let **everyone** in this server speak with **Eva**? You said that its speaker gave you "
+        "permission. Share it only if they allowed that, too."
+    )
+
+
+@pytest.mark.usefixtures("bob")
+async def test_who_uses_a_voice_of_others_is_told_once_whose_it_is(
+    server: Server, ada: Member, grace: Member
+) -> None:
+    await shares(ada)
+    first = await says(grace)
+    assert first.told == f"**Bob** is <@{ada.actor.id}>'s. Don't use it to deceive or harm anyone."
+    assert not (await says(grace)).told
+    await server.bot.library.written()
+    assert not (await says(grace)).told
+    assert not (await says(ada)).told, "it's her own"
+
+
+@pytest.mark.usefixtures("bob")
+async def test_the_owner_sees_what_is_shared_and_who_loses_it(ada: Member, grace: Member) -> None:
+    async def line() -> str:
+        return (await ada.types("voice list")).told.split("\n")[1]
+
+    assert await line() == "**Bob** · 12 s · not used yet"
+    await shares(ada, who=grace.actor)
+    assert await line() == "**Bob** · 12 s · **shared here** · not used yet"
+    await shares(ada)
+    assert await line() == "**Bob** · 12 s · **shared with everyone here** · not used yet"
+    direct = Answer(await ada.actor.user.slash("voice list")).told.split("\n")[1]
+    assert direct == "**Bob** · 12 s · **shared** · not used yet"
+    asked = await ada.types("voice delete", voice="Bob")
+    assert asked.told == (
+        "Delete the voice **Bob**? Whoever you share it with loses it:\n"
+        f"**Test server** (this server): everyone, <@{grace.actor.id}>\n"
+        "This can't be undone. `/privacy export` first gives you a copy."
+    )
+
+
+@pytest.mark.usefixtures("bob")
 async def test_whoever_lost_a_role_is_told_so(server: Server, ada: Member) -> None:
     role = server.env.guild.create_role("choir")
     singer = Member(
         server, server.env.guild.add_member(server.env.create_user("singer"), roles=[role])
     )
-    assert f"<@&{role.id}> can now speak" in await shares(ada, who=role)
+    assert f"<@&{role.id}> can speak" in await shares(ada, who=role)
     chosen = (await offered(singer))["Bob (by @ada)"]
     assert (await says(singer, chosen)).posted
 
@@ -87,7 +153,7 @@ async def test_whoever_lost_a_role_is_told_so(server: Server, ada: Member) -> No
 
 @pytest.mark.usefixtures("bob")
 async def test_unsharing_holds_for_the_next_command(ada: Member, grace: Member) -> None:
-    assert (await shares(ada)).startswith("Done. Everyone in this server can now speak")
+    assert (await shares(ada)).startswith("Everyone in this server can speak with **Bob** here")
     await shares(ada, who=grace.actor)
     assert (await says(grace)).posted
     again = await shares(ada)

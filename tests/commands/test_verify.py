@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -146,7 +147,18 @@ async def test_the_preview_says_that_it_marks_nothing(tmp_path: Path, recording:
         ada = server.member("ada")
         with server.attachments_expire():
             assert await verify(ada, recording) == (
-                "I can't tell: the voice engine here leaves no mark in its speech. "
-                "Another one would; ask whoever runs this bot."
+                "I can't tell here: this is the preview, which leaves no mark in its speech."
             )
         assert await used(server, ada) == 0
+
+
+async def test_an_engine_that_clones_without_a_mark_says_so(
+    tmp_path: Path, recording: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = ScriptedBackend()
+    about = replace(backend.info(), clones=True)
+    monkeypatch.setattr(backend, "info", lambda: about)
+    async with open_server(tmp_path, backend) as server:
+        assert await verify(server.member("ada"), recording) == (
+            "I can't tell here, because the voice engine I speak with leaves no mark in its speech."
+        )

@@ -88,6 +88,7 @@ async def test_info_shows_everything_that_is_kept(server: Server, ada: Member) -
     assert card.title == "My \\`voice\\`"
     assert shown["Recording"] == "7.2 s"
     assert shown["Last used"] == "not used yet"
+    assert shown["Language"] == "Found from the text"
     assert "“This is my own voice. I will" in str(shown["Consent"])
 
 
@@ -179,7 +180,9 @@ async def test_transcript_of_a_voice_that_is_not_there_is_a_sentence(ada: Member
 async def test_delete_asks_first(server: Server, ada: Member) -> None:
     await has_voices(server, ada, "Ada")
     asked = await ada.types("voice delete", voice="ada")
-    assert asked.told == "Delete the voice **Ada**? This can't be undone."
+    assert asked.told == (
+        "Delete the voice **Ada**? This can't be undone. `/privacy export` first gives you a copy."
+    )
     await ada.presses(asked.private, "Keep")
     assert asked.told == "Kept. **Ada** is still there."
     assert (await server.bot.library.page(ada.actor.id)).total == 1
@@ -245,7 +248,9 @@ async def test_help_says_what_is_kept_and_how_to_delete_it(ada: Member) -> None:
     assert answer.private is not None
     [page] = answer.private.embeds
     shown = {field.name: str(field.value) for field in page.fields}
-    assert "cleaned recording" in shown["What I keep about you"]
+    kept = shown["What I keep about you"].split("\n")
+    assert "cleaned recording" in kept[0]
+    assert all(line.startswith("- ") for line in kept), "a list"
     assert "`/forget`" in shown["Get it or delete it"]
     assert shown["Voice engine"] == f"{PREVIEW_NOTICE} It's ready."
 

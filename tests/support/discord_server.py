@@ -182,7 +182,9 @@ class Member:
         member = guild.get_member(person) or await guild.fetch_member(person)
         await seen.set_permissions(member, **permissions)
 
-    async def saves_voice(self, *, name: str | None = None) -> None:
+    async def saves_voice(
+        self, *, name: str | None = None, permission: Permission = Permission.OWN
+    ) -> None:
         """Save a voice, named as the member is by default, without the upload that `/clone` needs.
 
         Its prompt is one of the `ScriptedBackend`.
@@ -197,7 +199,7 @@ class Member:
             transcript="The quick brown fox.",
             language="English",
             prompt=prompt,
-            consent=confirm(Permission.OWN, by=self.actor.id, at=discord.utils.utcnow()),
+            consent=confirm(permission, by=self.actor.id, at=discord.utils.utcnow()),
             guild_id=self.server.env.guild.id,
         )
 
