@@ -1,4 +1,4 @@
-"""The templates of a privacy policy and of terms, which whoever runs the bot publishes elsewhere."""
+"""The templates of a privacy policy and of terms, which whoever runs the bot publishes."""
 
 from __future__ import annotations
 

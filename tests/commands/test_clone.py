@@ -273,7 +273,7 @@ class TestProgress:
         backend.on_prepare = take_a_while
         await ada.clones(recording)
         words = [body["content"] for body in server.requests("PATCH", "/@original")]
-        assert words[-1] == "Sending…"
+        assert words[-2:] == ["Sending…", NOT_SAVED]
         assert {"Listening to your recording…", "Learning the voice…"}.intersection(words)
 
 
