@@ -123,7 +123,7 @@ async def test_only_who_may_use_the_voice_may_press(
     assert stranger.told == sentence(server, Reason.VOICE_NOT_SHARED)
     assert not stranger.posted
 
-    await ada.types("voice share", voice="Bob")
+    await ada.shares_with_everyone("Bob")
     [shared] = (await again(grace, message)).posted
     assert shared.content.startswith(attribution("Bob", grace)), "it says who asked now"
     await ada.types("voice unshare", voice="Bob")

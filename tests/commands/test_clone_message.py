@@ -81,7 +81,8 @@ async def test_it_makes_the_voice_as_clone_does(
     [posted] = answer.posted
     assert posted.content.startswith(beside_file("Bob", r"Good \*\*morning\*\*.", ada))
     statement = STATEMENTS[permission.statement_version]
-    assert answer.told.startswith("Your voice is saved as **Bob**.")
+    whose = "Your" if permission is Permission.OWN else "The"
+    assert answer.told.startswith(f"{whose} voice is saved as **Bob**.")
     assert f"You confirmed: “{statement}”" in answer.told
     saved = await server.bot.library.find(ada.actor.id, "Bob")
     assert saved.consent.attested_by == ada.actor.id, "not who sent the recording"

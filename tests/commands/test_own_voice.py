@@ -54,8 +54,7 @@ async def test_those_whom_a_voice_is_shared_with_never_hear_its_recording(
     server: Server, ada: Member, grace: Member, recording: bytes
 ) -> None:
     await ada.clones(recording, name="Ada")
-    asked = await ada.types("voice share", voice="Ada")
-    await ada.presses(asked.private, "Share")
+    await ada.shares_with_everyone("Ada")
     shared = await grace.types("voice info", voice="Ada")
     assert shared.private is not None
     assert shared.private.components == []

@@ -26,11 +26,9 @@ async def bob(ada: Member) -> str:
 
 
 async def shares(member: Member, voice: str = "Bob", *, who: Any = None) -> str:
-    others = {} if who is None else {"with": who}
-    answer = await member.types("voice share", voice=voice, **others)
-    if answer.told.startswith("Let **everyone**"):
-        await member.presses(answer.private, "Share")
-    return answer.told
+    if who is None:
+        return (await member.shares_with_everyone(voice)).told
+    return (await member.types("voice share", voice=voice, **{"with": who})).told
 
 
 async def says(member: Member, voice: str | None = "Bob") -> Answer:

@@ -203,6 +203,13 @@ class Member:
             guild_id=self.server.env.guild.id,
         )
 
+    async def shares_with_everyone(self, voice: str) -> Answer:
+        """Share a voice with the whole server, and say yes if the bot asks."""
+        answer = await self.types("voice share", voice=voice)
+        if answer.told.startswith("Let **everyone**"):
+            await self.presses(answer.private, "Share")
+        return answer
+
     async def clones(
         self,
         recording: bytes,
