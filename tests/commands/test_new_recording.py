@@ -32,7 +32,7 @@ async def bob(server: Server, ada: Member) -> SavedVoice:
     """Ada's voice, which has a speed, is shared with everyone, and was used."""
     await ada.saves_voice(name="Bob")
     await ada.types("voice speed", voice="Bob", speed=0.5)
-    await ada.types("voice share", voice="Bob")
+    await ada.shares_with_everyone("Bob")
     await ada.types("say", text="Hello.", voice="Bob")
     await server.bot.library.written()
     return await server.bot.library.find(ada.actor.id, "Bob")
