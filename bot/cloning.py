@@ -153,7 +153,7 @@ class Cloning:
             )
             if sentence is not None:
                 check_heard(sentence, voice.heard)
-                self._spoken_consents.used(owner.id, interaction.guild_id or 0)
+                self._spoken_consents.use(owner.id, interaction.guild_id or 0, sentence)
             reply.remarks += map(wording.note, voice.notes)
             if request.text is None:
                 script = await self._first_words(language, _language_of(voice))

@@ -63,7 +63,10 @@ class Reason(StrEnum):
     CLIP_DAMAGED = "clip damaged"
     SENTENCE_NOT_HEARD = "the sentence to read aloud was not heard"  # sentence
     NOTHING_IS_HEARD = "the voice engine has no transcriber to hear a sentence with"
+    SENTENCE_NOT_ALONE = "sentence heard among much else"  # sentence
+    SENTENCE_USED = "sentence read for another voice meanwhile"
     CONSENT_NOT_SPOKEN = "the voice's consent is not spoken, as the server asks for"  # name
+    OTHERS_CONSENT_NOT_SPOKEN = "the same, of a voice that is shared with the person"  # name
     TRANSCRIPT_EMPTY = "transcript empty"
     VOICE_GONE = "voice that was shown before deleted, or not the person's"
     VOICE_KEPT = "voice kept"  # name

@@ -162,10 +162,12 @@ class VoiceAccess:
         refusal = standing.refusal(actor, voice_id)
         if refusal is not None:
             raise refusal
-        if voice is None or is_spoken(voice.consent):
+        if voice is None or is_spoken(voice.consent.statement_version):
             return
         if await self._policy.asks_for_spoken_consent(actor.guild_id):
-            raise Refusal(Reason.CONSENT_NOT_SPOKEN, name=voice.name)
+            is_own = voice.owner_id == actor.user_id
+            reason = Reason.CONSENT_NOT_SPOKEN if is_own else Reason.OTHERS_CONSENT_NOT_SPOKEN
+            raise Refusal(reason, name=voice.name)
 
     async def check_still(self, actor: Actor, voice: SavedVoice | None) -> None:
         """As `check`, for speech that is made. If the database fails, it is not lost."""
@@ -186,7 +188,7 @@ class VoiceAccess:
     async def suggest(self, actor: Actor, typed: str) -> tuple[list[str], list[SharedVoice]]:
         """Return voices whose names contain what a person typed, see `Suggestions.search`.
 
-        Those of others are left out that moderators keep from being used here.
+        Those of others are left out that can't be used here now.
         """
         own, shared = await self._library.suggestions.search(asker_of(actor), typed)
         return own, await self.usable(actor, shared)
@@ -197,11 +199,13 @@ class VoiceAccess:
             return []
         owners = {voice.owner_id for voice in shared}
         decisions = await self._policy.decisions(owners, [voice.id for voice in shared])
+        asks_aloud = await self._policy.asks_for_spoken_consent(actor.guild_id)
         return [
             voice
             for voice in shared
             if decisions.block_of(voice.owner_id, actor.guild_id) is None
             and decisions.freeze_of(voice.id, actor.guild_id) is None
+            and (is_spoken(voice.statement_version) or not asks_aloud)
         ]
 
     async def shared_with(self, actor: Actor, *, offset: int = 0, limit: int = 10) -> SharedPage:

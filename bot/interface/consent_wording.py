@@ -22,6 +22,14 @@ REFUSALS: dict[Reason, str] = {
         "I can't hear all of this in that recording:\n> {sentence}\n"
         "Have the speaker read it once more, slowly, and send that with `/clone`."
     ),
+    Reason.SENTENCE_NOT_ALONE: (
+        "There's more to hear in that recording than this:\n> {sentence}\n"
+        "Have the speaker read just that, and send it with `/clone`."
+    ),
+    Reason.SENTENCE_USED: (
+        "You've just made another voice with that sentence, and each is good for one. "
+        "Use `/clone` again, and I'll give you a new one."
+    ),
     Reason.NOTHING_IS_HEARD: (
         "This server asks for consent that is read aloud, but the voice engine here can't hear "
         "words. An admin can change that in `/settings`, or ask whoever runs this bot."
@@ -29,6 +37,11 @@ REFUSALS: dict[Reason, str] = {
     Reason.CONSENT_NOT_SPOKEN: (
         "This server only takes voices whose speaker read a sentence aloud. "
         "Make **{name}** again here with `/clone`; I'll tell you what to read."
+    ),
+    Reason.OTHERS_CONSENT_NOT_SPOKEN: (
+        "This server only takes voices whose speaker read a sentence aloud, and **{name}** was "
+        "made without. Its owner can make it again here; until then, pick another with "
+        "`/voice list`."
     ),
 }
 """Why a recording, or a voice, isn't enough where consent has to be read aloud."""

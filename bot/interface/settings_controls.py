@@ -183,12 +183,14 @@ async def _voices(
 ) -> ServerVoices:
     """The server's default voice, and some of those that it can be if it is to be changed."""
     sharing, guild_id = interaction.client.library.sharing, interaction.guild_id
-    chosen, offered = None, None
+    chosen, offered, usable = None, None, []
     if settings.default_voice_id is not None:
         chosen = await sharing.open_voice(guild_id, settings.default_voice_id)
+    if chosen is not None:
+        usable = await interaction.client.voice_access.usable(actor_of(interaction), [chosen])
     if part is Part.DEFAULT_VOICE:
         offered = await sharing.open_to_all(guild_id, offset=offset, limit=VOICES_PER_MENU)
-    return ServerVoices(chosen, offered, offset)
+    return ServerVoices(chosen, bool(usable), offered, offset)
 
 
 async def _choose_voice(interaction: discord.Interaction[Any], values: Sequence[str]) -> None:

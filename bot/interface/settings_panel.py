@@ -149,6 +149,10 @@ _ALL_ROLES_GONE = "Only members with Manage Server, because every role you chose
 _ALL_CHANNELS_GONE = "Nowhere, because every channel you chose was deleted."
 _CHANNEL_GONE = "Not posted, because the channel you chose was deleted."
 _VOICE_GONE = "None, because the voice you chose isn't shared with everyone here any more."
+_CANT_BE_USED = (
+    "can't be used now: it's frozen, its owner is blocked, or its speaker read no sentence aloud "
+    "and you ask for that."
+)
 _NONE_OFFERED = (
     "No voice is shared with everyone here yet. Its owner does that with `/voice share`."
 )
@@ -168,11 +172,13 @@ class ServerVoices:
 
     Attributes:
         chosen: The default voice; None if there is none, or it isn't shared with everyone any more.
+        is_usable: Whether the default voice can be used now.
         offered: Some of the voices that are shared with everyone; none while nothing is chosen.
         offset: How many come before these.
     """
 
     chosen: SharedVoice | None = None
+    is_usable: bool = True
     offered: SharedPage | None = None
     offset: int = 0
 
@@ -332,7 +338,8 @@ def _voice_menu(voices: ServerVoices, offered: SharedPage) -> discord.ui.Item[An
 def _default_voice(settings: ServerSettings, voices: ServerVoices, *, is_open: bool) -> str:
     """The default voice of a server; no text if there is none."""
     if voices.chosen is not None:
-        return f"{voice_name(voices.chosen.name)} by <@{voices.chosen.owner_id}>"
+        line = f"{voice_name(voices.chosen.name)} by <@{voices.chosen.owner_id}>"
+        return line if voices.is_usable else _CHOOSE_AGAIN.format(f"{line} {_CANT_BE_USED}")
     if settings.default_voice_id is not None:
         return _CHOOSE_AGAIN.format(_VOICE_GONE)
     is_empty = voices.offered is not None and not voices.offered.total

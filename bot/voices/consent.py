@@ -84,6 +84,6 @@ def is_by_permission(consent: ConsentRecord) -> bool:
     return consent.statement_version.removesuffix(_SPOKEN).endswith(f" {Permission.GIVEN}")
 
 
-def is_spoken(consent: ConsentRecord) -> bool:
-    """Return whether the speaker says in the voice's recording that they allow it."""
-    return consent.statement_version.endswith(_SPOKEN)
+def is_spoken(statement_version: str) -> bool:
+    """Return whether it says that the speaker allows it in the voice's recording."""
+    return statement_version.endswith(_SPOKEN)

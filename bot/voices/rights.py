@@ -107,6 +107,7 @@ class SharedVoice:
         owner_name: The owner's username, as it was when they shared it.
         name: As its owner typed it; has to be escaped where it is shown.
         language: One of `backend.contract.LANGUAGES`, or None if the owner chose none.
+        statement_version: Which statement its owner confirmed for it.
     """
 
     id: int
@@ -114,6 +115,7 @@ class SharedVoice:
     owner_name: str
     name: str
     language: str | None
+    statement_version: str
 
     @property
     def label(self) -> str:

@@ -12,7 +12,7 @@ from bot.storage.database import DatabaseUser, carried_out
 from bot.voices.names import lookup_key
 from bot.voices.queries import locked_row, voices_where
 from bot.voices.rights import SharedPage, SharedVoice, VoiceRights, name_and_owner, number_in
-from bot.voices.tables import ShareRow, VoiceRow
+from bot.voices.tables import ConsentRow, ShareRow, VoiceRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -231,8 +231,10 @@ async def shared_voices(
             func.min(ShareRow.owner_name),
             VoiceRow.name,
             VoiceRow.language,
+            func.min(ConsentRow.statement_version),
         )
         .join(ShareRow, ShareRow.voice_id == VoiceRow.id)
+        .join(ConsentRow, ConsentRow.id == VoiceRow.consent_id)
         .where(VoiceRow.id.in_(voice_ids), ShareRow.guild_id == guild_id)
         .group_by(VoiceRow.id)
     )

@@ -38,10 +38,20 @@ WORDS_TO_HEAR = 3
 LEAST_LIKENESS = 0.6
 """How much of the whole sentence's letters has to be heard, in their order."""
 
+MOST_LETTERS = 1.4
+"""A recording holds at most so many letters for each of the sentence's: somebody may begin twice,
+but nobody else may speak in it for longer than a few words."""
+
 FALLBACK_LANGUAGE = "English"
 
 _HIRAGANA = {katakana: katakana - 0x60 for katakana in range(0x30A1, 0x30F7)}
 """Of each katakana. Transcribers write the same word in either."""
+
+_SIMPLIFIED = str.maketrans(
+    "許這個機聲說説話詞語蘋園戶臺檯燈鉛筆廚黃島樂學莊氣檸橋雲馬麵",
+    "许这个机声说说话词语苹园户台台灯铅笔厨黄岛乐学庄气柠桥云马面",
+)
+"""Of each traditional character that our sentence and words have. Transcribers write either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +100,15 @@ class SpokenConsents:
             self._waiting.popitem(last=False)
         return sentence
 
-    def used(self, user_id: int, guild_id: int) -> None:
-        """Note that the sentence was read. It is good for one voice."""
-        self._waiting.pop((user_id, guild_id), None)
+    def use(self, user_id: int, guild_id: int, sentence: ConsentSentence) -> None:
+        """Note that a sentence was read, which is good for one voice.
+
+        Raises `Refusal` if it was read for another one meanwhile.
+        """
+        _, waiting = self._waiting.get((user_id, guild_id), (0.0, None))
+        if waiting is not sentence:
+            raise Refusal(Reason.SENTENCE_USED)
+        del self._waiting[user_id, guild_id]
 
 
 def new_sentence(language: str) -> ConsentSentence:
@@ -125,8 +141,16 @@ def is_heard(sentence: ConsentSentence, transcript: str) -> bool:
     return found >= WORDS_TO_HEAR and _likeness(_letters(sentence.text), heard) >= LEAST_LIKENESS
 
 
+def is_alone(sentence: ConsentSentence, transcript: str) -> bool:
+    """Return whether a recording that holds the sentence holds little else.
+
+    Otherwise somebody could add their own reading to a recording of somebody else's voice.
+    """
+    return len(_letters(transcript)) <= MOST_LETTERS * len(_letters(sentence.text))
+
+
 def check_heard(sentence: ConsentSentence, heard: Heard | None) -> None:
-    """Raise `Refusal` if it is not certain that a recording holds the sentence.
+    """Raise `Refusal` if it is not certain that a recording holds the sentence, and little else.
 
     Args:
         sentence: What was to be read aloud.
@@ -136,6 +160,8 @@ def check_heard(sentence: ConsentSentence, heard: Heard | None) -> None:
         raise Refusal(Reason.NOTHING_IS_HEARD)
     if not is_heard(sentence, heard.text):
         raise Refusal(Reason.SENTENCE_NOT_HEARD, sentence=sentence.text)
+    if not is_alone(sentence, heard.text):
+        raise Refusal(Reason.SENTENCE_NOT_ALONE, sentence=sentence.text)
 
 
 def _likeness(wanted: str, heard: str) -> float:
@@ -145,6 +171,11 @@ def _likeness(wanted: str, heard: str) -> float:
 
 
 def _letters(text: str) -> str:
-    """Return the letters and digits alone, without case and accents, and with one kind of kana."""
+    """Return the letters and digits alone, in one way of writing.
+
+    They have neither case nor accents. Of kana, they are hiragana; of the Chinese characters that
+    our sentence has, they are the simplified ones.
+    """
     plain = unicodedata.normalize("NFKD", text).casefold()
-    return "".join(letter for letter in plain if letter.isalnum()).translate(_HIRAGANA)
+    letters = "".join(letter for letter in plain if letter.isalnum())
+    return letters.translate(_HIRAGANA).translate(_SIMPLIFIED)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from backend.contract import LANGUAGES, Heard
+from bot.guilds.access import Actor
 from bot.voices.consent import Permission
+from tests.commands.test_default_voices import opens, shown
+from tests.commands.test_sharing import shares
 from tests.support.consent import sentence_in
 
 if TYPE_CHECKING:
+    from backend.contract import ReferenceClip
     from tests.support.discord_server import Answer, Member, Server
     from tests.support.scripted_backend import ScriptedBackend
 
@@ -75,6 +80,42 @@ async def test_a_sentence_is_good_for_one_voice_and_one_person(
     assert "reading this aloud" in (await grace.clones(recording)).told
 
 
+async def test_the_sentence_beside_another_voice_makes_no_voice(
+    ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    sentence = sentence_in((await ada.clones(recording)).told)
+    backend.heard = Heard(f"{'My fellow citizens, ask not. ' * 3}{sentence}", "English")
+    refused = await ada.clones(recording, name="Mine")
+    assert refused.told.startswith("There's more to hear in that recording than this:")
+    assert refused.posted == []
+    backend.heard = Heard(sentence, "English")
+    assert (await ada.clones(recording, name="Mine")).posted, "the sentence stays good"
+
+
+async def test_two_recordings_at_once_make_one_voice(
+    server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    backend.heard = Heard(sentence_in((await ada.clones(recording)).told), "English")
+    both_read, begun = asyncio.Event(), 0
+
+    async def wait(_clip: ReferenceClip) -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 2:
+            both_read.set()
+        await both_read.wait()
+
+    backend.on_prepare = wait
+    for name in ("One", "Two"):
+        with server.impatient():
+            await ada.clones(recording, name=name)
+    await server.env.settle()
+    assert begun == 2
+    assert (await server.bot.library.page(ada.actor.id)).total == 1
+    told = [each.content for each in server.channel.history(viewer=ada.actor)]
+    assert any("each is good for one" in words for words in told)
+
+
 async def test_an_engine_that_hears_no_words_says_so(
     ada: Member, backend: ScriptedBackend, recording: bytes
 ) -> None:
@@ -97,6 +138,26 @@ async def test_voices_that_were_made_without_it_are_refused_here(
     await reads_aloud(ada, backend, recording, name="Read")
     assert (await ada.types("say", text="Hello.", voice="Read")).posted
     assert not (await ada.types("say", text="Hello.", voice="Before")).posted
+
+
+async def test_those_who_borrow_such_a_voice_are_told_what_they_can_do(
+    server: Server, ada: Member, grace: Member, manager: Member
+) -> None:
+    here = server.env.guild.id
+    await ada.saves_voice(name="Before")
+    await shares(ada, "Before")
+    await server.bot.policy.settings.change(here, lambda old: replace(old, default_voice_id=1))
+    for voice in ({}, {"voice": "Before"}):
+        told = (await grace.types("say", text="Hello.", **voice)).told
+        assert "and **Before** was made without. Its owner can make it again here" in told
+    assert (await grace.types("voice list")).told.endswith("**can't be used now**")
+    assert await server.bot.voice_access.suggest(Actor(grace.actor.id, here), "") == ([], [])
+    chosen = str(shown(await opens(manager)))
+    assert chosen.startswith(f"⚠️ **Before** by <@{ada.actor.id}> can't be used now")
+
+    await decides(server, asks=False)
+    assert (await grace.types("say", text="Hello.")).posted
+    assert str(shown(await opens(manager))) == f"**Before** by <@{ada.actor.id}>"
 
 
 async def test_who_chooses_a_language_reads_that(

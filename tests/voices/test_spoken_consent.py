@@ -6,15 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.contract import AUTO_LANGUAGE, LANGUAGES
+from backend.contract import AUTO_LANGUAGE, LANGUAGES, Heard
+from bot.errors import Reason
 from bot.voices.spoken_consent import (
     MOST_WAITING,
     SECONDS_TO_READ,
     WORDS_DRAWN,
+    ConsentSentence,
     SpokenConsents,
+    _forms,
+    check_heard,
     is_heard,
     new_sentence,
 )
+from tests.support.refusals import refused
 
 SPOKEN = [language for language in LANGUAGES if language != AUTO_LANGUAGE]
 
@@ -56,6 +61,35 @@ def test_the_words_alone_are_not_consent() -> None:
     assert not is_heard(sentence, backwards)
 
 
+@pytest.mark.parametrize("language", SPOKEN)
+def test_it_is_not_heard_behind_other_speech(language: str) -> None:
+    """Somebody may read the sentence, and let the voice of somebody else follow."""
+    sentence, others = new_sentence(language), new_sentence(language).text
+    twice = f"{sentence.text[:8]}, {sentence.text}"
+    check_heard(sentence, Heard(twice, language))
+    for heard in (f"{others} {sentence.text}", f"{sentence.text} {others}"):
+        with refused(Reason.SENTENCE_NOT_ALONE, sentence=sentence.text):
+            check_heard(sentence, Heard(heard, language))
+
+
+def test_chinese_is_heard_in_either_script() -> None:
+    words = ("苹果", "面包", "学校", "台灯")
+    sentence = ConsentSentence(_forms()["Chinese"]["sentence"].format(*words), words, "Chinese")
+    heard = "我允許這個機器人用我的聲音說話。今天的詞語是蘋果、麵包、學校和檯燈。"
+    assert is_heard(sentence, heard)
+    assert not is_heard(sentence, heard.replace("蘋果、麵包", "西瓜、汽車"))
+
+
+@pytest.mark.parametrize("language", SPOKEN)
+def test_each_word_is_told_from_the_others_and_from_the_sentence(language: str) -> None:
+    form = _forms()[language]
+    words, around = form["words"].split(), form["sentence"]
+    assert len(set(words)) == len(words) >= 32
+    for word in words:
+        assert len(word) > 1, "in Chinese characters, one alone sounds like others"
+        assert not any(word in other for other in (*words, around) if other != word)
+
+
 @given(st.text(max_size=300))
 def test_other_speech_is_never_it(text: str) -> None:
     assert not is_heard(new_sentence("English"), text)
@@ -77,8 +111,12 @@ def test_a_sentence_is_good_for_one_voice_one_person_one_server_and_some_minutes
 
     again = consents.give(1, 7, "English")
     assert consents.current(1, 7) == again
-    consents.used(1, 7)
+    with refused(Reason.SENTENCE_USED):
+        consents.use(1, 7, sentence)
+    consents.use(1, 7, again)
     assert consents.current(1, 7) is None
+    with refused(Reason.SENTENCE_USED):
+        consents.use(1, 7, again)
 
 
 def test_those_that_wait_are_bounded() -> None:
