@@ -285,6 +285,7 @@ def test_clients_of_the_api_are_told_of_no_commands_and_no_buttons() -> None:
         *("SERVER_SPEECH_USED_UP", "SERVER_SPEECH_TOO_LITTLE", "NEVER_SLEEPS"),
         *("VOICE_FROZEN_HERE", "VOICE_REMOVED_HERE", "NO_VOICE_TO_USE", "TOO_MANY_SHARES"),
         *("VOICE_OWNER_BLOCKED", "SENTENCE_NOT_HEARD", "NOTHING_IS_HEARD", "CONSENT_NOT_SPOKEN"),
+        *("SENTENCE_NOT_ALONE", "SENTENCE_USED"),
         *("NO_SUCH_WORD", "WORD_NOT_SPEAKABLE", "WORD_TOO_LONG", "DICTIONARY_FULL"),
     }
     speaks_of_discord = {
