@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bot.errors import Reason, Refusal
+from bot.guilds.access import Action, Actor
 from bot.storage.errors import DatabaseFailedError
 from bot.voices.consent import is_spoken
 from bot.voices.defaults import Why
@@ -19,13 +20,12 @@ from bot.voices.rights import Asker
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from bot.guilds.access import Actor
     from bot.guilds.moderation import Decisions
     from bot.guilds.policy import Policy
     from bot.voices.defaults import DefaultVoice
     from bot.voices.library import VoiceLibrary
     from bot.voices.records import SavedVoice
-    from bot.voices.rights import SharedPage, SharedVoice, VoiceRights
+    from bot.voices.rights import NamedShare, SharedPage, SharedVoice, VoiceRights
 
 
 def asker_of(actor: Actor) -> Asker:
@@ -207,6 +207,30 @@ class VoiceAccess:
             and decisions.freeze_of(voice.id, actor.guild_id) is None
             and (is_spoken(voice.statement_version) or not asks_aloud)
         ]
+
+    async def shared_by_name(self, user_id: int) -> list[tuple[Actor, NamedShare]]:
+        """Return the voices that are shared with a person by name, and the person in that server.
+
+        A voice that is shared in several servers is there once. What a server's moderators, roles
+        and channels would keep the person from using is left out.
+        """
+        shares: dict[int, list[NamedShare]] = {}
+        for share in await self._library.sharing.by_name(user_id):
+            shares.setdefault(share.guild_id, []).append(share)
+        found: dict[int, tuple[Actor, NamedShare]] = {}
+        for guild_id, here in shares.items():
+            actor = Actor(user_id, guild_id, uses_api=True)
+            try:
+                await self._policy.check(actor, Action.SPEAK)
+            except Refusal:
+                continue
+            usable = {voice.id for voice in await self.usable(actor, [each.voice for each in here])}
+            for share in here:
+                if share.voice.id in usable:
+                    found.setdefault(share.voice.id, (actor, share))
+        return sorted(
+            found.values(), key=lambda each: (each[1].voice.name.casefold(), each[1].voice.id)
+        )
 
     async def shared_with(self, actor: Actor, *, offset: int = 0, limit: int = 10) -> SharedPage:
         """Return a page of the voices of others that are shared with a person where they are."""

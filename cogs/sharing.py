@@ -53,10 +53,14 @@ class SharingCommands(commands.Cog):
                 if not await reply.ask(Question(words, yes="Share")):
                     raise Refusal(Reason.NOTHING_SHARED, name=saved.name)
             owner_name = interaction.user.name
+            has_api = await self._has_api()
             if not await self.bot.library.sharing.share(saved, share, owner_name=owner_name):
                 raise _already_shared(saved, share)
             self._note(reply, AuditAction.SHARED, saved, share)
-            await reply.show(sharing_wording.shared(shown, share, is_by_permission=by_permission))
+            words = sharing_wording.shared(
+                shown, share, is_by_permission=by_permission, has_api=has_api
+            )
+            await reply.show(words)
 
     @app_commands.command(description="Let others speak with one of your voices no more")
     @app_commands.describe(
@@ -124,6 +128,11 @@ class SharingCommands(commands.Cog):
         rights = (await self.bot.library.sharing.rights((voice.id,))).get(voice.id)
         if rights is not None and share in rights.shares:
             raise _already_shared(voice, share)
+
+    async def _has_api(self) -> bool:
+        """Whether anybody has a key to the HTTP API."""
+        keys = self.bot.settings.api_keys.get_secret_value()
+        return bool(keys) or await self.bot.policy.api_keys.any()
 
     def _note(
         self, reply: Reply, action: AuditAction, voice: SavedVoice, share: Share | None

@@ -60,7 +60,7 @@ class ApiRequest:
         action: What the person wants to do.
 
     Attributes:
-        actor: The person.
+        actor: The person; in a server, once a voice speaks that is shared with them there.
         action: What the person wants to do.
         voice_id: The saved voice that speaks, as `SavedVoice.id`; None while that isn't known.
     """

@@ -54,7 +54,10 @@ class SpeechBody(BaseModel):
     """A model of `GET /v1/models`. Names of OpenAI's models are accepted, too."""
 
     voice: Annotated[str, Field(max_length=200), Readable] | VoiceId | None = None
-    """One of your voices. Without it, the one that you used last. Not used with `ref_audio`."""
+    """A voice of `GET /v1/audio/voices`. Without it, the one of yours that you used last.
+
+    Not used with `ref_audio`.
+    """
 
     response_format: StreamFormat = StreamFormat.MP3
     speed: Annotated[float, Field(ge=MIN_SPEED, le=MAX_SPEED, allow_inf_nan=False)] | None = None
@@ -92,18 +95,23 @@ class SpeechBody(BaseModel):
 
 
 class Voice(BaseModel):
-    """A saved voice."""
+    """A saved voice: your own, or one that is shared with you."""
 
     id: str
     object: Literal["audio.voice"] = "audio.voice"
     type: Literal["audio_sample"] = "audio_sample"
     name: str
+    owner: str | None = None
+    """The username of whoever shares it with you; null for your own."""
+
     created_at: int
-    last_used_at: int | None
+    """When it was saved, or shared with you."""
+
+    last_used_at: int | None = None
     language: str | None
-    ref_text: str | None
-    seconds: float
-    """The length of its reference clip."""
+    ref_text: str | None = None
+    seconds: float | None = None
+    """The length of its reference clip. Only for your own, like `last_used_at` and `ref_text`."""
 
 
 class NewVoice(Voice):
@@ -117,7 +125,7 @@ class NewVoice(Voice):
 
 
 class VoiceList(BaseModel):
-    """Some of a person's voices, the most recently used first."""
+    """Some of a person's voices, the most recently used first, and then those of others."""
 
     object: Literal["list"] = "list"
     data: list[Voice]

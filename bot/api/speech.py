@@ -20,7 +20,7 @@ from bot.api.errors import ApiError, api_error
 from bot.api.feed import FedResponse, Feed
 from bot.api.front import Front, front_of, opened
 from bot.api.languages import language_named
-from bot.api.lookup import find_voice
+from bot.api.lookup import find_usable
 from bot.api.models import check_model
 from bot.api.recordings import audit_details, consent_of, read_ref_audio
 from bot.api.requests import ApiRequest
@@ -174,13 +174,15 @@ async def _speak(
 async def _saved_voice(
     front: Front, request: ApiRequest, wanted: str | VoiceId | None
 ) -> SavedVoice:
-    """Return the voice that is named, or the one used last. Raises `Refusal`."""
+    """Return the voice that is named, or the one of their own used last. Raises `Refusal`.
+
+    The request counts where that voice is shared with the person, if it isn't their own.
+    """
     access = front.services.voice_access
     if isinstance(wanted, VoiceId):
         wanted = wanted.id
     if wanted is not None:
-        saved = await find_voice(access, request.actor, wanted)
-        await access.check(request.actor, saved)
+        request.actor, saved = await find_usable(access, request.actor, wanted)
     else:
         saved = (await access.default(request.actor)).voice
     request.voice_id = saved.id
@@ -203,14 +205,20 @@ async def _new_voice(front: Front, person: int, body: SpeechBody, work: Work) ->
 
 
 def _note(front: Front, request: ApiRequest, body: SpeechBody, saved: SavedVoice | None) -> None:
-    """Note in the audit log that somebody got speech, and that its voice is used."""
+    """Note in the audit log that somebody got speech, and that a voice of their own is used.
+
+    Which voice of others a person uses in a server is decided there.
+    """
     audit = front.services.policy.audit
     if saved is None:
         given = audit_details(_consent(front, request.actor.user_id, body))
         audit.note_own(AuditAction.CLONED, request.actor, None, text=body.input, details=given)
         return
-    audit.note_own(AuditAction.SPOKE_FILE, request.actor, saved.id, text=body.input)
-    front.services.library.defaults.touch(saved)
+    audit.note_own(
+        AuditAction.SPOKE_FILE, request.actor, saved.id, owner_id=saved.owner_id, text=body.input
+    )
+    if saved.owner_id == request.actor.user_id:
+        front.services.library.defaults.touch(saved)
 
 
 def _consent(front: Front, person: int, body: SpeechBody) -> ConsentRecord:

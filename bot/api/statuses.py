@@ -79,9 +79,18 @@ _REFUSALS: dict[Reason, Kind] = {
         ),
         Kind(HTTPStatus.NOT_FOUND, "voice"),
     ),
+    Reason.SEVERAL_VOICES: Kind(_BAD, "voice"),
     **dict.fromkeys((Reason.BLOCKED_HERE, Reason.BLOCKED_EVERYWHERE), Kind(HTTPStatus.FORBIDDEN)),
     **dict.fromkeys(
-        (Reason.VOICE_FROZEN, Reason.VOICE_REMOVED), Kind(HTTPStatus.FORBIDDEN, "voice")
+        (
+            Reason.VOICE_FROZEN,
+            Reason.VOICE_FROZEN_HERE,
+            Reason.VOICE_REMOVED,
+            Reason.VOICE_REMOVED_HERE,
+            Reason.VOICE_OWNER_BLOCKED,
+            Reason.OTHERS_CONSENT_NOT_SPOKEN,
+        ),
+        Kind(HTTPStatus.FORBIDDEN, "voice"),
     ),
     **dict.fromkeys(
         (
@@ -89,6 +98,9 @@ _REFUSALS: dict[Reason, Kind] = {
             Reason.TOO_MANY_REQUESTS,
             Reason.OWN_SPEECH_USED_UP,
             Reason.OWN_SPEECH_TOO_LITTLE,
+            Reason.SERVER_BUSY,
+            Reason.SERVER_SPEECH_USED_UP,
+            Reason.SERVER_SPEECH_TOO_LITTLE,
             Reason.ALL_SPEECH_USED_UP,
             Reason.ALL_SPEECH_TOO_LITTLE,
         ),

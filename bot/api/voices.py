@@ -1,4 +1,4 @@
-"""`/v1/audio/voices`: the voices of the person whose key it is, saved and deleted as on Discord."""
+"""`/v1/audio/voices`: a person's own voices, as on Discord, and those shared with them by name."""
 
 # FastAPI reads the annotations here at run time.
 
@@ -11,14 +11,16 @@ from backend.contract import AUTO_LANGUAGE, MAX_REFERENCE_SECONDS, MAX_TRANSCRIP
 from bot.api.documents import RESPONSES
 from bot.api.front import front_of, opened, person_of
 from bot.api.languages import language_named
-from bot.api.lookup import find_voice, id_of
+from bot.api.lookup import find_own, find_shared, id_of
 from bot.api.recordings import audit_details, consent_of
 from bot.api.schemas import NewVoice, Readable, Voice, VoiceDeleted, VoiceList
 from bot.audio.reference import check_upload
+from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction
 from bot.interface.wording import note
 from bot.voices.records import SavedVoice
+from bot.voices.rights import NamedShare
 
 AUDIO_SAMPLE = "audio_sample"
 MOST_VOICES = 100
@@ -34,16 +36,17 @@ async def list_voices(
     limit: Annotated[int, Query(ge=1, le=MOST_VOICES)] = 20,
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> VoiceList:
-    """The most recently used first."""
-    front = front_of(request)
+    """Your own, the most recently used first; then those that are shared with you by name."""
+    front, person = front_of(request), person_of(request)
     front.require_database()
     async with opened(request, Action.OWN):
-        page = await front.services.library.page(person_of(request), offset=offset, limit=limit)
-    return VoiceList(
-        data=[Voice(**_fields(voice)) for voice in page.voices],
-        total=page.total,
-        has_more=offset + len(page.voices) < page.total,
-    )
+        page = await front.services.library.page(person, offset=offset, limit=limit)
+        shared = await front.services.voice_access.shared_by_name(person)
+    data = [Voice(**_fields(voice)) for voice in page.voices]
+    begin = max(0, offset - page.total)
+    data += [_shared(share) for _, share in shared[begin : begin + limit - len(data)]]
+    total = page.total + len(shared)
+    return VoiceList(data=data, total=total, has_more=offset + len(data) < total)
 
 
 @router.post("/v1/audio/voices", responses=RESPONSES, summary="Save a voice")
@@ -104,12 +107,20 @@ async def save_voice(  # noqa: PLR0913, PLR0917 - the fields of the form
 
 @router.get("/v1/audio/voices/{voice:path}", responses=RESPONSES, summary="Describe a voice")
 async def describe_voice(voice: str, request: Request) -> Voice:
-    """Describe one of your voices, by its name or its id."""
-    front = front_of(request)
+    """Describe a voice that you may use, by its name or its id."""
+    front, person = front_of(request), person_of(request)
     front.require_database()
+    access = front.services.voice_access
     async with opened(request, Action.OWN) as open_request:
-        saved = await find_voice(front.services.voice_access, open_request.actor, voice)
-    return Voice(**_fields(saved))
+        try:
+            return Voice(**_fields(await find_own(access, open_request.actor, voice)))
+        except Refusal as refusal:
+            if refusal.reason is not Reason.NO_SUCH_VOICE:
+                raise
+            shared = await find_shared(access, person, voice)
+            if shared is None:
+                raise
+        return _shared(shared[1])
 
 
 @router.delete("/v1/audio/voices/{voice:path}", responses=RESPONSES, summary="Delete a voice")
@@ -118,7 +129,7 @@ async def delete_voice(voice: str, request: Request) -> VoiceDeleted:
     front = front_of(request)
     front.require_database()
     async with opened(request, Action.OWN) as open_request:
-        saved = await find_voice(front.services.voice_access, open_request.actor, voice)
+        saved = await find_own(front.services.voice_access, open_request.actor, voice)
         is_complete = await front.services.library.delete(saved)
         front.services.policy.audit.note_own(AuditAction.DELETED, open_request.actor, saved.id)
     return VoiceDeleted(id=id_of(saved), copies_left=not is_complete)
@@ -134,6 +145,17 @@ def _fields(voice: SavedVoice) -> dict[str, object]:
         "ref_text": voice.transcript,
         "seconds": round(voice.clip_seconds, 2),
     }
+
+
+def _shared(share: NamedShare) -> Voice:
+    """What others see of a voice: neither its recording nor when its owner uses it."""
+    return Voice(
+        id=id_of(share.voice),
+        name=share.voice.name,
+        owner=share.voice.owner_name,
+        created_at=_seconds(share.created_at),
+        language=share.voice.language,
+    )
 
 
 def _seconds(moment: datetime) -> int:

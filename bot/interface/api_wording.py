@@ -34,7 +34,8 @@ REFUSALS: dict[Reason, str] = {
     ),
     Reason.NAME_TAKEN: "You already have a voice with that name. Take another, or delete that one.",
     Reason.NO_SUCH_VOICE: (
-        "You have no voice with that name. GET /v1/audio/voices lists yours; "
+        "There's no voice with that name for you. GET /v1/audio/voices lists those that you can "
+        "use; "
         "POST /v1/audio/voices saves one. Or send a recording as `ref_audio`."
     ),
     Reason.NO_VOICE_YET: (
@@ -47,7 +48,7 @@ REFUSALS: dict[Reason, str] = {
     Reason.CLIP_DAMAGED: (
         "The saved recording of that voice is damaged. Delete the voice, and save it again."
     ),
-    Reason.VOICE_NOT_SHARED: "You have no voice of that name.",
+    Reason.VOICE_NOT_SHARED: "That voice isn't shared with you, or not any more.",
     Reason.DEFAULT_NOT_SHARED: "Your default voice can be used in its server only. Name a `voice`.",
     Reason.LAST_NOT_SHARED: "The voice you used last isn't yours. Name a `voice`.",
     Reason.VOICE_UNSHARED_MEANWHILE: "That voice may not be used any more.",
@@ -62,6 +63,39 @@ REFUSALS: dict[Reason, str] = {
         "Whoever runs this service decides about it."
     ),
     Reason.VOICE_REMOVED: "Whoever runs this service decided that this voice may not be used.",
+    Reason.VOICE_FROZEN_HERE: (
+        "That voice was reported in the server where it's shared with you, "
+        "so it may not be used until the admins there decide."
+    ),
+    Reason.VOICE_REMOVED_HERE: (
+        "The admins of the server where that voice is shared with you have removed it there."
+    ),
+    Reason.OTHERS_CONSENT_NOT_SPOKEN: (
+        "The server where {name} is shared with you only takes voices whose speaker read a "
+        "sentence aloud. Use another voice, or ask its owner to save it again there."
+    ),
+    Reason.BLOCKED_HERE: (
+        "An admin of the server where that voice is shared with you has blocked you there. "
+        "Use another voice, or ask them if you think that's a mistake."
+    ),
+    Reason.VOICE_OWNER_BLOCKED: (
+        "The owner of that voice is blocked where it's shared with you. Use another voice."
+    ),
+    Reason.SEVERAL_VOICES: (
+        "Several voices with that name are shared with you: {voices}. Send one of these as `voice`."
+    ),
+    Reason.SERVER_BUSY: (
+        "{count} requests already run in the server where that voice is shared with you. "
+        "Wait for one to end."
+    ),
+    Reason.SERVER_SPEECH_USED_UP: (
+        "The server where that voice is shared with you has used all its speech for today. "
+        "You get more at {again}, or use a voice of your own."
+    ),
+    Reason.SERVER_SPEECH_TOO_LITTLE: (
+        "That takes about {wanted} of speech, and the server where that voice is shared with you "
+        f"has {{left}} left today. {_SHORTEN}"
+    ),
     Reason.TOO_MANY_COMMANDS: "You already have {count} requests running. Wait for one to end.",
     Reason.TOO_MANY_REQUESTS: (
         "Each person can make {limit} requests a minute. You can go on at {again}."

@@ -96,16 +96,19 @@ def asks_for_everyone(name: str, *, is_by_permission: bool) -> str:
     )
 
 
-def shared(name: str, share: Share, *, is_by_permission: bool) -> str:
+def shared(name: str, share: Share, *, is_by_permission: bool, has_api: bool) -> str:
     """What it means that a voice is shared now.
 
     Args:
         name: The voice's, already escaped.
         share: With whom.
         is_by_permission: Whether its owner confirmed that the speaker gave them permission.
+        has_api: Whether anybody has a key to the HTTP API.
     """
+    by_key = has_api and share.audience is Audience.MEMBER
+    where = "here now, and over the HTTP API if they have a key" if by_key else "here now"
     words = (
-        f"{audience(share)} can speak with {name} here now. "
+        f"{audience(share)} can speak with {name} {where}. "
         "Only you can rename, share or delete it. `/voice unshare` takes it back."
     )
     if not is_by_permission or share.audience is Audience.EVERYONE:  # that was asked before

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from bot.errors import Reason, Refusal
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 MAX_REFERENCE_CHARACTERS = 100
 """A reference is as long as Discord lets a choice be, at most."""
@@ -126,6 +130,21 @@ class SharedVoice:
     def reference(self) -> str:
         """What names this voice and no other, though names change or are equal."""
         return f"{self.label} #{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedShare:
+    """That a voice of somebody else is shared with a person by name.
+
+    Attributes:
+        voice: What the person sees of the voice.
+        guild_id: In which server it is shared with them.
+        created_at: Since when.
+    """
+
+    voice: SharedVoice
+    guild_id: int
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

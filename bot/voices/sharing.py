@@ -11,7 +11,15 @@ from bot.errors import Reason, Refusal
 from bot.storage.database import DatabaseUser, carried_out
 from bot.voices.names import lookup_key
 from bot.voices.queries import locked_row, voices_where
-from bot.voices.rights import SharedPage, SharedVoice, VoiceRights, name_and_owner, number_in
+from bot.voices.rights import (
+    Audience,
+    NamedShare,
+    SharedPage,
+    SharedVoice,
+    VoiceRights,
+    name_and_owner,
+    number_in,
+)
 from bot.voices.tables import ConsentRow, ShareRow, VoiceRow
 
 if TYPE_CHECKING:
@@ -26,6 +34,9 @@ if TYPE_CHECKING:
 
 MAX_SHARES = 100
 """Of one voice, in all servers together."""
+
+MAX_BY_NAME = 100
+"""So many voices that are shared with one person by name are looked at."""
 
 MAX_NAMED = 5
 """So many voices of one name are listed for whoever has to choose."""
@@ -176,6 +187,39 @@ class Sharing(DatabaseUser):
             if rights is None or not rights.is_open_to(guild_id):
                 return None
             return next(iter(await shared_voices(session, (voice_id,), guild_id)), None)
+
+    @carried_out
+    async def by_name(self, user_id: int) -> list[NamedShare]:
+        """Return which voices are shared with a person by name, in all servers.
+
+        They are in alphabetical order. Whether the person is still in the server isn't known here.
+        """
+        query = (
+            select(
+                VoiceRow.id,
+                VoiceRow.owner_id,
+                ShareRow.owner_name,
+                VoiceRow.name,
+                VoiceRow.language,
+                ConsentRow.statement_version,
+                ShareRow.guild_id,
+                ShareRow.created_at,
+            )
+            .join(ShareRow, ShareRow.voice_id == VoiceRow.id)
+            .join(ConsentRow, ConsentRow.id == VoiceRow.consent_id)
+            .where(
+                ShareRow.audience_id == user_id,
+                ShareRow.audience == Audience.MEMBER,
+                ShareRow.owner_id != user_id,
+            )
+            .order_by(ShareRow.name_key, ShareRow.voice_id, ShareRow.guild_id)
+            .limit(MAX_BY_NAME)
+        )
+        async with self._database.read() as session:
+            return [
+                NamedShare(SharedVoice(*row[:6]), row[6], row[7])
+                for row in await session.execute(query)
+            ]
 
     async def _page(
         self, guild_id: int | None, which: Sequence[ColumnElement[bool]], offset: int, limit: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,14 +13,17 @@ from bot.api import service
 from bot.api.errors import CLIENTS_WAIT_SECONDS
 from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind
 from bot.voices.consent import Permission
+from bot.voices.rights import Audience, Share
 from tests.api.test_speech import SPEECH, TWO_SENTENCES, Pause, in_base64, until_nothing_runs
-from tests.support.api import ANA, BEN, Api, running_api, saved
+from tests.support.api import ANA, BEN, CAT, Api, running_api, saved
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
     from pathlib import Path
 
     import httpx
 
+    from bot.voices.records import SavedVoice
     from tests.support.scripted_backend import ScriptedBackend
 
 VOICES = "/v1/audio/voices"
@@ -124,6 +128,128 @@ async def test_other_peoples_voices_are_as_if_there_were_none(api: Api, recordin
             for name in ("Me", f"voice_{voice.id}"):
                 assert await ask(method, name) == unknown
         assert (await ana.get(f"{VOICES}/Me")).is_success
+
+
+GUILD = 77
+NAMED_BEN = Share(GUILD, Audience.MEMBER, BEN)
+
+
+async def shared(api: Api, voice: SavedVoice, share: Share = NAMED_BEN, owner: str = "ana") -> None:
+    assert await api.services.library.sharing.share(voice, share, owner_name=owner)
+
+
+async def test_a_voice_that_is_shared_by_name_is_listed_and_spoken_with(
+    api: Api, recording: bytes
+) -> None:
+    voice = await saved(api, recording)
+    await saved(api, recording, "Mine", BEN)
+    await shared(api, voice)
+    await shared(api, voice, Share(GUILD + 1, Audience.MEMBER, BEN))
+    async with api.client(BEN) as ben:
+        listed = (await ben.get(VOICES)).json()
+        assert [each["name"] for each in listed["data"]] == ["Mine", "Me"]
+        assert (listed["total"], listed["has_more"]) == (2, False)
+        pages = [(await ben.get(VOICES, params={"limit": 1, "offset": i})).json() for i in range(3)]
+        assert [[each["name"] for each in page["data"]] for page in pages] == [["Mine"], ["Me"], []]
+        assert [page["has_more"] for page in pages] == [True, False, False]
+        others = listed["data"][1]
+        assert (others["id"], others["owner"]) == (f"voice_{voice.id}", "ana")
+        assert [others[field] for field in ("ref_text", "last_used_at", "seconds")] == [None] * 3
+
+        for name in ("me", "Me (by @ana)", {"id": others["id"]}):
+            assert (await ben.post(SPEECH, json={"input": "Hello.", "voice": name})).is_success
+        assert (await ben.get(f"{VOICES}/{others['id']}")).json() == others
+        assert code_of(await ben.delete(f"{VOICES}/{others['id']}")) == (404, "no_such_voice")
+
+        assert (await ben.get(VOICES)).json()["data"][0] == listed["data"][0], "it wasn't used"
+    audit = api.services.policy.audit
+    await audit.written()
+    lines = (await audit.page(GUILD)).entries
+    assert [(line.actor_id, line.owner_id, line.details) for line in lines] == [
+        (BEN, ANA, "api")
+    ] * 3, "moderators see it where the voice is shared"
+
+
+@pytest.mark.parametrize(
+    "share",
+    [
+        Share.with_everyone(GUILD),
+        Share(GUILD, Audience.ROLE, 5),
+        Share(GUILD, Audience.MEMBER, 5),
+        Share(GUILD, Audience.ROLE, BEN),
+    ],
+)
+async def test_what_only_discord_can_check_is_not_shared_with_a_key(
+    api: Api, recording: bytes, share: Share
+) -> None:
+    await shared(api, await saved(api, recording), share)
+    async with api.client(BEN) as ben:
+        assert (await ben.get(VOICES)).json()["data"] == []
+        answer = await ben.post(SPEECH, json={"input": "Hello.", "voice": "Me"})
+        assert code_of(answer) == (404, "no_such_voice")
+
+
+async def test_what_a_server_decides_holds_for_voices_that_are_shared_there(
+    api: Api, recording: bytes
+) -> None:
+    voice = await saved(api, recording)
+    await shared(api, voice)
+    policy = api.services.policy
+    moderation, settings = policy.moderation, policy.settings
+
+    async def forbids(change: Awaitable[object], undo: Awaitable[object]) -> None:
+        await change
+        assert (await ben.get(VOICES)).json()["data"] == []
+        answer = await ben.post(SPEECH, json={"input": "Hello.", "voice": "Me"})
+        assert code_of(answer) == (404, "no_such_voice")
+        await undo
+        assert len((await ben.get(VOICES)).json()["data"]) == 1
+
+    async with api.client(BEN) as ben:
+        await forbids(moderation.block(BEN, GUILD, by=None), moderation.unblock(BEN, GUILD))
+        await forbids(moderation.block(ANA, GUILD, by=None), moderation.unblock(ANA, GUILD))
+        await forbids(
+            moderation.freeze(voice.id, ANA, GUILD, FreezeKind.FROZEN, by=None),
+            moderation.lift(voice.id, GUILD),
+        )
+        await forbids(
+            settings.change(GUILD, lambda old: replace(old, speak_roles=frozenset({5}))),
+            settings.change(GUILD, lambda old: replace(old, speak_roles=frozenset())),
+        )
+        await forbids(
+            settings.change(GUILD, lambda old: replace(old, spoken_consent=True)),
+            settings.change(GUILD, lambda old: replace(old, spoken_consent=False)),
+        )
+
+
+async def test_speech_ends_when_its_voice_is_shared_no_more(
+    api: Api, backend: ScriptedBackend, recording: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "SECONDS_TO_ENFORCE", 0.05)
+    voice = await saved(api, recording)
+    await shared(api, voice)
+    pause = Pause(backend, at=1)
+    recurring = asyncio.create_task(service.keep_up(api.front))
+    async with api.client(BEN) as ben:
+        asking = asyncio.create_task(ben.post(SPEECH, json={"input": "Hello.", "voice": "Me"}))
+        await pause.reached.wait()
+        await api.services.library.sharing.unshare(voice)
+        assert code_of(await asking) == (404, "voice_unshared_meanwhile")
+    recurring.cancel()
+    assert pause.cancelled.is_set()
+
+
+async def test_voices_of_one_name_are_told_apart_by_their_ids(api: Api, recording: bytes) -> None:
+    first, second = [await saved(api, recording, name) for name in ("Me", "You")]
+    twin = await saved(api, recording, "Me", CAT)
+    for voice, owner in ((first, "ana"), (second, "ana"), (twin, "cat")):
+        await shared(api, voice, owner=owner)
+    async with api.client(BEN) as ben:
+        answer = await ben.post(SPEECH, json={"input": "Hello.", "voice": "Me"})
+        assert code_of(answer) == (400, "several_voices")
+        assert f"voice_{first.id}, voice_{twin.id}" in answer.json()["error"]["message"]
+        for name in (f"voice_{twin.id}", "Me (by @cat)"):
+            assert (await ben.post(SPEECH, json={"input": "Hi.", "voice": name})).is_success
 
 
 async def test_limits_hold_and_say_when_it_works_again(

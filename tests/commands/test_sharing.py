@@ -131,6 +131,15 @@ async def test_the_owner_sees_what_is_shared_and_who_loses_it(ada: Member, grace
 
 
 @pytest.mark.usefixtures("bob")
+async def test_owners_are_told_that_a_key_reaches_their_voice(
+    server: Server, ada: Member, grace: Member
+) -> None:
+    await server.bot.policy.api_keys.create(grace.actor.id, "")
+    assert "over the HTTP API" in await shares(ada, who=grace.actor)
+    assert "HTTP" not in await shares(ada)
+
+
+@pytest.mark.usefixtures("bob")
 async def test_whoever_lost_a_role_is_told_so(server: Server, ada: Member) -> None:
     role = server.env.guild.create_role("choir")
     singer = Member(

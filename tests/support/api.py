@@ -28,8 +28,12 @@ if TYPE_CHECKING:
     from bot.speech.backend import SpeechBackend
     from bot.voices.records import SavedVoice
 
-ANA, BEN = 1_198_765_432_109_876_543, 2**63 - 1
-KEYS = {ANA: "anas-key-which-is-long-and-random", BEN: "bens-key-which-is-long-and-random"}
+ANA, BEN, CAT = 1_198_765_432_109_876_543, 2**63 - 1, 1_298_765_432_109_876_543
+KEYS = {
+    ANA: "anas-key-which-is-long-and-random",
+    BEN: "bens-key-which-is-long-and-random",
+    CAT: "cats-key-which-is-long-and-random",
+}
 
 
 @dataclass
