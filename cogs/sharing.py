@@ -46,6 +46,7 @@ class SharingCommands(commands.Cog):
                 raise Refusal(Reason.SHARING_ONLY_IN_SERVERS)
             saved = await self._own(reply, voice)
             _check_audience(interaction, others)
+            await self.bot.voice_access.check(reply.actor, saved)
             shown, by_permission = voice_name(saved.name), is_by_permission(saved.consent)
             if share.audience is Audience.EVERYONE:
                 await self._check_not_shared(saved, share)

@@ -16,9 +16,11 @@ from bot.interface.actors import actor_of
 from bot.interface.message_links import MAX_LINK_CHARACTERS
 from bot.interface.options import MAX_SPEED, MIN_SPEED, suggest_own_voices, suggest_voices
 from bot.interface.own_voice import own_voice_view
+from bot.interface.reply import Reply
 from bot.interface.transcripts import ask_for_transcript
 from bot.interface.typed_text import voice_name
 from bot.interface.views import Pages, ask_to_delete
+from bot.interface.wording import explain
 from bot.voice_access import asker_of
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import SavedVoice
@@ -79,12 +81,13 @@ class Voice(
         async with self.bot.reply(interaction, Action.OWN) as reply:
             sharing = self.bot.library.sharing
             saved = await sharing.find(asker_of(reply.actor), voice)
+            why_not = await self._why_not_used(reply, saved)
             if saved.owner_id != reply.actor.user_id:
-                await reply.show(embed=shared_voices.shared_card(saved))
+                await reply.show(why_not, embed=shared_voices.shared_card(saved))
                 return
             card, shares = cards.voice_card(saved), await self._shares_of(saved)
             shared_voices.add_who_may_use(card, shares, interaction.guild_id, self.bot.get_guild)
-            await reply.show(embed=card, view=own_voice_view(saved))
+            await reply.show(why_not, embed=card, view=own_voice_view(saved))
 
     @app_commands.command(description="Rename one of your voices")
     @app_commands.describe(voice="One of your voices", new_name="Its new name")
@@ -141,6 +144,14 @@ class Voice(
             self.bot.policy.audit.note_own(AuditAction.DELETED, reply.actor, saved.id)
             deleted = f"Deleted {shown} and its recording."
             await reply.show(deleted if is_complete else f"{deleted} {cards.LAST_COPIES}")
+
+    async def _why_not_used(self, reply: Reply, voice: SavedVoice) -> str | None:
+        """Why the person can't use a voice where they are now, in words; None if they can."""
+        try:
+            await self.bot.voice_access.check(reply.actor, voice)
+        except Refusal as refusal:
+            return explain(refusal)
+        return None
 
     async def _shares_of(self, voice: SavedVoice) -> frozenset[Share]:
         rights = (await self.bot.library.sharing.rights((voice.id,))).get(voice.id)

@@ -288,8 +288,16 @@ async def test_blocks_and_frozen_voices_hold_for_who_uses_them(
     assert (await says(grace)).told == sentence(server, Reason.VOICE_FROZEN)
     listed = await grace.types("voice list")
     assert listed.told.endswith(f"**Bob** · by <@{ada.actor.id}> · English · **can't be used now**")
+    for member in (ada, grace):
+        info = await member.types("voice info", voice="Bob")
+        assert info.told == sentence(server, Reason.VOICE_FROZEN), "above the card"
+        assert info.private is not None
+        assert info.private.embeds
+    told = await shares(ada, who=grace.actor)
+    assert told == sentence(server, Reason.VOICE_FROZEN), "nobody could speak with it"
     await moderation.lift(1, EVERYWHERE)
     assert (await says(grace)).posted
+    assert (await grace.types("voice info", voice="Bob")).told == ""
 
 
 @pytest.mark.usefixtures("bob")
