@@ -192,6 +192,7 @@ class BackendInfo:
         languages: The subset of `LANGUAGES` it speaks.
         clones: False where the speech only resembles the reference.
         marks: False where speech may lack the inaudible watermark, so that replies say so.
+        hears: False where nobody listens to what is said in reference clips.
         sentences_at_once: How many sentences of one text to request at once; more than one where
             the backend speaks them in one batch.
     """
@@ -201,6 +202,7 @@ class BackendInfo:
     languages: tuple[str, ...]
     clones: bool = True
     marks: bool = True
+    hears: bool = True
     sentences_at_once: int = 1
 
 

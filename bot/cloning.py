@@ -123,8 +123,8 @@ class Cloning:
             if name is not None:
                 name, replaced = await self._check_name(owner.id, name)
             sentence: ConsentSentence | None = None
-            guild_id = interaction.guild_id
-            if guild_id and await self._policy.asks_for_spoken_consent(guild_id):
+            guild_id = interaction.guild_id or 0
+            if await self._asks_aloud(interaction.guild_id):
                 sentence = self._spoken_consents.current(owner.id, guild_id)
                 if sentence is None:
                     read_in = language_to_read(language, interaction.locale)
@@ -152,8 +152,8 @@ class Cloning:
                 )
             )
             if sentence is not None:
-                check_heard(sentence, voice.heard)
-                self._spoken_consents.use(owner.id, interaction.guild_id or 0, sentence)
+                check_heard(sentence, voice.heard, voice.clip_seconds)
+                self._spoken_consents.use(owner.id, guild_id, sentence)
             reply.remarks += map(wording.note, voice.notes)
             if request.text is None:
                 script = await self._first_words(language, _language_of(voice))
@@ -209,6 +209,14 @@ class Cloning:
             if speech.error is not None:
                 raise speech.error
             await reply.finish()
+
+    async def _asks_aloud(self, guild_id: int | None) -> bool:
+        """Return whether consent has to be read aloud. Raises `Refusal` if nobody would hear it."""
+        if not await self._policy.asks_for_spoken_consent(guild_id):
+            return False
+        if not self._studio.backend.hears:
+            raise Refusal(Reason.NOTHING_IS_HEARD)
+        return True
 
     async def _script(self, interaction: Interaction, text: str, language: str) -> _Script:
         """Return what a person wants the voice to say."""

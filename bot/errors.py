@@ -65,6 +65,7 @@ class Reason(StrEnum):
     NOTHING_IS_HEARD = "the voice engine has no transcriber to hear a sentence with"
     SENTENCE_NOT_ALONE = "sentence heard among much else"  # sentence
     SENTENCE_USED = "sentence read for another voice meanwhile"
+    NOTHING_WOULD_BE_HEARD = "consent can't be asked for aloud with an engine that hears nothing"
     CONSENT_NOT_SPOKEN = "the voice's consent is not spoken, as the server asks for"  # name
     OTHERS_CONSENT_NOT_SPOKEN = "the same, of a voice that is shared with the person"  # name
     TRANSCRIPT_EMPTY = "transcript empty"

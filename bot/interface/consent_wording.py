@@ -34,6 +34,10 @@ REFUSALS: dict[Reason, str] = {
         "This server asks for consent that is read aloud, but the voice engine here can't hear "
         "words. An admin can change that in `/settings`, or ask whoever runs this bot."
     ),
+    Reason.NOTHING_WOULD_BE_HEARD: (
+        "The voice engine here can't hear words, so nobody could make a voice. "
+        "Ask whoever runs this bot for one that can. I changed nothing."
+    ),
     Reason.CONSENT_NOT_SPOKEN: (
         "This server only takes voices whose speaker read a sentence aloud. "
         "Make **{name}** again here with `/clone`; I'll tell you what to read."

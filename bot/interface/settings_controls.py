@@ -76,7 +76,7 @@ class SettingsControl(discord.ui.DynamicItem[discord.ui.Item[Any]], template=CON
                 ids = [int(each) for each in values]
                 if match["use"] in {Use.TURN_ON, Use.TURN_OFF}:
                     on = match["use"] == Use.TURN_ON
-                    await _change(interaction, part, lambda: _switch(part, on=on))
+                    await _change(interaction, part, lambda: _switch(interaction, part, on=on))
                     return
                 await _change(interaction, part, lambda: _choice(interaction, part, ids))
         except Exception as error:  # noqa: BLE001 - discord.py would only log it
@@ -233,8 +233,10 @@ def _choice(interaction: discord.Interaction[Any], part: Part, ids: list[int]) -
     return lambda settings: replace(settings, **{part.value: chosen})
 
 
-def _switch(part: Part, *, on: bool) -> Update:
-    """Turn a part on or off."""
+def _switch(interaction: discord.Interaction[Any], part: Part, *, on: bool) -> Update:
+    """Turn a part on or off. Raises `Refusal` if what it asks for isn't possible."""
+    if on and part is Part.SPOKEN_CONSENT and not interaction.client.studio.backend.hears:
+        raise Refusal(Reason.NOTHING_WOULD_BE_HEARD)
     turned: dict[str, Any] = {part.value: on}
     return lambda settings: replace(settings, **turned)
 

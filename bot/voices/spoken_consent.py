@@ -42,6 +42,10 @@ MOST_LETTERS = 1.4
 """A recording holds at most so many letters for each of the sentence's: somebody may begin twice,
 but nobody else may speak in it for longer than a few words."""
 
+MOST_SECONDS = 20.0
+"""A recording is at most so long. Read slowly, a sentence takes 12 s; transcribers leave out what
+they don't understand."""
+
 FALLBACK_LANGUAGE = "English"
 
 _HIRAGANA = {katakana: katakana - 0x60 for katakana in range(0x30A1, 0x30F7)}
@@ -141,26 +145,28 @@ def is_heard(sentence: ConsentSentence, transcript: str) -> bool:
     return found >= WORDS_TO_HEAR and _likeness(_letters(sentence.text), heard) >= LEAST_LIKENESS
 
 
-def is_alone(sentence: ConsentSentence, transcript: str) -> bool:
+def is_alone(sentence: ConsentSentence, transcript: str, seconds: float) -> bool:
     """Return whether a recording that holds the sentence holds little else.
 
     Otherwise somebody could add their own reading to a recording of somebody else's voice.
     """
-    return len(_letters(transcript)) <= MOST_LETTERS * len(_letters(sentence.text))
+    is_short = len(_letters(transcript)) <= MOST_LETTERS * len(_letters(sentence.text))
+    return is_short and seconds <= MOST_SECONDS
 
 
-def check_heard(sentence: ConsentSentence, heard: Heard | None) -> None:
+def check_heard(sentence: ConsentSentence, heard: Heard | None, seconds: float) -> None:
     """Raise `Refusal` if it is not certain that a recording holds the sentence, and little else.
 
     Args:
         sentence: What was to be read aloud.
         heard: What was heard in the recording; None if nobody listened.
+        seconds: The length of the recording, as it is kept.
     """
     if heard is None:
         raise Refusal(Reason.NOTHING_IS_HEARD)
     if not is_heard(sentence, heard.text):
         raise Refusal(Reason.SENTENCE_NOT_HEARD, sentence=sentence.text)
-    if not is_alone(sentence, heard.text):
+    if not is_alone(sentence, heard.text, seconds):
         raise Refusal(Reason.SENTENCE_NOT_ALONE, sentence=sentence.text)
 
 

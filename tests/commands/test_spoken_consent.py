@@ -117,12 +117,25 @@ async def test_two_recordings_at_once_make_one_voice(
 
 
 async def test_an_engine_that_hears_no_words_says_so(
-    ada: Member, backend: ScriptedBackend, recording: bytes
+    server: Server, ada: Member, manager: Member, backend: ScriptedBackend, recording: bytes
 ) -> None:
     await ada.clones(recording)
     backend.heard = None
     refused = await ada.clones(recording)
     assert "the voice engine here can't hear words" in refused.told
+
+    backend.hears, made = False, len(backend.clips)
+    refused = await server.member("eve").clones(recording)
+    assert "the voice engine here can't hear words" in refused.told, "she has nothing to read"
+    assert len(backend.clips) == made
+    await decides(server, asks=False)
+    page = await manager.types("settings")
+    assert page.private is not None
+    await manager.actor.select(page.private, ["spoken_consent"], custom_id="settings:show:")
+    await manager.presses(page.private, "Turn on")
+    assert page.told.startswith("The voice engine here can't hear words")
+    settings = await server.bot.policy.settings.of(server.env.guild.id)
+    assert not settings.spoken_consent
 
 
 async def test_voices_that_were_made_without_it_are_refused_here(
@@ -145,7 +158,11 @@ async def test_those_who_borrow_such_a_voice_are_told_what_they_can_do(
 ) -> None:
     here = server.env.guild.id
     await ada.saves_voice(name="Before")
+    refused = await shares(ada, "Before", who=grace.actor)
+    assert refused.startswith("This server only takes voices whose speaker read a sentence aloud.")
+    await decides(server, asks=False)
     await shares(ada, "Before")
+    await decides(server, asks=True)
     await server.bot.policy.settings.change(here, lambda old: replace(old, default_voice_id=1))
     for voice in ({}, {"voice": "Before"}):
         told = (await grace.types("say", text="Hello.", **voice)).told

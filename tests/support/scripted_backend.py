@@ -33,6 +33,7 @@ class ScriptedBackend:
         languages: What it speaks.
         on_speak: Awaited before each sentence; it may wait, or raise.
         on_prepare: Awaited before each voice is prepared; it may wait, or raise.
+        hears: Whether it says that it listens to what is said in clips.
         heard: What it says that it heard in every clip.
         spoken: Every sentence, in order.
         consents: The consent record of each voice that was prepared.
@@ -44,6 +45,7 @@ class ScriptedBackend:
         self.languages: tuple[str, ...] = (AUTO_LANGUAGE, "English")
         self.on_speak: Callable[[SpeechRequest], Awaitable[None]] | None = None
         self.on_prepare: Callable[[ReferenceClip], Awaitable[None]] | None = None
+        self.hears = True
         self.heard: Heard | None = None
         self.spoken: list[str] = []
         self.consents: list[ConsentRecord] = []
@@ -62,6 +64,7 @@ class ScriptedBackend:
             model_id=self.model_id,
             languages=self.languages,
             clones=False,
+            hears=self.hears,
         )
 
     async def health(self) -> None:

@@ -113,6 +113,7 @@ class HttpBackend:
             languages=self._model.languages,
             clones=self._model.clones,
             marks=self._model.marks,
+            hears=False,
             sentences_at_once=SENTENCES_AT_ONCE,
         )
 

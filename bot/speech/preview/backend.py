@@ -51,6 +51,7 @@ _INFO = BackendInfo(
     languages=PREVIEW_LANGUAGES,
     clones=False,
     marks=False,
+    hears=False,
 )
 
 
