@@ -29,6 +29,11 @@ class AudioTooLargeError(ReferenceUnusableError):
         super().__init__(f"it has more than {MAX_AUDIO_BYTES >> 20} MiB")
 
 
+def is_address(audio: str) -> bool:
+    """Whether a text is the address of a recording, and not the recording itself."""
+    return "://" in audio[:MAX_ADDRESS_CHARACTERS]
+
+
 async def read_audio_file(audio: bytes | str, fetch: FetchAudio) -> bytes:
     """Get the bytes of an audio file, at most `MAX_AUDIO_BYTES`, in any form that callers send.
 
@@ -38,7 +43,7 @@ async def read_audio_file(audio: bytes | str, fetch: FetchAudio) -> bytes:
         file = bytes(audio)
     elif not isinstance(audio, str):
         raise ReferenceUnusableError("it is neither bytes nor a text")
-    elif "://" in audio[:MAX_ADDRESS_CHARACTERS]:
+    elif is_address(audio):
         file = await fetch(audio)
     else:
         file = await asyncio.to_thread(_from_base64, audio)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bot.api.recordings import CountedRecordings
 from bot.errors import Reason, Refusal
 
 if TYPE_CHECKING:
@@ -26,12 +27,14 @@ class Front:
         requests: The requests that are being answered.
         keys: Tells whose key it is.
         fetch: Downloads the recording at an address.
+        counted: The recordings that count against today's limits already.
     """
 
     services: Services
     requests: ApiRequests
     keys: KeyRing
     fetch: FetchAudio
+    counted: CountedRecordings = field(default_factory=CountedRecordings)
 
     def require_database(self) -> None:
         """Raise `Refusal` if no voices are kept here."""

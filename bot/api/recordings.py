@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import asyncio
+import hashlib
+import secrets
+from collections import OrderedDict
+from datetime import UTC, date, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from backend.contract import ConsentMissingError, ConsentRecord, ReferenceUnusableError
-from backend.sent_audio import AudioTooLargeError, read_audio_file
+from backend.sent_audio import AudioTooLargeError, is_address, read_audio_file
 from bot.api.errors import ApiError
 from bot.voices.consent import EITHER_PERMISSION, STATEMENTS, Permission, confirm
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from backend.sent_audio import FetchAudio
 
 WITHOUT_CONSENT = "REQUIRE_CONSENT=0"
@@ -24,6 +30,49 @@ _PERMISSIONS = {
 }
 _VERSIONS = dict.fromkeys(("true", STATEMENTS[EITHER_PERMISSION].casefold()), EITHER_PERMISSION)
 """What is as good as a permission: true confirms that it is one or the other."""
+
+
+MOST_COUNTED = 10_000
+
+
+class CountedRecordings:
+    """The recordings that count against somebody's limits of today already.
+
+    Programs that keep no voices send the same recording with each sentence. It counts once a day.
+    What is kept of it is a hash with a key that nobody has, in memory alone.
+
+    Args:
+        today: Returns the day, in UTC.
+    """
+
+    def __init__(self, today: Callable[[], date] = lambda: datetime.now(UTC).date()) -> None:
+        self._today = today
+        self._key = secrets.token_bytes(32)
+        self._counted: OrderedDict[bytes, date] = OrderedDict()
+
+    async def mark_of(self, person: int, ref_audio: str) -> bytes | None:
+        """Return what stands for a person's recording; None for an address, which may change."""
+        if is_address(ref_audio):
+            return None
+        return await asyncio.to_thread(self._hash, f"{person} {ref_audio}")
+
+    def holds(self, mark: bytes | None) -> bool:
+        """Return whether a recording has counted today."""
+        return mark is not None and self._counted.get(mark) == self._today()
+
+    def add(self, mark: bytes | None) -> None:
+        """Note that a recording has counted. The oldest are forgotten, and then count again."""
+        if mark is None:
+            return
+        self._counted[mark] = self._today()
+        self._counted.move_to_end(mark)
+        if len(self._counted) > MOST_COUNTED:
+            self._counted.popitem(last=False)
+
+    def _hash(self, recording: str) -> bytes:
+        return hashlib.blake2b(
+            recording.encode(errors="replace"), key=self._key, digest_size=16
+        ).digest()
 
 
 async def read_ref_audio(ref_audio: str, fetch: FetchAudio) -> bytes:

@@ -27,7 +27,6 @@ from bot.api.requests import ApiRequest
 from bot.api.schemas import SpeechBody, VoiceId
 from bot.audio.stream_encode import MEDIA_TYPES, StreamEncoder
 from bot.guilds.access import Action
-from bot.guilds.ledger import Work
 from bot.guilds.records import AuditAction
 from bot.streaming import leveled
 from bot.text import spoken_seconds
@@ -137,10 +136,18 @@ async def _speak(
         name_of=lambda _kind, _id: None,
         spoken_for=await front.services.dictionaries.spoken_for(person, None),
     )
+    mark = await front.counted.mark_of(person, body.ref_audio) if body.ref_audio else None
+    has_counted = saved is not None or front.counted.holds(mark)
     work = await request.begin(
-        spoken_seconds(sentences) + (MAX_REFERENCE_SECONDS if saved is None else 0)
+        spoken_seconds(sentences) + (0 if has_counted else MAX_REFERENCE_SECONDS)
     )
-    voice = saved or await _new_voice(front, person, body, work)
+
+    def count_recording(seconds: float) -> None:
+        if not front.counted.holds(mark):  # not by another request in the meantime
+            front.counted.add(mark)
+            work.made(seconds)
+
+    voice = saved or await _new_voice(front, person, body, count_recording)
     stream = leveled(
         studio.stream(
             sentences,
@@ -189,7 +196,9 @@ async def _saved_voice(
     return saved
 
 
-async def _new_voice(front: Front, person: int, body: SpeechBody, work: Work) -> VoicePrompt:
+async def _new_voice(
+    front: Front, person: int, body: SpeechBody, on_speech: Callable[[float], None]
+) -> VoicePrompt:
     """Make a voice of `ref_audio`, for this request alone."""
     assert body.ref_audio is not None  # noqa: S101 - the caller has looked
     upload = await read_ref_audio(body.ref_audio, front.fetch)
@@ -198,7 +207,7 @@ async def _new_voice(front: Front, person: int, body: SpeechBody, work: Work) ->
         transcript=None if body.x_vector_only_mode else body.ref_text or None,
         consent=_consent(front, person, body),
         on_step=lambda _step: None,
-        on_speech=work.made,
+        on_speech=on_speech,
         sound_alone=body.x_vector_only_mode,
     )
     return voice.prompt

@@ -11,7 +11,7 @@ import pytest
 
 from bot.api import service
 from bot.api.errors import CLIENTS_WAIT_SECONDS
-from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind
+from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind, Scope
 from bot.voices.consent import Permission
 from bot.voices.rights import Audience, Share
 from tests.api.test_speech import SPEECH, TWO_SENTENCES, Pause, in_base64, until_nothing_runs
@@ -288,6 +288,27 @@ async def test_limits_hold_and_say_when_it_works_again(
         answers = [await client.post(SPEECH, json={"input": "Hi."}) for _ in range(3)]
         assert code_of(answers[-1]) == (429, "too_many_requests")
         assert 0 < int(answers[-1].headers["retry-after"]) <= 61
+
+
+async def test_a_recording_counts_once_a_day(
+    tmp_path: Path, backend: ScriptedBackend, recording: bytes
+) -> None:
+    body = {"input": "Hello.", "ref_audio": in_base64(recording), "consent": True}
+    async with running_api(tmp_path, backend, seconds_per_person=40) as api:
+
+        async def used(person: int) -> float:
+            await api.services.policy.ledger.written()
+            return (await api.services.policy.usage.today(Scope.PERSON, person)).seconds
+
+        async with api.client() as ana, api.client(BEN) as ben:
+            assert (await ana.post(SPEECH, json=body)).is_success
+            first = await used(ANA)
+            assert first > 6
+            for _ in range(3):  # 30 s more would not fit
+                assert (await ana.post(SPEECH, json=body)).is_success
+            assert await used(ANA) == pytest.approx(4 * (first - 6) + 6, abs=1)
+            assert (await ben.post(SPEECH, json=body)).is_success
+            assert await used(BEN) == pytest.approx(first), "it counts for each person"
 
 
 async def test_direct_messages_may_be_off(
