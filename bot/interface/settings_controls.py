@@ -15,15 +15,14 @@ from bot.interface.delivery import link_in_embed
 from bot.interface.errors import answer_error
 from bot.interface.settings_panel import (
     CONTROL_ID,
-    LIMIT_FIELDS,
     MORE_VOICES,
     VOICES_PER_MENU,
-    Part,
     ServerVoices,
     Use,
     items,
     page,
 )
+from bot.interface.settings_parts import LIMIT_FIELDS, Part
 from bot.interface.tokens import note_arrival
 from bot.interface.views import FORM_TIMEOUT_SECONDS, before_form
 from bot.interface.wording import explain

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import discord
 
 from bot.interface.cards import ACCENT
+from bot.interface.settings_parts import LIMIT_FIELDS, SWITCHES, WORDS, Part
 from bot.interface.typed_text import voice_name
 
 if TYPE_CHECKING:
@@ -20,32 +21,12 @@ if TYPE_CHECKING:
 MAX_CHOSEN = 25
 """So many channels or roles can be chosen in one menu of Discord's."""
 
-SECONDS_A_MINUTE = 60
-
 _MENU, _CHOICE, _BUTTONS = range(3)
 """The rows below the message."""
 
 _POSTABLE = [discord.ChannelType.text, discord.ChannelType.news]
 _VOICE = [discord.ChannelType.voice, discord.ChannelType.stage_voice]
 _WITH_COMMANDS = [*_POSTABLE, discord.ChannelType.forum, *_VOICE]
-
-
-class Part(StrEnum):
-    """What can be changed on its own. A value is the name in `ServerSettings`, but for the limits.
-
-    The values are also in the ids of buttons and in the audit log.
-    """
-
-    REPORT_CHANNEL = "report_channel_id"
-    AUDIT_CHANNEL = "audit_channel_id"
-    CLONE_ROLES = "clone_roles"
-    SPEAK_ROLES = "speak_roles"
-    CHANNELS = "channels"
-    VOICE_CHANNELS = "voice_channels"
-    SPOKEN_CONSENT = "spoken_consent"
-    DEFAULT_VOICE = "default_voice_id"
-    LIVE_ATTRIBUTION = "live_attribution"
-    LIMITS = "limits"
 
 
 class Use(StrEnum):
@@ -63,95 +44,13 @@ CONTROL_ID = re.compile(rf"settings:(?P<use>{'|'.join(Use)}):(?P<part>{'|'.join(
 """The ids of menus and buttons. They say all that is needed, so they also work after a restart."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """What is said about a part: its name, what it means, and what holds if nothing is chosen."""
-
-    name: str
-    meaning: str
-    by_default: str
-
-
-_WORDS = {
-    Part.REPORT_CHANNEL: _Words(
-        "Reports",
-        "The channel where I post what members report. Choose one that only moderators see.",
-        "Not posted here. Whoever runs this bot still gets them.",
-    ),
-    Part.AUDIT_CHANNEL: _Words(
-        "Log",
-        "The channel where I post who did what with which voice, and never what was said.",
-        "Not posted here. You can read it with `/moderation log`.",
-    ),
-    Part.CLONE_ROLES: _Words(
-        "Who can make voices",
-        "Members with one of these roles, and whoever has Manage Server. "
-        "A new voice speaks at once, so they also need to be among those who can speak.",
-        "Everyone who can speak",
-    ),
-    Part.SPEAK_ROLES: _Words(
-        "Who can speak",
-        "Members with one of these roles, and whoever has Manage Server.",
-        "Everyone",
-    ),
-    Part.CHANNELS: _Words(
-        "Where I can be used",
-        "The channels in which people can make me speak, and where I post what I say. "
-        "Their threads count, too.",
-        "In every channel",
-    ),
-    Part.VOICE_CHANNELS: _Words(
-        "Voice channels",
-        "The voice channels in which I can be heard. Commands can be typed in their chats, too.",
-        "In every voice channel",
-    ),
-    Part.SPOKEN_CONSENT: _Words(
-        "Consent read aloud",
-        "Whoever makes a voice gets a new sentence, which the speaker reads aloud in the "
-        "recording. Voices that were made without that can't be used here.",
-        "",
-    ),
-    Part.DEFAULT_VOICE: _Words(
-        "Default voice",
-        "The voice of members who have none and name none. It can be any voice that its owner "
-        "shares with everyone here.",
-        "None",
-    ),
-    Part.LIVE_ATTRIBUTION: _Words(
-        "Who asked, in voice channels",
-        "In the chat of a voice channel, I say which voice is heard there, that it's synthetic, "
-        "and who asked: once an hour for each person, if it's posted nowhere else. "
-        "`/queue` shows that in any case.",
-        "",
-    ),
-    Part.LIMITS: _Words(
-        "Limits",
-        "How much people can use me here. It can be less than whoever runs this bot allows. "
-        "What a person uses in other servers counts, too.",
-        "",
-    ),
-}
-
-
-_SWITCHES = {
-    Part.SPOKEN_CONSENT: ("Not asked for", "Asked for"),
-    Part.LIVE_ATTRIBUTION: ("Not said, except in `/queue`", "Said in the channel's chat"),
-}
-"""What can be turned on or off: how it is shown while it is off, and while it is on."""
-
-
-def part_name(value: str) -> str | None:
-    """What people call a part, given its value; None if there is no such part."""
-    return _WORDS[Part(value)].name if value in set(Part) else None
-
-
 _ALL_ROLES_GONE = "Only members with Manage Server, because every role you chose was deleted."
 _ALL_CHANNELS_GONE = "Nowhere, because every channel you chose was deleted."
 _CHANNEL_GONE = "Not posted, because the channel you chose was deleted."
 _VOICE_GONE = "None, because the voice you chose isn't shared with everyone here any more."
 _CANT_BE_USED = (
-    "can't be used now: it's frozen, its owner is blocked, or its speaker read no sentence aloud "
-    "and you ask for that."
+    "can't be used now: it's frozen or removed, its owner is blocked, or its speaker read no "
+    "sentence aloud and you ask for that."
 )
 _NONE_OFFERED = (
     "No voice is shared with everyone here yet. Its owner does that with `/voice share`."
@@ -183,36 +82,6 @@ class ServerVoices:
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class LimitField:
-    """A limit as people read and write it.
-
-    Attributes:
-        name: Its name in `ServerSettings` and in `Limits`.
-        title: What it limits.
-        unit: How much of it is one as people write it: 60 for seconds written in minutes.
-    """
-
-    name: str
-    title: str
-    unit: int = 1
-
-    def shown(self, amount: int | None) -> str:
-        """An amount, as people read it."""
-        if amount is None:
-            return "no limit"
-        return f"{amount / self.unit:,.2f}".rstrip("0").rstrip(".")
-
-
-LIMIT_FIELDS = (
-    LimitField("seconds_per_person", "Minutes of speech a day, for each person", SECONDS_A_MINUTE),
-    LimitField("seconds_per_server", "Minutes of speech a day, for all together", SECONDS_A_MINUTE),
-    LimitField("requests_per_minute", "Commands a minute, for each person"),
-    LimitField("at_once_per_person", "Commands at the same time, for each person"),
-    LimitField("at_once_per_server", "Commands at the same time, for all together"),
-)
-
-
 def page(
     guild: discord.Guild,
     settings: ServerSettings,
@@ -232,18 +101,18 @@ def page(
     embed = discord.Embed(
         title="Settings of this server",
         colour=ACCENT,
-        description=f"**{_WORDS[part].name}**: {_WORDS[part].meaning}"
+        description=f"**{WORDS[part].name}**: {WORDS[part].meaning}"
         if part is not None
         else "Choose below what to change. Changes count from the next command on. "
         "`/stop` ends what's being said or waits.",
     )
-    for each, words in _WORDS.items():
+    for each, words in WORDS.items():
         if each is Part.LIMITS:
             value = _limits(settings, limits)
         elif each is Part.DEFAULT_VOICE:
             value = _default_voice(settings, voices, is_open=part is each) or words.by_default
-        elif each in _SWITCHES:
-            value = _SWITCHES[each][getattr(settings, each.value)]
+        elif each in SWITCHES:
+            value = SWITCHES[each][getattr(settings, each.value)]
         else:
             value = _chosen(guild, each, getattr(settings, each.value)) or words.by_default
         embed.add_field(name=words.name, value=value, inline=False)
@@ -257,12 +126,12 @@ def items(
     menu: discord.ui.Select[Any] = discord.ui.Select(
         custom_id=_control_id(Use.SHOW), placeholder="What do you want to change?", row=_MENU
     )
-    for each, words in _WORDS.items():
+    for each, words in WORDS.items():
         menu.add_option(label=words.name, value=each.value, default=each is part)
     shown: list[discord.ui.Item[Any]] = [menu]
     if part is None:
         return shown
-    if part in _SWITCHES:
+    if part in SWITCHES:
         is_on = getattr(settings, part.value)
         use, label = (Use.TURN_OFF, "Turn off") if is_on else (Use.TURN_ON, "Turn on")
         custom_id = _control_id(use, part)
