@@ -12,10 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 
 from backend.contract import SpeechError
-from bot.api import models, speech, status, verify, voices
 from bot.api.bodies import BodyError
 from bot.api.door import Door
 from bot.api.errors import ApiError, api_error, invalid_request
+from bot.api.routes import models, speech, status, verify, voices
 from bot.audio.reference import MAX_UPLOAD_MEGABYTES
 from bot.errors import Refusal
 

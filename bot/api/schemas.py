@@ -2,7 +2,7 @@
 
 # FastAPI reads the annotations here at run time.
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -194,3 +194,23 @@ class ErrorBody(BaseModel):
     """OpenAI's form of an error."""
 
     error: Problem
+
+
+_WHEN = {
+    400: "A field is missing or can't be used; `param` names it.",
+    401: "The key is missing, or isn't one of this service.",
+    403: "You, or this voice, may not be used here.",
+    404: "There's no such voice, model or address.",
+    408: "The body came too slowly.",
+    413: "The body or the recording is too large.",
+    429: "A limit is reached; `Retry-After` says when it works again.",
+    500: "Something broke.",
+    503: "The service is full, restarting, or its voice engine isn't there.",
+    504: "The voice engine took too long.",
+}
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorBody, "description": description}
+    for status, description in _WHEN.items()
+}
+"""What the OpenAPI document says of errors: `responses=` of each route."""

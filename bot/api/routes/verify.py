@@ -4,9 +4,8 @@
 
 from fastapi import APIRouter, Request, UploadFile
 
-from bot.api.documents import RESPONSES
 from bot.api.front import front_of, opened, person_of
-from bot.api.schemas import Verdict
+from bot.api.schemas import RESPONSES, Verdict
 from bot.audio.reference import check_upload
 from bot.guilds.access import Action
 from bot.interface.recording_wording import verdict_on

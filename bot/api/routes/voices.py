@@ -8,12 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, Request, UploadFile
 
 from backend.contract import AUTO_LANGUAGE, MAX_REFERENCE_SECONDS, MAX_TRANSCRIPT_CHARACTERS
-from bot.api.documents import RESPONSES
 from bot.api.front import front_of, opened, person_of
 from bot.api.languages import language_named
 from bot.api.lookup import find_own, find_shared, id_of
 from bot.api.recordings import audit_details, consent_of
-from bot.api.schemas import NewVoice, Readable, Voice, VoiceDeleted, VoiceList
+from bot.api.schemas import RESPONSES, NewVoice, Readable, Voice, VoiceDeleted, VoiceList
 from bot.audio.reference import check_upload
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action

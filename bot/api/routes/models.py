@@ -7,10 +7,9 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request
 
 from backend.contract import AUTO_LANGUAGE
-from bot.api.documents import RESPONSES
 from bot.api.errors import ApiError
 from bot.api.front import Front, front_of
-from bot.api.schemas import Model, ModelList
+from bot.api.schemas import RESPONSES, Model, ModelList
 
 OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15")
 """What clients send that were written for OpenAI's service."""

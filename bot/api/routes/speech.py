@@ -15,16 +15,15 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from backend.contract import AUTO_LANGUAGE, MAX_REFERENCE_SECONDS, ConsentRecord, VoicePrompt
-from bot.api.documents import RESPONSES
 from bot.api.errors import ApiError, api_error
 from bot.api.feed import FedResponse, Feed
 from bot.api.front import Front, front_of, opened
 from bot.api.languages import language_named
 from bot.api.lookup import find_usable
-from bot.api.models import check_model
 from bot.api.recordings import audit_details, consent_of, read_ref_audio
 from bot.api.requests import ApiRequest
-from bot.api.schemas import SpeechBody, VoiceId
+from bot.api.routes.models import check_model
+from bot.api.schemas import RESPONSES, SpeechBody, VoiceId
 from bot.audio.stream_encode import MEDIA_TYPES, StreamEncoder
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction

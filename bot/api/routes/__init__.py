@@ -1,0 +1,1 @@
+"""The routes. Each file is one address, or those of one thing."""
