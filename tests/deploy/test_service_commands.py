@@ -86,7 +86,7 @@ async def test_weights_are_downloaded_once_and_the_service_uses_them(
     assert list(definition.scheduler_placement.regions) == ["eu", "us-east"]
     assert definition.autoscaler_settings.buffer_containers == 1
     assert not definition.checkpointing_enabled
-    assert "main memory" not in server.log()
+    assert "main memory" not in server.containers[0].log_tail
 
 
 @pytest.mark.parametrize(

@@ -180,9 +180,10 @@ class WorkerBackend:
         if process is not self._process:
             return
         self._restarts.failed()
-        log.warning("the voice engine's process has ended", had_loaded=process.has_loaded)
-        if not process.has_loaded:
-            return  # the next call tries again, which learns why if it fails
+        if not process.has_loaded:  # whoever waits for it is told why, and the next call tries again
+            log.info("the voice engine's process has ended before it was loaded")
+            return
+        log.warning("the voice engine's process has ended")
         self._usual_start_seconds = max(process.seconds_without_download, 1.0)
         try:
             self._running_process()
