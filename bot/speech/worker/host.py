@@ -180,7 +180,7 @@ class WorkerBackend:
         if process is not self._process:
             return
         self._restarts.failed()
-        if not process.has_loaded:  # whoever waits for it is told why, and the next call tries again
+        if not process.has_loaded:  # who waits for it is told why, and the next call tries again
             log.info("the voice engine's process has ended before it was loaded")
             return
         log.warning("the voice engine's process has ended")
