@@ -142,6 +142,7 @@ async def _purge(desk: Desk, options: argparse.Namespace) -> int:
     if not is_known and not await desk.policy.keeps_anything_about(person):
         _say(f"Nothing is kept about {person}.")
         return NOTHING_TO_DO
+    await desk.policy.api_keys.forget(person)  # first, so that no request saves a voice after this
     forgotten = await desk.library.forget(person)
     await desk.policy.forget(person)
     _note(desk, AuditAction.FORGOT, options, details="purged")

@@ -86,13 +86,15 @@ async def _delete_everything(bot: VoiceBot, interaction: Interaction) -> None:
         if not await reply.ask(everything):
             raise Refusal(Reason.EVERYTHING_KEPT)
         await bot.enforcement.end_cloning_of(person)
+        # Before the voices, so that no request over HTTP saves one after them.
+        had_key = await policy.api_keys.forget(person)
         forgotten = await library.forget(person)
         bot.players.end_voice(person)
         use = await policy.forget(person)
         policy.audit.note(AuditAction.FORGOT, actor_id=None, guild_id=interaction.guild_id)
         # The log was emptied again after that, and holds nothing of the voices either.
         forgotten = replace(forgotten, is_complete=use.is_complete)
-        await reply.show(cards.forgotten(forgotten, had_use=use.had_any))
+        await reply.show(cards.forgotten(forgotten, had_use=use.had_any or had_key))
 
 
 async def setup(bot: VoiceBot) -> None:

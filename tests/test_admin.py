@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 from backend.contract import VoicePrompt
 from bot import __main__ as command_line
+from bot.guilds.api_keys import ApiKeys
 from bot.guilds.policy import Policy
 from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind, ReportKind, Subject
 from bot.storage.database import open_database
@@ -167,6 +168,24 @@ def test_purge_deletes_everything_about_a_person(terminal: Terminal) -> None:
     assert terminal.bot(lambda _, library: library.about([1, 2])).keys() == {2}
     page = terminal.bot(lambda policy, _: policy.audit.page(GUILD))
     assert [entry.actor_id for entry in page.entries] == [BEN, None]
+
+
+def test_purge_ends_keys_before_voices(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def use(policy: Policy, library: VoiceLibrary) -> None:
+        await save_voice(library, ANA)
+        await policy.api_keys.create(ANA)
+
+    terminal.bot(use)
+    order: list[type] = []
+    for part in (ApiKeys, VoiceLibrary):
+
+        def noted(self: Any, user_id: int, forget: Any = part.forget) -> Any:
+            order.append(type(self))
+            return forget(self, user_id)
+
+        monkeypatch.setattr(part, "forget", noted)
+    assert terminal.types("purge", str(ANA))[0] == 0
+    assert order.index(ApiKeys) < order.index(VoiceLibrary)
 
 
 def test_an_encrypted_database_is_administered_with_its_key(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from bot.api.bodies import Body, BodyBudget, discard_body, size_of_body
-from bot.api.errors import RETRY_SOON_SECONDS, ApiError, api_error
+from bot.api.errors import RETRY_SOON_SECONDS, ApiError, api_error, no_key
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -69,7 +69,8 @@ class Door:
         with ExitStack() as held:
             try:
                 self._check_room(scope)
-                state["person"] = person = await self._person(scope)
+                state["key"] = _key(scope)
+                state["person"] = person = await self._person(scope, state["key"])
                 size = size_of_body(scope)
                 held.enter_context(self._budget.hold(person, size))
             except Exception as error:  # noqa: BLE001 - the client is told
@@ -96,23 +97,14 @@ class Door:
                 retry_after=RETRY_SOON_SECONDS,
             )
 
-    async def _person(self, scope: Scope) -> int:
+    async def _person(self, scope: Scope, key: str | None) -> int:
         """Return whose key the request has; 0 where none is needed. Raises `ApiError`."""
         if not scope["path"].startswith("/v1/"):
             return 0
-        header = next((value for key, value in scope["headers"] if key == b"authorization"), b"")
-        written = header.decode("latin-1")
-        if written[: len(_BEARER)].lower() == _BEARER:
-            person = await self._front.keys.person_of(written[len(_BEARER) :].strip())
-            if person is not None:
-                return person
-        raise ApiError(
-            HTTPStatus.UNAUTHORIZED,
-            "That's not a key of this service. Send yours as `Authorization: Bearer YOUR_KEY`."
-            if header
-            else "This needs a key. Send yours as `Authorization: Bearer YOUR_KEY`.",
-            code="invalid_api_key",
-        )
+        person = None if key is None else await self._front.keys.person_of(key)
+        if person is None:
+            raise no_key(is_given=key is not None)
+        return person
 
     async def _pass_on(self, scope: Scope, body: Body, answer: _Answer) -> None:
         """Let the application answer, and end that if the client leaves."""
@@ -171,6 +163,16 @@ class _Answer:
         elif not message.get("more_body", False):
             self.is_complete = True
         await self._send(message)
+
+
+def _key(scope: Scope) -> str | None:
+    """Return what a request has as its key; None without any header for it."""
+    header = next((value for key, value in scope["headers"] if key == b"authorization"), None)
+    if header is None:
+        return None
+    written = header.decode("latin-1")
+    is_bearer = written[: len(_BEARER)].lower() == _BEARER
+    return written[len(_BEARER) :].strip() if is_bearer else ""
 
 
 def _log(scope: Scope, answer: _Answer, seconds: float) -> None:

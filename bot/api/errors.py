@@ -124,6 +124,17 @@ def api_error(error: Exception, *, recording: str | None, request_id: str) -> Ap
     )
 
 
+def no_key(*, is_given: bool) -> ApiError:
+    """Return what a client is told that has no key, or one that is none (any more)."""
+    return ApiError(
+        HTTPStatus.UNAUTHORIZED,
+        "That's not a key of this service. Send yours as `Authorization: Bearer YOUR_KEY`."
+        if is_given
+        else "This needs a key. Send yours as `Authorization: Bearer YOUR_KEY`.",
+        code="invalid_api_key",
+    )
+
+
 def invalid_request(error: RequestValidationError) -> ApiError:
     """Return what a client is told about fields of a wrong form. What was sent is not repeated."""
     first = error.errors()[0]

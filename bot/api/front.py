@@ -54,6 +54,11 @@ def person_of(request: Request) -> int:
     return person
 
 
+async def has_key_still(request: Request) -> bool:
+    """Whether a request's key still works. It ends with all else that is kept about its person."""
+    return await front_of(request).keys.person_of(request.state.key) is not None
+
+
 def opened(request: Request, action: Action) -> ApiRequest:
     """A request of that person, to be used as a context manager."""
     return front_of(request).requests.request(person_of(request), action)

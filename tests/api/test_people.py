@@ -384,6 +384,35 @@ async def test_a_stored_key_works_until_it_is_revoked_or_its_person_forgotten(
         assert await status(other) == 401
 
 
+async def test_no_voice_is_kept_of_whoever_had_everything_deleted_meanwhile(
+    api: Api, backend: ScriptedBackend, recording: bytes
+) -> None:
+    library, policy = api.services.library, api.services.policy
+    key, _ = await policy.api_keys.create(CAT)
+    preparing, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def wait(_clip: object) -> None:
+        preparing.set()
+        await goes_on.wait()
+
+    backend.on_prepare = wait
+    async with api.client(None) as client:
+        client.headers["authorization"] = f"Bearer {key}"
+        saving = asyncio.create_task(
+            client.post(
+                VOICES,
+                files={"audio_sample": ("me.wav", recording)},
+                data={"name": "Me", "consent": "own voice"},
+            )
+        )
+        await preparing.wait()
+        await policy.api_keys.forget(CAT)
+        await library.forget(CAT)
+        goes_on.set()
+        assert code_of(await saving) == (401, "invalid_api_key")
+    assert not await library.keeps_anything_about(CAT)
+
+
 async def test_the_gate_refuses_before_anything_is_fetched(
     tmp_path: Path, backend: ScriptedBackend
 ) -> None:

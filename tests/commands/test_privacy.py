@@ -130,6 +130,23 @@ async def test_export_can_be_stopped(ada: Member, monkeypatch: pytest.MonkeyPatc
     assert len(await sent_to(await ada.types("privacy export"))) == 1, "it can be asked for again"
 
 
+async def test_keys_of_the_api_end_before_the_voices(
+    server: Server, ada: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, keys = server.bot.library, server.bot.policy.api_keys
+    await keys.create(ada.actor.id)
+    forget, had_keys = library.forget, []
+
+    async def looks_first(user_id: int) -> Any:
+        had_keys.append(await keys.any())
+        return await forget(user_id)
+
+    monkeypatch.setattr(library, "forget", looks_first)
+    asked = await ada.types("privacy delete")
+    await ada.presses(asked.private, "Delete")
+    assert had_keys == [False], "else a request could save a voice after that"
+
+
 @pytest.mark.parametrize("command", ["privacy delete", "forget"])
 async def test_delete_says_at_once_if_nothing_is_kept(
     ada: Member, grace: Member, command: str

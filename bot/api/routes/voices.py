@@ -2,13 +2,15 @@
 
 # FastAPI reads the annotations here at run time.
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Request, UploadFile
 
 from backend.contract import AUTO_LANGUAGE, MAX_REFERENCE_SECONDS, MAX_TRANSCRIPT_CHARACTERS
-from bot.api.front import front_of, opened, person_of
+from bot.api.errors import no_key
+from bot.api.front import front_of, has_key_still, opened, person_of
 from bot.api.languages import language_named
 from bot.api.lookup import find_own, find_shared, id_of
 from bot.api.recordings import audit_details, consent_of
@@ -93,6 +95,10 @@ async def save_voice(  # noqa: PLR0913, PLR0917 - the fields of the form
             consent=given,
             guild_id=None,
         )
+        if not await has_key_still(request):  # revoked, or its person had everything deleted
+            with suppress(Refusal):  # it may be deleted already
+                await library.delete(saved)
+            raise no_key(is_given=True)
         library.defaults.touch(saved)
         front.services.policy.audit.note_own(
             AuditAction.CLONED, open_request.actor, saved.id, details=audit_details(given)
