@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import discord
 
 from backend.contract import AUTO_LANGUAGE, MAX_REFERENCE_SECONDS
+from bot.consent_aloud import ConsentAloud
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction, WorkKind
@@ -26,8 +27,8 @@ from bot.interface.uploads import download
 from bot.interface.views import ask_to_replace
 from bot.streaming import collect
 from bot.text import guess_language, spoken_seconds, with_names
-from bot.voices.consent import confirm
-from bot.voices.spoken_consent import check_heard
+from bot.verification import COUNTED_SECONDS
+from bot.voices.consent import confirm, is_spoken
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -104,7 +105,7 @@ class Cloning:
         self._dictionaries = services.dictionaries
         self._studio = services.studio
         self._replies = replies
-        self._spoken_consents = spoken_consents
+        self._consent_aloud = ConsentAloud(services, spoken_consents)
         self._on_replaced = on_replaced
 
     async def clone(self, interaction: Interaction, request: CloneRequest) -> None:
@@ -123,22 +124,22 @@ class Cloning:
             if name is not None:
                 name, replaced = await self._check_name(owner.id, name)
             sentence: ConsentSentence | None = None
-            guild_id = interaction.guild_id or 0
-            if await self._asks_aloud(interaction.guild_id):
-                sentence = self._spoken_consents.current(owner.id, guild_id)
+            if await self._consent_aloud.is_asked_for(reply):
+                sentence = self._consent_aloud.sentence_of(reply)
                 if sentence is None:
                     read_in = language_to_read(language, interaction.locale)
-                    new = self._spoken_consents.give(owner.id, guild_id, read_in)
-                    await reply.show(consent_wording.to_read_aloud(new))
+                    await self._consent_aloud.give_sentence(reply, read_in)
                     return
                 transcript = sentence.text
+            is_aloud = sentence is not None
             if replaced is not None:
-                await self._ask_to_replace(reply, replaced)
-            is_spoken = sentence is not None
-            consent = confirm(given, by=owner.id, at=datetime.now(UTC), is_spoken=is_spoken)
+                await self._ask_to_replace(reply, replaced, is_aloud=is_aloud)
+            consent = confirm(given, by=owner.id, at=datetime.now(UTC), is_spoken=is_aloud)
             work = await reply.begin(
                 WorkKind.REQUEST,
-                MAX_REFERENCE_SECONDS + spoken_seconds(script.sentences),
+                MAX_REFERENCE_SECONDS
+                + spoken_seconds(script.sentences)
+                + (COUNTED_SECONDS if is_aloud else 0.0),
                 recording=MAX_REFERENCE_SECONDS,
             )
             upload = await download(request.audio)
@@ -152,8 +153,7 @@ class Cloning:
                 )
             )
             if sentence is not None:
-                check_heard(sentence, voice.heard, voice.clip_seconds)
-                self._spoken_consents.use(owner.id, guild_id, sentence)
+                await self._consent_aloud.check(reply, sentence, upload, voice, work)
             reply.remarks += map(wording.note, voice.notes)
             if request.text is None:
                 script = await self._first_words(language, _language_of(voice))
@@ -210,14 +210,6 @@ class Cloning:
                 raise speech.error
             await reply.finish()
 
-    async def _asks_aloud(self, guild_id: int | None) -> bool:
-        """Return whether consent has to be read aloud. Raises `Refusal` if nobody would hear it."""
-        if not await self._policy.asks_for_spoken_consent(guild_id):
-            return False
-        if not self._studio.backend.hears:
-            raise Refusal(Reason.NOTHING_IS_HEARD)
-        return True
-
     async def _script(self, interaction: Interaction, text: str, language: str) -> _Script:
         """Return what a person wants the voice to say."""
         name_of = await resolve_names(interaction, text)
@@ -255,9 +247,10 @@ class Cloning:
         await self._check_may_replace(taken)
         return taken.name, taken
 
-    async def _ask_to_replace(self, reply: Reply, voice: SavedVoice) -> None:
+    async def _ask_to_replace(self, reply: Reply, voice: SavedVoice, *, is_aloud: bool) -> None:
         """Raise `Refusal` if the person wants to keep the recording of a voice, or has to."""
-        if not await reply.ask(ask_to_replace(voice_name(voice.name))):
+        loses_spoken = not is_aloud and is_spoken(voice.consent.statement_version)
+        if not await reply.ask(ask_to_replace(voice_name(voice.name), loses_spoken=loses_spoken)):
             raise Refusal(Reason.RECORDING_KEPT, name=voice.name)
         await self._check_may_replace(voice)
 

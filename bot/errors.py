@@ -64,6 +64,7 @@ class Reason(StrEnum):
     SENTENCE_NOT_HEARD = "the sentence to read aloud was not heard"  # sentence
     NOTHING_IS_HEARD = "the voice engine has no transcriber to hear a sentence with"
     SENTENCE_NOT_ALONE = "sentence heard among much else"  # sentence
+    SENTENCE_SYNTHETIC = "sentence read by a voice of the bot"  # sentence
     SENTENCE_USED = "sentence read for another voice meanwhile"
     NOTHING_WOULD_BE_HEARD = "consent can't be asked for aloud with an engine that hears nothing"
     CONSENT_NOT_SPOKEN = "the voice's consent is not spoken, as the server asks for"  # name

@@ -52,6 +52,11 @@ class Verification:
         self._speech = speech
         self._reader = reader
 
+    @property
+    def can_search(self) -> bool:
+        """Whether the speech backend finds its mark."""
+        return isinstance(self._speech, MarkingBackend)
+
     def marking_backend(self) -> MarkingBackend:
         """Return the speech backend. Raises `Refusal` if it marks nothing."""
         if not isinstance(self._speech, MarkingBackend):

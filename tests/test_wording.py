@@ -284,7 +284,7 @@ def test_clients_of_the_api_are_told_of_no_commands_and_no_buttons() -> None:
         *("SERVER_NOT_SEEN", "ONLY_IN_SERVERS", "TOO_MANY_CHANNELS"),
         *("NEVER_SLEEPS", "NO_VOICE_TO_USE", "TOO_MANY_SHARES"),
         *("SENTENCE_NOT_HEARD", "NOTHING_IS_HEARD", "CONSENT_NOT_SPOKEN"),
-        *("SENTENCE_NOT_ALONE", "SENTENCE_USED"),
+        *("SENTENCE_NOT_ALONE", "SENTENCE_USED", "SENTENCE_SYNTHETIC"),
         *("NO_SUCH_WORD", "WORD_NOT_SPEAKABLE", "WORD_TOO_LONG", "DICTIONARY_FULL"),
     }
     speaks_of_discord = {

@@ -26,6 +26,11 @@ REFUSALS: dict[Reason, str] = {
         "There's more to hear in that recording than this:\n> {sentence}\n"
         "Have the speaker read just that, and send it with `/clone`."
     ),
+    Reason.SENTENCE_SYNTHETIC: (
+        "That recording carries the mark of speech that I make, so it's no consent:\n> {sentence}\n"
+        "Have the speaker read it themselves, and send that with `/clone`. "
+        "A steady tone behind a voice can look like the mark, so record it in a quiet place."
+    ),
     Reason.SENTENCE_USED: (
         "You've just made another voice with that sentence, and each is good for one. "
         "Use `/clone` again, and I'll give you a new one."

@@ -154,11 +154,22 @@ def ask_to_delete(what: str, *, follows: str = "", is_own: bool = False) -> Ques
     )
 
 
-def ask_to_replace(voice: str) -> Question:
-    """The question before a voice gets another recording. `voice` is its name, as it is shown."""
+def ask_to_replace(voice: str, *, loses_spoken: bool = False) -> Question:
+    """The question before a voice gets another recording.
+
+    Args:
+        voice: Its name, as it is shown.
+        loses_spoken: Whether the recording it has now holds consent that was read aloud, and the
+            other one won't.
+    """
+    lost = (
+        " Servers that ask for consent read aloud won't take the voice any more."
+        if loses_spoken
+        else ""
+    )
     return Question(
         f"You already have {voice}. Replace its recording with this one? "
-        "Its name, speed and shares stay. The recording it has now is deleted for good.",
+        f"Its name, speed and shares stay. The recording it has now is deleted for good.{lost}",
         yes="Replace",
         no="Keep",
         style=discord.ButtonStyle.danger,

@@ -14,11 +14,19 @@ from bot.voices.consent import Permission
 from tests.commands.test_default_voices import opens, shown
 from tests.commands.test_sharing import shares
 from tests.support.consent import sentence_in
+from tests.support.marking_backend import MarkingScriptedBackend
 
 if TYPE_CHECKING:
     from backend.contract import ReferenceClip
     from tests.support.discord_server import Answer, Member, Server
     from tests.support.scripted_backend import ScriptedBackend
+
+
+@pytest.fixture
+def backend() -> MarkingScriptedBackend:
+    backend = MarkingScriptedBackend()
+    backend.finds = False
+    return backend
 
 
 @pytest.fixture(autouse=True)
@@ -116,6 +124,19 @@ async def test_two_recordings_at_once_make_one_voice(
     assert any("each is good for one" in words for words in told)
 
 
+async def test_a_voice_of_the_bot_cannot_give_consent(
+    ada: Member, backend: MarkingScriptedBackend, recording: bytes
+) -> None:
+    """Somebody could make the voice where nothing is asked, and have it say the sentence."""
+    backend.finds = True
+    refused = await reads_aloud(ada, backend, recording, name="Mine")
+    assert refused.told.startswith("That recording carries the mark of speech that I make")
+    assert refused.posted == []
+    backend.finds = False
+    assert (await ada.clones(recording, name="Mine")).posted, "the sentence stays good"
+    assert len(backend.searched) == 2
+
+
 async def test_an_engine_that_hears_no_words_says_so(
     server: Server, ada: Member, manager: Member, backend: ScriptedBackend, recording: bytes
 ) -> None:
@@ -175,6 +196,19 @@ async def test_those_who_borrow_such_a_voice_are_told_what_they_can_do(
     await decides(server, asks=False)
     assert (await grace.types("say", text="Hello.")).posted
     assert str(shown(await opens(manager))) == f"**Before** by <@{ada.actor.id}>"
+
+
+async def test_who_would_lose_it_by_a_new_recording_is_told(
+    server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
+) -> None:
+    await reads_aloud(ada, backend, recording, name="Read")
+    lost = "Servers that ask for consent read aloud won't take the voice any more."
+    await decides(server, asks=False)
+    asked = await ada.clones(recording, name="Read")
+    assert lost in asked.told
+    await ada.presses(asked.private, "Keep")
+    await decides(server, asks=True)
+    assert lost not in (await reads_aloud(ada, backend, recording, name="Read")).told
 
 
 async def test_who_chooses_a_language_reads_that(
