@@ -86,8 +86,17 @@ def size_of_body(scope: Scope) -> int:
     """Return how large a request's body is at most. Raises `ApiError` if that is too large."""
     most = MOST_BYTES.get(scope["path"], _FIELDS)
     declared = _header(scope, b"content-length")
+    is_chunked = _header(scope, b"transfer-encoding") is not None
     if declared is None:
-        return most if _header(scope, b"transfer-encoding") is not None else 0
+        return most if is_chunked else 0
+    if is_chunked or not declared.isdigit():
+        # A proxy in front of this might go by the other, and take what is left for the next
+        # request of somebody else: RFC 9112, section 6.3.
+        raise ApiError(
+            HTTPStatus.BAD_REQUEST,
+            "The length of the body is given in two ways, or is no number.",
+            code="invalid_request",
+        )
     if len(declared) > 15 or int(declared) > most:  # noqa: PLR2004 - nobody sends petabytes
         raise _too_large(most)
     return int(declared)

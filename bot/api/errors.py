@@ -156,12 +156,13 @@ def _log(error: SpeechError, request_id: str) -> None:
         | contract.TextNotSpeakableError
         | contract.ConsentMissingError
     )
+    is_clients = isinstance(error, at_fault)
     log.log(
-        logging.INFO if isinstance(error, at_fault) else logging.WARNING,
+        logging.INFO if is_clients else logging.WARNING,
         "speech failed",
         request=request_id,
         kind=type(error).__name__,
-        reason=str(error),
+        reason=None if is_clients else str(error),  # it may quote what the client sent
         exc_info=error if error.__cause__ else None,  # a cause is a defect of the backend
     )
 

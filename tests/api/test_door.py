@@ -183,6 +183,19 @@ async def test_slow_clients_are_cut_off(
     await until(lambda: not api.door._requests)
 
 
+async def test_a_body_with_two_lengths_ends_the_connection(api: Api, connect: Connect) -> None:
+    wire = await connect(api)
+    await wire.sends(
+        f"POST {SPEECH} HTTP/1.1",
+        "content-length: 5",
+        "transfer-encoding: chunked",
+        body=b"0\r\n\r\nGET /health HTTP/1.1\r\nhost: x\r\n\r\n",
+    )
+    status, headers, body = await wire.reads()
+    assert (status, headers["connection"]) == (400, "close")
+    assert json.loads(body)["error"]["code"] == "invalid_request", "and no second answer"
+
+
 async def test_headers_are_bounded(api: Api, connect: Connect) -> None:
     wire = await connect(api)
     await wire.sends("GET /health HTTP/1.1", f"x: {'x' * 100_000}")

@@ -319,6 +319,19 @@ async def test_a_field_that_cannot_be_used_is_named(api: Api, recording: bytes) 
             assert told["type"] == "invalid_request_error"
 
 
+async def test_no_field_is_quoted_in_the_log(
+    api: Api, recording: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await saved(api, recording)
+    async with api.client() as client:
+        body = {"input": "Hello.", "language": "Where was she?", "voice": "Me"}
+        answer = await client.post(SPEECH, json=body)
+        assert answer.json()["error"]["param"] == "language"
+    logged = capsys.readouterr().out
+    assert "LanguageNotSupportedError" in logged
+    assert "Where was she" not in logged
+
+
 async def test_a_clip_that_the_engine_refuses_is_named_too(
     api: Api, backend: ScriptedBackend, recording: bytes
 ) -> None:
