@@ -22,6 +22,10 @@ NO_KEY = (
     "Nobody could use the API, because there's no key yet. "
     "Make one with: python -m bot api-key create --for YOUR_DISCORD_ID"
 )
+NO_KEY_IN_SETTINGS = (
+    "Nobody could use the API, because there's no key yet. Without a database, keys are in the "
+    f"setting API_KEYS, as key:discord_id, with at least {MIN_KEY_CHARACTERS} random characters."
+)
 
 
 class KeyRing:

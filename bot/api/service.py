@@ -10,7 +10,7 @@ import structlog
 
 from backend.fetch import fetch_audio
 from bot.api.front import Front
-from bot.api.keys import NO_KEY, KeyRing
+from bot.api.keys import NO_KEY, NO_KEY_IN_SETTINGS, KeyRing
 from bot.api.requests import ApiRequests
 from bot.api.server import SECONDS_TO_END_ANSWERS, Server
 from bot.enforcement import Enforcement
@@ -44,7 +44,7 @@ async def open_front(services: Services, fetch: FetchAudio = fetch_audio) -> Fro
     settings = services.settings
     keys = KeyRing(settings.api_keys.get_secret_value(), services.policy.api_keys)
     if not await keys.any():
-        raise SettingsError(NO_KEY)
+        raise SettingsError(NO_KEY if settings.has_database else NO_KEY_IN_SETTINGS)
     return Front(services, ApiRequests(services.policy), keys, fetch)
 
 

@@ -81,6 +81,10 @@ def test_without_a_key_the_api_does_not_start(run: Run) -> None:
     assert done.returncode == 2
     assert "python -m bot api-key create --for" in done.err
     assert "Traceback" not in done.err
+    done = run("api", "--port", "0", SPEECH_BACKEND="preview", DATABASE_URL="none")
+    assert done.returncode == 2
+    assert "API_KEYS" in done.err
+    assert "api-key create" not in done.err
 
 
 def test_the_bot_does_not_run_without_a_database(run: Run) -> None:
