@@ -150,7 +150,7 @@ async def _purge(desk: Desk, options: argparse.Namespace) -> int:
         f"Deleted everything about {person}: voices {forgotten.voices}, consent records "
         f"{forgotten.consents}, words of a dictionary {forgotten.words}. Only reports, blocks and "
         "what they used today stay. "
-        f"To keep them from coming back, use: python -m bot admin block {person}"
+        f"To keep them from coming back, use: .venv/bin/python -m bot admin block {person}"
     )
     return DONE
 

@@ -119,7 +119,9 @@ async def _open_database(settings: Settings, opened: AsyncExitStack) -> Database
     database = await open_database(url, keys)
     opened.push_async_callback(database.close)
     if database.is_partly_encrypted:
-        log.warning("some recordings are not encrypted yet", fix="python -m bot rotate-keys")
+        log.warning(
+            "some recordings are not encrypted yet", fix=".venv/bin/python -m bot rotate-keys"
+        )
     return database
 
 

@@ -79,7 +79,7 @@ def test_what_is_no_key_is_refused_and_not_shown(run: Run) -> None:
     code, told, refused = run("rotate-keys", "hunter2")
     assert (code, told) == (command_line.USAGE_ERROR, "")
     assert refused.startswith("STORAGE_KEYS: entry 1 isn't a key.")
-    assert refused.endswith("Make one with: python -m bot new-key\n")
+    assert refused.endswith("Make one with: .venv/bin/python -m bot new-key\n")
     assert "hunter2" not in refused
 
 

@@ -162,7 +162,7 @@ async def _list(settings: Settings, options: argparse.Namespace) -> int:
     async def show(keys: ApiKeys) -> int:
         found = await keys.all(options.person)
         if not found:
-            _say("There's no key. Make one with: python -m bot api-key create --for ID")
+            _say("There's no key. Make one with: .venv/bin/python -m bot api-key create --for ID")
         for key in found:
             used = f"{key.last_used_at:%Y-%m-%d %H:%M} UTC" if key.last_used_at else "never"
             name = f" “{key.name}”" if key.name else ""
@@ -179,7 +179,8 @@ async def _revoke(settings: Settings, options: argparse.Namespace) -> int:
     async def revoke(keys: ApiKeys) -> int:
         revoked = await keys.revoke(options.key)
         if revoked is None:
-            _say(f"There's no key {options.key}. List them with: python -m bot api-key list")
+            listing = ".venv/bin/python -m bot api-key list"
+            _say(f"There's no key {options.key}. List them with: {listing}")
             return NOTHING_TO_DO
         _say(f"Revoked key {revoked.id} of {revoked.user_id}. It works nowhere any more.")
         return DONE

@@ -20,7 +20,7 @@ _ENTRY = re.compile(rf"({_KEY}):(\d{{1,19}})", re.ASCII)
 
 NO_KEY = (
     "Nobody could use the API, because there's no key yet. "
-    "Make one with: python -m bot api-key create --for YOUR_DISCORD_ID"
+    "Make one with: .venv/bin/python -m bot api-key create --for YOUR_DISCORD_ID"
 )
 NO_KEY_IN_SETTINGS = (
     "Nobody could use the API, because there's no key yet. Without a database, keys are in the "

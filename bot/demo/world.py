@@ -100,15 +100,17 @@ async def open_world(
     )
     options = {"shard_count": 1, "settle_timeout": SETTLE_WITHIN_SECONDS, "check_errors": False}
     async with simcord.run(bot, **options) as env:
+        # Made on simcord's own date, they have the same ids in every run, so that shares and
+        # settings find their server again.
+        guild = env.create_guild("Timbre demo")
+        channel = guild.create_text_channel("voices")
+        lounge = guild.create_voice_channel("Lounge")
+        managers = guild.create_role("Managers", permissions=Permissions(manage_guild=True))
         # simcord's date is one in the past, and stands still. Saved voices have true dates, and
         # what people read as dates should agree with them. Timers still follow simcord's own time.
         env.backend.clock.now = partial(datetime.now, UTC)  # type: ignore[method-assign]
         env.backend.edit_bot_profile("Timbre")
         expect_refusals(env)
-        guild = env.create_guild("Timbre demo")
-        channel = guild.create_text_channel("voices")
-        lounge = guild.create_voice_channel("Lounge")
-        managers = guild.create_role("Managers", permissions=Permissions(manage_guild=True))
         you = guild.add_member(_person(env, YOUR_ID, "you"), roles=[managers])
         friend = guild.add_member(_person(env, FRIENDS_ID, "friend"))
         answer_voice_requests(env, bot)

@@ -143,7 +143,7 @@ def _key(number: int, written: str) -> bytes | None:
     if len(key) != SecretBox.KEY_SIZE:
         raise DatabaseUnusableError(
             f"STORAGE_KEYS: entry {number} isn't a key. A key is {SecretBox.KEY_SIZE} bytes in "
-            "base64. Make one with: python -m bot new-key"
+            "base64. Make one with: .venv/bin/python -m bot new-key"
         )
     return key
 

@@ -33,6 +33,21 @@ async def test_a_message_is_dated_when_it_is_sent(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+async def test_its_server_is_the_same_after_a_restart(tmp_path: Path) -> None:
+    """What was shared or decided there is still so."""
+    settings = Settings(_env_file=None, database_url=f"sqlite:///{tmp_path / 'demo.db'}")
+    seen = []
+    for _ in range(2):
+        async with open_world(settings) as world:
+            assert world.channel.guild is not None
+            guild = world.bot.get_guild(world.channel.guild.id)
+            assert guild is not None
+            seen.append({each.id for each in (guild, *guild.channels, *guild.roles)})
+            await asyncio.sleep(0.01)
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.slow
 @pytest.mark.realtime
 async def test_what_recurs_goes_on_while_nobody_types_anything(tmp_path: Path) -> None:
     """simcord's own time stands still then. It made up for minutes at once, and the page waited."""

@@ -83,5 +83,5 @@ def _check_is_plain(is_plain: bool) -> None:
     if not is_plain:
         raise RuntimeError(
             "Earlier versions can't read what is encrypted. Put the word plain before the keys in "
-            "STORAGE_KEYS and run python -m bot rotate-keys, then try again."
+            "STORAGE_KEYS and run .venv/bin/python -m bot rotate-keys, then try again."
         )
