@@ -351,6 +351,23 @@ class Neighbours(RuleBasedStateMachine):
             voice_id: known.saved.name for voice_id, known in shared.items()
         }
 
+    @rule(process=either, person=people)
+    def asks_over_http(self, process: int, person: int) -> None:
+        """A key reaches what is shared with its person by name, where they may use that."""
+        user_id, access = self.people[person], self.processes[process].access
+        found = self.run(access.shared_by_name(user_id))
+        assert {share.voice.id for _, share in found} == {
+            voice_id
+            for voice_id, known in self.voices.items()
+            for guild_id in self.guilds
+            if known.owner != user_id
+            and (guild_id, user_id) in known.shares
+            and self.may_use(Actor(user_id, guild_id), known)
+        }
+        assert len({share.voice.id for _, share in found}) == len(found)
+        for actor, share in found:
+            assert self.run(access.voice(actor, share.voice.id)).name == share.voice.name
+
     @invariant()
     def the_owner_sees_who_may_use_it(self) -> None:
         rights = self.run(self.processes[0].library.sharing.rights([*self.voices, *self.deleted]))
@@ -394,6 +411,8 @@ async def test_two_processes_see_each_others_shares_at_once(database_url: str) -
     ):
         await ours.library.sharing.share(voice, share, owner_name="ana")
         assert (await theirs.access.find(ben, "bob")).id == voice.id
+        by_name = await theirs.access.shared_by_name(ben.user_id)
+        assert len(by_name) == (share.audience is Audience.MEMBER)
         await ours.library.sharing.unshare(voice, guild_id=7, audience_id=share.audience_id)
         with refused(Reason.NO_VOICE_TO_USE):
             await theirs.access.find(ben, "bob")
