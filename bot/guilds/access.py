@@ -64,7 +64,8 @@ class Actor:
             while they aren't known, because Discord has not sent the server yet.
         is_manager: Whether the member has the Manage Server permission there, in the member's
             own right, as Discord says with the command.
-        uses_api: Whether the person asks over the HTTP API, where there are no servers.
+        uses_api: Whether the person asks over the HTTP API. Then there is a server only for a voice
+            that is shared with them there by name, and neither channel nor roles are known.
     """
 
     user_id: int
