@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
@@ -29,7 +30,7 @@ from bot.voices.library import VoiceLibrary
 from bot.voices.rights import Audience, Share
 from tests.support.databases import database_url, postgres_url, sqlite_url
 from tests.support.refusals import refused
-from tests.voices.people import ANA, replace_recording, save
+from tests.voices.people import ANA, CONFIRMED_AT, replace_recording, save
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -110,6 +111,12 @@ class Neighbours(RuleBasedStateMachine):
         self.voices: dict[int, Known] = {}
         self.deleted: list[int] = []
         self.blocks: set[tuple[int, int]] = set()
+        self.asking: set[int] = set()
+        for person, (guild, audience, whom) in enumerate(
+            ((0, Audience.EVERYONE, 0), (1, Audience.ROLE, 0), (0, Audience.MEMBER, 0))
+        ):
+            self.saves(0, person, "Bob", aloud=person == 0)
+            self.shares(0, person, guild, audience, whom, by=person)
 
     def actor(self, person: int, guild: int | None, held: frozenset[int]) -> Actor:
         guild_id = None if guild is None else self.guilds[guild]
@@ -124,10 +131,11 @@ class Neighbours(RuleBasedStateMachine):
 
     # What people do, each in either process.
 
-    @rule(process=either, person=people, name=st.sampled_from(NAMES))
-    def saves(self, process: int, person: int, name: str) -> None:
-        owner = self.people[person]
-        saved = self.run(attempted(save(self.processes[process].library, owner, name)))
+    @rule(process=either, person=people, name=st.sampled_from(NAMES), aloud=st.booleans())
+    def saves(self, process: int, person: int, name: str, aloud: bool) -> None:
+        owner, library = self.people[person], self.processes[process].library
+        consent = confirm(Permission.OWN, by=owner, at=CONFIRMED_AT, is_spoken=aloud)
+        saved = self.run(attempted(save(library, owner, name, consent=consent)))
         if isinstance(saved, Reason):
             assert saved is Reason.NAME_TAKEN
         else:
@@ -193,13 +201,13 @@ class Neighbours(RuleBasedStateMachine):
             assert renamed.owner_id == self.people[by]
             self.voices[renamed.id].saved = renamed
 
-    @rule(process=either, number=anything, by=people)
-    def replaces(self, process: int, number: int, by: int) -> None:
+    @rule(process=either, number=anything, by=people, aloud=st.booleans())
+    def replaces(self, process: int, number: int, by: int, aloud: bool) -> None:
         """Whoever may use a voice may use it with its new recording; nobody else can make one."""
         known, library = self.one(number), self.processes[process].library
         if known is None:
             return
-        consent = confirm(Permission.OWN, by=self.people[by], at=datetime.now(UTC))
+        consent = confirm(Permission.OWN, by=self.people[by], at=datetime.now(UTC), is_spoken=aloud)
         claimed = replace(known.saved, owner_id=self.people[by])
         call = replace_recording(library, claimed, consent=consent)
         if self.people[by] != known.owner:
@@ -259,6 +267,12 @@ class Neighbours(RuleBasedStateMachine):
             self.run(moderation.lift(voice.id, where))
             known.frozen_in.discard(where)
 
+    @rule(process=either, guild=guilds, asks=st.booleans())
+    def asks_for_consent_aloud(self, process: int, guild: int, asks: bool) -> None:
+        settings, guild_id = self.processes[process].policy.settings, self.guilds[guild]
+        self.run(settings.change(guild_id, lambda old: replace(old, spoken_consent=asks)))
+        (self.asking.add if asks else self.asking.discard)(guild_id)
+
     # What they may do, by the plain rule.
 
     def is_shared_with(self, actor: Actor, known: Known) -> bool:
@@ -272,6 +286,8 @@ class Neighbours(RuleBasedStateMachine):
 
     def is_kept_away(self, actor: Actor, known: Known) -> bool:
         is_frozen = bool(known.frozen_in & {EVERYWHERE, actor.guild_id})
+        if actor.guild_id in self.asking and "spoken" not in known.saved.consent.statement_version:
+            return True
         return is_frozen or self.is_blocked(known.owner, actor)
 
     def may_use(self, actor: Actor, known: Known) -> bool:
@@ -368,6 +384,20 @@ class Neighbours(RuleBasedStateMachine):
         for actor, share in found:
             assert self.run(access.voice(actor, share.voice.id)).name == share.voice.name
 
+    def teardown(self) -> None:
+        """In the end, each of them tries each voice everywhere."""
+        for person, guild in product(PEOPLE, (*GUILDS, None)):
+            actor, access = self.actor(person, guild, frozenset({0})), self.processes[1].access
+            for voice_id, known in self.voices.items():
+                tried = self.run(attempted(access.voice(actor, voice_id)))
+                assert isinstance(tried, Reason) != self.may_use(actor, known)
+            _, others = self.run(access.suggest(actor, ""))
+            assert {voice.id for voice in others} == {
+                voice_id
+                for voice_id, known in self.voices.items()
+                if self.is_shared_with(actor, known) and not self.is_kept_away(actor, known)
+            }
+
     @invariant()
     def the_owner_sees_who_may_use_it(self) -> None:
         rights = self.run(self.processes[0].library.sharing.rights([*self.voices, *self.deleted]))
@@ -392,7 +422,7 @@ def test_in_any_order_nobody_gets_at_what_they_may_not(neighbours: type[Neighbou
     run_state_machine_as_test(
         neighbours,
         settings=settings(
-            max_examples=15,
+            max_examples=5,
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow],

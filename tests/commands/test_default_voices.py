@@ -8,6 +8,7 @@ import pytest
 
 from bot.errors import Reason
 from bot.interface.wording import REFUSALS, link_commands
+from bot.voices.rights import Share
 from tests.commands.test_sharing import says, shares
 
 if TYPE_CHECKING:
@@ -95,10 +96,14 @@ async def test_a_voice_that_is_not_for_everyone_cannot_be_chosen(
     assert shown(answer) == "None"
 
 
-async def test_more_voices_than_a_menu_holds_can_be_chosen(ada: Member, manager: Member) -> None:
+async def test_more_voices_than_a_menu_holds_can_be_chosen(
+    server: Server, ada: Member, manager: Member
+) -> None:
+    library, with_all = server.bot.library, Share.with_everyone(server.env.guild.id)
     for number in range(30):
         await ada.saves_voice(name=f"Voice {number:02}")
-        await shares(ada, f"Voice {number:02}")
+        voice = await library.find(ada.actor.id, f"Voice {number:02}")
+        await library.sharing.share(voice, with_all, owner_name="ada")
     answer = await opens(manager)
     assert len(offered(answer)) == 25
     more = offered(answer)["More voices…"]
