@@ -177,6 +177,7 @@ class Cloning:
                         language=script.language,
                         caller=caller_of(interaction),
                         production=studio.production(script.sentences, on_speech=work.made),
+                        speed=1.0 if saved is None else saved.speed,
                     ),
                     on_sentence=partial(progress.sentence, total=len(script.sentences)),
                 )

@@ -100,6 +100,8 @@ class Reason(StrEnum):
     NOT_SHARED = "not shared"  # name
     NOT_SHARED_HERE = "not shared in the server"  # name
     NOT_SHARED_WITH = "not shared with those"  # name, with_whom
+    SHARED_WITH_EVERYONE = "not shared with those, but with everyone there"  # name, with_whom
+    SHARED_WITH_ROLE = "not shared with them, but with a role of theirs"  # name, with_whom, role
     ALREADY_YOURS = "one's own voice"
     SHARING_ONLY_IN_SERVERS = "sharing only in servers"
     CANNOT_SHARE_WITH_BOTS = "bots can't use voices"

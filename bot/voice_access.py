@@ -150,6 +150,12 @@ class VoiceAccess:
             ) from None
         return default
 
+    async def chosen_default(self, actor: Actor) -> int | None:
+        """Return the id of the voice that a person chose as their default, if it counts here."""
+        default = await self._library.defaults.voice_for(asker_of(actor))
+        is_chosen = default is not None and default.why is Why.CHOSEN
+        return default.voice.id if default is not None and is_chosen else None
+
     async def check(self, actor: Actor, voice: SavedVoice | None) -> None:
         """Raise `Refusal` if a person may not use a voice where they are.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import discord
 from discord import app_commands
 from discord.ext import commands
@@ -19,6 +21,9 @@ from bot.voice_access import asker_of
 from bot.voices.consent import is_by_permission
 from bot.voices.records import SavedVoice
 from bot.voices.rights import MAX_REFERENCE_CHARACTERS, Audience, Share
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 VoiceReference = app_commands.Range[str, 1, MAX_REFERENCE_CHARACTERS]
 
@@ -81,14 +86,19 @@ class SharingCommands(commands.Cog):
                 saved, guild_id=guild_id, audience_id=None if share is None else share.audience_id
             )
             shares = (await sharing.rights((saved.id,)))[saved.id].shares
-            here = sum(1 for each in shares if each.guild_id == guild_id)
+            here = [each for each in shares if each.guild_id == guild_id]
+            through = _shared_through(here, others)
             if not ended:
-                raise _nothing_ended(saved, share, is_anywhere=bool(shares))
+                raise _nothing_ended(saved, share, through, is_anywhere=bool(shares))
             await self.bot.enforcement.enforce()
             self._note(reply, AuditAction.UNSHARED, saved, share)
             await reply.show(
                 sharing_wording.unshared(
-                    voice_name(saved.name), share, here=here, is_direct=guild_id is None
+                    voice_name(saved.name),
+                    share,
+                    here=len(here),
+                    is_direct=guild_id is None,
+                    through=through,
                 )
             )
 
@@ -169,7 +179,31 @@ def _already_shared(voice: SavedVoice, share: Share) -> Refusal:
     return Refusal(Reason.ALREADY_SHARED, name=voice.name, with_whom=who)
 
 
-def _nothing_ended(voice: SavedVoice, share: Share | None, *, is_anywhere: bool) -> Refusal:
+def _shared_through(here: Collection[Share], others: Others | None) -> Share | None:
+    """The share by which some others can use a voice though it isn't shared with just them.
+
+    Args:
+        here: With whom the voice is shared in this server.
+        others: A member or a role; None for all of this server.
+    """
+    if others is None:
+        return None
+    roles = {role.id for role in others.roles} if isinstance(others, discord.Member) else set()
+    through = [
+        each for each in here if each.audience is Audience.EVERYONE or each.audience_id in roles
+    ]
+    return min(through, key=lambda each: each.audience is not Audience.EVERYONE, default=None)
+
+
+def _nothing_ended(
+    voice: SavedVoice, share: Share | None, through: Share | None, *, is_anywhere: bool
+) -> Refusal:
+    if share is not None and through is not None:
+        whom = sharing_wording.audience(share)
+        if through.audience is Audience.EVERYONE:
+            return Refusal(Reason.SHARED_WITH_EVERYONE, name=voice.name, with_whom=whom)
+        role = sharing_wording.audience(through)
+        return Refusal(Reason.SHARED_WITH_ROLE, name=voice.name, with_whom=whom, role=role)
     if share is not None:
         who = sharing_wording.audience(share).replace("Everyone", "everyone")
         return Refusal(Reason.NOT_SHARED_WITH, name=voice.name, with_whom=who)

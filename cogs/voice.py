@@ -58,8 +58,11 @@ class Voice(
                 actor, offset=max(0, offset - own.total), limit=limit - len(own.voices)
             )
             usable = {voice.id for voice in await access.usable(actor, shared.voices)}
+            default_id = await access.chosen_default(actor)
             lines = [
-                shared_voices.shared_line(voice, is_usable=voice.id in usable)
+                shared_voices.shared_line(
+                    voice, is_usable=voice.id in usable, is_default=voice.id == default_id
+                )
                 for voice in shared.voices
             ]
             rights = await self.bot.library.sharing.rights([voice.id for voice in own.voices])
@@ -68,7 +71,9 @@ class Voice(
                 for voice_id, each in rights.items()
                 if (words := shared_voices.where_shared(each.shares, actor.guild_id)) is not None
             }
-            return cards.voice_list(own, where, lines, shared.total, page, limit)
+            return cards.voice_list(
+                own, where, lines, shared.total, page, limit, default_id=default_id
+            )
 
         async with self.bot.reply(interaction, Action.OWN):
             await Pages(render).show(interaction)
@@ -139,10 +144,13 @@ class Voice(
             question = ask_to_delete(f"the voice {shown}", follows=losing, is_own=True)
             if not await reply.ask(question):
                 raise Refusal(Reason.VOICE_KEPT, name=saved.name)
+            was_default = await self.bot.voice_access.chosen_default(reply.actor) == saved.id
             is_complete = await self.bot.library.delete(saved)
             self.bot.players.end_voice(interaction.user.id, saved.id)
             self.bot.policy.audit.note_own(AuditAction.DELETED, reply.actor, saved.id)
             deleted = f"Deleted {shown} and its recording."
+            if was_default:
+                deleted += " It was your default; choose another with `/voice default`."
             await reply.show(deleted if is_complete else f"{deleted} {cards.LAST_COPIES}")
 
     async def _why_not_used(self, reply: Reply, voice: SavedVoice) -> str | None:

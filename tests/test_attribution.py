@@ -19,6 +19,7 @@ from tests.text.typed import TYPED
 
 MAX_MESSAGE_CHARACTERS = 2_000
 PERSON = 10**19
+OWNER = PERSON + 1
 MENTION = f"<@{PERSON}>"
 SAYS_WHO = f" (synthetic voice, asked by {MENTION})"
 
@@ -112,12 +113,16 @@ def test_a_text_that_is_shown_whole_is_read_back_to_the_letter(
             assert read == text
 
 
-@given(names, st.one_of(st.none(), st.just(PERSON)))
-@example(", reading [a message](https://discord.com/channels/1/2/3) by <@4>)", None)
-@example("a", PERSON)
-def test_whose_message_is_read_aloud_is_shown_and_read_back(name: str, author: int | None) -> None:
+@given(names, st.sampled_from([None, PERSON]), st.sampled_from([None, PERSON, OWNER]))
+@example(", reading [a message](https://discord.com/channels/1/2/3) by <@4>)", None, OWNER)
+@example("a", PERSON, None)
+def test_whose_message_is_read_aloud_is_shown_and_read_back(
+    name: str, author: int | None, owner: int | None
+) -> None:
     source = MessageSource("https://discord.com/channels/1/2/3", author)
     for of in (source, None):
-        words = PublicWords(Attribution(name, PERSON, of), "Hello.")
+        words = PublicWords(Attribution(name, PERSON, of, owner), "Hello.")
+        assert str(words.attribution).count(f"** by <@{OWNER}> (") == (owner == OWNER)
+        assert text_beside(words.beside_file) == "Hello."
         assert source_beside(words.beside_file) == of
         assert source_beside(words.below_voice_message) == of

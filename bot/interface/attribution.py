@@ -7,8 +7,9 @@ Names and texts are typed by people who may want to look like somebody else. So:
   screen breaks it, so nothing in it looks like words of the bot. A quotation mark could be closed
   by the text, and what stands behind it could begin a line with another name. It comes last, since
   some clients take a line below a quote for a part of it.
-- Who asked is a mention, which shows the person and can't be typed. It pings nobody, except where
-  nothing else tells the person that their speech is there.
+- Who asked is a mention, which shows the person and can't be typed. So is whose voice it is, if
+  that is somebody else. Neither pings anybody, except where nothing else tells who asked that their
+  speech is there.
 """
 
 from __future__ import annotations
@@ -43,15 +44,19 @@ class Attribution:
         voice: The voice's name as its owner typed it; None for one without a name.
         asked_by: The Discord id of who asked. That may be somebody else than the voice's owner.
         source: The message whose text it is, if that is no text of who asked.
+        owner: The Discord id of the voice's owner. It is shown if somebody else asked, since two
+            people can have voices of the same name.
     """
 
     voice: str | None
     asked_by: int
     source: MessageSource | None = None
+    owner: int | None = None
 
     def __str__(self) -> str:
         name = UNNAMED if self.voice is None else voice_name(self.voice)
-        return f"{name} (synthetic voice, asked by <@{self.asked_by}>{self._read_aloud})"
+        whose = "" if self.owner in {None, self.asked_by} else f" by <@{self.owner}>"
+        return f"{name}{whose} (synthetic voice, asked by <@{self.asked_by}>{self._read_aloud})"
 
     @property
     def _read_aloud(self) -> str:
@@ -92,12 +97,13 @@ class PublicWords:
         backend: BackendInfo,
         *,
         source: MessageSource | None = None,
+        owner: int | None = None,
     ) -> Self:
         """Make the words about speech, which may end before its text of so many sentences does."""
         is_whole = speech.error is None
         extent = "" if is_whole else f", only {speech.sentences} of {sentences} sentences"
         notices = tuple(engine_notices(backend))
-        return cls(Attribution(voice, asked_by, source), text, extent, notices)
+        return cls(Attribution(voice, asked_by, source, owner), text, extent, notices)
 
     @property
     def beside_file(self) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import discord
 
+from backend.contract import AUTO_LANGUAGE
 from bot.errors import Reason, Refusal
 from bot.interface.consent_wording import confirmed
 from bot.interface.engine_wording import languages
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 ACCENT = discord.Colour.from_str("#7c5cff")
 LANGUAGE_FOUND = "Found from the text"
 """Shown for a voice whose owner chose no language."""
+
+IS_DEFAULT = "**default**"
+"""Shown in a list for the voice that the person chose as their default."""
 
 BAR_CELLS = 12
 _WORDS_CHARACTERS = 50
@@ -143,6 +147,8 @@ def voice_list(  # noqa: PLR0913, PLR0917 - what is on the page, and which it is
     shared_total: int,
     page: int,
     per_page: int,
+    *,
+    default_id: int | None = None,
 ) -> tuple[str, int]:
     """One page of the voices that a person can use, and how many pages there are.
 
@@ -153,6 +159,7 @@ def voice_list(  # noqa: PLR0913, PLR0917 - what is on the page, and which it is
         shared_total: How many of these there are on all pages.
         page: Its number, from 0.
         per_page: The most voices on it.
+        default_id: The voice that the person chose as their default, if they did.
     """
     total = own.total + shared_total
     if total == 0:
@@ -162,13 +169,23 @@ def voice_list(  # noqa: PLR0913, PLR0917 - what is on the page, and which it is
     heading = f"You have {own.total} {plural}." if own.total else "You have no voices of your own."
     lines = [heading + (f" Page {page + 1} of {pages}." if pages > 1 else "")]
     for voice in own.voices:
-        parts = [voice_name(voice.name), _length(voice.clip_seconds)]
+        parts = [voice_name(voice.name)]
+        if voice.id == default_id:
+            parts.append(IS_DEFAULT)
+        parts.append(_length(voice.clip_seconds))
+        if voice.speed != 1.0:
+            parts.append(f"{voice.speed:g}×")  # noqa: RUF001 - "times"
         if voice.id in where_shared:
             parts.append(where_shared[voice.id])
         lines.append(" · ".join([*parts, _last_use(voice)]))
     if shared:
         lines += [f"**Shared with you here** ({shared_total})", *shared]
     return "\n".join(lines), pages
+
+
+def chosen_language(language: str | None) -> str | None:
+    """The language that a voice's owner chose for it; None if they chose none."""
+    return None if language == AUTO_LANGUAGE else language
 
 
 def voice_card(voice: SavedVoice) -> discord.Embed:
@@ -183,7 +200,7 @@ def voice_card(voice: SavedVoice) -> discord.Embed:
     card.add_field(name="Recording", value=_length(voice.clip_seconds))
     card.add_field(name="Saved", value=discord.utils.format_dt(voice.created_at, "D"))
     card.add_field(name="Last used", value=_last_use(voice).removeprefix("last used "))
-    card.add_field(name="Language", value=voice.language or LANGUAGE_FOUND)
+    card.add_field(name="Language", value=chosen_language(voice.language) or LANGUAGE_FOUND)
     card.add_field(name="Speed", value=f"{voice.speed:g}")
     engines = dict.fromkeys(map(engine_name, voice.prompt_models))
     card.add_field(name="Made for", value=", ".join(engines) or "no engine yet")

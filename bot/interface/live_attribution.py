@@ -117,8 +117,9 @@ class LiveAttributions:
             return "the bot may not post there"
         if not (await self._policy.settings.of(channel.guild.id)).live_attribution:
             return "the server has turned it off"
+        who = Attribution(entry.speaker, entry.owner_id, entry.message, entry.voice_owner_id)
         message = await channel.send(
-            words(Attribution(entry.speaker, entry.owner_id, entry.message), self._command_ids()),
+            words(who, self._command_ids()),
             silent=True,
             suppress_embeds=True,
             allowed_mentions=discord.AllowedMentions.none(),

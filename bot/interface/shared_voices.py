@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import discord
 
-from bot.interface.cards import ACCENT, LANGUAGE_FOUND
+from bot.interface.cards import ACCENT, IS_DEFAULT, LANGUAGE_FOUND, chosen_language
 from bot.interface.typed_text import as_text, voice_name
 from bot.voices.rights import Audience
 
@@ -26,11 +26,13 @@ MAX_SERVERS = 8
 MAX_FIELD_CHARACTERS = 1024
 
 
-def shared_line(voice: SharedVoice, *, is_usable: bool) -> str:
+def shared_line(voice: SharedVoice, *, is_usable: bool, is_default: bool = False) -> str:
     """A line of a list about a voice that is shared with who reads it."""
     line = f"{voice_name(voice.name)} · by <@{voice.owner_id}>"
-    if voice.language:
-        line += f" · {voice.language}"
+    if is_default:
+        line += f" · {IS_DEFAULT}"
+    if language := chosen_language(voice.language):
+        line += f" · {language}"
     return line if is_usable else f"{line} · **can't be used now**"
 
 
@@ -55,7 +57,7 @@ def shared_card(voice: SavedVoice) -> discord.Embed:
     """All that others see of a voice: neither its recording nor its transcript."""
     card = discord.Embed(title=as_text(voice.name), colour=ACCENT)
     card.add_field(name="Owner", value=f"<@{voice.owner_id}>")
-    card.add_field(name="Language", value=voice.language or LANGUAGE_FOUND)
+    card.add_field(name="Language", value=chosen_language(voice.language) or LANGUAGE_FOUND)
     card.set_footer(text="It's shared with you here. Only its owner can rename or delete it.")
     return card
 

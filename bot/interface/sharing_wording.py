@@ -56,6 +56,14 @@ REFUSALS: dict[Reason, str] = {
     Reason.NOT_SHARED_WITH: (
         "**{name}** isn't shared with {with_whom} here. `/voice info` says who may use it."
     ),
+    Reason.SHARED_WITH_EVERYONE: (
+        "**{name}** is shared with everyone here, so {with_whom} can use it too. "
+        "`/voice unshare` without `with` ends that."
+    ),
+    Reason.SHARED_WITH_ROLE: (
+        "**{name}** is shared with {role} here, so {with_whom} can use it too. "
+        "`/voice unshare` with that role ends it for all who have the role."
+    ),
     Reason.ALREADY_YOURS: "It's your own voice, so you can use it everywhere. Pick somebody else.",
     Reason.CANNOT_SHARE_WITH_BOTS: "Bots don't use voices. Pick a member or a role.",
     Reason.NOTHING_SHARED: (
@@ -106,7 +114,9 @@ def shared(name: str, share: Share, *, is_by_permission: bool, has_api: bool) ->
         has_api: Whether anybody has a key to the HTTP API.
     """
     by_key = has_api and share.audience is Audience.MEMBER
-    where = "here now, and over the HTTP API if they have a key" if by_key else "here now"
+    where = "now" if share.audience is Audience.EVERYONE else "here now"
+    if by_key:
+        where += ", and over the HTTP API if they have a key"
     words = (
         f"{audience(share)} can speak with {name} {where}. "
         "Only you can rename, share or delete it. `/voice unshare` takes it back."
@@ -126,7 +136,9 @@ def borrowed(name: str, owner_id: int) -> str:
     return f"{name} is <@{owner_id}>'s. Don't use it to deceive or harm anyone."
 
 
-def unshared(name: str, share: Share | None, *, here: int, is_direct: bool) -> str:
+def unshared(
+    name: str, share: Share | None, *, here: int, is_direct: bool, through: Share | None = None
+) -> str:
     """What it means that a voice is shared no more.
 
     Args:
@@ -134,11 +146,17 @@ def unshared(name: str, share: Share | None, *, here: int, is_direct: bool) -> s
         share: With whom it was shared; None if it was all of a server, or everywhere.
         here: How many others it is still shared with in the server.
         is_direct: Whether it was ended in all servers.
+        through: The share by which those that it was ended for can still use the voice, if any.
     """
     if is_direct:
         return f"Done. {name} isn't shared in any server any more. Only you can use it."
     if share is None:
         return f"Done. Nobody else can use {name} in this server any more."
+    if through is not None:
+        whom = _lower(audience(through)).removesuffix(" in this server")
+        return (
+            f"Done, but {name} is shared with {whom} here, so {audience(share)} can still use it."
+        )
     words = f"Done. {name} isn't shared with {_lower(audience(share))} any more."
     return f"{words} Others may still use it here; `/voice info` says who." if here else words
 

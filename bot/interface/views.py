@@ -169,7 +169,8 @@ def ask_to_replace(voice: str, *, loses_spoken: bool = False) -> Question:
     )
     return Question(
         f"You already have {voice}. Replace its recording with this one? "
-        f"Its name, speed and shares stay. The recording it has now is deleted for good.{lost}",
+        "Its name, speed and shares stay. "
+        f"The recording it has now is deleted for good, with its transcript.{lost}",
         yes="Replace",
         no="Keep",
         style=discord.ButtonStyle.danger,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bot.playback.players import GuildPlayers
     from bot.playback.queue import QueueEntry, QueuePosition
 
-ENTRIES_PER_PAGE = 5
+ENTRIES_PER_PAGE = 4
 """So many fit into a message, 2,000 characters, even if every character of theirs is escaped."""
 
 _POLL_SECONDS = 0.5
@@ -264,7 +264,7 @@ def queue_page(
 
 def _line(position: QueuePosition) -> str:
     entry = position.entry
-    who = Attribution(entry.speaker, entry.owner_id, entry.message)
+    who = Attribution(entry.speaker, entry.owner_id, entry.message, entry.voice_owner_id)
     what = quoted(entry.text, max_characters=_EXCERPT_CHARACTERS)
     if position.number == 0:
         return f"**Now**: {who}: {what} · ends {_countdown(position.ends_in)}"

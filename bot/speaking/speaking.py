@@ -185,6 +185,7 @@ class Speaking:
             count,
             self._studio.backend,
             source=request.source,
+            owner=voice.owner_id,
         )
         posted: list[int] = []
 

@@ -125,7 +125,7 @@ async def test_only_who_may_use_the_voice_may_press(
 
     await ada.shares_with_everyone("Bob")
     [shared] = (await again(grace, message)).posted
-    assert shared.content.startswith(attribution("Bob", grace)), "it says who asked now"
+    assert shared.content.startswith(attribution("Bob", grace, owner=ada)), "it says who asked now"
     await ada.types("voice unshare", voice="Bob")
     for each in (message, shared):
         assert (await again(grace, each)).told == sentence(server, Reason.VOICE_NOT_SHARED)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+import soundfile
 from sqlalchemy import func, select
 
 from backend.contract import Heard
@@ -14,6 +16,7 @@ from bot.guilds.tables import WorkRow
 from bot.interface.audit_lines import audit_line
 from bot.voices.consent import Permission
 from tests.support.consent import sentence_in
+from tests.support.public_words import text_beside
 from tests.support.report_scene import open_scene, shown
 
 if TYPE_CHECKING:
@@ -54,11 +57,18 @@ async def test_replace_keeps_the_voice_and_changes_its_recording(
 ) -> None:
     asked = await ada.clones(recording, name="bob ", permission=Permission.GIVEN)
     assert asked.told.startswith(QUESTION)
+    assert "deleted for good, with its transcript." in asked.told
     assert backend.clips == [], "the question comes first"
     assert not await running(server), "limits begin after the answer"
 
     done = await ada.presses(asked.private, "Replace")
-    assert len(done.posted + asked.posted) == 1
+    [message] = done.posted + asked.posted
+    again = await ada.types("say", text=text_beside(message.content), voice="Bob")
+    sample, said = [
+        soundfile.info(io.BytesIO(await each.attachments[0].read())).duration
+        for each in (message, *again.posted)
+    ]
+    assert sample == pytest.approx(said, rel=0.05), "at the voice's own speed"
     assert asked.told.startswith("**Bob** has the new recording. Use it any time with `/say`. ")
     assert "I have the speaker's permission" in asked.told
 

@@ -12,6 +12,7 @@ from bot.interface.wording import REFUSALS, link_commands
 from bot.voices.consent import Permission
 from bot.voices.rights import Asker
 from tests.support.discord_server import Answer, Member, Server
+from tests.support.public_words import attribution
 
 if TYPE_CHECKING:
     from backend.contract import SpeechRequest
@@ -147,7 +148,16 @@ async def test_whoever_lost_a_role_is_told_so(server: Server, ada: Member) -> No
     )
     assert f"<@&{role.id}> can speak" in await shares(ada, who=role)
     chosen = (await offered(singer))["Bob (by @ada)"]
-    assert (await says(singer, chosen)).posted
+    [posted] = (await says(singer, chosen)).posted
+    assert posted.content.startswith(attribution("Bob", singer, owner=ada)), "two may have a Bob"
+    still = await ada.types("voice unshare", voice="Bob", **{"with": singer.actor})
+    assert still.told == sentence(
+        server,
+        Reason.SHARED_WITH_ROLE,
+        name="Bob",
+        with_whom=f"<@{singer.actor.id}>",
+        role=f"<@&{role.id}>",
+    )
 
     server.env.backend.remove_member_role(server.env.guild.id, singer.actor.id, role.id)
     lost = await says(singer, chosen)
@@ -159,16 +169,24 @@ async def test_whoever_lost_a_role_is_told_so(server: Server, ada: Member) -> No
 
 
 @pytest.mark.usefixtures("bob")
-async def test_unsharing_holds_for_the_next_command(ada: Member, grace: Member) -> None:
-    assert (await shares(ada)).startswith("Everyone in this server can speak with **Bob** here")
+async def test_unsharing_holds_for_the_next_command(
+    server: Server, ada: Member, grace: Member
+) -> None:
+    assert (await shares(ada)).startswith("Everyone in this server can speak with **Bob** now.")
     await shares(ada, who=grace.actor)
     assert (await says(grace)).posted
     again = await shares(ada)
     assert again == "Everyone in this server can use **Bob** here already. I changed nothing."
 
     one = await ada.types("voice unshare", voice="Bob", **{"with": grace.actor})
-    assert "Others may still use it here" in one.told
+    assert one.told == (
+        f"Done, but **Bob** is shared with everyone here, so <@{grace.actor.id}> can still use it."
+    )
     assert (await says(grace)).posted, "everyone may"
+    one = await ada.types("voice unshare", voice="Bob", **{"with": grace.actor})
+    assert one.told == sentence(
+        server, Reason.SHARED_WITH_EVERYONE, name="Bob", with_whom=f"<@{grace.actor.id}>"
+    )
     rest = await ada.types("voice unshare", voice="Bob")
     assert rest.told == "Done. Nobody else can use **Bob** in this server any more."
     assert not (await says(grace, "#1")).posted
@@ -348,19 +366,25 @@ async def test_the_list_has_ones_own_and_those_of_others_apart(
     for number in range(11):
         await ada.saves_voice(name=f"Shared {number:02}")
         await shares(ada, f"Shared {number:02}")
+    await ada.saves_voice(name="Auto", language="Auto")
+    await shares(ada, "Auto")
     await grace.saves_voice(name="Mine")
+    await grace.types("voice default", voice="Auto")
+    await grace.types("voice speed", voice="Mine", speed=1.5)
     first = await grace.types("voice list")
     lines = first.told.split("\n")
-    assert lines[:4] == [
+    assert lines[:5] == [
         "You have 1 voice. Page 1 of 2.",
-        "**Mine** · 12 s · not used yet",
-        "**Shared with you here** (11)",
+        "**Mine** · 12 s · 1.5× · not used yet",  # noqa: RUF001 - "times"
+        "**Shared with you here** (12)",
+        f"**Auto** · by <@{ada.actor.id}> · **default**",
         f"**Shared 00** · by <@{ada.actor.id}> · English",
     ]
     await grace.presses(first.private, "Next ▶")
     assert [line[:13] for line in first.told.split("\n")] == [
         "You have 1 vo",
         "**Shared with",
+        "**Shared 08**",
         "**Shared 09**",
         "**Shared 10**",
     ]

@@ -13,7 +13,7 @@ from discord import app_commands
 
 from backend.contract import BackendUnavailableError, Heard, VoicePrompt
 from bot.errors import Reason
-from bot.interface.wording import PREVIEW_NOTICE, REFUSALS
+from bot.interface.wording import PREVIEW_NOTICE, REFUSALS, link_commands
 from tests.voices.people import consent_of
 
 if TYPE_CHECKING:
@@ -178,18 +178,30 @@ async def test_transcript_of_a_voice_that_is_not_there_is_a_sentence(ada: Member
 
 
 async def test_delete_asks_first(server: Server, ada: Member) -> None:
-    await has_voices(server, ada, "Ada")
+    await has_voices(server, ada, "Ada", "Other")
+    await ada.types("voice default", voice="Ada")
+    assert (await ada.types("voice list")).told.splitlines()[1:] == [
+        "**Other** · 7.2 s · not used yet",
+        "**Ada** · **default** · 7.2 s · not used yet",
+    ]
     asked = await ada.types("voice delete", voice="ada")
     assert asked.told == (
         "Delete the voice **Ada**? This can't be undone. `/privacy export` first gives you a copy."
     )
     await ada.presses(asked.private, "Keep")
     assert asked.told == "Kept. **Ada** is still there."
-    assert (await server.bot.library.page(ada.actor.id)).total == 1
+    assert (await server.bot.library.page(ada.actor.id)).total == 2
 
     asked = await ada.types("voice delete", voice="ada")
     await ada.presses(asked.private, "Delete")
-    assert asked.told == "Deleted **Ada** and its recording."
+    assert asked.told == link_commands(
+        "Deleted **Ada** and its recording. "
+        "It was your default; choose another with `/voice default`.",
+        server.bot.command_ids,
+    )
+    asked = await ada.types("voice delete", voice="Other")
+    await ada.presses(asked.private, "Delete")
+    assert asked.told == "Deleted **Other** and its recording."
     assert (await server.bot.library.page(ada.actor.id)).total == 0
 
 

@@ -183,7 +183,11 @@ class Member:
         await seen.set_permissions(member, **permissions)
 
     async def saves_voice(
-        self, *, name: str | None = None, permission: Permission = Permission.OWN
+        self,
+        *,
+        name: str | None = None,
+        permission: Permission = Permission.OWN,
+        language: str = "English",
     ) -> None:
         """Save a voice, named as the member is by default, without the upload that `/clone` needs.
 
@@ -197,7 +201,7 @@ class Member:
             clip_flac=b"fLaC that nobody decodes here",
             clip_seconds=12.0,
             transcript="The quick brown fox.",
-            language="English",
+            language=language,
             prompt=prompt,
             consent=confirm(permission, by=self.actor.id, at=discord.utils.utcnow()),
             guild_id=self.server.env.guild.id,

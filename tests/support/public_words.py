@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 UNNAMED = "New voice"
 
 
-def attribution(voice: str, asked_by: Member) -> str:
-    """Which voice is heard, escaped, and who asked for it."""
-    return f"**{voice}** (synthetic voice, asked by {asked_by.actor.mention})"
+def attribution(voice: str, asked_by: Member, *, owner: Member | None = None) -> str:
+    """Which voice is heard, escaped, whose it is if somebody else asked, and who did."""
+    whose = "" if owner is None else f" by {owner.actor.mention}"
+    return f"**{voice}**{whose} (synthetic voice, asked by {asked_by.actor.mention})"
 
 
 def beside_file(
@@ -44,14 +45,14 @@ def below_voice_message(voice: str, text: str, asked_by: Member) -> str:
     return f"-# {beside_file(voice, text, asked_by)}"
 
 
-def in_queue(voice: str, text: str, asked_by: Member) -> str:
+def in_queue(voice: str, text: str, asked_by: Member, *, owner: Member | None = None) -> str:
     """How `/queue` names speech."""
-    return f"{attribution(voice, asked_by)}: “{text}”"
+    return f"{attribution(voice, asked_by, owner=owner)}: “{text}”"
 
 
-def in_voice_chat(voice: str, asked_by: Member) -> str:
+def in_voice_chat(voice: str, asked_by: Member, *, owner: Member | None = None) -> str:
     """The beginning of what a voice channel's chat is told."""
-    return f"-# {attribution(voice, asked_by)} is heard here."
+    return f"-# {attribution(voice, asked_by, owner=owner)} is heard here."
 
 
 def text_beside(content: str) -> str:

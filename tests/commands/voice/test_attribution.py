@@ -11,7 +11,7 @@ import pytest
 from bot.interface import live_attribution
 from bot.interface.live_attribution import ONCE_IN_SECONDS
 from tests.support.marked_speech import CHUNK_SECONDS, item_text
-from tests.support.public_words import in_voice_chat
+from tests.support.public_words import in_queue, in_voice_chat
 from tests.support.voice_guild import SPOKEN, eventually
 
 if TYPE_CHECKING:
@@ -142,6 +142,21 @@ async def test_not_everybody_is_remembered(
         await is_over(guild, await speaker.says(item, 0.5))
         assert len(live(guild)._told_at) == 1
     assert len(told(guild)) == 3
+
+
+async def test_whose_voice_it_is_is_told_if_somebody_else_asked(
+    guild: VoiceGuild, ada: Speaker, grace: Speaker
+) -> None:
+    async with guild.turns:
+        await ada.shares_with_everyone("ada")
+        answer = await grace.types("say", text=item_text(1, 2.0), voice="ada")
+    await eventually(lambda: len(told(guild)) == 1)
+    async with guild.turns:
+        queue = await grace.types("queue")
+    await eventually(lambda: queue.private is not None and bool(queue.told))
+    assert in_queue("ada", "Item 1, 20 tenths of a second", grace, owner=ada) in queue.told
+    assert told(guild)[0].startswith(in_voice_chat("ada", grace, owner=ada))
+    await is_over(guild, answer)
 
 
 async def test_a_message_that_is_read_aloud_is_named(

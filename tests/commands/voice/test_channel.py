@@ -214,7 +214,7 @@ async def test_a_full_queue_of_long_names_and_texts_can_be_shown(guild: VoiceGui
     player = guild.server.bot.players.of(guild.handle.id)
     await eventually(lambda: len(player.entries) == 10 and player.current)
     answer = await speaker.types("queue")
-    await waits_for(answer, "Page 1 of 2.")
+    await waits_for(answer, "Page 1 of 3.")
     assert answer.told.startswith("**Now**")
 
 
