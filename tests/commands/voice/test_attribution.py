@@ -10,6 +10,7 @@ import pytest
 
 from bot.interface import live_attribution
 from bot.interface.live_attribution import ONCE_IN_SECONDS
+from bot.voices.rights import Share
 from tests.support.marked_speech import CHUNK_SECONDS, item_text
 from tests.support.public_words import in_queue, in_voice_chat
 from tests.support.voice_guild import SPOKEN, eventually
@@ -147,9 +148,11 @@ async def test_not_everybody_is_remembered(
 async def test_whose_voice_it_is_is_told_if_somebody_else_asked(
     guild: VoiceGuild, ada: Speaker, grace: Speaker
 ) -> None:
+    library = guild.server.bot.library
+    voice, everyone = await library.find(ada.actor.id, "ada"), Share.with_everyone(guild.handle.id)
+    await library.sharing.share(voice, everyone, owner_name="ada")
     async with guild.turns:
-        await ada.shares_with_everyone("ada")
-        answer = await grace.types("say", text=item_text(1, 2.0), voice="ada")
+        answer = await grace.types("say", text=item_text(1, 2.0), voice="ada", where="voice")
     await eventually(lambda: len(told(guild)) == 1)
     async with guild.turns:
         queue = await grace.types("queue")
