@@ -19,7 +19,9 @@ SETTING = "default_voice_id"
 
 def heading(answer: Answer) -> str:
     """The name of the voice that spoke, or why none did."""
-    return answer.posted[0].content.split(" (")[0] if answer.posted else answer.told
+    if not answer.posted:
+        return answer.told
+    return answer.posted[0].content.split(" (")[0].split(" by ")[0]
 
 
 async def selects(manager: Member, answer: Answer, value: Any, custom_id: str) -> None:
