@@ -61,5 +61,5 @@ async def test_what_waits_ends_when_its_voice_is_shared_no_more(
     await bot.enforcement.enforce()
 
     sentence = REFUSALS[Reason.VOICE_UNSHARED_MEANWHILE]
-    assert await last_word(borrowed, within=5) == sentence
+    assert (await last_word(borrowed, within=5) or "").startswith(sentence)
     assert SPOKEN in (await last_word(own) or "")
