@@ -19,7 +19,7 @@ from bot.guilds.access import OperatorRules
 from bot.guilds.dismissal import dismiss
 from bot.guilds.policy import Policy
 from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind
-from bot.interface.wording import explain
+from bot.interface.wording.sentences import explain
 from bot.log import configure_logging
 from bot.storage.database import open_database
 from bot.storage.keys import read_keys

@@ -15,14 +15,14 @@ from bot.enforcement import Enforcement
 from bot.errors import Reason
 from bot.guilds.access import Action
 from bot.interface.again_button import AgainButton
-from bot.interface.delivery import DISCORD_FAILURES
+from bot.interface.delivery.answers import DISCORD_FAILURES
 from bot.interface.errors import TimbreCommandTree
 from bot.interface.live_attribution import LiveAttributions
 from bot.interface.options import Where
 from bot.interface.own_voice import HearButton
 from bot.interface.reply import Replies, Reply
-from bot.interface.report_buttons import BUTTONS
-from bot.interface.report_notices import ReportNotices
+from bot.interface.reports.buttons import BUTTONS
+from bot.interface.reports.notices import ReportNotices
 from bot.interface.transcripts import TranscriptButton
 from bot.playback.players import GuildPlayers
 from bot.playback.voice_client import VoiceClient

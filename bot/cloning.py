@@ -14,10 +14,9 @@ from bot.consent_aloud import ConsentAloud
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction, WorkKind
-from bot.interface import cards, consent_wording, wording
-from bot.interface.attachment import ReplyFormat
+from bot.interface import cards
 from bot.interface.attribution import PublicWords
-from bot.interface.first_words import FIRST_WORDS, first_language
+from bot.interface.delivery.attachment import ReplyFormat
 from bot.interface.mentions import no_names, resolve_names
 from bot.interface.options import caller_of, language_to_read
 from bot.interface.reply import Reply
@@ -25,6 +24,9 @@ from bot.interface.transcripts import PRESS_CORRECT, transcript_view
 from bot.interface.typed_text import voice_name
 from bot.interface.uploads import download
 from bot.interface.views import ask_to_replace
+from bot.interface.wording import consent as consent_wording
+from bot.interface.wording import sentences as wording
+from bot.interface.wording.first_words import FIRST_WORDS, first_language
 from bot.streaming import collect
 from bot.text import guess_language, spoken_seconds, with_names
 from bot.verification import COUNTED_SECONDS

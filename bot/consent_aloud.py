@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bot.errors import Reason, Refusal
-from bot.interface import consent_wording
+from bot.interface.wording import consent as consent_wording
 from bot.voices.spoken_consent import check_heard
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Why something is not possible, and what a person should know: as codes with values.
 
-The sentence for each is in `bot/interface/wording.py`.
+The sentence for each is in `bot/interface/wording/sentences.py`.
 """
 
 from __future__ import annotations

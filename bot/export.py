@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bot.errors import Reason, Refusal
 from bot.guilds import personal as guilds
-from bot.interface.export_wording import readme
+from bot.interface.wording.export import readme
 from bot.storage.keys import DamagedError
 from bot.voices import personal as voices
 

@@ -17,12 +17,13 @@ from bot.guilds.records import (
     ReportState,
     Subject,
 )
-from bot.interface import report_card, report_wording
 from bot.interface.message_links import message_of
-from bot.interface.report_card import Case, Decision
+from bot.interface.reports import card as report_card
+from bot.interface.reports.card import Case, Decision
 from bot.interface.typed_text import voice_name
 from bot.interface.views import ask_to_delete
 from bot.interface.voice_channels import check_knows_voice, voice_channel_of
+from bot.interface.wording import reports as report_wording
 from bot.storage.errors import DatabaseFailedError
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     from bot.guilds.policy import Policy
     from bot.guilds.records import Report
     from bot.interface.reply import Reply
-    from bot.interface.report_notices import ReportNotices
-    from bot.interface.report_wording import Reached
+    from bot.interface.reports.notices import ReportNotices
+    from bot.interface.wording.reports import Reached
     from bot.playback.players import GuildPlayers
     from bot.voices.library import VoiceLibrary
     from bot.voices.records import SavedVoice

@@ -9,9 +9,10 @@ from discord.ext import commands
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
-from bot.interface import voice_channels, wording
+from bot.interface import voice_channels
 from bot.interface.options import in_servers_only
 from bot.interface.views import Pages
+from bot.interface.wording import sentences as wording
 from bot.playback.permissions import VocalChannel, listeners_in, may_move, may_silence, people_in
 from bot.playback.player import GuildPlayer
 

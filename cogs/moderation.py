@@ -13,8 +13,8 @@ from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction, Freeze, FreezeKind
-from bot.interface import audit_lines
 from bot.interface.actors import actor_of
+from bot.interface.audit_log import lines as audit_lines
 from bot.interface.options import MAX_CHOICES, in_servers_only
 from bot.interface.views import Pages, Render
 from bot.text import MAX_TEXT_CHARACTERS

@@ -13,8 +13,9 @@ from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction
-from bot.interface import cards, export_wording
+from bot.interface import cards
 from bot.interface.views import ask_to_delete
+from bot.interface.wording import export as export_wording
 
 if TYPE_CHECKING:
     from bot.interface.progress import Progress

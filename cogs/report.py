@@ -13,7 +13,7 @@ from bot.guilds.access import Action
 from bot.guilds.records import Subject
 from bot.interface.actors import actor_of
 from bot.interface.message_links import MAX_LINK_CHARACTERS
-from bot.interface.report_buttons import ReasonForm, claim_button
+from bot.interface.reports.buttons import ReasonForm, claim_button
 
 MENU = "Report this speech"
 

@@ -8,7 +8,7 @@ from discord.ext import commands
 
 from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
-from bot.interface.attachment import ReplyFormat
+from bot.interface.delivery.attachment import ReplyFormat
 from bot.interface.message_texts import source_of, text_of
 from bot.interface.options import (
     FORMAT_CHOICES,

@@ -7,7 +7,7 @@ import structlog
 from discord.ext import commands
 
 from bot.client import VoiceBot
-from bot.interface.delivery import DISCORD_FAILURES
+from bot.interface.delivery.answers import DISCORD_FAILURES
 
 log = structlog.get_logger(__name__)
 

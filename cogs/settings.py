@@ -8,7 +8,7 @@ from discord.ext import commands
 from bot.client import Interaction, VoiceBot
 from bot.guilds.access import Action
 from bot.interface.options import in_servers_only
-from bot.interface.settings_controls import SettingsControl, receive_form, show_settings
+from bot.interface.server_settings.controls import SettingsControl, receive_form, show_settings
 
 
 class Settings(commands.Cog):

@@ -12,11 +12,11 @@ from bot.client import Interaction, VoiceBot
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction
-from bot.interface import sharing_wording
 from bot.interface.options import suggest_own_voices, suggest_voices
 from bot.interface.reply import Reply
 from bot.interface.typed_text import voice_name
 from bot.interface.views import Question
+from bot.interface.wording import sharing as sharing_wording
 from bot.voice_access import asker_of
 from bot.voices.consent import is_by_permission
 from bot.voices.records import SavedVoice

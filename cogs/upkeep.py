@@ -10,7 +10,7 @@ import structlog
 from discord.ext import commands, tasks
 
 from bot.client import VoiceBot
-from bot.interface.audit_channels import AuditChannels
+from bot.interface.audit_log.channels import AuditChannels
 from bot.storage.errors import DatabaseFailedError
 
 SECONDS_TO_ENFORCE = 2.0

@@ -10,8 +10,8 @@ from bot.client import Interaction, VoiceBot
 from bot.guilds.access import Action
 from bot.guilds.records import WorkKind
 from bot.interface.options import caller_of
-from bot.interface.recording_wording import verdict_on
 from bot.interface.uploads import download
+from bot.interface.wording.recordings import verdict_on
 from bot.verification import COUNTED_SECONDS
 
 

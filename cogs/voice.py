@@ -20,7 +20,7 @@ from bot.interface.reply import Reply
 from bot.interface.transcripts import ask_for_transcript
 from bot.interface.typed_text import voice_name
 from bot.interface.views import Pages, ask_to_delete
-from bot.interface.wording import explain
+from bot.interface.wording.sentences import explain
 from bot.voice_access import asker_of
 from bot.voices.names import MAX_NAME_CHARACTERS
 from bot.voices.records import SavedVoice

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bot.interface.attribution import Attribution, PublicWords, source_beside, text_beside
 from bot.interface.live_attribution import words as told_in_voice_chat
 from bot.interface.typed_text import MAX_EXCERPT_CHARACTERS, quoted
-from bot.interface.wording import PREVIEW_NOTICE
+from bot.interface.wording.sentences import PREVIEW_NOTICE
 from bot.message_source import MessageSource
 from bot.voices.names import MAX_NAME_CHARACTERS
 from tests.text.typed import TYPED

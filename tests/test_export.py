@@ -18,7 +18,7 @@ from bot.export import EXPORTED, NOT_EXPORTED, Archive, Exports
 from bot.guilds.audit import AuditLog
 from bot.guilds.records import AuditAction, ReportKind, ReportState, Subject
 from bot.guilds.reports import Reports
-from bot.interface.export_wording import SECTIONS, VALUES
+from bot.interface.wording.export import SECTIONS, VALUES
 from bot.storage.database import open_database
 from bot.storage.keys import Keys
 from bot.storage.personal import PersonalData
@@ -47,7 +47,7 @@ THINGS = {
 DESCRIBE = (
     "Whatever is kept about people has to be in /privacy export. Describe the table as a "
     "PersonalTable in PERSONAL in its room's personal.py (add a new room to bot/export.py), and "
-    "give it a sentence in SECTIONS in bot/interface/export_wording.py. If no row of it is about "
+    "give it a sentence in SECTIONS in bot/interface/wording/export.py. If no row of it is about "
     "a person, say why in NOT_PERSONAL instead. Not described: "
 )
 NAME_PEOPLE = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backend.contract import AUTO_LANGUAGE, LANGUAGES
-from bot.interface.first_words import FIRST_WORDS, first_language
+from bot.interface.wording.first_words import FIRST_WORDS, first_language
 from bot.text import clean, guess_language, split
 
 

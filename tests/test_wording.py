@@ -20,9 +20,9 @@ from backend.contract import (
 )
 from backend.weights.checkpoints import PUBLISHED
 from bot.errors import Note, Reason, Refusal, Remark
-from bot.interface import api_wording
 from bot.interface.typed_text import as_text
-from bot.interface.wording import (
+from bot.interface.wording import api as api_wording
+from bot.interface.wording.sentences import (
     REFUSALS,
     REMARKS,
     STEPS,
@@ -124,7 +124,7 @@ def assigned_to(variable: str, nodes: list[ast.AST]) -> list[ast.expr]:
 def uses() -> list[Use]:
     found = []
     for file, tree in sources("bot", "cogs"):
-        if str(file) in WITHOUT_USES or file.name.endswith("wording.py"):
+        if str(file) in WITHOUT_USES or file.parent.name == "wording":
             continue
         given = given_values(tree)
         for node in ast.walk(tree):

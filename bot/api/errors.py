@@ -20,7 +20,7 @@ from backend import contract
 from backend.contract import SpeechError
 from bot.api.statuses import RECORDING, of_refusal, of_speech_error
 from bot.errors import Refusal
-from bot.interface.api_wording import explain_to_client
+from bot.interface.wording.api import explain_to_client
 
 if TYPE_CHECKING:
     from fastapi.exceptions import RequestValidationError

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import discord
 
+from bot.interface.delivery.tokens import note_arrival
 from bot.interface.errors import answer_error
-from bot.interface.tokens import note_arrival
 
 if TYPE_CHECKING:
     import re
 
-    from bot.interface.attachment import ReplyFormat
+    from bot.interface.delivery.attachment import ReplyFormat
 
 
 class AgainButton(

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bot.interface.typed_text import as_typed, excerpt, voice_name
-from bot.interface.wording import engine_notices
+from bot.interface.wording.sentences import engine_notices
 from bot.message_source import MessageSource
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ import discord
 
 from backend.contract import AUTO_LANGUAGE
 from bot.errors import Reason, Refusal
-from bot.interface.consent_wording import confirmed
-from bot.interface.engine_wording import languages
 from bot.interface.typed_text import as_text, excerpt, voice_name
-from bot.interface.wording import (
+from bot.interface.wording.consent import confirmed
+from bot.interface.wording.engine import languages
+from bot.interface.wording.sentences import (
     NOBODY_LISTENED,
     engine_name,
     engine_notices,

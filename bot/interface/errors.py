@@ -12,9 +12,9 @@ from discord import app_commands
 
 from backend.contract import LanguageNotSupportedError, SpeechError, TextNotSpeakableError
 from bot.errors import Reason, Refusal
-from bot.interface.delivery import DISCORD_FAILURES, has_code, show_privately, with_links
-from bot.interface.tokens import note_arrival
-from bot.interface.wording import explain
+from bot.interface.delivery.answers import DISCORD_FAILURES, has_code, show_privately, with_links
+from bot.interface.delivery.tokens import note_arrival
+from bot.interface.wording.sentences import explain
 
 log = structlog.get_logger(__name__)
 

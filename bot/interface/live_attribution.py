@@ -10,8 +10,8 @@ import discord
 import structlog
 
 from bot.interface.attribution import Attribution
-from bot.interface.delivery import DISCORD_FAILURES
-from bot.interface.wording import link_commands
+from bot.interface.delivery.answers import DISCORD_FAILURES
+from bot.interface.wording.sentences import link_commands
 from bot.playback.permissions import VocalChannel
 from bot.storage.errors import DatabaseFailedError
 

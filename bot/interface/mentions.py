@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import discord
 import structlog
 
-from bot.interface.delivery import DISCORD_FAILURES
+from bot.interface.delivery.answers import DISCORD_FAILURES
 from bot.text import MentionKind, mentions
 
 if TYPE_CHECKING:

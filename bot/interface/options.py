@@ -13,7 +13,7 @@ from discord import app_commands
 
 from backend.contract import AUTO_LANGUAGE, LANGUAGES
 from bot.interface.actors import actor_of
-from bot.interface.attachment import ReplyFormat
+from bot.interface.delivery.attachment import ReplyFormat
 from bot.voices.consent import Permission
 from bot.voices.records import Whose
 from bot.voices.rights import Asker

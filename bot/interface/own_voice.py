@@ -13,8 +13,8 @@ from bot.audio.clip import from_flac
 from bot.audio.encode import AudioFormat, SpeechEncodingError, encode_speech
 from bot.errors import Reason
 from bot.guilds.access import Action
+from bot.interface.delivery.tokens import note_arrival
 from bot.interface.errors import answer_error
-from bot.interface.tokens import note_arrival
 from bot.interface.transcripts import CORRECT, TranscriptButton
 from bot.interface.typed_text import voice_name
 

@@ -12,10 +12,10 @@ import structlog
 
 from bot.errors import Reason, Refusal
 from bot.interface import cards
-from bot.interface.delivery import DISCORD_FAILURES
-from bot.interface.tokens import has_token, says_token_ended
+from bot.interface.delivery.answers import DISCORD_FAILURES
+from bot.interface.delivery.tokens import has_token, says_token_ended
 from bot.interface.views import TimbreView
-from bot.interface.wording import GOES_ON_IN_SILENCE, STEPS
+from bot.interface.wording.sentences import GOES_ON_IN_SILENCE, STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

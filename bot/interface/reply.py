@@ -13,15 +13,15 @@ import structlog
 
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
-from bot.interface import delivery
 from bot.interface.actors import actor_of
-from bot.interface.attachment import SpeechAttachment
+from bot.interface.delivery import answers as delivery
+from bot.interface.delivery.attachment import SpeechAttachment
+from bot.interface.delivery.posting import post_speech
+from bot.interface.delivery.tokens import note_arrival
 from bot.interface.errors import command_name, log_and_explain
-from bot.interface.limit_wording import recording_counts
-from bot.interface.posting import post_speech
 from bot.interface.progress import Progress
-from bot.interface.tokens import note_arrival
-from bot.interface.wording import explain, note
+from bot.interface.wording.limits import recording_counts
+from bot.interface.wording.sentences import explain, note
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from bot.guilds.access import Actor
     from bot.guilds.ledger import Work
     from bot.guilds.records import WorkKind
-    from bot.interface.attachment import ReplyFormat
     from bot.interface.attribution import PublicWords
-    from bot.interface.posting import OnPosted
+    from bot.interface.delivery.attachment import ReplyFormat
+    from bot.interface.delivery.posting import OnPosted
     from bot.interface.views import Question
     from bot.speech.backend import ColdStart
     from bot.streaming import Speech

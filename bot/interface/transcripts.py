@@ -14,8 +14,8 @@ from bot.guilds.access import Action
 from bot.guilds.records import WorkKind
 from bot.interface import cards
 from bot.interface.actors import actor_of
+from bot.interface.delivery.tokens import note_arrival
 from bot.interface.errors import answer_error
-from bot.interface.tokens import note_arrival
 from bot.interface.typed_text import voice_name
 from bot.interface.views import TranscriptForm, before_form
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bot.audio.reference import check_upload
 from bot.errors import Reason, Refusal
-from bot.interface.delivery import DISCORD_FAILURES
+from bot.interface.delivery.answers import DISCORD_FAILURES
 
 if TYPE_CHECKING:
     import discord

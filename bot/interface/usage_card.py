@@ -9,7 +9,7 @@ import discord
 
 from bot.guilds.limits import next_day
 from bot.interface.cards import ACCENT
-from bot.interface.limit_wording import counted, whole_seconds
+from bot.interface.wording.limits import counted, whole_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

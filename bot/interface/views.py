@@ -11,9 +11,9 @@ import discord
 
 from backend.contract import MAX_TRANSCRIPT_CHARACTERS
 from bot.errors import Reason, Refusal
-from bot.interface.delivery import DISCORD_FAILURES, with_links
+from bot.interface.delivery.answers import DISCORD_FAILURES, with_links
+from bot.interface.delivery.tokens import has_token, note_arrival
 from bot.interface.errors import answer_error
-from bot.interface.tokens import has_token, note_arrival
 
 Render = Callable[[discord.Interaction[Any], int], Awaitable[tuple[str, int]]]
 """Takes who asks, and a page number from 0; gives the page's text and how many pages there are."""

@@ -14,7 +14,7 @@ from bot.interface import cards
 from bot.interface.attribution import Attribution
 from bot.interface.options import Where
 from bot.interface.typed_text import quoted
-from bot.interface.wording import said_late
+from bot.interface.wording.sentences import said_late
 from bot.playback.permissions import (
     VocalChannel,
     check_can_speak_in,

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import discord
 
     from bot.guilds.access import Actor
-    from bot.interface.attachment import ReplyFormat
     from bot.interface.attribution import PublicWords
+    from bot.interface.delivery.attachment import ReplyFormat
     from bot.message_source import MessageSource
     from bot.services import Services
     from bot.text import Sentence

@@ -12,13 +12,14 @@ import discord
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction, WorkKind
-from bot.interface import cards, sharing_wording, voice_channels
+from bot.interface import cards, voice_channels
 from bot.interface.again_button import again_view
-from bot.interface.attachment import ReplyFormat
 from bot.interface.attribution import PublicWords, source_beside, text_beside
+from bot.interface.delivery.attachment import ReplyFormat
 from bot.interface.options import CommandOrder, Where
 from bot.interface.reply import Reply
 from bot.interface.typed_text import voice_name
+from bot.interface.wording import sharing as sharing_wording
 from bot.speaking.script import SayRequest, Scripts
 from bot.speaking.speech import RequestedSpeech
 from bot.text import spoken_seconds

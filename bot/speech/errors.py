@@ -1,6 +1,7 @@
 """Errors between the bot and a speech backend in another process, or on another machine.
 
-The messages here are for the log. `bot.interface.wording` has a sentence for users on each error.
+The messages here are for the log. `bot.interface.wording.sentences` has a sentence for
+users on each error.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from bot.audio.decode import ffmpeg_path
 from bot.errors import Refusal
-from bot.interface.wording import explain
+from bot.interface.wording.sentences import explain
 from tests.audio import hostile
 from tests.support.recordings import as_file, speech
 

@@ -12,7 +12,7 @@ import soundfile
 
 from bot.errors import Reason
 from bot.guilds.records import EVERYWHERE, FreezeKind
-from bot.interface.wording import REFUSALS, link_commands
+from bot.interface.wording.sentences import REFUSALS, link_commands
 from tests.support.public_words import attribution, beside_file, text_beside
 from tests.support.report_scene import labels
 

@@ -8,7 +8,7 @@ import pytest
 
 from bot.guilds.records import AuditAction, ServerSettings
 from bot.guilds.tables import AuditRow
-from bot.interface.audit_channels import OVERLAP, AuditChannels
+from bot.interface.audit_log.channels import OVERLAP, AuditChannels
 from tests.support.databases import Clock
 
 if TYPE_CHECKING:

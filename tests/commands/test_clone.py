@@ -21,8 +21,8 @@ from backend.contract import (
     ReferenceUnusableError,
     SpeechRequest,
 )
-from bot.interface.audit_lines import audit_line
-from bot.interface.first_words import FIRST_WORDS
+from bot.interface.audit_log.lines import audit_line
+from bot.interface.wording.first_words import FIRST_WORDS
 from bot.voices.consent import STATEMENTS, Permission
 from bot.voices.tables import ConsentRow
 from tests.support.public_words import UNNAMED, beside_file

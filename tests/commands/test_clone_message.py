@@ -11,8 +11,8 @@ from sqlalchemy import select
 from backend.contract import Heard
 from bot.errors import Reason
 from bot.guilds.records import EVERYWHERE
-from bot.interface.first_words import FIRST_WORDS
-from bot.interface.wording import REFUSALS, link_commands
+from bot.interface.wording.first_words import FIRST_WORDS
+from bot.interface.wording.sentences import REFUSALS, link_commands
 from bot.voices.consent import STATEMENTS, Permission
 from bot.voices.tables import ConsentRow
 from tests.support.public_words import UNNAMED, beside_file

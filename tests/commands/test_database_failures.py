@@ -14,7 +14,7 @@ import soundfile
 from structlog.testing import capture_logs
 
 from bot.errors import Reason
-from bot.interface.wording import REFUSALS
+from bot.interface.wording.sentences import REFUSALS
 from tests.support import failing_databases
 from tests.support.databases import postgres_url, sqlite_url
 from tests.support.discord_server import open_server

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bot.errors import Reason
-from bot.interface.wording import REFUSALS, link_commands
+from bot.interface.wording.sentences import REFUSALS, link_commands
 from bot.voices.rights import Share
 from tests.commands.test_sharing import says, shares
 

@@ -15,7 +15,7 @@ from bot.errors import Reason
 from bot.guilds.access import OperatorRules
 from bot.guilds.records import EVERYWHERE, AuditAction, FreezeKind
 from bot.guilds.tables import AuditRow
-from bot.interface.wording import REFUSALS
+from bot.interface.wording.sentences import REFUSALS
 from tests.support.discord_server import Member, Server
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from backend.contract import Heard
 from bot.guilds.records import AuditAction, FreezeKind
 from bot.guilds.tables import WorkRow
-from bot.interface.audit_lines import audit_line
+from bot.interface.audit_log.lines import audit_line
 from bot.voices.consent import Permission
 from tests.support.consent import sentence_in
 from tests.support.public_words import text_beside

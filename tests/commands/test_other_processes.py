@@ -12,7 +12,7 @@ from bot.guilds.access import Actor
 from bot.guilds.dismissal import dismiss
 from bot.guilds.policy import Policy
 from bot.guilds.records import EVERYWHERE, FreezeKind
-from bot.interface.wording import REFUSALS, link_commands
+from bot.interface.wording.sentences import REFUSALS, link_commands
 from bot.storage.database import open_database
 from bot.voice_access import VoiceAccess
 from bot.voices.library import VoiceLibrary

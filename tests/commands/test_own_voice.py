@@ -14,7 +14,7 @@ from backend.contract import Heard
 from bot.errors import Reason
 from bot.interface.own_voice import HearButton, own_voice_view
 from bot.interface.transcripts import TranscriptButton
-from bot.interface.wording import REFUSALS
+from bot.interface.wording.sentences import REFUSALS
 
 if TYPE_CHECKING:
     from tests.support.discord_server import Answer, Member, Server

@@ -13,7 +13,7 @@ import pytest
 from bot.errors import Reason
 from bot.export import EXPORTED
 from bot.guilds.records import EVERYWHERE
-from bot.interface.wording import REFUSALS
+from bot.interface.wording.sentences import REFUSALS
 from bot.storage.database import open_database
 from bot.storage.personal import PersonalData
 from tests.support.discord_server import LOOKS_AT_A_BUSY_BOT, open_server

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bot.errors import Reason, Refusal
 from bot.guilds.records import EVERYWHERE
 from bot.interface.message_links import message_of
-from bot.interface.report_card import in_their_words
+from bot.interface.reports.card import in_their_words
 from tests.support.discord_server import Answer, open_server
 from tests.support.recordings import as_file, speech
 from tests.support.report_scene import REASON, labels, open_scene, shown, uses_menu

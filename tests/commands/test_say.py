@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from backend.contract import SpeechRequest, VoicePromptInvalidError
-from bot.interface import posting
+from bot.interface.delivery import posting
 from tests.commands.test_clone import pitch_of
 from tests.support.discord_server import open_server
 from tests.support.public_words import attribution, beside_file, text_beside

@@ -8,7 +8,7 @@ import pytest
 
 from bot.errors import Reason
 from bot.guilds.records import EVERYWHERE, FreezeKind
-from bot.interface.wording import REFUSALS, link_commands
+from bot.interface.wording.sentences import REFUSALS, link_commands
 from bot.voices.consent import Permission
 from bot.voices.rights import Asker
 from tests.support.discord_server import Answer, Member, Server

@@ -8,7 +8,7 @@ import pytest
 
 from bot.errors import Reason
 from bot.guilds.records import EVERYWHERE
-from bot.interface.wording import REFUSALS, link_commands
+from bot.interface.wording.sentences import REFUSALS, link_commands
 from tests.support.public_words import text_beside
 from tests.support.report_scene import labels
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backend.contract import GenerationFailedError
-from bot.interface.wording import GOES_ON_IN_SILENCE
+from bot.interface.wording.sentences import GOES_ON_IN_SILENCE
 from tests.support.public_words import attribution
 from tests.support.voice_guild import eventually
 

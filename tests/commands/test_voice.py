@@ -13,7 +13,7 @@ from discord import app_commands
 
 from backend.contract import BackendUnavailableError, Heard, VoicePrompt
 from bot.errors import Reason
-from bot.interface.wording import PREVIEW_NOTICE, REFUSALS, link_commands
+from bot.interface.wording.sentences import PREVIEW_NOTICE, REFUSALS, link_commands
 from tests.voices.people import consent_of
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import soundfile
 from aiohttp import web
 
 from bot.audio.encode import SpeechFile
-from bot.interface import voice_message
+from bot.interface.delivery import voice_message
 from tests.commands.test_say import LONG_TEXT
 from tests.support.public_words import below_voice_message, beside_file
 

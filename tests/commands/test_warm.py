@@ -9,7 +9,7 @@ import pytest
 from simcord import SetupError
 
 from bot.errors import Reason
-from bot.interface.wording import REFUSALS
+from bot.interface.wording.sentences import REFUSALS
 from bot.speech.errors import BackendNotDeployedError
 from tests.support.discord_server import open_server
 from tests.support.scripted_backend import ScriptedBackend

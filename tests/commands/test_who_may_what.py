@@ -18,7 +18,7 @@ from bot.guilds.access import Action, Actor, OperatorRules
 from bot.guilds.policy import Policy
 from bot.guilds.records import EVERYWHERE, ServerSettings
 from bot.guilds.tables import BlockRow
-from bot.interface.wording import REFUSALS
+from bot.interface.wording.sentences import REFUSALS
 from bot.storage.database import open_database
 from tests.support.discord_server import Answer, Member
 

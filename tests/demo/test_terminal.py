@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bot.demo.terminal import plain, starting
 from bot.interface.typed_text import as_text, voice_name
-from bot.interface.wording import link_commands
+from bot.interface.wording.sentences import link_commands
 from bot.settings import Settings
 
 IDS = {"say": 1, "clone": 22, "voice": 333}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bot.errors import Reason, Refusal
-from bot.interface.wording import explain
+from bot.interface.wording.sentences import explain
 from tests.playback.storm import storm
 from tests.support.explanations import Cause, explains
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bot.interface.wording import PREVIEW_NOTICE
+from bot.interface.wording.sentences import PREVIEW_NOTICE
 
 if TYPE_CHECKING:
     from tests.support.discord_server import Member

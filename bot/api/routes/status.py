@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from backend.contract import SpeechError
 from bot.api.front import Front, front_of
 from bot.api.schemas import Status
-from bot.interface.wording import engine_state
+from bot.interface.wording.sentences import engine_state
 
 SECONDS_KEPT = 2.0
 """For so long, everybody who asks gets the same answer."""

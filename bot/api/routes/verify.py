@@ -8,7 +8,7 @@ from bot.api.front import front_of, opened, person_of
 from bot.api.schemas import RESPONSES, Verdict
 from bot.audio.reference import check_upload
 from bot.guilds.access import Action
-from bot.interface.recording_wording import verdict_on
+from bot.interface.wording.recordings import verdict_on
 from bot.verification import COUNTED_SECONDS
 
 router = APIRouter(tags=["watermark"])

@@ -19,7 +19,7 @@ from bot.audio.reference import check_upload
 from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction
-from bot.interface.wording import note
+from bot.interface.wording.sentences import note
 from bot.voices.records import SavedVoice
 from bot.voices.rights import NamedShare
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyloudnorm
 import pytest
 
-from bot.interface.wording import PREVIEW_NOTICE
+from bot.interface.wording.sentences import PREVIEW_NOTICE
 from bot.playback import players as guild_players
 from tests.support import failing_databases
 from tests.support.marked_speech import MarkedBackend, item_text, passages

@@ -8,7 +8,7 @@ import pytest
 
 from bot.errors import Reason
 from bot.guilds.records import EVERYWHERE, FreezeKind
-from bot.interface.wording import REFUSALS, link_commands
+from bot.interface.wording.sentences import REFUSALS, link_commands
 from bot.voices.rights import Share
 from tests.support.voice_guild import SPOKEN, last_word
 from tests.support.voice_words import one_speaks_and_two_wait, waits_for

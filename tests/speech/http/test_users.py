@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 import soundfile
 
-from bot.interface.wording import UNMARKED_NOTICE
+from bot.interface.wording.sentences import UNMARKED_NOTICE
 from bot.settings import Settings
 from bot.speech import open_backend
 from tests.support.discord_server import open_server

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bot.interface.wording import explain
+from bot.interface.wording.sentences import explain
 from bot.speech.errors import BackendUnreachableError
 from bot.speech.remote.breaker import PROBE_SECONDS, CircuitBreaker
 

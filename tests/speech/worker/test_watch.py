@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.interface.wording import explain
+from bot.interface.wording.sentences import explain
 from bot.speech.errors import BackendKeepsFailingError
 from bot.speech.worker.restarts import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Restarts
 from bot.speech.worker.watch import Limits, Watch

@@ -8,16 +8,16 @@ import discord
 
 from bot.guilds.access import Action
 from bot.guilds.records import EVERYWHERE
+from bot.interface.delivery.tokens import note_arrival
 from bot.interface.errors import answer_error
-from bot.interface.report_card import MAX_REASON_CHARACTERS, Decision
-from bot.interface.tokens import note_arrival
+from bot.interface.reports.card import MAX_REASON_CHARACTERS, Decision
 from bot.interface.views import FORM_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Awaitable, Callable
 
-    from bot.interface.report_card import Case
+    from bot.interface.reports.card import Case
 
 _STYLES = {
     Decision.REMOVE: discord.ButtonStyle.danger,

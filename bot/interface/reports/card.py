@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import discord
 
 from bot.guilds.records import EVERYWHERE, FreezeKind, ReportKind, ReportState
-from bot.interface.consent_wording import confirmed
 from bot.interface.typed_text import voice_name
+from bot.interface.wording.consent import confirmed
 
 if TYPE_CHECKING:
     from datetime import datetime

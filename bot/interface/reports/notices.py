@@ -10,15 +10,15 @@ import discord
 import structlog
 
 from bot.guilds.records import EVERYWHERE, Notice
-from bot.interface import report_card
-from bot.interface.delivery import DISCORD_FAILURES
-from bot.interface.report_buttons import decision_buttons
-from bot.interface.report_wording import Reached
+from bot.interface.delivery.answers import DISCORD_FAILURES
+from bot.interface.reports import card as report_card
+from bot.interface.reports.buttons import decision_buttons
+from bot.interface.wording.reports import Reached
 from bot.storage.errors import DatabaseFailedError
 
 if TYPE_CHECKING:
     from bot.guilds.policy import Policy
-    from bot.interface.report_card import Case
+    from bot.interface.reports.card import Case
 
 log = structlog.get_logger(__name__)
 

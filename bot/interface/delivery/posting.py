@@ -14,10 +14,15 @@ import structlog
 
 from bot.audio.encode import AudioFormat
 from bot.errors import Reason, Refusal
-from bot.interface import voice_message
-from bot.interface.attachment import ReplyFormat, SpeechAttachment
-from bot.interface.delivery import DISCORD_FAILURES, SECONDS_TO_NEXT_TRY, may_post, mention_of
-from bot.interface.tokens import has_token, says_token_ended
+from bot.interface.delivery import voice_message
+from bot.interface.delivery.answers import (
+    DISCORD_FAILURES,
+    SECONDS_TO_NEXT_TRY,
+    may_post,
+    mention_of,
+)
+from bot.interface.delivery.attachment import ReplyFormat, SpeechAttachment
+from bot.interface.delivery.tokens import has_token, says_token_ended
 
 if TYPE_CHECKING:
     from bot.audio.encode import SpeechFile

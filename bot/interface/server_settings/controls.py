@@ -11,9 +11,10 @@ from bot.errors import Reason, Refusal
 from bot.guilds.access import Action
 from bot.guilds.records import AuditAction, ServerSettings
 from bot.interface.actors import actor_of
-from bot.interface.delivery import link_in_embed
+from bot.interface.delivery.answers import link_in_embed
+from bot.interface.delivery.tokens import note_arrival
 from bot.interface.errors import answer_error
-from bot.interface.settings_panel import (
+from bot.interface.server_settings.panel import (
     CONTROL_ID,
     MORE_VOICES,
     VOICES_PER_MENU,
@@ -22,10 +23,9 @@ from bot.interface.settings_panel import (
     items,
     page,
 )
-from bot.interface.settings_parts import LIMIT_FIELDS, Part
-from bot.interface.tokens import note_arrival
+from bot.interface.server_settings.parts import LIMIT_FIELDS, Part
 from bot.interface.views import FORM_TIMEOUT_SECONDS, before_form
-from bot.interface.wording import explain
+from bot.interface.wording.sentences import explain
 
 if TYPE_CHECKING:
     import re

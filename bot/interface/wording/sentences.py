@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from backend.contract import SpeechError
 from bot.errors import Note, Reason, Refusal, Remark
-from bot.interface import (
-    access_wording,
-    consent_wording,
-    export_wording,
-    limit_wording,
-    menu_wording,
-    moderation_wording,
-    recording_wording,
-    report_wording,
-    sharing_wording,
-)
-from bot.interface.engine_wording import explain_speech_error
 from bot.interface.typed_text import as_text
+from bot.interface.wording import access as access_wording
+from bot.interface.wording import consent as consent_wording
+from bot.interface.wording import export as export_wording
+from bot.interface.wording import limits as limit_wording
+from bot.interface.wording import menus as menu_wording
+from bot.interface.wording import moderation as moderation_wording
+from bot.interface.wording import recordings as recording_wording
+from bot.interface.wording import reports as report_wording
+from bot.interface.wording import sharing as sharing_wording
+from bot.interface.wording.engine import explain_speech_error
 from bot.studio import Step
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import discord
 
 from bot.guilds.audit import ONES_OWN
 from bot.guilds.records import AuditAction, FreezeKind
-from bot.interface.settings_parts import part_name
+from bot.interface.server_settings.parts import part_name
 from bot.interface.typed_text import voice_name
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from backend import contract
 from bot.errors import Reason, Refusal
-from bot.interface.engine_wording import explain_speech_error
-from bot.interface.limit_wording import whole_seconds
-from bot.interface.wording import REFUSALS as ON_DISCORD
+from bot.interface.wording.engine import explain_speech_error
+from bot.interface.wording.limits import whole_seconds
+from bot.interface.wording.sentences import REFUSALS as ON_DISCORD
 from bot.voices.consent import EITHER_PERMISSION, STATEMENTS, Permission
 
 if TYPE_CHECKING:

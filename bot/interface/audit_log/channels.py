@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import discord
 import structlog
 
-from bot.interface.audit_lines import audit_line
-from bot.interface.delivery import DISCORD_FAILURES
+from bot.interface.audit_log.lines import audit_line
+from bot.interface.delivery.answers import DISCORD_FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

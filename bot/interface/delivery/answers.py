@@ -11,8 +11,8 @@ import discord
 import structlog
 
 from bot.errors import Reason, Refusal
-from bot.interface.tokens import has_token, says_token_ended
-from bot.interface.wording import UNTOLD, link_commands
+from bot.interface.delivery.tokens import has_token, says_token_ended
+from bot.interface.wording.sentences import UNTOLD, link_commands
 
 log = structlog.get_logger(__name__)
 

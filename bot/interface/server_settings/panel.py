@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import discord
 
 from bot.interface.cards import ACCENT
-from bot.interface.settings_parts import LIMIT_FIELDS, SWITCHES, WORDS, Part
+from bot.interface.server_settings.parts import LIMIT_FIELDS, SWITCHES, WORDS, Part
 from bot.interface.typed_text import voice_name
 
 if TYPE_CHECKING:

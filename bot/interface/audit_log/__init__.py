@@ -1,0 +1,1 @@
+"""A server's log, as it is read and posted."""

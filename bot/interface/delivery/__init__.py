@@ -1,0 +1,1 @@
+"""Getting speech and words to Discord, whatever it refuses."""

@@ -1,0 +1,1 @@
+"""Reports as those see them who decide."""
