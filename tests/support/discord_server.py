@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
 import discord
 from simcord import _dpy_internals, _runtime, interactions
@@ -230,6 +231,9 @@ class Member:
         )
 
 
+_TURNS: WeakKeyDictionary[Env, asyncio.Lock] = WeakKeyDictionary()
+
+
 @dataclass
 class Server:
     """One guild with one channel, in which the bot runs.
@@ -239,14 +243,17 @@ class Server:
         bot: The bot.
         speech: Its voice engine, which the bot chooses itself if there is none.
         channel: The channel.
-        one_at_a_time: simcord takes no command while another one arrives.
     """
 
     env: Env
     bot: VoiceBot
     speech: SpeechBackend | None
     channel: ChannelHandle
-    one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def one_at_a_time(self) -> asyncio.Lock:
+        """simcord takes no command while another one arrives, in any of its guilds."""
+        return _TURNS.setdefault(self.env, asyncio.Lock())
 
     @property
     def tokens(self) -> Tokens:
