@@ -6,9 +6,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 INSTALL := $(PIP) install --constraint constraints.txt
 
-# How many processes share the tests that compute, two more than there are processors (some wait for
+# How many processes share the tests that compute, one more than there are processors (some wait for
 # programs that they start), and those that mostly wait.
-COMPUTING = $(shell $(BIN)/python -c 'import os; print(2 + min(2, os.cpu_count() or 1))')
+COMPUTING = $(shell $(BIN)/python -c 'import os; print(1 + min(3, os.cpu_count() or 1))')
 WAITING := 12
 
 # The tests start a hundred processes. Each would compile the same files again without these caches.
