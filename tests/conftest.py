@@ -34,6 +34,7 @@ NEEDS_TORCH = (
     "backend/reference/test_transcript.py",
     "backend/scheduling/test_with_engine.py",
     "backend/test_loading.py",
+    "backend/test_random_state.py",
     "backend/test_service.py",
     "backend/test_service_voices.py",
     "backend/watermark",
