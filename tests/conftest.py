@@ -14,11 +14,14 @@ import structlog
 
 from bot.log import TALKATIVE
 from tests.support import recordings
+from tests.support.command_line import run
 from tests.support.distribution import Distribution, together
 from tests.support.free_processor import wait_for_processor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+__all__ = ["run"]  # a fixture of several folders
 
 TESTS = Path(__file__).parent
 

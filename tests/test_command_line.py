@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 import aiohttp
 import discord
@@ -22,6 +22,8 @@ from bot.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from tests.support.command_line import Run
 
 ROOT = Path(__file__).parents[1]
 EVERY_COMMAND = [
@@ -47,37 +49,6 @@ EVERY_COMMAND = [
     "Report this speech",
     "Speak this message",
 ]
-
-
-class Done(NamedTuple):
-    """How a command ended, and what it wrote."""
-
-    returncode: int
-    stderr: str
-
-
-class Run(Protocol):
-    """Runs `python -m bot` with arguments, in a folder of its own, as this process."""
-
-    def __call__(self, *arguments: str, **environment: str) -> Done: ...
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    monkeypatch.chdir(tmp_path)
-    for name in os.environ.keys() - {"PATH", "HOME"}:
-        monkeypatch.delenv(name)
-
-    def run(*arguments: str, **environment: str) -> Done:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        try:
-            returncode = command_line.main([*arguments])
-        except SystemExit as ended:  # as argparse does
-            returncode = int(ended.code or 0)
-        return Done(returncode, capsys.readouterr().err)
-
-    return run
 
 
 @pytest.mark.slow

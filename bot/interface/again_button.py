@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import discord
 
-from bot.interface.delivery.tokens import note_arrival
-from bot.interface.errors import answer_error
+from bot.interface.lasting_button import LastingButton
 
 if TYPE_CHECKING:
     import re
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class AgainButton(
-    discord.ui.DynamicItem[discord.ui.Button[Any]],
+    LastingButton,
     template=(
         r"again:(?P<voice>\d{1,18}):(?P<language>[A-Za-z]{0,20})"
         r":(?P<format>[a-z0-9-]{1,20}):(?P<speed>(?:\d\.\d\d)?)"
@@ -47,14 +46,8 @@ class AgainButton(
         self.speed = speed
 
     @classmethod
-    async def from_custom_id(
-        cls,
-        _interaction: discord.Interaction[Any],
-        _item: discord.ui.Item[Any],
-        match: re.Match[str],
-        /,
-    ) -> Self:
-        """Make the button that was pressed. Called by discord.py."""
+    def from_match(cls, match: re.Match[str]) -> Self:
+        """As `LastingButton.from_match`."""
         return cls(
             int(match["voice"]),
             match["language"] or None,
@@ -62,13 +55,9 @@ class AgainButton(
             float(match["speed"]) if match["speed"] else None,
         )
 
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+    async def press(self, interaction: discord.Interaction[Any]) -> None:
         """Say it again, if whoever pressed may use the voice."""
-        note_arrival(interaction)
-        try:
-            await interaction.client.speaking.say_again(interaction, self)
-        except Exception as error:  # noqa: BLE001 - discord.py would only log it
-            await answer_error(interaction, error, source=type(self).__name__)
+        await interaction.client.speaking.say_again(interaction, self)
 
 
 def again_view(

@@ -13,8 +13,7 @@ from bot.audio.clip import from_flac
 from bot.audio.encode import AudioFormat, SpeechEncodingError, encode_speech
 from bot.errors import Reason
 from bot.guilds.access import Action
-from bot.interface.delivery.tokens import note_arrival
-from bot.interface.errors import answer_error
+from bot.interface.lasting_button import LastingButton
 from bot.interface.transcripts import CORRECT, TranscriptButton
 from bot.interface.typed_text import voice_name
 
@@ -29,9 +28,7 @@ STEM = "recording"
 log = structlog.get_logger(__name__)
 
 
-class HearButton(
-    discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"hear:(?P<voice>\d{1,18})"
-):
+class HearButton(LastingButton, template=r"hear:(?P<voice>\d{1,18})"):
     """Sends the recording of a voice to its owner, and to nobody else."""
 
     def __init__(self, voice_id: int) -> None:
@@ -45,24 +42,14 @@ class HearButton(
         self._voice_id = voice_id
 
     @classmethod
-    async def from_custom_id(
-        cls,
-        _interaction: discord.Interaction[Any],
-        _item: discord.ui.Item[Any],
-        match: re.Match[str],
-        /,
-    ) -> Self:
-        """Make the button that was pressed. Called by discord.py."""
+    def from_match(cls, match: re.Match[str]) -> Self:
+        """As `LastingButton.from_match`."""
         return cls(int(match["voice"]))
 
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+    async def press(self, interaction: discord.Interaction[Any]) -> None:
         """Send the recording, if whoever pressed owns the voice."""
-        note_arrival(interaction)
-        try:
-            async with interaction.client.reply(interaction, Action.OWN) as reply:
-                await self._send(interaction, reply)
-        except Exception as error:  # noqa: BLE001 - discord.py would only log it
-            await answer_error(interaction, error, source=type(self).__name__)
+        async with interaction.client.reply(interaction, Action.OWN) as reply:
+            await self._send(interaction, reply)
 
     async def _send(self, interaction: discord.Interaction[Any], reply: Reply) -> None:
         client = interaction.client

@@ -14,8 +14,7 @@ from bot.guilds.access import Action
 from bot.guilds.records import WorkKind
 from bot.interface import cards
 from bot.interface.actors import actor_of
-from bot.interface.delivery.tokens import note_arrival
-from bot.interface.errors import answer_error
+from bot.interface.lasting_button import LastingButton
 from bot.interface.typed_text import voice_name
 from bot.interface.views import TranscriptForm, before_form
 
@@ -76,9 +75,7 @@ async def _correct(
         await reply.finish()
 
 
-class TranscriptButton(
-    discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"transcript:(?P<voice>\d{1,18})"
-):
+class TranscriptButton(LastingButton, template=r"transcript:(?P<voice>\d{1,18})"):
     """Opens the form for the transcript of a voice, for its owner."""
 
     def __init__(self, voice_id: int, label: str = CORRECT) -> None:
@@ -92,26 +89,14 @@ class TranscriptButton(
         self._voice_id = voice_id
 
     @classmethod
-    async def from_custom_id(
-        cls,
-        _interaction: discord.Interaction[Any],
-        _item: discord.ui.Item[Any],
-        match: re.Match[str],
-        /,
-    ) -> Self:
-        """Make the button that was pressed. Called by discord.py."""
+    def from_match(cls, match: re.Match[str]) -> Self:
+        """As `LastingButton.from_match`."""
         return cls(int(match["voice"]))
 
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+    async def press(self, interaction: discord.Interaction[Any]) -> None:
         """Open the form."""
-        note_arrival(interaction)
         access = interaction.client.voice_access
-        try:
-            await ask_for_transcript(
-                interaction, partial(access.own_by_id, voice_id=self._voice_id)
-            )
-        except Exception as error:  # noqa: BLE001 - discord.py would only log it
-            await answer_error(interaction, error, source=type(self).__name__)
+        await ask_for_transcript(interaction, partial(access.own_by_id, voice_id=self._voice_id))
 
 
 def transcript_view(voice: SavedVoice) -> discord.ui.View:

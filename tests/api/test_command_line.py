@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 
-from bot import __main__ as command_line
 from bot.api.keys import KeyRing
 from bot.guilds.policy import Policy
 from bot.settings import SettingsError
@@ -17,55 +15,25 @@ from tests.support.api import ANA
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.support.command_line import Run
+
 KEY = "a-long-and-random-key-of-mine"
 
 
-class Done(NamedTuple):
-    """How a command ended, and what it wrote."""
-
-    returncode: int
-    out: str
-    err: str
-
-
-class Run(Protocol):
-    """Runs `python -m bot` with arguments, in a folder of its own, as this process."""
-
-    def __call__(self, *arguments: str, **environment: str) -> Done: ...
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    monkeypatch.chdir(tmp_path)
-    for name in os.environ.keys() - {"PATH", "HOME"}:
-        monkeypatch.delenv(name)
-
-    def run(*arguments: str, **environment: str) -> Done:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        try:
-            returncode = command_line.main([*arguments])
-        except SystemExit as ended:  # as argparse does
-            returncode = int(ended.code or 0)
-        return Done(returncode, *capsys.readouterr())
-
-    return run
-
-
 def test_keys_are_made_listed_and_revoked(run: Run) -> None:
-    assert "There's no database" in run("api-key", "list").err
+    assert "There's no database" in run("api-key", "list").stderr
     made = run("api-key", "create", "--for", str(ANA), "--name", "laptop")
-    key = made.out.splitlines()[-1]
+    key = made.stdout.splitlines()[-1]
     assert made.returncode == 0
     assert key.startswith("timbre_")
     listed = run("api-key", "list")
-    assert f"“laptop” for {ANA}" in listed.out
-    assert "never" in listed.out
-    assert key not in listed.out
-    assert run("api-key", "list", "--for", "7").out.startswith("There's no key.")
+    assert f"“laptop” for {ANA}" in listed.stdout
+    assert "never" in listed.stdout
+    assert key not in listed.stdout
+    assert run("api-key", "list", "--for", "7").stdout.startswith("There's no key.")
     assert run("api-key", "revoke", "1").returncode == 0
     again = run("api-key", "revoke", "1")
-    assert (again.returncode, "There's no key 1." in again.out) == (1, True)
+    assert (again.returncode, "There's no key 1." in again.stdout) == (1, True)
     for wrong in (["create"], ["create", "--for", "ana"], ["revoke", "-1"], ["revoke", "x"]):
         assert run("api-key", *wrong).returncode == 2
 
@@ -73,30 +41,30 @@ def test_keys_are_made_listed_and_revoked(run: Run) -> None:
 def test_keys_of_a_deployment_without_a_database_are_a_setting(run: Run) -> None:
     done = run("api-key", "create", "--for", "7", DATABASE_URL="none")
     assert done.returncode == 2
-    assert "API_KEYS" in done.err
+    assert "API_KEYS" in done.stderr
 
 
 def test_without_a_key_the_api_does_not_start(run: Run) -> None:
     done = run("api", "--port", "0", SPEECH_BACKEND="preview")
     assert done.returncode == 2
-    assert "python -m bot api-key create --for" in done.err
-    assert "Traceback" not in done.err
+    assert "python -m bot api-key create --for" in done.stderr
+    assert "Traceback" not in done.stderr
     done = run("api", "--port", "0", SPEECH_BACKEND="preview", DATABASE_URL="none")
     assert done.returncode == 2
-    assert "API_KEYS" in done.err
-    assert "api-key create" not in done.err
+    assert "API_KEYS" in done.stderr
+    assert "api-key create" not in done.stderr
 
 
 def test_the_bot_does_not_run_without_a_database(run: Run) -> None:
     done = run("run", DISCORD_TOKEN="x", DATABASE_URL="none")  # noqa: S106 - it is none
     assert done.returncode == 2
-    assert "needs a database" in done.err
+    assert "needs a database" in done.stderr
 
 
 def test_an_address_that_is_taken_is_a_sentence(run: Run) -> None:
     done = run("api", "--host", "192.0.2.1", API_KEYS=f"{KEY}:7")
     assert done.returncode == 2
-    assert "192.0.2.1 port 8788" in done.err
+    assert "192.0.2.1 port 8788" in done.stderr
 
 
 async def test_keys_in_settings_are_read_and_never_shown(tmp_path: Path) -> None:

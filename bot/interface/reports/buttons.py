@@ -8,8 +8,8 @@ import discord
 
 from bot.guilds.access import Action
 from bot.guilds.records import EVERYWHERE
-from bot.interface.delivery.tokens import note_arrival
 from bot.interface.errors import answer_error
+from bot.interface.lasting_button import LastingButton
 from bot.interface.reports.card import MAX_REASON_CHARACTERS, Decision
 from bot.interface.views import FORM_TIMEOUT_SECONDS
 
@@ -27,7 +27,7 @@ _STYLES = {
 
 
 class DecisionButton(
-    discord.ui.DynamicItem[discord.ui.Button[Any]],
+    LastingButton,
     template=r"report:(?P<report>\d{1,9}):(?P<decision>[a-z]+):(?P<where>\d{1,20})",
 ):
     """Decides something about a report.
@@ -46,32 +46,20 @@ class DecisionButton(
         self._decided = (report_id, decision, where)
 
     @classmethod
-    async def from_custom_id(
-        cls,
-        _interaction: discord.Interaction[Any],
-        _item: discord.ui.Item[Any],
-        match: re.Match[str],
-        /,
-    ) -> Self:
-        """Make the button that was pressed. Called by discord.py."""
+    def from_match(cls, match: re.Match[str]) -> Self:
+        """As `LastingButton.from_match`."""
         return cls(int(match["report"]), Decision(match["decision"]), int(match["where"]))
 
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+    async def press(self, interaction: discord.Interaction[Any]) -> None:
         """Decide, if the person may, and say privately what came of it."""
         report_id, decision, where = self._decided
         action = Action.REPORT if where == EVERYWHERE else Action.MANAGE
-        note_arrival(interaction)
-        try:
-            async with interaction.client.reply(interaction, action) as reply:
-                words = await interaction.client.reporting.decide(reply, report_id, decision, where)
-                await reply.show(words)
-        except Exception as error:  # noqa: BLE001 - discord.py would only log it
-            await answer_error(interaction, error, source=type(self).__name__)
+        async with interaction.client.reply(interaction, action) as reply:
+            words = await interaction.client.reporting.decide(reply, report_id, decision, where)
+            await reply.show(words)
 
 
-class ClaimButton(
-    discord.ui.DynamicItem[discord.ui.Button[Any]], template=r"claim:(?P<report>\d{1,9})"
-):
+class ClaimButton(LastingButton, template=r"claim:(?P<report>\d{1,9})"):
     """Claims the voice that the person has just reported."""
 
     def __init__(self, report_id: int) -> None:
@@ -85,26 +73,16 @@ class ClaimButton(
         self._report_id = report_id
 
     @classmethod
-    async def from_custom_id(
-        cls,
-        _interaction: discord.Interaction[Any],
-        _item: discord.ui.Item[Any],
-        match: re.Match[str],
-        /,
-    ) -> Self:
-        """Make the button that was pressed. Called by discord.py."""
+    def from_match(cls, match: re.Match[str]) -> Self:
+        """As `LastingButton.from_match`."""
         return cls(int(match["report"]))
 
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+    async def press(self, interaction: discord.Interaction[Any]) -> None:
         """Freeze the voice and report the claim, and say privately what came of it."""
-        note_arrival(interaction)
-        try:
-            async with interaction.client.reply(interaction, Action.REPORT) as reply:
-                reporting = interaction.client.reporting
-                subject = await reporting.reported_by(interaction.user.id, self._report_id)
-                await reply.show(await reporting.claim(subject, interaction.user.id))
-        except Exception as error:  # noqa: BLE001 - discord.py would only log it
-            await answer_error(interaction, error, source=type(self).__name__)
+        async with interaction.client.reply(interaction, Action.REPORT) as reply:
+            reporting = interaction.client.reporting
+            subject = await reporting.reported_by(interaction.user.id, self._report_id)
+            await reply.show(await reporting.claim(subject, interaction.user.id))
 
 
 BUTTONS = (DecisionButton, ClaimButton)
