@@ -13,8 +13,8 @@ from starlette.formparsers import MultiPartParser
 
 from backend.contract import SpeechError
 from bot.api.bodies import BodyError
-from bot.api.door import Door
 from bot.api.errors import ApiError, api_error, invalid_request
+from bot.api.middleware import ApiMiddleware
 from bot.api.routes import models, speech, status, verify, voices
 from bot.audio.reference import MAX_UPLOAD_MEGABYTES
 from bot.errors import Refusal
@@ -22,7 +22,7 @@ from bot.errors import Refusal
 if TYPE_CHECKING:
     from fastapi.responses import JSONResponse
 
-    from bot.api.front import Front
+    from bot.api.context import ApiContext
 
 # Recordings stay in memory, which `BodyBudget` bounds. Starlette would write them to the disk.
 MultiPartParser.spool_max_size = MAX_UPLOAD_MEGABYTES * 1024 * 1024 + 1
@@ -35,11 +35,11 @@ Every request under `/v1` needs a key: `Authorization: Bearer YOUR_KEY`. A key s
 """
 
 
-def create_app(front: Front) -> Door:
+def create_app(context: ApiContext) -> ApiMiddleware:
     """Build the application.
 
     Args:
-        front: What the routes work with.
+        context: What the routes work with.
     """
     app = FastAPI(
         title="Timbre",
@@ -47,16 +47,18 @@ def create_app(front: Front) -> Door:
         description=_DESCRIPTION,
         redoc_url=None,
     )
-    app.state.front = front
+    app.state.context = context
     app.state.readiness = status.Readiness()
     app.include_router(status.router)
-    bearer: Any = HTTPBearer(auto_error=False)  # `Door` checks it; this is for the document
+    bearer: Any = HTTPBearer(
+        auto_error=False
+    )  # `ApiMiddleware` checks it; this is for the document
     for router in (speech.router, voices.router, verify.router, models.router):
         app.include_router(router, dependencies=[Depends(bearer)])
     for kind in (ApiError, Refusal, SpeechError, HTTPException, Exception):
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
-    return Door(app, front)
+    return ApiMiddleware(app, context)
 
 
 async def _answer(request: Request, error: Exception) -> JSONResponse:

@@ -10,7 +10,7 @@ import structlog
 
 from backend.contract import BackendUnavailableError
 from bot.api.app import create_app
-from bot.api.service import keep_up, open_front
+from bot.api.service import keep_up, open_context
 from bot.services import open_services
 from bot.settings import SettingsError
 from bot.storage.location import DatabaseUnusableError
@@ -18,7 +18,7 @@ from bot.storage.location import DatabaseUnusableError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from bot.api.front import Front
+    from bot.api.context import ApiContext
     from bot.settings import Settings
     from bot.speech.backend import SpeechBackend
 
@@ -58,24 +58,24 @@ class OpenedAtStart:
         await receive()  # it begins
         async with AsyncExitStack() as opened:
             try:
-                front = await self._open(opened)
+                context = await self._open(opened)
             except EXPECTED as error:
                 log.error("the API can't start", reason=str(error))  # noqa: TRY400 - it says all
                 await send({"type": "lifespan.startup.failed", "message": str(error)})
                 return
-            self._app = create_app(front)
-            recurring = asyncio.create_task(keep_up(front))
+            self._app = create_app(context)
+            recurring = asyncio.create_task(keep_up(context))
             await send({"type": "lifespan.startup.complete"})
             try:
                 await receive()  # it ends
             finally:
                 self._app = None
                 recurring.cancel()
-                await front.requests.close(within=SECONDS_TO_END_REQUESTS)
+                await context.requests.close(within=SECONDS_TO_END_REQUESTS)
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _open(self, opened: AsyncExitStack) -> Front:
+    async def _open(self, opened: AsyncExitStack) -> ApiContext:
         services = await open_services(self._settings, self._speech)
         opened.push_async_callback(services.library.close)
         opened.push_async_callback(services.speech.close)
-        return await open_front(services)
+        return await open_context(services)

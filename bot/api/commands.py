@@ -88,10 +88,10 @@ async def run_api(settings: Settings, options: argparse.Namespace) -> int:
         services = await open_services(settings)
         try:
             from bot.api.app import create_app  # noqa: PLC0415 - as above
-            from bot.api.service import open_front, serve  # noqa: PLC0415 - as above
+            from bot.api.service import open_context, serve  # noqa: PLC0415 - as above
 
-            front = await open_front(services)
-            await serve(front, create_app(front), listening)
+            context = await open_context(services)
+            await serve(context, create_app(context), listening)
         finally:
             await _close(services)
     return DONE
@@ -102,11 +102,11 @@ async def api_beside(services: Services, options: argparse.Namespace) -> AsyncIt
     """Serve the API for as long as the block runs, over the services that the bot has opened."""
     from bot.api.app import create_app  # noqa: PLC0415 - an optional extra
     from bot.api.server import listen  # noqa: PLC0415 - as above
-    from bot.api.service import open_front, serve  # noqa: PLC0415 - as above
+    from bot.api.service import open_context, serve  # noqa: PLC0415 - as above
 
-    front = await open_front(services)
+    context = await open_context(services)
     with listen(options.host, options.port) as listening:
-        serving = asyncio.create_task(serve(front, create_app(front), listening))
+        serving = asyncio.create_task(serve(context, create_app(context), listening))
         serving.add_done_callback(_log_failure)
         try:
             yield

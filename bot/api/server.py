@@ -12,7 +12,7 @@ import structlog
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from bot.api.door import MOST_HEADER_BYTES
+from bot.api.middleware import MOST_HEADER_BYTES
 from bot.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Server(uvicorn.Server):
                 lifespan="off",
                 loop="none",
                 log_config=None,
-                log_level="critical",  # `Door` logs what a request did, without its path
+                log_level="critical",  # `ApiMiddleware` logs what a request did, without its path
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,

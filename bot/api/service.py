@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from backend.fetch import fetch_audio
-from bot.api.front import Front
+from bot.api.context import ApiContext
 from bot.api.keys import NO_KEY, NO_KEY_IN_SETTINGS, KeyRing
 from bot.api.requests import ApiRequests
 from bot.api.server import SECONDS_TO_END_ANSWERS, Server
@@ -34,7 +34,7 @@ SECONDS_TO_ENFORCE = 2.0
 CLEAN_EVERY = timedelta(hours=6)
 
 
-async def open_front(services: Services, fetch: FetchAudio = fetch_audio) -> Front:
+async def open_context(services: Services, fetch: FetchAudio = fetch_audio) -> ApiContext:
     """Return what the routes work with. Raises `SettingsError` if nobody has a key.
 
     Args:
@@ -45,36 +45,36 @@ async def open_front(services: Services, fetch: FetchAudio = fetch_audio) -> Fro
     keys = KeyRing(settings.api_keys.get_secret_value(), services.policy.api_keys)
     if not await keys.any():
         raise SettingsError(NO_KEY if settings.has_database else NO_KEY_IN_SETTINGS)
-    return Front(services, ApiRequests(services.policy), keys, fetch)
+    return ApiContext(services, ApiRequests(services.policy), keys, fetch)
 
 
-async def serve(front: Front, app: ASGIApp, listening: socket.socket) -> None:
+async def serve(context: ApiContext, app: ASGIApp, listening: socket.socket) -> None:
     """Serve the API on a socket until this is cancelled.
 
     Args:
-        front: What the routes work with.
+        context: What the routes work with.
         app: The application over it.
         listening: The socket.
     """
-    recurring = asyncio.create_task(keep_up(front))
+    recurring = asyncio.create_task(keep_up(context))
     host, port = listening.getsockname()[:2]
     log.info("the API is there", address=f"http://{host}:{port}", documents="/docs")
     server = asyncio.create_task(Server(app).run_until_cancelled(listening))
     try:
         await asyncio.shield(server)
     finally:
-        await front.requests.close(within=SECONDS_TO_END_ANSWERS)
+        await context.requests.close(within=SECONDS_TO_END_ANSWERS)
         recurring.cancel()
         server.cancel()
         await asyncio.wait({recurring, server})
 
 
-async def keep_up(front: Front) -> None:
+async def keep_up(context: ApiContext) -> None:
     """Do what recurs: decisions take effect, limits stay counted, what is old goes.
 
     A bot in the same process does the same for its own commands. Nothing of it harms if done twice.
     """
-    services, requests = front.services, front.requests
+    services, requests = context.services, context.requests
     enforcement = Enforcement(services.voice_access, lambda: list(requests.open))
     kept = timedelta(days=services.settings.audit_days)
     renew_at = clean_at = datetime.now(UTC)

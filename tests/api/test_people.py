@@ -229,7 +229,7 @@ async def test_speech_ends_when_its_voice_is_shared_no_more(
     voice = await saved(api, recording)
     await shared(api, voice)
     pause = Pause(backend, at=1)
-    recurring = asyncio.create_task(service.keep_up(api.front))
+    recurring = asyncio.create_task(service.keep_up(api.context))
     async with api.client(BEN) as ben:
         asking = asyncio.create_task(ben.post(SPEECH, json={"input": "Hello.", "voice": "Me"}))
         await pause.reached.wait()
@@ -343,7 +343,7 @@ async def test_what_is_decided_on_discord_holds_here(
         await pause.reached.wait()
         monkeypatch.setattr(service, "SECONDS_TO_ENFORCE", 0.05)
         await moderation.block(ANA, EVERYWHERE, by=None)
-        recurring = asyncio.create_task(service.keep_up(api.front))
+        recurring = asyncio.create_task(service.keep_up(api.context))
         assert code_of(await asking) == (403, "blocked_everywhere")
         assert pause.cancelled.is_set()
         await moderation.unblock(ANA, EVERYWHERE)

@@ -78,7 +78,7 @@ class Pause:
 
 async def until_nothing_runs(api: Api) -> None:
     async with asyncio.timeout(10):
-        while api.front.requests.open:  # noqa: ASYNC110 - a set tells nobody
+        while api.context.requests.open:  # noqa: ASYNC110 - a set tells nobody
             await asyncio.sleep(0.01)
 
 

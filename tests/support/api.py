@@ -12,7 +12,7 @@ import httpx
 from backend.fetch import fetch_audio
 from bot.api.app import create_app
 from bot.api.server import listen
-from bot.api.service import open_front, serve
+from bot.api.service import open_context, serve
 from bot.services import open_services
 from bot.settings import Settings
 from tests.support.discord_server import NO_LIMITS
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from backend.sent_audio import FetchAudio
-    from bot.api.door import Door
-    from bot.api.front import Front
+    from bot.api.context import ApiContext
+    from bot.api.middleware import ApiMiddleware
     from bot.services import Services
     from bot.speech.backend import SpeechBackend
     from bot.voices.records import SavedVoice
@@ -42,17 +42,17 @@ class Api:
 
     Attributes:
         url: Where it is.
-        front: What its routes work with.
+        context: What its routes work with.
         door: What every request passes.
     """
 
     url: str
-    front: Front
-    door: Door
+    context: ApiContext
+    door: ApiMiddleware
 
     @property
     def services(self) -> Services:
-        return self.front.services
+        return self.context.services
 
     def client(self, person: int | None = ANA, **options: Any) -> httpx.AsyncClient:
         """A client with a person's key, or without one."""
@@ -92,12 +92,12 @@ async def running_api(
 ) -> AsyncIterator[Api]:
     """Serve the API on a port of this machine."""
     services = await open_services(api_settings(folder, **settings), backend)
-    front = await open_front(services, fetch)
+    context = await open_context(services, fetch)
     listening = listen("127.0.0.1", 0)
-    door = create_app(front)
-    serving = asyncio.create_task(serve(front, door, listening))
+    door = create_app(context)
+    serving = asyncio.create_task(serve(context, door, listening))
     try:
-        yield Api(f"http://127.0.0.1:{listening.getsockname()[1]}", front, door)
+        yield Api(f"http://127.0.0.1:{listening.getsockname()[1]}", context, door)
     finally:
         serving.cancel()
         await asyncio.wait([serving])

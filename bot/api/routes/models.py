@@ -7,8 +7,8 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request
 
 from backend.contract import AUTO_LANGUAGE
+from bot.api.context import ApiContext, context_of
 from bot.api.errors import ApiError
-from bot.api.front import Front, front_of
 from bot.api.schemas import RESPONSES, Model, ModelList
 
 OPENAI_MODELS = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15")
@@ -23,20 +23,20 @@ router = APIRouter(tags=["models"])
 @router.get("/v1/models", responses=RESPONSES, summary="List the models")
 async def list_models(request: Request) -> ModelList:
     """There is one: the model that speaks here."""
-    return ModelList(data=[_model(front_of(request))])
+    return ModelList(data=[_model(context_of(request))])
 
 
 @router.get("/v1/models/{model:path}", responses=RESPONSES, summary="Describe a model")
 async def describe_model(model: str, request: Request) -> Model:
     """Describe the model that speaks here, by any of its names."""
-    front = front_of(request)
-    check_model(front, model)
-    return _model(front)
+    context = context_of(request)
+    check_model(context, model)
+    return _model(context)
 
 
-def check_model(front: Front, wanted: str | None) -> None:
+def check_model(context: ApiContext, wanted: str | None) -> None:
     """Raise `ApiError` if another model is wanted than the one that speaks here."""
-    model_id = front.services.studio.backend.model_id
+    model_id = context.services.studio.backend.model_id
     name = model_id.partition("@")[0]
     known = {model_id, name, name.rpartition("/")[-1], *OPENAI_MODELS}
     if wanted is not None and wanted not in known:
@@ -48,8 +48,8 @@ def check_model(front: Front, wanted: str | None) -> None:
         )
 
 
-def _model(front: Front) -> Model:
-    backend = front.services.studio.backend
+def _model(context: ApiContext) -> Model:
+    backend = context.services.studio.backend
     languages = [name for name in backend.languages if name != AUTO_LANGUAGE]
     return Model(
         id=backend.model_id,

@@ -15,11 +15,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from backend.contract import AUTO_LANGUAGE, MAX_REFERENCE_SECONDS, ConsentRecord, VoicePrompt
+from bot.api.context import ApiContext, context_of, opened
 from bot.api.errors import ApiError, api_error
-from bot.api.feed import FedResponse, Feed
-from bot.api.front import Front, front_of, opened
 from bot.api.languages import language_named
 from bot.api.lookup import find_usable
+from bot.api.prefetch import Prefetch, PrefetchedResponse
 from bot.api.recordings import audit_details, consent_of, read_ref_audio
 from bot.api.requests import ApiRequest
 from bot.api.routes.models import check_model
@@ -62,16 +62,16 @@ async def speak(body: SpeechBody, request: Request) -> Response:
     to its end.
     """
     request.state.recording = REF_AUDIO
-    check_can_be_spoken(body, front_of(request))
+    check_can_be_spoken(body, context_of(request))
     is_sse = body.stream_format == "sse"
-    feed = Feed(partial(_make, body, request, _as_event if is_sse else None))
+    prefetch = Prefetch(partial(_make, body, request, _as_event if is_sse else None))
     try:
-        first = await feed.next()
+        first = await prefetch.next()
     except BaseException:
-        await feed.close()
+        await prefetch.close()
         raise
-    return FedResponse(
-        feed,
+    return PrefetchedResponse(
+        prefetch,
         first,
         media_type="text/event-stream" if is_sse else MEDIA_TYPES[body.response_format],
         headers={"cache-control": "no-store"},
@@ -79,9 +79,9 @@ async def speak(body: SpeechBody, request: Request) -> Response:
     )
 
 
-def check_can_be_spoken(body: SpeechBody, front: Front) -> None:
+def check_can_be_spoken(body: SpeechBody, context: ApiContext) -> None:
     """Raise `ApiError` or `Refusal` for what can be refused without looking anything up."""
-    check_model(front, body.model)
+    check_model(context, body.model)
     if body.instructions and body.instructions.strip():
         raise _unsupported("instructions", "These models take no `instructions`. Leave them out.")
     if body.ref_audio is None:
@@ -89,9 +89,9 @@ def check_can_be_spoken(body: SpeechBody, front: Front) -> None:
             raise _unsupported("x_vector_only_mode", "That works with `ref_audio` only.")
         if body.ref_text:
             raise _unsupported("ref_text", "That works with `ref_audio` only.")
-        front.require_database()
+        context.require_database()
     else:
-        _consent(front, 0, body)
+        _consent(context, 0, body)
 
 
 async def _make(
@@ -101,12 +101,12 @@ async def _make(
     emit: Callable[[bytes], None],
 ) -> None:
     """Make the answer to a request, from the gate to the last bytes."""
-    front, action = front_of(request), Action.SPEAK if body.ref_audio is None else Action.CLONE
+    context, action = context_of(request), Action.SPEAK if body.ref_audio is None else Action.CLONE
     async with opened(request, action) as open_request:
         encoder = StreamEncoder(body.response_format)
         try:
             seconds = await _speak(
-                front,
+                context,
                 open_request,
                 body,
                 encoder,
@@ -119,34 +119,34 @@ async def _make(
 
 
 async def _speak(
-    front: Front,
+    context: ApiContext,
     request: ApiRequest,
     body: SpeechBody,
     encoder: StreamEncoder,
     emit: Callable[[bytes], None],
 ) -> float:
     """Emit the speech in its format; return how many seconds it lasts."""
-    studio, person = front.services.studio, request.actor.user_id
-    saved = None if body.ref_audio is not None else await _saved_voice(front, request, body.voice)
+    studio, person = context.services.studio, request.actor.user_id
+    saved = None if body.ref_audio is not None else await _saved_voice(context, request, body.voice)
     language = language_named(body.language) or (saved and saved.language) or AUTO_LANGUAGE
     sentences = await studio.script(
         body.input,
         language=language,
         name_of=lambda _kind, _id: None,
-        spoken_for=await front.services.dictionaries.spoken_for(person, None),
+        spoken_for=await context.services.dictionaries.spoken_for(person, None),
     )
-    mark = await front.counted.mark_of(person, body.ref_audio) if body.ref_audio else None
-    has_counted = saved is not None or front.counted.holds(mark)
+    mark = await context.counted.mark_of(person, body.ref_audio) if body.ref_audio else None
+    has_counted = saved is not None or context.counted.holds(mark)
     work = await request.begin(
         spoken_seconds(sentences) + (0 if has_counted else MAX_REFERENCE_SECONDS)
     )
 
     def count_recording(seconds: float) -> None:
-        if not front.counted.holds(mark):  # not by another request in the meantime
-            front.counted.add(mark)
+        if not context.counted.holds(mark):  # not by another request in the meantime
+            context.counted.add(mark)
             work.made(seconds)
 
-    voice = saved or await _new_voice(front, person, body, count_recording)
+    voice = saved or await _new_voice(context, person, body, count_recording)
     stream = leveled(
         studio.stream(
             sentences,
@@ -169,7 +169,7 @@ async def _speak(
             samples, sample_rate = samples + len(chunk.pcm) // 2, chunk.sample_rate
             if piece := await asyncio.to_thread(encoder.push, chunk.pcm, chunk.sample_rate):
                 if not noted:
-                    _note(front, request, body, saved)
+                    _note(context, request, body, saved)
                     noted = True
                 emit(piece)
     if piece := await asyncio.to_thread(encoder.finish):
@@ -178,13 +178,13 @@ async def _speak(
 
 
 async def _saved_voice(
-    front: Front, request: ApiRequest, wanted: str | VoiceId | None
+    context: ApiContext, request: ApiRequest, wanted: str | VoiceId | None
 ) -> SavedVoice:
     """Return the voice that is named, or the one of their own used last. Raises `Refusal`.
 
     The request counts where that voice is shared with the person, if it isn't their own.
     """
-    access = front.services.voice_access
+    access = context.services.voice_access
     if isinstance(wanted, VoiceId):
         wanted = wanted.id
     if wanted is not None:
@@ -196,15 +196,15 @@ async def _saved_voice(
 
 
 async def _new_voice(
-    front: Front, person: int, body: SpeechBody, on_speech: Callable[[float], None]
+    context: ApiContext, person: int, body: SpeechBody, on_speech: Callable[[float], None]
 ) -> VoicePrompt:
     """Make a voice of `ref_audio`, for this request alone."""
     assert body.ref_audio is not None  # noqa: S101 - the caller has looked
-    upload = await read_ref_audio(body.ref_audio, front.fetch)
-    voice = await front.services.studio.make_voice(
+    upload = await read_ref_audio(body.ref_audio, context.fetch)
+    voice = await context.services.studio.make_voice(
         upload,
         transcript=None if body.x_vector_only_mode else body.ref_text or None,
-        consent=_consent(front, person, body),
+        consent=_consent(context, person, body),
         on_step=lambda _step: None,
         on_speech=on_speech,
         sound_alone=body.x_vector_only_mode,
@@ -212,26 +212,28 @@ async def _new_voice(
     return voice.prompt
 
 
-def _note(front: Front, request: ApiRequest, body: SpeechBody, saved: SavedVoice | None) -> None:
+def _note(
+    context: ApiContext, request: ApiRequest, body: SpeechBody, saved: SavedVoice | None
+) -> None:
     """Note in the audit log that somebody got speech, and that a voice of their own is used.
 
     Which voice of others a person uses in a server is decided there.
     """
-    audit = front.services.policy.audit
+    audit = context.services.policy.audit
     if saved is None:
-        given = audit_details(_consent(front, request.actor.user_id, body))
+        given = audit_details(_consent(context, request.actor.user_id, body))
         audit.note_own(AuditAction.CLONED, request.actor, None, text=body.input, details=given)
         return
     audit.note_own(
         AuditAction.SPOKE_FILE, request.actor, saved.id, owner_id=saved.owner_id, text=body.input
     )
     if saved.owner_id == request.actor.user_id:
-        front.services.library.defaults.touch(saved)
+        context.services.library.defaults.touch(saved)
 
 
-def _consent(front: Front, person: int, body: SpeechBody) -> ConsentRecord:
+def _consent(context: ApiContext, person: int, body: SpeechBody) -> ConsentRecord:
     """Return the record of what comes with `ref_audio`. Raises `ConsentMissingError`."""
-    is_required = front.services.settings.require_consent
+    is_required = context.services.settings.require_consent
     return consent_of(person, body.consent, is_required=is_required)
 
 

@@ -8,7 +8,7 @@ import time
 from fastapi import APIRouter, Request, Response
 
 from backend.contract import SpeechError
-from bot.api.front import Front, front_of
+from bot.api.context import ApiContext, context_of
 from bot.api.schemas import Status
 from bot.interface.wording.sentences import engine_state
 
@@ -25,20 +25,20 @@ class Readiness:
         self._asking: asyncio.Future[Status] | None = None
         self._asked_at = 0.0
 
-    async def status(self, front: Front) -> Status:
+    async def status(self, context: ApiContext) -> Status:
         """Return how the voice engine is doing."""
         if self._asking is None or time.monotonic() - self._asked_at > SECONDS_KEPT:
             self._asked_at = time.monotonic()
-            self._asking = asyncio.ensure_future(_ask(front))
+            self._asking = asyncio.ensure_future(_ask(context))
         return await asyncio.shield(self._asking)
 
 
-async def _ask(front: Front) -> Status:
+async def _ask(context: ApiContext) -> Status:
     problem: SpeechError | TimeoutError | None = None
-    if front.requests.closed_for is not None:
+    if context.requests.closed_for is not None:
         return Status(status="stopping", message="It's restarting.")
     try:
-        await front.services.studio.health()
+        await context.services.studio.health()
     except (SpeechError, TimeoutError) as error:
         problem = error
     status = "ready" if problem is None else "not ready"
@@ -59,7 +59,7 @@ async def health() -> Status:
 async def ready(request: Request, response: Response) -> Status:
     """On Modal, no container runs while nobody speaks. That is ready: a request starts one."""
     readiness: Readiness = request.app.state.readiness
-    status = await readiness.status(front_of(request))
+    status = await readiness.status(context_of(request))
     if status.status != "ready":
         response.status_code = 503
     return status

@@ -4,7 +4,7 @@
 
 from fastapi import APIRouter, Request, UploadFile
 
-from bot.api.front import front_of, opened, person_of
+from bot.api.context import context_of, opened, person_of
 from bot.api.schemas import RESPONSES, Verdict
 from bot.audio.reference import check_upload
 from bot.guilds.access import Action
@@ -18,8 +18,8 @@ router = APIRouter(tags=["watermark"])
 async def verify(request: Request, file: UploadFile) -> Verdict:
     """Search a recording of up to three minutes for the inaudible mark that all speech has."""
     request.state.recording = "file"
-    front = front_of(request)
-    verification = front.services.verification
+    context = context_of(request)
+    verification = context.services.verification
     async with opened(request, Action.OTHER) as open_request:
         verification.marking_backend()  # refuse at once what can't be told here
         check_upload(file.size or 0)

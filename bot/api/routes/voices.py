@@ -9,8 +9,8 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, Request, UploadFile
 
 from backend.contract import AUTO_LANGUAGE, MAX_REFERENCE_SECONDS, MAX_TRANSCRIPT_CHARACTERS
+from bot.api.context import context_of, has_key_still, opened, person_of
 from bot.api.errors import no_key
-from bot.api.front import front_of, has_key_still, opened, person_of
 from bot.api.languages import language_named
 from bot.api.lookup import find_own, find_shared, id_of
 from bot.api.recordings import audit_details, consent_of
@@ -38,11 +38,11 @@ async def list_voices(
     offset: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
 ) -> VoiceList:
     """Your own, the most recently used first; then those that are shared with you by name."""
-    front, person = front_of(request), person_of(request)
-    front.require_database()
+    context, person = context_of(request), person_of(request)
+    context.require_database()
     async with opened(request, Action.OWN):
-        page = await front.services.library.page(person, offset=offset, limit=limit)
-        shared = await front.services.voice_access.shared_by_name(person)
+        page = await context.services.library.page(person, offset=offset, limit=limit)
+        shared = await context.services.voice_access.shared_by_name(person)
     data = [Voice(**_fields(voice)) for voice in page.voices]
     begin = max(0, offset - page.total)
     data += [_shared(share) for _, share in shared[begin : begin + limit - len(data)]]
@@ -68,11 +68,11 @@ async def save_voice(  # noqa: PLR0913, PLR0917 - the fields of the form
 ) -> NewVoice:
     """Make a voice of 3 to 30 seconds of one person's speech, and keep it under a name."""
     request.state.recording = AUDIO_SAMPLE
-    front, person = front_of(request), person_of(request)
-    front.require_database()
+    context, person = context_of(request), person_of(request)
+    context.require_database()
     given = consent_of(person, consent, is_required=True)
     spoken = language_named(language) or AUTO_LANGUAGE
-    library, studio = front.services.library, front.services.studio
+    library, studio = context.services.library, context.services.studio
     async with opened(request, Action.CLONE) as open_request:
         name = await library.check_can_save(person, name)
         check_upload(audio_sample.size or 0)
@@ -100,7 +100,7 @@ async def save_voice(  # noqa: PLR0913, PLR0917 - the fields of the form
                 await library.delete(saved)
             raise no_key(is_given=True)
         library.defaults.touch(saved)
-        front.services.policy.audit.note_own(
+        context.services.policy.audit.note_own(
             AuditAction.CLONED, open_request.actor, saved.id, details=audit_details(given)
         )
     return NewVoice(
@@ -113,9 +113,9 @@ async def save_voice(  # noqa: PLR0913, PLR0917 - the fields of the form
 @router.get("/v1/audio/voices/{voice:path}", responses=RESPONSES, summary="Describe a voice")
 async def describe_voice(voice: str, request: Request) -> Voice:
     """Describe a voice that you may use, by its name or its id."""
-    front, person = front_of(request), person_of(request)
-    front.require_database()
-    access = front.services.voice_access
+    context, person = context_of(request), person_of(request)
+    context.require_database()
+    access = context.services.voice_access
     async with opened(request, Action.OWN) as open_request:
         try:
             return Voice(**_fields(await find_own(access, open_request.actor, voice)))
@@ -131,12 +131,12 @@ async def describe_voice(voice: str, request: Request) -> Voice:
 @router.delete("/v1/audio/voices/{voice:path}", responses=RESPONSES, summary="Delete a voice")
 async def delete_voice(voice: str, request: Request) -> VoiceDeleted:
     """Delete one of your voices for good, by its name or its id. What it speaks now, ends."""
-    front = front_of(request)
-    front.require_database()
+    context = context_of(request)
+    context.require_database()
     async with opened(request, Action.OWN) as open_request:
-        saved = await find_own(front.services.voice_access, open_request.actor, voice)
-        is_complete = await front.services.library.delete(saved)
-        front.services.policy.audit.note_own(AuditAction.DELETED, open_request.actor, saved.id)
+        saved = await find_own(context.services.voice_access, open_request.actor, voice)
+        is_complete = await context.services.library.delete(saved)
+        context.services.policy.audit.note_own(AuditAction.DELETED, open_request.actor, saved.id)
     return VoiceDeleted(id=id_of(saved), copies_left=not is_complete)
 
 

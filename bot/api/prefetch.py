@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-class Feed:
+class Prefetch:
     """Bytes that a task makes. They are kept until they are read: a file of speech, at most.
 
     So a client that reads slowly doesn't keep the voice engine from others.
@@ -57,14 +57,14 @@ class Feed:
             self._pieces.put_nowait(None)
 
 
-class FedResponse(Response):
+class PrefetchedResponse(Response):
     """An answer whose first bytes are there.
 
     Where the rest can't be made, the connection is closed before the answer is complete, so that no
     client takes it for the whole.
 
     Args:
-        feed: The rest. It is closed when the answer ends, however that happens.
+        prefetch: The rest. It is closed when the answer ends, however that happens.
         first: The first bytes.
         media_type: What they are.
         headers: More headers.
@@ -73,7 +73,7 @@ class FedResponse(Response):
 
     def __init__(
         self,
-        feed: Feed,
+        prefetch: Prefetch,
         first: bytes | None,
         *,
         media_type: str,
@@ -82,7 +82,7 @@ class FedResponse(Response):
     ) -> None:
         super().__init__(media_type=media_type, headers=headers)
         del self.headers["content-length"]
-        self._feed = feed
+        self._prefetch = prefetch
         self._first = first
         self._last_words = last_words
 
@@ -95,7 +95,7 @@ class FedResponse(Response):
             while piece is not None:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
                 try:
-                    piece = await self._feed.next()
+                    piece = await self._prefetch.next()
                 except Exception as error:  # noqa: BLE001 - it is logged, and the client told
                     request_id = scope["state"]["request_id"]
                     if not await self._ended_early(error, request_id, send):
@@ -103,7 +103,7 @@ class FedResponse(Response):
                     piece = None
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
-            await self._feed.close()
+            await self._prefetch.close()
 
     async def _ended_early(self, error: Exception, request_id: str, send: Send) -> bool:
         """Return whether the client could be told why."""

@@ -17,7 +17,7 @@ from bot.api.errors import RETRY_SOON_SECONDS, ApiError, api_error, no_key
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from bot.api.front import Front
+    from bot.api.context import ApiContext
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ SECONDS_TO_END = 5.0
 _BEARER = "bearer "
 
 
-class Door:
+class ApiMiddleware:
     """ASGI middleware around the application.
 
     It lets in whoever has a key, before anything of the body is read. A request ends when its
@@ -40,12 +40,12 @@ class Door:
 
     Args:
         app: The application.
-        front: Knows the keys.
+        context: Knows the keys.
     """
 
-    def __init__(self, app: ASGIApp, front: Front) -> None:
+    def __init__(self, app: ASGIApp, context: ApiContext) -> None:
         self._app = app
-        self._front = front
+        self._context = context
         self._budget = BodyBudget()
         self._requests = 0
 
@@ -101,7 +101,7 @@ class Door:
         """Return whose key the request has; 0 where none is needed. Raises `ApiError`."""
         if not scope["path"].startswith("/v1/"):
             return 0
-        person = None if key is None else await self._front.keys.person_of(key)
+        person = None if key is None else await self._context.keys.person_of(key)
         if person is None:
             raise no_key(is_given=key is not None)
         return person

@@ -224,7 +224,7 @@ async def test_a_restart_ends_requests_with_an_answer(
         pause = Pause(backend, at=1)
         asking = asyncio.create_task(client.post(SPEECH, json={"input": "Hello."}))
         await pause.reached.wait()
-        await api.front.requests.close(within=1)
+        await api.context.requests.close(within=1)
         answer = await asking
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "restarting")
         answer = await client.post(SPEECH, json={"input": "Hello."})

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Front:
+class ApiContext:
     """What the routes work with.
 
     Attributes:
@@ -42,10 +42,10 @@ class Front:
             raise Refusal(Reason.NO_VOICES_KEPT)
 
 
-def front_of(request: Request) -> Front:
+def context_of(request: Request) -> ApiContext:
     """What a route works with."""
-    front: Front = request.app.state.front
-    return front
+    context: ApiContext = request.app.state.context
+    return context
 
 
 def person_of(request: Request) -> int:
@@ -56,9 +56,9 @@ def person_of(request: Request) -> int:
 
 async def has_key_still(request: Request) -> bool:
     """Whether a request's key still works. It ends with all else that is kept about its person."""
-    return await front_of(request).keys.person_of(request.state.key) is not None
+    return await context_of(request).keys.person_of(request.state.key) is not None
 
 
 def opened(request: Request, action: Action) -> ApiRequest:
     """A request of that person, to be used as a context manager."""
-    return front_of(request).requests.request(person_of(request), action)
+    return context_of(request).requests.request(person_of(request), action)
