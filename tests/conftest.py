@@ -143,6 +143,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Distribution
     return Distribution(config, log)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _new_databases_are_copies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """To migrate a new database takes as long as to start the rest of the bot."""
+    from tests.support.migrated_files import new_files_are_copies  # noqa: PLC0415 - not all need it
+
+    with new_files_are_copies(tmp_path_factory.mktemp("migrated")):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
     """A test may run the command line, which sets up logging for the whole process."""

@@ -1,3 +1,9 @@
+from __future__ import annotations
+
+import pytest
+
+from bot.storage import database
+from bot.storage.migrating import migrate
 from tests.support.databases import (
     clock,
     database_url,
@@ -15,3 +21,9 @@ __all__ = [
     "postgres_url",
     "sqlite_url",
 ]
+
+
+@pytest.fixture(autouse=True)
+def _databases_are_migrated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests are about new databases, too, so none is a copy."""
+    monkeypatch.setattr(database, "migrate", migrate)
