@@ -156,7 +156,7 @@ async def test_leaving_can_be_cancelled(
     monkeypatch.setattr(voice_link, "DISCONNECT_SECONDS", 30.0)
     guild.call.mode = Mode(round_trip=(20.0, 20.0))  # so that it has not left when it is cancelled
     leaving = asyncio.create_task(voice_link.disconnect(client))
-    await eventually(lambda: not guild.call.is_connected)
+    await eventually(lambda: not client.is_connected())
     leaving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await leaving
