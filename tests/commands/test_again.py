@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 import soundfile
 
 from bot.errors import Reason
@@ -27,7 +28,7 @@ AGAIN = "Again"
 TEXT = "Hello there, all of you."
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def ada(ada: Member) -> Member:
     await ada.saves_voice(name="Bob")
     return ada
@@ -132,7 +133,7 @@ async def test_only_who_may_use_the_voice_may_press(
 
 
 async def test_it_is_refused_where_say_would_be(server: Server, ada: Member) -> None:
-    message, policy, here = await says(ada), server.bot.policy, server.env.guild.id
+    message, policy, here = await says(ada), server.bot.policy, server.guild.id
 
     async def refused(reason: Reason, **values: object) -> None:
         answer = await again(ada, message)
@@ -141,11 +142,12 @@ async def test_it_is_refused_where_say_would_be(server: Server, ada: Member) -> 
 
     await policy.moderation.block(ada.actor.id, here, by=None)
     await refused(Reason.BLOCKED_HERE)
+    bob = (await server.bot.library.find(ada.actor.id, "Bob")).id
     await policy.moderation.unblock(ada.actor.id, here)
-    await policy.moderation.freeze(1, ada.actor.id, EVERYWHERE, FreezeKind.FROZEN, by=None)
+    await policy.moderation.freeze(bob, ada.actor.id, EVERYWHERE, FreezeKind.FROZEN, by=None)
     await refused(Reason.VOICE_FROZEN)
-    await policy.moderation.lift(1, EVERYWHERE)
-    role = server.env.guild.create_role("choir")
+    await policy.moderation.lift(bob, EVERYWHERE)
+    role = server.guild.create_role("choir")
     await policy.settings.change(here, lambda old: replace(old, speak_roles=frozenset({role.id})))
     assert f"<@&{role.id}>" in (await again(ada, message)).told
     await policy.settings.change(here, lambda old: replace(old, speak_roles=frozenset()))

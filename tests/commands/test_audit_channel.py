@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
 from bot.guilds.records import AuditAction, ServerSettings
 from bot.guilds.tables import AuditRow
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def channel(server: Server) -> ChannelHandle:
-    return server.env.guild.create_text_channel("audit")
+    return server.guild.create_text_channel("audit")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def channels(server: Server, channel: ChannelHandle) -> AuditChannels:
     """Of a server that has chosen a channel for its log."""
     policy = server.bot.policy
     chosen = ServerSettings(audit_channel_id=channel.id)
-    await policy.settings.change(server.env.guild.id, lambda _before: chosen)
+    await policy.settings.change(server.guild.id, lambda _before: chosen)
     channels = AuditChannels(server.bot, policy)
     await channels.post_new()
     return channels
@@ -48,7 +49,7 @@ async def write(server: Server, guild_id: int | None, *, times: int = 1, **colum
 async def test_each_line_is_posted_once_in_its_own_server(
     server: Server, channel: ChannelHandle, channels: AuditChannels, ada: Member
 ) -> None:
-    await ada.saves_voice()
+    voice = await ada.saves_voice()
     await ada.types("say", text="Hello.")
     await server.bot.policy.audit.written()
     await write(server, server.env.create_guild("Elsewhere").id)
@@ -57,7 +58,7 @@ async def test_each_line_is_posted_once_in_its_own_server(
     await channels.post_new()
 
     (line,) = posted_in(channel)
-    assert line.endswith(f"> <@{ada.actor.id}> posted speech with voice #1")
+    assert line.endswith(f"> <@{ada.actor.id}> posted speech with voice #{voice.id}")
     sent = server.requests("POST", f"/channels/{channel.id}/messages")
     assert [request["allowed_mentions"] for request in sent] == [{"parse": []}]
 
@@ -65,7 +66,7 @@ async def test_each_line_is_posted_once_in_its_own_server(
 async def test_lines_that_come_together_are_one_message(
     server: Server, channel: ChannelHandle, channels: AuditChannels
 ) -> None:
-    await write(server, server.env.guild.id, times=100)
+    await write(server, server.guild.id, times=100)
     await channels.post_new()
     (message,) = posted_in(channel)
     assert len(message) <= 2_000
@@ -77,7 +78,7 @@ async def test_many_lines_are_posted_once_each(
     server: Server, channel: ChannelHandle, channels: AuditChannels
 ) -> None:
     for _ in range(3):
-        await write(server, server.env.guild.id, times=OVERLAP)
+        await write(server, server.guild.id, times=OVERLAP)
         await channels.post_new()
         await channels.post_new()
     assert len(posted_in(channel)) == 3
@@ -88,10 +89,10 @@ async def test_a_line_that_is_written_late_is_posted_too(
 ) -> None:
     """Another process may have taken its id before, and written it after the others."""
 
-    here = server.env.guild.id
-    await write(server, here, id=11, voice_id=1)
+    here, last = server.guild.id, await server.bot.policy.audit.last_id()
+    await write(server, here, id=last + 11, voice_id=1)
     await channels.post_new()
-    await write(server, here, id=10, voice_id=2)
+    await write(server, here, id=last + 10, voice_id=2)
     await channels.post_new()
     assert [line[-2:] for line in posted_in(channel)] == ["#1", "#2"]
 
@@ -101,10 +102,10 @@ async def test_where_the_bot_may_not_post_it_does_not_try(
 ) -> None:
     seen = server.bot.get_channel(channel.id)
     await seen.set_permissions(seen.guild.me, send_messages=False)  # type: ignore[union-attr]
-    await write(server, server.env.guild.id)
+    await write(server, server.guild.id)
     await channels.post_new()
     await seen.delete()  # type: ignore[union-attr]
-    await write(server, server.env.guild.id)
+    await write(server, server.guild.id)
     await channels.post_new()
     assert not server.requests("POST", f"/channels/{channel.id}/messages")
 
@@ -112,11 +113,11 @@ async def test_where_the_bot_may_not_post_it_does_not_try(
 async def test_what_happened_before_the_start_is_not_posted(
     server: Server, channel: ChannelHandle, channels: AuditChannels
 ) -> None:
-    await write(server, server.env.guild.id, times=3)
+    await write(server, server.guild.id, times=3)
     again = AuditChannels(server.bot, server.bot.policy)
     await again.post_new()
     assert not posted_in(channel)
-    await write(server, server.env.guild.id)
+    await write(server, server.guild.id)
     await again.post_new()
     assert len(posted_in(channel)) == 1
     assert channels is not again

@@ -70,9 +70,10 @@ class TestConsent:
         assert saved.consent.attested_by == ada.actor.id
         assert saved.consent.statement_version == permission.statement_version
         assert abs(saved.consent.attested_at - saved.created_at) < timedelta(minutes=1)
+        hers = ConsentRow.user_id == ada.actor.id
         async with server.bot.library._database.read() as session:
-            [guild_id] = await session.scalars(select(ConsentRow.guild_id))
-        assert guild_id == server.env.guild.id
+            [guild_id] = await session.scalars(select(ConsentRow.guild_id).where(hers))
+        assert guild_id == server.guild.id
 
         info = await ada.types("voice info", voice="Ada")
         assert info.private is not None
@@ -86,7 +87,7 @@ class TestConsent:
         assert [each.attested_by for each in backend.consents] == [ada.actor.id]
         assert not await server.bot.library.keeps_anything_about(ada.actor.id)
         await server.bot.policy.audit.written()
-        log = await server.bot.policy.audit.page(server.env.guild.id)
+        log = await server.bot.policy.audit.page(server.guild.id)
         [line] = map(audit_line, log.entries)
         assert line.endswith("tried a voice from a recording (with permission)")
 
@@ -95,8 +96,9 @@ class TestConsent:
         await ada.clones(recording, name="Grandma", permission=Permission.GIVEN)
         asked = await ada.types("voice delete", voice="Grandma")
         await ada.presses(asked.private, "Delete")
+        hers = ConsentRow.user_id == ada.actor.id
         async with server.bot.library._database.read() as session:
-            versions = list(await session.scalars(select(ConsentRow.statement_version)))
+            versions = list(await session.scalars(select(ConsentRow.statement_version).where(hers)))
         assert versions == [Permission.OWN.statement_version]
 
     async def test_comes_second_and_cannot_be_left_out(self, server: Server) -> None:

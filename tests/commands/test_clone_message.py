@@ -88,9 +88,10 @@ async def test_it_makes_the_voice_as_clone_does(
     assert saved.consent.attested_by == ada.actor.id, "not who sent the recording"
     assert saved.transcript == "Over there."
     assert backend.spoken == ["Good morning."]
+    hers = ConsentRow.user_id == ada.actor.id
     async with server.bot.library._database.read() as session:
-        [guild_id] = await session.scalars(select(ConsentRow.guild_id))
-    assert guild_id == server.env.guild.id
+        [guild_id] = await session.scalars(select(ConsentRow.guild_id).where(hers))
+    assert guild_id == server.guild.id
 
 
 async def test_without_more_it_only_tries_the_voice(
@@ -178,11 +179,11 @@ async def test_consent_that_is_read_aloud_is_asked_for_as_in_clone(
     server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
 ) -> None:
     settings = server.bot.policy.settings
-    await settings.change(server.env.guild.id, lambda old: replace(old, spoken_consent=True))
+    await settings.change(server.guild.id, lambda old: replace(old, spoken_consent=True))
     message = await sends(ada, ("voice.wav", recording))
     asked = await clones(ada, message, name="Bob")
     assert not asked.posted
-    current = server.bot.spoken_consents.current(ada.actor.id, server.env.guild.id)
+    current = server.bot.spoken_consents.current(ada.actor.id, server.guild.id)
     assert current is not None
     assert asked.told.endswith(
         f"choose Apps, Clone this voice, in the menu of that message:\n> {current.text}"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
+import pytest_asyncio
 from structlog.testing import capture_logs
 
 if TYPE_CHECKING:
     from tests.support.discord_server import Member, Server
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def ids(server: Server) -> dict[str, int]:
     """The ids of the commands, which were published before the bot started again."""
     await server.restarts()

@@ -57,13 +57,13 @@ def shown(answer: Answer) -> str | None:
 async def test_a_servers_default_voice_is_for_those_who_have_none(
     server: Server, ada: Member, grace: Member, manager: Member
 ) -> None:
-    await ada.saves_voice(name="Bob")
+    bob = await ada.saves_voice(name="Bob")
     await ada.saves_voice(name="Secret")
     assert "No voice is shared with everyone here yet" in str(shown(await opens(manager)))
     await shares(ada)
     await shares(ada, "Secret", who=grace.actor)
-    assert offered(await opens(manager)) == {"Bob (by @ada)": "1"}
-    saved = await chooses(manager, "1")
+    assert offered(await opens(manager)) == {"Bob (by @ada)": str(bob.id)}
+    saved = await chooses(manager, str(bob.id))
     assert saved.told == "Saved."
     assert shown(saved) == f"**Bob** by <@{ada.actor.id}>"
 
@@ -89,11 +89,11 @@ async def test_a_voice_that_is_not_for_everyone_cannot_be_chosen(
     ada: Member, manager: Member
 ) -> None:
     for name in ("Bob", "Ann"):
-        await ada.saves_voice(name=name)
+        voice = await ada.saves_voice(name=name)
         await shares(ada, name)
     answer = await opens(manager)
     await ada.types("voice unshare", voice="Ann")
-    await selects(manager, answer, "2", f"settings:set:{SETTING}")
+    await selects(manager, answer, str(voice.id), f"settings:set:{SETTING}")
     assert answer.told == REFUSALS[Reason.CHOICE_GONE]
     assert shown(answer) == "None"
 
@@ -101,10 +101,9 @@ async def test_a_voice_that_is_not_for_everyone_cannot_be_chosen(
 async def test_more_voices_than_a_menu_holds_can_be_chosen(
     server: Server, ada: Member, manager: Member
 ) -> None:
-    library, with_all = server.bot.library, Share.with_everyone(server.env.guild.id)
+    library, with_all = server.bot.library, Share.with_everyone(server.guild.id)
     for number in range(30):
-        await ada.saves_voice(name=f"Voice {number:02}")
-        voice = await library.find(ada.actor.id, f"Voice {number:02}")
+        voice = await ada.saves_voice(name=f"Voice {number:02}")
         await library.sharing.share(voice, with_all, owner_name="ada")
     answer = await opens(manager)
     assert len(offered(answer)) == 25
@@ -114,7 +113,7 @@ async def test_more_voices_than_a_menu_holds_can_be_chosen(
         *(f"Voice {number}" for number in range(24, 30)),
         "Back to ",
     ]
-    await selects(manager, answer, "30", f"settings:set:{SETTING}")
+    await selects(manager, answer, str(voice.id), f"settings:set:{SETTING}")
     assert str(shown(answer)).startswith("**Voice 29** by")
 
 
@@ -150,9 +149,9 @@ async def test_ones_own_default_comes_before_the_last_used(
 async def test_a_default_voice_that_is_gone_is_none(
     ada: Member, grace: Member, manager: Member, way: str
 ) -> None:
-    await ada.saves_voice(name="Bob")
+    bob = await ada.saves_voice(name="Bob")
     await shares(ada)
-    await chooses(manager, "1")
+    await chooses(manager, str(bob.id))
     await grace.types("voice default", voice="Bob")
     assert (await says(grace, None)).posted
     options = {"voice": "Bob"} if way == "delete" else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
 from tests.support.public_words import text_beside
 
@@ -13,13 +14,13 @@ if TYPE_CHECKING:
     from tests.support.scripted_backend import ScriptedBackend
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def ada(ada: Member) -> Member:
     await ada.saves_voice()
     return ada
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def grace(grace: Member) -> Member:
     await grace.saves_voice()
     return grace

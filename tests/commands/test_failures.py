@@ -168,7 +168,7 @@ async def test_an_interaction_that_is_too_old_is_dropped_without_noise(
     answer = await ada.types("say", text="Hello.")
     assert not answer.posted
     assert backend.spoken == []
-    assert len(server.env.errors) == 1, "simcord notes what the bot has handled"
+    assert len(server.errors()) == 1, "simcord notes what the bot has handled"
 
 
 @pytest.mark.parametrize("given", [None, "", "own", 5])
@@ -187,7 +187,7 @@ async def test_a_command_that_was_published_with_other_options_asks_to_reload(
     with patch.object(interactions, "build_options", build_older):
         answer = await ada.clones(recording, name="Ada")
     assert answer.told == "That command has changed. Please reload Discord (Ctrl+R) and try again."
-    assert len(server.env.errors) == 1, "simcord notes what the bot has handled"
+    assert len(server.errors()) == 1, "simcord notes what the bot has handled"
     assert not answer.posted
 
 

@@ -10,12 +10,22 @@ import pytest
 
 from bot.interface.cards import LAST_COPIES
 from bot.storage import remains
+from tests.support.discord_server import open_server
 from tests.support.voice_guild import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.support.discord_server import Member, Server
+    from tests.support.scripted_backend import ScriptedBackend
+
+
+@pytest.fixture
+async def server(tmp_path: Path, backend: ScriptedBackend) -> AsyncIterator[Server]:
+    """A bot whose database is in the folder."""
+    async with open_server(tmp_path, backend) as opened:
+        yield opened
 
 
 @pytest.fixture(autouse=True)

@@ -253,7 +253,7 @@ async def test_zero_is_no_limit(limited: Any) -> None:
 async def test_a_server_has_lower_limits_of_its_own(limited: Any) -> None:
     async with limited() as server:
         await server.bot.policy.settings.change(
-            server.env.guild.id, lambda decided: replace(decided, seconds_per_person=5)
+            server.guild.id, lambda decided: replace(decided, seconds_per_person=5)
         )
         ada = await member(server, "ada")
         assert (await ada.types("say", text=ONE_SENTENCE)).posted

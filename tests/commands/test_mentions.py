@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import pytest
+import pytest_asyncio
 from simcord import interactions
 
 from tests.support.public_words import text_beside
@@ -37,7 +38,7 @@ STRANGER = 123456789012345678
 VIEW_CHANNEL, SPEAK = 1 << 10, 1 << 21
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def ada(ada: Member) -> Member:
     await ada.saves_voice()
     return ada
@@ -123,7 +124,7 @@ async def test_few_members_are_looked_up(server: Server, ada: Member) -> None:
 async def test_names_of_channels_are_told_only_to_those_who_see_them(
     server: Server, ada: Member, backend: ScriptedBackend
 ) -> None:
-    hidden = server.env.guild.create_text_channel("conspiracy")
+    hidden = server.guild.create_text_channel("conspiracy")
     await ada.may(hidden, view_channel=False)
     answer = await ada.types("say", text=f"See <#{hidden.id}> and <#{server.channel.id}>.")
     assert backend.spoken == ["See some channel and voices."]
@@ -146,7 +147,7 @@ async def test_what_discord_sends_along_of_hidden_channels_is_not_told(
 async def test_custom_emoji_and_roles_are_shown_by_name(
     server: Server, ada: Member, backend: ScriptedBackend
 ) -> None:
-    role = server.env.guild.create_role("everyone")
+    role = server.guild.create_role("everyone")
     typed = f"Nice <:pepe:123456789012345678> <a:wave:5> to <@&{role.id}>."
     answer = await ada.types("say", text=typed)
     assert backend.spoken == ["Nice pepe wave to everyone."]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import discord
 import pytest
-from sqlalchemy import update
+from sqlalchemy import make_url, update
 
 from backend.contract import SpeechError
 from bot.errors import Reason
@@ -19,8 +20,6 @@ from bot.interface.wording.sentences import REFUSALS
 from tests.support.discord_server import Member, Server
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from backend.contract import SpeechRequest
     from tests.support.discord_server import Answer
     from tests.support.scripted_backend import ScriptedBackend
@@ -30,7 +29,7 @@ REMOVED = REFUSALS[Reason.VOICE_REMOVED_HERE]
 
 
 def manager(server: Server, name: str = "admin") -> Member:
-    guild = server.env.guild
+    guild = server.guild
     role = guild.create_role(name, permissions=discord.Permissions(manage_guild=True))
     return Member(server, guild.add_member(server.env.create_user(name), roles=[role]))
 
@@ -58,8 +57,13 @@ async def choices(admin: Member, command: str, typed: str = "") -> dict[str, str
     return {choice["name"]: choice["value"] for choice in offered}
 
 
-def on_disk(folder: Path) -> bytes:
-    return b"".join(file.read_bytes() for file in folder.rglob("timbre.db*"))
+def on_disk(server: Server) -> bytes:
+    """The bot's database, with its log."""
+    database = make_url(server.bot.settings.database_url).database
+    assert database is not None
+    files = list(Path(database).parent.glob("timbre.db*"))
+    assert files
+    return b"".join(file.read_bytes() for file in files)
 
 
 async def test_a_blocked_member_cannot_speak_until_unblocked(
@@ -123,7 +127,7 @@ async def test_speech_that_waits_to_be_encoded_is_not_posted_for_who_was_blocked
     while not encoders.locked():
         await encoders.acquire()
     private = await grace.begins("say", text="Hello.")
-    await server.bot.policy.moderation.block(grace.actor.id, server.env.guild.id, by=None)
+    await server.bot.policy.moderation.block(grace.actor.id, server.guild.id, by=None)
     await server.bot.enforcement.enforce()
     encoders.release()
     await admin.types("moderation log")  # waits until the bot is done
@@ -133,11 +137,14 @@ async def test_speech_that_waits_to_be_encoded_is_not_posted_for_who_was_blocked
     assert all(message.flags.ephemeral for message in history)
 
 
-async def test_nobody_blocks_themselves_or_their_equals(server: Server, admin: Member) -> None:
+async def test_nobody_blocks_themselves_or_their_equals(
+    server: Server, admin: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = manager(server, "other")
     assert "block yourself" in await moderates(admin, "block", member=admin.actor)
     assert "Only the server's owner" in await moderates(admin, "block", member=other.actor)
-    server.bot.policy.rules = OperatorRules(operators=frozenset({other.actor.id}))
+    rules = OperatorRules(operators=frozenset({other.actor.id}))
+    monkeypatch.setattr(server.bot.policy, "rules", rules)
     assert "Nobody can block them" in await moderates(admin, "block", member=other.actor)
 
 
@@ -146,53 +153,55 @@ async def test_a_removed_voice_is_silent_in_that_server_alone(
 ) -> None:
     elsewhere, user = server.env.create_guild("Elsewhere"), server.env.create_user("grace")
     there = Server(server.env, server.bot, None, elsewhere.create_text_channel("text"))
-    grace = Member(server, server.env.guild.add_member(user))
+    grace = Member(server, server.guild.add_member(user))
     same = Member(there, elsewhere.add_member(user))
-    await grace.saves_voice(name="*Bob*")
+    bob = (await grace.saves_voice(name="*Bob*")).id
     assert await moderates(admin, "voices") == "No voice that still exists was used here yet."
     await says(grace)
     await says(grace)
 
     listed = await moderates(admin, "voices")
-    assert listed.startswith(rf"#1 **\*Bob\*** of <@{grace.actor.id}> · used 2 times, last <t:")
-    assert await choices(admin, "remove", "bo") == {"#1 *Bob*": "1"}
+    assert listed.startswith(rf"#{bob} **\*Bob\*** of <@{grace.actor.id}> · used 2 times, last <t:")
+    assert await choices(admin, "remove", "bo") == {f"#{bob} *Bob*": str(bob)}
     assert await choices(admin, "remove", "else") == {}
-    assert (await moderates(admin, "remove", voice="1")).startswith(r"Removed #1 **\*Bob\***.")
+    assert (await moderates(admin, "remove", voice=str(bob))).startswith(
+        rf"Removed #{bob} **\*Bob\***."
+    )
 
     assert (await says(grace)).told == REMOVED
     assert (await says(same)).posted
     assert "**removed here**" in await moderates(admin, "voices", member=grace.actor)
-    assert "removed here already" in await moderates(admin, "remove", voice="#1")
+    assert "removed here already" in await moderates(admin, "remove", voice=f"#{bob}")
     assert await choices(admin, "remove") == {}
-    assert await choices(admin, "restore") == {"#1 *Bob*": "1"}
+    assert await choices(admin, "restore") == {f"#{bob} *Bob*": str(bob)}
 
-    assert (await moderates(admin, "restore", voice="#1")).endswith("can be used here again.")
+    assert (await moderates(admin, "restore", voice=f"#{bob}")).endswith("can be used here again.")
     assert (await says(grace)).posted
-    assert "isn't removed here" in await moderates(admin, "restore", voice="#1")
+    assert "isn't removed here" in await moderates(admin, "restore", voice=f"#{bob}")
 
 
-@pytest.mark.parametrize("typed", ["2", "#", "Bob", "-1", "1.0", "²", "9" * 30])
+@pytest.mark.parametrize("typed", ["{unused}", "#", "Bob", "-1", "1.0", "²", "9" * 30])
 async def test_only_voices_that_were_used_here_can_be_removed(
     grace: Member, ada: Member, admin: Member, typed: str
 ) -> None:
     await grace.saves_voice(name="Bob")
-    await ada.saves_voice(name="Unused")
+    unused = await ada.saves_voice(name="Unused")
     await says(grace)
-    told = await moderates(admin, "remove", voice=typed)
+    told = await moderates(admin, "remove", voice=typed.format(unused=unused.id))
     assert told.startswith("No voice with that number was used here.")
 
 
 async def test_a_server_cannot_restore_what_is_frozen_everywhere(
     server: Server, grace: Member, admin: Member
 ) -> None:
-    await grace.saves_voice()
+    voice = (await grace.saves_voice()).id
     await says(grace)
-    await moderates(admin, "remove", voice="1")
+    await moderates(admin, "remove", voice=str(voice))
     await server.bot.policy.moderation.freeze(
-        1, grace.actor.id, EVERYWHERE, FreezeKind.FROZEN, by=None
+        voice, grace.actor.id, EVERYWHERE, FreezeKind.FROZEN, by=None
     )
     assert (await says(grace)).told == REFUSALS[Reason.VOICE_FROZEN]
-    told = await moderates(admin, "restore", voice="1")
+    told = await moderates(admin, "restore", voice=str(voice))
     assert "It stays frozen everywhere" in told
     assert (await says(grace)).told == REFUSALS[Reason.VOICE_FROZEN]
 
@@ -201,26 +210,26 @@ async def test_nobody_restores_their_own_voice_that_another_removed(
     server: Server, admin: Member
 ) -> None:
     other = manager(server, "other")
-    await other.saves_voice()
+    voice = str((await other.saves_voice()).id)
     await says(other)
-    await moderates(admin, "remove", voice="1")
-    told = await moderates(other, "restore", voice="1")
+    await moderates(admin, "remove", voice=voice)
+    told = await moderates(other, "restore", voice=voice)
     assert told.startswith("That's your own voice, and somebody else decided about it.")
     assert (await says(other)).told == REMOVED
-    await moderates(admin, "restore", voice="1")
-    await moderates(other, "remove", voice="1")
-    assert "can be used here again" in await moderates(other, "restore", voice="1")
+    await moderates(admin, "restore", voice=voice)
+    await moderates(other, "remove", voice=voice)
+    assert "can be used here again" in await moderates(other, "restore", voice=voice)
 
 
 async def test_speech_is_not_posted_if_its_voice_was_frozen_meanwhile(
     server: Server, grace: Member, backend: ScriptedBackend
 ) -> None:
-    await grace.saves_voice()
-    here = server.env.guild.id
+    voice = await grace.saves_voice()
+    here = server.guild.id
 
     async def freeze(_request: SpeechRequest) -> None:
         moderation = server.bot.policy.moderation
-        await moderation.freeze(1, grace.actor.id, here, FreezeKind.FROZEN, by=None)
+        await moderation.freeze(voice.id, grace.actor.id, here, FreezeKind.FROZEN, by=None)
 
     backend.on_speak = freeze
     answer = await says(grace)
@@ -229,24 +238,23 @@ async def test_speech_is_not_posted_if_its_voice_was_frozen_meanwhile(
 
 
 async def test_the_log_says_who_did_what_and_holds_no_texts(
-    server: Server, tmp_path: Path, ada: Member, grace: Member, admin: Member
+    server: Server, ada: Member, grace: Member, admin: Member
 ) -> None:
-    await grace.saves_voice()
-    await ada.saves_voice()
+    hers, another = await grace.saves_voice(), await ada.saves_voice()
     await says(grace, "The secret word is rhubarb.")
     await says(ada, "Nobody knows it.")
     await moderates(admin, "block", member=grace.actor)
 
     blocked, second, first = (await moderates(admin, "log")).split("\n")
     assert blocked.endswith(f"> <@{admin.actor.id}> blocked <@{grace.actor.id}>")
-    assert second.endswith(f"> <@{ada.actor.id}> posted speech with voice #2")
-    assert first.endswith(f"> <@{grace.actor.id}> posted speech with voice #1")
+    assert second.endswith(f"> <@{ada.actor.id}> posted speech with voice #{another.id}")
+    assert first.endswith(f"> <@{grace.actor.id}> posted speech with voice #{hers.id}")
     assert await moderates(admin, "log", member=grace.actor) == f"{blocked}\n{first}"
     found = await moderates(admin, "log", text="the secret  word is Rhubarb.")
     assert found == first
     assert (await moderates(admin, "log", text="rhubarb")).startswith("Nothing like that")
     await server.bot.policy.audit.written()
-    assert b"rhubarb" not in on_disk(tmp_path)
+    assert b"rhubarb" not in on_disk(server)
 
 
 async def test_the_log_has_what_happened_and_not_what_was_tried(
@@ -260,12 +268,13 @@ async def test_the_log_has_what_happened_and_not_what_was_tried(
     backend.on_speak = fail
     assert not (await ada.clones(recording, name="Bob")).posted
     backend.on_speak = None
+    bob = (await server.bot.library.find(ada.actor.id, "Bob")).id
     await server.forbids_bot(attach_files=False)
     server.breaks("POST", "/webhooks/*", status=403, times=5)
     server.breaks("POST", "/users/@me/channels", status=403)
     assert not (await says(ada)).posted
     [line] = (await moderates(admin, "log")).split("\n")
-    assert line.endswith(f"> <@{ada.actor.id}> made voice #1 (own voice)")
+    assert line.endswith(f"> <@{ada.actor.id}> made voice #{bob} (own voice)")
 
 
 async def test_the_log_has_pages(server: Server, ada: Member, admin: Member) -> None:
@@ -274,7 +283,7 @@ async def test_the_log_has_pages(server: Server, ada: Member, admin: Member) -> 
         server.bot.policy.audit.note(
             AuditAction.SPOKE_VOICE,
             actor_id=ada.actor.id,
-            guild_id=server.env.guild.id,
+            guild_id=server.guild.id,
         )
     await server.bot.policy.audit.written()
     first = await admin.types("moderation log")
@@ -287,12 +296,13 @@ async def test_cloning_deleting_and_forgetting_are_in_the_log(
     server: Server, ada: Member, admin: Member, recording: bytes
 ) -> None:
     await ada.clones(recording, name="Bob")
+    bob = (await server.bot.library.find(ada.actor.id, "Bob")).id
     question = await ada.types("voice delete", voice="Bob")
     await ada.presses(question.private, "Delete")
     await moderates(admin, "block", member=ada.actor)
     lines = (await moderates(admin, "log")).split("\n")
-    assert lines[1].endswith(f"> <@{ada.actor.id}> deleted voice #1")
-    assert lines[2].endswith(f"> <@{ada.actor.id}> made voice #1 (own voice)")
+    assert lines[1].endswith(f"> <@{ada.actor.id}> deleted voice #{bob}")
+    assert lines[2].endswith(f"> <@{ada.actor.id}> made voice #{bob} (own voice)")
 
     assert await server.bot.policy.posts.keeps_anything_about(ada.actor.id)
     question = await ada.types("forget")  # although blocked
@@ -302,7 +312,7 @@ async def test_cloning_deleting_and_forgetting_are_in_the_log(
     lines = (await moderates(admin, "log")).split("\n")
     assert lines[0].endswith("> Somebody had everything deleted that I kept about them")
     assert lines[1].endswith(f"> <@{admin.actor.id}> blocked <@{ada.actor.id}>")
-    assert lines[2].endswith("Somebody who was forgotten deleted voice #1")
+    assert lines[2].endswith(f"Somebody who was forgotten deleted voice #{bob}")
     assert str(ada.actor.id) not in "".join(lines[2:])
     await ada.saves_voice()
     assert (await says(ada)).told == BLOCKED

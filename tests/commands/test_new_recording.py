@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 import soundfile
 from sqlalchemy import func, select
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 QUESTION = "You already have **Bob**. Replace its recording with this one?"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def bob(server: Server, ada: Member) -> SavedVoice:
     """Ada's voice, which has a speed, is shared with everyone, and was used."""
     await ada.saves_voice(name="Bob")
@@ -86,7 +87,7 @@ async def test_replace_keeps_the_voice_and_changes_its_recording(
     assert (await grace.types("say", text="Hello.", voice="Bob")).posted, "it is still shared"
 
     await server.bot.policy.audit.written()
-    log = await server.bot.policy.audit.page(server.env.guild.id)
+    log = await server.bot.policy.audit.page(server.guild.id)
     [line] = [audit_line(each) for each in log.entries if each.action is AuditAction.REPLACED]
     assert line.endswith(f"gave voice #{bob.id} another recording (with permission)")
 
@@ -158,7 +159,7 @@ async def test_a_voice_that_was_decided_about_keeps_its_recording(
     moderation = server.bot.policy.moderation
     stays = "You already have **Bob**, and it was frozen or removed somewhere"
     asked = await ada.clones(recording, name="Bob")
-    elsewhere = server.env.guild.id + 1
+    elsewhere = server.guild.id + 1
     await moderation.freeze(bob.id, bob.owner_id, elsewhere, kind, by=None)
     await ada.presses(asked.private, "Replace")
     assert asked.told.startswith(stays)
@@ -171,7 +172,7 @@ async def test_spoken_consent_asks_for_the_sentence_first(
     server: Server, ada: Member, backend: ScriptedBackend, recording: bytes
 ) -> None:
     await server.bot.policy.settings.change(
-        server.env.guild.id, lambda before: replace(before, spoken_consent=True)
+        server.guild.id, lambda before: replace(before, spoken_consent=True)
     )
     to_read = await ada.clones(recording, name="Bob")
     assert to_read.told.startswith("This server asks the speaker to say that they allow this. ")

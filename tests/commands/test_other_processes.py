@@ -67,7 +67,7 @@ async def test_a_decision_counts_from_the_next_command_on(
     await grace.saves_voice()
     assert (await grace.types("say", text="Hello.")).posted
     for reason in (Reason.VOICE_REMOVED, Reason.BLOCKED_HERE):
-        await decide(elsewhere, reason, grace.actor.id, server.env.guild.id)
+        await decide(elsewhere, reason, grace.actor.id, server.guild.id)
         answer = await grace.types("say", text="Hello.")
         assert answer.told == link_commands(REFUSALS[reason], server.bot.command_ids)
         assert not answer.posted
@@ -77,7 +77,7 @@ async def test_a_claimed_voice_is_silent_everywhere_until_an_operator_dismisses_
     server: Server, elsewhere: Database
 ) -> None:
     guild, user = server.env.create_guild("Elsewhere"), server.env.create_user("ada")
-    ada = Member(server, server.env.guild.add_member(user))
+    ada = Member(server, server.guild.add_member(user))
     there = Server(server.env, server.bot, None, guild.create_text_channel("text"))
     ada_there = Member(there, guild.add_member(user))
     other_process, library = Policy(elsewhere), VoiceLibrary(elsewhere)
@@ -120,7 +120,7 @@ async def test_a_decision_ends_what_is_being_made(
     loop.restart()  # by the real time
     answer = await grace.types("say", text="Hello.")
     await asked.wait()
-    await decide(elsewhere, reason, grace.actor.id, server.env.guild.id)
+    await decide(elsewhere, reason, grace.actor.id, server.guild.id)
     told = link_commands(REFUSALS[reason], server.bot.command_ids)
     await eventually(lambda: answer.told == told, within=10)
     assert not answer.posted

@@ -127,7 +127,7 @@ async def test_who_may_not_clone_is_told_before_writing(
     backend.heard = Heard("The birch canoe slid.", "English")
     cloned = await ada.clones(recording, name="Ada")
     await server.bot.policy.settings.change(
-        server.env.guild.id, lambda decided: replace(decided, clone_roles=frozenset({1}))
+        server.guild.id, lambda decided: replace(decided, clone_roles=frozenset({1}))
     )
     refused = await ada.presses(cloned.private, CORRECT)
     assert refused.result.modal is None

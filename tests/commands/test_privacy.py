@@ -9,6 +9,7 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 
 from bot.errors import Reason
 from bot.export import EXPORTED
@@ -34,7 +35,7 @@ DELETE = (
 )
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def database(server: Server) -> AsyncIterator[Database]:
     """The bot's database, opened by somebody else."""
     database = await open_database(server.bot.settings.database_url)
@@ -158,6 +159,7 @@ async def test_delete_says_at_once_if_nothing_is_kept(
     assert answer.private.components == []
 
 
+@pytest.mark.usefixtures("new_bot")
 @pytest.mark.parametrize("command", ["privacy delete", "forget"])
 async def test_delete_leaves_only_what_is_said_to_stay(
     server: Server, database: Database, ada: Member, grace: Member, command: str

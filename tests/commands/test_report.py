@@ -164,7 +164,7 @@ async def test_only_speech_of_others_can_be_reported(scene: Scene) -> None:
 
 async def test_who_reports_in_vain_is_told_what_to_do(scene: Scene) -> None:
     message = await scene.speech()
-    everybody = scene.server.bot.get_guild(scene.server.env.guild.id)
+    everybody = scene.server.bot.get_guild(scene.server.guild.id)
     assert everybody is not None
     hidden = everybody.get_channel(scene.reports.id)
     assert isinstance(hidden, discord.TextChannel)
@@ -195,7 +195,7 @@ async def test_who_is_blocked_can_neither_report_nor_claim(scene: Scene) -> None
 
 async def test_whom_a_server_blocks_reaches_only_the_operators_with_a_link(scene: Scene) -> None:
     message = await scene.speech()
-    moderation, here = scene.server.bot.policy.moderation, scene.server.env.guild.id
+    moderation, here = scene.server.bot.policy.moderation, scene.server.guild.id
     await moderation.block(scene.grace.actor.id, here, by=None)
     person = scene.grace.actor.user
     answer = Answer(await person.slash("voice claim", message=message.jump_url))
@@ -235,7 +235,7 @@ async def test_speech_that_came_by_direct_message_can_be_reported(scene: Scene) 
 
 async def test_the_operators_can_have_a_channel_of_their_own(tmp_path: Path) -> None:
     async with open_server(tmp_path, ScriptedBackend()) as server:
-        channel = server.env.guild.create_text_channel("operators")
+        channel = server.guild.create_text_channel("operators")
         server.bot.settings = server.bot.settings.model_copy(update={"report_channel": channel.id})
         await server.restarts()
         ada, grace = server.member("ada"), server.member("grace")

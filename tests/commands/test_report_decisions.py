@@ -95,9 +95,9 @@ async def test_an_owner_can_be_blocked_and_unblocked(scene: Scene) -> None:
 
 
 async def test_whoever_runs_the_bot_or_a_server_is_not_blocked(scene: Scene) -> None:
-    managers = next(role for name, role in scene.server.env.guild.roles.items() if name == "admins")
+    managers = next(role for name, role in scene.server.guild.roles.items() if name == "admins")
     user = scene.server.env.create_user("another")
-    another = Member(scene.server, scene.server.env.guild.add_member(user, roles=[managers]))
+    another = Member(scene.server, scene.server.guild.add_member(user, roles=[managers]))
     for member, sentence in (
         (scene.operator, "That's one of those who run this bot."),
         (another, "That's a member with Manage Server."),
@@ -113,7 +113,7 @@ async def test_whoever_runs_the_bot_or_a_server_is_not_blocked(scene: Scene) -> 
     await scene.reported(await scene.speech())
     unsure = await scene.admin.presses(scene.notice, "Block its owner")
     assert unsure.told.startswith("Something broke on my side.")
-    guild = scene.server.bot.get_guild(scene.server.env.guild.id)
+    guild = scene.server.bot.get_guild(scene.server.guild.id)
     assert guild is not None
     guild.unavailable = True
     unsure = await scene.admin.presses(scene.notice, "Block its owner")
@@ -203,7 +203,7 @@ async def test_everything_is_in_the_audit_log(scene: Scene) -> None:
     await claims(scene, await scene.speech())
     audit = scene.server.bot.policy.audit
     await audit.written()
-    lines = (await audit.page(scene.server.env.guild.id)).entries
+    lines = (await audit.page(scene.server.guild.id)).entries
     noted = [(line.action, line.actor_id, line.details) for line in reversed(lines)]
     grace, admin = scene.grace.actor.id, scene.admin.actor.id
     assert [each for each in noted if each[0] is not AuditAction.SPOKE_FILE] == [
@@ -218,7 +218,7 @@ async def test_everything_is_in_the_audit_log(scene: Scene) -> None:
 async def test_who_decides_what_was_decided_meanwhile_sees_how_it_stands(scene: Scene) -> None:
     """Somebody else pressed the same button, or another one, or an operator used a terminal."""
     await scene.reported(await scene.speech())
-    policy, here, ada = scene.server.bot.policy, scene.server.env.guild.id, scene.ada.actor.id
+    policy, here, ada = scene.server.bot.policy, scene.server.guild.id, scene.ada.actor.id
     await policy.moderation.block(ada, here, by=7, report_id=1)
     late = await scene.admin.presses(scene.notice, "Block its owner")
     assert late.told.startswith("That was decided already, so I changed nothing.")

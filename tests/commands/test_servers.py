@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 async def test_it_leaves_servers_that_are_not_allowed(server: Server) -> None:
-    ours, theirs = server.env.guild, server.env.create_guild("Theirs")
+    ours, theirs = server.guild, server.env.create_guild("Theirs")
     with capture_logs() as logs:
         await server.restarts(allowed_servers=frozenset({ours.id}))
         assert [guild.id for guild in server.bot.guilds] == [ours.id]

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 from sqlalchemy import select
 
 from bot.guilds.limits import Limits
@@ -79,13 +80,13 @@ async def say_in(member: Member, channel: ChannelHandle, **options: Any) -> str:
     return Answer(await member.actor.slash(channel, "say", text="Hello.", **options)).told
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def ada(ada: Member) -> Member:
     await ada.saves_voice()
     return ada
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def page(manager: Member) -> Page:
     return await page_of(manager)
 
@@ -105,7 +106,7 @@ async def test_is_not_offered_to_everybody(ada: Member) -> None:
 
 
 async def test_a_role_that_may_speak(server: Server, ada: Member, page: Page) -> None:
-    role = server.env.guild.create_role("DJ")
+    role = server.guild.create_role("DJ")
     await page.chooses("Who can speak", role)
     assert page.words == "Saved."
     assert page.says["Who can speak"] == role.mention
@@ -116,20 +117,21 @@ async def test_a_role_that_may_speak(server: Server, ada: Member, page: Page) ->
         "An admin can change that with `/settings`."
     )
     assert not refused.posted
-    server.env.backend.add_member_role(server.env.guild.id, ada.actor.id, role.id)
+    server.env.backend.add_member_role(server.guild.id, ada.actor.id, role.id)
     assert (await ada.types("say", text="Hello.")).posted
 
     await page.member.presses(page.message, "Clear")
     assert page.says["Who can speak"] == "Everyone"
-    server.env.backend.remove_member_role(server.env.guild.id, ada.actor.id, role.id)
+    server.env.backend.remove_member_role(server.guild.id, ada.actor.id, role.id)
     assert (await ada.types("say", text="Hello.")).posted
 
 
 async def test_roles_are_not_missed_while_discord_has_not_sent_the_server(
     server: Server, ada: Member, page: Page
 ) -> None:
-    await page.chooses("Who can speak", server.env.guild.create_role("DJ"))
-    [guild] = server.bot.guilds
+    await page.chooses("Who can speak", server.guild.create_role("DJ"))
+    guild = server.bot.get_guild(server.guild.id)
+    assert guild is not None
     guild.unavailable = True
     assert (await ada.types("say", text="Hello.")).told.startswith("I'm reconnecting to Discord")
     await page.opens("Reports")
@@ -137,21 +139,21 @@ async def test_roles_are_not_missed_while_discord_has_not_sent_the_server(
 
 
 async def test_everyone_is_no_role(server: Server, page: Page) -> None:
-    await page.chooses("Who can make voices", server.env.guild.default_role)
+    await page.chooses("Who can make voices", server.guild.default_role)
     assert page.says["Who can make voices"] == "Everyone who can speak"
 
 
 async def test_a_role_that_was_deleted_lets_managers_speak_and_says_so(
     server: Server, ada: Member, page: Page
 ) -> None:
-    dj, other = server.env.guild.create_role("DJ"), server.env.guild.create_role("other")
+    dj, other = server.guild.create_role("DJ"), server.guild.create_role("other")
     await page.chooses("Who can speak", dj, other)
-    server.env.backend.delete_role(server.env.guild.id, other.id)
+    server.env.backend.delete_role(server.guild.id, other.id)
     await page.opens("Who can speak")
     assert page.says["Who can speak"] == f"{dj.mention}, and 1 that was deleted"
     assert page.is_chosen() == [dj.id]
 
-    server.env.backend.delete_role(server.env.guild.id, dj.id)
+    server.env.backend.delete_role(server.guild.id, dj.id)
     await page.opens("Who can speak")
     assert page.says["Who can speak"].startswith("⚠️ Only members with Manage Server, because")
     assert (await ada.types("say", text="Hello.")).told.startswith("In this server, I speak only")
@@ -160,7 +162,7 @@ async def test_a_role_that_was_deleted_lets_managers_speak_and_says_so(
 
 
 async def test_channels_where_it_may_be_used(server: Server, ada: Member, page: Page) -> None:
-    elsewhere = server.env.guild.create_text_channel("elsewhere")
+    elsewhere = server.guild.create_text_channel("elsewhere")
     await page.chooses("Where I can be used", server.channel)
     assert (await say_in(ada, elsewhere)).startswith(
         f"In this server, I can be used only in {server.channel.mention}. Please try it there."
@@ -175,7 +177,7 @@ async def test_channels_where_it_may_be_used(server: Server, ada: Member, page: 
 async def test_voice_channels_where_it_may_be_heard(
     server: Server, ada: Member, page: Page
 ) -> None:
-    guild = server.env.guild
+    guild = server.guild
     stage, lounge = guild.create_voice_channel("stage"), guild.create_voice_channel("lounge")
     await page.chooses("Voice channels", stage)
     await ada.actor.join_voice(lounge)
@@ -188,7 +190,7 @@ async def test_voice_channels_where_it_may_be_heard(
 async def test_channels_that_were_deleted_are_shown_and_can_be_cleared(
     server: Server, ada: Member, page: Page
 ) -> None:
-    elsewhere = server.env.guild.create_text_channel("elsewhere")
+    elsewhere = server.guild.create_text_channel("elsewhere")
     await page.chooses("Where I can be used", elsewhere)
     server.env.backend.delete_channel(elsewhere.id)
     again = await page_of(page.member)
@@ -201,7 +203,7 @@ async def test_channels_that_were_deleted_are_shown_and_can_be_cleared(
 
 @pytest.mark.parametrize("part", ["Reports", "Log"])
 async def test_a_channel_for_reports_and_the_log(server: Server, page: Page, part: str) -> None:
-    channel = server.env.guild.create_text_channel("moderators")
+    channel = server.guild.create_text_channel("moderators")
     await page.chooses(part, channel)
     assert page.says[part] == channel.mention
     server.env.backend.delete_channel(channel.id)
@@ -236,7 +238,7 @@ async def test_switches(
         await page.opens(part)
         await page.member.presses(page.message, "Turn off" if turn_off else "Turn on")
         assert (page.words, page.says[part]) == ("Saved.", off if turn_off else on)
-        kept = await server.bot.policy.settings.of(server.env.guild.id)
+        kept = await server.bot.policy.settings.of(server.guild.id)
         assert getattr(kept, name) is not turn_off
     [first, second] = await _noted(server)
     assert [first.details, second.details] == [name] * 2
@@ -247,7 +249,7 @@ async def test_lower_limits(server: Server, page: Page) -> None:
     assert page.words == "Saved."
     assert f"{PERSONS_MINUTES}: **5** (whoever runs this bot allows 10)" in page.says["Limits"]
     assert page.says["Limits"].endswith("-# The other numbers come from whoever runs this bot.")
-    kept = await server.bot.policy.settings.of(server.env.guild.id)
+    kept = await server.bot.policy.settings.of(server.guild.id)
     assert (kept.seconds_per_person, kept.at_once_per_server) == (300, 4)
     assert kept.requests_per_minute is None
 
@@ -265,18 +267,21 @@ async def test_other_limits_change_nothing(server: Server, page: Page, typed: st
     assert page.words.endswith("I changed nothing.")
     if typed == "11":
         assert f"allows at most 10 for “{PERSONS_MINUTES}”" in page.words
-    kept = await server.bot.policy.settings.of(server.env.guild.id)
+    kept = await server.bot.policy.settings.of(server.guild.id)
     assert (kept.at_once_per_person, kept.seconds_per_person) == (1, None)
 
 
-async def test_an_operators_lower_limit_counts(server: Server, page: Page) -> None:
+async def test_an_operators_lower_limit_counts(
+    server: Server, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await page.limits(seconds_per_person="5")
-    server.bot.policy.limits = Limits(
+    lower = Limits(
         seconds_per_person=120,
         seconds_per_server=3_650,
         requests_per_minute=1_000_000,
         at_once_per_person=None,
     )
+    monkeypatch.setattr(server.bot.policy, "limits", lower)
     await page.opens("Limits")
     assert "Minutes of speech a day, for all together: **60.83**" in page.says["Limits"]
     assert "Commands a minute, for each person: **1,000,000**" in page.says["Limits"]
@@ -285,7 +290,7 @@ async def test_an_operators_lower_limit_counts(server: Server, page: Page) -> No
 
 
 async def test_all_of_it_works_after_a_restart(server: Server, ada: Member, page: Page) -> None:
-    role = server.env.guild.create_role("DJ")
+    role = server.guild.create_role("DJ")
     await page.opens("Limits")
     form = await page.member.actor.click(page.message, label="Change the limits")
     await server.restarts()
@@ -299,7 +304,7 @@ async def test_all_of_it_works_after_a_restart(server: Server, ada: Member, page
 
 
 async def test_a_member_who_lost_the_permission_changes_nothing(server: Server, page: Page) -> None:
-    guild = server.env.guild
+    guild = server.guild
     await page.opens("Limits")
     form = await page.member.actor.click(page.message, label="Change the limits")
     server.env.backend.remove_member_role(
@@ -312,7 +317,7 @@ async def test_a_member_who_lost_the_permission_changes_nothing(server: Server, 
 
 @pytest.mark.parametrize("press", ["opens", "clears", "opens the form"])
 async def test_each_press_is_checked(server: Server, page: Page, press: str) -> None:
-    guild = server.env.guild
+    guild = server.guild
     await page.opens("Limits")
     server.env.backend.remove_member_role(
         guild.id, page.member.actor.id, guild.roles["managers"].id
@@ -345,12 +350,12 @@ async def test_changes_are_noted(server: Server, page: Page) -> None:
     [first, second] = await _noted(server)
     assert (first.action, first.actor_id) == (AuditAction.SETTINGS_CHANGED, page.member.actor.id)
     assert [first.details, second.details] == ["channels", "limits"]
-    assert first.guild_id == server.env.guild.id
+    assert first.guild_id == server.guild.id
 
 
 async def test_two_admins_change_different_parts(server: Server, page: Page) -> None:
     other = await page_of(server.manager("another"))
-    role = server.env.guild.create_role("DJ")
+    role = server.guild.create_role("DJ")
     await page.opens("Who can speak")
     await other.limits(requests_per_minute="3")
     await page.chooses("Who can speak", role)
@@ -359,10 +364,11 @@ async def test_two_admins_change_different_parts(server: Server, page: Page) -> 
 
 
 async def _noted(server: Server) -> list[AuditRow]:
-    """What the audit log holds."""
+    """What the audit log holds about the server."""
     audit = server.bot.policy.audit
     await audit.written()
+    of_server = select(AuditRow).where(AuditRow.guild_id == server.guild.id)
     async with audit._database.read() as session:
-        rows = list(await session.scalars(select(AuditRow).order_by(AuditRow.id)))
+        rows = list(await session.scalars(of_server.order_by(AuditRow.id)))
         session.expunge_all()
         return rows

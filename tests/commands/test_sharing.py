@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 
 from bot.errors import Reason
 from bot.guilds.records import EVERYWHERE, FreezeKind
@@ -19,11 +20,10 @@ if TYPE_CHECKING:
     from tests.support.scripted_backend import ScriptedBackend
 
 
-@pytest.fixture
-async def bob(ada: Member) -> str:
-    """Ada's voice, by its name."""
-    await ada.saves_voice(name="Bob")
-    return "Bob"
+@pytest_asyncio.fixture(loop_scope="module")
+async def bob(ada: Member) -> int:
+    """The id of Ada's voice."""
+    return (await ada.saves_voice(name="Bob")).id
 
 
 async def shares(member: Member, voice: str = "Bob", *, who: Any = None) -> str:
@@ -49,9 +49,8 @@ def sentence(server: Server, reason: Reason, **values: object) -> str:
     return link_commands(REFUSALS[reason].format(**values), server.bot.command_ids)
 
 
-@pytest.mark.usefixtures("bob")
 async def test_a_voice_is_private_until_its_owner_shares_it(
-    server: Server, ada: Member, grace: Member
+    server: Server, ada: Member, grace: Member, bob: int
 ) -> None:
     refused = await says(grace)
     assert refused.told == sentence(server, Reason.NO_VOICE_TO_USE)
@@ -63,7 +62,7 @@ async def test_a_voice_is_private_until_its_owner_shares_it(
         f"<@{grace.actor.id}> can speak with **Bob** here now. "
         "Only you can rename, share or delete it. `/voice unshare` takes it back."
     )
-    assert await offered(grace, "b") == {"Bob (by @ada)": "Bob (by @ada) #1"}
+    assert await offered(grace, "b") == {"Bob (by @ada)": f"Bob (by @ada) #{bob}"}
     assert (await says(grace)).posted
     assert (await says(grace, (await offered(grace))["Bob (by @ada)"])).posted
     assert not (await says(server.member("eve"))).posted
@@ -142,10 +141,8 @@ async def test_owners_are_told_that_a_key_reaches_their_voice(
 
 @pytest.mark.usefixtures("bob")
 async def test_whoever_lost_a_role_is_told_so(server: Server, ada: Member) -> None:
-    role = server.env.guild.create_role("choir")
-    singer = Member(
-        server, server.env.guild.add_member(server.env.create_user("singer"), roles=[role])
-    )
+    role = server.guild.create_role("choir")
+    singer = Member(server, server.guild.add_member(server.env.create_user("singer"), roles=[role]))
     assert f"<@&{role.id}> can speak" in await shares(ada, who=role)
     chosen = (await offered(singer))["Bob (by @ada)"]
     [posted] = (await says(singer, chosen)).posted
@@ -159,7 +156,7 @@ async def test_whoever_lost_a_role_is_told_so(server: Server, ada: Member) -> No
         role=f"<@&{role.id}>",
     )
 
-    server.env.backend.remove_member_role(server.env.guild.id, singer.actor.id, role.id)
+    server.env.backend.remove_member_role(server.guild.id, singer.actor.id, role.id)
     lost = await says(singer, chosen)
     assert lost.told == sentence(server, Reason.VOICE_NOT_SHARED)
     unnamed = await says(singer, None)
@@ -168,9 +165,8 @@ async def test_whoever_lost_a_role_is_told_so(server: Server, ada: Member) -> No
     assert not unnamed.posted
 
 
-@pytest.mark.usefixtures("bob")
 async def test_unsharing_holds_for_the_next_command(
-    server: Server, ada: Member, grace: Member
+    server: Server, ada: Member, grace: Member, bob: int
 ) -> None:
     assert (await shares(ada)).startswith("Everyone in this server can speak with **Bob** now.")
     await shares(ada, who=grace.actor)
@@ -189,7 +185,7 @@ async def test_unsharing_holds_for_the_next_command(
     )
     rest = await ada.types("voice unshare", voice="Bob")
     assert rest.told == "Done. Nobody else can use **Bob** in this server any more."
-    assert not (await says(grace, "#1")).posted
+    assert not (await says(grace, f"#{bob}")).posted
     nothing = await ada.types("voice unshare", voice="Bob")
     assert nothing.told == "**Bob** isn't shared with anybody. Only you can use it."
     assert (await says(ada)).posted
@@ -198,7 +194,7 @@ async def test_unsharing_holds_for_the_next_command(
 @pytest.mark.usefixtures("bob")
 async def test_sharing_is_of_one_server(server: Server, ada: Member) -> None:
     guild, user = server.env.create_guild("Elsewhere"), server.env.create_user("grace")
-    grace = Member(server, server.env.guild.add_member(user))
+    grace = Member(server, server.guild.add_member(user))
     there = Server(server.env, server.bot, None, guild.create_text_channel("text"))
     grace_there = Member(there, guild.add_member(user))
     ada_there = Member(there, guild.add_member(ada.actor.user))
@@ -260,12 +256,14 @@ async def test_names_that_are_equal_are_told_apart(
     server: Server, ada: Member, grace: Member
 ) -> None:
     eve = server.member("eve")
+    ids = []
     for member in (ada, eve):
-        await member.saves_voice(name="Bob")
+        ids.append((await member.saves_voice(name="Bob")).id)
         await shares(member)
+    of_ada, of_eve = ids
     assert await offered(grace) == {
-        "Bob (by @ada)": "Bob (by @ada) #1",
-        "Bob (by @eve)": "Bob (by @eve) #2",
+        "Bob (by @ada)": f"Bob (by @ada) #{of_ada}",
+        "Bob (by @eve)": f"Bob (by @eve) #{of_eve}",
     }
     unclear = await says(grace)
     assert unclear.told.startswith(
@@ -273,7 +271,11 @@ async def test_names_that_are_equal_are_told_apart(
     )
     assert not unclear.posted
     voices = server.bot.library.defaults._just_used
-    for reference, voice_id in (("bob (by @EVE)", 2), ("Bob (by @ada) #1", 1), ("#2", 2)):
+    for reference, voice_id in (
+        ("bob (by @EVE)", of_eve),
+        (f"Bob (by @ada) #{of_ada}", of_ada),
+        (f"#{of_eve}", of_eve),
+    ):
         assert (await says(grace, reference)).posted
         default = await server.bot.library.defaults.voice_for(asker(grace))
         assert default is not None
@@ -288,12 +290,11 @@ async def test_names_that_are_equal_are_told_apart(
     assert default.voice.owner_id == grace.actor.id, "mine comes first"
 
 
-@pytest.mark.usefixtures("bob")
 async def test_blocks_and_frozen_voices_hold_for_who_uses_them(
-    server: Server, ada: Member, grace: Member
+    server: Server, ada: Member, grace: Member, bob: int
 ) -> None:
     await shares(ada)
-    moderation, here = server.bot.policy.moderation, server.env.guild.id
+    moderation, here = server.bot.policy.moderation, server.guild.id
     await moderation.block(ada.actor.id, here, by=None)
     refused = await says(grace)
     assert refused.told == sentence(server, Reason.VOICE_OWNER_BLOCKED)
@@ -302,7 +303,7 @@ async def test_blocks_and_frozen_voices_hold_for_who_uses_them(
     await moderation.block(grace.actor.id, here, by=None)
     assert (await says(grace)).told == sentence(server, Reason.BLOCKED_HERE)
     await moderation.unblock(grace.actor.id, here)
-    await moderation.freeze(1, ada.actor.id, EVERYWHERE, FreezeKind.FROZEN, by=None)
+    await moderation.freeze(bob, ada.actor.id, EVERYWHERE, FreezeKind.FROZEN, by=None)
     assert (await says(grace)).told == sentence(server, Reason.VOICE_FROZEN)
     listed = await grace.types("voice list")
     assert listed.told.endswith(f"**Bob** · by <@{ada.actor.id}> · English · **can't be used now**")
@@ -313,7 +314,7 @@ async def test_blocks_and_frozen_voices_hold_for_who_uses_them(
         assert info.private.embeds
     told = await shares(ada, who=grace.actor)
     assert told == sentence(server, Reason.VOICE_FROZEN), "nobody could speak with it"
-    await moderation.lift(1, EVERYWHERE)
+    await moderation.lift(bob, EVERYWHERE)
     assert (await says(grace)).posted
     assert (await grace.types("voice info", voice="Bob")).told == ""
 
@@ -334,9 +335,8 @@ async def test_speech_is_not_posted_if_its_voice_is_unshared_meanwhile(
     assert not answer.posted
 
 
-@pytest.mark.usefixtures("bob")
 async def test_what_others_say_with_a_voice_counts_for_them_and_not_for_its_owner(
-    server: Server, ada: Member, grace: Member, manager: Member
+    server: Server, ada: Member, grace: Member, manager: Member, bob: int
 ) -> None:
     await shares(ada)
     await ada.saves_voice(name="Own")
@@ -347,16 +347,16 @@ async def test_what_others_say_with_a_voice_counts_for_them_and_not_for_its_owne
     assert default is not None
     assert default.voice.name == "Own", "grace's use doesn't change what ada used last"
     log = (await manager.types("moderation log")).told.split("\n")
-    assert log[0].endswith(f"> <@{grace.actor.id}> posted speech with voice #1")
-    assert log[1].endswith(f"> <@{ada.actor.id}> shared voice #1 (everyone)")
+    assert log[0].endswith(f"> <@{grace.actor.id}> posted speech with voice #{bob}")
+    assert log[1].endswith(f"> <@{ada.actor.id}> shared voice #{bob} (everyone)")
     voices = (await manager.types("moderation voices")).told
-    assert voices.startswith(f"#1 **Bob** of <@{ada.actor.id}> · used once")
+    assert voices.startswith(f"#{bob} **Bob** of <@{ada.actor.id}> · used once")
 
 
 @pytest.mark.usefixtures("bob")
 async def test_who_cannot_be_shared_with(server: Server, ada: Member) -> None:
     assert (await shares(ada, who=ada.actor)).startswith("It's your own voice")
-    robot = server.env.guild.add_member(server.env.create_user("robot", bot=True))
+    robot = server.guild.add_member(server.env.create_user("robot", bot=True))
     assert (await shares(ada, who=robot)).startswith("Bots don't use voices.")
 
 

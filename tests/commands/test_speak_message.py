@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
+import pytest_asyncio
 
 from bot.errors import Reason
 from bot.guilds.records import EVERYWHERE
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MENU = "Speak this message"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def ada(ada: Member) -> Member:
     await ada.saves_voice(name="Bob")
     return ada
@@ -88,7 +88,7 @@ async def test_what_is_forwarded_or_said_by_the_bot_is_read(
 
 
 async def test_what_a_webhook_posted_has_no_author_to_mention(server: Server, ada: Member) -> None:
-    hook = server.env.guild.create_webhook(server.channel, name="<@1> news")
+    hook = server.guild.create_webhook(server.channel, name="<@1> news")
     message = await hook.send("Good morning.")
     [posted] = (await speaks(ada, message)).posted
     assert posted.content.splitlines()[0] == heading(ada, message, None)

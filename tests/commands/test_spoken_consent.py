@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
 from backend.contract import LANGUAGES, Heard
 from bot.guilds.access import Actor
@@ -22,21 +23,26 @@ if TYPE_CHECKING:
     from tests.support.scripted_backend import ScriptedBackend
 
 
+@pytest.fixture(scope="module")
+def engine() -> MarkingScriptedBackend:
+    return MarkingScriptedBackend()
+
+
 @pytest.fixture
-def backend() -> MarkingScriptedBackend:
-    backend = MarkingScriptedBackend()
+def backend(backend: MarkingScriptedBackend) -> MarkingScriptedBackend:
+    """An engine that finds no mark in people's recordings."""
     backend.finds = False
     return backend
 
 
-@pytest.fixture(autouse=True)
+@pytest_asyncio.fixture(autouse=True, loop_scope="module")
 async def _asks_aloud(server: Server) -> None:
     await decides(server, asks=True)
 
 
 async def decides(server: Server, *, asks: bool) -> None:
     await server.bot.policy.settings.change(
-        server.env.guild.id, lambda before: replace(before, spoken_consent=asks)
+        server.guild.id, lambda before: replace(before, spoken_consent=asks)
     )
 
 
@@ -155,7 +161,7 @@ async def test_an_engine_that_hears_no_words_says_so(
     await manager.actor.select(page.private, ["spoken_consent"], custom_id="settings:show:")
     await manager.presses(page.private, "Turn on")
     assert page.told.startswith("The voice engine here can't hear words")
-    settings = await server.bot.policy.settings.of(server.env.guild.id)
+    settings = await server.bot.policy.settings.of(server.guild.id)
     assert not settings.spoken_consent
 
 
@@ -177,14 +183,16 @@ async def test_voices_that_were_made_without_it_are_refused_here(
 async def test_those_who_borrow_such_a_voice_are_told_what_they_can_do(
     server: Server, ada: Member, grace: Member, manager: Member
 ) -> None:
-    here = server.env.guild.id
-    await ada.saves_voice(name="Before")
+    here = server.guild.id
+    before = await ada.saves_voice(name="Before")
     refused = await shares(ada, "Before", who=grace.actor)
     assert refused.startswith("This server only takes voices whose speaker read a sentence aloud.")
     await decides(server, asks=False)
     await shares(ada, "Before")
     await decides(server, asks=True)
-    await server.bot.policy.settings.change(here, lambda old: replace(old, default_voice_id=1))
+    await server.bot.policy.settings.change(
+        here, lambda old: replace(old, default_voice_id=before.id)
+    )
     for voice in ({}, {"voice": "Before"}):
         told = (await grace.types("say", text="Hello.", **voice)).told
         assert "and **Before** was made without. Its owner can make it again here" in told

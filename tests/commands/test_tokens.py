@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
 from backend.contract import GenerationFailedError
 from bot.interface.wording.sentences import GOES_ON_IN_SILENCE
@@ -30,7 +31,7 @@ def may_end() -> asyncio.Event:
     return asyncio.Event()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def slow(
     server: Server,
     ada: Member,

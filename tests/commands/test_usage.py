@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from bot.client import VoiceBot
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.support.discord_server import Answer, Member, Server
 
 TEXT = "This sentence has no more and no less than sixty characters."
@@ -45,6 +45,7 @@ async def test_an_admin_sees_the_servers_too(server: Server, ada: Member) -> Non
     }
 
 
+@pytest.mark.usefixtures("new_bot")
 async def test_an_operator_sees_everybodys(server: Server, ada: Member) -> None:
     await server.restarts(operators=frozenset({ada.actor.id}))
     await ada.saves_voice()

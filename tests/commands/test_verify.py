@@ -34,8 +34,8 @@ ONLY_ITS_BEGINNING = (
 )
 
 
-@pytest.fixture
-def backend() -> MarkingScriptedBackend:
+@pytest.fixture(scope="module")
+def engine() -> MarkingScriptedBackend:
     return MarkingScriptedBackend()
 
 
@@ -58,7 +58,7 @@ async def test_says_whether_the_mark_was_found(
     assert await verify(ada, recording) == YES
     backend.finds = False
     assert await verify(ada, recording) == NO
-    assert backend.callers == [f"{server.env.guild.id}/{ada.actor.id}"] * 2
+    assert backend.callers == [f"{server.guild.id}/{ada.actor.id}"] * 2
     assert await used(server, ada) == pytest.approx(20.0)
 
 

@@ -153,7 +153,7 @@ async def test_transcript_that_cannot_be_learned_changes_nothing(
 async def test_transcript_is_refused_before_it_is_typed(server: Server, ada: Member) -> None:
     await ada.saves_voice()
     await server.bot.policy.settings.change(
-        server.env.guild.id, lambda decided: replace(decided, clone_roles=frozenset({1}))
+        server.guild.id, lambda decided: replace(decided, clone_roles=frozenset({1}))
     )
     answer = await ada.types("voice transcript", voice="ada")
     assert answer.result.modal is None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import discord
 import pytest
+import pytest_asyncio
 import soundfile
 from aiohttp import web
 
@@ -29,7 +30,7 @@ FOLLOW_UP, CHANNEL = "/webhooks/*", "/channels/*/messages"
 NOT_ALLOWED = {"status": 403, "code": 50173}  # "Cannot send voice messages in this channel"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def answer(ada: Member, recording: bytes) -> Answer:
     await ada.clones(recording, name="Ada")
     return await ada.types("say", text=TEXT, format="voice-message")

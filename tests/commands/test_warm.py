@@ -41,7 +41,7 @@ class SleepyBackend(ScriptedBackend):
 
 async def admin(server: Server) -> Member:
     """A manager of a server that the operator named."""
-    await server.restarts(warm_servers=frozenset({server.env.guild.id}))
+    await server.restarts(warm_servers=frozenset({server.guild.id}))
     return server.manager("admin")
 
 

@@ -16,7 +16,9 @@ OF_SERVERS = {"join", "leave", "moderation log", "queue", "settings", "skip", "s
 
 
 def published(server: Server) -> dict[str, dict[str, Any]]:
-    [commands] = server.requests("PUT", "/commands")
+    sent = [each for each in server.env.http_requests if each.method == "PUT"]
+    [commands] = [each.json for each in sent if each.path.endswith("/commands")]
+    assert commands is not None
     return {command["name"]: command for command in commands}
 
 

@@ -10,6 +10,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -229,10 +230,10 @@ def outcome(answer: Answer) -> str:
     return "yes"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def people(server: Server) -> dict[str, Member]:
     """Members with the roles that their names tell, on a server that decided about roles."""
-    guild = server.env.guild
+    guild = server.guild
     speak, clone = guild.create_role("speak"), guild.create_role("clone")
     roles = {"anybody": [], "operator": [], "speaker": [speak], "cloner": [clone]}
     people = {"manager": server.manager("manager")}
@@ -257,7 +258,7 @@ async def people(server: Server) -> dict[str, Member]:
 async def test_people_are_told_what_the_table_says(
     server: Server, people: dict[str, Member]
 ) -> None:
-    elsewhere = server.env.guild.create_text_channel("elsewhere")
+    elsewhere = server.guild.create_text_channel("elsewhere")
     for name, *expected in LINES:
         channel = elsewhere if name == "elsewhere" else server.channel
         told = []

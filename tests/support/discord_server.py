@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from simcord.actors import MemberActor
-    from simcord.builders import ChannelHandle
+    from simcord.builders import ChannelHandle, GuildHandle
     from simcord.results import InteractionResult, ResponseMessage
 
     from bot.speech.backend import SpeechBackend
+    from bot.voices.records import SavedVoice
 
 SETTLE_SECONDS = 60.0
 
@@ -189,14 +190,14 @@ class Member:
         name: str | None = None,
         permission: Permission = Permission.OWN,
         language: str = "English",
-    ) -> None:
+    ) -> SavedVoice:
         """Save a voice, named as the member is by default, without the upload that `/clone` needs.
 
         Its prompt is one of the `ScriptedBackend`.
         """
         library, backend = self.server.bot.library, self.server.bot.studio.backend
         prompt = VoicePrompt(data=b"300", model_id=backend.model_id)
-        await library.save(
+        return await library.save(
             self.actor.id,
             name or self.actor.name,
             clip_flac=b"fLaC that nobody decodes here",
@@ -205,7 +206,7 @@ class Member:
             language=language,
             prompt=prompt,
             consent=confirm(permission, by=self.actor.id, at=discord.utils.utcnow()),
-            guild_id=self.server.env.guild.id,
+            guild_id=self.server.guild.id,
         )
 
     async def shares_with_everyone(self, voice: str) -> Answer:
@@ -243,17 +244,27 @@ class Server:
         bot: The bot.
         speech: Its voice engine, which the bot chooses itself if there is none.
         channel: The channel.
+        is_changed: Whether the bot was restarted, or time is real. It is of no use to other tests.
     """
 
     env: Env
     bot: VoiceBot
     speech: SpeechBackend | None
     channel: ChannelHandle
+    is_changed: bool = False
+    _first_request: int = field(default=0, init=False)
 
     @property
     def one_at_a_time(self) -> asyncio.Lock:
         """simcord takes no command while another one arrives, in any of its guilds."""
         return _TURNS.setdefault(self.env, asyncio.Lock())
+
+    @property
+    def guild(self) -> GuildHandle:
+        """The guild."""
+        guild = self.channel.guild
+        assert guild is not None
+        return guild
 
     @property
     def tokens(self) -> Tokens:
@@ -262,14 +273,13 @@ class Server:
 
     def member(self, name: str) -> Member:
         """Someone joins."""
-        guild = self.env.guild
-        return Member(self, guild.add_member(self.env.create_user(name)))
+        return Member(self, self.guild.add_member(self.env.create_user(name)))
 
     def manager(self, name: str) -> Member:
         """Someone with the permission Manage Server joins."""
-        guild = self.env.guild
-        role = guild.create_role("managers", permissions=discord.Permissions(manage_guild=True))
-        return Member(self, guild.add_member(self.env.create_user(name), roles=[role]))
+        managing = discord.Permissions(manage_guild=True)
+        role = self.guild.create_role("managers", permissions=managing)
+        return Member(self, self.guild.add_member(self.env.create_user(name), roles=[role]))
 
     @contextmanager
     def impatient(self) -> Iterator[None]:
@@ -286,6 +296,7 @@ class Server:
 
         The settings that are named are changed before. The others stay.
         """
+        self.is_changed = True
         await self.bot.close()
         changed = self.bot.settings.model_copy(update=settings)
         self.bot = VoiceBot(changed, speech=self.speech)
@@ -306,6 +317,7 @@ class Server:
 
     def in_real_time(self) -> None:
         """From now on time is real, and a typed command returns at once, before the bot is done."""
+        self.is_changed = True
         _dpy_internals.release_clocks(self.env)
         _runtime._restore_loop(self.env)
 
@@ -314,6 +326,7 @@ class Server:
 
         For what answers from outside of what simcord can wait for: another process, or a network.
         """
+        self.is_changed = True
         _dpy_internals.release_clocks(self.env)
         loop = asyncio.get_running_loop()
         assert self.env._runtime is not None
@@ -356,11 +369,24 @@ class Server:
         with patch.object(router, "_check_faults", count):
             yield
 
+    def errors(self) -> list[BaseException]:
+        """Return what simcord noted and nobody has looked at, so that it isn't raised."""
+        seen = self.env._errors_acknowledged
+        return self.env.errors[seen:]
+
+    def raise_errors(self) -> None:
+        """Raise what the bot has not handled, and no test has looked at."""
+        self.env._raise_errors_since(self.env._errors_acknowledged)
+
+    def forget_requests(self) -> None:
+        """Count only the bot's requests from now on."""
+        self._first_request = len(self.env.http_requests)
+
     def requests(self, method: str, path_part: str) -> list[Any]:
         """The bodies of the requests that the bot sent to Discord."""
         return [
             request.json
-            for request in self.env.http_requests
+            for request in self.env.http_requests[self._first_request :]
             if request.method == method and path_part in request.path
         ]
 
@@ -382,7 +408,7 @@ async def open_server(
     server = Server(env, bot, speech, channel)
     try:
         yield server
-        env._raise_errors_since(env._errors_acknowledged)
+        server.raise_errors()
     finally:
         await server.bot.close()
         await env.shutdown()

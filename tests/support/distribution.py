@@ -6,7 +6,14 @@ from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
 
-SHARE_NOTHING = ("tests/commands/", "tests/playback/")
+SHARE_NOTHING = (
+    "tests/commands/test_database_failures.py",
+    "tests/commands/test_hanging_engine.py",
+    "tests/commands/test_shutdown.py",
+    "tests/commands/test_tokens.py",
+    "tests/commands/voice/",
+    "tests/playback/",
+)
 """Each of these tests opens a Discord of its own. Most of them wait, so they may spread out."""
 
 SHARE_ONE_DEPLOYMENT = (

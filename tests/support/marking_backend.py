@@ -26,8 +26,8 @@ class MarkingScriptedBackend(ScriptedBackend):
         callers: Who each search counted for.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def forget(self) -> None:
+        super().forget()
         self.finds = True
         self.on_search: Callable[[], Awaitable[None]] | None = None
         self.searched: list[NDArray[np.float32]] = []

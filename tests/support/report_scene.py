@@ -81,14 +81,14 @@ class Scene:
         """The admins choose the channel for reports."""
         chosen = ServerSettings(report_channel_id=channel.id)
         kept = self.server.bot.policy.settings
-        await kept.change(self.server.env.guild.id, lambda _before: chosen)
+        await kept.change(self.server.guild.id, lambda _before: chosen)
 
 
 @asynccontextmanager
 async def open_scene(folder: Path) -> AsyncIterator[Scene]:
     """Start the bot on a server with a channel for reports, where ada has a voice, "Bob"."""
     async with open_server(folder, ScriptedBackend()) as server:
-        guild = server.env.guild
+        guild = server.guild
         role = guild.create_role("admins", permissions=discord.Permissions(manage_guild=True))
         user = server.env.create_user("admin")
         scene = Scene(

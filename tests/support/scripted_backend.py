@@ -41,6 +41,10 @@ class ScriptedBackend:
     """
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Be as if new."""
         self.model_id = "scripted/1"
         self.languages: tuple[str, ...] = (AUTO_LANGUAGE, "English")
         self.on_speak: Callable[[SpeechRequest], Awaitable[None]] | None = None

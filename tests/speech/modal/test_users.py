@@ -111,7 +111,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_a_voice_is_cloned_saved_and_spoken_with(ada: Member, notes: Notes) -> None:
     answer = await ada.types("say", text="Hello there. How are you?")
     assert await seconds_heard(answer) == pytest.approx(2 * SECONDS_OF_A_SENTENCE + 0.3, abs=0.3)
-    member = f"{ada.server.env.guild.id}/{ada.actor.id}"
+    member = f"{ada.server.guild.id}/{ada.actor.id}"
     assert notes.count(f"speaks {member} seeded") >= 2
     assert notes.count(f"prompt {ada.actor.id}") == 1
 
@@ -217,7 +217,7 @@ class TestAContainer:
         self, ada: Member, modal: ModalServer, notes: Notes
     ) -> None:
         speaking = asyncio.create_task(ada.types("say", text="I speak patiently."))
-        await until(lambda: notes.count(f"speaks {ada.server.env.guild.id}") == 2)
+        await until(lambda: notes.count(f"speaks {ada.server.guild.id}") == 2)
         modal.kill_containers()
         answer = await speaking
         assert await seconds_heard(answer) == A_SENTENCE
@@ -267,7 +267,7 @@ class TestADeployment:
 
 class TestStop:
     async def test_reaches_the_container(self, ada: Member, notes: Notes) -> None:
-        guild = ada.server.env.guild.id
+        guild = ada.server.guild.id
         progress = await ada.begins("say", text="There is a long pause here.")
         await until(lambda: notes.count(f"works {guild}") == 1)
         with within(2):
@@ -304,7 +304,7 @@ class TestStop:
         self, ada: Member, modal: ModalServer, notes: Notes
     ) -> None:
         await ada.begins("say", text="There is a long pause here.")
-        await until(lambda: notes.count(f"works {ada.server.env.guild.id}") == 1)
+        await until(lambda: notes.count(f"works {ada.server.guild.id}") == 1)
         with within(3):
             await ada.server.bot.close()
         assert modal.calls[-1].cancelled
