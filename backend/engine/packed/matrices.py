@@ -7,6 +7,8 @@ float32 everywhere.
 
 from __future__ import annotations
 
+import copy
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -94,8 +96,7 @@ class HalfMatrix:
     def __init__(self, weight: Tensor) -> None:
         if not float(weight.abs().amax()) < torch.finfo(torch.float16).max:
             raise ValueError("a weight is too large for float16")
-        packed = torch.ops.quantized.linear_prepack_fp16(weight, None)
-        self.script = torch.jit.script(_HalfProducts(packed))
+        self.script = _copied(_half_script(), _half_packed(weight))
         self.product = self.script.product
         self.quotient = self.script.quotient
         self.add_product = self.script.add_product
@@ -211,20 +212,7 @@ class SplitInt8Matrix:
     """
 
     def __init__(self, weight: Tensor) -> None:
-        scales = scales_of(weight)
-        zeros = torch.zeros(len(weight), dtype=torch.long)
-        whole = (weight / scales.unsqueeze(1)).round_().to(torch.int8)
-        # Products are of 64ths. That factor belongs to the scale, but not to the rounding.
-        packed = torch._make_per_channel_quantized_tensor(  # noqa: SLF001 - it has no public name
-            whole, (scales / _STEPS).double(), zeros, 0
-        )
-        engine = torch.backends.quantized.engine
-        torch.backends.quantized.engine = "fbgemm"
-        try:
-            packed = torch.ops.quantized.linear_prepack(packed, None)
-        finally:
-            torch.backends.quantized.engine = engine
-        self.script = torch.jit.script(_SplitProducts(packed))
+        self.script = _copied(_split_script(), _int8_packed(weight))
         self.product = self.script.product
         self.quotient = self.script.quotient
         self.add_product = self.script.add_product
@@ -263,6 +251,46 @@ class _SplitProducts(nn.Module):
     def add_product(self, hidden: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
         largest = torch.linalg.vector_norm(inputs, float("inf"), dim=[-1], keepdim=True)
         return hidden.addcmul_(self.quotient(inputs, largest), largest)
+
+
+def _copied(script: Any, packed: Any) -> Any:
+    """Return the same TorchScript for another packed matrix.
+
+    A copy takes 0.05 ms, and compiling 2 to 9.
+    """
+    script = copy.copy(script)
+    script.packed = packed
+    return script
+
+
+@cache
+def _half_script() -> Any:
+    return torch.jit.script(_HalfProducts(_half_packed(torch.ones(1, 1))))
+
+
+@cache
+def _split_script() -> Any:
+    return torch.jit.script(_SplitProducts(_int8_packed(torch.ones(1, 1))))
+
+
+def _half_packed(weight: Tensor) -> Any:
+    return torch.ops.quantized.linear_prepack_fp16(weight, None)
+
+
+def _int8_packed(weight: Tensor) -> Any:
+    scales = scales_of(weight)
+    zeros = torch.zeros(len(weight), dtype=torch.long)
+    whole = (weight / scales.unsqueeze(1)).round_().to(torch.int8)
+    # Products are of 64ths. That factor belongs to the scale, but not to the rounding.
+    quantized = torch._make_per_channel_quantized_tensor(  # noqa: SLF001 - it has no public name
+        whole, (scales / _STEPS).double(), zeros, 0
+    )
+    engine = torch.backends.quantized.engine
+    torch.backends.quantized.engine = "fbgemm"
+    try:
+        return torch.ops.quantized.linear_prepack(quantized, None)
+    finally:
+        torch.backends.quantized.engine = engine
 
 
 def scales_of(weight: Tensor) -> Tensor:
