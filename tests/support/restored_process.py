@@ -1,7 +1,6 @@
-"""A process with generators of random numbers, of which two copies go on, as from one snapshot.
+"""A process with generators of random numbers, of which copies go on, as from one snapshot.
 
-Each copy prints what it draws. With "renewed" as its argument, each first calls
-`renew_random_state`, as a container does.
+Each copy prints what it draws. The last two first call `renew_random_state`, as a container does.
 
 Python's own generator seeds itself anew where a process is copied in this way, so it isn't here.
 What can't be shown either is a snapshot of Modal's, which is of a whole container, and restored on
@@ -12,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 
 import numpy as np
 import torch
@@ -32,12 +30,12 @@ def draw() -> dict[str, float]:
 
 
 def main() -> None:
-    """Copy the process twice, and print what each copy draws, a line each."""
+    """Copy the process four times, and print what each copy draws, a line each."""
     draw()
-    for _ in range(2):
+    for is_renewed in (False, False, True, True):
         child = os.fork()
         if child == 0:
-            if sys.argv[1:] == ["renewed"]:
+            if is_renewed:
                 renew_random_state()
             print(json.dumps(draw()), flush=True)  # noqa: T201 - the test reads it
             os._exit(0)
