@@ -6,7 +6,7 @@ from collections import defaultdict
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
-from sqlalchemy import ColumnElement, case, delete, func, select, update
+from sqlalchemy import ColumnElement, case, delete, func, select, tuple_, update
 
 from bot.guilds.limits import MINUTE, Standing, next_day
 from bot.guilds.records import Scope, WorkKind
@@ -61,8 +61,10 @@ async def drop_old(session: AsyncSession, now: datetime, *, but: Collection[int]
 async def usage_on(session: AsyncSession, actor: Actor, day: date) -> dict[Scope, UsageDayRow]:
     """Return a day's usage of a person, of their server and of everybody."""
     usage = {}
-    for key in usage_keys(actor.user_id, actor.guild_id, day):
-        row = await session.get(UsageDayRow, key)
+    keys = usage_keys(actor.user_id, actor.guild_id, day)
+    stored = await _stored_usage(session, keys)
+    for key in keys:
+        row = stored.get(key)
         if row is None:
             scope, scope_id, _ = key
             row = UsageDayRow(scope=scope, scope_id=scope_id, day=day, seconds=0.0, requests=0)
@@ -71,6 +73,16 @@ async def usage_on(session: AsyncSession, actor: Actor, day: date) -> dict[Scope
                 await _delete_old_days(session, day)
         usage[key[0]] = row
     return usage
+
+
+async def _stored_usage(
+    session: AsyncSession, keys: Collection[UsageKey]
+) -> dict[UsageKey, UsageDayRow]:
+    if not keys:
+        return {}
+    columns = tuple_(UsageDayRow.scope, UsageDayRow.scope_id, UsageDayRow.day)
+    rows = await session.scalars(select(UsageDayRow).where(columns.in_(keys)))
+    return {(Scope(row.scope), row.scope_id, row.day): row for row in rows}
 
 
 async def _delete_old_days(session: AsyncSession, today: date) -> None:
@@ -133,7 +145,5 @@ async def count_seconds(
     for keys, more in made:
         for key in keys:
             seconds[key] += more
-    for key, more in seconds.items():
-        row = await session.get(UsageDayRow, key)
-        if row is not None:  # else it is of more than a month ago
-            row.seconds += more
+    for key, row in (await _stored_usage(session, seconds)).items():
+        row.seconds += seconds[key]  # one without a row is of more than a month ago
