@@ -181,12 +181,14 @@ class Budget(RuleBasedStateMachine):
                 self._everything_is_counted()
 
     def _everything_is_counted(self) -> None:
+        # A day is kept until the next one ends, or longer if nobody asks for anything meanwhile.
+        kept = self.watch.now.date() - timedelta(days=1)
         counted = {
             (Scope(each.scope), each.scope_id, each.day): each.seconds
             for each in self.run(self._usage())
+            if each.day >= kept
         }
-        # A day is kept until the next one ends, and nothing has no row.
-        kept = self.watch.now.date() - timedelta(days=1)
+        # Nothing has no row.
         made = {key: each for key, each in self.made.items() if each and key[2] >= kept}
         assert counted == pytest.approx({**dict.fromkeys(counted, 0.0), **made})
 
