@@ -68,8 +68,8 @@ test-bot: ## Run the tests that need no PyTorch, in an environment without it
 	@$(MAKE) --no-print-directory VENV=$(BOT_VENV) wait
 
 # Tests that wait in real time leave the processors enough time for linters and types, but the other
-# tests would keep the processors from them. None of them needs Hypothesis, whose import takes each
-# process half a second.
+# tests would keep the processors from them. None of them needs Hypothesis or Schemathesis, whose
+# imports take each process a second.
 SIDE_BY_SIDE := $(MAKE) --no-print-directory --keep-going --jobs 4 \
 	$(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 PYTEST = $(BIN)/python -m pytest --no-loadscope-reorder
@@ -80,7 +80,7 @@ compute:
 
 .PHONY: wait
 wait:
-	$(PYTEST) -n $(WAITING) -p no:hypothesispytest -m realtime
+	$(PYTEST) -n $(WAITING) -p no:hypothesispytest -p no:schemathesis -m realtime
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## Run the linters

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyloudnorm
 import pytest
 
 from bot.audio.loudness import CEILING, TARGET_LOUDNESS, LoudnessMeter, to_float, to_pcm
 from bot.streaming import SpeechChunk, leveled
+from tests.support.loudness import integrated_loudness
 from tests.support.recordings import speech
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def chunks(
 
 
 def lufs(pcm: bytes) -> float:
-    return float(pyloudnorm.Meter(RATE).integrated_loudness(to_float(pcm).astype(float)))
+    return integrated_loudness(to_float(pcm), RATE)
 
 
 async def heard(given: Sequence[SpeechChunk]) -> list[SpeechChunk]:

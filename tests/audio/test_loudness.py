@@ -7,7 +7,6 @@ import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyloudnorm
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +21,7 @@ from bot.audio.loudness import (
     to_float,
     to_pcm,
 )
+from tests.support.loudness import integrated_loudness
 from tests.support.recordings import speech
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ RATE = 24_000
 
 
 def lufs(pcm: bytes, sample_rate: int = RATE) -> float:
-    return float(pyloudnorm.Meter(sample_rate).integrated_loudness(to_float(pcm).astype(float)))
+    return integrated_loudness(to_float(pcm), sample_rate)
 
 
 def peak(pcm: bytes) -> float:
@@ -55,8 +55,7 @@ def test_measures_like_another_meter(sample_rate: int) -> None:
     meter = LoudnessMeter(sample_rate)
     for piece in slices(noise, sample_rate):
         meter.push(piece)
-    expected = pyloudnorm.Meter(sample_rate).integrated_loudness(noise.astype(float))
-    assert meter.loudness == pytest.approx(expected, abs=0.2)
+    assert meter.loudness == pytest.approx(integrated_loudness(noise, sample_rate), abs=0.2)
 
 
 @pytest.mark.parametrize("decibels", [-14, -6, 0, 3])

@@ -6,7 +6,6 @@ import asyncio
 import io
 from typing import TYPE_CHECKING
 
-import pyloudnorm
 import pytest
 import soundfile
 
@@ -14,6 +13,7 @@ from backend.contract import SpeechRequest, VoicePromptInvalidError
 from bot.interface.delivery import posting
 from tests.commands.test_clone import pitch_of
 from tests.support.discord_server import open_server
+from tests.support.loudness import integrated_loudness
 from tests.support.public_words import attribution, beside_file, text_beside
 from tests.voices.people import consent_of
 
@@ -116,8 +116,7 @@ async def test_files_have_the_same_loudness(ada: Member, recording: bytes, optio
     await ada.clones(recording, name="Ada")
     answer = await ada.types("say", text="Hello there, all of you. Good morning.", format=option)
     samples, sample_rate = soundfile.read(io.BytesIO((await answer.files())[0]))
-    loudness = pyloudnorm.Meter(sample_rate).integrated_loudness(samples)
-    assert loudness == pytest.approx(-18, abs=1.5)
+    assert integrated_loudness(samples, sample_rate) == pytest.approx(-18, abs=1.5)
 
 
 @pytest.mark.slow

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import pyloudnorm
 import pytest
 
 from bot.interface.wording.sentences import PREVIEW_NOTICE
 from bot.playback import players as guild_players
 from tests.support import failing_databases
+from tests.support.loudness import integrated_loudness
 from tests.support.marked_speech import MarkedBackend, item_text, passages
 from tests.support.public_words import attribution, in_queue
 from tests.support.voice_guild import SPOKEN, eventually, last_word
@@ -54,7 +54,7 @@ async def test_say_joins_and_speaks_where_the_member_is(guild: VoiceGuild, ada: 
 async def test_live_speech_is_as_loud_as_files(guild: VoiceGuild, ada: Speaker) -> None:
     await ada.types("say", text=item_text(1, 2.0))
     heard = await guild.call.heard_until_quiet()
-    assert pyloudnorm.Meter(48_000).integrated_loudness(heard.samples) == pytest.approx(-18, abs=3)
+    assert integrated_loudness(heard.samples, 48_000) == pytest.approx(-18, abs=3)
 
 
 @pytest.mark.parametrize("speed", [0.5, 2.0])
