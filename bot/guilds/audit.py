@@ -264,12 +264,15 @@ class AuditLog(DatabaseUser):
             await session.execute(erase)
             await session.execute(was_theirs)
 
-        # What was noted before may not be written yet.
-        self._database.later("audit log", erase_later)
-        async with self._database.erase() as session:
-            erased = (await session.scalars(erase.returning(AuditRow.id))).all()
-            others = (await session.scalars(was_theirs.returning(AuditRow.id))).all()
-            return bool(erased or others)
+        try:
+            async with self._database.erase() as session:
+                erased = (await session.scalars(erase.returning(AuditRow.id))).all()
+                others = (await session.scalars(was_theirs.returning(AuditRow.id))).all()
+                return bool(erased or others)
+        finally:
+            # What was noted before may not be written yet. If this came first, nothing would be
+            # left above, and the person would be told that there was nothing.
+            self._database.later("audit log", erase_later)
 
     def drop_before(self, at: datetime) -> asyncio.Future[bool]:
         """Erase what happened before that time. It is done later, see `Database.later`."""
