@@ -253,26 +253,26 @@ class AuditLog(DatabaseUser):
         Where others used the person's voices, whose those were is erased. What moderators decided
         stays until it is old, and so does what the person reported.
         """
-        erase = (
+        own = (
             update(AuditRow)
             .where(_is_own_of(user_id))
             .values(actor_id=None, owner_id=None, text_hash=None)
         )
         was_theirs = update(AuditRow).where(_is_use_of_voice_of(user_id)).values(owner_id=None)
+        is_found = False
 
-        async def erase_later(session: AsyncSession) -> None:
-            await session.execute(erase)
-            await session.execute(was_theirs)
+        async def erase(session: AsyncSession) -> None:
+            nonlocal is_found
+            for lines in (own, was_theirs):
+                erased = (await session.scalars(lines.returning(AuditRow.id))).all()
+                is_found = is_found or bool(erased)
 
-        try:
-            async with self._database.erase() as session:
-                erased = (await session.scalars(erase.returning(AuditRow.id))).all()
-                others = (await session.scalars(was_theirs.returning(AuditRow.id))).all()
-                return bool(erased or others)
-        finally:
-            # What was noted before may not be written yet. If this came first, nothing would be
-            # left above, and the person would be told that there was nothing.
-            self._database.later("audit log", erase_later)
+        # What was noted before may not be written yet, so it is erased after that, too. Either of
+        # the two may come first, and finds what there is.
+        self._database.later("audit log", erase)
+        async with self._database.erase() as session:
+            await erase(session)
+        return is_found
 
     def drop_before(self, at: datetime) -> asyncio.Future[bool]:
         """Erase what happened before that time. It is done later, see `Database.later`."""
