@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from bot.storage.database import open_database
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from sqlalchemy.ext.asyncio import AsyncSession
 
     from bot.storage.database import Database
     from tests.support.databases import Clock
@@ -129,6 +132,23 @@ async def test_who_is_forgotten_is_in_no_line_of_their_own(audit: AuditLog) -> N
     left = await audit.page(HERE, user_id=BEN)
     assert [entry.action for entry in left.entries] == ["blocked"], "not what they reported"
     assert (await audit.page(HERE, user_id=ANA)).total == 2
+
+
+async def test_forgetting_is_told_even_if_it_was_done_in_the_background(
+    audit: AuditLog, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erase = database.erase
+
+    @asynccontextmanager
+    async def late() -> AsyncIterator[AsyncSession]:
+        await database.written()
+        async with erase() as session:
+            yield session
+
+    monkeypatch.setattr(database, "erase", late)
+    speaks(audit, BEN)
+    assert await audit.forget(BEN)
+    assert not await audit.forget(BEN)
 
 
 async def test_old_lines_go_and_ids_are_not_used_again(audit: AuditLog, clock: Clock) -> None:

@@ -244,7 +244,7 @@ class Server:
         bot: The bot.
         speech: Its voice engine, which the bot chooses itself if there is none.
         channel: The channel.
-        is_changed: Whether the bot was restarted, or time is real. It is of no use to other tests.
+        is_changed: Whether the bot was restarted, or time is real. Other tests need another bot.
     """
 
     env: Env
